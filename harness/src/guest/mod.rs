@@ -1,0 +1,4 @@
+//! What goes into a guest: initramfs, root, shares.
+
+pub mod initramfs;
+pub mod share;

@@ -1,0 +1,32 @@
+//! Which kernel, from where: sources, cache, vmlinux, modules.
+
+pub mod modules;
+pub mod vmlinux;
+
+use std::path::PathBuf;
+
+/// How a kernel image is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BootProtocol {
+    /// An uncompressed ELF `vmlinux` with a PVH entry note
+    /// (`XEN_ELFNOTE_PHYS32_ENTRY`): skips the guest's own decompression.
+    Pvh,
+    /// A `bzImage`, by the Linux/x86 boot protocol.
+    BzImage,
+}
+
+/// One bootable kernel, in the cache or in place, ready to be booted.
+#[derive(Debug, Clone)]
+pub struct KernelImage {
+    /// The name it was selected by: of `kernels.toml`, or the path as given.
+    pub name: String,
+    /// `uname -r` of the kernel, such as `6.1.0-50-cloud-amd64`.
+    pub release: String,
+    /// The image to hand to QEMU's `-kernel`.
+    pub image: PathBuf,
+    /// How `image` is entered.
+    pub boot_protocol: BootProtocol,
+    /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
+    /// `modules.builtin`, ...); `None` for an image alone.
+    pub modules: Option<PathBuf>,
+}

@@ -1,0 +1,19 @@
+//! `kiln` tests programs against kernels.
+//!
+//! It boots a QEMU microVM per kernel, as an ordinary user, with or without
+//! KVM, shares a root into it over virtiofs, and has a tiny init run commands
+//! and tests there, reporting over a virtio-serial port.
+//!
+//! Arrows point one way: `cli → report → run → {vm, suite} → {guest, kernel} →
+//! config`.
+
+pub mod cli;
+pub mod config;
+pub mod exit_code;
+pub mod guest;
+pub mod hint;
+pub mod kernel;
+pub mod report;
+pub mod run;
+pub mod suite;
+pub mod vm;

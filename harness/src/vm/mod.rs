@@ -1,0 +1,3 @@
+//! One VM: accelerator, QEMU arguments, QMP, console, control port.
+
+pub mod spec;

@@ -1,0 +1,94 @@
+//! What is asked of a VM, and what that resolves to.
+//!
+//! Three types stand in a row: [`VmConfig`] (asked for) → [`VmSpec`] (every
+//! path, port and size resolved) → `Vm` (running), so that a half-resolved VM
+//! cannot be started.
+
+use std::path::PathBuf;
+
+use crate::kernel::KernelImage;
+
+/// Which accelerator the user asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum AccelChoice {
+    /// KVM where the probe shows that it runs a kernel, TCG otherwise.
+    #[default]
+    Auto,
+    /// KVM, or fail.
+    Kvm,
+    /// QEMU's own translator, works everywhere.
+    Tcg,
+}
+
+/// The accelerator a VM runs with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accelerator {
+    /// Linux KVM.
+    Kvm,
+    /// QEMU's Tiny Code Generator.
+    Tcg,
+}
+
+/// What the caller asks of a VM.
+#[derive(Debug, Clone)]
+pub struct VmConfig {
+    /// The kernel to boot.
+    pub kernel: KernelImage,
+    /// Accelerator, before the probe.
+    pub accel: AccelChoice,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub cpus: u32,
+    /// QEMU binary; `None` looks for `qemu-system-x86_64` on `PATH`.
+    pub qemu: Option<PathBuf>,
+    /// Appended to the kernel's command line.
+    pub kernel_args: Vec<String>,
+    /// Appended to QEMU's command line.
+    pub qemu_args: Vec<String>,
+}
+
+/// A virtiofs device of a VM: the vhost-user socket of a running share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VirtiofsSpec {
+    /// virtiofs tag.
+    pub tag: String,
+    /// Path of the vhost-user socket.
+    pub socket: PathBuf,
+}
+
+/// A VM with every path, port and size resolved; all that is left is to start
+/// it.
+#[derive(Debug, Clone)]
+pub struct VmSpec {
+    /// QEMU binary.
+    pub qemu: PathBuf,
+    /// Accelerator to use.
+    pub accelerator: Accelerator,
+    /// Guest memory in bytes.
+    pub memory: u64,
+    /// Number of vCPUs.
+    pub cpus: u32,
+    /// The kernel image.
+    pub kernel: KernelImage,
+    /// The initramfs, a cpio archive.
+    pub initramfs: PathBuf,
+    /// Shares, in the order of their devices.
+    pub virtiofs: Vec<VirtiofsSpec>,
+    /// Where QEMU listens for QMP.
+    pub qmp_socket: PathBuf,
+    /// Where QEMU listens for the control port's peer.
+    pub control_socket: PathBuf,
+    /// Where the guest's console is written.
+    pub console_log: PathBuf,
+    /// Frequency of the host's TSC in kHz, where it is known; TCG guests are
+    /// told (`tsc_early_khz`).
+    pub tsc_khz: Option<u64>,
+    /// Whether this QEMU offers `-sandbox`.
+    pub qemu_sandbox: bool,
+    /// Appended to the kernel's command line.
+    pub kernel_args: Vec<String>,
+    /// Appended to QEMU's command line.
+    pub qemu_args: Vec<String>,
+}
