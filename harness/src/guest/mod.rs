@@ -1,4 +1,5 @@
 //! What goes into a guest: initramfs, root, shares.
 
+pub mod init;
 pub mod initramfs;
 pub mod share;
