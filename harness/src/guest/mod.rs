@@ -2,4 +2,6 @@
 
 pub mod init;
 pub mod initramfs;
+pub mod root;
 pub mod share;
+mod skeleton;

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guest_init::frame::{self, Decoder, FrameError};
-use guest_init::message::{
-    Event, Hello, JobId, PROTOCOL_VERSION, ProcessId, ProcessSpec, Request,
-};
+use guest_init::message::{Event, Hello, JobId, PROTOCOL_VERSION, ProcessId, ProcessSpec, Request};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
