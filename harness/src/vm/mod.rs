@@ -1,3 +1,10 @@
 //! One VM: accelerator, QEMU arguments, QMP, console, control port.
 
+pub mod accel;
+pub mod args;
+pub mod console;
+pub mod process;
+pub mod qemu;
+pub mod qmp;
 pub mod spec;
+pub mod tsc;
