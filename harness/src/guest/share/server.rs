@@ -1,0 +1,229 @@
+//! The body of a share process.
+
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use vhost::vhost_user::{Error as VhostUserError, Listener};
+use vhost_user_backend::VhostUserDaemon;
+use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
+use virtiofsd::passthrough::read_only::PassthroughFsRo;
+use virtiofsd::passthrough::{CachePolicy, Config, InodeFileHandlesMode, PassthroughFs};
+use virtiofsd::soft_idmap::cmdline::IdMap;
+use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
+use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
+
+use super::confine::confine;
+use super::{Error, MAX_TAG_LEN};
+
+/// Descriptors kept back for the server itself: one for each of the 509 memory
+/// slots that vhost-user-backend 0.22 allows, and some more for sockets, event
+/// fds and the one inode being opened.
+const OWN_DESCRIPTORS: u64 = 509 + 101;
+
+/// How long the guest may keep names and attributes: a share does not change
+/// under its guest.
+const CACHE_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// Lines of messages after which a share falls silent, so that a guest cannot
+/// fill the host's disk by way of the log.
+const MAX_LOG_LINES: usize = 1_000;
+
+/// What a share process serves; its listening UNIX socket is its stdin.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServeOptions {
+    /// virtiofs tag.
+    #[arg(long)]
+    pub tag: String,
+    /// The directory to serve.
+    #[arg(long)]
+    pub dir: PathBuf,
+    /// Lets the guest change the directory.
+    #[arg(long)]
+    pub rw: bool,
+}
+
+/// Serves one directory to one QEMU, until that goes.
+///
+/// The listening socket is inherited as stdin, as inetd did it: the harness
+/// binds it before either process starts, so QEMU can connect at any time
+/// after. To be called while the process has a single thread (no tokio
+/// runtime); afterwards the process is good for nothing but to exit.
+pub fn serve(options: &ServeOptions) -> Result<(), Error> {
+    // A logger that is there already is as good.
+    let _ = log::set_logger(&LOGGER).map(|()| log::set_max_level(log::LevelFilter::Warn));
+    if options.tag.is_empty() || options.tag.len() > MAX_TAG_LEN {
+        return Err(Error::Tag {
+            tag: options.tag.clone(),
+        });
+    }
+    let dir = options
+        .dir
+        .canonicalize()
+        .map_err(|source| Error::Directory {
+            dir: options.dir.clone(),
+            source,
+        })?;
+    let root_dir = dir.to_str().map(str::to_owned).ok_or(Error::Setup {
+        what: "share a directory",
+        message: format!("{} is not UTF-8", dir.display()),
+    })?;
+    let socket = std::io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(UnixListener::from)
+        .map_err(|error| Error::Setup {
+            what: "take over the listening socket",
+            message: error.to_string(),
+        })?;
+    let guest_fd_limit = raise_open_files()?;
+    confine(&dir, options.rw)?;
+
+    let mut config = Config {
+        root_dir,
+        entry_timeout: CACHE_TIMEOUT,
+        attr_timeout: CACHE_TIMEOUT,
+        cache_policy: CachePolicy::Always,
+        readdirplus: true,
+        // Answered with ENOSYS once, the guest's kernel asks no more; with
+        // attributes on, the overlay would ask for each directory it merges.
+        xattr: false,
+        // An overlay answers EREMOTE for announced submounts.
+        announce_submounts: false,
+        // Opening by handle needs CAP_DAC_READ_SEARCH.
+        inode_file_handles: InodeFileHandlesMode::Never,
+        guest_fd_limit,
+        ..Config::default()
+    };
+    let listener = Listener::from(socket);
+    let failed = |error: std::io::Error| Error::Setup {
+        what: "open the shared directory",
+        message: error.to_string(),
+    };
+    if options.rw {
+        // Whoever writes in the guest, on the host it is the harness's user:
+        // an unprivileged process cannot become anybody else.
+        config.uid_map = Some(vec![squash(nix::unistd::geteuid().as_raw())]);
+        config.gid_map = Some(vec![squash(nix::unistd::getegid().as_raw())]);
+        let fs = PassthroughFs::new(config).map_err(failed)?;
+        run(fs, listener, &options.tag)
+    } else {
+        let fs = PassthroughFsRo::new(config).map_err(failed)?;
+        run(fs, listener, &options.tag)
+    }
+}
+
+/// Every guest id to this host id.
+fn squash(to_host: u32) -> IdMap {
+    IdMap::SquashGuest {
+        from_guest: 0,
+        to_host,
+        count: u32::MAX,
+    }
+}
+
+/// Serves `fs` to the first that connects.
+fn run<F>(fs: F, mut listener: Listener, tag: &str) -> Result<(), Error>
+where
+    F: FileSystem + SerializableFileSystem + Send + Sync + 'static,
+{
+    let backend = VhostUserFsBackendBuilder::default()
+        .set_tag(Some(tag.to_owned()))
+        .build(fs)
+        .map_err(|error| Error::Setup {
+            what: "build the virtiofs device",
+            message: error.to_string(),
+        })?;
+    let mut daemon = VhostUserDaemon::new(
+        "virtiofs".to_owned(),
+        Arc::new(backend),
+        GuestMemoryAtomic::new(GuestMemoryMmap::new()),
+    )
+    .map_err(Error::Connection)?;
+    daemon.start(&mut listener).map_err(Error::Connection)?;
+    match daemon.wait() {
+        // QEMU has gone, orderly or killed in the middle of a message.
+        Ok(())
+        | Err(vhost_user_backend::Error::HandleRequest(
+            VhostUserError::Disconnected | VhostUserError::PartialMessage,
+        )) => Ok(()),
+        Err(error) => Err(Error::Connection(error)),
+    }
+}
+
+/// Raises the soft limit of open files to the hard one and tells how many of
+/// them the guest may cause. Each inode the guest knows holds one; past the
+/// limit it gets ENFILE, and the server lives on.
+fn raise_open_files() -> Result<u64, Error> {
+    let setup = |errno: nix::errno::Errno| Error::Setup {
+        what: "raise the limit of open files",
+        message: errno.to_string(),
+    };
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(setup)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(setup)?;
+    hard.checked_sub(OWN_DESCRIPTORS)
+        .filter(|left| *left > 0)
+        .ok_or(Error::OpenFiles {
+            limit: hard,
+            needed: OWN_DESCRIPTORS + 1,
+        })
+}
+
+/// Writes what the libraries log to stderr, which the harness keeps in a file.
+struct Logger {
+    lines: AtomicUsize,
+}
+
+static LOGGER: Logger = Logger {
+    lines: AtomicUsize::new(0),
+};
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata())
+            && self.lines.fetch_add(1, Ordering::Relaxed) < MAX_LOG_LINES
+        {
+            let level = record.level().as_str().to_ascii_lowercase();
+            let _ = writeln!(std::io::stderr(), "{level}: {}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(tag: &str, dir: &str) -> ServeOptions {
+        ServeOptions {
+            tag: tag.to_owned(),
+            dir: dir.into(),
+            rw: false,
+        }
+    }
+
+    #[test]
+    fn a_missing_directory_is_named_before_anything_is_given_up() {
+        let result = serve(&options("root", "/nonexistent/share"));
+        assert!(matches!(result, Err(Error::Directory { .. })));
+    }
+
+    #[test]
+    fn a_tag_must_fit_into_the_device() {
+        assert!(matches!(
+            serve(&options(&"t".repeat(MAX_TAG_LEN + 1), "/")),
+            Err(Error::Tag { .. })
+        ));
+        assert!(matches!(serve(&options("", "/")), Err(Error::Tag { .. })));
+    }
+}
