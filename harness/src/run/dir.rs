@@ -74,7 +74,7 @@ impl RunDir {
     pub fn create(chosen: Option<&Path>) -> Result<Self, RunDirError> {
         match chosen {
             Some(path) => Self::at(path),
-            None => Self::below(&default_parent(|name| std::env::var_os(name))?),
+            None => Self::below(&default_parent(std::env::var_os::<&str>)?),
         }
     }
 

@@ -211,7 +211,7 @@ mod tests {
         let path = dir.path().join("events.jsonl");
         let mut writer = EventWriter::create(&path).unwrap();
         let first = writer.write(warning("one")).unwrap();
-        assert_eq!(read_events(&path).unwrap(), [first.clone()]);
+        assert_eq!(read_events(&path).unwrap(), std::slice::from_ref(&first));
         let second = writer.write(warning("two")).unwrap();
         assert_eq!(read_events(&path).unwrap(), [first, second]);
     }
