@@ -1,7 +1,7 @@
 //! The table kernels × verdicts.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table};
 
 use super::escape;
 use crate::run::event::{VERDICTS, Verdict};
@@ -24,7 +24,7 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
 
     let mut table = Table::new();
     table
-        .load_style(UTF8_HORIZONTAL_ONLY)
+        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
         .set_content_arrangement(ContentArrangement::Dynamic);
     if let Some(width) = width {
         table.set_width(width);
