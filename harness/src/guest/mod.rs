@@ -1,4 +1,7 @@
 //! What goes into a guest: initramfs, root, shares.
 
+pub mod init;
 pub mod initramfs;
+pub mod root;
 pub mod share;
+mod skeleton;

@@ -1,5 +1,6 @@
 //! Which kernel, from where: sources, cache, vmlinux, modules.
 
+mod compression;
 pub mod modules;
 pub mod vmlinux;
 

@@ -3,6 +3,7 @@
 pub mod accel;
 pub mod args;
 pub mod console;
+pub mod control;
 pub mod process;
 pub mod qemu;
 pub mod qmp;

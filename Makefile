@@ -1,0 +1,39 @@
+# make run    what the project is for: bpftrace's runtime tests on three kernels
+# make test   everything that CI runs
+#
+# Both work on a fresh Debian 12 with a Rust toolchain. They install what is
+# missing and say so; nothing else of them needs root.
+
+# rustup's directory is not always in the PATH of a fresh login or a CI job.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Where bpftrace's runtime tests are made; kernels.toml names it too.
+BPFTRACE_DIR := target/bpftrace-0.17
+# Names, globs or groups of kernels.toml: `make run KERNELS="6.1 7.*"`.
+KERNELS ?= @quick
+# The selection, as one argument of `kiln run -t`: `make run SMOKE='^call\.'`.
+SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
+
+.PHONY: help run test packages bpftrace
+# The steps share one cargo and one apt; they gain nothing from -j.
+.NOTPARALLEL:
+
+help:
+	@sed -n 's/^# make /make /p' Makefile
+
+run: packages bpftrace
+	cargo build --release --locked
+	cargo run --release --locked --quiet -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
+
+# The end-to-end tests boot VMs: they need the packages and bpftrace's tests, and
+# fetch their kernels into the user's cache.
+test: packages bpftrace
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo test --workspace --locked
+
+packages:
+	@scripts/install-packages
+
+bpftrace: packages
+	@scripts/fetch-bpftrace $(BPFTRACE_DIR)

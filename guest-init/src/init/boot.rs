@@ -1,0 +1,231 @@
+//! From the kernel's hand-over to hello: plan, modules, root, mounts.
+
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use guest_init::message::{Hello, PROTOCOL_VERSION, Timings};
+use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+use nix::time::{ClockId, clock_gettime};
+
+use super::mounts::{DEV_LINKS, EARLY, Mount, SYSTEM};
+use super::{Context, Failure, net};
+
+/// The read-only share that holds the guest's root.
+const LOWER: &str = "/lower";
+/// Where the overlay is laid before it becomes `/`.
+const NEW_ROOT: &str = "/newroot";
+/// tmpfs with the upper layers.
+const UPPER: &str = "/upper";
+/// Under the guest's `/run`: lower and upper layers of further shares.
+const SHARE_LAYERS: &str = "/run/kiln";
+
+/// When each step of the boot was done.
+pub(crate) struct Clock {
+    pub(crate) timings: Timings,
+}
+
+impl Clock {
+    /// Starts with the hand-over, which is now.
+    pub(crate) fn start() -> Self {
+        let mut clock = Self {
+            timings: Timings::default(),
+        };
+        clock.timings.init = clock.now();
+        clock
+    }
+
+    /// Microseconds since the kernel started its clock.
+    #[expect(clippy::unused_self, reason = "reads as a clock at the call sites")]
+    pub(crate) fn now(&self) -> u64 {
+        clock_gettime(ClockId::CLOCK_BOOTTIME)
+            .map(Duration::from)
+            .map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+/// Mounts what the initramfs needs.
+pub(crate) fn early_mounts() -> Result<(), Failure> {
+    for entry in EARLY {
+        mount_entry(entry)?;
+    }
+    Ok(())
+}
+
+/// Reads the boot plan.
+pub(crate) fn read_plan(path: &Path) -> Result<BootPlan, Failure> {
+    let bytes = fs::read(path).during("read the boot plan", &path.display())?;
+    postcard::from_bytes(&bytes).during("read the boot plan", &path.display())
+}
+
+/// Loads the boot modules in the given order, and drops their files, which
+/// would stay in the guest's memory for good.
+pub(crate) fn load_modules(modules: &[String]) -> Result<(), Failure> {
+    const STAGE: &str = "load a boot module";
+    for module in modules {
+        let file = File::open(module).during(STAGE, module)?;
+        match finit_module(&file, c"", ModuleInitFlags::empty()) {
+            // Already there: loaded by request of another one, or built in.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            // No such device: a driver for hardware this CPU lacks, such as
+            // an accelerated checksum; the portable one follows in the list.
+            Err(Errno::ENODEV) => super::console(&format!("{module}: no such device")),
+            Err(error) => return Err(error).during(STAGE, module),
+        }
+        let _ = fs::remove_file(module);
+    }
+    Ok(())
+}
+
+/// Lays the overlay over the root share and makes it `/`.
+pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
+    const STAGE: &str = "enter the root";
+    let Some(tag) = &plan.root_tag else {
+        return Ok(Vec::new());
+    };
+    for directory in [LOWER, NEW_ROOT, UPPER] {
+        fs::create_dir_all(directory).during(STAGE, &directory)?;
+    }
+    mount_share(tag, Path::new(LOWER), MsFlags::MS_RDONLY)?;
+    mount_raw(
+        "tmpfs",
+        Path::new(UPPER),
+        "tmpfs",
+        MsFlags::empty(),
+        "mode=0755",
+    )
+    .during(STAGE, &UPPER)?;
+    overlay(Path::new(LOWER), Path::new(UPPER), Path::new(NEW_ROOT))?;
+    // switch_root(8): the initramfs cannot be pivoted away, only covered.
+    nix::unistd::chdir(NEW_ROOT).during(STAGE, &NEW_ROOT)?;
+    mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .during(STAGE, &"move onto /")?;
+    nix::unistd::chroot(".").during(STAGE, &"chroot")?;
+    nix::unistd::chdir("/").during(STAGE, &"/")?;
+    let mut warnings = Vec::new();
+    for entry in SYSTEM {
+        match mount_entry(entry) {
+            Ok(()) => {}
+            Err(failure) if entry.required => return Err(failure),
+            Err(failure) => warnings.push(format!("{}: {}", failure.stage, failure.message)),
+        }
+    }
+    for (target, link) in DEV_LINKS {
+        // devtmpfs may have a node of that name (ptmx): leave it.
+        match symlink(target, link) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                warnings.push(format!("make {link}: {error}"));
+            }
+            _ => {}
+        }
+    }
+    Ok(warnings)
+}
+
+/// Further shares, host name, loopback.
+pub(crate) fn settle(plan: &BootPlan) -> Result<Vec<String>, Failure> {
+    let mut warnings = Vec::new();
+    for (index, share) in plan.shares.iter().enumerate() {
+        enter_share(index, share)?;
+    }
+    if let Err(error) = nix::unistd::sethostname(&plan.hostname) {
+        warnings.push(format!("set the host name {}: {error}", plan.hostname));
+    }
+    if let Err(error) = net::loopback_up() {
+        warnings.push(format!("bring up lo: {error}"));
+    }
+    Ok(warnings)
+}
+
+/// The first message.
+pub(crate) fn hello(clock: &Clock, warnings: Vec<String>) -> Result<Hello, Failure> {
+    let uname = nix::sys::utsname::uname().during("say hello", &"uname")?;
+    Ok(Hello {
+        protocol: PROTOCOL_VERSION,
+        release: uname.release().to_string_lossy().into_owned(),
+        machine: uname.machine().to_string_lossy().into_owned(),
+        timings: clock.timings,
+        warnings,
+    })
+}
+
+fn enter_share(index: usize, share: &SharePlan) -> Result<(), Failure> {
+    const STAGE: &str = "mount a share";
+    let target = Path::new(&share.target);
+    fs::create_dir_all(target).during(STAGE, &share.target)?;
+    match share.access {
+        ShareAccess::ReadOnly => mount_share(&share.tag, target, MsFlags::MS_RDONLY),
+        ShareAccess::ReadWrite => mount_share(&share.tag, target, MsFlags::empty()),
+        ShareAccess::CopyOnWrite => {
+            let layers = PathBuf::from(SHARE_LAYERS).join(index.to_string());
+            let lower = layers.join("lower");
+            fs::create_dir_all(&lower).during(STAGE, &lower.display())?;
+            mount_share(&share.tag, &lower, MsFlags::MS_RDONLY)?;
+            overlay(&lower, &layers, target)
+        }
+    }
+}
+
+/// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at
+/// `target`; `upper` is on a tmpfs.
+fn overlay(lower: &Path, upper: &Path, target: &Path) -> Result<(), Failure> {
+    const STAGE: &str = "lay an overlay";
+    let (layer, work) = (upper.join("upper"), upper.join("work"));
+    for directory in [&layer, &work] {
+        fs::create_dir_all(directory).during(STAGE, &directory.display())?;
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        layer.display(),
+        work.display()
+    );
+    mount_raw("overlay", target, "overlay", MsFlags::empty(), &options)
+        .during(STAGE, &target.display())
+}
+
+fn mount_share(tag: &str, target: &Path, flags: MsFlags) -> Result<(), Failure> {
+    mount_raw(tag, target, "virtiofs", flags, "").during(
+        "mount a share",
+        &format_args!("{tag} at {}", target.display()),
+    )
+}
+
+fn mount_entry(entry: &Mount) -> Result<(), Failure> {
+    const STAGE: &str = "mount a filesystem";
+    let thing = format!("{} at {}", entry.fstype, entry.target);
+    // In sysfs the mount point is there or the kernel lacks the filesystem.
+    if !Path::new(entry.target).is_dir() {
+        fs::create_dir_all(entry.target).during(STAGE, &thing)?;
+    }
+    mount_raw(
+        entry.source,
+        Path::new(entry.target),
+        entry.fstype,
+        entry.flags,
+        entry.options,
+    )
+    .during(STAGE, &thing)
+}
+
+fn mount_raw(
+    source: &str,
+    target: &Path,
+    fstype: &str,
+    flags: MsFlags,
+    options: &str,
+) -> nix::Result<()> {
+    let options = CString::new(options).map_err(|_| Errno::EINVAL)?;
+    mount(
+        Some(source),
+        target,
+        Some(fstype),
+        flags,
+        Some(options.as_c_str()),
+    )
+}

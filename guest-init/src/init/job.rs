@@ -1,0 +1,96 @@
+//! A job: its cgroup and the names it is watched for.
+
+use std::time::{Duration, Instant};
+
+use guest_init::message::Leftover;
+
+use super::cgroup::{Cgroup, comm};
+
+/// How often a job's processes are looked at while a name is awaited.
+pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long killed processes may take to go. Only a process in
+/// uninterruptible sleep takes longer, and may do so for ever.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A job that is open.
+#[derive(Debug)]
+pub(crate) struct Job {
+    cgroup: Cgroup,
+    awaited: Vec<String>,
+}
+
+impl Job {
+    pub(crate) fn new(cgroup: Cgroup) -> Self {
+        Self {
+            cgroup,
+            awaited: Vec::new(),
+        }
+    }
+
+    /// For a process that joins.
+    pub(crate) fn procs(&self) -> std::io::Result<std::fs::File> {
+        self.cgroup.procs()
+    }
+
+    /// Looks out for a process of this name.
+    pub(crate) fn watch(&mut self, name: String) {
+        self.awaited.push(name);
+    }
+
+    /// Whether a name is awaited.
+    pub(crate) fn watching(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// Names that have shown up since the last look, with their pids.
+    pub(crate) fn seen(&mut self) -> Vec<(String, i32)> {
+        if self.awaited.is_empty() {
+            return Vec::new();
+        }
+        let mut seen = Vec::new();
+        for pid in self.cgroup.pids() {
+            let Some(name) = comm(pid) else { continue };
+            if let Some(at) = self.awaited.iter().position(|awaited| *awaited == name) {
+                seen.push((self.awaited.remove(at), pid));
+            }
+        }
+        seen
+    }
+
+    /// Kills what is left, and says what that was. `reap` collects zombies,
+    /// which stay in the cgroup's list otherwise.
+    pub(crate) fn close(self, mut reap: impl FnMut()) -> Vec<Leftover> {
+        reap();
+        let mut leftovers: Vec<Leftover> = self
+            .cgroup
+            .pids()
+            .into_iter()
+            .map(|pid| Leftover {
+                pid,
+                comm: comm(pid).unwrap_or_default(),
+                killed: true,
+            })
+            .collect();
+        let deadline = Instant::now() + KILL_DEADLINE;
+        loop {
+            let alive = self.cgroup.pids();
+            if alive.is_empty() {
+                break;
+            }
+            if Instant::now() > deadline {
+                for leftover in &mut leftovers {
+                    leftover.killed = !alive.contains(&leftover.pid);
+                }
+                return leftovers;
+            }
+            self.cgroup.kill();
+            std::thread::sleep(Duration::from_millis(1));
+            reap();
+        }
+        if let Err(error) = self.cgroup.remove() {
+            super::console(&format!("remove the cgroup of a job: {error}"));
+        }
+        leftovers
+    }
+}

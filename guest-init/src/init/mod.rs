@@ -1,0 +1,88 @@
+//! The phases of PID 1: boot, serve, power off.
+
+mod boot;
+mod cgroup;
+mod job;
+mod mounts;
+mod net;
+mod port;
+mod process;
+mod server;
+
+use std::io::Write;
+use std::path::Path;
+
+use guest_init::message::Event;
+use nix::sys::reboot::{RebootMode, reboot};
+
+use port::Port;
+
+/// Something PID 1 cannot go on without has failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was being done.
+    pub(crate) stage: &'static str,
+    /// What went wrong, on which thing.
+    pub(crate) message: String,
+}
+
+/// Attaches stage and object to an error.
+pub(crate) trait Context<T> {
+    /// Turns an error into a [`Failure`] that names the stage and the thing.
+    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
+    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            stage,
+            message: format!("{thing}: {error}"),
+        })
+    }
+}
+
+/// Writes a line to the console. Failing to is not worth dying for.
+pub(crate) fn console(line: &str) {
+    let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
+}
+
+/// Runs PID 1 from hand-over to power-off.
+pub(crate) fn run() {
+    let mut port = None;
+    if let Err(failure) = phases(&mut port) {
+        console(&format!("failed to {}: {}", failure.stage, failure.message));
+        if let Some(port) = &mut port {
+            // The console has it already should this fail.
+            let _ = port.send(&Event::Failed {
+                stage: failure.stage.to_owned(),
+                message: failure.message,
+            });
+        }
+    }
+    power_off();
+}
+
+fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
+    let mut clock = boot::Clock::start();
+    boot::early_mounts()?;
+    let plan = boot::read_plan(Path::new(guest_init::plan::PLAN_PATH))?;
+    if plan.probe {
+        return Ok(());
+    }
+    boot::load_modules(&plan.modules)?;
+    clock.timings.modules = clock.now();
+    let port = port.insert(Port::open()?);
+    let mut warnings = boot::enter_root(&plan)?;
+    clock.timings.root = clock.now();
+    warnings.extend(boot::settle(&plan)?);
+    clock.timings.ready = clock.now();
+    server::Server::new(port)?.serve(boot::hello(&clock, warnings)?)
+}
+
+/// Ends the VM; returns only if the kernel cannot, and then PID 1's own end
+/// makes the kernel panic, which ends the VM as well.
+fn power_off() {
+    nix::unistd::sync();
+    let Err(error) = reboot(RebootMode::RB_POWER_OFF);
+    console(&format!("failed to power off: {error}"));
+}

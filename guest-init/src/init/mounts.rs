@@ -1,0 +1,130 @@
+//! Filesystems of a guest, as data.
+
+use nix::mount::MsFlags;
+
+/// One filesystem to mount.
+pub(crate) struct Mount {
+    /// First field in `/proc/mounts`; tools look for these names.
+    pub(crate) source: &'static str,
+    /// Where; made if missing.
+    pub(crate) target: &'static str,
+    /// Filesystem type.
+    pub(crate) fstype: &'static str,
+    /// Flags of mount(2).
+    pub(crate) flags: MsFlags,
+    /// Options.
+    pub(crate) options: &'static str,
+    /// Whether the guest cannot do without; others only give a warning, since
+    /// a kernel may lack them.
+    pub(crate) required: bool,
+}
+
+const SECURE: MsFlags = MsFlags::MS_NOSUID
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOEXEC);
+const OPEN: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+const fn mount(
+    source: &'static str,
+    target: &'static str,
+    fstype: &'static str,
+    flags: MsFlags,
+    options: &'static str,
+    required: bool,
+) -> Mount {
+    Mount {
+        source,
+        target,
+        fstype,
+        flags,
+        options,
+        required,
+    }
+}
+
+/// What the initramfs needs to load modules and find the control port.
+pub(crate) const EARLY: &[Mount] = &[
+    mount("proc", "/proc", "proc", SECURE, "", true),
+    mount("sysfs", "/sys", "sysfs", SECURE, "", true),
+    mount(
+        "devtmpfs",
+        "/dev",
+        "devtmpfs",
+        MsFlags::MS_NOSUID,
+        "mode=0755",
+        true,
+    ),
+];
+
+/// What stands over the root when commands run, in this order.
+pub(crate) const SYSTEM: &[Mount] = &[
+    mount("proc", "/proc", "proc", SECURE, "", true),
+    mount("sysfs", "/sys", "sysfs", SECURE, "", true),
+    mount(
+        "devtmpfs",
+        "/dev",
+        "devtmpfs",
+        MsFlags::MS_NOSUID,
+        "mode=0755",
+        true,
+    ),
+    mount(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        MsFlags::MS_NOSUID,
+        "mode=0620,ptmxmode=0666,gid=5",
+        true,
+    ),
+    mount("tmpfs", "/dev/shm", "tmpfs", OPEN, "mode=1777", true),
+    mount("tmpfs", "/run", "tmpfs", OPEN, "mode=0755", true),
+    mount("tmpfs", "/tmp", "tmpfs", OPEN, "mode=1777", true),
+    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", SECURE, "", true),
+    mount(
+        "tracefs",
+        "/sys/kernel/tracing",
+        "tracefs",
+        SECURE,
+        "",
+        false,
+    ),
+    mount("debugfs", "/sys/kernel/debug", "debugfs", SECURE, "", false),
+    mount("bpf", "/sys/fs/bpf", "bpf", SECURE, "mode=0700", false),
+];
+
+/// Links that programs expect in `/dev` and that devtmpfs does not make.
+pub(crate) const DEV_LINKS: &[(&str, &str)] = &[
+    ("/proc/self/fd", "/dev/fd"),
+    ("/proc/self/fd/0", "/dev/stdin"),
+    ("/proc/self/fd/1", "/dev/stdout"),
+    ("/proc/self/fd/2", "/dev/stderr"),
+    ("pts/ptmx", "/dev/ptmx"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_never_hides_an_earlier_one() {
+        for (index, later) in SYSTEM.iter().enumerate() {
+            for earlier in &SYSTEM[..index] {
+                assert!(
+                    !earlier.target.starts_with(later.target),
+                    "{} would hide {}",
+                    later.target,
+                    earlier.target
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn cgroup2_is_named_as_tests_look_for_it() {
+        assert!(
+            SYSTEM
+                .iter()
+                .any(|mount| mount.fstype == "cgroup2" && mount.source == "cgroup2")
+        );
+    }
+}

@@ -1,0 +1,122 @@
+//! The control port: found by name, owned by one thread.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use guest_init::frame::{self, Decoder};
+use guest_init::message::{Event, Request};
+use guest_init::plan::CONTROL_PORT;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::{Context, Failure};
+
+const PORTS: &str = "/sys/class/virtio-ports";
+/// The port shows up by itself once `virtio_console` has talked to QEMU, and
+/// the host connects to it before it starts the guest.
+const DEADLINE: Duration = Duration::from_secs(30);
+const STAGE: &str = "open the control port";
+
+/// The guest's end of the control port.
+pub(crate) struct Port {
+    file: File,
+    decoder: Decoder,
+}
+
+impl Port {
+    /// Finds the port, opens it and waits until the host is connected.
+    pub(crate) fn open() -> Result<Self, Failure> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(device) = find(Path::new(PORTS)) {
+                let opened = OpenOptions::new().read(true).write(true).open(&device);
+                match opened {
+                    Ok(file) => {
+                        let port = Self {
+                            file,
+                            decoder: Decoder::new(),
+                        };
+                        if port.connected()? {
+                            return Ok(port);
+                        }
+                    }
+                    // The node follows the sysfs entry a little later.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error).during(STAGE, &device.display()),
+                }
+            }
+            if Instant::now() > deadline {
+                return Err(Failure {
+                    stage: STAGE,
+                    message: format!(
+                        "no port named {CONTROL_PORT} with a peer below {PORTS} after {} s",
+                        DEADLINE.as_secs()
+                    ),
+                });
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// The port reports a hang-up until the host's side is connected.
+    fn connected(&self) -> Result<bool, Failure> {
+        let mut fds = [PollFd::new(self.fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).during(STAGE, &"poll")?;
+        let events = fds[0].revents().unwrap_or(PollFlags::empty());
+        Ok(!events.contains(PollFlags::POLLHUP))
+    }
+
+    /// For poll(2).
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Sends one event; blocks until the host has taken it.
+    pub(crate) fn send(&mut self, event: &Event) -> std::io::Result<()> {
+        let frame = frame::encode(event).map_err(std::io::Error::other)?;
+        self.file.write_all(&frame)
+    }
+
+    /// Reads what has arrived. Call when poll says there is something;
+    /// `None` means that the host has gone.
+    pub(crate) fn receive(
+        &mut self,
+    ) -> std::io::Result<Option<Vec<Result<Request, frame::FrameError>>>> {
+        let mut buffer = [0; 8 * 1024];
+        match self.file.read(&mut buffer) {
+            Ok(0) => Ok(None),
+            Ok(length) => Ok(Some(
+                self.decoder.push(buffer.get(..length).unwrap_or_default()),
+            )),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Ok(Some(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Device node of the port of our name.
+fn find(ports: &Path) -> Option<PathBuf> {
+    let entry = fs::read_dir(ports).ok()?.flatten().find(|entry| {
+        fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim() == CONTROL_PORT)
+    })?;
+    Some(Path::new("/dev").join(entry.file_name()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_port_is_found_by_its_name() {
+        let ports = tempfile::tempdir().unwrap();
+        for (port, name) in [("vport0p1", "other\n"), ("vport1p1", "kiln.control\n")] {
+            fs::create_dir(ports.path().join(port)).unwrap();
+            fs::write(ports.path().join(port).join("name"), name).unwrap();
+        }
+        assert_eq!(find(ports.path()), Some(PathBuf::from("/dev/vport1p1")));
+        assert_eq!(find(&ports.path().join("missing")), None);
+    }
+}

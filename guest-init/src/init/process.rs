@@ -1,0 +1,403 @@
+//! One process of a job: how it is started, and its streams.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use guest_init::frame::MAX_DATA;
+use guest_init::message::{OutputMode, ProcessSpec, Stdin, Stream, TERM_GRACE_MS, WindowSize};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::pty::{Winsize, openpty};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+/// Why a process could not be started.
+#[derive(Debug)]
+pub(crate) struct SpawnError {
+    pub(crate) errno: i32,
+    pub(crate) message: String,
+}
+
+impl SpawnError {
+    fn new(what: impl Into<String>, error: &std::io::Error) -> Self {
+        Self {
+            errno: error.raw_os_error().unwrap_or(0),
+            message: format!("{}: {error}", what.into()),
+        }
+    }
+}
+
+/// What reading a stream gave.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Chunk {
+    Data(Vec<u8>),
+    /// Nothing now.
+    Empty,
+    /// Nobody can write to it any more.
+    Closed,
+}
+
+/// A started process.
+#[derive(Debug)]
+pub(crate) struct Process {
+    /// Pid, also the id of its session and first process group.
+    pub(crate) pid: i32,
+    pub(crate) exited: bool,
+    /// The guest ended it because its deadline passed.
+    pub(crate) deadline_passed: bool,
+    deadline: Option<Instant>,
+    stdin: Option<File>,
+    stdin_queue: VecDeque<u8>,
+    stdin_closing: bool,
+    stdout: Option<File>,
+    stderr: Option<File>,
+    terminal: bool,
+}
+
+impl Process {
+    /// Starts a process in the cgroup that `procs` is of.
+    pub(crate) fn spawn(spec: &ProcessSpec, procs: File) -> Result<Self, SpawnError> {
+        let (program, arguments) = spec.argv.split_first().ok_or_else(|| SpawnError {
+            errno: nix::libc::EINVAL,
+            message: "no command given".to_owned(),
+        })?;
+        let cwd = Path::new(OsStr::from_bytes(&spec.cwd));
+        // Checked here because a missing directory and a missing program give
+        // the same errno.
+        std::fs::metadata(cwd).map_err(|error| {
+            SpawnError::new(format!("working directory {}", cwd.display()), &error)
+        })?;
+        let name = String::from_utf8_lossy(program).into_owned();
+        let plumb = |error: std::io::Error| SpawnError::new("prepare stdio", &error);
+        let mut command = Command::new(OsStr::from_bytes(program));
+        command
+            .args(arguments.iter().map(|argument| OsStr::from_bytes(argument)))
+            .env_clear()
+            .envs(
+                spec.env
+                    .iter()
+                    .map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value))),
+            )
+            .current_dir(cwd);
+        let streams = Streams::connect(spec, &mut command).map_err(plumb)?;
+        let terminal = matches!(spec.output, OutputMode::Terminal(_));
+        let join = move || -> std::io::Result<()> {
+            (&procs).write_all(b"0")?;
+            nix::unistd::setsid()?;
+            if terminal {
+                rustix::process::ioctl_tiocsctty(std::io::stdin())?;
+            }
+            Ok(())
+        };
+        // SAFETY: runs between fork and exec in a single-threaded process and
+        // only makes system calls; it allocates nothing and takes no lock.
+        unsafe { command.pre_exec(join) };
+        let child = command
+            .spawn()
+            .map_err(|error| SpawnError::new(name, &error))?;
+        let pid = i32::try_from(child.id()).unwrap_or(0);
+        Ok(Self {
+            pid,
+            exited: false,
+            deadline_passed: false,
+            deadline: spec
+                .deadline_ms
+                .map(|millis| Instant::now() + Duration::from_millis(millis)),
+            stdin: streams.stdin,
+            stdin_queue: VecDeque::new(),
+            stdin_closing: false,
+            stdout: streams.stdout,
+            stderr: streams.stderr,
+            terminal,
+        })
+    }
+
+    /// Takes bytes for stdin; empty closes it once all are written.
+    pub(crate) fn queue_stdin(&mut self, data: &[u8]) {
+        if !data.is_empty() {
+            self.stdin_queue.extend(data);
+        } else if self.terminal {
+            // A terminal has no end of its own: ^D at the start of a line.
+            self.stdin_queue.push_back(4);
+        } else {
+            self.stdin_closing = true;
+        }
+    }
+
+    /// The descriptor to poll for writing, where bytes wait.
+    pub(crate) fn stdin_to_poll(&self) -> Option<&File> {
+        let wanted = !self.stdin_queue.is_empty() || self.stdin_closing;
+        self.stdin.as_ref().filter(|_| wanted)
+    }
+
+    /// Writes what stdin takes now; returns how many bytes are off the queue.
+    pub(crate) fn write_stdin(&mut self) -> usize {
+        let mut taken = 0;
+        while let Some(file) = &mut self.stdin {
+            let (front, _) = self.stdin_queue.as_slices();
+            if front.is_empty() {
+                if self.stdin_closing {
+                    self.stdin = None;
+                }
+                break;
+            }
+            match file.write(front) {
+                Ok(written) => {
+                    self.stdin_queue.drain(..written);
+                    taken += written;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                // The reader closed it: what is left has nowhere to go.
+                Err(_) => self.stdin = None,
+            }
+        }
+        if self.stdin.is_none() {
+            taken += self.stdin_queue.len();
+            self.stdin_queue.clear();
+        }
+        taken
+    }
+
+    /// A stream's descriptor while it is open.
+    pub(crate) fn stream(&self, stream: Stream) -> Option<&File> {
+        match stream {
+            Stream::Stdout => self.stdout.as_ref(),
+            Stream::Stderr => self.stderr.as_ref(),
+        }
+    }
+
+    /// Reads once from a stream.
+    pub(crate) fn read(&mut self, stream: Stream) -> Chunk {
+        let slot = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let Some(file) = slot else {
+            return Chunk::Empty;
+        };
+        let mut buffer = vec![0; MAX_DATA];
+        match file.read(&mut buffer) {
+            Ok(length) if length > 0 => {
+                buffer.truncate(length);
+                Chunk::Data(buffer)
+            }
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Chunk::Empty
+            }
+            // End of file; a terminal says EIO instead.
+            _ => {
+                *slot = None;
+                Chunk::Closed
+            }
+        }
+    }
+
+    /// Gives the terminal another size.
+    pub(crate) fn resize(&self, size: WindowSize) -> std::io::Result<()> {
+        match &self.stdout {
+            Some(master) if self.terminal => {
+                rustix::termios::tcsetwinsize(
+                    master,
+                    rustix::termios::Winsize {
+                        ws_row: size.rows,
+                        ws_col: size.cols,
+                        ws_xpixel: 0,
+                        ws_ypixel: 0,
+                    },
+                )?;
+                Ok(())
+            }
+            _ => Err(std::io::Error::other("process has no terminal")),
+        }
+    }
+
+    /// When the guest must act on this process next.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadline.filter(|_| !self.exited)
+    }
+
+    /// Ends the process if its deadline has passed: SIGTERM first, SIGKILL the
+    /// next time.
+    pub(crate) fn enforce_deadline(&mut self, now: Instant) {
+        if self.next_deadline().is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let signal = if self.deadline_passed {
+            self.deadline = None;
+            Signal::SIGKILL
+        } else {
+            self.deadline = Some(now + Duration::from_millis(TERM_GRACE_MS));
+            Signal::SIGTERM
+        };
+        self.deadline_passed = true;
+        // It may have ended just now.
+        let _ = killpg(Pid::from_raw(self.pid), signal);
+    }
+}
+
+/// The guest's ends of a process's stdio.
+#[derive(Default)]
+struct Streams {
+    stdin: Option<File>,
+    stdout: Option<File>,
+    stderr: Option<File>,
+}
+
+impl Streams {
+    /// Makes pipes or a terminal, and gives the other ends to `command`.
+    fn connect(spec: &ProcessSpec, command: &mut Command) -> std::io::Result<Self> {
+        let mut streams = Self::default();
+        match (spec.stdin, spec.output) {
+            (_, OutputMode::Terminal(_)) => {}
+            (Stdin::Null, _) => {
+                command.stdin(Stdio::null());
+            }
+            (Stdin::Pipe, _) => {
+                let (read, write) = std::io::pipe()?;
+                command.stdin(read);
+                streams.stdin = Some(own_end(write.into())?);
+            }
+        }
+        match spec.output {
+            OutputMode::Separate => {
+                let (read, write) = std::io::pipe()?;
+                command.stdout(write);
+                streams.stdout = Some(own_end(read.into())?);
+                let (read, write) = std::io::pipe()?;
+                command.stderr(write);
+                streams.stderr = Some(own_end(read.into())?);
+            }
+            OutputMode::Merged => {
+                let (read, write) = std::io::pipe()?;
+                command.stdout(write.try_clone()?);
+                command.stderr(write);
+                streams.stdout = Some(own_end(read.into())?);
+            }
+            OutputMode::Terminal(size) => {
+                let size = Winsize {
+                    ws_row: size.rows,
+                    ws_col: size.cols,
+                    ws_xpixel: 0,
+                    ws_ypixel: 0,
+                };
+                let pty = openpty(&size, None)?;
+                command.stdin(pty.slave.try_clone()?);
+                command.stdout(pty.slave.try_clone()?);
+                command.stderr(pty.slave);
+                streams.stdin = Some(own_end(pty.master.try_clone()?)?);
+                streams.stdout = Some(own_end(pty.master)?);
+            }
+        }
+        Ok(streams)
+    }
+}
+
+/// Our end of a pipe: not blocking, not inherited.
+fn own_end(fd: OwnedFd) -> std::io::Result<File> {
+    fcntl(fd.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(
+        fd.as_fd(),
+        FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
+    )?;
+    Ok(File::from(fd))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn spec(argv: &[&str]) -> ProcessSpec {
+        ProcessSpec {
+            argv: argv.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+            env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+            cwd: b"/".to_vec(),
+            ..ProcessSpec::default()
+        }
+    }
+
+    fn null() -> File {
+        File::options().write(true).open("/dev/null").unwrap()
+    }
+
+    fn read_all(process: &mut Process, stream: Stream) -> Vec<u8> {
+        let mut all = Vec::new();
+        let start = Instant::now();
+        loop {
+            match process.read(stream) {
+                Chunk::Data(data) => all.extend(data),
+                Chunk::Closed => return all,
+                Chunk::Empty => std::thread::sleep(Duration::from_millis(1)),
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "stream stays open"
+            );
+        }
+    }
+
+    #[test]
+    fn stdout_and_stderr_come_apart() {
+        let mut process =
+            Process::spawn(&spec(&["sh", "-c", "printf 'a\\0b'; echo no >&2"]), null()).unwrap();
+        assert_eq!(read_all(&mut process, Stream::Stdout), b"a\0b");
+        assert_eq!(read_all(&mut process, Stream::Stderr), b"no\n");
+    }
+
+    #[test]
+    fn stdin_reaches_the_process_and_its_end_is_seen() {
+        let mut process = Process::spawn(
+            &ProcessSpec {
+                stdin: Stdin::Pipe,
+                ..spec(&["cat"])
+            },
+            null(),
+        )
+        .unwrap();
+        process.queue_stdin(b"through");
+        process.queue_stdin(b"");
+        assert_eq!(process.write_stdin(), 7);
+        assert_eq!(read_all(&mut process, Stream::Stdout), b"through");
+    }
+
+    #[test]
+    fn a_missing_program_and_a_missing_directory_are_told_apart() {
+        let error = Process::spawn(&spec(&["no-such-program"]), null()).unwrap_err();
+        assert_eq!(error.errno, nix::libc::ENOENT);
+        assert!(
+            error.message.starts_with("no-such-program"),
+            "{}",
+            error.message
+        );
+        let missing = ProcessSpec {
+            cwd: b"/no/such/dir".to_vec(),
+            ..spec(&["true"])
+        };
+        let error = Process::spawn(&missing, null()).unwrap_err();
+        assert!(error.message.starts_with("working directory /no/such/dir"));
+    }
+
+    #[test]
+    fn a_terminal_has_the_size_asked_for_and_is_the_controlling_one() {
+        let size = WindowSize { rows: 33, cols: 77 };
+        let mut process = Process::spawn(
+            &ProcessSpec {
+                output: OutputMode::Terminal(size),
+                ..spec(&["sh", "-c", "stty size </dev/tty"])
+            },
+            null(),
+        )
+        .unwrap();
+        assert_eq!(read_all(&mut process, Stream::Stdout), b"33 77\r\n");
+    }
+}

@@ -1,0 +1,417 @@
+//! Serving requests: one thread, one poll loop, sole owner of the port.
+//!
+//! A process's output is read only once the host has taken what came before,
+//! so a guest that prints without end is slowed down by its own pipe and
+//! nothing piles up here.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use guest_init::message::{
+    Event, Hello, JobId, Outcome, ProcessId, ProcessSpec, Request, Status, Stream, Usage,
+};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::Pid;
+
+use super::cgroup::Cgroup;
+use super::job::{Job, WATCH_INTERVAL};
+use super::port::Port;
+use super::process::{Chunk, Process};
+use super::{Context, Failure};
+
+/// Reads of one stream when its process ends: twice what a pipe holds, so
+/// that everything it wrote is reported before its end.
+const FINAL_READS: usize = 4;
+
+/// What poll(2) found ready.
+enum Ready {
+    Port,
+    Children,
+    Stdin(ProcessId),
+    Output(ProcessId, Stream),
+}
+
+/// The state of the guest's side.
+pub(crate) struct Server<'a> {
+    port: &'a mut Port,
+    children: SignalFd,
+    jobs: BTreeMap<JobId, Job>,
+    processes: BTreeMap<ProcessId, (JobId, Process)>,
+    done: bool,
+}
+
+impl<'a> Server<'a> {
+    /// Takes over SIGCHLD.
+    pub(crate) fn new(port: &'a mut Port) -> Result<Self, Failure> {
+        const STAGE: &str = "watch for children";
+        let mut signals = SigSet::empty();
+        signals.add(Signal::SIGCHLD);
+        signals.thread_block().during(STAGE, &"SIGCHLD")?;
+        let children =
+            SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+                .during(STAGE, &"signalfd")?;
+        Ok(Self {
+            port,
+            children,
+            jobs: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            done: false,
+        })
+    }
+
+    /// Says hello and serves until told to power off, or the host has gone.
+    pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
+        self.send(&Event::Hello(hello))?;
+        while !self.done {
+            for ready in self.wait()? {
+                match ready {
+                    Ready::Port => self.take_requests()?,
+                    Ready::Children => self.reap()?,
+                    Ready::Stdin(process) => self.write_stdin(process)?,
+                    Ready::Output(process, stream) => {
+                        self.forward(process, stream)?;
+                    }
+                }
+            }
+            self.look_at_clock()?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, event: &Event) -> Result<(), Failure> {
+        self.port
+            .send(event)
+            .during("send an event", &"control port")
+    }
+
+    fn refuse(&mut self, message: String) -> Result<(), Failure> {
+        self.send(&Event::Refused { message })
+    }
+
+    fn wait(&mut self) -> Result<Vec<Ready>, Failure> {
+        let mut fds = vec![
+            PollFd::new(self.port.fd(), PollFlags::POLLIN),
+            PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
+        ];
+        let mut meaning = vec![];
+        for (&id, (_, process)) in &self.processes {
+            if let Some(stdin) = process.stdin_to_poll() {
+                fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));
+                meaning.push(Ready::Stdin(id));
+            }
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                if let Some(file) = process.stream(stream) {
+                    fds.push(PollFd::new(file.as_fd(), PollFlags::POLLIN));
+                    meaning.push(Ready::Output(id, stream));
+                }
+            }
+        }
+        match poll(&mut fds, self.timeout()) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error).during("wait for events", &"poll"),
+        }
+        let fired = |fd: &PollFd<'_>| fd.revents().is_some_and(|events| !events.is_empty());
+        let mut ready: Vec<Ready> = fds
+            .iter()
+            .skip(2)
+            .zip(meaning)
+            .filter_map(|(fd, what)| fired(fd).then_some(what))
+            .collect();
+        // Output before ends, and both before new requests: what the host sees
+        // is in the order in which it happened.
+        if fds.get(1).is_some_and(fired) {
+            ready.push(Ready::Children);
+        }
+        if fds.first().is_some_and(fired) {
+            ready.push(Ready::Port);
+        }
+        Ok(ready)
+    }
+
+    fn timeout(&self) -> PollTimeout {
+        let now = Instant::now();
+        let deadlines = self
+            .processes
+            .values()
+            .filter_map(|(_, process)| process.next_deadline())
+            .map(|deadline| deadline.saturating_duration_since(now));
+        let watch = self
+            .jobs
+            .values()
+            .any(Job::watching)
+            .then_some(WATCH_INTERVAL);
+        deadlines
+            .chain(watch)
+            .min()
+            .map_or(PollTimeout::NONE, |wait| {
+                // Rounded up: waking too early would spin.
+                PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
+            })
+    }
+
+    fn look_at_clock(&mut self) -> Result<(), Failure> {
+        let now = Instant::now();
+        for (_, process) in self.processes.values_mut() {
+            process.enforce_deadline(now);
+        }
+        let seen: Vec<Event> = self
+            .jobs
+            .iter_mut()
+            .flat_map(|(&job, state)| {
+                state
+                    .seen()
+                    .into_iter()
+                    .map(move |(comm, pid)| Event::CommSeen { job, comm, pid })
+            })
+            .collect();
+        for event in seen {
+            self.send(&event)?;
+        }
+        Ok(())
+    }
+
+    fn take_requests(&mut self) -> Result<(), Failure> {
+        let received = self
+            .port
+            .receive()
+            .during("receive a request", &"control port")?;
+        let Some(messages) = received else {
+            super::console("the host has gone");
+            self.done = true;
+            return Ok(());
+        };
+        for message in messages {
+            match message {
+                Ok(request) => self.carry_out(request)?,
+                Err(error) => self.refuse(error.to_string())?,
+            }
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, request: Request) -> Result<(), Failure> {
+        match request {
+            Request::OpenJob { job } => match Cgroup::create(job) {
+                Ok(cgroup) => {
+                    self.jobs.insert(job, Job::new(cgroup));
+                    Ok(())
+                }
+                Err(error) => self.refuse(format!("open job {job}: {error}")),
+            },
+            Request::Spawn { job, process, spec } => self.spawn(job, process, &spec),
+            Request::Stdin { process, data } => {
+                if let Some((_, state)) = self.processes.get_mut(&process) {
+                    state.queue_stdin(&data);
+                }
+                self.write_stdin(process)
+            }
+            Request::Signal {
+                process,
+                signal,
+                group,
+            } => self.signal(process, signal, group),
+            Request::Resize { process, size } => {
+                let resized = self
+                    .processes
+                    .get(&process)
+                    .map(|(_, state)| state.resize(size));
+                match resized {
+                    Some(Err(error)) => self.refuse(format!("resize process {process}: {error}")),
+                    // It may have ended meanwhile.
+                    Some(Ok(())) | None => Ok(()),
+                }
+            }
+            Request::AwaitComm { job, comm } => {
+                match self.jobs.get_mut(&job) {
+                    Some(state) => state.watch(comm),
+                    None => return self.refuse(format!("await {comm}: no job {job}")),
+                }
+                Ok(())
+            }
+            Request::CloseJob { job } => self.close(job),
+            Request::MeasureSpeed => {
+                let micros = guest_init::speed::work().as_micros();
+                self.send(&Event::Speed {
+                    micros: u64::try_from(micros).unwrap_or(u64::MAX),
+                })
+            }
+            Request::PowerOff => {
+                self.done = true;
+                Ok(())
+            }
+        }
+    }
+
+    fn spawn(&mut self, job: JobId, process: ProcessId, spec: &ProcessSpec) -> Result<(), Failure> {
+        let failed = |errno: i32, message: String| Event::SpawnFailed {
+            process,
+            errno,
+            message,
+        };
+        let event = match self.jobs.get(&job).map(Job::procs) {
+            None => failed(libc::ESRCH, format!("no job {job}")),
+            Some(Err(error)) => failed(0, format!("cgroup of job {job}: {error}")),
+            Some(Ok(procs)) => match Process::spawn(spec, procs) {
+                Ok(state) => {
+                    let pid = state.pid;
+                    self.processes.insert(process, (job, state));
+                    Event::Started { process, pid }
+                }
+                Err(error) => failed(error.errno, error.message),
+            },
+        };
+        self.send(&event)
+    }
+
+    fn signal(&mut self, process: ProcessId, signal: i32, group: bool) -> Result<(), Failure> {
+        let Some((_, state)) = self.processes.get(&process) else {
+            return Ok(());
+        };
+        let pid = Pid::from_raw(state.pid);
+        let sent = Signal::try_from(signal).and_then(|signal| {
+            if group {
+                killpg(pid, signal)
+            } else if state.exited {
+                // Its pid may be another process's by now.
+                Ok(())
+            } else {
+                kill(pid, signal)
+            }
+        });
+        match sent {
+            Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
+            Err(error) => self.refuse(format!("send signal {signal} to {process}: {error}")),
+        }
+    }
+
+    fn close(&mut self, job: JobId) -> Result<(), Failure> {
+        let Some(state) = self.jobs.remove(&job) else {
+            return self.refuse(format!("close job {job}: there is none"));
+        };
+        let mut reaped = Vec::new();
+        let leftovers = state.close(|| reaped.extend(collect_children()));
+        for child in reaped {
+            self.ended(&child)?;
+        }
+        self.processes.retain(|_, (of, _)| *of != job);
+        self.send(&Event::JobClosed { job, leftovers })
+    }
+
+    fn write_stdin(&mut self, process: ProcessId) -> Result<(), Failure> {
+        let Some((_, state)) = self.processes.get_mut(&process) else {
+            return Ok(());
+        };
+        match state.write_stdin() {
+            0 => Ok(()),
+            taken => self.send(&Event::StdinTaken {
+                process,
+                bytes: u32::try_from(taken).unwrap_or(u32::MAX),
+            }),
+        }
+    }
+
+    /// Forwards one chunk; says whether there may be more.
+    fn forward(&mut self, process: ProcessId, stream: Stream) -> Result<bool, Failure> {
+        let Some((_, state)) = self.processes.get_mut(&process) else {
+            return Ok(false);
+        };
+        if state.stream(stream).is_none() {
+            return Ok(false);
+        }
+        match state.read(stream) {
+            Chunk::Data(data) => {
+                self.send(&Event::Output {
+                    process,
+                    stream,
+                    data,
+                })?;
+                Ok(true)
+            }
+            Chunk::Empty => Ok(false),
+            Chunk::Closed => {
+                self.send(&Event::Closed { process, stream })?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Collects ended children: ours, and orphans, which become ours.
+    fn reap(&mut self) -> Result<(), Failure> {
+        while let Ok(Some(_)) = self.children.read_signal() {}
+        for child in collect_children() {
+            self.ended(&child)?;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, child: &Child) -> Result<(), Failure> {
+        let found = self
+            .processes
+            .iter_mut()
+            .find(|(_, (_, state))| state.pid == child.pid && !state.exited);
+        let Some((&process, (_, state))) = found else {
+            return Ok(());
+        };
+        state.exited = true;
+        let deadline_passed = state.deadline_passed;
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let mut reads = 0;
+            while reads < FINAL_READS && self.forward(process, stream)? {
+                reads += 1;
+            }
+        }
+        self.send(&Event::Exited {
+            process,
+            outcome: Outcome {
+                status: child.status,
+                deadline_passed,
+                usage: child.usage,
+            },
+        })
+    }
+}
+
+/// A child that has ended.
+struct Child {
+    pid: i32,
+    status: Status,
+    usage: Usage,
+}
+
+/// All children that have ended and are not collected yet.
+fn collect_children() -> Vec<Child> {
+    let mut children = Vec::new();
+    loop {
+        let mut status = 0;
+        // SAFETY: rusage is plain data for which all zeroes are valid.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: both pointers are to live, writable values of the types that
+        // wait4(2) fills. `nix` and `rustix` offer no wait that reports usage.
+        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
+        if pid <= 0 {
+            return children;
+        }
+        let status = if libc::WIFEXITED(status) {
+            Status::Exited(libc::WEXITSTATUS(status))
+        } else {
+            Status::Signaled(libc::WTERMSIG(status))
+        };
+        let micros = |time: libc::timeval| {
+            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
+                + u64::try_from(time.tv_usec).unwrap_or(0)
+        };
+        children.push(Child {
+            pid,
+            status,
+            usage: Usage {
+                user_us: micros(usage.ru_utime),
+                system_us: micros(usage.ru_stime),
+                max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
+            },
+        });
+    }
+}

@@ -1,0 +1,304 @@
+//! What host and guest say to each other.
+//!
+//! The host sends [`Request`]s, the guest sends [`Event`]s. The first event is
+//! [`Event::Hello`]. The host numbers jobs and processes as it likes and never
+//! uses a number twice.
+
+use serde::{Deserialize, Serialize};
+
+/// Version of this protocol; host and guest must agree exactly, since both
+/// come out of the same build.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// How many bytes of stdin the host may have sent to a process beyond what the
+/// guest has reported as taken ([`Event::StdinTaken`]).
+pub const STDIN_WINDOW: usize = 256 * 1024;
+
+/// A job: processes that live and end together, in a cgroup of their own.
+pub type JobId = u32;
+/// A process that the host asked for.
+pub type ProcessId = u32;
+
+/// What the host asks of the guest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// Makes the job's cgroup. Processes can be started in it from now on.
+    OpenJob {
+        /// The new job.
+        job: JobId,
+    },
+    /// Starts a process in a job; answered by [`Event::Started`] or
+    /// [`Event::SpawnFailed`].
+    Spawn {
+        /// The job it belongs to.
+        job: JobId,
+        /// The number of the new process.
+        process: ProcessId,
+        /// What to run, and how.
+        spec: ProcessSpec,
+    },
+    /// More bytes for a process's stdin, within [`STDIN_WINDOW`].
+    Stdin {
+        /// The process.
+        process: ProcessId,
+        /// The bytes; empty closes stdin once everything before is written.
+        data: Vec<u8>,
+    },
+    /// Sends a signal.
+    Signal {
+        /// The process.
+        process: ProcessId,
+        /// Signal number as in signal(7) on x86.
+        signal: i32,
+        /// Whether the whole process group gets it.
+        group: bool,
+    },
+    /// Changes the window size of a process's terminal.
+    Resize {
+        /// The process.
+        process: ProcessId,
+        /// The new size.
+        size: WindowSize,
+    },
+    /// Asks for [`Event::CommSeen`] as soon as a process of the job has this
+    /// `comm` (`/proc/PID/comm`, at most 15 bytes), that is: has called
+    /// execve on a file of that name.
+    AwaitComm {
+        /// The job.
+        job: JobId,
+        /// The name.
+        comm: String,
+    },
+    /// Kills whatever is left of the job and removes its cgroup; answered by
+    /// [`Event::JobClosed`].
+    CloseJob {
+        /// The job.
+        job: JobId,
+    },
+    /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
+    MeasureSpeed,
+    /// Ends the VM.
+    PowerOff,
+}
+
+/// What the guest tells the host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// The guest is ready for requests.
+    Hello(Hello),
+    /// The process runs: its execve succeeded.
+    Started {
+        /// The process.
+        process: ProcessId,
+        /// Its pid in the guest.
+        pid: i32,
+    },
+    /// The process could not be started.
+    SpawnFailed {
+        /// The process.
+        process: ProcessId,
+        /// `errno` of the step that failed, 0 where there was none.
+        errno: i32,
+        /// What failed.
+        message: String,
+    },
+    /// Bytes that a process wrote.
+    Output {
+        /// The process.
+        process: ProcessId,
+        /// Where it wrote them.
+        stream: Stream,
+        /// The bytes as written.
+        data: Vec<u8>,
+    },
+    /// Nobody can write to this stream any more.
+    Closed {
+        /// The process.
+        process: ProcessId,
+        /// The stream.
+        stream: Stream,
+    },
+    /// The guest has written this many more bytes to the process's stdin.
+    StdinTaken {
+        /// The process.
+        process: ProcessId,
+        /// Bytes since the last such event; also counts bytes dropped because
+        /// the process closed its stdin.
+        bytes: u32,
+    },
+    /// The process ended. Its descendants may live on and hold its streams.
+    Exited {
+        /// The process.
+        process: ProcessId,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A process of the job has the name asked for.
+    CommSeen {
+        /// The job.
+        job: JobId,
+        /// The name.
+        comm: String,
+        /// The pid of that process.
+        pid: i32,
+    },
+    /// The job is gone.
+    JobClosed {
+        /// The job.
+        job: JobId,
+        /// Processes that still lived.
+        leftovers: Vec<Leftover>,
+    },
+    /// How long the work of [`crate::speed`] took.
+    Speed {
+        /// In microseconds, by the guest's monotonic clock.
+        micros: u64,
+    },
+    /// A request could not be carried out or made no sense.
+    Refused {
+        /// What was wrong.
+        message: String,
+    },
+    /// Guest-init cannot go on and ends the VM.
+    Failed {
+        /// What it was doing.
+        stage: String,
+        /// What went wrong.
+        message: String,
+    },
+}
+
+/// The first message of a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the guest.
+    pub protocol: u32,
+    /// `uname -r`.
+    pub release: String,
+    /// `uname -m`.
+    pub machine: String,
+    /// When each step of the boot was done.
+    pub timings: Timings,
+    /// Steps that failed and that the guest can live without, such as a
+    /// filesystem this kernel does not have.
+    pub warnings: Vec<String>,
+}
+
+/// Microseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Timings {
+    /// The kernel handed over to `/init`.
+    pub init: u64,
+    /// The boot modules are loaded.
+    pub modules: u64,
+    /// The root is switched.
+    pub root: u64,
+    /// All is mounted; hello is sent.
+    pub ready: u64,
+}
+
+/// What to run, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// Program and arguments; the program is searched in the `PATH` of `env`.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment; nothing is inherited.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Working directory.
+    pub cwd: Vec<u8>,
+    /// What is stdin.
+    pub stdin: Stdin,
+    /// Where stdout and stderr go.
+    pub output: OutputMode,
+    /// Milliseconds after which the guest ends the process by itself: SIGTERM
+    /// to its group, SIGKILL to the same after [`TERM_GRACE_MS`].
+    pub deadline_ms: Option<u64>,
+}
+
+/// Time between SIGTERM and SIGKILL when a deadline passes, in milliseconds.
+pub const TERM_GRACE_MS: u64 = 2000;
+
+/// What a process has as stdin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Null,
+    /// A pipe that the host writes to.
+    Pipe,
+}
+
+/// Where a process's output goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OutputMode {
+    /// stdout and stderr by pipes of their own.
+    #[default]
+    Separate,
+    /// Both into one pipe, reported as [`Stream::Stdout`], in the order in
+    /// which they were written.
+    Merged,
+    /// A terminal is stdin, stdout and stderr, and the controlling terminal of
+    /// the new session; reported as [`Stream::Stdout`].
+    Terminal(WindowSize),
+}
+
+/// Size of a terminal, in character cells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Height.
+    pub rows: u16,
+    /// Width.
+    pub cols: u16,
+}
+
+/// One of a process's output streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Stream {
+    /// Standard output, or everything where the two are merged.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Exit status or signal.
+    pub status: Status,
+    /// Whether the guest ended it because its deadline passed.
+    pub deadline_passed: bool,
+    /// Resources it and its waited-for children used.
+    pub usage: Usage,
+}
+
+/// Exit status or signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// It called exit with this status (0 to 255).
+    Exited(i32),
+    /// A signal of this number ended it.
+    Signaled(i32),
+}
+
+/// Resources used, as in getrusage(2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Time in user mode, microseconds.
+    pub user_us: u64,
+    /// Time in kernel mode, microseconds.
+    pub system_us: u64,
+    /// Largest resident set, KiB.
+    pub max_rss_kib: u64,
+}
+
+/// A process that outlived its job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leftover {
+    /// Its pid.
+    pub pid: i32,
+    /// Its name, `/proc/PID/comm`.
+    pub comm: String,
+    /// Whether it is gone now; a process in uninterruptible sleep survives
+    /// SIGKILL, and the VM is no longer clean.
+    pub killed: bool,
+}

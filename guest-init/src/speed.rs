@@ -1,0 +1,71 @@
+//! The work whose duration tells how fast a VM is.
+//!
+//! Time limits of tests assume a machine of its author's kind; under TCG a
+//! guest is tens of times slower. Both sides need one number for that, so a
+//! fixed piece of work is timed in the guest and compared with
+//! [`REFERENCE_MICROS`].
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+/// What [`work`] takes on the machines that upstream's limits assume, in
+/// microseconds: the median of a release build on an idle x86 server core of
+/// 2.5 to 3 GHz, native.
+pub const REFERENCE_MICROS: u64 = 12_000;
+
+const ROUNDS: u64 = 400_000;
+const PAGES: usize = 1024;
+const PAGE: usize = 4096;
+
+/// Does the work once and says how long it took.
+///
+/// One part computes with unpredictable branches, the other touches fresh
+/// pages: what dominates the start of a program as large as bpftrace is page
+/// faults, and emulation slows them more than arithmetic.
+pub fn work() -> Duration {
+    let start = Instant::now();
+    let mut state = black_box(0x9e37_79b9_7f4a_7c15_u64);
+    let mut odd = 0_u64;
+    for _ in 0..ROUNDS {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        if state & 1 == 1 {
+            odd = odd.wrapping_add(state);
+        } else {
+            odd = odd.rotate_left(3);
+        }
+    }
+    black_box(odd);
+    for round in 0..4_u8 {
+        // Above malloc's mmap threshold, so every round faults its pages anew.
+        let mut memory = Vec::<u8>::with_capacity(PAGES * PAGE);
+        memory.resize(PAGES * PAGE, round);
+        black_box(memory.as_slice());
+    }
+    start.elapsed()
+}
+
+/// How many times slower than the reference something is that took `micros`;
+/// never below 1, so that a fast machine does not shorten anybody's limits.
+pub fn factor(micros: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "microseconds, far below 2^52")]
+    let ratio = micros as f64 / REFERENCE_MICROS as f64;
+    ratio.max(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_work_takes_measurable_time() {
+        assert!(work() > Duration::from_micros(500));
+    }
+
+    #[test]
+    fn a_fast_machine_does_not_shorten_limits() {
+        assert!((factor(1) - 1.0).abs() < f64::EPSILON);
+        assert!((factor(REFERENCE_MICROS * 35) - 35.0).abs() < 1e-9);
+    }
+}

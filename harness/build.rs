@@ -1,0 +1,64 @@
+//! Builds guest-init, which `kiln` embeds: one file is the whole installation.
+//!
+//! `KILN_GUEST_INIT` names a ready binary instead (a Nix build makes it in a
+//! derivation of its own).
+
+use std::env;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Statically linked against glibc: the one target every toolchain has.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-env-changed=KILN_GUEST_INIT");
+    let init = match env::var_os("KILN_GUEST_INIT") {
+        Some(path) => {
+            let path = PathBuf::from(path);
+            println!("cargo::rerun-if-changed={}", path.display());
+            path
+        }
+        None => build()?,
+    };
+    println!("cargo::rustc-env=KILN_GUEST_INIT_PATH={}", init.display());
+    Ok(())
+}
+
+fn build() -> Result<PathBuf, Box<dyn Error>> {
+    let workspace = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
+    for input in [
+        "guest-init/src",
+        "guest-init/Cargo.toml",
+        "Cargo.toml",
+        "Cargo.lock",
+    ] {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(input).display()
+        );
+    }
+    // A target directory of its own: the outer cargo holds the lock of its own.
+    let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("guest");
+    let status = Command::new(env::var("CARGO")?)
+        .current_dir(&workspace)
+        .args(["build", "--package", "guest-init", "--bin", "guest-init"])
+        .args(["--profile", "guest", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&target_dir)
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static",
+        )
+        // The outer build's wrapper (clippy) and flags are not for this one.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
+        .env_remove("RUSTC_WRAPPER")
+        .env_remove("CARGO_BUILD_TARGET")
+        .env_remove("CARGO_TARGET_DIR")
+        .status()?;
+    if !status.success() {
+        return Err(format!("building guest-init failed: {status}").into());
+    }
+    Ok(target_dir.join(TARGET).join("guest/guest-init"))
+}

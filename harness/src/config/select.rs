@@ -1,0 +1,238 @@
+//! `-k`: names, globs, groups and paths → kernels.
+
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+
+use super::{Catalogue, Kernel, absolute};
+use crate::hint::Hint;
+
+/// One kernel that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selected {
+    /// A kernel of the catalogue.
+    Named(Kernel),
+    /// A directory or an image on this machine.
+    Path {
+        /// As the user wrote it; names the kernel in reports.
+        given: String,
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Selected {
+    /// What the kernel is called in reports.
+    pub fn name(&self) -> &str {
+        match self {
+            Selected::Named(kernel) => &kernel.name,
+            Selected::Path { given, .. } => given,
+        }
+    }
+}
+
+/// A `-k` selects nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// No kernel of that name.
+    #[error("there is no kernel \"{name}\"; the kernels are: {}", list(known))]
+    UnknownKernel {
+        /// What was asked for.
+        name: String,
+        /// Every name there is, the nearest first.
+        known: Vec<String>,
+    },
+    /// No group of that name.
+    #[error("there is no group \"@{name}\"; the groups are: {}", list(known))]
+    UnknownGroup {
+        /// What was asked for, without `@`.
+        name: String,
+        /// Every group there is, the nearest first, with `@`.
+        known: Vec<String>,
+    },
+    /// A glob that matches nothing.
+    #[error("no kernel matches \"{glob}\"; the kernels are: {}", list(known))]
+    NoMatch {
+        /// The glob.
+        glob: String,
+        /// Every name there is.
+        known: Vec<String>,
+    },
+    /// A glob that cannot be read.
+    #[error("\"{glob}\" is not a glob: {reason}")]
+    BadGlob {
+        /// The glob.
+        glob: String,
+        /// Why.
+        reason: String,
+    },
+    /// A group without members.
+    #[error("the group \"@{name}\" is empty")]
+    EmptyGroup {
+        /// The group, without `@`.
+        name: String,
+    },
+    /// A path with nothing behind it.
+    #[error("there is no kernel at {}: no such file or directory", path.display())]
+    NoSuchPath {
+        /// Absolute.
+        path: PathBuf,
+    },
+}
+
+impl Hint for SelectError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            SelectError::UnknownKernel { known, .. } | SelectError::UnknownGroup { known, .. } => {
+                known
+                    .first()
+                    .map(|nearest| {
+                        format!("did you mean `-k {nearest}`? `kiln kernels list` shows them all")
+                    })
+                    .into_iter()
+                    .collect()
+            }
+            SelectError::NoMatch { .. } => vec!["`kiln kernels list` shows them all".to_owned()],
+            SelectError::BadGlob { .. } => vec![
+                "a glob knows * ? [abc] and {a,b}; quote it, or the shell expands it".to_owned(),
+            ],
+            SelectError::EmptyGroup { .. } => {
+                vec!["add names or globs to it in kernels.toml".to_owned()]
+            }
+            SelectError::NoSuchPath { .. } => vec![
+                "a path names a build tree, a directory with an image and lib/modules, or an image"
+                    .to_owned(),
+            ],
+        }
+    }
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        "(none)".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// Characters that make a glob of a word.
+pub(super) fn is_glob_char(c: char) -> bool {
+    matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
+}
+
+impl Catalogue {
+    /// The kernels that `patterns` ask for, in that order, each once; relative
+    /// paths are relative to `cwd`.
+    pub fn select<S: AsRef<str>>(
+        &self,
+        patterns: &[S],
+        cwd: &Path,
+    ) -> Result<Vec<Selected>, SelectError> {
+        let mut selected: Vec<Selected> = Vec::new();
+        let mut add = |item: Selected| {
+            let known = selected.iter().any(|other| match (other, &item) {
+                (Selected::Named(a), Selected::Named(b)) => a.name == b.name,
+                (Selected::Path { path: a, .. }, Selected::Path { path: b, .. }) => a == b,
+                _ => false,
+            });
+            if !known {
+                selected.push(item);
+            }
+        };
+        for pattern in patterns {
+            let pattern = pattern.as_ref();
+            if self.kernel(pattern).is_none()
+                && !pattern.starts_with('@')
+                && (pattern.contains('/') || (!pattern.is_empty() && cwd.join(pattern).exists()))
+            {
+                let path = absolute(cwd, Path::new(pattern));
+                if !path.exists() {
+                    return Err(SelectError::NoSuchPath { path });
+                }
+                add(Selected::Path {
+                    given: pattern.to_owned(),
+                    path,
+                });
+                continue;
+            }
+            let names = match pattern.strip_prefix('@') {
+                Some(group) => self.group_members(group)?,
+                None => names_matching(self, pattern)?,
+            };
+            for name in names {
+                if let Some(kernel) = self.kernel(&name) {
+                    add(Selected::Named(kernel.clone()));
+                }
+            }
+        }
+        Ok(selected)
+    }
+
+    fn group_members(&self, name: &str) -> Result<Vec<String>, SelectError> {
+        match self.groups.iter().find(|group| group.name == name) {
+            Some(group) if group.kernels.is_empty() => Err(SelectError::EmptyGroup {
+                name: name.to_owned(),
+            }),
+            Some(group) => Ok(group.kernels.clone()),
+            None => {
+                let groups = self.groups.iter().map(|group| group.name.as_str());
+                let known = nearest_first(name, groups);
+                Err(SelectError::UnknownGroup {
+                    name: name.to_owned(),
+                    known: known.into_iter().map(|name| format!("@{name}")).collect(),
+                })
+            }
+        }
+    }
+}
+
+/// The kernels of the catalogue that a name or glob means, in the order of the
+/// file; at least one.
+pub(super) fn names_matching(
+    catalogue: &Catalogue,
+    pattern: &str,
+) -> Result<Vec<String>, SelectError> {
+    let names = || catalogue.kernels.iter().map(|kernel| kernel.name.as_str());
+    if let Some(kernel) = catalogue.kernel(pattern) {
+        return Ok(vec![kernel.name.clone()]);
+    }
+    if !pattern.contains(is_glob_char) {
+        return Err(SelectError::UnknownKernel {
+            name: pattern.to_owned(),
+            known: nearest_first(pattern, names()),
+        });
+    }
+    let matcher = GlobBuilder::new(pattern)
+        .build()
+        .map_err(|error| SelectError::BadGlob {
+            glob: pattern.to_owned(),
+            reason: error.kind().to_string(),
+        })?
+        .compile_matcher();
+    let matching: Vec<String> = names()
+        .filter(|name| matcher.is_match(name))
+        .map(str::to_owned)
+        .collect();
+    if matching.is_empty() {
+        return Err(SelectError::NoMatch {
+            glob: pattern.to_owned(),
+            known: names().map(str::to_owned).collect(),
+        });
+    }
+    Ok(matching)
+}
+
+/// `names`, the most similar to `wanted` first, equally similar ones in their
+/// own order.
+fn nearest_first<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_by(|a, b| {
+        let near = |name: &str| strsim::jaro_winkler(wanted, name);
+        near(b).total_cmp(&near(a))
+    });
+    names.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+#[path = "select_tests.rs"]
+mod tests;

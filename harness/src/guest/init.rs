@@ -1,0 +1,23 @@
+//! The embedded PID 1.
+
+/// The static guest-init binary that this build of kiln carries.
+pub const GUEST_INIT: &[u8] = include_bytes!(env!("KILN_GUEST_INIT_PATH"));
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use object::{Object as _, read::elf::ElfFile64};
+
+    #[test]
+    fn guest_init_is_static_and_under_1_5_mb() {
+        assert!(GUEST_INIT.len() < 1_500_000, "{} bytes", GUEST_INIT.len());
+        let elf = ElfFile64::<object::Endianness>::parse(GUEST_INIT).unwrap();
+        assert!(elf.segments().count() > 0);
+        let interpreted = elf
+            .elf_program_headers()
+            .iter()
+            .any(|header| header.p_type.get(object::Endianness::Little) == object::elf::PT_INTERP);
+        assert!(!interpreted, "guest-init asks for a dynamic linker");
+    }
+}

@@ -1,0 +1,332 @@
+//! The guest's root and what stands over it: which directories are shared, as
+//! what, and where.
+
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
+
+use super::skeleton;
+use crate::hint::Hint;
+
+/// virtiofs tag of the root.
+const ROOT_TAG: &str = "root";
+/// Where Nix keeps its store.
+pub const NIX_STORE: &str = "/nix/store";
+
+/// Directories of a host root that guest-init covers with its own filesystems;
+/// what the host has below them is shared by itself where it is needed.
+const COVERED: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
+
+/// What cannot be shared, and why.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--root` is none of the known kinds.
+    #[error("unknown root `{0}`")]
+    UnknownRoot(String),
+    /// A directory to share is not there or is none.
+    #[error("cannot share {}: {reason}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The skeleton for a Nix root could not be written.
+    #[error("cannot make the root skeleton in {}: {source}", path.display())]
+    Skeleton {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::UnknownRoot(_) => vec![
+                "roots are `host`, `dir:PATH`, `nix` (the store at /nix/store) and `nix:STORE`"
+                    .to_owned(),
+            ],
+            Self::Directory { path, .. } if path == Path::new(NIX_STORE) => {
+                vec!["name another store with `--root nix:STORE`".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What the guest sees as `/`, under a copy-on-write overlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// The host's own root.
+    Host,
+    /// A directory tree with a userland in it.
+    Dir(PathBuf),
+    /// A small generated skeleton with this store at `/nix/store`.
+    Nix(PathBuf),
+}
+
+impl Root {
+    /// `nix` on NixOS, where little lives outside the store; `host` elsewhere.
+    pub fn default_here() -> Self {
+        if Path::new("/etc/NIXOS").exists() {
+            Self::Nix(PathBuf::from(NIX_STORE))
+        } else {
+            Self::Host
+        }
+    }
+}
+
+impl FromStr for Root {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.split_once(':') {
+            None if text == "host" => Ok(Self::Host),
+            None if text == "nix" => Ok(Self::Nix(PathBuf::from(NIX_STORE))),
+            Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir(PathBuf::from(path))),
+            Some(("nix", path)) if !path.is_empty() => Ok(Self::Nix(PathBuf::from(path))),
+            _ => Err(Error::UnknownRoot(text.to_owned())),
+        }
+    }
+}
+
+/// A directory that one share process serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedDir {
+    /// virtiofs tag.
+    pub tag: String,
+    /// The directory on the host.
+    pub dir: PathBuf,
+    /// Whether the guest may change it.
+    pub writable: bool,
+}
+
+/// What is asked of the guest's view of the host.
+#[derive(Debug)]
+pub struct LayoutRequest<'a> {
+    /// The root.
+    pub root: &'a Root,
+    /// Directories to be seen at the same path, copy-on-write: the working
+    /// directory, a suite's tests.
+    pub visible: &'a [PathBuf],
+    /// Directories to be seen at the same path and written through.
+    pub writable: &'a [PathBuf],
+    /// `uname -r` of the kernel and its module directory.
+    pub modules: Option<(&'a str, &'a Path)>,
+    /// Host name of the guest.
+    pub hostname: &'a str,
+    /// A directory of our own, for the skeleton of a Nix root.
+    pub scratch: &'a Path,
+}
+
+/// Which shares a guest has, and the boot plan that mounts them.
+#[derive(Debug)]
+pub struct Layout {
+    /// One share process each, in the order of the devices.
+    pub shares: Vec<SharedDir>,
+    /// The plan, without boot modules.
+    pub plan: BootPlan,
+}
+
+impl Layout {
+    /// Lays out the guest's view of the host.
+    pub fn new(request: &LayoutRequest<'_>) -> Result<Self, Error> {
+        let mut layout = Self {
+            shares: Vec::new(),
+            plan: BootPlan {
+                hostname: request.hostname.to_owned(),
+                root_tag: Some(ROOT_TAG.to_owned()),
+                ..BootPlan::default()
+            },
+        };
+        let root_dir = match request.root {
+            Root::Host => PathBuf::from("/"),
+            Root::Dir(dir) => directory(dir)?,
+            Root::Nix(store) => skeleton::write(request.scratch, &directory(store)?)?,
+        };
+        layout.shares.push(SharedDir {
+            tag: ROOT_TAG.to_owned(),
+            dir: root_dir,
+            writable: false,
+        });
+        if let Root::Nix(store) = request.root {
+            layout.add(
+                "store",
+                &directory(store)?,
+                NIX_STORE,
+                ShareAccess::ReadOnly,
+            );
+        }
+        if let Some((release, modules)) = request.modules {
+            let target = format!("/lib/modules/{release}");
+            layout.add(
+                "modules",
+                &directory(modules)?,
+                &target,
+                ShareAccess::ReadOnly,
+            );
+        }
+        layout.add_same_paths(request)?;
+        Ok(layout)
+    }
+
+    /// Shares whose path in the guest is their path on the host. Outer ones
+    /// are mounted first, so that none hides another.
+    fn add_same_paths(&mut self, request: &LayoutRequest<'_>) -> Result<(), Error> {
+        let mut wanted: Vec<(PathBuf, ShareAccess)> = Vec::new();
+        for dir in request.writable {
+            wanted.push((directory(dir)?, ShareAccess::ReadWrite));
+        }
+        for dir in request.visible {
+            let dir = directory(dir)?;
+            let seen_in_root = match request.root {
+                Root::Host => !COVERED.iter().any(|covered| dir.starts_with(covered)),
+                Root::Dir(_) => false,
+                Root::Nix(_) => dir.starts_with(NIX_STORE),
+            };
+            if !seen_in_root && !wanted.iter().any(|(other, _)| dir.starts_with(other)) {
+                wanted.push((dir, ShareAccess::CopyOnWrite));
+            }
+        }
+        wanted.sort_by_key(|(dir, _)| dir.components().count());
+        wanted.dedup_by(|later, earlier| later.0 == earlier.0);
+        for (index, (dir, access)) in wanted.iter().enumerate() {
+            let target = dir.to_str().ok_or_else(|| Error::Directory {
+                path: dir.clone(),
+                reason: "its path is not UTF-8".to_owned(),
+            })?;
+            // Over the whole root it would hide everything else.
+            if dir.components().all(|part| part == Component::RootDir) {
+                return Err(Error::Directory {
+                    path: dir.clone(),
+                    reason: "it is the whole root; use --root host".to_owned(),
+                });
+            }
+            self.add(&format!("dir{index}"), dir, target, *access);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, tag: &str, dir: &Path, target: &str, access: ShareAccess) {
+        self.shares.push(SharedDir {
+            tag: tag.to_owned(),
+            dir: dir.to_owned(),
+            writable: access == ShareAccess::ReadWrite,
+        });
+        self.plan.shares.push(SharePlan {
+            tag: tag.to_owned(),
+            target: target.to_owned(),
+            access,
+        });
+    }
+}
+
+/// The absolute path of a directory that is there.
+fn directory(path: &Path) -> Result<PathBuf, Error> {
+    let failed = |reason: String| Error::Directory {
+        path: path.to_owned(),
+        reason,
+    };
+    let path = path
+        .canonicalize()
+        .map_err(|error| failed(error.to_string()))?;
+    if path.is_dir() {
+        Ok(path)
+    } else {
+        Err(failed("not a directory".to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn layout(root: &Root, visible: &[PathBuf], writable: &[PathBuf]) -> Layout {
+        Layout::new(&LayoutRequest {
+            root,
+            visible,
+            writable,
+            modules: None,
+            hostname: "kiln",
+            scratch: Path::new("/nonexistent"),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn roots_are_read_from_their_names() {
+        assert_eq!("host".parse::<Root>().unwrap(), Root::Host);
+        assert_eq!(
+            "dir:/x y".parse::<Root>().unwrap(),
+            Root::Dir("/x y".into())
+        );
+        assert_eq!("nix".parse::<Root>().unwrap(), Root::Nix(NIX_STORE.into()));
+        assert!("dir:".parse::<Root>().is_err());
+        assert!("hosts".parse::<Root>().is_err());
+    }
+
+    #[test]
+    fn a_directory_that_the_host_root_shows_is_not_shared_twice() {
+        let layout = layout(&Root::Host, &["/usr".into()], &[]);
+        assert_eq!(layout.shares.len(), 1);
+        assert_eq!(layout.shares[0].dir, Path::new("/"));
+        assert!(!layout.shares[0].writable);
+    }
+
+    #[test]
+    fn a_directory_below_tmp_is_shared_since_the_guest_has_its_own_tmp() {
+        let dir = tempfile::Builder::new().tempdir_in("/tmp").unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let layout = layout(&Root::Host, std::slice::from_ref(&dir), &[]);
+        assert_eq!(layout.plan.shares[0].target, dir.to_str().unwrap());
+        assert_eq!(layout.plan.shares[0].access, ShareAccess::CopyOnWrite);
+    }
+
+    #[test]
+    fn a_writable_directory_wins_over_a_visible_one_below_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        std::fs::create_dir(&inner).unwrap();
+        let layout = layout(&Root::Dir("/usr".into()), &[inner], &[dir.path().into()]);
+        let access: Vec<_> = layout
+            .plan
+            .shares
+            .iter()
+            .map(|share| share.access)
+            .collect();
+        assert_eq!(access, [ShareAccess::ReadWrite]);
+    }
+
+    #[test]
+    fn outer_directories_are_mounted_before_inner_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("results");
+        std::fs::create_dir(&inner).unwrap();
+        let layout = layout(&Root::Dir("/usr".into()), &[dir.path().into()], &[inner]);
+        let access: Vec<_> = layout
+            .plan
+            .shares
+            .iter()
+            .map(|share| share.access)
+            .collect();
+        assert_eq!(access, [ShareAccess::CopyOnWrite, ShareAccess::ReadWrite]);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let error = Layout::new(&LayoutRequest {
+            root: &Root::Dir("/no/such/root".into()),
+            visible: &[],
+            writable: &[],
+            modules: None,
+            hostname: "kiln",
+            scratch: Path::new("/nonexistent"),
+        })
+        .unwrap_err();
+        assert!(error.to_string().contains("/no/such/root"), "{error}");
+    }
+}

@@ -1,0 +1,271 @@
+//! The cache: kernels ready to boot, each in a directory that appears at once
+//! and whole.
+//!
+//! A kernel is filled into a temporary directory of the cache under a lock of
+//! its own and renamed into place: whoever sees `kernels/<key>` sees all of it.
+
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use sha2::{Digest, Sha256};
+
+use super::Error;
+
+/// Enough for another harness to fetch a full-size kernel on a slow line.
+const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
+
+/// How often a taken lock is tried again.
+const LOCK_POLL: Duration = Duration::from_millis(100);
+
+/// After this long, the user hears what is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The cache directory.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// What a kernel is made from, as a file name: equal keys, equal kernels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+/// A held lock; dropping it lets go.
+#[derive(Debug)]
+pub(super) struct CacheLock {
+    _file: Flock<File>,
+}
+
+/// A directory of the cache that is being filled; dropping it unpublished
+/// removes it.
+#[derive(Debug)]
+pub(super) struct Filling {
+    temporary: tempfile::TempDir,
+    target: PathBuf,
+    _lock: CacheLock,
+}
+
+impl Key {
+    /// A key of the kind `kind` over `parts`.
+    pub(super) fn new<'a>(kind: &str, parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let mut hex = super::digest::hex(&hash.finalize());
+        hex.truncate(24);
+        Key(format!("{kind}-{hex}"))
+    }
+}
+
+impl std::fmt::Display for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Cache {
+    /// `KILN_CACHE_DIR`, else `kiln` in `XDG_CACHE_HOME`, else `~/.cache/kiln`
+    /// (XDG Base Directory Specification 0.8: relative values are ignored).
+    pub fn from_env() -> Result<Self, Error> {
+        let absolute = |name: &str| {
+            std::env::var_os(name)
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+        };
+        absolute("KILN_CACHE_DIR")
+            .or_else(|| absolute("XDG_CACHE_HOME").map(|dir| dir.join("kiln")))
+            .or_else(|| absolute("HOME").map(|dir| dir.join(".cache/kiln")))
+            .map(Cache::at)
+            .ok_or(Error::NoCacheDirectory)
+    }
+
+    /// The cache in the directory `root`, which is absolute and need not be
+    /// there yet.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into() }
+    }
+
+    /// The cache's directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the kernel of `key` is, or would be.
+    pub(super) fn kernel_dir(&self, key: &Key) -> PathBuf {
+        self.root.join("kernels").join(&key.0)
+    }
+
+    /// A directory of the cache for `purpose`, made if missing.
+    pub(super) fn subdirectory(&self, purpose: &str) -> Result<PathBuf, Error> {
+        let path = self.root.join(purpose);
+        fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
+        Ok(path)
+    }
+
+    /// Takes the lock called `name`; `waiting` is called once if somebody else
+    /// holds it for longer than a moment.
+    pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<CacheLock, Error> {
+        let path = self.subdirectory("locks")?.join(format!("{name}.lock"));
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
+        let begun = Instant::now();
+        let mut waiting = Some(waiting);
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(CacheLock { _file: lock }),
+                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
+                Err((_, errno)) => return Err(Error::io("lock", &path)(errno.into())),
+            }
+            if begun.elapsed() > LOCK_DEADLINE {
+                return Err(Error::Deadline {
+                    what: format!("the lock {}", path.display()),
+                    after: LOCK_DEADLINE,
+                });
+            }
+            if begun.elapsed() > LOCK_PATIENCE && let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Begins to fill the directory of `key`; `None` if somebody else has
+    /// filled it meanwhile.
+    pub(super) fn fill(
+        &self,
+        key: &Key,
+        waiting: impl FnOnce(),
+    ) -> Result<Option<Filling>, Error> {
+        let lock = self.lock(&key.0, waiting)?;
+        let target = self.kernel_dir(key);
+        if target.exists() {
+            return Ok(None);
+        }
+        self.subdirectory("kernels")?;
+        let temporaries = self.subdirectory("tmp")?;
+        // Under the lock nobody else fills this key: what lies there was left
+        // by a harness that was killed.
+        let prefix = format!("{key}.");
+        for entry in fs::read_dir(&temporaries).map_err(Error::io("read", &temporaries))? {
+            let entry = entry.map_err(Error::io("read", &temporaries))?;
+            if entry.file_name().to_string_lossy().starts_with(&prefix) {
+                fs::remove_dir_all(entry.path()).map_err(Error::io("remove", &entry.path()))?;
+            }
+        }
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempdir_in(&temporaries)
+            .map_err(Error::io("create a directory in", &temporaries))?;
+        for name in ["work", "kernel"] {
+            let path = temporary.path().join(name);
+            fs::create_dir(&path).map_err(Error::io("create", &path))?;
+        }
+        Ok(Some(Filling {
+            temporary,
+            target,
+            _lock: lock,
+        }))
+    }
+}
+
+impl Filling {
+    /// Where downloads and archives are unpacked; never published.
+    pub(super) fn work(&self) -> PathBuf {
+        self.temporary.path().join("work")
+    }
+
+    /// What will be published.
+    pub(super) fn kernel(&self) -> PathBuf {
+        self.temporary.path().join("kernel")
+    }
+
+    /// Makes the kernel visible, at once and whole.
+    pub(super) fn publish(self) -> Result<PathBuf, Error> {
+        let kernel = self.kernel();
+        // Data before name: a crash must not leave a name without its data.
+        let directory = File::open(&kernel).map_err(Error::io("open", &kernel))?;
+        nix::unistd::syncfs(&directory)
+            .map_err(|errno| Error::io("sync", &kernel)(errno.into()))?;
+        fs::rename(&kernel, &self.target).map_err(Error::io("create", &self.target))?;
+        Ok(self.target.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn key() -> Key {
+        Key::new("test", [b"a".as_slice()])
+    }
+
+    #[test]
+    fn keys_tell_where_one_part_ends() {
+        let ab_c = Key::new("k", [b"ab".as_slice(), b"c"]);
+        let a_bc = Key::new("k", [b"a".as_slice(), b"bc"]);
+        assert_ne!(ab_c, a_bc);
+        assert_eq!(key().to_string().len(), "test-".len() + 24);
+    }
+
+    #[test]
+    fn a_kernel_is_seen_only_after_it_is_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let filling = cache.fill(&key(), || {}).unwrap().unwrap();
+        fs::write(filling.kernel().join("image"), b"x").unwrap();
+        assert!(!cache.kernel_dir(&key()).exists());
+        let path = filling.publish().unwrap();
+        assert_eq!(fs::read(path.join("image")).unwrap(), b"x");
+        assert!(cache.fill(&key(), || {}).unwrap().is_none());
+        let left = fs::read_dir(dir.path().join("tmp")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn an_abandoned_filling_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        drop(cache.fill(&key(), || {}).unwrap().unwrap());
+        assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+        assert!(!cache.kernel_dir(&key()).exists());
+    }
+
+    #[test]
+    fn what_a_killed_harness_left_is_removed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let stale = dir.path().join("tmp").join(format!("{}.dead", key()));
+        fs::create_dir_all(stale.join("work")).unwrap();
+        let other = dir.path().join("tmp/other-key.alive");
+        fs::create_dir_all(&other).unwrap();
+        let filling = cache.fill(&key(), || {}).unwrap().unwrap();
+        assert!(!stale.exists());
+        assert!(other.exists(), "another kernel may be filled right now");
+        drop(filling);
+    }
+
+    #[test]
+    fn the_second_harness_waits_and_then_finds_the_kernel() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path());
+        let filling = cache.fill(&key(), || {}).unwrap().unwrap();
+        let second = {
+            let cache = cache.clone();
+            std::thread::spawn(move || cache.fill(&key(), || {}).unwrap().is_none())
+        };
+        std::thread::sleep(Duration::from_millis(150));
+        assert!(!second.is_finished());
+        filling.publish().unwrap();
+        assert!(second.join().unwrap());
+    }
+}

@@ -1,0 +1,165 @@
+//! Programs of the host that a source needs: in a process group of their own,
+//! with a deadline, reaped, and gone when kiln is gone.
+
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::Error;
+
+/// How often the child is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a program left.
+pub(super) struct Output {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: String,
+}
+
+/// When to give up.
+pub(super) struct Limit<'a> {
+    /// Longest time without progress.
+    pub(super) patience: Duration,
+    /// A number that changes with progress; it is also asked for at every look.
+    pub(super) progress: &'a mut dyn FnMut() -> u64,
+}
+
+struct Running {
+    child: Child,
+}
+
+impl Running {
+    fn kill(&mut self) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            // Fails only if the group is gone already.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !matches!(self.child.try_wait(), Ok(Some(_))) {
+            self.kill();
+        }
+    }
+}
+
+/// Runs `command` to its end with empty input; `what` says what is waited for.
+pub(super) fn run(mut command: Command, what: &str, limit: &mut Limit<'_>) -> Result<Output, Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    // SAFETY: prctl(PR_SET_PDEATHSIG) is a bare system call, which is
+    // async-signal-safe and touches no memory of the parent.
+    unsafe {
+        command.pre_exec(|| {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+        });
+    }
+    let child = command.spawn().map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::MissingProgram { program },
+        _ => Error::io("run", program.as_ref())(source),
+    })?;
+    let mut running = Running { child };
+    let stdout = running.child.stdout.take().map(drain);
+    let stderr = running.child.stderr.take().map(drain);
+
+    let mut value = (limit.progress)();
+    let mut changed = Instant::now();
+    let status = loop {
+        if let Some(status) = running
+            .child
+            .try_wait()
+            .map_err(Error::io("wait for", what.as_ref()))?
+        {
+            break status;
+        }
+        let now = (limit.progress)();
+        if now != value {
+            value = now;
+            changed = Instant::now();
+        }
+        if changed.elapsed() > limit.patience {
+            running.kill();
+            return Err(Error::Deadline {
+                what: what.to_owned(),
+                after: limit.patience,
+            });
+        }
+        std::thread::sleep(POLL);
+    };
+    Ok(Output {
+        status,
+        stdout: collect(stdout),
+        stderr: String::from_utf8_lossy(&collect(stderr)).into_owned(),
+    })
+}
+
+/// Runs `command` with a deadline on the whole of it.
+pub(super) fn run_within(command: Command, what: &str, deadline: Duration) -> Result<Output, Error> {
+    run(
+        command,
+        what,
+        &mut Limit {
+            patience: deadline,
+            progress: &mut || 0,
+        },
+    )
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is all there is to show.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    })
+}
+
+fn collect(thread: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
+    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_program_that_does_nothing_is_killed_with_its_children() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 60 & wait"]);
+        let begun = Instant::now();
+        let error = run_within(command, "a nap", Duration::from_millis(200)).err().unwrap();
+        assert!(error.to_string().contains("waiting for a nap"), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn output_and_status_come_back() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo out; echo err >&2; exit 3"]);
+        let output = run_within(command, "sh", Duration::from_secs(10)).unwrap();
+        assert_eq!(output.status.code(), Some(3));
+        assert_eq!(output.stdout, b"out\n");
+        assert_eq!(output.stderr, "err\n");
+    }
+
+    #[test]
+    fn a_missing_program_is_named() {
+        let error = run_within(Command::new("kiln-no-such-program"), "it", Duration::from_secs(1));
+        assert!(matches!(error, Err(Error::MissingProgram { .. })));
+    }
+}

@@ -1,0 +1,225 @@
+//! What can go wrong between a kernel's name and its image in the cache.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::vmlinux;
+use crate::config::Origin;
+use crate::hint::Hint;
+
+/// A kernel could not be provided.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither `KILN_CACHE_DIR` nor `XDG_CACHE_HOME` nor `HOME` says where the
+    /// cache is.
+    #[error("there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path")]
+    NoCacheDirectory,
+    /// A file operation failed.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was done to it, such as `write`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A program that is needed is not installed.
+    #[error("{program} is not installed")]
+    MissingProgram {
+        /// The program.
+        program: String,
+    },
+    /// Waiting for something took too long.
+    #[error("gave up after {} s waiting for {what}", after.as_secs())]
+    Deadline {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// A file of the catalogue cannot be used yet.
+    #[error("{origin}:{line}: kernel \"{name}\": nix sources are not supported yet; allowed: apt, url and path")]
+    NixUnsupported {
+        /// The catalogue.
+        origin: Origin,
+        /// Line in it, from 1.
+        line: usize,
+        /// The kernel.
+        name: String,
+    },
+    /// `kernels.lock` is not what kiln writes.
+    #[error("{origin}:{line}: {message}")]
+    BadLock {
+        /// The file.
+        origin: String,
+        /// Line in it, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
+    /// The host's apt configuration names no archive.
+    #[error("no package archive for suite {suite} in the host's apt sources")]
+    NoMirror {
+        /// The suite.
+        suite: String,
+    },
+    /// apt failed.
+    #[error("{what}: {reason}")]
+    Apt {
+        /// What apt was asked to do, as in `apt could not …`.
+        what: String,
+        /// apt's own words.
+        reason: String,
+    },
+    /// No package matches.
+    #[error("no package matches \"{package}\" in {suite}/{component}")]
+    NoPackage {
+        /// Name or glob.
+        package: String,
+        /// Suite of the archive.
+        suite: String,
+        /// Component of the suite.
+        component: String,
+    },
+    /// A pinned version is not on the mirror any more.
+    #[error("kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}")]
+    PinGone {
+        /// The kernel.
+        name: String,
+        /// The package.
+        package: String,
+        /// The pinned version.
+        version: String,
+        /// The mirror's root.
+        mirror: String,
+    },
+    /// A download is not the file that was expected.
+    #[error("{what} has a wrong hash\n  expected sha256 {expected}\n  received sha256 {actual}")]
+    WrongHash {
+        /// What was downloaded.
+        what: String,
+        /// Hash that is pinned.
+        expected: String,
+        /// Hash of what came.
+        actual: String,
+    },
+    /// A download failed or ended early.
+    #[error("cannot download {url}: {reason}")]
+    Download {
+        /// The address.
+        url: String,
+        /// Why.
+        reason: String,
+    },
+    /// An archive cannot be read.
+    #[error("cannot unpack {what}: {reason}")]
+    Archive {
+        /// The archive.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// No kernel where one should be.
+    #[error("there is no kernel in {}", path.display())]
+    NoImage {
+        /// The directory or archive.
+        path: PathBuf,
+    },
+    /// More than one kernel where one should be.
+    #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
+    ManyImages {
+        /// The directory.
+        path: PathBuf,
+        /// The images.
+        images: Vec<String>,
+    },
+    /// An image cannot be unpacked.
+    #[error(transparent)]
+    Image(#[from] vmlinux::Error),
+    /// The metadata of a module directory could not be made.
+    #[error("cannot write the module metadata of {release}: {reason}")]
+    Modules {
+        /// Release of the kernel.
+        release: String,
+        /// Why.
+        reason: String,
+    },
+    /// `update` was asked for a kernel that has no pin.
+    #[error("kernel \"{name}\" does not come from apt; kernels.lock pins only packages")]
+    NotPinned {
+        /// The kernel.
+        name: String,
+    },
+}
+
+impl Error {
+    /// Wraps an I/O error with what was done to which path.
+    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Error::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+const FREE_SPACE: &str = "free some space, or let KILN_CACHE_DIR name a directory on another disk";
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        let hint = match self {
+            Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
+            Error::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                FREE_SPACE.to_owned()
+            }
+            Error::Io { .. } | Error::NixUnsupported { .. } => return Vec::new(),
+            Error::MissingProgram { program } => format!(
+                "install it (package apt for {program} on Debian), or use a kernel with a url or path source"
+            ),
+            Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
+            Error::BadLock { .. } => "write it anew with `kiln kernels update`".to_owned(),
+            Error::NoMirror { .. } => {
+                "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
+            }
+            Error::Apt { reason, .. } if reason.contains("No space left") => FREE_SPACE.to_owned(),
+            Error::Apt { .. } => {
+                "check the network and try again; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
+            }
+            Error::NoPackage { .. } => {
+                "check suite and package in kernels.toml; `*` in package takes the newest match".to_owned()
+            }
+            Error::PinGone { name, .. } => {
+                format!("`kiln kernels update {name}` pins the newest version there is")
+            }
+            Error::WrongHash { .. } => {
+                "nothing was kept; if the file was changed on purpose, change the hash in kernels.toml, or run `kiln kernels update` for a package".to_owned()
+            }
+            Error::Download { .. } => {
+                "nothing was kept; check the address and the network, then try again with `kiln kernels fetch`".to_owned()
+            }
+            Error::Archive { .. } => {
+                "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
+            }
+            Error::NoImage { .. } => {
+                "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
+            }
+            Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
+            Error::Image(error) => return image_hints(error),
+            Error::Modules { .. } => "the module tree may be damaged; fetch or build it again".to_owned(),
+            Error::NotPinned { .. } => "change its source in kernels.toml".to_owned(),
+        };
+        vec![hint]
+    }
+}
+
+fn image_hints(_: &vmlinux::Error) -> Vec<String> {
+    vec!["the image must be an x86-64 bzImage or an ELF vmlinux".to_owned()]
+}

@@ -1,0 +1,258 @@
+#![allow(clippy::unwrap_used)]
+
+use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
+use proptest::prelude::*;
+
+use super::*;
+
+/// An ELF64 file for x86-64 with one PT_NOTE segment of the given note, and
+/// a banner.
+fn elf_kernel(note_name: &[u8; 4], note_type: u32) -> Vec<u8> {
+    let mut elf = Vec::new();
+    elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
+    elf.extend(2u16.to_le_bytes()); // ET_EXEC
+    elf.extend(62u16.to_le_bytes()); // EM_X86_64
+    elf.extend(1u32.to_le_bytes());
+    elf.extend(0x0100_0000u64.to_le_bytes()); // entry
+    elf.extend(64u64.to_le_bytes()); // program headers
+    elf.extend(0u64.to_le_bytes()); // no section headers
+    elf.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 1, 64, 0, 0] {
+        elf.extend(half.to_le_bytes());
+    }
+    elf.extend(4u32.to_le_bytes()); // PT_NOTE
+    elf.extend(4u32.to_le_bytes());
+    for word in [120u64, 0, 0, 24, 24, 4] {
+        elf.extend(word.to_le_bytes());
+    }
+    for word in [4u32, 8, note_type] {
+        elf.extend(word.to_le_bytes());
+    }
+    elf.extend(note_name);
+    elf.extend(0x0100_0000u64.to_le_bytes());
+    elf.extend(b"%s version %s\0Linux version 6.6.6-test (builder@host) #1\0");
+    elf
+}
+
+fn pvh_kernel() -> Vec<u8> {
+    let mut kernel = elf_kernel(b"Xen\0", 18);
+    // Enough for compressors to have something to do, in a pattern that is not
+    // a single run.
+    kernel.extend((0..200_000u32).flat_map(|i| (i / 7).to_le_bytes()));
+    kernel
+}
+
+/// A bzImage around a payload: two setup sectors, version string, protected mode
+/// code, payload, tail.
+fn bz_image(payload: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 3 * 512];
+    image[0x1f1] = 2;
+    image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x206..0x208].copy_from_slice(&0x020fu16.to_le_bytes());
+    image[0x20e..0x210].copy_from_slice(&0x0200u16.to_le_bytes());
+    let version = b"6.6.6-test (builder@host) #1 SMP\0";
+    image[0x400..0x400 + version.len()].copy_from_slice(version);
+    image[0x248..0x24c].copy_from_slice(&100u32.to_le_bytes());
+    image[0x24c..0x250].copy_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+    image.extend([0x90; 100]);
+    image.extend(payload);
+    image.extend([0; 777]);
+    image
+}
+
+fn with_size(mut stream: Vec<u8>, unpacked: &[u8]) -> Vec<u8> {
+    stream.extend(u32::try_from(unpacked.len()).unwrap().to_le_bytes());
+    stream
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// As the kernel's build does it: x86 branch filter before LZMA2, CRC32.
+fn xz(data: &[u8]) -> Vec<u8> {
+    let mut filters = Filters::new();
+    filters.x86().lzma2(&LzmaOptions::new_preset(1).unwrap());
+    let stream = Stream::new_stream_encoder(&filters, Check::Crc32).unwrap();
+    let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn lzma(data: &[u8]) -> Vec<u8> {
+    let options = LzmaOptions::new_preset(1).unwrap();
+    let stream = Stream::new_lzma_encoder(&options).unwrap();
+    let mut encoder = liblzma::write::XzEncoder::new_stream(Vec::new(), stream);
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn lz4_legacy(data: &[u8]) -> Vec<u8> {
+    let mut stream = 0x184c_2102u32.to_le_bytes().to_vec();
+    for chunk in data.chunks(8 << 20) {
+        let block = lz4_flex::block::compress(chunk);
+        stream.extend(u32::try_from(block.len()).unwrap().to_le_bytes());
+        stream.extend(block);
+    }
+    stream
+}
+
+/// Unpacks an image in a directory of its own; gives the protocol and what was
+/// written.
+fn try_unpack(image: &[u8]) -> Result<(BootProtocol, Vec<u8>), Error> {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("vmlinuz");
+    let dest = dir.path().join("vmlinux");
+    fs::write(&source, image).unwrap();
+    let result = unpack(&source, &dest);
+    assert_eq!(result.is_ok(), dest.exists());
+    let left = fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left, if result.is_ok() { 2 } else { 1 });
+    result.map(|protocol| (protocol, fs::read(dest).unwrap()))
+}
+
+fn try_release(image: &[u8]) -> Result<String, Error> {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), image).unwrap();
+    release(file.path())
+}
+
+#[test]
+fn every_payload_compression_unpacks_to_the_same_pvh_kernel() {
+    let kernel = pvh_kernel();
+    let zstd = zstd::encode_all(&kernel[..], 3).unwrap();
+    for (name, payload) in [
+        ("gzip", gzip(&kernel)),
+        ("xz", with_size(xz(&kernel), &kernel)),
+        ("lzma", with_size(lzma(&kernel), &kernel)),
+        ("zstd", with_size(zstd, &kernel)),
+        ("lz4", with_size(lz4_legacy(&kernel), &kernel)),
+        ("none", kernel.clone()),
+    ] {
+        let (protocol, written) = try_unpack(&bz_image(&payload)).expect(name);
+        assert_eq!(protocol, BootProtocol::Pvh, "{name}");
+        assert!(written == kernel, "{name}");
+    }
+}
+
+#[test]
+fn lz4_kernels_of_more_than_one_chunk_unpack() {
+    let mut kernel = pvh_kernel();
+    kernel.resize(20 << 20, 7);
+    let payload = with_size(lz4_legacy(&kernel), &kernel);
+    assert!(try_unpack(&bz_image(&payload)).unwrap().1 == kernel);
+}
+
+#[test]
+fn an_elf_kernel_is_taken_as_it_is() {
+    let kernel = pvh_kernel();
+    assert_eq!(
+        try_unpack(&kernel).unwrap(),
+        (BootProtocol::Pvh, kernel.clone())
+    );
+}
+
+#[test]
+fn a_kernel_without_pvh_entry_is_booted_as_bzimage() {
+    for kernel in [elf_kernel(b"Xen\0", 17), elf_kernel(b"GNU\0", 18)] {
+        let image = bz_image(&gzip(&kernel));
+        assert_eq!(try_unpack(&image).unwrap(), (BootProtocol::BzImage, image));
+        assert!(matches!(try_unpack(&kernel), Err(Error::NoEntry { .. })));
+    }
+}
+
+#[test]
+fn a_compression_that_only_the_guest_knows_is_booted_as_bzimage() {
+    let image = bz_image(b"BZh9 and so on, and a size");
+    assert_eq!(try_unpack(&image).unwrap(), (BootProtocol::BzImage, image));
+}
+
+#[test]
+fn a_truncated_image_is_refused() {
+    let kernel = pvh_kernel();
+    let image = bz_image(&with_size(xz(&kernel), &kernel));
+    let error = try_unpack(&image[..image.len() - 1000]).unwrap_err();
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
+    let error = try_unpack(&image[..0x240]).unwrap_err();
+    assert!(matches!(error, Error::NotAKernel { .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_payload_is_refused() {
+    let kernel = pvh_kernel();
+    let mut payload = with_size(xz(&kernel), &kernel);
+    let middle = payload.len() / 2;
+    payload[middle] ^= 0xff;
+    let error = try_unpack(&bz_image(&payload)).unwrap_err();
+    assert!(matches!(error, Error::Unpack { .. }), "{error}");
+}
+
+#[test]
+fn a_payload_of_another_size_than_it_says_is_refused() {
+    let kernel = pvh_kernel();
+    for said in [&kernel[1..], &[kernel.clone(), vec![0]].concat()[..]] {
+        let payload = with_size(zstd::encode_all(&kernel[..], 3).unwrap(), said);
+        let error = try_unpack(&bz_image(&payload)).unwrap_err();
+        assert!(matches!(error, Error::Size { .. }), "{error}");
+    }
+}
+
+#[test]
+fn something_that_is_no_kernel_is_refused_with_its_path() {
+    for data in [&b""[..], b"#!/bin/sh\n", &[0; 4096], b"\x7fELF but no more"] {
+        let error = try_unpack(data).unwrap_err();
+        assert!(matches!(error, Error::NotAKernel { .. }), "{error}");
+        assert!(error.to_string().contains("/vmlinuz is not"), "{error}");
+    }
+    let error = unpack(Path::new("/nonexistent/vmlinuz"), Path::new("/x")).unwrap_err();
+    assert!(matches!(error, Error::Read { .. }), "{error}");
+}
+
+#[test]
+fn the_release_is_read_from_either_form() {
+    let kernel = pvh_kernel();
+    assert_eq!(try_release(&kernel).unwrap(), "6.6.6-test");
+    assert_eq!(
+        try_release(&bz_image(&gzip(&kernel))).unwrap(),
+        "6.6.6-test"
+    );
+}
+
+#[test]
+fn a_release_that_could_leave_its_directory_is_refused() {
+    assert_eq!(release_word(b".. x"), None);
+    assert_eq!(release_word(b"../../etc passwd\0"), None);
+    assert_eq!(release_word(b"without-end"), None);
+    assert_eq!(release_word(b" "), None);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_parsers_panic(
+        mut data in proptest::collection::vec(any::<u8>(), 0..4096),
+        lead in 0..3,
+        patch in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..16),
+    ) {
+        let start = match lead {
+            0 => bz_image(&gzip(&elf_kernel(b"Xen\0", 18))),
+            1 => elf_kernel(b"Xen\0", 18),
+            _ => Vec::new(),
+        };
+        data.splice(0..0, start);
+        for (at, byte) in patch {
+            if let Some(place) = data.get_mut(usize::from(at)) {
+                *place = byte;
+            }
+        }
+        let path = Path::new("image");
+        if let Ok(header) = SetupHeader::parse(&data) {
+            let _ = header.release(&data);
+            let _ = header.vmlinux(path, &data);
+        }
+        let _ = has_pvh_entry(&data);
+        let _ = banner_release(&data);
+    }
+}

@@ -1,0 +1,340 @@
+//! The host's end of the control port.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use guest_init::frame::{self, Decoder, FrameError};
+use guest_init::message::{Event, Hello, JobId, PROTOCOL_VERSION, ProcessId, ProcessSpec, Request};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::hint::Hint;
+
+/// Events that may wait for whoever drives the guest; when they are that many,
+/// the guest is no longer read and slows down.
+const EVENT_BACKLOG: usize = 64;
+/// Requests that may wait for the guest.
+const REQUEST_BACKLOG: usize = 64;
+/// Damaged frames after which the guest is not listened to any longer.
+const MAX_BAD_FRAMES: usize = 16;
+
+/// What can go wrong on the control port.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// QEMU's socket could not be connected to.
+    #[error("cannot connect to the control port at {}: {source}", path.display())]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// The last attempt's error.
+        source: std::io::Error,
+    },
+    /// A deadline passed.
+    #[error("waited {} s for {what}, in vain", waited.as_secs())]
+    Deadline {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        waited: Duration,
+    },
+    /// The other side closed the port: QEMU ended, or guest-init did.
+    #[error("the guest closed the control port while {what} was awaited")]
+    Closed {
+        /// What was waited for.
+        what: String,
+    },
+    /// Guest-init gave up.
+    #[error("guest-init failed to {stage}: {message}")]
+    Guest {
+        /// What it was doing.
+        stage: String,
+        /// What went wrong.
+        message: String,
+    },
+    /// A request was refused.
+    #[error("guest-init refused a request: {0}")]
+    Refused(String),
+    /// Guest and host come from different builds.
+    #[error("guest-init speaks protocol {guest}, this kiln speaks {PROTOCOL_VERSION}")]
+    Version {
+        /// The guest's version.
+        guest: u32,
+    },
+    /// The guest sends what is no frame.
+    #[error("the guest sends damaged frames on the control port: {0}")]
+    Garbage(FrameError),
+    /// The guest said something out of turn.
+    #[error("the guest sent an unexpected message while {what} was awaited")]
+    OutOfTurn {
+        /// What was waited for.
+        what: String,
+    },
+    /// A request does not fit a frame.
+    #[error("request too large for the control port: {0}")]
+    TooLarge(FrameError),
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Version { .. } => {
+                vec!["build kiln without KILN_GUEST_INIT, or from the same sources".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Sends requests; can be cloned and used from several tasks.
+#[derive(Debug, Clone)]
+pub struct Requests {
+    frames: mpsc::Sender<Vec<u8>>,
+}
+
+impl Requests {
+    /// Queues one request.
+    pub async fn send(&self, request: &Request) -> Result<(), Error> {
+        let frame = frame::encode(request).map_err(Error::TooLarge)?;
+        self.frames.send(frame).await.map_err(|_| Error::Closed {
+            what: "room for a request".to_owned(),
+        })
+    }
+}
+
+/// A connected control port.
+#[derive(Debug)]
+pub struct Control {
+    requests: Requests,
+    events: mpsc::Receiver<Result<Event, Error>>,
+    next_job: JobId,
+    next_process: ProcessId,
+}
+
+impl Control {
+    /// Connects to the socket that QEMU makes at `path`, as soon as it is
+    /// there, before `deadline`.
+    pub async fn connect(path: &Path, deadline: Instant) -> Result<Self, Error> {
+        let stream = loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => break stream,
+                Err(source) if Instant::now() > deadline => {
+                    return Err(Error::Connect {
+                        path: path.to_owned(),
+                        source,
+                    });
+                }
+                Err(_) => sleep(Duration::from_millis(5)).await,
+            }
+        };
+        Ok(Self::over(stream))
+    }
+
+    fn over(stream: UnixStream) -> Self {
+        let (read, write) = stream.into_split();
+        let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
+        let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);
+        tokio::spawn(write_frames(write, frame_receiver));
+        tokio::spawn(read_events(read, event_sender));
+        Self {
+            requests: Requests {
+                frames: frame_sender,
+            },
+            events: event_receiver,
+            next_job: 1,
+            next_process: 1,
+        }
+    }
+
+    /// Waits for the guest's hello.
+    pub async fn hello(&mut self, deadline: Instant) -> Result<Hello, Error> {
+        match self.event(deadline, "the guest's hello").await? {
+            Event::Hello(hello) if hello.protocol == PROTOCOL_VERSION => Ok(hello),
+            Event::Hello(hello) => Err(Error::Version {
+                guest: hello.protocol,
+            }),
+            _ => Err(Error::OutOfTurn {
+                what: "the guest's hello".to_owned(),
+            }),
+        }
+    }
+
+    /// The next event before `deadline`; `what` says in an error what was
+    /// waited for. Guest-init's own failures come as errors.
+    pub async fn event(&mut self, deadline: Instant, what: &str) -> Result<Event, Error> {
+        let start = Instant::now();
+        match timeout_at(deadline, self.next()).await {
+            Ok(Some(event)) => event,
+            Ok(None) => Err(Error::Closed {
+                what: what.to_owned(),
+            }),
+            Err(_) => Err(Error::Deadline {
+                what: what.to_owned(),
+                waited: start.elapsed(),
+            }),
+        }
+    }
+
+    /// The next event, without a deadline: for callers that wait for several
+    /// things at once and hold the deadline themselves. `None` when the port
+    /// is closed. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Result<Event, Error>> {
+        Some(match self.events.recv().await? {
+            Ok(Event::Failed { stage, message }) => Err(Error::Guest { stage, message }),
+            Ok(Event::Refused { message }) => Err(Error::Refused(message)),
+            other => other,
+        })
+    }
+
+    /// For sending from another task.
+    pub fn requests(&self) -> Requests {
+        self.requests.clone()
+    }
+
+    /// Sends one request.
+    pub async fn send(&self, request: &Request) -> Result<(), Error> {
+        self.requests.send(request).await
+    }
+
+    /// Opens a job and returns its number.
+    pub async fn open_job(&mut self) -> Result<JobId, Error> {
+        let job = self.next_job;
+        self.next_job += 1;
+        self.send(&Request::OpenJob { job }).await?;
+        Ok(job)
+    }
+
+    /// Asks for a process and returns its number; the guest answers with
+    /// `Started` or `SpawnFailed`.
+    pub async fn spawn(&mut self, job: JobId, spec: ProcessSpec) -> Result<ProcessId, Error> {
+        let process = self.next_process;
+        self.next_process += 1;
+        self.send(&Request::Spawn { job, process, spec }).await?;
+        Ok(process)
+    }
+
+    /// Measures how fast the guest is: how many times slower than the
+    /// reference of [`guest_init::speed`].
+    pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
+        const WHAT: &str = "the speed measurement";
+        self.send(&Request::MeasureSpeed).await?;
+        match self.event(deadline, WHAT).await? {
+            Event::Speed { micros } => Ok(guest_init::speed::factor(micros)),
+            _ => Err(Error::OutOfTurn {
+                what: WHAT.to_owned(),
+            }),
+        }
+    }
+}
+
+async fn write_frames(mut port: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
+    while let Some(frame) = frames.recv().await {
+        // The reader notices that the port is gone.
+        if port.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_events(mut port: OwnedReadHalf, events: mpsc::Sender<Result<Event, Error>>) {
+    let mut decoder = Decoder::new();
+    let mut buffer = vec![0; frame::MAX_DATA];
+    let mut bad_frames = 0;
+    loop {
+        let length = match port.read(&mut buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => length,
+        };
+        for event in decoder.push::<Event>(&buffer[..length]) {
+            let event = match event {
+                Ok(event) => Ok(event),
+                Err(error) => {
+                    bad_frames += 1;
+                    tracing::warn!(%error, "damaged frame on the control port");
+                    if bad_frames < MAX_BAD_FRAMES {
+                        continue;
+                    }
+                    Err(Error::Garbage(error))
+                }
+            };
+            let last = event.is_err();
+            if events.send(event).await.is_err() || last {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(5)
+    }
+
+    async fn pair() -> (Control, UnixStream) {
+        let (host, guest) = UnixStream::pair().unwrap();
+        (Control::over(host), guest)
+    }
+
+    #[tokio::test]
+    async fn hello_is_found_after_noise() {
+        let (mut control, mut guest) = pair().await;
+        guest.write_all(b"boot noise\r\n").await.unwrap();
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            release: "6.1.0".to_owned(),
+            ..Hello::default()
+        };
+        let frame = frame::encode(&Event::Hello(hello.clone())).unwrap();
+        guest.write_all(&frame).await.unwrap();
+        assert_eq!(control.hello(soon()).await.unwrap(), hello);
+    }
+
+    #[tokio::test]
+    async fn another_version_is_refused() {
+        let (mut control, mut guest) = pair().await;
+        let frame = frame::encode(&Event::Hello(Hello {
+            protocol: PROTOCOL_VERSION + 1,
+            ..Hello::default()
+        }))
+        .unwrap();
+        guest.write_all(&frame).await.unwrap();
+        let error = control.hello(soon()).await.unwrap_err();
+        assert!(matches!(error, Error::Version { guest } if guest == PROTOCOL_VERSION + 1));
+    }
+
+    #[tokio::test]
+    async fn a_silent_guest_runs_into_the_deadline() {
+        let (mut control, _guest) = pair().await;
+        let error = control
+            .hello(Instant::now() + Duration::from_millis(20))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("the guest's hello"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_only_sends_garbage_is_given_up() {
+        let (mut control, mut guest) = pair().await;
+        for _ in 0..MAX_BAD_FRAMES {
+            guest.write_all(b"\0garbage\0").await.unwrap();
+        }
+        let error = control.hello(soon()).await.unwrap_err();
+        assert!(matches!(error, Error::Garbage(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_apart_from_a_deadline() {
+        let (mut control, guest) = pair().await;
+        drop(guest);
+        assert!(matches!(
+            control.hello(soon()).await.unwrap_err(),
+            Error::Closed { .. }
+        ));
+    }
+}
