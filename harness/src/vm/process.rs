@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::args::{self, MAX_SOCKET_PATH};
 use super::console::Console;
@@ -19,6 +20,9 @@ use crate::hint::Hint;
 
 /// Lines of QEMU's messages that an error shows.
 const MESSAGE_LINES: usize = 10;
+
+/// How long a QEMU that hung up may take to end; an abort writes a core dump.
+const DYING: Duration = Duration::from_secs(3);
 
 /// Why a QEMU process did not start or did not live.
 #[derive(Debug, thiserror::Error)]
@@ -143,11 +147,14 @@ impl QemuProcess {
         tokio::select! {
             connected = Qmp::connect(&socket, deadline) => match connected {
                 Ok(connected) => Ok(connected),
-                // Greeted and gone: its end says more than the connection's.
-                Err(error) => match self.child.try_wait() {
-                    Ok(Some(status)) => Err(self.ended_early(status).await),
-                    _ => Err(error.into()),
-                },
+                // On its way out: its end says more than the connection's.
+                Err(error @ qmp::Error::HungUp { .. }) => {
+                    match timeout(DYING, self.child.wait()).await {
+                        Ok(Ok(status)) => Err(self.ended_early(status).await),
+                        _ => Err(error.into()),
+                    }
+                }
+                Err(error) => Err(error.into()),
             },
             ended = self.child.wait() => match ended {
                 Ok(status) => Err(self.ended_early(status).await),

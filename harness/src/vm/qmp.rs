@@ -36,6 +36,14 @@ pub enum Error {
         /// What the last attempt said.
         source: io::Error,
     },
+    /// QEMU hung up instead of greeting.
+    #[error("QEMU closed its QMP socket {}: {source}", socket.display())]
+    HungUp {
+        /// The QMP socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A command went unanswered.
     #[error("QEMU did not answer {command} within {} s", ANSWER_DEADLINE.as_secs())]
     Unanswered {
@@ -139,8 +147,11 @@ impl Qmp {
         let greet = async { QmpStreamTokio::open(stream).await?.negotiate().await };
         let greeted = timeout_at(until, greet)
             .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(failed)?;
+            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+            .map_err(|source| Error::HungUp {
+                socket: socket.to_owned(),
+                source,
+            })?;
         let (service, mut messages) = greeted.into_parts();
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         // Also delivers the answers to commands, so it must always run.

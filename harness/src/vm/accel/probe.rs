@@ -27,7 +27,9 @@ const MEMORY: u64 = 512 << 20;
 pub(super) enum Outcome {
     /// The guest powered off.
     Works,
-    /// KVM failed: QEMU died of it, or stopped the VM for good.
+    /// KVM failed: QEMU died of it, stopped the VM for good, or not one
+    /// message of the kernel came (seen with named processor models on a host
+    /// where `-cpu host` dies of an MSR).
     Broken(String),
     /// The guest did not power off, for whatever reason.
     Unclear(String),
@@ -50,7 +52,8 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         qemu_log: dir.path().join("qemu.log"),
         tsc_khz: None,
         qemu_sandbox: input.qemu.sandbox,
-        kernel_args: Vec::new(),
+        // Whatever runs at all says so on the console.
+        kernel_args: vec!["loglevel=8".to_owned()],
         // Held until QMP is connected, so that no event is missed.
         qemu_args: vec!["-S".to_owned()],
     };
@@ -113,6 +116,10 @@ async fn watch(
     .await;
     match watched {
         Ok(outcome) => outcome,
+        Err(_) if qemu.console().position() == 0 => Outcome::Broken(format!(
+            "a kernel printed nothing within {} s",
+            DEADLINE.as_secs()
+        )),
         Err(_) => Outcome::Unclear(format!(
             "a guest did not power off within {} s",
             DEADLINE.as_secs()

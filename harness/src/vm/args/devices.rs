@@ -47,9 +47,10 @@ impl Device for Accel {
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
             // Wide vectors cost translation time, so an old model is the
-            // fastest; RDRAND (TCG has it since 4.1) makes the guest's
+            // fastest; its version 1, because later ones want what TCG lacks
+            // (spec-ctrl) and warn; RDRAND (TCG has it since 4.1) makes the guest's
             // random numbers ready at once.
-            Accelerator::Tcg => ("tcg", "Nehalem,+rdrand"),
+            Accelerator::Tcg => ("tcg", "Nehalem-v1,+rdrand"),
         };
         [option("-accel", accelerator), option("-cpu", cpu)]
             .into_iter()

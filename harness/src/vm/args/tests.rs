@@ -55,7 +55,7 @@ fn value<'a>(words: &'a [String], name: &str) -> &'a str {
 fn tcg_gets_a_named_processor_and_the_frequency_of_the_tsc() {
     let words = words(&spec(Accelerator::Tcg));
     assert_eq!(value(&words, "-accel"), "tcg");
-    assert_eq!(value(&words, "-cpu"), "Nehalem,+rdrand");
+    assert_eq!(value(&words, "-cpu"), "Nehalem-v1,+rdrand");
     let append = value(&words, "-append");
     assert!(append.contains("tsc_early_khz=2596120"), "{append}");
     assert!(append.contains("tsc=reliable"), "{append}");
