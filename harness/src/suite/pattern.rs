@@ -6,6 +6,8 @@
 //! So a pattern is read by Python's grammar (Library reference, "re") and
 //! written again.
 
+use std::fmt::Write as _;
+
 use thiserror::Error;
 
 /// Why a pattern is none.
@@ -93,7 +95,7 @@ fn push_literal(out: &mut String, c: char) {
         out.push('\\');
         out.push(c);
     } else if c.is_control() {
-        out.push_str(&format!(r"\x{{{:x}}}", u32::from(c)));
+        let _ = write!(out, r"\x{{{:x}}}", u32::from(c));
     } else {
         out.push(c);
     }
@@ -355,3 +357,7 @@ impl<'p> Translator<'p> {
         Ok(Escape::Other(format!(r"(?:\{digits})")))
     }
 }
+
+#[cfg(test)]
+#[path = "pattern_tests.rs"]
+mod tests;

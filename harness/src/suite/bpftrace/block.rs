@@ -101,7 +101,8 @@ struct Splitter<'t, 'd> {
 impl<'t> Splitter<'t, '_> {
     /// The value of NAME where the block starts with it.
     fn name(&self) -> Option<&'t str> {
-        match self.block.first()?.kind("", self.dialect) {
+        let first = self.block.iter().find(|line| !line.is_blank())?;
+        match first.kind("", self.dialect) {
             LineKind::Directive("NAME", name) => Some(name),
             _ => None,
         }

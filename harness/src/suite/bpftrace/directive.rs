@@ -32,34 +32,47 @@ pub enum Directive {
 }
 
 impl Directive {
-    /// Every directive of any dialect.
+    /// Every directive of any dialect, in the order in which they came.
     pub const ALL: [Self; 25] = [
         Self::Name,
         Self::Run,
         Self::Prog,
         Self::Expect,
-        Self::ExpectNone,
-        Self::ExpectRegex,
-        Self::ExpectRegexNone,
-        Self::ExpectFile,
-        Self::ExpectJson,
         Self::Timeout,
         Self::Before,
         Self::After,
-        Self::Setup,
-        Self::Cleanup,
         Self::MinKernel,
-        Self::MaxKernel,
         Self::Requires,
         Self::RequiresFeature,
         Self::Env,
         Self::Arch,
+        Self::MaxKernel,
         Self::WillFail,
-        Self::ReturnCode,
+        Self::Cleanup,
+        Self::ExpectFile,
+        Self::ExpectJson,
         Self::NewPidns,
+        Self::ExpectNone,
+        Self::ExpectRegex,
+        Self::ExpectRegexNone,
         Self::SkipIfEnvHas,
+        Self::ReturnCode,
+        Self::Setup,
         Self::LocalizeTimestamps,
     ];
+
+    /// The directives that there were when `newest` had come; none ever went.
+    pub(super) const fn until(newest: Self) -> &'static [Self] {
+        const ALL: &[Directive] = &Directive::ALL;
+        let mut count = 0;
+        while count < ALL.len() {
+            count += 1;
+            if ALL[count - 1] as u8 == newest as u8 {
+                break;
+            }
+        }
+        ALL.split_at(count).0
+    }
 
     /// The word in the file.
     pub const fn word(self) -> &'static str {

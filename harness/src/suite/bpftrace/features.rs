@@ -1,5 +1,9 @@
 //! `REQUIRES_FEATURE`: what `bpftrace --info` says this bpftrace can do here.
 
+use std::collections::BTreeMap;
+
+use super::{Dialect, FeatureRequirement};
+
 /// A feature's name and the text of `bpftrace --info` that makes it true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feature {
@@ -54,6 +58,92 @@ const JIFFIES64: Feature = feature("jiffies64", "jiffies64: yes");
 const LOOKUP_PERCPU_ELEM: Feature = feature("lookup_percpu_elem", "lookup_percpu_elem: yes");
 const DWUNWIND: Feature = feature("dwunwind", "dwunwind (DWARF stack unwinding): yes");
 const BLAZESYM: Feature = feature("blazesym", "blazesym (advanced symbolization): yes");
+
+/// What `bpftrace --info` says of a feature.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FeatureState {
+    /// It is there.
+    Yes,
+    /// It is not.
+    No,
+    /// This bpftrace does not print it at all, so nobody knows; upstream's
+    /// engine takes it for `No`.
+    Unknown,
+}
+
+/// How the features that a test wants are met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FeatureCheck {
+    /// All are.
+    Met,
+    /// These are not; with `!` where they should be absent.
+    Missing(Vec<String>),
+    /// This bpftrace says nothing of these.
+    Unknown(Vec<String>),
+}
+
+/// What this bpftrace can do on this kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Features {
+    states: BTreeMap<&'static str, FeatureState>,
+}
+
+impl Features {
+    /// Reads what `bpftrace --info` printed, on both streams. `aot` says
+    /// whether it was built to compile ahead of time, which it does not print.
+    pub fn parse(info: &str, dialect: &Dialect, aot: Option<bool>) -> Self {
+        let state = |feature: &Feature| match feature.probe {
+            None => match aot {
+                Some(true) => FeatureState::Yes,
+                Some(false) => FeatureState::No,
+                None => FeatureState::Unknown,
+            },
+            Some(probe) if info.contains(probe) => FeatureState::Yes,
+            Some(probe) => {
+                let key = probe.strip_suffix(" yes");
+                if key.is_some_and(|key| info.contains(key)) {
+                    FeatureState::No
+                } else {
+                    FeatureState::Unknown
+                }
+            }
+        };
+        Self {
+            states: dialect
+                .features
+                .iter()
+                .map(|feature| (feature.name, state(feature)))
+                .collect(),
+        }
+    }
+
+    /// What is known of a feature.
+    pub fn state(&self, name: &str) -> FeatureState {
+        *self.states.get(name).unwrap_or(&FeatureState::Unknown)
+    }
+
+    /// Whether what a test wants is met. A missing feature outweighs an
+    /// unknown one; `compat` takes an unknown one for absent, as upstream.
+    pub fn check(&self, wanted: &[FeatureRequirement], compat: bool) -> FeatureCheck {
+        let (mut missing, mut unknown) = (Vec::new(), Vec::new());
+        for requirement in wanted {
+            let sign = if requirement.negated { "!" } else { "" };
+            let shown = format!("{sign}{}", requirement.name);
+            match self.state(&requirement.name) {
+                FeatureState::Unknown if !compat => unknown.push(shown),
+                state if (state == FeatureState::Yes) == requirement.negated => missing.push(shown),
+                _ => {}
+            }
+        }
+        if !missing.is_empty() {
+            FeatureCheck::Missing(missing)
+        } else if !unknown.is_empty() {
+            FeatureCheck::Unknown(unknown)
+        } else {
+            FeatureCheck::Met
+        }
+    }
+}
 
 pub(super) const V0_14: &[Feature] = &[
     LOOP,
@@ -275,3 +365,54 @@ pub(super) const HEAD: &[Feature] = &[
     DWUNWIND,
     BLAZESYM,
 ];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const INFO: &str = "\
+Kernel helpers
+  probe_read_kernel: yes
+  dpath: no
+Kernel features
+  btf: yes
+  iter:task: no
+Probe types
+  kprobe_multi: yes
+";
+
+    fn check(wanted: &[&str], compat: bool) -> FeatureCheck {
+        let dialect = Dialect::for_version("0.17").unwrap();
+        let wanted: Vec<_> = wanted
+            .iter()
+            .map(|name| FeatureRequirement {
+                name: name.trim_start_matches('!').to_owned(),
+                negated: name.starts_with('!'),
+            })
+            .collect();
+        Features::parse(INFO, dialect, Some(false)).check(&wanted, compat)
+    }
+
+    #[test]
+    fn printed_features_are_true_or_false() {
+        assert_eq!(check(&["btf", "!dpath", "!aot"], false), FeatureCheck::Met);
+        let missing = FeatureCheck::Missing(vec!["iter:task".to_owned(), "!btf".to_owned()]);
+        assert_eq!(check(&["iter:task", "!btf"], false), missing);
+    }
+
+    #[test]
+    fn a_feature_that_is_not_printed_is_unknown() {
+        let unknown = FeatureCheck::Unknown(vec!["libpath_resolv".to_owned()]);
+        assert_eq!(check(&["libpath_resolv"], false), unknown);
+        let missing = FeatureCheck::Missing(vec!["libpath_resolv".to_owned()]);
+        assert_eq!(check(&["libpath_resolv"], true), missing);
+        assert_eq!(check(&["!libpath_resolv"], true), FeatureCheck::Met);
+    }
+
+    #[test]
+    fn a_missing_feature_outweighs_an_unknown_one() {
+        let missing = FeatureCheck::Missing(vec!["dpath".to_owned()]);
+        assert_eq!(check(&["loop", "dpath"], false), missing);
+    }
+}

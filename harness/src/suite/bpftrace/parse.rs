@@ -448,3 +448,18 @@ fn accumulate(values: &mut Vec<String>, value: String, repeat: Repeat) {
     }
     values.push(value);
 }
+
+/// The only test of `text`, for the tests of this room.
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) fn one(dialect: &str, text: &str) -> RuntimeTest {
+    let dialect = Dialect::for_version(dialect).unwrap();
+    let mut parsed = file(Path::new("runtime/suite"), text.as_bytes(), dialect);
+    assert_eq!(parsed.problems, []);
+    assert_eq!(parsed.tests.len(), 1);
+    parsed.tests.remove(0)
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;

@@ -73,6 +73,8 @@ pub enum ProblemKind {
     BeforePidInPidns,
     #[error("{{{{BEFORE_PID}}}} with {count} BEFORE; this dialect's engine wants exactly one")]
     BeforePidAmbiguous { count: usize },
+    #[error(transparent)]
+    BadPattern(#[from] crate::suite::PatternError),
     #[error("{} has no value", .directive.word())]
     NoValue { directive: Directive },
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::ArchRule;
-use crate::suite::TestId;
+use super::{ArchRule, Problem, ProblemKind};
+use crate::suite::{Flags, Pattern, TestId};
 
 /// What a test runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +130,25 @@ impl RuntimeTest {
             Program::Prog(prog) => ("", prog.as_str()),
         };
         (&self.id, run, prog)
+    }
+
+    /// The expectations whose pattern is none, each as an error with its
+    /// place. Reading a suite does not look at patterns, which takes longer
+    /// than all the rest; a run looks at those of the selected tests first.
+    pub fn pattern_problems(&self) -> Vec<Problem> {
+        self.expectations
+            .iter()
+            .filter(|e| matches!(e.kind, ExpectationKind::Regex | ExpectationKind::RegexNone))
+            .filter_map(|e| {
+                let flags = Flags { multiline: true };
+                let error = Pattern::new(&e.value, flags).err()?;
+                Some(Problem {
+                    path: self.path.clone(),
+                    line: e.line,
+                    kind: ProblemKind::BadPattern(error),
+                })
+            })
+            .collect()
     }
 
     /// Whether an expectation compares the whole output.
