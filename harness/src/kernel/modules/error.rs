@@ -70,7 +70,7 @@ pub enum Error {
     #[error(
         "the kernel has no {}, neither as a module nor built in{}",
         list(names),
-        place(dir)
+        place(dir.as_ref())
     )]
     CannotBoot {
         /// Every missing module.
@@ -130,7 +130,6 @@ fn list(names: &[String]) -> String {
     names.join(", ")
 }
 
-fn place(dir: &Option<PathBuf>) -> String {
-    dir.as_ref()
-        .map_or_else(String::new, |dir| format!(" ({})", dir.display()))
+fn place(dir: Option<&PathBuf>) -> String {
+    dir.map_or_else(String::new, |dir| format!(" ({})", dir.display()))
 }

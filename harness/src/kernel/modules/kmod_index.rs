@@ -199,16 +199,16 @@ mod tests {
         let mut expected = Vec::new();
         expected.extend(0xb007_f457_u32.to_be_bytes());
         expected.extend(0x0002_0001_u32.to_be_bytes());
-        expected.extend((HAS_CHILDREN | 47).to_be_bytes());
-        expected.extend(b"\0\0\0\x01\0\0\0\0\0"); // at 12: "fs", no prefix
-        expected.extend(b"se\0\0\0\0\x01\0\0\0\0\0"); // at 21: "fuse", prefix "se"
-        // At 33 the node of "f" would have children s to u.
+        expected.extend((HAS_CHILDREN | 0x2f).to_be_bytes());
+        expected.extend(b"\0\0\0\x01\0\0\0\0\0"); // at 0x0c: "fs", no prefix
+        expected.extend(b"se\0\0\0\0\x01\0\0\0\0\0"); // at 0x15: "fuse", prefix "se"
+        // At 0x21 the node of "f" would have children s to u.
         expected.extend(b"su");
-        for child in [HAS_VALUES | 12, 0, HAS_PREFIX | HAS_VALUES | 21] {
+        for child in [HAS_VALUES | 0x0c, 0, HAS_PREFIX | HAS_VALUES | 0x15] {
             expected.extend(child.to_be_bytes());
         }
         expected.extend(b"ff");
-        expected.extend((HAS_CHILDREN | 33).to_be_bytes());
+        expected.extend((HAS_CHILDREN | 0x21).to_be_bytes());
         assert_eq!(index.to_bytes().unwrap(), expected);
     }
 
