@@ -2,6 +2,7 @@
 //! code.
 
 mod context;
+pub mod doctor;
 mod duration;
 mod exec;
 mod failure;
