@@ -7,7 +7,7 @@ use super::*;
 
 /// An ELF64 file for x86-64 with one PT_NOTE segment of the given note, and
 /// a banner.
-fn elf_kernel(note_name: &[u8; 4], note_type: u32) -> Vec<u8> {
+fn elf_kernel(note_name: &[u8], note_type: u32) -> Vec<u8> {
     let mut elf = Vec::new();
     elf.extend(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");
     elf.extend(2u16.to_le_bytes()); // ET_EXEC

@@ -1,0 +1,135 @@
+//! What can be wrong with a kernel's modules.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::hint::Hint;
+
+/// Why the modules of a kernel cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file or directory cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A metadata file cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file to be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A compressed module does not unpack.
+    #[error("the {compression} module {} is damaged", path.display())]
+    Unpack {
+        /// The module.
+        path: PathBuf,
+        /// How it is compressed.
+        compression: &'static str,
+        /// What the decoder says.
+        source: io::Error,
+    },
+    /// A file that is named like a module is none.
+    #[error("{} is not a kernel module: {reason}", path.display())]
+    NotAModule {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Modules were asked for that the kernel does not have.
+    #[error("the kernel has no module, alias or builtin {} ({})", list(names), dir.display())]
+    Unknown {
+        /// All of them.
+        names: Vec<String>,
+        /// The directory that was searched.
+        dir: PathBuf,
+    },
+    /// A module needs one that is nowhere.
+    #[error("module {module} needs {dependency}, which is not in {}", dir.display())]
+    MissingDependency {
+        /// The module.
+        module: String,
+        /// What it needs.
+        dependency: String,
+        /// The directory that was searched.
+        dir: PathBuf,
+    },
+    /// Modules need each other.
+    #[error("modules need each other: {}", chain.join(" -> "))]
+    Cycle {
+        /// From a module through what it needs back to itself.
+        chain: Vec<String>,
+    },
+    /// The kernel lacks something without which no guest comes up.
+    #[error(
+        "the kernel has no {}, neither as a module nor built in{}",
+        list(names),
+        place(dir.as_ref())
+    )]
+    CannotBoot {
+        /// Every missing module.
+        names: Vec<String>,
+        /// The directory that was searched, if there is one.
+        dir: Option<PathBuf>,
+        /// Whether it holds a `modules.builtin`, without which builtins are
+        /// unknown.
+        lists_builtins: bool,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Unpack { .. } | Self::NotAModule { .. } | Self::MissingDependency { .. } => {
+                vec!["fetch or install the kernel's modules again".to_owned()]
+            }
+            Self::CannotBoot {
+                names,
+                dir,
+                lists_builtins,
+            } => {
+                let mut hints = Vec::new();
+                if let (Some(dir), false) = (dir, lists_builtins) {
+                    hints.push(format!(
+                        "there is no modules.builtin in {}: if these are built in, add that file \
+                         from the kernel's build or package",
+                        dir.display()
+                    ));
+                }
+                let options: Vec<_> = names.iter().map(|name| config_option(name)).collect();
+                hints.push(format!(
+                    "build the kernel with {} (=m or =y), or choose another",
+                    options.join(", ")
+                ));
+                hints
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::Unknown { .. } | Self::Cycle { .. } => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The kernel option that makes a boot module.
+fn config_option(module: &str) -> String {
+    match module {
+        "fuse" => "CONFIG_FUSE_FS".to_owned(),
+        "virtiofs" => "CONFIG_VIRTIO_FS".to_owned(),
+        "overlay" => "CONFIG_OVERLAY_FS".to_owned(),
+        other => format!("CONFIG_{}", other.to_uppercase()),
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.join(", ")
+}
+
+fn place(dir: Option<&PathBuf>) -> String {
+    dir.map_or_else(String::new, |dir| format!(" ({})", dir.display()))
+}
