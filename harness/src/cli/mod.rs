@@ -7,6 +7,7 @@ mod duration;
 mod exec;
 mod failure;
 mod input;
+pub mod kernels;
 pub mod list;
 mod shell;
 mod vm_args;

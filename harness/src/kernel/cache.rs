@@ -138,6 +138,24 @@ impl Cache {
         }
     }
 
+    /// Removes the directory of `key` if it is there and `whole` refuses it, so
+    /// that it is filled anew.
+    pub(super) fn discard_damaged(
+        &self,
+        key: &Key,
+        whole: impl Fn(&Path) -> bool,
+    ) -> Result<(), Error> {
+        let target = self.kernel_dir(key);
+        if !target.exists() {
+            return Ok(());
+        }
+        let _lock = self.lock(&key.0, || {})?;
+        if target.exists() && !whole(&target) {
+            fs::remove_dir_all(&target).map_err(Error::io("remove", &target))?;
+        }
+        Ok(())
+    }
+
     /// Begins to fill the directory of `key`; `None` if somebody else has
     /// filled it meanwhile.
     pub(super) fn fill(

@@ -1,5 +1,9 @@
 //! Programs of the host that a source needs: in a process group of their own,
 //! with a deadline, reaped, and gone when kiln is gone.
+//!
+//! Sources do nothing but wait, so this is plain blocking code: the parent-death
+//! signal is tied to the thread that forks (prctl(2)), and here that thread
+//! stays until the child is reaped.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -7,8 +11,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getppid};
 
 use super::Error;
 
@@ -61,11 +66,18 @@ pub(super) fn run(mut command: Command, what: &str, limit: &mut Limit<'_>) -> Re
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    // SAFETY: prctl(PR_SET_PDEATHSIG) is a bare system call, which is
-    // async-signal-safe and touches no memory of the parent.
+    let parent = Pid::this();
+    // SAFETY: the closure runs between fork and exec and makes only the system
+    // calls prctl and getppid; it takes no lock and allocates nothing.
     unsafe {
-        command.pre_exec(|| {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(io::Error::from)
+        command.pre_exec(move || {
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have died before the signal was armed.
+            if getppid() == parent {
+                Ok(())
+            } else {
+                Err(Errno::ESRCH.into())
+            }
         });
     }
     let child = command.spawn().map_err(|source| match source.kind() {

@@ -136,8 +136,8 @@ pub enum Error {
         images: Vec<String>,
     },
     /// An image cannot be unpacked.
-    #[error(transparent)]
-    Image(#[from] vmlinux::Error),
+    #[error("{}", chain(.0))]
+    Image(vmlinux::Error),
     /// The metadata of a module directory could not be made.
     #[error("cannot write the module metadata of {release}: {reason}")]
     Modules {
@@ -212,7 +212,7 @@ impl Hint for Error {
                 "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
             }
             Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
-            Error::Image(error) => return image_hints(error),
+            Error::Image(error) => return error.hints(),
             Error::Modules { .. } => "the module tree may be damaged; fetch or build it again".to_owned(),
             Error::NotPinned { .. } => "change its source in kernels.toml".to_owned(),
         };
@@ -220,6 +220,8 @@ impl Hint for Error {
     }
 }
 
-fn image_hints(_: &vmlinux::Error) -> Vec<String> {
-    vec!["the image must be an x86-64 bzImage or an ELF vmlinux".to_owned()]
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,13 +1,33 @@
 //! Which kernel, from where: sources, cache, vmlinux, modules.
 
+mod archive;
+mod cache;
+mod child;
 mod compression;
+mod digest;
+mod error;
+mod layout;
+mod lock;
 pub mod modules;
+mod pins;
+mod prepare;
+mod progress;
+mod provide;
+mod source;
 pub mod vmlinux;
+
+pub use cache::Cache;
+pub use error::Error;
+pub use lock::{Lock, LockedFile, LockedKernel};
+pub use pins::Pins;
+pub use progress::{FileProgress, Progress};
+pub use provide::{Status, Update, provide, status, update};
 
 use std::path::PathBuf;
 
 /// How a kernel image is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BootProtocol {
     /// An uncompressed ELF `vmlinux` with a PVH entry note
     /// (`XEN_ELFNOTE_PHYS32_ENTRY`): skips the guest's own decompression.

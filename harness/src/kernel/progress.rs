@@ -51,6 +51,11 @@ impl Progress {
         }
     }
 
+    /// Says that another kiln is preparing the kernel `name`.
+    pub(super) fn waiting(&self, name: &str) {
+        self.line(&format!("waiting for another kiln that prepares {name}"));
+    }
+
     /// Begins to show a download of `total` bytes, if that is known.
     pub fn file(&self, name: &str, total: Option<u64>) -> FileProgress {
         let bar = match &self.mode {

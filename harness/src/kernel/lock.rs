@@ -1,0 +1,294 @@
+//! `kernels.lock`: exactly which package files each apt kernel is made of.
+//!
+//! It names no host: paths are below whatever mirror is in use.
+
+use std::fs;
+use std::io::Write;
+use std::ops::Range;
+use std::path::{Component, Path};
+
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use super::Error;
+use crate::config::AptSource;
+
+/// Version of the file's format.
+const FORMAT: u32 = 1;
+
+const HEADER: &str = "# Written by `kiln kernels update`; pins the files of each kernel.\n";
+
+/// The content of a `kernels.lock`, sorted by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lock {
+    kernels: Vec<LockedKernel>,
+}
+
+/// One kernel's pin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedKernel {
+    /// Name in `kernels.toml`.
+    pub name: String,
+    /// The source's suite when it was pinned.
+    pub suite: String,
+    /// The source's component when it was pinned.
+    pub component: String,
+    /// The source's package name or glob when it was pinned.
+    pub package: String,
+    /// The files, the one that was matched first.
+    #[serde(rename = "file")]
+    pub files: Vec<LockedFile>,
+}
+
+/// One package file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedFile {
+    /// Package name.
+    pub package: String,
+    /// Debian version.
+    pub version: String,
+    /// Path below the mirror's root.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLock {
+    version: Spanned<u32>,
+    #[serde(default)]
+    kernel: Vec<Spanned<LockedKernel>>,
+}
+
+#[derive(Serialize)]
+struct WrittenLock<'a> {
+    version: u32,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    kernel: &'a [LockedKernel],
+}
+
+impl LockedKernel {
+    /// Whether this pin was made for `source`: one for another suite or package
+    /// is no pin at all.
+    pub fn is_of(&self, source: &AptSource) -> bool {
+        self.suite == source.suite
+            && self.component == source.component
+            && self.package == source.package
+    }
+
+    /// Debian version of the kernel.
+    pub fn version(&self) -> &str {
+        self.files.first().map_or("", |file| &file.version)
+    }
+}
+
+impl Lock {
+    /// Reads the file at `path`; a missing one is empty.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, &path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
+    }
+
+    /// Parses `text`; `origin` names the file in errors.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
+        let bad = |at: Range<usize>, message: String| {
+            let end = at.start.min(text.len());
+            Error::BadLock {
+                origin: origin.to_owned(),
+                line: 1 + text.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count(),
+                message,
+            }
+        };
+        let raw: RawLock = toml::from_str(text).map_err(|error| {
+            bad(error.span().unwrap_or(0..0), error.message().to_owned())
+        })?;
+        if *raw.version.get_ref() != FORMAT {
+            let message = format!(
+                "lock format {} is unknown; allowed: {FORMAT}",
+                raw.version.get_ref()
+            );
+            return Err(bad(raw.version.span(), message));
+        }
+        let mut lock = Lock::default();
+        for kernel in raw.kernel {
+            let at = kernel.span();
+            let kernel = kernel.into_inner();
+            check(&kernel).map_err(|message| bad(at.clone(), message))?;
+            if lock.get(&kernel.name).is_some() {
+                let message = format!("kernel \"{}\" is pinned twice; allowed: once", kernel.name);
+                return Err(bad(at, message));
+            }
+            lock.set(kernel);
+        }
+        Ok(lock)
+    }
+
+    /// The pin of `name`.
+    pub fn get(&self, name: &str) -> Option<&LockedKernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// Adds a pin, or replaces the one of that name.
+    pub fn set(&mut self, kernel: LockedKernel) {
+        match self
+            .kernels
+            .binary_search_by(|other| other.name.cmp(&kernel.name))
+        {
+            Ok(index) => self.kernels[index] = kernel,
+            Err(index) => self.kernels.insert(index, kernel),
+        }
+    }
+
+    /// Drops the pins that `keep` refuses.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.kernels.retain(|kernel| keep(&kernel.name));
+    }
+
+    /// The file's text: equal locks, equal bytes.
+    pub fn to_text(&self) -> String {
+        let written = WrittenLock {
+            version: FORMAT,
+            kernel: &self.kernels,
+        };
+        // Strings and numbers in structs always serialize.
+        let body = toml::to_string(&written).unwrap_or_default();
+        format!("{HEADER}{body}")
+    }
+
+    /// Replaces the file at `path` at once.
+    pub fn store(&self, path: &Path) -> Result<(), Error> {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(directory)
+            .map_err(Error::io("create a file in", directory))?;
+        file.write_all(self.to_text().as_bytes())
+            .and_then(|()| file.as_file().sync_all())
+            .map_err(Error::io("write", path))?;
+        file.persist(path)
+            .map_err(|error| Error::io("write", path)(error.error))?;
+        Ok(())
+    }
+}
+
+/// What a lock says ends up in paths and addresses.
+fn check(kernel: &LockedKernel) -> Result<(), String> {
+    if kernel.files.is_empty() {
+        return Err(format!("kernel \"{}\" has no file", kernel.name));
+    }
+    for file in &kernel.files {
+        let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
+        let path = Path::new(&file.path);
+        let below = path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !word(&file.package) || file.package.contains('/') || !word(&file.version) {
+            return Err(format!(
+                "{:?} {:?} is not a package and its version",
+                file.package, file.version
+            ));
+        }
+        if !word(&file.path) || !below {
+            return Err(format!("{:?} is not a path below a mirror", file.path));
+        }
+        let hex = file.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if file.sha256.len() != 64 || !hex {
+            return Err(format!(
+                "{:?} is not a hash; allowed: 64 lower-case hexadecimal digits",
+                file.sha256
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kernel(name: &str, version: &str) -> LockedKernel {
+        LockedKernel {
+            name: name.to_owned(),
+            suite: "s".to_owned(),
+            component: "main".to_owned(),
+            package: "linux-image-*".to_owned(),
+            files: vec![LockedFile {
+                package: "linux-image-1".to_owned(),
+                version: version.to_owned(),
+                path: "pool/l/x.deb".to_owned(),
+                size: 7,
+                sha256: "0".repeat(64),
+            }],
+        }
+    }
+
+    #[test]
+    fn the_order_of_setting_does_not_show_in_the_text() {
+        let (mut a, mut b) = (Lock::default(), Lock::default());
+        a.set(kernel("x", "1"));
+        a.set(kernel("y", "1"));
+        b.set(kernel("y", "0"));
+        b.set(kernel("x", "1"));
+        b.set(kernel("y", "1"));
+        assert_eq!(a.to_text(), b.to_text());
+        assert!(a.to_text().starts_with("# Written by"));
+    }
+
+    #[test]
+    fn a_lock_is_stored_whole_and_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("kernels.lock");
+        assert_eq!(Lock::load(&path).unwrap(), Lock::default());
+        let mut lock = Lock::default();
+        lock.set(kernel("x", "1"));
+        lock.store(&path).unwrap();
+        assert_eq!(Lock::load(&path).unwrap(), lock);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn the_built_in_lock_pins_every_apt_kernel_of_the_built_in_catalogue() {
+        let catalogue = crate::config::Catalogue::built_in().unwrap();
+        let lock = Lock::parse(crate::config::BUILT_IN_LOCK, "kernels.lock").unwrap();
+        for kernel in &catalogue.kernels {
+            if let crate::config::Source::Apt(source) = &kernel.source {
+                assert!(lock.get(&kernel.name).unwrap().is_of(source), "{}", kernel.name);
+            }
+        }
+        assert_eq!(lock.to_text(), crate::config::BUILT_IN_LOCK);
+    }
+
+    #[test]
+    fn a_damaged_lock_is_refused_with_its_line() {
+        let mut lock = Lock::default();
+        lock.set(kernel("x", "1"));
+        let good = lock.to_text();
+        for (from, to) in [
+            ("pool/l/x.deb", "../../etc/passwd"),
+            ("pool/l/x.deb", "/etc/passwd"),
+            ("sha256 = \"0", "sha256 = \"g"),
+            ("size", "length"),
+            ("version = 1\n", "version = 9\n"),
+        ] {
+            let text = good.replacen(from, to, 1);
+            assert_ne!(text, good, "{from}");
+            let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
+            assert!(error.starts_with("kernels.lock:"), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[a-z\\[\\]=\"\n0-9.]{0,200}") {
+            let _ = Lock::parse(&text, "kernels.lock");
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What a found kernel becomes in the cache: an image that QEMU boots, a module
+//! directory with metadata, and a file that says what it is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
+
+use super::error::chain;
+use super::layout::{Layout, Modules};
+use super::{BootProtocol, Error, KernelImage, modules, vmlinux};
+
+/// The prepared image.
+const IMAGE: &str = "image";
+
+/// Says what the directory holds; part of every prepared kernel.
+const MANIFEST: &str = "kernel.toml";
+
+/// How the cache gets a module tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// The tree is ours and can be moved.
+    Move,
+    /// The tree is the user's: used where it is if it has its metadata,
+    /// hard-linked where the file system allows, copied otherwise.
+    Borrow,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    release: String,
+    boot_protocol: BootProtocol,
+    /// In bytes; a cheap sign of a damaged cache.
+    image_size: u64,
+    /// Absolute for modules used in place.
+    modules: Option<PathBuf>,
+}
+
+/// Writes the kernel of `layout` to the directory `dest`.
+pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<(), Error> {
+    let image = dest.join(IMAGE);
+    let boot_protocol = vmlinux::unpack(&layout.image, &image).map_err(Error::Image)?;
+    let image_size = fs::metadata(&image).map_err(Error::io("read", &image))?.len();
+    let modules = match &layout.modules {
+        Modules::None => None,
+        Modules::Installed(dir) if taking == Taking::Borrow && dir.join("modules.dep").is_file() => {
+            Some(dir.clone())
+        }
+        found => {
+            let relative = Path::new("modules").join(&layout.release);
+            let directory = dest.join(&relative);
+            let parent = dest.join("modules");
+            fs::create_dir_all(&parent).map_err(Error::io("create", &parent))?;
+            match found {
+                Modules::Installed(from) if taking == Taking::Move => {
+                    fs::rename(from, &directory).map_err(Error::io("create", &directory))?;
+                }
+                Modules::Installed(from) => link_installed(from, &directory)?,
+                Modules::Built { tree, files } => link_built(tree, files, &directory)?,
+                Modules::None => {}
+            }
+            modules::write_metadata(&directory).map_err(|error| Error::Modules {
+                release: layout.release.clone(),
+                reason: chain(&error),
+            })?;
+            Some(relative)
+        }
+    };
+    let manifest = Manifest {
+        release: layout.release.clone(),
+        boot_protocol,
+        image_size,
+        modules,
+    };
+    let path = dest.join(MANIFEST);
+    let text = toml::to_string(&manifest).map_err(|error| {
+        // A path that is not UTF-8 cannot be written down.
+        Error::io("describe the kernel in", &path)(io::Error::other(error))
+    })?;
+    fs::write(&path, text).map_err(Error::io("write", &path))
+}
+
+/// The prepared kernel in `directory`, called `name`; `None` if there is none,
+/// or none that is whole.
+pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
+    let text = fs::read_to_string(directory.join(MANIFEST)).ok()?;
+    let manifest: Manifest = toml::from_str(&text).ok()?;
+    let image = directory.join(IMAGE);
+    if fs::metadata(&image).ok()?.len() != manifest.image_size {
+        return None;
+    }
+    let modules = match manifest.modules {
+        // `join` leaves an absolute path as it is.
+        Some(path) => Some(directory.join(path)).filter(|path| path.is_dir()),
+        None => None,
+    };
+    Some(KernelImage {
+        name: name.to_owned(),
+        release: manifest.release,
+        image,
+        boot_protocol: manifest.boot_protocol,
+        modules,
+    })
+}
+
+fn link_installed(from: &Path, to: &Path) -> Result<(), Error> {
+    for entry in WalkDir::new(from).sort_by_file_name() {
+        let entry = entry.map_err(|error| {
+            let path = error.path().unwrap_or(from).to_path_buf();
+            Error::io("read", &path)(error.into())
+        })?;
+        // Walked without following links: `build` and `source` stay behind.
+        if entry.file_type().is_file()
+            && let Ok(relative) = entry.path().strip_prefix(from)
+        {
+            link(entry.path(), &to.join(relative))?;
+        }
+    }
+    Ok(())
+}
+
+fn link_built(tree: &Path, files: &[PathBuf], to: &Path) -> Result<(), Error> {
+    for file in files {
+        link(&tree.join(file), &to.join("kernel").join(file))?;
+    }
+    for name in ["modules.builtin", "modules.builtin.modinfo"] {
+        let from = tree.join(name);
+        if from.is_file() {
+            link(&from, &to.join(name))?;
+        }
+    }
+    let order: String = files
+        .iter()
+        .map(|file| format!("kernel/{}\n", file.display()))
+        .collect();
+    fs::create_dir_all(to).map_err(Error::io("create", to))?;
+    let path = to.join("modules.order");
+    fs::write(&path, order).map_err(Error::io("write", &path))
+}
+
+/// Links `from` to `to`; copies where that is not allowed, as across file
+/// systems and for files of other users (`fs.protected_hardlinks`).
+fn link(from: &Path, to: &Path) -> Result<(), Error> {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+    }
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
+}

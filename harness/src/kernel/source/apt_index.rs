@@ -1,0 +1,199 @@
+//! A `Packages` index: which packages there are, and which of them make up a
+//! kernel.
+
+use std::cmp::Ordering;
+
+use globset::Glob;
+
+use super::super::lock::LockedFile;
+
+/// What the index says about one package, as far as kernels need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Package {
+    pub(super) file: LockedFile,
+    /// Names and, where fixed, versions of the packages it depends on; the first
+    /// of alternatives.
+    depends: Vec<(String, Option<String>)>,
+}
+
+/// Only these hold parts of a kernel.
+const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+
+/// Debug symbols and unsigned twins are no kernels of their own.
+const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
+
+/// Reads the kernel packages of an index (deb822, Debian Policy 4.12, 5.1).
+pub(super) fn parse(index: &str) -> Vec<Package> {
+    index.split("\n\n").filter_map(package).collect()
+}
+
+fn package(stanza: &str) -> Option<Package> {
+    let field = |name: &str| {
+        stanza.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+        })
+    };
+    // Most of an index is something else: look at the first field only.
+    let name = stanza.trim_start().lines().next()?.strip_prefix("Package:")?.trim();
+    if !PARTS.iter().any(|prefix| name.starts_with(prefix)) {
+        return None;
+    }
+    let depends = field("Depends").unwrap_or_default();
+    Some(Package {
+        file: LockedFile {
+            package: name.to_owned(),
+            version: field("Version")?,
+            path: field("Filename")?.trim_start_matches("./").to_owned(),
+            size: field("Size")?.parse().ok()?,
+            sha256: field("SHA256")?.to_ascii_lowercase(),
+        },
+        depends: depends.split(',').filter_map(dependency).collect(),
+    })
+}
+
+/// `name (= version) | other` → name and version.
+fn dependency(text: &str) -> Option<(String, Option<String>)> {
+    let first = text.split('|').next()?.trim();
+    let (name, version) = match first.split_once('(') {
+        Some((name, constraint)) => {
+            let constraint = constraint.trim_end().trim_end_matches(')').trim();
+            (name, constraint.strip_prefix('=').map(|v| v.trim().to_owned()))
+        }
+        None => (first, None),
+    };
+    let name = name.trim().split(':').next()?;
+    (!name.is_empty()).then(|| (name.to_owned(), version))
+}
+
+/// The newest package whose name `pattern` matches, and behind it every part of
+/// the kernel it depends on; empty if none matches. `compare` orders Debian
+/// versions.
+pub(super) fn newest<E>(
+    packages: &[Package],
+    pattern: &str,
+    mut compare: impl FnMut(&str, &str) -> Result<Ordering, E>,
+) -> Result<Vec<LockedFile>, E> {
+    let Ok(glob) = Glob::new(pattern) else {
+        return Ok(Vec::new());
+    };
+    let matcher = glob.compile_matcher();
+    let candidates = packages.iter().filter(|package| {
+        let name = &package.file.package;
+        *name == pattern
+            || (matcher.is_match(name) && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix)))
+    });
+    let Some(first) = latest(candidates, &mut compare)? else {
+        return Ok(Vec::new());
+    };
+    let mut chosen = vec![first];
+    let mut next = 0;
+    while let Some(package) = chosen.get(next).copied() {
+        next += 1;
+        for (name, version) in &package.depends {
+            if chosen.iter().any(|known| known.file.package == *name) {
+                continue;
+            }
+            let matching = packages.iter().filter(|other| {
+                other.file.package == *name
+                    && version.as_ref().is_none_or(|version| other.file.version == *version)
+            });
+            chosen.extend(latest(matching, &mut compare)?);
+        }
+    }
+    Ok(chosen.into_iter().map(|package| package.file.clone()).collect())
+}
+
+/// The highest version, and of equal ones the last name.
+fn latest<'a, E>(
+    packages: impl Iterator<Item = &'a Package>,
+    compare: &mut impl FnMut(&str, &str) -> Result<Ordering, E>,
+) -> Result<Option<&'a Package>, E> {
+    let mut best: Option<&Package> = None;
+    for package in packages {
+        let better = match best {
+            None => true,
+            Some(best) if best.file.version == package.file.version => {
+                package.file.package > best.file.package
+            }
+            Some(best) => compare(&best.file.version, &package.file.version)? == Ordering::Less,
+        };
+        if better {
+            best = Some(package);
+        }
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    fn stanza(name: &str, version: &str, depends: &str) -> String {
+        format!(
+            "Package: {name}\nSource: linux\nVersion: {version}\nDepends: {depends}\nFilename: pool/{name}_{version}.deb\nSize: 10\nSHA256: {}\n\n",
+            "0".repeat(64)
+        )
+    }
+
+    /// Good enough for versions of equal length.
+    fn by_text(a: &str, b: &str) -> Result<Ordering, Infallible> {
+        Ok(a.cmp(b))
+    }
+
+    fn names(index: &str, pattern: &str) -> Vec<String> {
+        let Ok(files) = newest(&parse(index), pattern, by_text);
+        files.into_iter().map(|file| format!("{} {}", file.package, file.version)).collect()
+    }
+
+    #[test]
+    fn the_newest_match_is_taken_without_debug_symbols_and_unsigned_twins() {
+        let index = [
+            stanza("linux-image-5.10.0-43-cloud-amd64", "5.10.251-5", "kmod"),
+            stanza("linux-image-5.10.0-46-cloud-amd64", "5.10.262-1", "kmod"),
+            stanza("linux-image-5.10.0-46-cloud-amd64-dbg", "5.10.262-1", ""),
+            stanza("linux-image-5.10.0-47-cloud-amd64-unsigned", "5.10.270-1", ""),
+            stanza("hello", "9", ""),
+        ]
+        .concat();
+        let expected = ["linux-image-5.10.0-46-cloud-amd64 5.10.262-1"];
+        assert_eq!(names(&index, "linux-image-5.10.*-cloud-amd64"), expected);
+        assert_eq!(names(&index, "linux-image-5.10.*"), expected);
+        assert!(names(&index, "linux-image-6.*").is_empty());
+    }
+
+    #[test]
+    fn the_parts_of_a_split_kernel_are_found_at_the_same_version() {
+        let index = [
+            stanza("linux-image-7.3-x", "7.3-1", "dracut | initramfs-tools (>= 0.1), linux-base-7.3-x (= 7.3-1), linux-binary-7.3-x (= 7.3-1), linux-modules-7.3-x (= 7.3-1)"),
+            stanza("linux-binary-7.3-x", "7.3-1", ""),
+            stanza("linux-modules-7.3-x", "7.3-1", "kmod"),
+            stanza("linux-modules-7.3-x", "7.3-2", "kmod"),
+        ]
+        .concat();
+        assert_eq!(
+            names(&index, "linux-image-7.*"),
+            ["linux-image-7.3-x 7.3-1", "linux-binary-7.3-x 7.3-1", "linux-modules-7.3-x 7.3-1"]
+        );
+    }
+
+    #[test]
+    fn a_metapackage_leads_to_its_kernel() {
+        let index = [
+            stanza("linux-image-cloud-amd64", "6.1-1", "linux-image-6.1-x (= 6.1-1)"),
+            stanza("linux-image-6.1-x", "6.1-1", ""),
+        ]
+        .concat();
+        assert_eq!(names(&index, "linux-image-cloud-amd64").len(), 2);
+    }
+
+    proptest! {
+        #[test]
+        fn no_index_panics(text in "(Package: linux-image-|Version: |Depends: |[a-z(=)|, :\n]){0,60}") {
+            let Ok(_) = newest(&parse(&text), "*", by_text);
+        }
+    }
+}
