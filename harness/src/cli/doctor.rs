@@ -7,21 +7,60 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use guest_init::plan::BootPlan;
+
+use super::Failure;
+use super::context::Context;
+use crate::config::Selected;
 use crate::exit_code;
-use crate::kernel::KernelImage;
+use crate::guest::init::GUEST_INIT;
+use crate::guest::initramfs;
+use crate::kernel::{self, KernelImage};
 
 /// Arguments of `kiln doctor`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  kiln doctor --qemu /opt/qemu/bin/qemu-system-x86_64")]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// The QEMU to look at; the first on PATH by default.
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
 }
 
+impl DoctorArgs {
+    /// Looks at everything; boots a cached kernel for the accelerator probe,
+    /// where there is one.
+    pub(super) async fn command(&self, config: Option<&Path>) -> Result<u8, Failure> {
+        let context = Context::load(config)?;
+        let scratch = super::scratch()?;
+        let initramfs = scratch.path().join("probe-initramfs");
+        let plan = BootPlan {
+            probe: true,
+            ..BootPlan::default()
+        };
+        initramfs::build(&initramfs, GUEST_INIT, &plan, &[])?;
+        let mut kernel = None;
+        for candidate in &context.catalogue.kernels {
+            if kernel::status(&context.catalogue, candidate, &context.cache)?.cached {
+                kernel = Some(context.provide(&Selected::Named(candidate.clone())).await?);
+                break;
+            }
+        }
+        let input = DoctorInput {
+            cache_dir: context.cache.root(),
+            probe: kernel.as_ref().map(|kernel| (kernel, initramfs.as_path())),
+        };
+        run(self, input, &mut io::stdout()).await.map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot write to standard output: {error}"),
+            )
+        })
+    }
+}
+
 /// What `doctor` looks at besides the machine.
 #[derive(Debug, Clone, Copy)]
-pub struct DoctorInput<'a> {
+pub(super) struct DoctorInput<'a> {
     /// The user's cache.
     pub cache_dir: &'a Path,
     /// A kernel at hand, and an initramfs for it that powers off at once, for
@@ -31,7 +70,7 @@ pub struct DoctorInput<'a> {
 
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(super) enum Status {
     /// As it should be.
     Ok,
     /// Works, with a drawback.
@@ -52,7 +91,7 @@ impl fmt::Display for Status {
 
 /// One prerequisite, looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub(super) struct Check {
     /// How it went.
     pub status: Status,
     /// What was looked at.
@@ -92,7 +131,7 @@ impl Check {
 }
 
 /// Makes every check, in the order they are shown.
-pub async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
+pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
     let mut checks = qemu::checks(args.qemu.as_deref(), input).await;
     checks.push(host::memory());
     checks.push(host::memfd());
@@ -107,7 +146,7 @@ pub async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
 
 /// Runs `kiln doctor`: prints the checks to `out` and tells the exit code, 0 or
 /// [`exit_code::SETUP_FAILED`].
-pub async fn run(
+pub(super) async fn run(
     args: &DoctorArgs,
     input: DoctorInput<'_>,
     out: &mut impl Write,

@@ -27,28 +27,28 @@ const TIMEOUT: Duration = Duration::from_hours(1);
   kiln exec -k 6.1 -- uname -r
   kiln exec -k @quick -- ./my-bpf-test --verbose
   echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
-pub struct ExecArgs {
+pub(super) struct ExecArgs {
     /// Kernel: a name or glob of kernels.toml, @group, or a path
     #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
-    pub kernels: Vec<String>,
+    pub(super) kernels: Vec<String>,
     /// End the command after this time, such as 30s or 10m; 0 is never
     #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "1h")]
-    pub timeout: Duration,
+    pub(super) timeout: Duration,
     /// Print QEMU's command line and start nothing
     #[arg(long)]
-    pub dry_run: bool,
+    pub(super) dry_run: bool,
     /// How VMs are made
     #[command(flatten)]
-    pub vm: VmArgs,
+    pub(super) vm: VmArgs,
     /// Command and arguments
     #[arg(last = true, required = true, value_name = "CMD")]
-    pub command: Vec<OsString>,
+    pub(super) command: Vec<OsString>,
 }
 
 impl ExecArgs {
     /// Runs the command in one kernel after the other; the first status that
     /// is not 0 becomes ours.
-    pub async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels)?;
         let mut interrupts = Interrupts::listen()?;

@@ -155,7 +155,7 @@ impl StdinSource {
         if !replay || std::io::IsTerminal::is_terminal(&stdin) {
             return Ok(Self { spool: None });
         }
-        let spool = || -> std::io::Result<std::fs::File> {
+        let mut spool = || -> std::io::Result<std::fs::File> {
             let mut file = tempfile::tempfile()?;
             std::io::copy(&mut stdin, &mut file)?;
             Ok(file)

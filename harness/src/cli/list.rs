@@ -1,10 +1,13 @@
 //! `kiln list`: the tests of a suite, without booting anything.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use thiserror::Error;
 
+use super::Failure;
+use super::context::Context;
+use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::hint::Hint;
 use crate::suite::bpftrace::{Dialect, Host, RuntimeSuites, RuntimeTest, SuiteError};
@@ -13,39 +16,29 @@ use crate::suite::{Filter, FilterError};
 /// Arguments of `kiln list`.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  kiln list --tests bpftrace/tests -t '^call:-kstack'")]
-pub struct ListArgs {
-    /// The suite to list
-    #[arg(value_name = "SUITE", default_value = "bpftrace")]
-    pub suite: String,
-    /// The directory that holds `runtime/`, upstream's `tests`
-    #[arg(long, value_name = "DIR")]
-    pub tests: Option<PathBuf>,
-    /// Regular expressions on `suite.name`, separated by `:`; one that starts
-    /// with `-` excludes. Several -t add up
-    #[arg(
-        short = 't',
-        long = "filter",
-        value_name = "FILTER",
-        allow_hyphen_values = true
-    )]
-    pub filters: Vec<String>,
-    /// The version of bpftrace that the tests are of, such as `0.17`, or
-    /// `head`; the newest where nothing says
-    #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
-    pub dialect: Option<&'static Dialect>,
+pub(super) struct ListArgs {
+    /// Which tests
+    #[command(flatten)]
+    suite: SuiteArgs,
 }
 
-/// Reads `--dialect`.
-pub fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
-    Dialect::for_version(version).ok_or_else(|| {
-        let names: Vec<_> = Dialect::names().collect();
-        format!("there is no such dialect; there are {}", names.join(", "))
-    })
+impl ListArgs {
+    /// Prints the ids to stdout.
+    pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
+        let context = Context::load(config)?;
+        let suite = self.suite.resolve(&context)?;
+        let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+        list(&suite.tests, suite.dialect, &self.suite.filters, &mut out).map_err(|error| {
+            let code = error.exit_code();
+            Failure::from(error).with_code(code)
+        })?;
+        Ok(exit_code::OK)
+    }
 }
 
 /// Why nothing could be listed.
 #[derive(Debug, Error)]
-pub enum ListError {
+pub(super) enum ListError {
     /// The suite's files could not be read.
     #[error(transparent)]
     Suite(#[from] SuiteError),
@@ -79,7 +72,7 @@ impl Hint for ListError {
 }
 
 /// Prints the ids of the selected tests in `tests_dir`, sorted, one a line.
-pub fn list(
+pub(super) fn list(
     tests_dir: &Path,
     dialect: &Dialect,
     filters: &[String],
@@ -93,6 +86,7 @@ pub fn list(
     for id in ids {
         writeln!(out, "{id}")?;
     }
+    out.flush()?;
     Ok(())
 }
 

@@ -2,14 +2,15 @@
 //! code.
 
 mod context;
-pub mod doctor;
+mod doctor;
 mod duration;
 mod exec;
 mod failure;
 mod input;
-pub mod kernels;
-pub mod list;
+mod kernels;
+mod list;
 mod shell;
+mod suite_args;
 mod vm_args;
 
 use std::path::PathBuf;
@@ -45,8 +46,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a command as root in each kernel
     Exec(Box<exec::ExecArgs>),
+    /// Open an interactive shell, as root, in a kernel
     Shell(Box<shell::ShellArgs>),
+    /// List the tests of a suite, without booting anything
+    List(list::ListArgs),
+    /// List, fetch and pin kernels
+    Kernels(kernels::KernelsArgs),
+    /// Check every prerequisite and say what mends it
+    Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:
   kiln completions bash > ~/.local/share/bash-completion/completions/kiln")]
@@ -105,6 +114,19 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::List(args) => args.run(cli.config.as_deref()),
+        Command::Kernels(args) => {
+            let config = cli.config;
+            tokio::task::spawn_blocking(move || {
+                kernels::run(&args, config.as_deref(), &mut std::io::stdout())
+            })
+            .await
+            .map_err(|error| {
+                Failure::new(exit_code::SETUP_FAILED, format!("broken off: {error}"))
+            })??;
+            Ok(exit_code::OK)
+        }
+        Command::Doctor(args) => args.command(cli.config.as_deref()).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
             Ok(exit_code::OK)
@@ -125,7 +147,7 @@ fn log_to_stderr(verbose: u8) {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::env::var_os("NO_COLOR").is_none())
+        .with_ansi(false)
         .init();
 }
 

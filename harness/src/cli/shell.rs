@@ -19,21 +19,21 @@ use crate::run::command::Command;
   kiln shell -k 6.1
   kiln shell -k ../linux --root dir:/srv/rootfs
   echo 'cat /proc/version' | kiln shell -k 5.10")]
-pub struct ShellArgs {
+pub(super) struct ShellArgs {
     /// Kernel: a name of kernels.toml, or a path
     #[arg(short, long = "kernel", value_name = "KERNEL")]
-    pub kernel: String,
+    pub(super) kernel: String,
     /// Shell to run in the guest
     #[arg(long, value_name = "PATH")]
-    pub shell: Option<PathBuf>,
+    pub(super) shell: Option<PathBuf>,
     /// How VMs are made
     #[command(flatten)]
-    pub vm: VmArgs,
+    pub(super) vm: VmArgs,
 }
 
 impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
-    pub async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(std::slice::from_ref(&self.kernel))?;
         let [selected] = selected.as_slice() else {

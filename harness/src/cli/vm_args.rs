@@ -25,47 +25,47 @@ const SYSTEM_PATH: &str =
 /// How VMs are made.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "VM options")]
-pub struct VmArgs {
+pub(super) struct VmArgs {
     /// Accelerator
     #[arg(long, value_enum, default_value_t, env = "KILN_ACCEL")]
-    pub accel: AccelChoice,
+    pub(super) accel: AccelChoice,
     /// Guest memory, such as 512M or 2G [default: kernels.toml, else 2G]
     #[arg(long, value_name = "SIZE")]
-    pub memory: Option<MemorySize>,
+    pub(super) memory: Option<MemorySize>,
     /// Number of vCPUs [default: kernels.toml, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
-    pub cpus: Option<u32>,
+    pub(super) cpus: Option<u32>,
     /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
     #[arg(long, value_name = "ROOT")]
-    pub root: Option<Root>,
+    pub(super) root: Option<Root>,
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
-    pub rw: Vec<PathBuf>,
+    pub(super) rw: Vec<PathBuf>,
     /// Set a variable in the guest (KEY=VALUE), or pass one on (KEY)
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
-    pub env: Vec<OsString>,
+    pub(super) env: Vec<OsString>,
     /// QEMU to use
     #[arg(long, value_name = "PATH", env = "KILN_QEMU")]
-    pub qemu: Option<PathBuf>,
+    pub(super) qemu: Option<PathBuf>,
     /// Append to the kernel's command line
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
-    pub append: Vec<String>,
+    pub(super) append: Vec<String>,
     /// Append to QEMU's command line, one argument each
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
-    pub qemu_args: Vec<String>,
+    pub(super) qemu_args: Vec<String>,
     /// How long the guest may take to come up, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
-    pub boot_timeout: Option<Duration>,
+    pub(super) boot_timeout: Option<Duration>,
 }
 
 impl VmArgs {
     /// The root to use.
-    pub fn root(&self) -> Root {
+    pub(super) fn root(&self) -> Root {
         self.root.clone().unwrap_or_else(Root::default_here)
     }
 
     /// Everything about one VM.
-    pub fn launch(
+    pub(super) fn launch(
         &self,
         context: &Context,
         kernel: KernelImage,
@@ -96,7 +96,7 @@ impl VmArgs {
     }
 
     /// The environment of a command: root's, with what the user asked for.
-    pub fn environment(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+    pub(super) fn environment(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
         let mut environment: Vec<(Vec<u8>, Vec<u8>)> = vec![
             (b"HOME".to_vec(), b"/root".to_vec()),
             (b"USER".to_vec(), b"root".to_vec()),
@@ -138,7 +138,7 @@ impl VmArgs {
 
     /// `PATH` in the guest: the user's own where the root is the host's or
     /// Nix's, and the system's directories.
-    pub fn path(&self) -> OsString {
+    pub(super) fn path(&self) -> OsString {
         let mut path = OsString::new();
         if !matches!(self.root(), Root::Dir(_))
             && let Some(own) = std::env::var_os("PATH")

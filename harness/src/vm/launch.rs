@@ -275,7 +275,7 @@ fn explain(error: &control::Error) -> String {
 /// Until the VM's processors stop for a reason of their own.
 async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
     while let Some(event) = events.recv().await {
-        if matches!(event, VmEvent::Stop) {
+        if matches!(event, VmEvent::Stopped) {
             return;
         }
     }

@@ -76,7 +76,6 @@ impl fmt::Display for Evidence {
 }
 
 /// A VM whose guest has said hello. Dropping it kills it.
-#[derive(Debug)]
 pub struct Vm {
     /// What it was started from.
     pub spec: VmSpec,
