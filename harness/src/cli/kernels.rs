@@ -11,7 +11,9 @@ use crate::kernel::{self, Cache, Progress};
 
 /// Arguments of `kiln kernels`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  kiln kernels\n  kiln kernels fetch -k @quick\n  kiln kernels update 6.1")]
+#[command(
+    after_help = "Examples:\n  kiln kernels\n  kiln kernels fetch -k @quick\n  kiln kernels update 6.1"
+)]
 pub(super) struct KernelsArgs {
     /// What to do; `list` if nothing is named
     #[command(subcommand)]
@@ -85,7 +87,13 @@ pub(super) fn run(
             let progress = Progress::stderr();
             for selected in &selected {
                 let image = kernel::provide(&catalogue, selected, &cache, &progress)?;
-                writeln!(out, "{}\t{}\t{}", image.name, image.release, image.image.display())?;
+                writeln!(
+                    out,
+                    "{}\t{}\t{}",
+                    image.name,
+                    image.release,
+                    image.image.display()
+                )?;
             }
             Ok(())
         }
@@ -99,9 +107,9 @@ pub(super) fn run(
                 names
                     .iter()
                     .map(|name| {
-                        catalogue.kernel(name).ok_or_else(|| kernel::Error::NotPinned {
-                            name: name.clone(),
-                        })
+                        catalogue
+                            .kernel(name)
+                            .ok_or_else(|| kernel::Error::NotPinned { name: name.clone() })
                     })
                     .collect::<Result<_, _>>()?
             };
@@ -126,7 +134,12 @@ fn select(
     cwd: &Path,
 ) -> Result<Vec<Selected>, SelectError> {
     if patterns.is_empty() {
-        Ok(catalogue.kernels.iter().cloned().map(Selected::Named).collect())
+        Ok(catalogue
+            .kernels
+            .iter()
+            .cloned()
+            .map(Selected::Named)
+            .collect())
     } else {
         catalogue.select(patterns, cwd)
     }

@@ -28,8 +28,11 @@ pub(super) fn unpack_deb(deb: &Path, dest: &Path) -> Result<(), Error> {
             let mut magic = [0; 8];
             let length = read_some(&mut member, &mut magic).map_err(damaged)?;
             let stream = io::Cursor::new(magic[..length].to_vec()).chain(member);
-            return unpack_tar(&mut decoder(&magic[..length], stream).map_err(damaged)?, dest)
-                .map_err(damaged);
+            return unpack_tar(
+                &mut decoder(&magic[..length], stream).map_err(damaged)?,
+                dest,
+            )
+            .map_err(damaged);
         }
     }
     Err(Error::Archive {
@@ -59,7 +62,11 @@ pub(super) fn unpack_tar_file(file: &Path, what: &str, dest: &Path) -> Result<()
     let length = read_some(&mut reader, &mut magic).map_err(damaged)?;
     reader.rewind().map_err(damaged)?;
     let stream = BufReader::new(reader);
-    unpack_tar(&mut decoder(&magic[..length], stream).map_err(damaged)?, dest).map_err(damaged)
+    unpack_tar(
+        &mut decoder(&magic[..length], stream).map_err(damaged)?,
+        dest,
+    )
+    .map_err(damaged)
 }
 
 /// A full disk is not a damaged archive.
@@ -187,7 +194,14 @@ mod tests {
             .into_iter()
             .map(Result::unwrap)
             .filter(|entry| entry.file_type().is_file())
-            .map(|entry| entry.path().strip_prefix(dir).unwrap().display().to_string())
+            .map(|entry| {
+                entry
+                    .path()
+                    .strip_prefix(dir)
+                    .unwrap()
+                    .display()
+                    .to_string()
+            })
             .collect();
         names.sort();
         names
@@ -205,7 +219,10 @@ mod tests {
         ]));
         let deb = dir.path().join("x.deb");
         let mut builder = ar::Builder::new(File::create(&deb).unwrap());
-        for (name, content) in [("debian-binary", b"2.0\n".as_slice()), ("data.tar.xz", &data)] {
+        for (name, content) in [
+            ("debian-binary", b"2.0\n".as_slice()),
+            ("data.tar.xz", &data),
+        ] {
             let header = ar::Header::new(name.as_bytes().to_vec(), content.len() as u64);
             builder.append(&header, content).unwrap();
         }
@@ -215,7 +232,11 @@ mod tests {
         unpack_deb(&deb, &dest).unwrap();
         assert_eq!(
             files(&dest),
-            ["boot/config-1", "boot/vmlinuz-1", "usr/lib/modules/1/kernel/a.ko"]
+            [
+                "boot/config-1",
+                "boot/vmlinuz-1",
+                "usr/lib/modules/1/kernel/a.ko"
+            ]
         );
     }
 
@@ -223,7 +244,11 @@ mod tests {
     fn an_archive_cannot_write_outside() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("x.tar");
-        fs::write(&file, tarball(&[("../vmlinuz-evil", b"x"), ("vmlinuz-good", b"x")])).unwrap();
+        fs::write(
+            &file,
+            tarball(&[("../vmlinuz-evil", b"x"), ("vmlinuz-good", b"x")]),
+        )
+        .unwrap();
         let dest = dir.path().join("out");
         fs::create_dir(&dest).unwrap();
         unpack_tar_file(&file, "x.tar", &dest).unwrap();

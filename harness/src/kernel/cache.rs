@@ -31,7 +31,7 @@ pub struct Cache {
 
 /// What a kernel is made from, as a file name: equal keys, equal kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Key(String);
+pub(super) struct Key(String);
 
 /// A held lock; dropping it lets go.
 #[derive(Debug)]
@@ -131,7 +131,9 @@ impl Cache {
                     after: LOCK_DEADLINE,
                 });
             }
-            if begun.elapsed() > LOCK_PATIENCE && let Some(waiting) = waiting.take() {
+            if begun.elapsed() > LOCK_PATIENCE
+                && let Some(waiting) = waiting.take()
+            {
                 waiting();
             }
             std::thread::sleep(LOCK_POLL);
@@ -158,11 +160,7 @@ impl Cache {
 
     /// Begins to fill the directory of `key`; `None` if somebody else has
     /// filled it meanwhile.
-    pub(super) fn fill(
-        &self,
-        key: &Key,
-        waiting: impl FnOnce(),
-    ) -> Result<Option<Filling>, Error> {
+    pub(super) fn fill(&self, key: &Key, waiting: impl FnOnce()) -> Result<Option<Filling>, Error> {
         let lock = self.lock(&key.0, waiting)?;
         let target = self.kernel_dir(key);
         if target.exists() {

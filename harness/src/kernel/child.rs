@@ -58,7 +58,11 @@ impl Drop for Running {
 }
 
 /// Runs `command` to its end with empty input; `what` says what is waited for.
-pub(super) fn run(mut command: Command, what: &str, limit: &mut Limit<'_>) -> Result<Output, Error> {
+pub(super) fn run(
+    mut command: Command,
+    what: &str,
+    limit: &mut Limit<'_>,
+) -> Result<Output, Error> {
     let program = command.get_program().to_string_lossy().into_owned();
     command
         .env("LC_ALL", "C.UTF-8")
@@ -120,7 +124,11 @@ pub(super) fn run(mut command: Command, what: &str, limit: &mut Limit<'_>) -> Re
 }
 
 /// Runs `command` with a deadline on the whole of it.
-pub(super) fn run_within(command: Command, what: &str, deadline: Duration) -> Result<Output, Error> {
+pub(super) fn run_within(
+    command: Command,
+    what: &str,
+    deadline: Duration,
+) -> Result<Output, Error> {
     run(
         command,
         what,
@@ -141,7 +149,9 @@ fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
 }
 
 fn collect(thread: Option<JoinHandle<Vec<u8>>>) -> Vec<u8> {
-    thread.and_then(|thread| thread.join().ok()).unwrap_or_default()
+    thread
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -154,7 +164,9 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 60 & wait"]);
         let begun = Instant::now();
-        let error = run_within(command, "a nap", Duration::from_millis(200)).err().unwrap();
+        let error = run_within(command, "a nap", Duration::from_millis(200))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("waiting for a nap"), "{error}");
         assert!(begun.elapsed() < Duration::from_secs(10));
     }
@@ -171,7 +183,11 @@ mod tests {
 
     #[test]
     fn a_missing_program_is_named() {
-        let error = run_within(Command::new("kiln-no-such-program"), "it", Duration::from_secs(1));
+        let error = run_within(
+            Command::new("kiln-no-such-program"),
+            "it",
+            Duration::from_secs(1),
+        );
         assert!(matches!(error, Err(Error::MissingProgram { .. })));
     }
 }

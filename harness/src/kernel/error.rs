@@ -13,7 +13,9 @@ use crate::hint::Hint;
 pub enum Error {
     /// Neither `KILN_CACHE_DIR` nor `XDG_CACHE_HOME` nor `HOME` says where the
     /// cache is.
-    #[error("there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path")]
+    #[error(
+        "there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path"
+    )]
     NoCacheDirectory,
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -40,7 +42,9 @@ pub enum Error {
         after: Duration,
     },
     /// A file of the catalogue cannot be used yet.
-    #[error("{origin}:{line}: kernel \"{name}\": nix sources are not supported yet; allowed: apt, url and path")]
+    #[error(
+        "{origin}:{line}: kernel \"{name}\": nix sources are not supported yet; allowed: apt, url and path"
+    )]
     NixUnsupported {
         /// The catalogue.
         origin: Origin,
@@ -84,7 +88,9 @@ pub enum Error {
         component: String,
     },
     /// A pinned version is not on the mirror any more.
-    #[error("kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}")]
+    #[error(
+        "kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}"
+    )]
     PinGone {
         /// The kernel.
         name: String,

@@ -57,7 +57,9 @@ fn descend(path: &Path) -> Result<PathBuf, Error> {
         match entries.as_slice() {
             [only]
                 if only.is_dir()
-                    && !KNOWN.iter().any(|name| only.file_name().is_some_and(|n| n == *name)) =>
+                    && !KNOWN
+                        .iter()
+                        .any(|name| only.file_name().is_some_and(|n| n == *name)) =>
             {
                 path.clone_from(only);
             }
@@ -150,7 +152,11 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
             continue;
         }
         for path in list(&directory)? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let suffix = ["vmlinuz-", "vmlinux-", "bzImage-"]
                 .iter()
                 .find_map(|prefix| name.strip_prefix(prefix));
@@ -175,7 +181,10 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
         }
     }
     // A rescue image has no modules of its own.
-    if images.iter().any(|(release, _)| modules.contains_key(release)) {
+    if images
+        .iter()
+        .any(|(release, _)| modules.contains_key(release))
+    {
         images.retain(|(release, _)| modules.contains_key(release));
     }
     let mut images = images.into_iter();

@@ -35,7 +35,11 @@ fn an_unpacked_package_has_its_image_in_boot() {
 
     fs::write(&path, image("6.1-x")).unwrap();
     let alone = find(&path).unwrap();
-    assert_eq!(alone.modules, Modules::Installed(modules), "the image names its root");
+    assert_eq!(
+        alone.modules,
+        Modules::Installed(modules),
+        "the image names its root"
+    );
 }
 
 #[test]
@@ -62,10 +66,17 @@ fn two_kernels_are_listed() {
     let dir = tempfile::tempdir().unwrap();
     for release in ["6.1", "6.2"] {
         write(dir.path(), &format!("boot/vmlinuz-{release}"), b"");
-        write(dir.path(), &format!("lib/modules/{release}/kernel/a.ko"), b"");
+        write(
+            dir.path(),
+            &format!("lib/modules/{release}/kernel/a.ko"),
+            b"",
+        );
     }
     let error = find(dir.path()).unwrap_err().to_string();
-    assert!(error.contains("vmlinuz-6.1") && error.contains("vmlinuz-6.2"), "{error}");
+    assert!(
+        error.contains("vmlinuz-6.1") && error.contains("vmlinuz-6.2"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -79,7 +90,10 @@ fn a_build_tree_is_told_by_its_release_file() {
     let path = write(tree, "arch/x86/boot/bzImage", b"");
     write(tree, "modules.order", b"fs/xfs/xfs.o\nkernel/x.o\n");
     let layout = find(tree).unwrap();
-    assert_eq!((layout.image, layout.release.as_str()), (path, "6.14.0-dirty"));
+    assert_eq!(
+        (layout.image, layout.release.as_str()),
+        (path, "6.14.0-dirty")
+    );
     assert_eq!(
         layout.modules,
         Modules::Built {

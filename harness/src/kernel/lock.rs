@@ -103,13 +103,15 @@ impl Lock {
             let end = at.start.min(text.len());
             Error::BadLock {
                 origin: origin.to_owned(),
-                line: 1 + text.as_bytes()[..end].iter().filter(|&&b| b == b'\n').count(),
+                line: 1 + text.as_bytes()[..end]
+                    .iter()
+                    .filter(|&&b| b == b'\n')
+                    .count(),
                 message,
             }
         };
-        let raw: RawLock = toml::from_str(text).map_err(|error| {
-            bad(error.span().unwrap_or(0..0), error.message().to_owned())
-        })?;
+        let raw: RawLock = toml::from_str(text)
+            .map_err(|error| bad(error.span().unwrap_or(0..0), error.message().to_owned()))?;
         if *raw.version.get_ref() != FORMAT {
             let message = format!(
                 "lock format {} is unknown; allowed: {FORMAT}",
@@ -187,7 +189,9 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
     for file in &kernel.files {
         let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         let path = Path::new(&file.path);
-        let below = path.components().all(|part| matches!(part, Component::Normal(_)));
+        let below = path
+            .components()
+            .all(|part| matches!(part, Component::Normal(_)));
         if !word(&file.package) || file.package.contains('/') || !word(&file.version) {
             return Err(format!(
                 "{:?} {:?} is not a package and its version",
@@ -197,7 +201,10 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         if !word(&file.path) || !below {
             return Err(format!("{:?} is not a path below a mirror", file.path));
         }
-        let hex = file.sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let hex = file
+            .sha256
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if file.sha256.len() != 64 || !hex {
             return Err(format!(
                 "{:?} is not a hash; allowed: 64 lower-case hexadecimal digits",
@@ -260,7 +267,11 @@ mod tests {
         let lock = Lock::parse(crate::config::BUILT_IN_LOCK, "kernels.lock").unwrap();
         for kernel in &catalogue.kernels {
             if let crate::config::Source::Apt(source) = &kernel.source {
-                assert!(lock.get(&kernel.name).unwrap().is_of(source), "{}", kernel.name);
+                assert!(
+                    lock.get(&kernel.name).unwrap().is_of(source),
+                    "{}",
+                    kernel.name
+                );
             }
         }
         assert_eq!(lock.to_text(), crate::config::BUILT_IN_LOCK);

@@ -43,10 +43,14 @@ struct Manifest {
 pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<(), Error> {
     let image = dest.join(IMAGE);
     let boot_protocol = vmlinux::unpack(&layout.image, &image).map_err(Error::Image)?;
-    let image_size = fs::metadata(&image).map_err(Error::io("read", &image))?.len();
+    let image_size = fs::metadata(&image)
+        .map_err(Error::io("read", &image))?
+        .len();
     let modules = match &layout.modules {
         Modules::None => None,
-        Modules::Installed(dir) if taking == Taking::Borrow && dir.join("modules.dep").is_file() => {
+        Modules::Installed(dir)
+            if taking == Taking::Borrow && dir.join("modules.dep").is_file() =>
+        {
             Some(dir.clone())
         }
         found => {
@@ -150,5 +154,7 @@ fn link(from: &Path, to: &Path) -> Result<(), Error> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());
     }
-    fs::copy(from, to).map(drop).map_err(Error::io("copy", from))
+    fs::copy(from, to)
+        .map(drop)
+        .map_err(Error::io("copy", from))
 }

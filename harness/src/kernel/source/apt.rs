@@ -89,12 +89,19 @@ pub(crate) fn resolve(
     let mirror = mirror::resolve(source)?;
     let id = Key::new(
         "apt-state",
-        [mirror.uri.as_bytes(), source.suite.as_bytes(), source.component.as_bytes()],
+        [
+            mirror.uri.as_bytes(),
+            source.suite.as_bytes(),
+            source.component.as_bytes(),
+        ],
     );
     let _lock = cache.lock(&id.to_string(), || progress.waiting(name))?;
     let state = cache.subdirectory("apt")?.join(id.to_string());
     let apt = Apt::with_mirror(source, mirror, &state)?;
-    progress.line(&format!("reading the package index of {}/{}", source.suite, source.component));
+    progress.line(&format!(
+        "reading the package index of {}/{}",
+        source.suite, source.component
+    ));
     let packages = apt_index::parse(&apt.index(source)?);
     let files = apt_index::newest(&packages, &source.package, compare_versions)?;
     if files.is_empty() {
@@ -122,7 +129,10 @@ fn compare_versions(a: &str, b: &str) -> Result<Ordering, Error> {
         Some(0) => Ok(Ordering::Less),
         // Not lower: equal ones are not asked about.
         Some(1) => Ok(Ordering::Greater),
-        _ => Err(failure(&format!("dpkg could not compare the versions {a} and {b}"), &output)),
+        _ => Err(failure(
+            &format!("dpkg could not compare the versions {a} and {b}"),
+            &output,
+        )),
     }
 }
 
@@ -167,10 +177,18 @@ impl Apt {
         let what = format!("apt could not update {}/{}", source.suite, source.component);
         let mut update = self.command("apt-get");
         update.args(["-q", "update"]);
-        checked(&what, child::run_within(update, "apt-get update", UPDATE_DEADLINE)?)?;
+        checked(
+            &what,
+            child::run_within(update, "apt-get update", UPDATE_DEADLINE)?,
+        )?;
 
         let mut targets = self.command("apt-get");
-        targets.args(["indextargets", "--format", "$(FILENAME)", "Created-By: Packages"]);
+        targets.args([
+            "indextargets",
+            "--format",
+            "$(FILENAME)",
+            "Created-By: Packages",
+        ]);
         let output = child::run_within(targets, "apt-get indextargets", LOCAL_DEADLINE)?;
         let files = String::from_utf8_lossy(&checked(&what, output)?).into_owned();
         let mut index = String::new();
@@ -193,7 +211,10 @@ impl Apt {
         progress: &Progress,
     ) -> Result<(), Error> {
         let uri = format!("{}/{}", self.mirror.uri, file.path);
-        let shown = progress.file(&format!("{} {}", file.package, file.version), Some(file.size));
+        let shown = progress.file(
+            &format!("{} {}", file.package, file.version),
+            Some(file.size),
+        );
         let mut fetch = self.command(APT_HELPER);
         fetch.arg("download-file").arg(&uri).arg(dest);
         let output = child::run(
@@ -303,7 +324,11 @@ fn failure(what: &str, output: &Output) -> Error {
         .filter_map(|line| line.strip_prefix("E: "))
         .collect();
     if lines.is_empty() {
-        lines = output.stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+        lines = output
+            .stderr
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
     }
     let reason = if lines.is_empty() {
         format!("it ended with {}", output.status)

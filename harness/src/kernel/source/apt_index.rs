@@ -31,11 +31,17 @@ fn package(stanza: &str) -> Option<Package> {
     let field = |name: &str| {
         stanza.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+            key.eq_ignore_ascii_case(name)
+                .then(|| value.trim().to_owned())
         })
     };
     // Most of an index is something else: look at the first field only.
-    let name = stanza.trim_start().lines().next()?.strip_prefix("Package:")?.trim();
+    let name = stanza
+        .trim_start()
+        .lines()
+        .next()?
+        .strip_prefix("Package:")?
+        .trim();
     if !PARTS.iter().any(|prefix| name.starts_with(prefix)) {
         return None;
     }
@@ -58,7 +64,10 @@ fn dependency(text: &str) -> Option<(String, Option<String>)> {
     let (name, version) = match first.split_once('(') {
         Some((name, constraint)) => {
             let constraint = constraint.trim_end().trim_end_matches(')').trim();
-            (name, constraint.strip_prefix('=').map(|v| v.trim().to_owned()))
+            (
+                name,
+                constraint.strip_prefix('=').map(|v| v.trim().to_owned()),
+            )
         }
         None => (first, None),
     };
@@ -96,12 +105,17 @@ pub(super) fn newest<E>(
             }
             let matching = packages.iter().filter(|other| {
                 other.file.package == *name
-                    && version.as_ref().is_none_or(|version| other.file.version == *version)
+                    && version
+                        .as_ref()
+                        .is_none_or(|version| other.file.version == *version)
             });
             chosen.extend(latest(matching, &mut compare)?);
         }
     }
-    Ok(chosen.into_iter().map(|package| package.file.clone()).collect())
+    Ok(chosen
+        .into_iter()
+        .map(|package| package.file.clone())
+        .collect())
 }
 
 /// The highest version, and of equal ones the last name.
@@ -146,7 +160,10 @@ mod tests {
 
     fn names(index: &str, pattern: &str) -> Vec<String> {
         let Ok(files) = newest(&parse(index), pattern, by_text);
-        files.into_iter().map(|file| format!("{} {}", file.package, file.version)).collect()
+        files
+            .into_iter()
+            .map(|file| format!("{} {}", file.package, file.version))
+            .collect()
     }
 
     #[test]
@@ -155,7 +172,11 @@ mod tests {
             stanza("linux-image-5.10.0-43-cloud-amd64", "5.10.251-5", "kmod"),
             stanza("linux-image-5.10.0-46-cloud-amd64", "5.10.262-1", "kmod"),
             stanza("linux-image-5.10.0-46-cloud-amd64-dbg", "5.10.262-1", ""),
-            stanza("linux-image-5.10.0-47-cloud-amd64-unsigned", "5.10.270-1", ""),
+            stanza(
+                "linux-image-5.10.0-47-cloud-amd64-unsigned",
+                "5.10.270-1",
+                "",
+            ),
             stanza("hello", "9", ""),
         ]
         .concat();
@@ -176,14 +197,22 @@ mod tests {
         .concat();
         assert_eq!(
             names(&index, "linux-image-7.*"),
-            ["linux-image-7.3-x 7.3-1", "linux-binary-7.3-x 7.3-1", "linux-modules-7.3-x 7.3-1"]
+            [
+                "linux-image-7.3-x 7.3-1",
+                "linux-binary-7.3-x 7.3-1",
+                "linux-modules-7.3-x 7.3-1"
+            ]
         );
     }
 
     #[test]
     fn a_metapackage_leads_to_its_kernel() {
         let index = [
-            stanza("linux-image-cloud-amd64", "6.1-1", "linux-image-6.1-x (= 6.1-1)"),
+            stanza(
+                "linux-image-cloud-amd64",
+                "6.1-1",
+                "linux-image-6.1-x (= 6.1-1)",
+            ),
             stanza("linux-image-6.1-x", "6.1-1", ""),
         ]
         .concat();

@@ -46,7 +46,10 @@ pub(super) fn resolve(source: &AptSource) -> Result<Mirror, Error> {
             signed_by: keyring(),
         });
     }
-    if let Some(mirror) = std::env::var(MIRROR_VARIABLE).ok().filter(|m| !m.trim().is_empty()) {
+    if let Some(mirror) = std::env::var(MIRROR_VARIABLE)
+        .ok()
+        .filter(|m| !m.trim().is_empty())
+    {
         return Ok(Mirror {
             uri: for_suite(trim(&mirror), &source.suite),
             signed_by: keyring(),
@@ -95,14 +98,21 @@ fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mi
             // A suite with a slash at its end is a flat archive: no pool of a
             // distribution.
             source.suites.iter().any(|suite| !suite.ends_with('/'))
-                && source.components.iter().any(|component| component == "main")
+                && source
+                    .components
+                    .iter()
+                    .any(|component| component == "main")
         })
     };
     let mirror = |source: &HostSource, follow: bool| {
         let uri = source.uris.iter().find(|uri| fetchable(uri))?;
         let uri = trim(uri);
         Some(Mirror {
-            uri: if follow { for_suite(uri, suite) } else { uri.to_owned() },
+            uri: if follow {
+                for_suite(uri, suite)
+            } else {
+                uri.to_owned()
+            },
             signed_by: source.signed_by.clone(),
         })
     };
@@ -116,7 +126,12 @@ fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mi
     usable()
         .find(|source| source.suites.iter().any(|s| s == suite))
         .and_then(|source| mirror(source, false))
-        .or_else(|| usable().filter(same_kind).find(own).and_then(|s| mirror(s, false)))
+        .or_else(|| {
+            usable()
+                .filter(same_kind)
+                .find(own)
+                .and_then(|s| mirror(s, false))
+        })
         .or_else(|| usable().filter(same_kind).find_map(|s| mirror(s, false)))
         .or_else(|| {
             usable()
@@ -204,7 +219,12 @@ fn stanzas(text: &str) -> Vec<HostSource> {
 }
 
 fn stanza(fields: &[(String, String)]) -> Option<HostSource> {
-    let field = |name: &str| fields.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    let field = |name: &str| {
+        fields
+            .iter()
+            .find(|(n, _)| n == name)
+            .map(|(_, v)| v.as_str())
+    };
     let words = |name: &str| -> Vec<String> {
         field(name)
             .unwrap_or("")
@@ -269,8 +289,14 @@ Components: main
     #[test]
     fn security_suites_come_from_the_host_s_security_archive() {
         let host = stanzas(HOST);
-        assert_eq!(uri(&host, "bookworm-security").unwrap(), "http://mirror.example/security");
-        assert_eq!(uri(&host, "bullseye-security").unwrap(), "http://mirror.example/security");
+        assert_eq!(
+            uri(&host, "bookworm-security").unwrap(),
+            "http://mirror.example/security"
+        );
+        assert_eq!(
+            uri(&host, "bullseye-security").unwrap(),
+            "http://mirror.example/security"
+        );
     }
 
     #[test]
@@ -283,11 +309,15 @@ Components: main
 
     #[test]
     fn without_a_security_source_its_archive_is_sought_beside_the_main_one() {
-        let host: Vec<_> = one_line("deb [arch=amd64 signed-by=/k.gpg] http://m.example/debian bookworm main # x")
-            .into_iter()
-            .collect();
+        let host: Vec<_> =
+            one_line("deb [arch=amd64 signed-by=/k.gpg] http://m.example/debian bookworm main # x")
+                .into_iter()
+                .collect();
         assert_eq!(host[0].signed_by.as_deref(), Some("/k.gpg"));
-        assert_eq!(uri(&host, "trixie-security").unwrap(), "http://m.example/debian-security");
+        assert_eq!(
+            uri(&host, "trixie-security").unwrap(),
+            "http://m.example/debian-security"
+        );
     }
 
     #[test]
@@ -301,13 +331,18 @@ Components: main
         let host: Vec<_> = lines.iter().filter_map(|line| one_line(line)).collect();
         assert_eq!(host.len(), 3);
         assert_eq!(uri(&host[2..], "sid").unwrap(), "http://m.example/debian");
-        assert_eq!(uri(&[host[0].clone(), host[2].clone()], "sid").unwrap(), "http://m.example/debian");
+        assert_eq!(
+            uri(&[host[0].clone(), host[2].clone()], "sid").unwrap(),
+            "http://m.example/debian"
+        );
         assert_eq!(uri(&[], "sid"), None);
     }
 
     #[test]
     fn a_key_inside_a_source_is_not_a_file_name() {
-        let host = stanzas("Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN PGP\n .\n abc\n");
+        let host = stanzas(
+            "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN PGP\n .\n abc\n",
+        );
         assert_eq!(host[0].signed_by, None);
     }
 

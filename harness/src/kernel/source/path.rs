@@ -40,8 +40,14 @@ fn fingerprint(layout: &Layout) -> Result<Key, Error> {
         let meta = fs::metadata(path).map_err(Error::io("read", path))?;
         parts.push(path.as_os_str().as_bytes().to_vec());
         parts.push(
-            format!("{} {} {} {}", meta.ino(), meta.size(), meta.mtime(), meta.mtime_nsec())
-                .into_bytes(),
+            format!(
+                "{} {} {} {}",
+                meta.ino(),
+                meta.size(),
+                meta.mtime(),
+                meta.mtime_nsec()
+            )
+            .into_bytes(),
         );
         Ok(())
     };

@@ -90,8 +90,12 @@ fn download(source: &UrlSource, dest: &Path, progress: &Progress) -> Result<(), 
     let file = File::create(dest).map_err(Error::io("create", dest))?;
     let mut writer = HashingWriter::new(file);
     let received = copy(&mut body, &mut writer, dest, &failed)?;
-    if let Some(total) = total && received != total {
-        return Err(failed(format!("it was cut short: {received} of {total} bytes came")));
+    if let Some(total) = total
+        && received != total
+    {
+        return Err(failed(format!(
+            "it was cut short: {received} of {total} bytes came"
+        )));
     }
     let actual = writer.finish();
     if actual == source.sha256 {
@@ -119,7 +123,8 @@ fn copy(
         match from.read(&mut buffer) {
             Ok(0) => return Ok(total),
             Ok(read) => {
-                to.write_all(&buffer[..read]).map_err(Error::io("write", dest))?;
+                to.write_all(&buffer[..read])
+                    .map_err(Error::io("write", dest))?;
                 total += read as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -133,5 +138,7 @@ fn copy(
 /// The last part of an address, without a query.
 fn file_name(url: &str) -> &str {
     let path = url.split(['?', '#']).next().unwrap_or(url);
-    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(url)
+    path.rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or(url)
 }
