@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::vmlinux;
+use super::{modules, vmlinux};
 use crate::config::Origin;
 use crate::hint::Hint;
 
@@ -143,14 +143,14 @@ pub enum Error {
     },
     /// An image cannot be unpacked.
     #[error("{}", chain(.0))]
-    Image(vmlinux::Error),
+    Image(#[source] vmlinux::Error),
     /// The metadata of a module directory could not be made.
-    #[error("cannot write the module metadata of {release}: {reason}")]
+    #[error("cannot write the module metadata of {release}: {}", chain(source))]
     Modules {
         /// Release of the kernel.
         release: String,
         /// Why.
-        reason: String,
+        source: modules::Error,
     },
     /// `update` was asked for a kernel that has no pin.
     #[error("kernel \"{name}\" does not come from apt; kernels.lock pins only packages")]
@@ -178,14 +178,7 @@ impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
-            Error::Io { source, .. }
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                ) =>
-            {
-                FREE_SPACE.to_owned()
-            }
+            error if is_disk_full(error) => FREE_SPACE.to_owned(),
             Error::Io { .. } | Error::NixUnsupported { .. } => return Vec::new(),
             Error::MissingProgram { program } => format!(
                 "install it (package apt for {program} on Debian), or use a kernel with a url or path source"
@@ -196,6 +189,9 @@ impl Hint for Error {
                 "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
             }
             Error::Apt { reason, .. } if reason.contains("No space left") => FREE_SPACE.to_owned(),
+            Error::Apt { reason, .. } if reason.contains("NO_PUBKEY") => {
+                "apt does not know the archive's key: install debian-archive-keyring".to_owned()
+            }
             Error::Apt { .. } => {
                 "check the network and try again; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
             }
@@ -224,6 +220,18 @@ impl Hint for Error {
         };
         vec![hint]
     }
+}
+
+/// Whether an error comes from a full disk or an exhausted quota.
+pub(super) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |cause| cause.source()).any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        })
+    })
 }
 
 /// An error with its causes, in one line.
