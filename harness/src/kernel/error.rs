@@ -87,6 +87,16 @@ pub enum Error {
         /// Component of the suite.
         component: String,
     },
+    /// A package depends on a part of the kernel that is not in the archive.
+    #[error("{package} is incomplete: {suite} does not have {missing} any more")]
+    IncompletePackage {
+        /// The package.
+        package: String,
+        /// What it depends on.
+        missing: String,
+        /// Suite of the archive.
+        suite: String,
+    },
     /// A pinned version is not on the mirror any more.
     #[error(
         "kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}"
@@ -189,8 +199,16 @@ impl Hint for Error {
                 "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
             }
             Error::Apt { reason, .. } if reason.contains("No space left") => FREE_SPACE.to_owned(),
-            Error::Apt { reason, .. } if reason.contains("NO_PUBKEY") => {
-                "apt does not know the archive's key: install debian-archive-keyring".to_owned()
+            Error::Apt { reason, .. }
+                if reason.contains("NO_PUBKEY") || reason.contains("is not signed") =>
+            {
+                "apt does not trust the archive; the keys of Debian's are in the package debian-archive-keyring".to_owned()
+            }
+            Error::Apt { reason, .. } if reason.contains("Release file") => {
+                "check the suite in kernels.toml; where the host's own archive is not Debian's, let KILN_APT_MIRROR name one that is".to_owned()
+            }
+            Error::IncompletePackage { .. } => {
+                "archives drop the modules of old versions first: choose a newer one in kernels.toml".to_owned()
             }
             Error::Apt { .. } => {
                 "check the network and try again; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
