@@ -5,7 +5,7 @@
 //! parent-death signal (so that `kill -9` of the harness takes it along).
 
 use std::io;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Output};
 use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
@@ -15,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getppid};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -103,6 +104,22 @@ impl Supervised {
         Ok(Self { child, pid })
     }
 
+    /// Runs `command` to its end and collects what it wrote; stdout and stderr
+    /// must be piped. Killed when the future is dropped.
+    pub async fn output(command: Command) -> io::Result<Output> {
+        let mut child = Self::spawn(command).await?;
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
+        let out = child.take_stdout();
+        let err = child.take_stderr();
+        tokio::try_join!(read_all(out, &mut stdout), read_all(err, &mut stderr))?;
+        Ok(Output {
+            status: child.wait().await?,
+            stdout,
+            stderr,
+        })
+    }
+
     /// Process id, also that of the process group.
     pub fn pid(&self) -> Pid {
         self.pid
@@ -150,6 +167,13 @@ impl Supervised {
             let _ = killpg(self.pid, Signal::SIGKILL);
         }
     }
+}
+
+async fn read_all(pipe: Option<impl AsyncRead + Unpin>, into: &mut Vec<u8>) -> io::Result<()> {
+    if let Some(mut pipe) = pipe {
+        pipe.read_to_end(into).await?;
+    }
+    Ok(())
 }
 
 impl Drop for Supervised {

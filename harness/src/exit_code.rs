@@ -18,6 +18,8 @@ pub const VM_LOST: u8 = 97;
 pub const TESTS_FAILED: u8 = 100;
 /// Interrupted by SIGINT.
 pub const INTERRUPTED: u8 = 130;
+/// `exec`: the command ran longer than `--timeout`, as of timeout(1).
+pub const TIMED_OUT: u8 = 124;
 /// `exec` and `shell`: kiln itself failed, not the guest's command.
 pub const OWN_FAILURE: u8 = 125;
 /// `exec`: the command was found but could not be executed.

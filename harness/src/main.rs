@@ -1,5 +1,5 @@
 //! The `kiln` command.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    kiln::cli::main()
 }

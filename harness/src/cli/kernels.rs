@@ -14,7 +14,7 @@ use crate::kernel::{self, Cache, Progress};
 #[command(
     after_help = "Examples:\n  kiln kernels\n  kiln kernels fetch -k @quick\n  kiln kernels update 6.1"
 )]
-pub struct KernelsArgs {
+pub(super) struct KernelsArgs {
     /// What to do; `list` if nothing is named
     #[command(subcommand)]
     pub command: Option<KernelsCommand>,
@@ -22,7 +22,7 @@ pub struct KernelsArgs {
 
 /// What `kiln kernels` can do.
 #[derive(Debug, clap::Subcommand)]
-pub enum KernelsCommand {
+pub(super) enum KernelsCommand {
     /// List the kernels: name, source, version, and whether they are cached
     #[command(after_help = "Example:\n  kiln kernels list")]
     List,
@@ -44,7 +44,7 @@ pub enum KernelsCommand {
 
 /// `kiln kernels` failed.
 #[derive(Debug, thiserror::Error)]
-pub enum KernelsError {
+pub(super) enum KernelsError {
     /// A bad `kernels.toml`.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -72,7 +72,7 @@ impl Hint for KernelsError {
 
 /// Runs `kiln kernels` with the catalogue of `config` (`--config`), writing
 /// results to `out` and progress to stderr.
-pub fn run(
+pub(super) fn run(
     args: &KernelsArgs,
     config: Option<&Path>,
     out: &mut dyn Write,

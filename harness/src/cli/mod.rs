@@ -1,3 +1,176 @@
-//! (under construction)
+//! The command line: one file per subcommand, arguments → library call → exit
+//! code.
 
-pub mod kernels;
+mod context;
+mod doctor;
+mod duration;
+mod exec;
+mod failure;
+mod input;
+mod kernels;
+mod list;
+mod shell;
+mod suite_args;
+mod vm_args;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use failure::Failure;
+
+use crate::exit_code;
+use crate::guest::share::{self, ServeOptions};
+
+/// Test programs against kernels: boots a QEMU microVM per kernel, as an
+/// ordinary user, with or without KVM.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, max_term_width = 100)]
+#[command(after_help = "Examples:
+  kiln exec -k 6.1 -- uname -r           run a command in a kernel
+  kiln shell -k '7.*'                    look around in one
+  kiln run -k @quick bpftrace            run a suite on several
+  kiln doctor                            what is missing on this machine")]
+struct Cli {
+    /// Catalogue of kernels and suites [default: kernels.toml here or above,
+    /// else the built-in one]
+    #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
+    config: Option<PathBuf>,
+    /// Say more about what happens, twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a command as root in each kernel
+    Exec(Box<exec::ExecArgs>),
+    /// Open an interactive shell, as root, in a kernel
+    Shell(Box<shell::ShellArgs>),
+    /// List the tests of a suite, without booting anything
+    List(list::ListArgs),
+    /// List, fetch and pin kernels
+    Kernels(kernels::KernelsArgs),
+    /// Check every prerequisite and say what mends it
+    Doctor(doctor::DoctorArgs),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:
+  kiln completions bash > ~/.local/share/bash-completion/completions/kiln")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Serve one directory over virtiofs: kiln's own helper process
+    #[command(name = share::SUBCOMMAND, hide = true)]
+    Share(ServeOptions),
+}
+
+/// Runs kiln with this process's arguments.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() {
+                exit_code::USAGE
+            } else {
+                exit_code::OK
+            };
+            // A closed stdout is no reason to fail over a help text.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    // Before any thread is started: the share confines its whole process.
+    if let Command::Share(options) = &cli.command {
+        return match share::serve(options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => Failure::from(error).report(),
+        };
+    }
+    log_to_stderr(cli.verbose);
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot start the async runtime: {error}"),
+            )
+            .report();
+        }
+    };
+    let code = match runtime.block_on(dispatch(cli)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    };
+    // A thread may sit in a read of stdin that nothing ends.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    match cli.command {
+        Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::List(args) => args.run(cli.config.as_deref()),
+        Command::Kernels(args) => {
+            let config = cli.config;
+            tokio::task::spawn_blocking(move || {
+                kernels::run(&args, config.as_deref(), &mut std::io::stdout())
+            })
+            .await
+            .map_err(|error| {
+                Failure::new(exit_code::SETUP_FAILED, format!("broken off: {error}"))
+            })??;
+            Ok(exit_code::OK)
+        }
+        Command::Doctor(args) => args.command(cli.config.as_deref()).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
+            Ok(exit_code::OK)
+        }
+        // Served before the runtime was started.
+        Command::Share(_) => Ok(exit_code::OK),
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => "warn",
+        1 => "info",
+        _ => "debug",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+}
+
+/// A temporary directory for a VM's sockets; gone with its owner.
+fn scratch() -> Result<tempfile::TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("kiln-")
+        .tempdir()
+        .map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot make a temporary directory: {error}"),
+            )
+            .hint("TMPDIR names another place")
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

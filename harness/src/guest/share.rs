@@ -13,8 +13,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 
+pub use confine::landlock_supported;
 pub use process::{Share, ShareConfig};
-pub use server::{ServeOptions, serve};
+pub use server::{OWN_DESCRIPTORS, ServeOptions, serve};
 
 use crate::hint::Hint;
 

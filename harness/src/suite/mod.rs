@@ -1,1 +1,71 @@
-//! (under construction)
+//! What to run and how to judge it; knows no VM.
+//!
+//! A suite is a set of tests with one runner. A test's id is `suite.name`; its
+//! result is a [`Verdict`].
+
+pub mod bpftrace;
+mod filter;
+mod pattern;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use filter::{Filter, FilterError};
+pub use pattern::{Flags, Pattern, PatternError};
+
+/// A test's id: printed as `suite.name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TestId {
+    /// The suite; for bpftrace's runtime tests the name of the file.
+    pub suite: String,
+    /// The name inside the suite; may hold blanks, dots, colons and quotes.
+    pub name: String,
+}
+
+impl TestId {
+    /// The id of the test `name` of `suite`.
+    pub fn new(suite: impl Into<String>, name: impl Into<String>) -> Self {
+        Self {
+            suite: suite.into(),
+            name: name.into(),
+        }
+    }
+}
+
+impl fmt::Display for TestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.suite, self.name)
+    }
+}
+
+/// How a test ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Everything it expects came true.
+    Pass,
+    /// Something it expects did not come true.
+    Fail,
+    /// A time limit passed before its expectations came true.
+    Timeout,
+    /// It does not apply here; it did not run.
+    Skip,
+    /// The VM died or hung under it. Given by the run, never by a judge.
+    Lost,
+    /// It could not be run or judged.
+    Error,
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Pass => "pass",
+            Self::Fail => "fail",
+            Self::Timeout => "timeout",
+            Self::Skip => "skip",
+            Self::Lost => "lost",
+            Self::Error => "error",
+        })
+    }
+}

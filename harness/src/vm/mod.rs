@@ -1,4 +1,13 @@
 //! One VM: accelerator, QEMU arguments, QMP, console, control port.
 
+pub mod accel;
+pub mod args;
+pub mod console;
 pub mod control;
+pub mod launch;
+pub mod machine;
+pub mod process;
+pub mod qemu;
+pub mod qmp;
 pub mod spec;
+pub mod tsc;

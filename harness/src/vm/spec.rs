@@ -78,10 +78,14 @@ pub struct VmSpec {
     pub virtiofs: Vec<VirtiofsSpec>,
     /// Where QEMU listens for QMP.
     pub qmp_socket: PathBuf,
-    /// Where QEMU listens for the control port's peer.
-    pub control_socket: PathBuf,
-    /// Where the guest's console is written.
+    /// Where QEMU listens for the control port's peer; `None` for a VM that
+    /// takes no orders (the accelerator probe).
+    pub control_socket: Option<PathBuf>,
+    /// Where the guest's console is kept; QEMU writes it to its stdout and the
+    /// harness copies it, bounded.
     pub console_log: PathBuf,
+    /// Where QEMU's own messages (its stderr) are kept, bounded.
+    pub qemu_log: PathBuf,
     /// Frequency of the host's TSC in kHz, where it is known; TCG guests are
     /// told (`tsc_early_khz`).
     pub tsc_khz: Option<u64>,

@@ -129,6 +129,14 @@ fn restrict_files(dir: &Path, writable: bool) -> Result<RulesetStatus, Error> {
     Ok(status.ruleset)
 }
 
+/// Whether this kernel offers Landlock, in its first version at least.
+pub fn landlock_supported() -> bool {
+    Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(ABI::V1))
+        .is_ok_and(|ruleset| ruleset.create().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,7 +24,7 @@ use super::{Error, MAX_TAG_LEN};
 /// Descriptors kept back for the server itself: one for each of the 509 memory
 /// slots that vhost-user-backend 0.22 allows, and some more for sockets, event
 /// fds and the one inode being opened.
-const OWN_DESCRIPTORS: u64 = 509 + 101;
+pub const OWN_DESCRIPTORS: u64 = 509 + 101;
 
 /// How long the guest may keep names and attributes: a share does not change
 /// under its guest.

@@ -1,0 +1,62 @@
+//! What most commands need: the catalogue of kernels, the cache, the kernels
+//! that the user selected.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::Failure;
+use crate::config::{Catalogue, Selected};
+use crate::exit_code;
+use crate::kernel::{self, Cache, KernelImage, Progress};
+
+/// The catalogue and the cache.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// Kernels and suites.
+    pub(super) catalogue: Arc<Catalogue>,
+    /// The user's cache.
+    pub(super) cache: Cache,
+    /// The working directory, absolute.
+    pub(super) cwd: PathBuf,
+}
+
+impl Context {
+    /// Reads `config`, or the `kernels.toml` of this directory or above it, or
+    /// the built-in one.
+    pub(super) fn load(config: Option<&Path>) -> Result<Self, Failure> {
+        let cwd = std::env::current_dir().map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot tell the working directory: {error}"),
+            )
+        })?;
+        Ok(Self {
+            catalogue: Arc::new(Catalogue::discover(config, &cwd)?),
+            cache: Cache::from_env()?,
+            cwd,
+        })
+    }
+
+    /// The kernels that `-k` selects.
+    pub(super) fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
+        Ok(self.catalogue.select(kernels, &self.cwd)?)
+    }
+
+    /// Gets a kernel ready to boot, from the cache or its source.
+    pub(super) async fn provide(&self, selected: &Selected) -> Result<KernelImage, Failure> {
+        let catalogue = Arc::clone(&self.catalogue);
+        let cache = self.cache.clone();
+        let selected = selected.clone();
+        // Downloads and unpacks, for minutes at worst.
+        let provided = tokio::task::spawn_blocking(move || {
+            kernel::provide(&catalogue, &selected, &cache, &Progress::stderr())
+        });
+        match provided.await {
+            Ok(provided) => Ok(provided?),
+            Err(error) => Err(Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("preparing a kernel was broken off: {error}"),
+            )),
+        }
+    }
+}

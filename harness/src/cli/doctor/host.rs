@@ -1,0 +1,255 @@
+//! What `doctor` checks of the host.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statvfs::statvfs;
+use nix::unistd::ftruncate;
+
+use super::{Check, Status};
+use crate::guest::share;
+use crate::vm::args::MAX_SOCKET_PATH;
+
+const MIB: u64 = 1 << 20;
+
+/// Memory that a VM takes by default, in bytes.
+const VM_MEMORY: u64 = 2048 * MIB;
+
+/// Room for a kernel, in bytes: package, unpacked modules, vmlinux.
+const KERNEL_ROOM: u64 = 300 * MIB;
+
+/// Room for the kernels of a usual matrix, in bytes.
+const CACHE_ROOM: u64 = 2048 * MIB;
+
+/// Files that a test suite's guest is known to touch, roundly.
+const COMFORTABLE_FILES: u64 = 8_192;
+
+/// Bytes that the names of our sockets add to the temporary directory's.
+const SOCKET_NAME: usize = 40;
+
+pub(super) fn memory() -> Check {
+    const NAME: &str = "memory";
+    let available = fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| mem_available(&text));
+    match available {
+        None => Check::warn(NAME, "cannot tell how much is available"),
+        Some(bytes) if bytes < VM_MEMORY => Check::warn(
+            NAME,
+            format!("{} MiB available, less than one VM may take", bytes / MIB),
+        )
+        .mend("give VMs less: memory = \"1G\" below [defaults] in kernels.toml"),
+        Some(bytes) => Check::ok(
+            NAME,
+            format!(
+                "{} MiB available, room for {} VMs",
+                bytes / MIB,
+                bytes / VM_MEMORY
+            ),
+        ),
+    }
+}
+
+/// `MemAvailable` of /proc/meminfo (proc(5)) in bytes.
+fn mem_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Guest memory is a memfd of the VM's size, which share processes map.
+pub(super) fn memfd() -> Check {
+    const NAME: &str = "shared memory";
+    let made = memfd_create(c"kiln-doctor", MFdFlags::MFD_CLOEXEC)
+        .and_then(|fd| ftruncate(fd, i64::try_from(VM_MEMORY).unwrap_or(i64::MAX)));
+    match made {
+        Ok(()) => Check::ok(NAME, "memfd of a VM's size can be made"),
+        Err(errno) => Check::fail(NAME, format!("cannot make a memfd of a VM's size: {errno}"))
+            .mend(
+                "lift the limit of file size and address space: `ulimit -f unlimited -v unlimited`",
+            ),
+    }
+}
+
+/// Each file that a guest knows holds a descriptor of its share.
+pub(super) fn open_files() -> Check {
+    const NAME: &str = "open files";
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Err(errno) => Check::warn(NAME, format!("cannot tell the limit: {errno}")),
+        Ok((_, hard)) => judge_open_files(hard),
+    }
+}
+
+fn judge_open_files(hard: u64) -> Check {
+    const NAME: &str = "open files";
+    let raise = "raise the hard limit: `ulimit -Hn`, /etc/security/limits.conf, or LimitNOFILE= of the service";
+    match hard.checked_sub(share::OWN_DESCRIPTORS) {
+        None | Some(0) => Check::fail(
+            NAME,
+            format!(
+                "hard limit {hard}, a share needs {} at least",
+                share::OWN_DESCRIPTORS + 1
+            ),
+        )
+        .mend(raise),
+        Some(left) => {
+            let status = if left < COMFORTABLE_FILES {
+                Status::Warn
+            } else {
+                Status::Ok
+            };
+            let check = Check::new(
+                status,
+                NAME,
+                format!("hard limit {hard}: a guest may know {left} files of a share at a time"),
+            );
+            if status == Status::Warn {
+                check.mend(raise)
+            } else {
+                check
+            }
+        }
+    }
+}
+
+pub(super) fn landlock() -> Check {
+    const NAME: &str = "Landlock";
+    if share::landlock_supported() {
+        Check::ok(NAME, "offered by this kernel, and used for shares")
+    } else {
+        Check::warn(
+            NAME,
+            "not offered by this kernel: shares rely on seccomp and permissions",
+        )
+        .mend("a kernel from 5.13 on has it; it may need lsm=landlock,... on its command line")
+    }
+}
+
+/// Sockets live there, and their paths are short by nature.
+pub(super) fn temporary_directory(dir: &Path) -> Check {
+    const NAME: &str = "temporary files";
+    let length = dir.as_os_str().as_bytes().len();
+    if let Err(error) = writable(dir) {
+        return Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
+            .mend("point TMPDIR at a directory of yours");
+    }
+    if length + SOCKET_NAME > MAX_SOCKET_PATH {
+        return Check::fail(
+            NAME,
+            format!("{} is too long for UNIX sockets below it", dir.display()),
+        )
+        .mend("export TMPDIR=/tmp");
+    }
+    Check::ok(NAME, dir.display().to_string())
+}
+
+pub(super) fn cache(dir: &Path) -> Check {
+    const NAME: &str = "cache";
+    match fs::create_dir_all(dir).and_then(|()| writable(dir)) {
+        Ok(()) => Check::ok(NAME, dir.display().to_string()),
+        Err(error) => Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
+            .mend("point XDG_CACHE_HOME at a directory of yours"),
+    }
+}
+
+pub(super) fn disk(dir: &Path) -> Check {
+    const NAME: &str = "disk space";
+    match statvfs(dir) {
+        Err(errno) => Check::warn(NAME, format!("cannot tell for {}: {errno}", dir.display())),
+        Ok(stat) => judge_disk(stat.blocks_available().saturating_mul(stat.fragment_size())),
+    }
+}
+
+fn judge_disk(free: u64) -> Check {
+    const NAME: &str = "disk space";
+    let found = format!("{} MiB free for the cache", free / MIB);
+    if free < KERNEL_ROOM {
+        Check::fail(NAME, format!("{found}, too little for one kernel"))
+            .mend("make room, or point XDG_CACHE_HOME at another disk")
+    } else if free < CACHE_ROOM {
+        Check::warn(NAME, format!("{found}, enough for few kernels"))
+            .mend("make room, or point XDG_CACHE_HOME at another disk")
+    } else {
+        Check::ok(NAME, found)
+    }
+}
+
+/// Only kernels of `apt` sources need it.
+pub(super) fn apt() -> Check {
+    const NAME: &str = "apt";
+    let missing: Vec<&str> = ["apt-get", "apt-cache", "apt-config"]
+        .into_iter()
+        .filter(|name| !on_path(name))
+        .collect();
+    if missing.is_empty() {
+        Check::ok(NAME, "there, for kernels of apt sources")
+    } else {
+        Check::warn(
+            NAME,
+            format!(
+                "no {} on PATH: kernels of apt sources cannot be fetched",
+                missing.join(", ")
+            ),
+        )
+        .mend("use `url` or `path` sources, or install apt")
+    }
+}
+
+fn on_path(name: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+}
+
+/// Tries, because permission bits do not tell of read-only mounts.
+fn writable(dir: &Path) -> io::Result<()> {
+    tempfile::tempfile_in(dir).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn available_memory_is_read_in_bytes() {
+        let text = "MemTotal:  100 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(mem_available(text), Some(2 * MIB));
+        assert_eq!(mem_available("MemTotal: 1 kB"), None);
+    }
+
+    #[test]
+    fn limits_of_open_files_are_judged() {
+        assert_eq!(judge_open_files(256).status, Status::Fail);
+        assert_eq!(judge_open_files(4_096).status, Status::Warn);
+        assert_eq!(judge_open_files(20_000).status, Status::Ok);
+    }
+
+    #[test]
+    fn disk_space_is_judged() {
+        assert_eq!(judge_disk(MIB).status, Status::Fail);
+        assert_eq!(judge_disk(1024 * MIB).status, Status::Warn);
+        assert_eq!(judge_disk(4096 * MIB).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_cache_below_a_file_cannot_be_written() {
+        let check = cache(Path::new("/dev/null/kiln"));
+        assert_eq!(check.status, Status::Fail);
+        assert!(!check.remedies.is_empty());
+    }
+
+    #[test]
+    fn a_temporary_directory_must_leave_room_for_socket_names() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = parent.path().join("x".repeat(100));
+        fs::create_dir(&dir).unwrap();
+        assert_eq!(temporary_directory(&dir).status, Status::Fail);
+    }
+}

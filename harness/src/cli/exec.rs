@@ -1,0 +1,221 @@
+//! `kiln exec`: a command in each kernel.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use guest_init::message::Status;
+
+use super::Failure;
+use super::context::Context;
+use super::input::{self, Interrupts};
+use super::vm_args::VmArgs;
+use crate::config::Selected;
+use crate::exit_code;
+use crate::run::command::{self, Command, CommandEnd};
+use crate::vm::args;
+
+/// Default limit of one command: long enough for a build, short enough that a
+/// hung CI job ends.
+const TIMEOUT: Duration = Duration::from_hours(1);
+
+/// Run a command as root in each kernel.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kiln exec -k 6.1 -- uname -r
+  kiln exec -k @quick -- ./my-bpf-test --verbose
+  echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
+pub(super) struct ExecArgs {
+    /// Kernel: a name or glob of kernels.toml, @group, or a path
+    #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
+    pub(super) kernels: Vec<String>,
+    /// End the command after this time, such as 30s or 10m; 0 is never
+    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "1h")]
+    pub(super) timeout: Duration,
+    /// Print QEMU's command line and start nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// How VMs are made
+    #[command(flatten)]
+    pub(super) vm: VmArgs,
+    /// Command and arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(super) command: Vec<OsString>,
+}
+
+impl ExecArgs {
+    /// Runs the command in one kernel after the other; the first status that
+    /// is not 0 becomes ours.
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        let context = Context::load(config.as_deref())?;
+        let selected = context.select(&self.kernels)?;
+        let mut interrupts = Interrupts::listen()?;
+        let mut stdin = input::StdinSource::new(selected.len() > 1)?;
+        let mut code = exit_code::OK;
+        for kernel in &selected {
+            if selected.len() > 1 {
+                eprintln!("== {}", kernel.name());
+            }
+            let status = if self.dry_run {
+                self.print_command_line(&context, kernel).await?
+            } else {
+                self.one(&context, kernel, &mut stdin, &mut interrupts).await?
+            };
+            if code == exit_code::OK {
+                code = status;
+            }
+            if interrupts.seen() {
+                break;
+            }
+        }
+        Ok(code)
+    }
+
+    async fn print_command_line(
+        &self,
+        context: &Context,
+        selected: &Selected,
+    ) -> Result<u8, Failure> {
+        let dir = super::scratch()?;
+        let kernel = context.provide(selected).await?;
+        let prepared = self
+            .vm
+            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .prepare()
+            .await?;
+        let line = args::shell_line(&args::command(&prepared.spec));
+        println!("{}", line.to_string_lossy());
+        Ok(exit_code::OK)
+    }
+
+    async fn one(
+        &self,
+        context: &Context,
+        selected: &Selected,
+        stdin: &mut input::StdinSource,
+        interrupts: &mut Interrupts,
+    ) -> Result<u8, Failure> {
+        let command = Command {
+            argv: self
+                .command
+                .iter()
+                .map(|word| word.clone().into_vec())
+                .collect(),
+            env: self.vm.environment()?,
+            cwd: context.cwd.clone().into_os_string().into_vec(),
+            terminal: None,
+            timeout: (!self.timeout.is_zero()).then_some(self.timeout),
+        };
+        in_vm(context, selected, &self.vm, command, stdin, interrupts).await
+    }
+}
+
+/// Boots a kernel, runs one command in it with our streams, and takes the VM
+/// down again. Returns the exit code.
+pub(super) async fn in_vm(
+    context: &Context,
+    selected: &Selected,
+    vm_args: &VmArgs,
+    command: Command,
+    stdin: &mut input::StdinSource,
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let dir = super::scratch()?;
+    let boot = async {
+        let kernel = context.provide(selected).await?;
+        let prepared = vm_args
+            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .prepare()
+            .await?;
+        if let Some(note) = &prepared.accel_note {
+            eprintln!("kiln: {note}");
+        }
+        Ok::<_, Failure>(prepared.start().await?)
+    };
+    let mut vm = tokio::select! {
+        vm = boot => vm?,
+        signal = interrupts.next() => return Ok(input::code_of(signal)),
+    };
+    let timeout = command.timeout;
+    let terminal = command.terminal.is_some();
+    // From here on Ctrl-C is the guest's. Restored when dropped.
+    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let feeder = tokio::spawn(input::feed(
+        stdin.open()?,
+        interrupts.subscribe(),
+        sender,
+        terminal,
+    ));
+    let mut stdout = tokio::io::stdout();
+    let mut stderr = tokio::io::stderr();
+    let ran = tokio::select! {
+        ran = command::run(&mut vm.control, command, receiver, &mut stdout, &mut stderr) => Ok(ran),
+        // Insisted: whatever the guest does, it ends now.
+        signal = interrupts.insisted() => Err(signal),
+    };
+    feeder.abort();
+    drop(raw);
+    match ran {
+        Err(signal) => {
+            vm.kill().await;
+            Ok(input::code_of(signal))
+        }
+        Ok(Ok(end)) => {
+            vm.stop().await;
+            code(end, timeout)
+        }
+        Ok(Err(error)) => {
+            let evidence = vm.evidence().await;
+            vm.kill().await;
+            Err(Failure::new(
+                exit_code::VM_LOST,
+                format!("lost the VM of kernel {}: {error}\n{evidence}", selected.name()),
+            ))
+        }
+    }
+}
+
+fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
+    match end {
+        CommandEnd::Ended { outcome, .. } => {
+            if outcome.deadline_passed {
+                return Err(Failure::new(
+                    exit_code::TIMED_OUT,
+                    format!(
+                        "the command ran longer than {} s and was ended",
+                        timeout.unwrap_or(TIMEOUT).as_secs_f64()
+                    ),
+                )
+                .hint("--timeout sets the limit"));
+            }
+            Ok(match outcome.status {
+                Status::Exited(status) => u8::try_from(status).unwrap_or(u8::MAX),
+                Status::Signaled(signal) => {
+                    exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX))
+                }
+            })
+        }
+        CommandEnd::NotStarted { errno, message } => {
+            let code = match errno {
+                nix::libc::ENOENT => exit_code::NOT_FOUND,
+                nix::libc::EACCES | nix::libc::ENOEXEC => exit_code::CANNOT_EXECUTE,
+                _ => exit_code::OWN_FAILURE,
+            };
+            Err(Failure::new(
+                code,
+                format!("cannot run the command in the guest: {message}"),
+            ))
+        }
+        // What a program of the pipeline would do that is ended by SIGPIPE.
+        CommandEnd::OutputFailed(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            Ok(exit_code::SIGNAL_BASE + 13)
+        }
+        CommandEnd::OutputFailed(error) => Err(Failure::new(
+            exit_code::OWN_FAILURE,
+            format!("cannot write the command's output: {error}"),
+        )),
+    }
+}

@@ -1,0 +1,86 @@
+//! The one place that renders errors.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use crate::exit_code;
+use crate::hint::Hint;
+
+/// An error on its way to the user: exit code, message, hints.
+#[derive(Debug)]
+pub struct Failure {
+    /// One of [`crate::exit_code`], or a guest's status.
+    pub code: u8,
+    /// What failed; empty when everything has been said already.
+    pub message: String,
+    /// What to do next.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// A failure with this exit code.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Ends with this exit code and says nothing more.
+    pub fn silent(code: u8) -> Self {
+        Self::new(code, "")
+    }
+
+    /// The same failure with another exit code.
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
+    }
+
+    /// The same failure with one more hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// For `exec` and `shell`, whose exit codes are the guest's: set-up
+    /// failures give 125.
+    #[must_use]
+    pub fn as_own_failure(self) -> Self {
+        match self.code {
+            exit_code::SETUP_FAILED | exit_code::VM_LOST => self.with_code(exit_code::OWN_FAILURE),
+            _ => self,
+        }
+    }
+
+    /// Prints the failure to stderr and gives its exit code.
+    pub fn report(&self) -> ExitCode {
+        if !self.message.is_empty() {
+            let mut stderr = std::io::stderr().lock();
+            let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            let (red, reset) = if colour {
+                ("\x1b[1;31m", "\x1b[0m")
+            } else {
+                ("", "")
+            };
+            // Nothing is left to do if stderr is closed.
+            let _ = writeln!(stderr, "{red}error{reset}: {}", self.message);
+            for hint in &self.hints {
+                let _ = writeln!(stderr, "  hint: {hint}");
+            }
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl<E: Hint> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self {
+            code: exit_code::SETUP_FAILED,
+            message: error.to_string(),
+            hints: error.hints(),
+        }
+    }
+}

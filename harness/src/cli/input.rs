@@ -1,0 +1,323 @@
+//! What comes from the user while a command runs: stdin, signals, the size of
+//! the terminal.
+
+use std::io::{Read, Seek};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use guest_init::frame::MAX_DATA;
+use guest_init::message::WindowSize;
+use nix::sys::signal::Signal;
+use nix::sys::termios::{self, SetArg, Termios};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::Failure;
+use crate::exit_code;
+use crate::run::command::Input;
+
+/// How long a command may go on after SIGTERM or SIGHUP reached it.
+const TERM_GRACE: Duration = Duration::from_secs(10);
+/// Ctrl-], which telnet has used for this since ever: this often in a row ends
+/// the VM whatever the guest does.
+const ESCAPE: u8 = 0x1d;
+const ESCAPES: usize = 3;
+
+/// Signals that ask kiln to end.
+#[derive(Debug)]
+pub(super) struct Interrupts {
+    /// How many have come, and the last one.
+    count: watch::Receiver<(u32, Signal)>,
+    signals: broadcast::Sender<Signal>,
+    escape: mpsc::Receiver<()>,
+    escape_sender: mpsc::Sender<()>,
+}
+
+impl Interrupts {
+    /// Starts to listen; from now on these signals end nothing by themselves.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let (count_sender, count) = watch::channel((0, Signal::SIGINT));
+        let (signals, _) = broadcast::channel(8);
+        let (escape_sender, escape) = mpsc::channel(1);
+        let kinds = [
+            (SignalKind::interrupt(), Signal::SIGINT),
+            (SignalKind::terminate(), Signal::SIGTERM),
+            (SignalKind::hangup(), Signal::SIGHUP),
+            (SignalKind::quit(), Signal::SIGQUIT),
+        ];
+        for (kind, name) in kinds {
+            let mut stream = signal(kind).map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot listen for {name}: {error}"),
+                )
+            })?;
+            let count_sender = count_sender.clone();
+            let signals = signals.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    count_sender.send_modify(|(count, last)| {
+                        *count += 1;
+                        *last = name;
+                    });
+                    // Nobody may be listening: then the count says it all.
+                    let _ = signals.send(name);
+                }
+            });
+        }
+        Ok(Self {
+            count,
+            signals,
+            escape,
+            escape_sender,
+        })
+    }
+
+    /// Whether any has come.
+    pub(super) fn seen(&self) -> bool {
+        self.count.borrow().0 > 0
+    }
+
+    /// Waits for the first.
+    pub(super) async fn next(&mut self) -> Signal {
+        self.at_least(1).await
+    }
+
+    /// Waits until the user insists: a second signal, one that asks to end
+    /// and was not followed in time, or the escape key on a terminal.
+    pub(super) async fn insisted(&mut self) -> Signal {
+        let mut count = self.count.clone();
+        let asked = async {
+            let first = at_least(&mut count, 1).await;
+            let grace = async {
+                match first {
+                    Signal::SIGTERM | Signal::SIGHUP => tokio::time::sleep(TERM_GRACE).await,
+                    _ => std::future::pending().await,
+                }
+                first
+            };
+            let mut count = count.clone();
+            tokio::select! {
+                signal = at_least(&mut count, 2) => signal,
+                signal = grace => signal,
+            }
+        };
+        tokio::select! {
+            signal = asked => signal,
+            _ = self.escape.recv() => Signal::SIGINT,
+        }
+    }
+
+    /// What passes these signals on to a running command.
+    pub(super) fn subscribe(&self) -> Forwarded {
+        Forwarded {
+            signals: self.signals.subscribe(),
+            escape: self.escape_sender.clone(),
+        }
+    }
+
+    async fn at_least(&mut self, wanted: u32) -> Signal {
+        at_least(&mut self.count, wanted).await
+    }
+}
+
+async fn at_least(count: &mut watch::Receiver<(u32, Signal)>, wanted: u32) -> Signal {
+    match count.wait_for(|(count, _)| *count >= wanted).await {
+        Ok(state) => state.1,
+        // The sender lives as long as the runtime.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// The exit code of a command that this signal ended.
+pub(super) fn code_of(signal: Signal) -> u8 {
+    exit_code::SIGNAL_BASE + u8::try_from(signal as i32).unwrap_or(0)
+}
+
+/// A subscription to signals, for [`feed`].
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    signals: broadcast::Receiver<Signal>,
+    escape: mpsc::Sender<()>,
+}
+
+/// Our stdin, for one command or, spooled, for several in a row.
+#[derive(Debug)]
+pub(super) struct StdinSource {
+    spool: Option<std::fs::File>,
+}
+
+impl StdinSource {
+    /// `replay` keeps everything in a temporary file, so that each of several
+    /// kernels gets it whole. A terminal is not spooled: each command reads on.
+    pub(super) fn new(replay: bool) -> Result<Self, Failure> {
+        let mut stdin = std::io::stdin();
+        if !replay || std::io::IsTerminal::is_terminal(&stdin) {
+            return Ok(Self { spool: None });
+        }
+        let mut spool = || -> std::io::Result<std::fs::File> {
+            let mut file = tempfile::tempfile()?;
+            std::io::copy(&mut stdin, &mut file)?;
+            Ok(file)
+        };
+        spool().map(|file| Self { spool: Some(file) }).map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot keep stdin for several kernels: {error}"),
+            )
+        })
+    }
+
+    /// For the next command.
+    pub(super) fn open(&mut self) -> Result<Box<dyn Read + Send>, Failure> {
+        let Some(spool) = &mut self.spool else {
+            return Ok(Box::new(std::io::stdin()));
+        };
+        spool
+            .rewind()
+            .and_then(|()| spool.try_clone())
+            .map(|file| Box::new(file) as Box<dyn Read + Send>)
+            .map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot read the kept stdin: {error}"),
+                )
+            })
+    }
+}
+
+/// Passes stdin, signals and sizes on until the command is gone.
+pub(super) async fn feed(
+    stdin: Box<dyn Read + Send>,
+    mut forwarded: Forwarded,
+    sender: mpsc::Sender<Input>,
+    terminal: bool,
+) {
+    let (chunks, mut chunk) = mpsc::channel(1);
+    // A thread of its own: a read of a terminal cannot be cancelled, and must
+    // not hold up the end.
+    std::thread::spawn(move || read_chunks(stdin, &chunks));
+    let mut resized = signal(SignalKind::window_change()).ok();
+    let mut escapes = 0;
+    let mut open = true;
+    loop {
+        let item = tokio::select! {
+            data = chunk.recv(), if open => match data {
+                Some(data) => {
+                    if terminal && escaped(&data, &mut escapes) {
+                        let _ = forwarded.escape.send(()).await;
+                    }
+                    Input::Stdin(data)
+                }
+                None => {
+                    open = false;
+                    Input::Stdin(Vec::new())
+                }
+            },
+            signal = forwarded.signals.recv() => match signal {
+                Ok(signal) => Input::Signal(signal),
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            Some(()) = next_resize(&mut resized), if terminal => Input::Resize(window_size()),
+        };
+        if sender.send(item).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn next_resize(resized: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    match resized {
+        Some(stream) => stream.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Counts escape keys in a row, over chunks; true once there are enough.
+fn escaped(data: &[u8], count: &mut usize) -> bool {
+    for &byte in data {
+        *count = if byte == ESCAPE { *count + 1 } else { 0 };
+        if *count >= ESCAPES {
+            return true;
+        }
+    }
+    false
+}
+
+fn read_chunks(mut stdin: Box<dyn Read + Send>, chunks: &mpsc::Sender<Vec<u8>>) {
+    loop {
+        let mut data = vec![0; MAX_DATA];
+        match stdin.read(&mut data) {
+            // A closed stdin (EBADF) is as good as an empty one.
+            Ok(0) => return,
+            Ok(length) => {
+                data.truncate(length);
+                if chunks.blocking_send(data).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// The size of our terminal; 24 by 80 where it cannot be told.
+pub(super) fn window_size() -> WindowSize {
+    match rustix::termios::tcgetwinsize(std::io::stdin()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => WindowSize {
+            rows: size.ws_row,
+            cols: size.ws_col,
+        },
+        _ => WindowSize { rows: 24, cols: 80 },
+    }
+}
+
+/// Our terminal in raw mode; as it was before when dropped.
+#[derive(Debug)]
+pub(super) struct RawTerminal {
+    before: Termios,
+}
+
+impl RawTerminal {
+    /// Switches stdin's terminal. `vmm-sys-util`'s raw mode leaves flow
+    /// control and newline translation on, and does not restore what was
+    /// there, hence cfmakeraw(3).
+    pub(super) fn enter() -> Result<Self, Failure> {
+        let switch = || -> nix::Result<Termios> {
+            let stdin = std::io::stdin();
+            let before = termios::tcgetattr(stdin.as_fd())?;
+            let mut raw = before.clone();
+            termios::cfmakeraw(&mut raw);
+            termios::tcsetattr(stdin.as_fd(), SetArg::TCSADRAIN, &raw)?;
+            Ok(before)
+        };
+        switch().map(|before| Self { before }).map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot switch the terminal to raw mode: {error}"),
+            )
+        })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // If the terminal is gone there is nothing to restore.
+        let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSADRAIN, &self.before);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_escapes_in_a_row_count_even_over_chunks() {
+        let mut count = 0;
+        assert!(!escaped(b"\x1d\x1dx\x1d", &mut count));
+        assert!(!escaped(b"\x1d", &mut count));
+        assert!(escaped(b"\x1d", &mut count));
+    }
+}

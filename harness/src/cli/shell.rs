@@ -1,0 +1,76 @@
+//! `kiln shell`: an interactive shell in a kernel.
+
+use std::io::IsTerminal;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::context::Context;
+use super::input::{Interrupts, StdinSource, window_size};
+use super::vm_args::VmArgs;
+use super::{Failure, exec};
+use crate::guest::root::Root;
+use crate::run::command::Command;
+
+/// Open an interactive shell, as root, in a kernel.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kiln shell -k 6.1
+  kiln shell -k ../linux --root dir:/srv/rootfs
+  echo 'cat /proc/version' | kiln shell -k 5.10")]
+pub(super) struct ShellArgs {
+    /// Kernel: a name of kernels.toml, or a path
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    pub(super) kernel: String,
+    /// Shell to run in the guest
+    #[arg(long, value_name = "PATH")]
+    pub(super) shell: Option<PathBuf>,
+    /// How VMs are made
+    #[command(flatten)]
+    pub(super) vm: VmArgs,
+}
+
+impl ShellArgs {
+    /// Runs the shell until it ends; its status is ours.
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        let context = Context::load(config.as_deref())?;
+        let selected = context.select(std::slice::from_ref(&self.kernel))?;
+        let [selected] = selected.as_slice() else {
+            return Err(Failure::new(
+                crate::exit_code::USAGE,
+                format!("`{}` selects several kernels; a shell runs in one", self.kernel),
+            ));
+        };
+        let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let shell = self.shell.clone().unwrap_or_else(|| default_shell(&self.vm.root()));
+        let mut argv = vec![shell.into_os_string().into_vec()];
+        if interactive {
+            argv.push(b"-i".to_vec());
+        }
+        let command = Command {
+            argv,
+            env: self.vm.environment()?,
+            cwd: context.cwd.clone().into_os_string().into_vec(),
+            terminal: interactive.then(window_size),
+            timeout: None,
+        };
+        let mut interrupts = Interrupts::listen()?;
+        let mut stdin = StdinSource::new(false)?;
+        if interactive {
+            eprintln!("kiln: booting; Ctrl-] three times ends the VM whatever it does");
+        }
+        exec::in_vm(&context, selected, &self.vm, command, &mut stdin, &mut interrupts).await
+    }
+}
+
+/// bash where the root has it, the system's shell elsewhere.
+fn default_shell(root: &Root) -> PathBuf {
+    let bash = Path::new("bin/bash");
+    let has_bash = match root {
+        Root::Host => Path::new("/").join(bash).exists(),
+        Root::Dir(dir) => dir.join(bash).exists(),
+        Root::Nix(_) => false,
+    };
+    PathBuf::from(if has_bash { "/bin/bash" } else { "/bin/sh" })
+}

@@ -1,0 +1,170 @@
+//! Which suite: its tests, its bpftrace, its dialect.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::Args;
+
+use super::Failure;
+use super::context::Context;
+use crate::config::Runner;
+use crate::exit_code;
+use crate::suite::bpftrace::Dialect;
+
+/// Name of the suite where neither the user nor the catalogue says.
+const DEFAULT_SUITE: &str = "bpftrace";
+/// Where the answers of `bpftrace --version` are kept, in the cache.
+const VERSIONS: &str = "bpftrace-versions.json";
+
+/// Which tests.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SuiteArgs {
+    /// Suite of kernels.toml [default: bpftrace]
+    #[arg(value_name = "SUITE")]
+    pub(super) suite: Option<String>,
+    /// The directory that holds runtime/ (upstream's tests), by hand
+    #[arg(long, value_name = "DIR")]
+    pub(super) tests: Option<PathBuf>,
+    /// The bpftrace under test [default: the suite's, else the one on PATH]
+    #[arg(long, value_name = "PATH")]
+    pub(super) bpftrace: Option<PathBuf>,
+    /// Regular expressions on suite.name, separated by `:`; one that starts
+    /// with `-` excludes. Several -t add up
+    #[arg(short = 't', long = "filter", value_name = "FILTER", allow_hyphen_values = true)]
+    pub(super) filters: Vec<String>,
+    /// The version of bpftrace that the tests are of, such as 0.17, or head
+    /// [default: asked of bpftrace, else the newest]
+    #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
+    pub(super) dialect: Option<&'static Dialect>,
+}
+
+/// A suite of bpftrace's runtime tests, resolved.
+#[derive(Debug, Clone)]
+pub(super) struct RuntimeSuite {
+    /// Its name in reports.
+    pub(super) name: String,
+    /// The directory that holds `runtime/`; absolute.
+    pub(super) tests: PathBuf,
+    /// The bpftrace under test; absolute.
+    pub(super) bpftrace: PathBuf,
+    /// The language of the tests.
+    pub(super) dialect: &'static Dialect,
+}
+
+/// Reads `--dialect`.
+fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
+    Dialect::for_version(version).ok_or_else(|| {
+        let names: Vec<_> = Dialect::names().collect();
+        format!("there is no such dialect; there are {}", names.join(", "))
+    })
+}
+
+impl SuiteArgs {
+    /// Looks the suite up and fills in what was not said.
+    pub(super) fn resolve(&self, context: &Context) -> Result<RuntimeSuite, Failure> {
+        let (name, configured) = self.look_up(context)?;
+        let (tests, bpftrace) = match configured {
+            Some(Runner::BpftraceRuntime { tests, bpftrace }) => (Some(tests), bpftrace),
+            Some(Runner::Command { .. }) => {
+                return Err(Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("suite {name} has the runner `command`, which is not supported yet"),
+                ));
+            }
+            None => (None, None),
+        };
+        let tests = self.tests.clone().or(tests).unwrap_or_default();
+        let tests = tests.canonicalize().map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("suite {name}: cannot find its tests in {}: {error}", tests.display()),
+            )
+            .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
+        })?;
+        let bpftrace = self.bpftrace.clone().or(bpftrace).or_else(on_path);
+        let bpftrace = match bpftrace {
+            Some(path) => context.cwd.join(path),
+            None => PathBuf::from("/usr/bin/bpftrace"),
+        };
+        let dialect = self
+            .dialect
+            .or_else(|| asked_dialect(&bpftrace, context.cache.root()))
+            .unwrap_or_else(Dialect::newest);
+        Ok(RuntimeSuite {
+            name,
+            tests,
+            bpftrace,
+            dialect,
+        })
+    }
+
+    /// The suite's name, and what the catalogue knows of it.
+    fn look_up(&self, context: &Context) -> Result<(String, Option<Runner>), Failure> {
+        let name = self.suite.as_deref().unwrap_or(DEFAULT_SUITE);
+        let suite = context.catalogue.suite(name);
+        if suite.is_some() || self.tests.is_some() {
+            return Ok((name.to_owned(), suite.map(|suite| suite.runner.clone())));
+        }
+        let names: Vec<&str> = context
+            .catalogue
+            .suites
+            .iter()
+            .map(|suite| suite.name.as_str())
+            .collect();
+        let failure = Failure::new(exit_code::SETUP_FAILED, format!("there is no suite `{name}`"));
+        Err(if names.is_empty() {
+            failure.hint("name the directory of bpftrace's tests with --tests DIR")
+        } else {
+            failure.hint(format!("there are: {}", names.join(", ")))
+        })
+    }
+}
+
+fn on_path() -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join("bpftrace"))
+        .find(|path| path.is_file())
+}
+
+/// The dialect of this binary's version, where it can be run here. Starting
+/// bpftrace takes longer than listing its tests, so the answer is kept.
+fn asked_dialect(bpftrace: &Path, cache: &Path) -> Option<&'static Dialect> {
+    let file = bpftrace.metadata().ok()?;
+    let key = format!(
+        "{}:{}:{}.{}",
+        bpftrace.display(),
+        file.len(),
+        file.mtime(),
+        file.mtime_nsec()
+    );
+    let kept = cache.join(VERSIONS);
+    let mut versions: BTreeMap<String, String> = std::fs::read(&kept)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    if let Some(version) = versions.get(&key) {
+        return Dialect::from_info(version);
+    }
+    let output = Command::new(bpftrace)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let dialect = Dialect::from_info(&version)?;
+    versions.insert(key, version);
+    // Not kept, it is asked again the next time.
+    let _ = remember(&kept, &versions);
+    Some(dialect)
+}
+
+fn remember(path: &Path, versions: &BTreeMap<String, String>) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    std::fs::create_dir_all(dir)?;
+    let file = tempfile::NamedTempFile::new_in(dir)?;
+    serde_json::to_writer(&file, versions)?;
+    file.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Options that every command with a VM has.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use super::context::Context;
+use crate::config::MemorySize;
+use crate::guest::root::Root;
+use crate::kernel::KernelImage;
+use crate::vm::launch::Launch;
+use crate::vm::spec::{AccelChoice, VmConfig};
+
+/// Default boot deadline. Under TCG on a busy machine of two cores a boot took
+/// 5 to 25 s.
+const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Directories of programs that every root is expected to have.
+const SYSTEM_PATH: &str =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
+
+/// How VMs are made.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "VM options")]
+pub(super) struct VmArgs {
+    /// Accelerator
+    #[arg(long, value_enum, default_value_t, env = "KILN_ACCEL")]
+    pub(super) accel: AccelChoice,
+    /// Guest memory, such as 512M or 2G [default: kernels.toml, else 2G]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) memory: Option<MemorySize>,
+    /// Number of vCPUs [default: kernels.toml, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(super) cpus: Option<u32>,
+    /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
+    #[arg(long, value_name = "ROOT")]
+    pub(super) root: Option<Root>,
+    /// Share this directory writable, at the same path
+    #[arg(long, value_name = "DIR")]
+    pub(super) rw: Vec<PathBuf>,
+    /// Set a variable in the guest (KEY=VALUE), or pass one on (KEY)
+    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
+    pub(super) env: Vec<OsString>,
+    /// QEMU to use
+    #[arg(long, value_name = "PATH", env = "KILN_QEMU")]
+    pub(super) qemu: Option<PathBuf>,
+    /// Append to the kernel's command line
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(super) append: Vec<String>,
+    /// Append to QEMU's command line, one argument each
+    #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
+    pub(super) qemu_args: Vec<String>,
+    /// How long the guest may take to come up, such as 90s or 5m
+    #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
+    pub(super) boot_timeout: Option<Duration>,
+}
+
+impl VmArgs {
+    /// The root to use.
+    pub(super) fn root(&self) -> Root {
+        self.root.clone().unwrap_or_else(Root::default_here)
+    }
+
+    /// Everything about one VM.
+    pub(super) fn launch(
+        &self,
+        context: &Context,
+        kernel: KernelImage,
+        visible: &[PathBuf],
+        dir: &Path,
+        log_dir: &Path,
+    ) -> Launch {
+        let defaults = &context.catalogue.defaults;
+        Launch {
+            config: VmConfig {
+                kernel,
+                accel: self.accel,
+                memory: self.memory.unwrap_or(defaults.memory).bytes(),
+                cpus: self.cpus.unwrap_or(defaults.cpus),
+                qemu: self.qemu.clone(),
+                kernel_args: self.append.clone(),
+                qemu_args: self.qemu_args.clone(),
+            },
+            root: self.root(),
+            visible: visible.to_vec(),
+            writable: self.rw.clone(),
+            kiln: PathBuf::from("/proc/self/exe"),
+            dir: dir.to_owned(),
+            log_dir: log_dir.to_owned(),
+            cache: context.cache.root().to_owned(),
+            boot_timeout: self.boot_timeout.unwrap_or(BOOT_TIMEOUT),
+        }
+    }
+
+    /// The environment of a command: root's, with what the user asked for.
+    pub(super) fn environment(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
+        let mut environment: Vec<(Vec<u8>, Vec<u8>)> = vec![
+            (b"HOME".to_vec(), b"/root".to_vec()),
+            (b"USER".to_vec(), b"root".to_vec()),
+            (b"LOGNAME".to_vec(), b"root".to_vec()),
+            (b"PATH".to_vec(), self.path().into_encoded_bytes()),
+        ];
+        for name in ["TERM", "LANG", "LC_ALL", "TZ", "NO_COLOR"] {
+            if let Some(value) = std::env::var_os(name) {
+                environment.push((name.into(), value.into_encoded_bytes()));
+            }
+        }
+        for setting in &self.env {
+            let setting = setting.as_encoded_bytes();
+            let (key, value) = match setting.iter().position(|&byte| byte == b'=') {
+                Some(0) => {
+                    return Err(Failure::new(
+                        crate::exit_code::USAGE,
+                        "--env has no name before the `=`",
+                    ));
+                }
+                Some(at) => (&setting[..at], setting[at + 1..].to_vec()),
+                None => {
+                    let name = String::from_utf8_lossy(setting).into_owned();
+                    let value = std::env::var_os(&name).ok_or_else(|| {
+                        Failure::new(
+                            crate::exit_code::USAGE,
+                            format!("--env {name}: no such variable here"),
+                        )
+                        .hint(format!("give it a value: --env {name}=VALUE"))
+                    })?;
+                    (setting, value.into_encoded_bytes())
+                }
+            };
+            environment.retain(|(other, _)| other != key);
+            environment.push((key.to_vec(), value));
+        }
+        Ok(environment)
+    }
+
+    /// `PATH` in the guest: the user's own where the root is the host's or
+    /// Nix's, and the system's directories.
+    pub(super) fn path(&self) -> OsString {
+        let mut path = OsString::new();
+        if !matches!(self.root(), Root::Dir(_))
+            && let Some(own) = std::env::var_os("PATH")
+        {
+            path.push(own);
+            path.push(":");
+        }
+        path.push(SYSTEM_PATH);
+        path
+    }
+}

@@ -1,0 +1,73 @@
+//! How the terminal report looks.
+
+use std::io::IsTerminal as _;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::run::event::Verdict;
+
+/// What the place the report goes to can show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TerminalStyle {
+    /// Use colours.
+    pub colours: bool,
+    /// Columns; `None` when the text goes to no terminal.
+    pub width: Option<u16>,
+    /// Show a progress line on the standard error.
+    pub progress: bool,
+}
+
+impl TerminalStyle {
+    /// Plain text of any width.
+    pub const PLAIN: Self = Self {
+        colours: false,
+        width: None,
+        progress: false,
+    };
+
+    /// What this process's standard output and standard error can show.
+    pub fn detect() -> Self {
+        let out = std::io::stdout();
+        let terminal = out.is_terminal();
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+        Self {
+            // https://no-color.org: set and not empty means no.
+            colours: terminal && !dumb && !set("NO_COLOR"),
+            width: terminal
+                .then(|| terminal_size::terminal_size_of(&out))
+                .flatten()
+                .map(|(terminal_size::Width(width), _)| width),
+            progress: !dumb && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// The verdict's word as it stands at the start of a line.
+    pub(super) fn verdict(self, verdict: Verdict) -> String {
+        let word = verdict.to_string().to_uppercase();
+        self.paint(style_of(verdict), &word)
+    }
+
+    /// A heading or a mark that is no verdict.
+    pub(super) fn mark(self, word: &str) -> String {
+        self.paint(Style::new().bold(), word)
+    }
+
+    fn paint(self, style: Style, word: &str) -> String {
+        if self.colours {
+            format!("{style}{word}{style:#}")
+        } else {
+            word.to_owned()
+        }
+    }
+}
+
+fn style_of(verdict: Verdict) -> Style {
+    let colour = match verdict {
+        Verdict::Pass => AnsiColor::Green,
+        Verdict::Skip => AnsiColor::Blue,
+        Verdict::Fail | Verdict::Timeout => AnsiColor::Red,
+        Verdict::Lost | Verdict::Error => AnsiColor::Magenta,
+    };
+    colour.on_default().bold()
+}

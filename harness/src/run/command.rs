@@ -1,0 +1,262 @@
+//! One command in a guest: its streams, its signals, its end.
+
+use std::time::Duration;
+
+use guest_init::frame::MAX_DATA;
+use guest_init::message::{
+    Event, Leftover, OutputMode, Outcome, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
+    Stream, WindowSize,
+};
+use nix::sys::signal::Signal;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::vm::control::{Control, Error};
+
+/// How long after its end a command's streams may stay open: for a helper that
+/// still passes on what the command wrote, such as `tee`.
+const STREAM_GRACE: Duration = Duration::from_secs(1);
+/// How long the guest may take for what it does by itself and at once, under
+/// emulation on a busy host.
+pub(crate) const GUEST_REPLY: Duration = Duration::from_secs(60);
+/// How much longer than the command's own deadline, which the guest enforces,
+/// the host waits before it takes the guest for dead.
+const DEADLINE_SLACK: Duration = Duration::from_secs(60);
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct Command {
+    /// Program and arguments.
+    pub argv: Vec<Vec<u8>>,
+    /// The whole environment.
+    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Working directory in the guest.
+    pub cwd: Vec<u8>,
+    /// A terminal of this size instead of pipes.
+    pub terminal: Option<WindowSize>,
+    /// How long it may take; `None` is for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// What reaches a running command from outside.
+#[derive(Debug)]
+pub enum Input {
+    /// Bytes for stdin; empty is its end.
+    Stdin(Vec<u8>),
+    /// A signal for its process group.
+    Signal(Signal),
+    /// A new size of its terminal.
+    Resize(WindowSize),
+}
+
+/// How it went.
+#[derive(Debug)]
+pub enum CommandEnd {
+    /// It ran and ended.
+    Ended {
+        /// How it ended.
+        outcome: Outcome,
+        /// What it left running; gone now.
+        leftovers: Vec<Leftover>,
+    },
+    /// It could not be started.
+    NotStarted {
+        /// `errno` of the failing step.
+        errno: i32,
+        /// What failed.
+        message: String,
+    },
+    /// The host's own output failed, such as a closed pipe.
+    OutputFailed(std::io::Error),
+}
+
+/// Runs one command and passes its streams through. `input` may end early:
+/// that closes nothing.
+pub async fn run(
+    control: &mut Control,
+    command: Command,
+    mut input: mpsc::Receiver<Input>,
+    stdout: &mut (impl AsyncWrite + Unpin),
+    stderr: &mut (impl AsyncWrite + Unpin),
+) -> Result<CommandEnd, Error> {
+    let deadline = command
+        .timeout
+        .map(|timeout| Instant::now() + timeout + DEADLINE_SLACK);
+    let job = control.open_job().await?;
+    let process = control.spawn(job, spec(command)).await?;
+    let mut running = Running {
+        process,
+        window: STDIN_WINDOW,
+        started: false,
+        outcome: None,
+        open: 2,
+    };
+    let mut reply_by = Instant::now() + GUEST_REPLY;
+    let mut no_more_input = false;
+    let end = loop {
+        let wait_until = match &running.outcome {
+            Some(_) => reply_by,
+            None if !running.started => reply_by,
+            None => deadline.unwrap_or_else(|| Instant::now() + Duration::from_hours(24 * 365)),
+        };
+        tokio::select! {
+            event = control.next() => {
+                let event = event.unwrap_or_else(|| Err(Error::Closed {
+                    what: "the end of the command".to_owned(),
+                }))?;
+                let had_ended = running.outcome.is_some();
+                match running.take(event, stdout, stderr).await {
+                    Ok(None) => {}
+                    Ok(Some(end)) => return Ok(end),
+                    Err(error) => break CommandEnd::OutputFailed(error),
+                }
+                if let Some(outcome) = running.outcome {
+                    if running.open == 0 {
+                        break ended(outcome);
+                    }
+                    if !had_ended {
+                        reply_by = Instant::now() + STREAM_GRACE;
+                    }
+                }
+            }
+            item = input.recv(), if !no_more_input && running.started && running.window >= MAX_DATA => {
+                match item {
+                    Some(item) => running.pass_on(control, item).await?,
+                    None => no_more_input = true,
+                }
+            }
+            () = sleep_until(wait_until) => match running.outcome {
+                Some(outcome) => break ended(outcome),
+                None if running.started => {
+                    return Err(Error::Deadline {
+                        what: "the end of the command".to_owned(),
+                        waited: DEADLINE_SLACK,
+                    });
+                }
+                None => {
+                    return Err(Error::Deadline {
+                        what: "the start of the command".to_owned(),
+                        waited: GUEST_REPLY,
+                    });
+                }
+            }
+        }
+    };
+    let leftovers = close_job(control, job).await?;
+    Ok(match end {
+        CommandEnd::Ended { outcome, .. } => CommandEnd::Ended { outcome, leftovers },
+        other => other,
+    })
+}
+
+fn ended(outcome: Outcome) -> CommandEnd {
+    CommandEnd::Ended {
+        outcome,
+        leftovers: Vec::new(),
+    }
+}
+
+/// Ends a job and everything in it; returns what was still there.
+pub(crate) async fn close_job(control: &mut Control, job: u32) -> Result<Vec<Leftover>, Error> {
+    control.send(&Request::CloseJob { job }).await?;
+    let deadline = Instant::now() + GUEST_REPLY;
+    loop {
+        // What its processes still had to say is of no interest any more.
+        if let Event::JobClosed { job: closed, leftovers } =
+            control.event(deadline, "the end of a job's processes").await?
+            && closed == job
+        {
+            return Ok(leftovers);
+        }
+    }
+}
+
+fn spec(command: Command) -> ProcessSpec {
+    ProcessSpec {
+        argv: command.argv,
+        env: command.env,
+        cwd: command.cwd,
+        stdin: Stdin::Pipe,
+        output: command
+            .terminal
+            .map_or(OutputMode::Separate, OutputMode::Terminal),
+        deadline_ms: command
+            .timeout
+            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+    }
+}
+
+/// A command that runs.
+struct Running {
+    process: ProcessId,
+    /// Bytes of stdin that may still be sent.
+    window: usize,
+    started: bool,
+    outcome: Option<Outcome>,
+    /// Streams that are open.
+    open: usize,
+}
+
+impl Running {
+    /// Takes in one event; an end if the command never ran.
+    async fn take(
+        &mut self,
+        event: Event,
+        stdout: &mut (impl AsyncWrite + Unpin),
+        stderr: &mut (impl AsyncWrite + Unpin),
+    ) -> std::io::Result<Option<CommandEnd>> {
+        match event {
+            Event::Started { process, .. } if process == self.process => self.started = true,
+            Event::SpawnFailed {
+                process,
+                errno,
+                message,
+            } if process == self.process => {
+                return Ok(Some(CommandEnd::NotStarted { errno, message }));
+            }
+            Event::Output {
+                process,
+                stream,
+                data,
+            } if process == self.process => match stream {
+                Stream::Stdout => {
+                    stdout.write_all(&data).await?;
+                    stdout.flush().await?;
+                }
+                Stream::Stderr => {
+                    stderr.write_all(&data).await?;
+                    stderr.flush().await?;
+                }
+            },
+            Event::Closed { process, .. } if process == self.process => {
+                self.open = self.open.saturating_sub(1);
+            }
+            Event::StdinTaken { process, bytes } if process == self.process => {
+                self.window += bytes as usize;
+            }
+            Event::Exited { process, outcome } if process == self.process => {
+                self.outcome = Some(outcome);
+            }
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    async fn pass_on(&mut self, control: &Control, input: Input) -> Result<(), Error> {
+        let process = self.process;
+        let request = match input {
+            Input::Stdin(data) => {
+                self.window = self.window.saturating_sub(data.len());
+                Request::Stdin { process, data }
+            }
+            Input::Signal(signal) => Request::Signal {
+                process,
+                signal: signal as i32,
+                group: true,
+            },
+            Input::Resize(size) => Request::Resize { process, size },
+        };
+        control.send(&request).await
+    }
+}

@@ -1,0 +1,226 @@
+//! The directory of one run.
+//!
+//! By default `$XDG_STATE_HOME/kiln/runs/<start>`, `~/.local/state` standing
+//! in for the variable (XDG Base Directory Specification 0.8); `--run-dir`
+//! names another. It holds `events.jsonl` and `junit.xml`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use thiserror::Error;
+
+use crate::hint::Hint;
+
+/// What can go wrong with a run's directory.
+#[derive(Debug, Error)]
+pub enum RunDirError {
+    /// Neither `XDG_STATE_HOME` nor `HOME` says where runs go.
+    #[error("no place for the run's directory: neither XDG_STATE_HOME nor HOME is set")]
+    NoHome,
+    /// The directory cannot be made.
+    #[error("cannot create the run's directory {}: {source}", path.display())]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory named holds another run.
+    #[error("{} already holds a run", path.display())]
+    Occupied {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A file of it cannot be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Hint for RunDirError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoHome | Self::Create { .. } => {
+                vec!["name a directory you can write to with --run-dir DIR".to_owned()]
+            }
+            Self::Occupied { .. } => {
+                vec!["name a new or empty directory with --run-dir, or leave it out".to_owned()]
+            }
+            Self::Write { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    vec!["make room; the verdicts so far are in events.jsonl beside it".to_owned()]
+                }
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+/// A run's directory; it exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the directory `chosen`, or one of the default's place.
+    pub fn create(chosen: Option<&Path>) -> Result<Self, RunDirError> {
+        match chosen {
+            Some(path) => Self::at(path),
+            None => Self::below(&default_parent(std::env::var_os::<&str>)?),
+        }
+    }
+
+    fn at(path: &Path) -> Result<Self, RunDirError> {
+        let failed = |source| RunDirError::Create {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(path).map_err(failed)?;
+        // The guest and the reports are given this path from other directories.
+        let path = path.canonicalize().map_err(failed)?;
+        let dir = Self { path };
+        if dir.events().exists() {
+            return Err(RunDirError::Occupied { path: dir.path });
+        }
+        Ok(dir)
+    }
+
+    fn below(parent: &Path) -> Result<Self, RunDirError> {
+        fs::create_dir_all(parent).map_err(|source| RunDirError::Create {
+            path: parent.to_owned(),
+            source,
+        })?;
+        let start = chrono::DateTime::<chrono::Utc>::from(SystemTime::now())
+            .format("%Y-%m-%dT%H-%M-%SZ")
+            .to_string();
+        // Runs that start in the same second count up.
+        let mut name = start.clone();
+        let mut count = 1;
+        loop {
+            let path = parent.join(&name);
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    count += 1;
+                    name = format!("{start}.{count}");
+                }
+                Err(source) => return Err(RunDirError::Create { path, source }),
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The events, one JSON object a line.
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// The JUnit report.
+    pub fn junit(&self) -> PathBuf {
+        self.path.join("junit.xml")
+    }
+
+    /// Writes a file of the directory, whole or not at all.
+    pub fn write(&self, path: &Path, contents: &[u8]) -> Result<(), RunDirError> {
+        let write = || -> io::Result<()> {
+            let mut file = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                .tempfile_in(&self.path)?;
+            file.write_all(contents)?;
+            file.persist(path)?;
+            Ok(())
+        };
+        write().map_err(|source| RunDirError::Write {
+            path: path.to_owned(),
+            source,
+        })
+    }
+}
+
+/// `variable` looks up the environment.
+fn default_parent(
+    variable: impl Fn(&'static str) -> Option<OsString>,
+) -> Result<PathBuf, RunDirError> {
+    // The specification says to ignore a relative path.
+    let absolute = |name| {
+        variable(name)
+            .map(PathBuf::from)
+            .filter(|p| p.is_absolute())
+    };
+    let state = absolute("XDG_STATE_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
+        .ok_or(RunDirError::NoHome)?;
+    Ok(state.join("kiln/runs"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_default_place_follows_the_environment() {
+        let parent = |pairs: &[(&str, &str)]| {
+            default_parent(|name| {
+                let found = pairs.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            })
+        };
+        assert_eq!(
+            parent(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]).unwrap(),
+            Path::new("/s/kiln/runs")
+        );
+        assert_eq!(
+            parent(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]).unwrap(),
+            Path::new("/h/.local/state/kiln/runs")
+        );
+        assert!(matches!(parent(&[]), Err(RunDirError::NoHome)));
+    }
+
+    #[test]
+    fn runs_of_one_second_get_directories_of_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        let dirs: Vec<_> = (0..4)
+            .map(|_| RunDir::below(parent.path()).unwrap())
+            .collect();
+        for (index, dir) in dirs.iter().enumerate() {
+            assert!(dir.path().is_dir());
+            assert!(!dirs[..index].contains(dir));
+        }
+    }
+
+    #[test]
+    fn a_directory_with_a_run_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let chosen = parent.path().join("a/b");
+        let dir = RunDir::create(Some(&chosen)).unwrap();
+        fs::write(dir.events(), "").unwrap();
+        assert!(matches!(
+            RunDir::create(Some(&chosen)),
+            Err(RunDirError::Occupied { .. })
+        ));
+    }
+
+    #[test]
+    fn a_file_is_written_whole_and_replaces_the_old_one() {
+        let parent = tempfile::tempdir().unwrap();
+        let dir = RunDir::create(Some(parent.path())).unwrap();
+        dir.write(&dir.junit(), b"old").unwrap();
+        dir.write(&dir.junit(), b"new").unwrap();
+        assert_eq!(fs::read(dir.junit()).unwrap(), b"new");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

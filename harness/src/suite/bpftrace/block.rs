@@ -1,0 +1,205 @@
+//! A file's lines into blocks, one per test.
+//!
+//! An empty line ends a block, a `#` in column 0 makes a comment. Upstream's
+//! engine loses a block before a comment at the end of the file and merges
+//! blocks around a line of blanks; we keep both and say so.
+
+use super::problem::WarningKind;
+use super::{Dialect, Directive, python};
+
+/// A line, with its number from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Line<'t> {
+    pub(super) number: usize,
+    pub(super) text: &'t str,
+}
+
+/// What a line is, after the directive `previous` of its block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum LineKind<'t> {
+    /// Nothing but white space, and no continuation.
+    Blank,
+    /// More of the value of the directive before it.
+    Continuation(&'t str),
+    /// A word, and the rest of the line as it stands.
+    Directive(&'t str, &'t str),
+}
+
+impl<'t> Line<'t> {
+    /// Reads the line. `previous` is the last directive of the block, as its
+    /// word; the engine aligns by the count of its characters.
+    pub(super) fn kind(self, previous: &str, dialect: &Dialect) -> LineKind<'t> {
+        let continued = Directive::from_word(previous)
+            .is_some_and(|directive| dialect.continued.contains(&directive));
+        if continued {
+            let indent = previous.len() + 1;
+            if self.text.chars().take(indent).all(python::is_space) {
+                let payload = self.text.char_indices().nth(indent);
+                return LineKind::Continuation(payload.map_or("", |(at, _)| &self.text[at..]));
+            }
+        }
+        let trimmed = python::strip(self.text);
+        if trimmed.is_empty() {
+            return LineKind::Blank;
+        }
+        let end = trimmed.find(python::is_space).unwrap_or(trimmed.len());
+        LineKind::Directive(&trimmed[..end], python::strip(&trimmed[end..]))
+    }
+
+    fn is_blank(self) -> bool {
+        self.text.chars().all(python::is_space)
+    }
+}
+
+/// Splits a text, its newlines already universal, into blocks.
+pub(super) fn split<'t>(
+    text: &'t str,
+    dialect: &Dialect,
+) -> (Vec<Vec<Line<'t>>>, Vec<(usize, WarningKind)>) {
+    let mut splitter = Splitter {
+        dialect,
+        blocks: Vec::new(),
+        block: Vec::new(),
+        previous: "",
+        warnings: Vec::new(),
+    };
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    let mut ends_in_comment = false;
+    for (index, line) in text.split('\n').enumerate() {
+        ends_in_comment = line.starts_with('#');
+        if ends_in_comment {
+            continue;
+        }
+        if line.is_empty() {
+            splitter.end();
+        } else {
+            splitter.push(Line {
+                number: index + 1,
+                text: line,
+            });
+        }
+    }
+    if ends_in_comment && !splitter.block.is_empty() {
+        let line = splitter.block[0].number;
+        let name = splitter.name().unwrap_or_default().to_owned();
+        splitter
+            .warnings
+            .push((line, WarningKind::LostBlock { name }));
+    }
+    splitter.end();
+    (splitter.blocks, splitter.warnings)
+}
+
+struct Splitter<'t, 'd> {
+    dialect: &'d Dialect,
+    blocks: Vec<Vec<Line<'t>>>,
+    block: Vec<Line<'t>>,
+    previous: &'t str,
+    warnings: Vec<(usize, WarningKind)>,
+}
+
+impl<'t> Splitter<'t, '_> {
+    /// The value of NAME where the block starts with it.
+    fn name(&self) -> Option<&'t str> {
+        let first = self.block.iter().find(|line| !line.is_blank())?;
+        match first.kind("", self.dialect) {
+            LineKind::Directive("NAME", name) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn push(&mut self, line: Line<'t>) {
+        if let LineKind::Directive(word, _) = line.kind(self.previous, self.dialect) {
+            // A second NAME starts a test, in whatever way it was kept apart.
+            if word == "NAME" && self.name().is_some() {
+                let mut separator = None;
+                while let Some(blank) = self.block.pop_if(|last| last.is_blank()) {
+                    separator = Some(blank.number);
+                }
+                self.warnings.push(match separator {
+                    Some(number) => (number, WarningKind::BlankSeparator),
+                    None => (line.number, WarningKind::MissingSeparator),
+                });
+                self.end();
+            }
+            self.previous = word;
+        }
+        self.block.push(line);
+    }
+
+    fn end(&mut self) {
+        self.previous = "";
+        if !self.block.is_empty() {
+            self.blocks.push(std::mem::take(&mut self.block));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn split_numbers(text: &str, dialect: &str) -> (Vec<Vec<usize>>, Vec<(usize, WarningKind)>) {
+        let (blocks, warnings) = split(text, Dialect::for_version(dialect).unwrap());
+        let numbers = blocks
+            .iter()
+            .map(|block| block.iter().map(|line| line.number).collect())
+            .collect();
+        (numbers, warnings)
+    }
+
+    #[test]
+    fn empty_lines_separate_and_comments_vanish() {
+        let (blocks, warnings) = split_numbers("# c\n\nNAME a\n#x\nRUN b\n\n\nNAME c", "0.17");
+        assert_eq!(blocks, [vec![3, 5], vec![8]]);
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn a_block_before_a_last_comment_is_kept_with_a_warning() {
+        let (blocks, warnings) = split_numbers("NAME a\nRUN b\n# end\n", "0.17");
+        assert_eq!(blocks, [vec![1, 2]]);
+        let name = "a".to_owned();
+        assert_eq!(warnings, [(1, WarningKind::LostBlock { name })]);
+        let (_, warnings) = split_numbers("NAME a\nRUN b\n\n# end\n", "0.17");
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn a_line_of_blanks_before_a_name_separates_with_a_warning() {
+        for dialect in ["0.17", "0.23"] {
+            let (blocks, warnings) = split_numbers("NAME a\nEXPECT b\n  \nNAME c\n", dialect);
+            assert_eq!(blocks, [vec![1, 2], vec![4]]);
+            assert_eq!(warnings, [(3, WarningKind::BlankSeparator)]);
+        }
+    }
+
+    #[test]
+    fn a_second_name_starts_a_test_with_a_warning() {
+        let (blocks, warnings) = split_numbers("NAME a\nRUN b\nNAME c\n", "0.17");
+        assert_eq!(blocks, [vec![1, 2], vec![3]]);
+        assert_eq!(warnings, [(3, WarningKind::MissingSeparator)]);
+    }
+
+    #[test]
+    fn a_continuation_is_cut_by_count_of_characters() {
+        let dialect = Dialect::for_version("0.21").unwrap();
+        let line = |text| Line { number: 1, text };
+        assert_eq!(
+            line("\t      x ").kind("EXPECT", dialect),
+            LineKind::Continuation("x ")
+        );
+        assert_eq!(line(" ").kind("PROG", dialect), LineKind::Continuation(""));
+        assert_eq!(line("  ").kind("RUN", dialect), LineKind::Blank);
+        assert_eq!(
+            line("   PROG x").kind("EXPECT", dialect),
+            LineKind::Directive("PROG", "x")
+        );
+        let old = Dialect::for_version("0.17").unwrap();
+        assert_eq!(
+            line("        x").kind("EXPECT", old),
+            LineKind::Directive("x", "")
+        );
+    }
+}

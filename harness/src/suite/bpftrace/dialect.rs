@@ -1,0 +1,474 @@
+//! What differs between the versions of bpftrace's runtime test engine.
+//!
+//! One table: each row is the row before it with its differences. The facts
+//! are those of `tests/runtime/engine/{parser,runner}.py` at the tags `v0.N.0`;
+//! the engine does not change inside a minor series.
+
+use std::time::Duration;
+
+use super::Directive;
+use super::features::{self, Feature};
+
+/// How a directive's value is cut out of its line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineValue {
+    /// Words joined again with single blanks: runs of white space collapse.
+    Rejoined,
+    /// The rest of the line after the directive, trimmed at both ends.
+    Trimmed,
+}
+
+/// What happens when a directive stands twice in one test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// The last one counts.
+    Last,
+    /// All count.
+    Accumulate,
+}
+
+/// What a plain `EXPECT` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpectMeaning {
+    /// A regular expression, searched for.
+    Regex,
+    /// A text that fills whole lines.
+    Literal,
+}
+
+/// How `EXPECT_JSON` reads the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JsonRule {
+    /// The whole output is one document.
+    Whole,
+    /// The output is one line; a `.ndjson` file is compared line by line.
+    Lines,
+}
+
+/// Whether the exit status counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCheck {
+    /// Never looked at.
+    None,
+    /// Must be zero.
+    Zero,
+    /// Must be `RETURN_CODE`, zero where the test names none.
+    ReturnCode,
+}
+
+/// What `WILL_FAIL` means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WillFail {
+    /// The exit status is not looked at.
+    Unchecked,
+    /// The exit status must not be zero.
+    NonZero,
+}
+
+/// Which entries `ARCH` takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchSyntax {
+    /// Machine names.
+    Machine,
+    /// Also `le` and `be`, and `!` before an entry to exclude.
+    EndianAndNegation,
+}
+
+/// Where bpftrace prints that its probes are attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkerStream {
+    /// On standard output: a pipe or redirection in `RUN` swallows it.
+    Stdout,
+    /// On standard error.
+    Stderr,
+}
+
+/// How `BEFORE` is started, and when it counts as ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeforeStyle {
+    /// By the shell; ready when any process of that name exists.
+    Shell,
+    /// As arguments split at white space; ready when our child has that name.
+    Argv,
+}
+
+/// How bpftrace is told to verify its LLVM IR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Not at all.
+    No,
+    /// `BPFTRACE_VERIFY_LLVM_IR=1` in the environment.
+    Environment,
+    /// `--verify-llvm-ir` on the command line.
+    Flag,
+}
+
+/// The environment of `REQUIRES`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShellEnv {
+    /// Nothing but `PATH`, with bpftrace's directory in front.
+    PathOnly,
+    /// The engine's own.
+    Engine,
+}
+
+/// How the engine names its executables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Executable {
+    /// `{{BPFTRACE}}` and `{{BPFTRACE_AOTRT}}`; compiled programs run by `bpftrace-aotrt`.
+    WithAotRuntime,
+    /// `{{BPFTRACE}}` alone; compiled programs run by themselves.
+    Alone,
+}
+
+/// When the sign that a program cannot be compiled ahead of time makes a skip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AotCheck {
+    /// Before the exit status and the expectations are looked at.
+    First,
+    /// Only when an expectation failed.
+    OnMismatch,
+}
+
+/// One version of the test language and of its engine.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dialect {
+    /// `0.17`, or `head`.
+    pub name: &'static str,
+    /// The directives there are.
+    pub directives: &'static [Directive],
+    /// The directives whose value may continue on indented lines.
+    pub continued: &'static [Directive],
+    /// How a value is cut out of its line.
+    pub value: LineValue,
+    /// Repeated `REQUIRES`.
+    pub requires: Repeat,
+    /// Repeated `BEFORE`.
+    pub before: Repeat,
+    /// Repeated expectations.
+    pub expectations: Repeat,
+    /// What `EXPECT` means.
+    pub expect: ExpectMeaning,
+    /// `TIMEOUT` where the test has none; `None` makes it required.
+    pub default_timeout: Option<Duration>,
+    /// `TIMEOUT 0` is this; `None` is no limit.
+    pub zero_timeout: Option<Duration>,
+    /// A non-zero `RETURN_CODE` beside `WILL_FAIL` is refused.
+    pub will_fail_excludes_return_code: bool,
+    /// What `ARCH` may hold.
+    pub arch: ArchSyntax,
+    /// The names of `REQUIRES_FEATURE` and what `bpftrace --info` prints for them.
+    pub features: &'static [Feature],
+    /// The line that says that all probes are attached.
+    pub marker: &'static str,
+    /// Where it is printed.
+    pub marker_stream: MarkerStream,
+    /// How long attaching may take.
+    pub attach_limit: Duration,
+    /// How `BEFORE` is started.
+    pub before_style: BeforeStyle,
+    /// `{{BEFORE_PID}}` with more than one `BEFORE` is refused.
+    pub before_pid_wants_one_before: bool,
+    /// How bpftrace is told to verify its LLVM IR.
+    pub verify: Verify,
+    /// bpftrace gets `PATH`.
+    pub path_for_bpftrace: bool,
+    /// The environment of `REQUIRES`.
+    pub requires_env: ShellEnv,
+    /// How executables are named.
+    pub executable: Executable,
+    /// Quotes in `PROG` are escaped for the shell.
+    pub quote_prog: bool,
+    /// Whether the exit status counts.
+    pub exit_check: ExitCheck,
+    /// What `WILL_FAIL` means.
+    pub will_fail: WillFail,
+    /// `^` and `$` match at every line also after a time limit has passed.
+    pub multiline_after_timeout: bool,
+    /// How `EXPECT_JSON` reads the output.
+    pub json: JsonRule,
+    /// When a program that cannot be compiled ahead of time makes a skip.
+    pub aot_check: AotCheck,
+    /// A run with time-outs alone fails.
+    pub timeouts_fail_run: bool,
+}
+
+use Directive as D;
+
+const FIVE_SECONDS: Option<Duration> = Some(Duration::from_secs(5));
+
+const V0_14: Dialect = Dialect {
+    name: "0.14",
+    directives: D::until(D::Arch),
+    continued: &[],
+    value: LineValue::Rejoined,
+    requires: Repeat::Last,
+    before: Repeat::Last,
+    expectations: Repeat::Last,
+    expect: ExpectMeaning::Regex,
+    default_timeout: None,
+    zero_timeout: FIVE_SECONDS,
+    will_fail_excludes_return_code: false,
+    arch: ArchSyntax::Machine,
+    features: features::V0_14,
+    marker: "__BPFTRACE_NOTIFY_PROBES_ATTACHED",
+    marker_stream: MarkerStream::Stderr,
+    attach_limit: Duration::from_secs(5),
+    before_style: BeforeStyle::Shell,
+    before_pid_wants_one_before: false,
+    verify: Verify::No,
+    path_for_bpftrace: false,
+    requires_env: ShellEnv::PathOnly,
+    executable: Executable::WithAotRuntime,
+    quote_prog: false,
+    exit_check: ExitCheck::None,
+    will_fail: WillFail::Unchecked,
+    multiline_after_timeout: false,
+    json: JsonRule::Whole,
+    aot_check: AotCheck::OnMismatch,
+    timeouts_fail_run: true,
+};
+
+const V0_15: Dialect = Dialect {
+    name: "0.15",
+    directives: D::until(D::WillFail),
+    features: features::V0_15,
+    exit_check: ExitCheck::Zero,
+    ..V0_14
+};
+
+const V0_16: Dialect = Dialect {
+    name: "0.16",
+    requires: Repeat::Accumulate,
+    features: features::V0_16,
+    verify: Verify::Environment,
+    ..V0_15
+};
+
+const V0_17: Dialect = Dialect {
+    name: "0.17",
+    features: features::V0_17,
+    ..V0_16
+};
+
+const V0_18: Dialect = Dialect {
+    name: "0.18",
+    features: features::V0_18,
+    ..V0_17
+};
+
+const V0_19: Dialect = Dialect {
+    name: "0.19",
+    directives: D::until(D::Cleanup),
+    before: Repeat::Accumulate,
+    features: features::V0_19,
+    before_style: BeforeStyle::Argv,
+    before_pid_wants_one_before: true,
+    path_for_bpftrace: true,
+    requires_env: ShellEnv::Engine,
+    ..V0_18
+};
+
+const V0_20: Dialect = Dialect {
+    name: "0.20",
+    directives: D::until(D::NewPidns),
+    features: features::V0_20,
+    attach_limit: Duration::from_secs(10),
+    multiline_after_timeout: true,
+    timeouts_fail_run: false,
+    ..V0_19
+};
+
+const V0_21: Dialect = Dialect {
+    name: "0.21",
+    directives: D::until(D::SkipIfEnvHas),
+    continued: &[D::Prog, D::Expect],
+    expectations: Repeat::Accumulate,
+    expect: ExpectMeaning::Literal,
+    features: features::V0_21,
+    executable: Executable::Alone,
+    quote_prog: true,
+    json: JsonRule::Lines,
+    ..V0_20
+};
+
+const V0_22: Dialect = Dialect {
+    name: "0.22",
+    directives: D::until(D::ReturnCode),
+    value: LineValue::Trimmed,
+    default_timeout: FIVE_SECONDS,
+    zero_timeout: None,
+    features: features::V0_22,
+    exit_check: ExitCheck::ReturnCode,
+    aot_check: AotCheck::First,
+    timeouts_fail_run: true,
+    ..V0_21
+};
+
+const V0_23: Dialect = Dialect {
+    name: "0.23",
+    directives: D::until(D::Setup),
+    continued: &[D::Prog, D::Expect, D::ExpectRegex],
+    marker_stream: MarkerStream::Stdout,
+    ..V0_22
+};
+
+const V0_24: Dialect = Dialect {
+    name: "0.24",
+    will_fail_excludes_return_code: true,
+    before_pid_wants_one_before: false,
+    features: features::V0_24,
+    verify: Verify::Flag,
+    will_fail: WillFail::NonZero,
+    ..V0_23
+};
+
+const V0_25: Dialect = Dialect {
+    name: "0.25",
+    directives: D::until(D::LocalizeTimestamps),
+    ..V0_24
+};
+
+const V0_26: Dialect = Dialect {
+    name: "0.26",
+    features: features::V0_26,
+    ..V0_25
+};
+
+const HEAD: Dialect = Dialect {
+    name: "head",
+    arch: ArchSyntax::EndianAndNegation,
+    features: features::HEAD,
+    ..V0_26
+};
+
+/// Every dialect, oldest first, with its version; the newest has none.
+static DIALECTS: [(u32, Dialect); 14] = [
+    (14, V0_14),
+    (15, V0_15),
+    (16, V0_16),
+    (17, V0_17),
+    (18, V0_18),
+    (19, V0_19),
+    (20, V0_20),
+    (21, V0_21),
+    (22, V0_22),
+    (23, V0_23),
+    (24, V0_24),
+    (25, V0_25),
+    (26, V0_26),
+    (u32::MAX, HEAD),
+];
+
+impl Dialect {
+    /// The names of all dialects, oldest first.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        DIALECTS.iter().map(|(_, dialect)| dialect.name)
+    }
+
+    /// The newest dialect.
+    pub fn newest() -> &'static Self {
+        &DIALECTS[DIALECTS.len() - 1].1
+    }
+
+    /// The dialect of a version: `0.17`, `v0.17`, `0.17.3`, `head`. A version
+    /// newer than every known one is read as the newest; one before 0.14, or
+    /// anything else, is `None`.
+    pub fn for_version(version: &str) -> Option<&'static Self> {
+        let version = version.trim();
+        if version.eq_ignore_ascii_case("head") {
+            return Some(Self::newest());
+        }
+        let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
+        let major: u32 = parts.next()?.parse().ok()?;
+        // Also `26-rc0` and `17-1`: the number is what counts.
+        let minor = parts.next().map_or("0", |minor| {
+            let digits = minor.find(|c: char| !c.is_ascii_digit());
+            &minor[..digits.unwrap_or(minor.len())]
+        });
+        let minor: u32 = minor.parse().ok()?;
+        if major > 0 {
+            return Some(Self::newest());
+        }
+        DIALECTS
+            .iter()
+            .find(|(number, _)| *number == minor)
+            .map(|(_, dialect)| dialect)
+            .or_else(|| (minor > 26).then(Self::newest))
+    }
+
+    /// The dialect of what `bpftrace --version` prints, such as `bpftrace v0.17.0`.
+    pub fn from_info(printed: &str) -> Option<&'static Self> {
+        printed
+            .split_whitespace()
+            .find(|word| {
+                word.trim_start_matches('v')
+                    .starts_with(|c: char| c.is_ascii_digit())
+            })
+            .and_then(Self::for_version)
+    }
+
+    /// Whether the directive exists in this dialect.
+    pub fn has(&self, directive: Directive) -> bool {
+        self.directives.contains(&directive)
+    }
+
+    /// The first dialect that has the directive.
+    pub fn first_with(directive: Directive) -> Option<&'static Self> {
+        DIALECTS
+            .iter()
+            .map(|(_, dialect)| dialect)
+            .find(|dialect| dialect.has(directive))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_dialect_is_found_by_any_spelling_of_its_version() {
+        for spelling in ["0.17", "v0.17", "0.17.3", "v0.17.0-1", " 0.17 "] {
+            assert_eq!(Dialect::for_version(spelling).unwrap().name, "0.17");
+        }
+        assert_eq!(Dialect::for_version("HEAD").unwrap().name, "head");
+        assert_eq!(Dialect::for_version("0.27").unwrap().name, "head");
+        assert_eq!(Dialect::for_version("0.26-rc0").unwrap().name, "0.26");
+        assert_eq!(Dialect::for_version("1.0").unwrap().name, "head");
+        assert!(Dialect::for_version("0.13").is_none());
+        assert!(Dialect::for_version("seventeen").is_none());
+    }
+
+    #[test]
+    fn what_bpftrace_prints_names_its_dialect() {
+        assert_eq!(
+            Dialect::from_info("bpftrace v0.17.0\n").unwrap().name,
+            "0.17"
+        );
+        assert_eq!(Dialect::from_info("bpftrace 0.23.5").unwrap().name, "0.23");
+        assert_eq!(
+            Dialect::from_info("bpftrace v0.25.0-12-gabcdef")
+                .unwrap()
+                .name,
+            "0.25"
+        );
+        assert!(Dialect::from_info("command not found").is_none());
+    }
+
+    #[test]
+    fn directives_only_ever_come() {
+        for pair in DIALECTS.windows(2) {
+            for directive in pair[0].1.directives {
+                assert!(pair[1].1.has(*directive), "{directive:?}");
+            }
+        }
+        assert_eq!(Dialect::first_with(Directive::Setup).unwrap().name, "0.23");
+    }
+
+    #[test]
+    fn the_table_is_in_order() {
+        assert!(DIALECTS.is_sorted_by_key(|(number, _)| *number));
+        assert_eq!(Dialect::names().next(), Some("0.14"));
+    }
+}

@@ -1,0 +1,216 @@
+//! A directory of suites: `DIR/runtime`.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use walkdir::{DirEntry, WalkDir};
+
+use super::parse::{self, Parsed};
+use super::problem::{SuiteError, Warning, WarningKind};
+use super::{Dialect, Host, RuntimeTest};
+
+/// Directories that hold no tests.
+const PRUNED: [&str; 3] = ["engine", "scripts", "outputs"];
+
+/// All tests of a directory.
+#[derive(Debug, Default)]
+pub struct RuntimeSuites {
+    /// The tests of this machine, sorted by suite, name, `RUN` and `PROG`.
+    pub tests: Vec<RuntimeTest>,
+    /// The tests that `ARCH` excludes here, in the same order.
+    pub excluded: Vec<RuntimeTest>,
+    /// What is odd in the files.
+    pub warnings: Vec<Warning>,
+}
+
+impl RuntimeSuites {
+    /// Reads `tests_dir/runtime`. Every file is a suite, named by its base
+    /// name, except hidden ones and those below `engine`, `scripts` and
+    /// `outputs`. All errors of all files are collected.
+    pub fn read(tests_dir: &Path, dialect: &Dialect, host: &Host) -> Result<Self, SuiteError> {
+        let runtime = tests_dir.join("runtime");
+        if !runtime.is_dir() {
+            return Err(SuiteError::NoRuntimeDirectory { path: runtime });
+        }
+        let mut found = Self::default();
+        let mut problems = Vec::new();
+        for entry in WalkDir::new(&runtime)
+            .sort_by_file_name()
+            .into_iter()
+            .filter_entry(|entry| !is_pruned(entry))
+        {
+            let entry = entry.map_err(|error| SuiteError::Read {
+                path: error.path().unwrap_or(&runtime).to_owned(),
+                source: error.into(),
+            })?;
+            if !is_suite(&entry) {
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).map_err(|source| SuiteError::Read {
+                path: entry.path().to_owned(),
+                source,
+            })?;
+            let Parsed {
+                tests,
+                problems: more,
+                warnings,
+            } = parse::file(entry.path(), &bytes, dialect);
+            problems.extend(more);
+            found.warnings.extend(warnings);
+            for test in tests {
+                if test.arch.holds(host, dialect.arch) {
+                    found.tests.push(test);
+                } else {
+                    found.excluded.push(test);
+                }
+            }
+        }
+        if !problems.is_empty() {
+            return Err(SuiteError::Problems(problems));
+        }
+        found.tests.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        found
+            .excluded
+            .sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        found.warn_of_duplicates();
+        Ok(found)
+    }
+
+    /// Adds the clones that compile ahead of time, in a suite `aot`.
+    #[must_use]
+    pub fn with_aot(mut self) -> Self {
+        let clones: Vec<_> = self
+            .tests
+            .iter()
+            .filter_map(RuntimeTest::aot_clone)
+            .collect();
+        self.tests.extend(clones);
+        self.tests.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        self
+    }
+
+    fn warn_of_duplicates(&mut self) {
+        let mut known: HashMap<_, &RuntimeTest> = HashMap::new();
+        for test in &self.tests {
+            if let Some(first) = known.get(&test.id) {
+                self.warnings.push(Warning {
+                    path: test.path.clone(),
+                    line: test.line,
+                    kind: WarningKind::DuplicateId {
+                        id: test.id.to_string(),
+                        first: format!("{}:{}", first.path.display(), first.line),
+                    },
+                });
+            } else {
+                known.insert(&test.id, test);
+            }
+        }
+    }
+}
+
+fn is_pruned(entry: &DirEntry) -> bool {
+    entry.depth() > 0
+        && entry.file_type().is_dir()
+        && PRUNED.iter().any(|name| entry.file_name() == *name)
+}
+
+fn is_suite(entry: &DirEntry) -> bool {
+    let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+    // A link to a file is a suite too; a link to a directory is not entered.
+    !hidden && (entry.file_type().is_file() || entry.path_is_symlink() && entry.path().is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+
+    use super::*;
+
+    fn host() -> Host {
+        Host {
+            machine: "x86_64".to_owned(),
+            little_endian: true,
+        }
+    }
+
+    fn read(files: &[(&str, &str)]) -> Result<RuntimeSuites, SuiteError> {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = dir.path().join("runtime").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        RuntimeSuites::read(dir.path(), Dialect::for_version("0.17").unwrap(), &host())
+    }
+
+    fn block(name: &str) -> String {
+        format!("NAME {name}\nRUN {{{{BPFTRACE}}}}\nEXPECT x\nTIMEOUT 1\n")
+    }
+
+    fn ids(suites: &RuntimeSuites) -> Vec<String> {
+        suites.tests.iter().map(|t| t.id.to_string()).collect()
+    }
+
+    #[test]
+    fn every_file_is_a_suite_except_hidden_ones_and_the_engines() {
+        let suites = read(&[
+            ("z", &block("b")),
+            ("deep/.hidden/a", &block("a")),
+            (".swp", "nonsense\n"),
+            ("engine/main.py", "nonsense\n"),
+            ("deep/outputs/x", "nonsense\n"),
+        ])
+        .unwrap();
+        assert_eq!(ids(&suites), ["a.a", "z.b"]);
+    }
+
+    #[test]
+    fn tests_of_other_machines_are_set_aside() {
+        let other = format!("{}ARCH s390x\n", block("b"));
+        let suites = read(&[("a", &format!("{}\n{other}", block("c")))]).unwrap();
+        assert_eq!(ids(&suites), ["a.c"]);
+        assert_eq!(suites.excluded[0].id.to_string(), "a.b");
+    }
+
+    #[test]
+    fn equal_ids_are_both_kept_with_a_warning() {
+        let suites = read(&[("a", &format!("{}\n{}", block("b"), block("b")))]).unwrap();
+        assert_eq!(ids(&suites), ["a.b", "a.b"]);
+        assert!(matches!(
+            suites.warnings[0].kind,
+            WarningKind::DuplicateId { .. }
+        ));
+    }
+
+    #[test]
+    fn all_errors_of_all_files_are_collected() {
+        let error = read(&[
+            ("a", "NAME a\nRUM x\n\nNAME b\n"),
+            ("b", "NAME c\nRUN d\nEXPECT e\nTIMEOUT soon\n"),
+        ])
+        .unwrap_err();
+        let SuiteError::Problems(problems) = &error else {
+            panic!("{error}");
+        };
+        let places: Vec<_> = problems
+            .iter()
+            .map(|p| {
+                let name = p.path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, p.line)
+            })
+            .collect();
+        let at = |file: &str, line| (file.to_owned(), line);
+        assert!(places.contains(&at("a", 2)));
+        assert!(places.contains(&at("a", 4)));
+        assert!(places.contains(&at("b", 4)));
+    }
+
+    #[test]
+    fn a_directory_without_runtime_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let dialect = Dialect::newest();
+        let error = RuntimeSuites::read(dir.path(), dialect, &host()).unwrap_err();
+        assert!(error.to_string().ends_with("runtime: no such directory"));
+    }
+}

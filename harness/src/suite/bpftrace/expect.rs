@@ -1,0 +1,183 @@
+//! Whether one expectation holds of an output.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::dialect::JsonRule;
+use super::{Dialect, Expectation, ExpectationKind, RuntimeTest, diff, json, python};
+use crate::suite::{Flags, Pattern};
+
+/// What an expectation is held against.
+pub(super) struct Material<'m> {
+    pub(super) dialect: &'m Dialect,
+    /// Everything printed, decoded.
+    pub(super) output: &'m str,
+    /// What was printed after the marker; all where there is none.
+    pub(super) after_marker: &'m str,
+    pub(super) timed_out: bool,
+    /// What the paths of expected files are relative to.
+    pub(super) tests_dir: &'m Path,
+}
+
+/// An expectation that does not hold.
+pub(super) struct Mismatch {
+    /// One line.
+    pub(super) reason: String,
+    /// Expected and found, for people.
+    pub(super) diff: String,
+}
+
+impl Mismatch {
+    fn new(reason: impl Into<String>, diff: String) -> Self {
+        Self {
+            reason: reason.into(),
+            diff,
+        }
+    }
+}
+
+impl Material<'_> {
+    /// Whether the expectation holds.
+    pub(super) fn check(&self, test: &RuntimeTest, expected: &Expectation) -> Result<(), Mismatch> {
+        match expected.kind {
+            ExpectationKind::Literal | ExpectationKind::LiteralNone => {
+                let pattern = Pattern::whole_lines(&expected.value);
+                self.search(expected, pattern)
+            }
+            ExpectationKind::Regex | ExpectationKind::RegexNone => {
+                let flags = Flags {
+                    multiline: !self.timed_out || self.dialect.multiline_after_timeout,
+                };
+                self.search(expected, Pattern::new(&expected.value, flags))
+            }
+            ExpectationKind::File => self.file(test, expected),
+            ExpectationKind::Json => self.json(expected),
+        }
+    }
+
+    fn search(
+        &self,
+        expected: &Expectation,
+        pattern: Result<Pattern, crate::suite::PatternError>,
+    ) -> Result<(), Mismatch> {
+        let pattern = pattern.map_err(|error| Mismatch::new(error.to_string(), String::new()))?;
+        let (wanted, what) = match expected.kind {
+            ExpectationKind::Literal => (true, "the text is not in the output"),
+            ExpectationKind::LiteralNone => (false, "the text is in the output"),
+            ExpectationKind::Regex => (true, "the pattern is not found in the output"),
+            _ => (false, "the pattern is found in the output"),
+        };
+        if pattern.is_match(self.output) == wanted {
+            return Ok(());
+        }
+        let shown = diff::searched(&expected.value, wanted, self.output);
+        Err(Mismatch::new(
+            format!("{what}: {}", first_line(&expected.value)),
+            shown,
+        ))
+    }
+
+    fn expected_file(&self, expected: &Expectation) -> Result<String, Mismatch> {
+        let path = self.tests_dir.join(&expected.value);
+        match std::fs::read(&path) {
+            Ok(bytes) => Ok(python::universal_newlines(&python::decode(&bytes))),
+            Err(error) => Err(Mismatch::new(
+                format!("cannot read {}: {error}", path.display()),
+                String::new(),
+            )),
+        }
+    }
+
+    fn file(&self, test: &RuntimeTest, expected: &Expectation) -> Result<(), Mismatch> {
+        let text = self.expected_file(expected)?;
+        let mut want = python::strip(&text).to_owned();
+        if let Some(seconds) = test.localize_timestamps {
+            want = localize(&want, seconds).ok_or_else(|| {
+                Mismatch::new(
+                    format!("{} is no strftime format", expected.value),
+                    String::new(),
+                )
+            })?;
+        }
+        let found = python::strip(self.after_marker);
+        if want == found {
+            return Ok(());
+        }
+        Err(Mismatch::new(
+            format!("the output differs from {}", expected.value),
+            diff::lines(&want, found),
+        ))
+    }
+
+    fn json(&self, expected: &Expectation) -> Result<(), Mismatch> {
+        let text = self.expected_file(expected)?;
+        let found = python::strip(self.after_marker);
+        let by_line = self.dialect.json == JsonRule::Lines;
+        let extension = Path::new(&expected.value).extension();
+        let (want, found) = if by_line && extension.is_some_and(|e| e == "ndjson") {
+            (
+                python::split_lines(python::strip(&text)),
+                python::split_lines(found),
+            )
+        } else {
+            let lines = python::split_lines(found).len();
+            if by_line && lines != 1 {
+                return Err(Mismatch::new(
+                    format!("the output has {lines} lines, not one of JSON"),
+                    diff::lines(&text, found),
+                ));
+            }
+            (vec![text.as_str()], vec![found])
+        };
+        if want.len() != found.len() {
+            return Err(Mismatch::new(
+                format!(
+                    "{} lines of JSON, {} in {}",
+                    found.len(),
+                    want.len(),
+                    expected.value
+                ),
+                diff::lines(&want.join("\n"), &found.join("\n")),
+            ));
+        }
+        for (index, (want, found)) in want.iter().zip(&found).enumerate() {
+            let parse = |text: &str, whose: &str| {
+                serde_json::from_str::<Value>(text).map_err(|error| {
+                    Mismatch::new(
+                        format!("{whose} is not JSON (document {}): {error}", index + 1),
+                        diff::lines(want, found),
+                    )
+                })
+            };
+            let want_value = parse(want, &expected.value)?;
+            let found_value = parse(found, "the output")?;
+            if !json::equal(&want_value, &found_value) {
+                return Err(Mismatch::new(
+                    format!("the output says something else than {}", expected.value),
+                    diff::lines(&pretty(&want_value), &pretty(&found_value)),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or("")
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
+}
+
+/// The text as a `strftime` format, printed for a moment in local time; the
+/// guest's clock shows the host's zone where it has the host's `/etc`.
+fn localize(format: &str, seconds: i64) -> Option<String> {
+    use chrono::TimeZone as _;
+    use std::fmt::Write as _;
+    let moment = chrono::Local.timestamp_opt(seconds, 0).single()?;
+    let mut text = String::new();
+    write!(text, "{}", moment.format(format)).ok()?;
+    Some(text)
+}

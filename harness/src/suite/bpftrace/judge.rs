@@ -1,0 +1,261 @@
+//! The verdict on what the guest observed.
+//!
+//! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE,
+//! CLEANUP, the sign of a program that cannot be compiled ahead of time, the
+//! exit status, the expectations. After a time limit the exit status does not
+//! count: expectations that hold make a pass.
+
+use std::fmt;
+use std::path::Path;
+
+use super::dialect::{AotCheck, ExitCheck, WillFail};
+use super::expect::{Material, Mismatch};
+use super::{Dialect, RuntimeTest, SkipReason, python};
+use crate::suite::Verdict;
+
+const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// As Python's `Popen.returncode`: a signal is its negative number.
+    fn returncode(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => -signal,
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit status {code}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+        }
+    }
+}
+
+/// A time limit of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// For all probes to be attached.
+    Attach,
+    /// `TIMEOUT`, from the marker on.
+    Timeout,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attach => "attach limit",
+            Self::Timeout => "TIMEOUT",
+        })
+    }
+}
+
+/// How the test's command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself.
+    Exited(Exit),
+    /// We killed it when this limit passed.
+    Killed(Limit),
+}
+
+/// What came of SETUP or CLEANUP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandOutcome {
+    /// How it ended; `None` where a limit passed.
+    pub exit: Option<Exit>,
+    /// What it printed on both streams.
+    pub output: Vec<u8>,
+}
+
+impl CommandOutcome {
+    fn failure(&self, name: &str) -> Option<Judgement> {
+        let how = match self.exit {
+            Some(Exit::Code(0)) => return None,
+            Some(exit) => exit.to_string(),
+            None => "a limit passed".to_owned(),
+        };
+        let output = python::decode(&self.output);
+        let diff = (!output.is_empty()).then_some(output);
+        Some(Judgement {
+            verdict: Verdict::Fail,
+            reason: format!("{name} failed: {how}"),
+            diff,
+        })
+    }
+}
+
+/// Everything the guest saw of one test.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Index of the first REQUIRES that failed; nothing else ran.
+    pub unmet: Option<usize>,
+    /// What came of SETUP; after a failure nothing else ran.
+    pub setup: Option<CommandOutcome>,
+    /// Why BEFORE did not become ready; then the command did not run.
+    pub before_failure: Option<String>,
+    /// How the command ended; `None` where it did not run.
+    pub end: Option<End>,
+    /// What the command printed on both streams, an unfinished last line
+    /// included. The marker is found in it, also when the command exits at
+    /// once.
+    pub output: Vec<u8>,
+    /// What came of CLEANUP.
+    pub cleanup: Option<CommandOutcome>,
+}
+
+/// A verdict and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judgement {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in one line; empty for a plain pass.
+    pub reason: String,
+    /// Expected and found, for people; of more than one line.
+    pub diff: Option<String>,
+}
+
+impl Judgement {
+    fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
+        Self {
+            verdict,
+            reason: reason.into(),
+            diff: None,
+        }
+    }
+
+    /// A test that does not apply.
+    pub fn skip(reason: &SkipReason) -> Self {
+        Self::new(Verdict::Skip, reason.to_string())
+    }
+
+    /// A test that could not be run or judged.
+    pub fn error(reason: impl Into<String>) -> Self {
+        Self::new(Verdict::Error, reason)
+    }
+
+    fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Self {
+        let reasons: Vec<_> = mismatches.iter().map(|m| m.reason.as_str()).collect();
+        let diffs: Vec<_> = mismatches
+            .iter()
+            .map(|m| m.diff.as_str())
+            .filter(|diff| !diff.is_empty())
+            .collect();
+        Self {
+            verdict,
+            reason: format!("{prefix}{}", reasons.join("; ")),
+            diff: (!diffs.is_empty()).then(|| diffs.join("\n")),
+        }
+    }
+}
+
+/// The verdict on a test. `tests_dir` is what the paths of expected files are
+/// relative to.
+pub fn judge(
+    test: &RuntimeTest,
+    dialect: &Dialect,
+    tests_dir: &Path,
+    observed: &Observation,
+) -> Judgement {
+    if let Some(index) = observed.unmet {
+        let command = test.requires.get(index).cloned().unwrap_or_default();
+        return Judgement::skip(&SkipReason::Requires(command));
+    }
+    if let Some(failure) = observed.setup.as_ref().and_then(|o| o.failure("SETUP")) {
+        return failure;
+    }
+    if let Some(why) = &observed.before_failure {
+        return Judgement::new(Verdict::Fail, format!("BEFORE was not ready: {why}"));
+    }
+    let Some(end) = observed.end else {
+        return Judgement::error("the command did not run, and nothing says why");
+    };
+
+    let output = python::universal_newlines(&python::decode(&observed.output));
+    let material = Material {
+        dialect,
+        output: &output,
+        after_marker: after_marker(&output, dialect.marker),
+        timed_out: matches!(end, End::Killed(_)),
+        tests_dir,
+    };
+    let mismatches: Vec<Mismatch> = test
+        .expectations
+        .iter()
+        .filter_map(|expected| material.check(test, expected).err())
+        .collect();
+
+    if let End::Killed(limit) = end
+        && !mismatches.is_empty()
+    {
+        return Judgement::mismatch(Verdict::Timeout, &format!("{limit} passed; "), &mismatches);
+    }
+    if let Some(failure) = observed.cleanup.as_ref().and_then(|o| o.failure("CLEANUP")) {
+        return failure;
+    }
+    let aot_unsupported = output.contains(AOT_UNSUPPORTED);
+    if aot_unsupported && dialect.aot_check == AotCheck::First {
+        return Judgement::skip(&SkipReason::AotUnsupported);
+    }
+    if let End::Exited(exit) = end
+        && let Some(reason) = bad_exit(test, dialect, exit)
+    {
+        let mut judgement = Judgement::mismatch(Verdict::Fail, "", &mismatches);
+        judgement.reason = reason;
+        if judgement.diff.is_none() {
+            judgement.diff = Some(super::diff::output(&output));
+        }
+        return judgement;
+    }
+    if !mismatches.is_empty() {
+        if aot_unsupported {
+            return Judgement::skip(&SkipReason::AotUnsupported);
+        }
+        return Judgement::mismatch(Verdict::Fail, "", &mismatches);
+    }
+    match end {
+        End::Killed(limit) => Judgement::new(Verdict::Pass, format!("after the {limit}")),
+        End::Exited(_) => Judgement::new(Verdict::Pass, ""),
+    }
+}
+
+/// What follows the first line that is the marker; everything without one.
+fn after_marker<'o>(output: &'o str, marker: &str) -> &'o str {
+    let mut at = 0;
+    for line in output.split_inclusive('\n') {
+        at += line.len();
+        if line.strip_suffix('\n') == Some(marker) {
+            return &output[at..];
+        }
+    }
+    output
+}
+
+/// Why an exit status makes a failure.
+fn bad_exit(test: &RuntimeTest, dialect: &Dialect, exit: Exit) -> Option<String> {
+    if test.will_fail {
+        let clean = exit == Exit::Code(0) && dialect.will_fail == WillFail::NonZero;
+        return clean.then(|| "exit status 0, but WILL_FAIL".to_owned());
+    }
+    let wanted = match dialect.exit_check {
+        ExitCheck::None => return None,
+        ExitCheck::Zero => 0,
+        ExitCheck::ReturnCode => test.return_code,
+    };
+    (exit.returncode() != wanted).then(|| format!("{exit}, not {wanted}"))
+}
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

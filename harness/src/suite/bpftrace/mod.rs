@@ -1,0 +1,39 @@
+//! bpftrace's runtime tests: the suites under `tests/runtime` of its sources.
+//!
+//! Upstream's engine (`tests/runtime/engine`) reads, runs and judges them in
+//! one Python process. Here the parts are apart: [`RuntimeSuites::read`] reads
+//! a directory, [`Job`] says what the guest executes, [`judge`] gives the
+//! verdict; [`Dialect`] holds every difference between upstream's versions.
+
+mod arch;
+mod block;
+mod dialect;
+mod diff;
+mod directive;
+mod discover;
+mod expect;
+mod features;
+mod job;
+mod json;
+mod judge;
+mod loose_version;
+mod parse;
+mod precheck;
+mod problem;
+mod python;
+mod test;
+
+pub use arch::{ArchRule, Host};
+pub use dialect::{
+    AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,
+    LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
+};
+pub use directive::Directive;
+pub use discover::RuntimeSuites;
+pub use features::{Feature, FeatureCheck, FeatureState, Features};
+pub use job::{Before, Job, JobContext, ShellCommand};
+pub use judge::{CommandOutcome, End, Exit, Judgement, Limit, Observation, judge};
+pub use loose_version::Incomparable;
+pub use precheck::{SkipReason, precheck};
+pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
+pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest};

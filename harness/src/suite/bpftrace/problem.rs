@@ -1,0 +1,165 @@
+//! What can be wrong with a suite's files: errors and warnings, with places.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::Directive;
+use crate::hint::Hint;
+
+/// An error in a test file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}:{line}: {kind}", .path.display())]
+pub struct Problem {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub kind: ProblemKind,
+}
+
+/// What is wrong in a test file, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // The messages say it.
+pub enum ProblemKind {
+    #[error("the file is not UTF-8 from here on")]
+    NotUtf8,
+    #[error("`{word}` is not a directive{}; allowed are {}", suggestion(.nearest.as_deref()), .allowed.join(", "))]
+    UnknownDirective {
+        word: String,
+        nearest: Option<String>,
+        allowed: Vec<&'static str>,
+    },
+    #[error("{} is not a directive of bpftrace {dialect}'s tests; it came with {since}", .directive.word())]
+    DirectiveTooNew {
+        directive: Directive,
+        dialect: &'static str,
+        since: &'static str,
+    },
+    #[error("{} takes a whole number{unit}, not `{value}`", .directive.word())]
+    BadNumber {
+        directive: Directive,
+        value: String,
+        unit: &'static str,
+    },
+    #[error("ENV takes words `NAME=VALUE` with exactly one `=` each, not `{word}`")]
+    BadEnv { word: String },
+    #[error("SKIP_IF_ENV_HAS takes `NAME=VALUE`, not `{value}`")]
+    BadSkipIfEnvHas { value: String },
+    #[error("`{name}` is not a feature; allowed are {} (each also with `!`), separated by one blank", .allowed.join(", "))]
+    UnknownFeature {
+        name: String,
+        allowed: Vec<&'static str>,
+    },
+    #[error("a test without NAME; every test needs one")]
+    MissingName,
+    #[error("a test without RUN and PROG; it needs one of them")]
+    MissingProgram,
+    #[error("RUN beside PROG; a test has one of them")]
+    RunAndProg,
+    #[error("a test without {allowed}")]
+    MissingExpectation { allowed: &'static str },
+    #[error("a test without TIMEOUT; this dialect wants one, in seconds")]
+    MissingTimeout,
+    #[error("{} beside another expectation; it must be the only one", .directive.word())]
+    ExactNotAlone { directive: Directive },
+    #[error("a RETURN_CODE other than 0 beside WILL_FAIL; a test has one of them")]
+    WillFailWithReturnCode,
+    #[error("NEW_PIDNS without BEFORE; something has to run in the new namespace")]
+    NewPidnsWithoutBefore,
+    #[error("{{{{BEFORE_PID}}}} beside NEW_PIDNS; the engine cannot combine them")]
+    BeforePidInPidns,
+    #[error("{{{{BEFORE_PID}}}} with {count} BEFORE; this dialect's engine wants exactly one")]
+    BeforePidAmbiguous { count: usize },
+    #[error(transparent)]
+    BadPattern(#[from] crate::suite::PatternError),
+    #[error("{} has no value", .directive.word())]
+    NoValue { directive: Directive },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |nearest| format!(" (did you mean {nearest}?)"))
+}
+
+/// Something that works here but not with upstream's engine, or that is
+/// probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The file.
+    pub path: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+    /// What is odd.
+    pub kind: WarningKind,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.path.display(), self.line, self.kind)
+    }
+}
+
+/// What is odd in a test file.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // The messages say it.
+pub enum WarningKind {
+    #[error("the file ends in a comment, so upstream's engine loses the test `{name}`; we run it")]
+    LostBlock { name: String },
+    #[error(
+        "a line of blanks does not separate tests: upstream's engine merges the two; we run both"
+    )]
+    BlankSeparator,
+    #[error("no empty line before this NAME: upstream's engine merges the two tests; we run both")]
+    MissingSeparator,
+    #[error("a line of blanks inside a test, at which upstream's engine stops; we ignore it")]
+    BlankLine,
+    #[error("{} stands twice; the last one counts", .directive.word())]
+    DuplicateDirective { directive: Directive },
+    #[error("`{id}` is also the id of the test at {first}; a filter cannot tell them apart")]
+    DuplicateId { id: String, first: String },
+}
+
+/// Why a directory could not be read as suites.
+#[derive(Debug, Error)]
+pub enum SuiteError {
+    /// There is no `runtime` directory.
+    #[error("{}: no such directory", .path.display())]
+    NoRuntimeDirectory {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The directory or a file in it could not be read.
+    #[error("{}: {source}", .path.display())]
+    Read {
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// Files have errors: all of them, in the order of the files.
+    #[error("{}", lines(.0))]
+    Problems(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+impl Hint for SuiteError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NoRuntimeDirectory { .. } => vec![
+                "`--tests DIR` names the directory that holds `runtime/`, `tests` in bpftrace's sources"
+                    .to_owned(),
+            ],
+            Self::Read { .. } => Vec::new(),
+            Self::Problems(_) => vec![
+                "if the tests are of another version of bpftrace, name it with `--dialect`"
+                    .to_owned(),
+            ],
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Boots a kernel under KVM and watches how that ends.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::ProbeInput;
+use crate::vm::process::{self, QemuProcess};
+use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
+use crate::vm::spec::{Accelerator, VmSpec};
+
+/// How long a bare boot may take; with a working KVM it is under a second.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Time between two looks at QEMU's state: the event of a stop that came
+/// before the QMP connection is lost.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long QEMU may take to exit after its guest has ended.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Memory of the probe's VM in bytes: vmlinux, initramfs and then some.
+const MEMORY: u64 = 512 << 20;
+
+/// How a boot under KVM went.
+pub(super) enum Outcome {
+    /// The guest powered off.
+    Works,
+    /// KVM failed: QEMU died of it, stopped the VM for good, or not one
+    /// message of the kernel came (seen with named processor models on a host
+    /// where `-cpu host` dies of an MSR).
+    Broken(String),
+    /// The guest did not power off, for whatever reason.
+    Unclear(String),
+}
+
+/// Boots, and takes everything down again.
+pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
+    let dir = tempfile::Builder::new().prefix("kiln-probe-").tempdir()?;
+    let spec = VmSpec {
+        qemu: input.qemu.path.clone(),
+        accelerator: Accelerator::Kvm,
+        memory: MEMORY,
+        cpus: 1,
+        kernel: input.kernel.clone(),
+        initramfs: input.initramfs.to_owned(),
+        virtiofs: Vec::new(),
+        qmp_socket: dir.path().join("qmp"),
+        control_socket: None,
+        console_log: dir.path().join("console.log"),
+        qemu_log: dir.path().join("qemu.log"),
+        tsc_khz: None,
+        qemu_sandbox: input.qemu.sandbox,
+        // Whatever runs at all says so on the console.
+        kernel_args: vec!["loglevel=8".to_owned()],
+        // Held until QMP is connected, so that no event is missed.
+        qemu_args: vec!["-S".to_owned()],
+    };
+    let deadline = Instant::now() + DEADLINE;
+    let mut qemu = match QemuProcess::start(&spec).await {
+        Ok(qemu) => qemu,
+        Err(error) => return Err(io::Error::other(error.to_string())),
+    };
+    let outcome = match qemu.connect_qmp(DEADLINE).await {
+        Ok((qmp, events)) => watch(&mut qemu, &qmp, events, deadline).await,
+        Err(process::Error::EndedEarly { messages, status }) => broken(&messages, status),
+        Err(error) => Outcome::Unclear(error.to_string()),
+    };
+    let grace = if matches!(outcome, Outcome::Works) {
+        GRACE
+    } else {
+        Duration::ZERO
+    };
+    let _ = qemu.stop(grace).await;
+    Ok(outcome)
+}
+
+/// Lets the VM run until something tells how it went.
+async fn watch(
+    qemu: &mut QemuProcess,
+    qmp: &Qmp,
+    mut events: VmEvents,
+    deadline: Instant,
+) -> Outcome {
+    let watched = timeout_at(deadline, async {
+        if let Err(error) = qmp.cont().await {
+            tracing::debug!("KVM probe: {error}");
+        }
+        loop {
+            tokio::select! {
+                // In this order: what QEMU said counts before that it ended.
+                biased;
+                event = events.recv() => match event {
+                    Some(VmEvent::Shutdown { guest: true, reason }) if reason == "guest-shutdown" => {
+                        return Outcome::Works;
+                    }
+                    Some(VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason }) => {
+                        return Outcome::Unclear(format!("the guest ended by {reason}"));
+                    }
+                    Some(VmEvent::GuestPanicked) => {
+                        return Outcome::Unclear("the guest panicked".to_owned());
+                    }
+                    Some(VmEvent::Stopped) => {}
+                    None => return ended(qemu).await,
+                },
+                () = sleep(LOOK) => {}
+            }
+            if let Ok(status) = qmp.status().await
+                && status.internal_error
+            {
+                return Outcome::Broken("QEMU stopped the guest with an internal error".to_owned());
+            }
+        }
+    })
+    .await;
+    match watched {
+        Ok(outcome) => outcome,
+        Err(_) if qemu.console().position() == 0 => Outcome::Broken(format!(
+            "a kernel printed nothing within {} s",
+            DEADLINE.as_secs()
+        )),
+        Err(_) => Outcome::Unclear(format!(
+            "a guest did not power off within {} s",
+            DEADLINE.as_secs()
+        )),
+    }
+}
+
+/// QEMU closed QMP without a word of the guest.
+async fn ended(qemu: &mut QemuProcess) -> Outcome {
+    match qemu.wait().await {
+        Ok(status) => {
+            qemu.drain_messages().await;
+            broken(&qemu.messages(), status)
+        }
+        Err(error) => Outcome::Unclear(error.to_string()),
+    }
+}
+
+/// QEMU's end in one line.
+fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
+    let said = messages
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>();
+    // The first line that is more than a warning is the cause.
+    let cause = said
+        .iter()
+        .find(|line| !line.contains("warning:"))
+        .or(said.first());
+    Outcome::Broken(match cause {
+        Some(cause) => format!("QEMU ended with {status}: {cause}"),
+        None => format!("QEMU ended with {status}"),
+    })
+}

@@ -1,0 +1,120 @@
+//! QEMU's command line, as a fold over devices.
+//!
+//! A [`Device`] is anything that yields options of QEMU and arguments of the
+//! guest's kernel, which often belong together: a serial port is a chardev, a
+//! device and a `console=`.
+
+mod devices;
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
+
+use self::devices::{
+    Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, Sandbox, SerialConsole, VirtiofsDevice,
+};
+use super::spec::VmSpec;
+
+/// Longest path of a UNIX socket in bytes (`sun_path` less its NUL, unix(7)).
+pub const MAX_SOCKET_PATH: usize = 107;
+
+/// Something that a VM has.
+trait Device {
+    /// Options of QEMU.
+    fn qemu(&self) -> Vec<OsString>;
+
+    /// Arguments of the guest's kernel.
+    fn kernel(&self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// The command line that runs `spec`: the program, then its arguments.
+///
+/// The guest's console is QEMU's stdout.
+pub fn command(spec: &VmSpec) -> Vec<OsString> {
+    let mut devices: Vec<Box<dyn Device + '_>> = vec![
+        Box::new(Machine {
+            memory: spec.memory,
+            cpus: spec.cpus,
+        }),
+        Box::new(Accel {
+            accelerator: spec.accelerator,
+            tsc_khz: spec.tsc_khz,
+        }),
+    ];
+    if spec.qemu_sandbox {
+        devices.push(Box::new(Sandbox));
+    }
+    devices.push(Box::new(EndsOnPanic));
+    devices.push(Box::new(SerialConsole));
+    devices.push(Box::new(Monitor {
+        socket: &spec.qmp_socket,
+    }));
+    if let Some(socket) = &spec.control_socket {
+        devices.push(Box::new(ControlPort { socket }));
+    }
+    for (index, share) in spec.virtiofs.iter().enumerate() {
+        devices.push(Box::new(VirtiofsDevice { index, share }));
+    }
+
+    let mut kernel: Vec<String> = devices.iter().flat_map(|device| device.kernel()).collect();
+    kernel.push("rdinit=/init".to_owned());
+    // Last, so that the user has the last word.
+    kernel.extend(spec.kernel_args.iter().cloned());
+    devices.push(Box::new(Boot {
+        image: &spec.kernel.image,
+        initramfs: &spec.initramfs,
+        command_line: kernel.join(" "),
+    }));
+
+    let mut line = vec![spec.qemu.clone().into_os_string()];
+    line.extend(devices.iter().flat_map(|device| device.qemu()));
+    line.extend(spec.qemu_args.iter().map(OsString::from));
+    line
+}
+
+/// `command` as a line for a POSIX shell.
+pub fn shell_line(command: &[OsString]) -> OsString {
+    let mut line = Vec::new();
+    for word in command {
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        let word = word.as_bytes();
+        // Only NUL cannot be quoted, and no argument can hold one.
+        let quoted = shlex::bytes::Quoter::new().allow_nul(true).quote(word);
+        line.extend_from_slice(&quoted.unwrap_or(Cow::Borrowed(word)));
+    }
+    OsString::from_vec(line)
+}
+
+/// A path as a value in QEMU's `key=value,key=value` options, where a comma is
+/// written twice (QEMU manual, "Invocation").
+fn option_value(path: &Path) -> OsString {
+    let mut escaped = Vec::with_capacity(path.as_os_str().len());
+    for byte in path.as_os_str().as_bytes() {
+        escaped.push(*byte);
+        if *byte == b',' {
+            escaped.push(b',');
+        }
+    }
+    OsString::from_vec(escaped)
+}
+
+/// `prefix`, the escaped `path`, `suffix`.
+fn with_path(prefix: &str, path: &Path, suffix: &str) -> OsString {
+    let mut option = OsString::from(prefix);
+    option.push(option_value(path));
+    option.push(suffix);
+    option
+}
+
+/// Option and value.
+fn option(name: &str, value: impl Into<OsString>) -> [OsString; 2] {
+    [name.into(), value.into()]
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The devices of a VM, each with its QEMU options and kernel arguments.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use guest_init::plan::CONTROL_PORT;
+
+use super::{Device, option, option_value, with_path};
+use crate::vm::spec::{Accelerator, VirtiofsSpec};
+
+/// The microvm machine, its processors, and memory that the share processes
+/// can map.
+pub(super) struct Machine {
+    pub(super) memory: u64,
+    pub(super) cpus: u32,
+}
+
+impl Device for Machine {
+    fn qemu(&self) -> Vec<OsString> {
+        [
+            option("-M", "microvm,acpi=on,memory-backend=mem"),
+            option(
+                "-object",
+                format!("memory-backend-memfd,id=mem,share=on,size={}B", self.memory),
+            ),
+            option("-m", format!("{}B", self.memory)),
+            option("-smp", self.cpus.to_string()),
+            // vhost-user speaks virtio 1.0 only.
+            option("-global", "virtio-mmio.force-legacy=false"),
+            option("-display", "none"),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(["-nodefaults".into(), "-no-user-config".into()])
+        .collect()
+    }
+}
+
+/// Accelerator, processor model, and the clock that goes with them.
+pub(super) struct Accel {
+    pub(super) accelerator: Accelerator,
+    pub(super) tsc_khz: Option<u64>,
+}
+
+impl Device for Accel {
+    fn qemu(&self) -> Vec<OsString> {
+        let (accelerator, cpu) = match self.accelerator {
+            Accelerator::Kvm => ("kvm", "host"),
+            // Wide vectors cost translation time, so an old model is the
+            // fastest; its version 1, because later ones want what TCG lacks
+            // (spec-ctrl) and warn; RDRAND (TCG has it since 4.1) makes the guest's
+            // random numbers ready at once.
+            Accelerator::Tcg => ("tcg", "Nehalem-v1,+rdrand"),
+        };
+        [option("-accel", accelerator), option("-cpu", cpu)]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    fn kernel(&self) -> Vec<String> {
+        let mut arguments = vec!["random.trust_cpu=on".to_owned()];
+        // KVM guests have kvm-clock, which says the frequency.
+        if self.accelerator == Accelerator::Tcg {
+            if let Some(khz) = self.tsc_khz {
+                arguments.push(format!("tsc_early_khz={khz}"));
+            }
+            // No watchdog: on a busy host it takes a late tick for a bad TSC.
+            arguments.push("tsc=reliable".to_owned());
+        }
+        arguments
+    }
+}
+
+/// QEMU's own seccomp filter.
+pub(super) struct Sandbox;
+
+impl Device for Sandbox {
+    fn qemu(&self) -> Vec<OsString> {
+        option(
+            "-sandbox",
+            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+        )
+        .into()
+    }
+}
+
+/// A panic reboots at once, by a triple fault because microvm has no keyboard
+/// controller, and a reboot ends QEMU.
+pub(super) struct EndsOnPanic;
+
+impl Device for EndsOnPanic {
+    fn qemu(&self) -> Vec<OsString> {
+        vec!["-no-reboot".into()]
+    }
+
+    fn kernel(&self) -> Vec<String> {
+        vec!["panic=-1".to_owned(), "reboot=t".to_owned()]
+    }
+}
+
+/// The ISA serial port, written to QEMU's stdout.
+///
+/// Messages of the level of a warning and above are shown: oopses and `WARN`
+/// come through, and the hundreds of lines of a normal boot do not slow it.
+pub(super) struct SerialConsole;
+
+impl Device for SerialConsole {
+    fn qemu(&self) -> Vec<OsString> {
+        [
+            option("-chardev", "stdio,id=console,signal=off"),
+            option("-serial", "chardev:console"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn kernel(&self) -> Vec<String> {
+        vec!["console=ttyS0".to_owned(), "loglevel=5".to_owned()]
+    }
+}
+
+/// QMP on a UNIX socket.
+pub(super) struct Monitor<'a> {
+    pub(super) socket: &'a Path,
+}
+
+impl Device for Monitor<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        [
+            option(
+                "-chardev",
+                with_path("socket,id=qmp,path=", self.socket, ",server=on,wait=off"),
+            ),
+            option("-mon", "chardev=qmp,mode=control"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// The virtio-serial port of the control protocol, on a UNIX socket.
+pub(super) struct ControlPort<'a> {
+    pub(super) socket: &'a Path,
+}
+
+impl Device for ControlPort<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        [
+            option("-device", "virtio-serial-device,max_ports=2"),
+            option(
+                "-chardev",
+                with_path(
+                    "socket,id=control,path=",
+                    self.socket,
+                    ",server=on,wait=off",
+                ),
+            ),
+            option(
+                "-device",
+                format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// A share, served by the process behind its vhost-user socket.
+pub(super) struct VirtiofsDevice<'a> {
+    pub(super) index: usize,
+    pub(super) share: &'a VirtiofsSpec,
+}
+
+impl Device for VirtiofsDevice<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        let id = format!("share{}", self.index);
+        let mut device = OsString::from(format!(
+            "vhost-user-fs-device,queue-size=1024,chardev={id},tag="
+        ));
+        device.push(option_value(Path::new(&self.share.tag)));
+        [
+            option(
+                "-chardev",
+                with_path(&format!("socket,id={id},path="), &self.share.socket, ""),
+            ),
+            option("-device", device),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// Kernel, initramfs and the kernel's command line.
+pub(super) struct Boot<'a> {
+    pub(super) image: &'a Path,
+    pub(super) initramfs: &'a Path,
+    pub(super) command_line: String,
+}
+
+impl Device for Boot<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        // These take their argument whole: nothing to escape.
+        [
+            option("-kernel", self.image),
+            option("-initrd", self.initramfs),
+            option("-append", self.command_line.as_str()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used)]
+
+use std::path::PathBuf;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::kernel::{BootProtocol, KernelImage};
+use crate::vm::spec::{Accelerator, VirtiofsSpec};
+
+fn spec(accelerator: Accelerator) -> VmSpec {
+    VmSpec {
+        qemu: "/usr/bin/qemu-system-x86_64".into(),
+        accelerator,
+        memory: 512 << 20,
+        cpus: 1,
+        kernel: KernelImage {
+            name: "6.1".to_owned(),
+            release: "6.1.0-test".to_owned(),
+            image: "/cache/vmlinux".into(),
+            boot_protocol: BootProtocol::Pvh,
+            modules: None,
+        },
+        initramfs: "/cache/initramfs".into(),
+        virtiofs: vec![VirtiofsSpec {
+            tag: "root".to_owned(),
+            socket: "/run/root.sock".into(),
+        }],
+        qmp_socket: "/run/qmp".into(),
+        control_socket: Some("/run/control".into()),
+        console_log: "/run/console".into(),
+        qemu_log: "/run/qemu.log".into(),
+        tsc_khz: Some(2_596_120),
+        qemu_sandbox: true,
+        kernel_args: vec!["loglevel=7".to_owned()],
+        qemu_args: vec!["-s".to_owned()],
+    }
+}
+
+fn words(spec: &VmSpec) -> Vec<String> {
+    command(spec)
+        .into_iter()
+        .map(|word| word.into_string().unwrap())
+        .collect()
+}
+
+/// The value of the only option `name`.
+fn value<'a>(words: &'a [String], name: &str) -> &'a str {
+    let places: Vec<usize> = (0..words.len()).filter(|i| words[*i] == name).collect();
+    assert_eq!(places.len(), 1, "{name} in {words:?}");
+    &words[places[0] + 1]
+}
+
+#[test]
+fn tcg_gets_a_named_processor_and_the_frequency_of_the_tsc() {
+    let words = words(&spec(Accelerator::Tcg));
+    assert_eq!(value(&words, "-accel"), "tcg");
+    assert_eq!(value(&words, "-cpu"), "Nehalem-v1,+rdrand");
+    let append = value(&words, "-append");
+    assert!(append.contains("tsc_early_khz=2596120"), "{append}");
+    assert!(append.contains("tsc=reliable"), "{append}");
+}
+
+#[test]
+fn kvm_gets_the_host_processor_and_its_own_clock() {
+    let words = words(&spec(Accelerator::Kvm));
+    assert_eq!(value(&words, "-accel"), "kvm");
+    assert_eq!(value(&words, "-cpu"), "host");
+    assert!(!value(&words, "-append").contains("tsc"));
+}
+
+#[test]
+fn everything_that_any_vm_needs_is_there() {
+    let words = words(&spec(Accelerator::Tcg));
+    for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
+        assert!(words.iter().any(|word| word == flag), "{flag}");
+    }
+    assert_eq!(value(&words, "-M"), "microvm,acpi=on,memory-backend=mem");
+    assert_eq!(value(&words, "-m"), "536870912B");
+    assert_eq!(
+        value(&words, "-object"),
+        "memory-backend-memfd,id=mem,share=on,size=536870912B"
+    );
+    assert_eq!(value(&words, "-global"), "virtio-mmio.force-legacy=false");
+    assert!(value(&words, "-sandbox").starts_with("on,obsolete=deny"));
+    assert_eq!(value(&words, "-kernel"), "/cache/vmlinux");
+    assert!(words.contains(&"virtserialport,chardev=control,name=kiln.control".to_owned()));
+    let append = value(&words, "-append");
+    for argument in ["console=ttyS0", "panic=-1", "rdinit=/init"] {
+        assert!(append.split(' ').any(|word| word == argument), "{append}");
+    }
+}
+
+#[test]
+fn the_user_has_the_last_word() {
+    let words = words(&spec(Accelerator::Tcg));
+    assert_eq!(words.last().unwrap(), "-s");
+    assert!(value(&words, "-append").ends_with("rdinit=/init loglevel=7"));
+}
+
+#[test]
+fn without_seccomp_no_sandbox_is_asked_for() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.qemu_sandbox = false;
+    assert!(!words(&spec).contains(&"-sandbox".to_owned()));
+}
+
+#[test]
+fn a_vm_without_control_port_has_no_virtio_serial() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.control_socket = None;
+    assert!(
+        !words(&spec)
+            .iter()
+            .any(|word| word.contains("virtio-serial"))
+    );
+}
+
+#[test]
+fn commas_in_paths_are_doubled_in_options_and_only_there() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.qmp_socket = "/a,b/q mp".into();
+    spec.kernel.image = "/a,b/vm linux".into();
+    spec.virtiofs.push(VirtiofsSpec {
+        tag: "x,y".to_owned(),
+        socket: "/s,1".into(),
+    });
+    let words = words(&spec);
+    assert!(words.contains(&"socket,id=qmp,path=/a,,b/q mp,server=on,wait=off".to_owned()));
+    assert!(words.contains(&"socket,id=share1,path=/s,,1".to_owned()));
+    assert!(
+        words.contains(&"vhost-user-fs-device,queue-size=1024,chardev=share1,tag=x,,y".to_owned())
+    );
+    assert_eq!(value(&words, "-kernel"), "/a,b/vm linux");
+}
+
+proptest! {
+    #[test]
+    fn a_shell_reads_back_every_word(paths in prop::collection::vec("[^\0]{1,20}", 1..6)) {
+        let words: Vec<OsString> = paths.iter().map(OsString::from).collect();
+        let line = shell_line(&words).into_string().unwrap();
+        prop_assert_eq!(shlex::split(&line).unwrap(), paths);
+    }
+
+    #[test]
+    fn an_escaped_value_has_commas_in_pairs(path in "[a,]{0,20}") {
+        let value = option_value(&PathBuf::from(&path)).into_string().unwrap();
+        prop_assert_eq!(value.replace(",,", "\0").contains(','), false);
+        prop_assert_eq!(value.replace(",,", ","), path);
+    }
+}

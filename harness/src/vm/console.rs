@@ -1,0 +1,216 @@
+//! The guest's console: kept in a file, bounded, and readable while it grows.
+//!
+//! QEMU writes the serial port to its stdout and we copy it, instead of QEMU
+//! writing a file of its own, because a guest that prints without end must not
+//! fill the host's disk. The console is untrusted text: no verdict is read
+//! from it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// Bytes of the console that the file keeps. A boot prints about 30 kB, an
+/// oops 5 kB.
+pub const MAX_FILE: u64 = 16 << 20;
+
+/// Bytes of the end of the console that memory keeps.
+pub const MAX_TAIL: usize = 256 << 10;
+
+/// How long the last words of an ended QEMU are waited for.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What has come so far.
+#[derive(Debug, Default)]
+struct State {
+    /// The last bytes, at most [`MAX_TAIL`] after each read.
+    tail: Vec<u8>,
+    /// Bytes seen in all.
+    total: u64,
+}
+
+impl State {
+    fn push(&mut self, bytes: &[u8]) {
+        self.total += bytes.len() as u64;
+        self.tail.extend_from_slice(bytes);
+        let excess = self.tail.len().saturating_sub(MAX_TAIL);
+        self.tail.drain(..excess);
+    }
+
+    fn since(&self, position: u64) -> &[u8] {
+        let wanted = usize::try_from(self.total.saturating_sub(position)).unwrap_or(usize::MAX);
+        &self.tail[self.tail.len().saturating_sub(wanted)..]
+    }
+}
+
+/// The console of one VM.
+#[derive(Debug)]
+pub struct Console {
+    state: Arc<Mutex<State>>,
+    path: PathBuf,
+    copier: JoinHandle<io::Result<()>>,
+}
+
+impl Console {
+    /// Starts to copy `source` into the file `path`, which is made anew.
+    pub async fn capture(
+        source: impl AsyncRead + Unpin + Send + 'static,
+        path: &Path,
+    ) -> io::Result<Self> {
+        let file = File::create(path).await?;
+        let state = Arc::new(Mutex::new(State::default()));
+        let copier = tokio::spawn(copy(source, file, Arc::clone(&state)));
+        Ok(Self {
+            state,
+            path: path.to_owned(),
+            copier,
+        })
+    }
+
+    /// The file it is kept in.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many bytes have come so far: a place to hand to
+    /// [`text_since`](Self::text_since).
+    pub fn position(&self) -> u64 {
+        self.with(|state| state.total)
+    }
+
+    /// What came since `position`, at most the last [`MAX_TAIL`] bytes, with
+    /// bytes that are not UTF-8 replaced. Not escaped.
+    pub fn text_since(&self, position: u64) -> String {
+        self.with(|state| String::from_utf8_lossy(state.since(position)).into_owned())
+    }
+
+    /// The last `lines` lines. Not escaped.
+    pub fn tail(&self, lines: usize) -> String {
+        let text = self.text_since(0);
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Waits, for a second at most, until the console has ended: after QEMU's
+    /// end its last words may still be on their way.
+    pub async fn drained(&self) {
+        let until = Instant::now() + DRAIN;
+        while !self.copier.is_finished() && Instant::now() < until {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Waits until the console has ended, which it does with QEMU, and is
+    /// written; an error is one of writing the file.
+    pub async fn finish(self) -> io::Result<()> {
+        self.copier.await.map_err(io::Error::other)?
+    }
+
+    fn with<T>(&self, read: impl FnOnce(&State) -> T) -> T {
+        read(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Copies to the end. Reads on when the file is full or cannot be written: a
+/// console that nobody reads would stop the guest.
+async fn copy(
+    mut source: impl AsyncRead + Unpin,
+    mut file: File,
+    state: Arc<Mutex<State>>,
+) -> io::Result<()> {
+    let mut left = MAX_FILE;
+    let mut outcome = Ok(());
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        let count = source.read(&mut buffer).await?;
+        if count == 0 {
+            break;
+        }
+        let bytes = &buffer[..count];
+        state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(bytes);
+        if outcome.is_ok() && left > 0 {
+            let keep = usize::try_from(left).map_or(count, |left| left.min(count));
+            left -= keep as u64;
+            outcome = append(&mut file, &bytes[..keep], left == 0).await;
+        }
+    }
+    if outcome.is_ok() && left == 0 {
+        let (total, end) = {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let beyond = usize::try_from(state.total - MAX_FILE).unwrap_or(usize::MAX);
+            let from = state.tail.len().saturating_sub(beyond);
+            (state.total, state.tail[from..].to_vec())
+        };
+        let note = format!("[kiln: the end follows, of {total} bytes]\n");
+        file.write_all(note.as_bytes()).await?;
+        outcome = append(&mut file, &end, false).await;
+    }
+    outcome
+}
+
+/// Writes and flushes, so that whoever reads the file sees it.
+async fn append(file: &mut File, bytes: &[u8], full: bool) -> io::Result<()> {
+    file.write_all(bytes).await?;
+    if full {
+        file.write_all(b"\n[kiln: console too long, the rest is dropped]\n")
+            .await?;
+    }
+    file.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    async fn captured(input: Vec<u8>) -> (Vec<u8>, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("console");
+        let console = Console::capture(io::Cursor::new(input), &path)
+            .await
+            .unwrap();
+        console.drained().await;
+        let tail = console.tail(2);
+        console.finish().await.unwrap();
+        (std::fs::read(&path).unwrap(), tail)
+    }
+
+    #[tokio::test]
+    async fn a_short_console_is_kept_byte_for_byte() {
+        let input = b"one\r\n\xff\x00two\nthree\nfour".to_vec();
+        let (file, tail) = captured(input.clone()).await;
+        assert_eq!(file, input);
+        assert_eq!(tail, "three\nfour");
+    }
+
+    #[tokio::test]
+    async fn an_endless_console_is_bounded_and_keeps_its_end() {
+        let mut input = vec![b'x'; usize::try_from(MAX_FILE).unwrap() * 2];
+        input.extend_from_slice(b"\nKernel panic\nthe end");
+        let (file, tail) = captured(input).await;
+        assert!(file.len() < usize::try_from(MAX_FILE).unwrap() + 2 * MAX_TAIL);
+        assert!(file.ends_with(b"Kernel panic\nthe end"));
+        assert_eq!(tail, "Kernel panic\nthe end");
+    }
+
+    #[test]
+    fn text_since_a_position_is_what_came_after_it() {
+        let mut state = State::default();
+        state.push(b"before ");
+        let position = state.total;
+        state.push(b"after");
+        assert_eq!(state.since(position), b"after");
+        assert_eq!(state.since(state.total), b"");
+        state.push(&vec![b'.'; MAX_TAIL]);
+        assert_eq!(state.since(0).len(), MAX_TAIL);
+    }
+}

@@ -1,0 +1,309 @@
+//! From what is asked for to a running VM, step by step.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use guest_init::plan::BootPlan;
+use tokio::time::Instant;
+
+use super::accel::{self, ProbeInput};
+use super::control::{self, Control};
+use super::machine::{Evidence, Vm};
+use super::process::{self, QemuProcess};
+use super::qemu::{self, Qemu};
+use super::qmp::VmEvent;
+use super::spec::{VirtiofsSpec, VmConfig, VmSpec};
+use super::tsc;
+use crate::guest::init::GUEST_INIT;
+use crate::guest::initramfs;
+use crate::guest::root::{self, Layout, LayoutRequest, Root};
+use crate::guest::share::{self, Share, ShareConfig};
+use crate::hint::Hint;
+use crate::kernel::modules::{self, Index, ModuleFile};
+
+/// How long QEMU may take to open its QMP socket.
+const QMP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Why there is no VM.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No QEMU, or one that will not do.
+    #[error(transparent)]
+    Qemu(#[from] qemu::Error),
+    /// KVM was asked for and does not work.
+    #[error(transparent)]
+    Accel(#[from] accel::Error),
+    /// The guest's view of the host cannot be laid out.
+    #[error(transparent)]
+    Root(#[from] root::Error),
+    /// A share could not be served.
+    #[error(transparent)]
+    Share(#[from] share::Error),
+    /// The kernel lacks a module it cannot boot without.
+    #[error("kernel {kernel}: {source}")]
+    Modules {
+        /// Its name.
+        kernel: String,
+        /// What is missing.
+        source: modules::Error,
+    },
+    /// The initramfs could not be written.
+    #[error(transparent)]
+    Initramfs(#[from] initramfs::Error),
+    /// QEMU could not be started.
+    #[error(transparent)]
+    Process(#[from] process::Error),
+    /// A directory of the VM could not be made.
+    #[error("cannot write {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The guest did not come up.
+    #[error("kernel {kernel} did not come up: {why}\n{evidence}")]
+    Boot {
+        /// Its name.
+        kernel: String,
+        /// What happened, or did not.
+        why: String,
+        /// What is known about it.
+        evidence: Box<Evidence>,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Qemu(error) => error.hints(),
+            Self::Accel(error) => error.hints(),
+            Self::Root(error) => error.hints(),
+            Self::Share(error) => error.hints(),
+            Self::Modules { source, .. } => source.hints(),
+            Self::Initramfs(error) => error.hints(),
+            Self::Process(error) => error.hints(),
+            Self::Directory { .. } => Vec::new(),
+            Self::Boot { .. } => vec![
+                "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
+                    .to_owned(),
+            ],
+        }
+    }
+}
+
+/// Everything that is asked of a VM and its guest.
+#[derive(Debug)]
+pub struct Launch {
+    /// The VM.
+    pub config: VmConfig,
+    /// The guest's root.
+    pub root: Root,
+    /// Directories to be seen at the same path, copy-on-write.
+    pub visible: Vec<PathBuf>,
+    /// Directories to be seen at the same path, written through.
+    pub writable: Vec<PathBuf>,
+    /// The `kiln` binary that serves the shares.
+    pub kiln: PathBuf,
+    /// A directory of the VM's own, with a short path, for sockets.
+    pub dir: PathBuf,
+    /// Where console and messages are kept.
+    pub log_dir: PathBuf,
+    /// The user's cache.
+    pub cache: PathBuf,
+    /// From QEMU's start to hello.
+    pub boot_timeout: Duration,
+}
+
+/// A VM that is ready to be started: all files are written, all names chosen.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The VM.
+    pub spec: VmSpec,
+    /// The QEMU it runs on.
+    pub qemu: Qemu,
+    /// A line for the user about the choice of accelerator, where there is
+    /// something to say.
+    pub accel_note: Option<String>,
+    shares: Vec<ShareConfig>,
+    boot_timeout: Duration,
+}
+
+impl Launch {
+    /// Resolves everything; starts nothing but, at the first use, the
+    /// accelerator's probe.
+    pub async fn prepare(self) -> Result<Prepared, Error> {
+        for dir in [&self.dir, &self.log_dir] {
+            std::fs::create_dir_all(dir).map_err(|source| Error::Directory {
+                path: dir.clone(),
+                source,
+            })?;
+        }
+        let kernel = self.config.kernel.clone();
+        let boot_modules = boot_modules(&self.config)?;
+        let layout = Layout::new(&LayoutRequest {
+            root: &self.root,
+            visible: &self.visible,
+            writable: &self.writable,
+            modules: kernel
+                .modules
+                .as_deref()
+                .map(|dir| (kernel.release.as_str(), dir)),
+            hostname: &hostname(&kernel.name),
+            scratch: &self.dir,
+        })?;
+        let qemu = Qemu::find(self.config.qemu.as_deref()).await?;
+        let choice = self.choose_accelerator(&qemu).await?;
+        let initramfs = self.dir.join("initramfs");
+        initramfs::build(&initramfs, GUEST_INIT, &layout.plan, &boot_modules)?;
+        let shares: Vec<ShareConfig> = layout
+            .shares
+            .iter()
+            .map(|shared| ShareConfig {
+                kiln: self.kiln.clone(),
+                tag: shared.tag.clone(),
+                dir: shared.dir.clone(),
+                writable: shared.writable,
+                socket: self.dir.join(format!("{}.sock", shared.tag)),
+                log: self.log_dir.join(format!("share-{}.log", shared.tag)),
+            })
+            .collect();
+        let spec = VmSpec {
+            qemu: qemu.path.clone(),
+            accelerator: choice.accelerator,
+            memory: self.config.memory,
+            cpus: self.config.cpus,
+            kernel,
+            initramfs,
+            virtiofs: shares
+                .iter()
+                .map(|share| VirtiofsSpec {
+                    tag: share.tag.clone(),
+                    socket: share.socket.clone(),
+                })
+                .collect(),
+            qmp_socket: self.dir.join("qmp.sock"),
+            control_socket: Some(self.dir.join("control.sock")),
+            console_log: self.log_dir.join("console.log"),
+            qemu_log: self.log_dir.join("qemu.log"),
+            tsc_khz: tsc::khz(),
+            qemu_sandbox: qemu.sandbox,
+            kernel_args: self.config.kernel_args.clone(),
+            qemu_args: self.config.qemu_args.clone(),
+        };
+        Ok(Prepared {
+            spec,
+            qemu,
+            accel_note: choice.notice(),
+            shares,
+            boot_timeout: self.boot_timeout,
+        })
+    }
+
+    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
+        if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
+            return Ok(choice);
+        }
+        let initramfs = self.dir.join("probe-initramfs");
+        let plan = BootPlan {
+            probe: true,
+            ..BootPlan::default()
+        };
+        initramfs::build(&initramfs, GUEST_INIT, &plan, &[])?;
+        let input = ProbeInput {
+            qemu,
+            kernel: &self.config.kernel,
+            initramfs: &initramfs,
+            cache_dir: &self.cache,
+        };
+        Ok(accel::choose(self.config.accel, input).await?)
+    }
+}
+
+impl Prepared {
+    /// Starts the shares, then QEMU, and waits for the guest's hello.
+    pub async fn start(self) -> Result<Vm, Error> {
+        let deadline = Instant::now() + self.boot_timeout;
+        let mut shares = Vec::new();
+        for config in self.shares {
+            shares.push(Share::start(config).await?);
+        }
+        let mut qemu = QemuProcess::start(&self.spec).await?;
+        let (qmp, mut events) = qemu.connect_qmp(QMP_DEADLINE).await?;
+        let socket = self.spec.control_socket.clone().unwrap_or_default();
+        let connected = Control::connect(&socket, deadline).await;
+        let hello = match connected {
+            Ok(mut control) => tokio::select! {
+                hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
+                status = qemu.wait() => Err(match status {
+                    Ok(status) => format!("QEMU ended during the boot ({status})"),
+                    Err(error) => error.to_string(),
+                }),
+                () = stopped(&mut events) => Err("the VM stopped during the boot".to_owned()),
+            },
+            Err(error) => Err(error.to_string()),
+        };
+        match hello {
+            Ok((control, hello)) => Ok(Vm {
+                spec: self.spec,
+                hello,
+                control,
+                qmp,
+                qemu,
+                shares,
+            }),
+            Err(why) => {
+                let evidence = Evidence::gather(&mut qemu, &qmp).await;
+                Err(Error::Boot {
+                    kernel: self.spec.kernel.name.clone(),
+                    why,
+                    evidence: Box::new(evidence),
+                })
+            }
+        }
+    }
+}
+
+/// A port that closes during the boot means that QEMU ends.
+fn explain(error: &control::Error) -> String {
+    match error {
+        control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Until the VM's processors stop for a reason of their own.
+async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
+    while let Some(event) = events.recv().await {
+        if matches!(event, VmEvent::Stopped) {
+            return;
+        }
+    }
+    // QEMU has ended: that is another branch's to tell.
+    std::future::pending().await
+}
+
+fn boot_modules(config: &VmConfig) -> Result<Vec<ModuleFile>, Error> {
+    let failed = |source| Error::Modules {
+        kernel: config.kernel.name.clone(),
+        source,
+    };
+    let index = match &config.kernel.modules {
+        Some(dir) => Index::open(dir).map_err(failed)?,
+        None => Index::all_builtin(),
+    };
+    index.boot_modules().map_err(failed)
+}
+
+/// A host name from a kernel's name: `kiln-6-1`.
+fn hostname(kernel: &str) -> String {
+    let name = Path::new(kernel)
+        .file_name()
+        .map_or_else(|| kernel.into(), |name| name.to_string_lossy());
+    let letters = name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .take(50)
+        .collect::<String>();
+    format!("kiln-{letters}")
+}

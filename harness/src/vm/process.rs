@@ -1,0 +1,222 @@
+//! The QEMU process of one VM.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use tokio::process::Command;
+use tokio::time::timeout;
+
+use super::args::{self, MAX_SOCKET_PATH};
+use super::console::Console;
+use super::qmp::{self, Qmp, VmEvents};
+use super::spec::VmSpec;
+use crate::child::Supervised;
+use crate::hint::Hint;
+
+/// Lines of QEMU's messages that an error shows.
+const MESSAGE_LINES: usize = 10;
+
+/// How long a QEMU that hung up may take to end; an abort writes a core dump.
+const DYING: Duration = Duration::from_secs(3);
+
+/// Why a QEMU process did not start or did not live.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A socket's path does not fit into a socket address.
+    #[error("{} has {} bytes, a UNIX socket's path has {MAX_SOCKET_PATH} at most", path.display(), path.as_os_str().len())]
+    SocketPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The process could not be started.
+    #[error("cannot start {}: {source}", qemu.display())]
+    Start {
+        /// The binary.
+        qemu: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A log of the VM could not be written.
+    #[error("cannot write {}: {source}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// QEMU ended where it should have run.
+    #[error("QEMU ended early with {status}{}", said(messages))]
+    EndedEarly {
+        /// How it ended.
+        status: ExitStatus,
+        /// Its last messages.
+        messages: String,
+    },
+    /// QEMU could not be waited for.
+    #[error("cannot wait for QEMU: {0}")]
+    Wait(io::Error),
+    /// QMP did not come up.
+    #[error(transparent)]
+    Qmp(#[from] qmp::Error),
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::SocketPath { .. } => vec!["choose a shorter TMPDIR".to_owned()],
+            Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                vec!["make room on that disk, or choose another run directory".to_owned()]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn said(messages: &str) -> String {
+    if messages.is_empty() {
+        String::new()
+    } else {
+        format!(": {messages}")
+    }
+}
+
+/// A running QEMU; killed and reaped when dropped.
+#[derive(Debug)]
+pub struct QemuProcess {
+    child: Supervised,
+    console: Console,
+    messages: Console,
+    qmp_socket: PathBuf,
+}
+
+impl QemuProcess {
+    /// Starts the VM of `spec`, whose shares must be listening.
+    pub async fn start(spec: &VmSpec) -> Result<Self, Error> {
+        let shares = spec.virtiofs.iter().map(|share| &share.socket);
+        for path in shares.chain([&spec.qmp_socket]).chain(&spec.control_socket) {
+            if path.as_os_str().as_bytes().len() > MAX_SOCKET_PATH {
+                return Err(Error::SocketPath { path: path.clone() });
+            }
+        }
+        let line = args::command(spec);
+        let start = |source| Error::Start {
+            qemu: spec.qemu.clone(),
+            source,
+        };
+        let mut child = Supervised::spawn(stdio(&line)).await.map_err(start)?;
+        let (Some(stdout), Some(stderr)) = (child.take_stdout(), child.take_stderr()) else {
+            return Err(start(io::Error::other("its output is not piped")));
+        };
+        Ok(Self {
+            console: log(&spec.console_log, stdout).await?,
+            messages: log(&spec.qemu_log, stderr).await?,
+            qmp_socket: spec.qmp_socket.clone(),
+            child,
+        })
+    }
+
+    /// Process id, also that of the process group.
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
+    }
+
+    /// The guest's console.
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
+    /// The last of QEMU's own messages.
+    pub fn messages(&self) -> String {
+        self.messages.tail(MESSAGE_LINES)
+    }
+
+    /// Waits for the last messages of a QEMU that has ended.
+    pub async fn drain_messages(&self) {
+        self.messages.drained().await;
+    }
+
+    /// Connects to QMP within `deadline`; QEMU's early end is told at once.
+    pub async fn connect_qmp(&mut self, deadline: Duration) -> Result<(Qmp, VmEvents), Error> {
+        let socket = self.qmp_socket.clone();
+        tokio::select! {
+            connected = Qmp::connect(&socket, deadline) => match connected {
+                Ok(connected) => Ok(connected),
+                // On its way out: its end says more than the connection's.
+                Err(error @ qmp::Error::HungUp { .. }) => {
+                    match timeout(DYING, self.child.wait()).await {
+                        Ok(Ok(status)) => Err(self.ended_early(status).await),
+                        _ => Err(error.into()),
+                    }
+                }
+                Err(error) => Err(error.into()),
+            },
+            ended = self.child.wait() => match ended {
+                Ok(status) => Err(self.ended_early(status).await),
+                Err(error) => Err(Error::Wait(error)),
+            },
+        }
+    }
+
+    /// Waits until QEMU ends. Can be cancelled and called again.
+    pub async fn wait(&mut self) -> Result<ExitStatus, Error> {
+        self.child.wait().await.map_err(Error::Wait)
+    }
+
+    /// How QEMU ended, or `None` while it runs.
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
+        self.child.try_wait().map_err(Error::Wait)
+    }
+
+    /// Gives QEMU `grace` to end by itself (a guest powering off, or after
+    /// [`Qmp::quit`]), then kills it. Reaped, and its logs written, when this
+    /// returns.
+    pub async fn stop(mut self, grace: Duration) -> Result<ExitStatus, Error> {
+        let status = self.child.stop(grace).await.map_err(Error::Wait)?;
+        for console in [self.console, self.messages] {
+            let path = console.path().to_owned();
+            console
+                .finish()
+                .await
+                .map_err(|source| Error::Log { path, source })?;
+        }
+        Ok(status)
+    }
+
+    async fn ended_early(&self, status: ExitStatus) -> Error {
+        self.drain_messages().await;
+        Error::EndedEarly {
+            status,
+            messages: self.messages(),
+        }
+    }
+}
+
+/// `line` with the console on stdout, and nothing to read on stdin.
+fn stdio(line: &[OsString]) -> Command {
+    let mut words = line.iter();
+    let mut command = Command::new(words.next().map_or_else(Default::default, Clone::clone));
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+async fn log(
+    path: &Path,
+    source: impl tokio::io::AsyncRead + Unpin + Send + 'static,
+) -> Result<Console, Error> {
+    Console::capture(source, path)
+        .await
+        .map_err(|source| Error::Log {
+            path: path.to_owned(),
+            source,
+        })
+}

@@ -1,0 +1,342 @@
+//! The QEMU binary: where it is, how new it is, what it can do.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use crate::child::Supervised;
+use crate::hint::Hint;
+
+/// The binary looked for on `PATH`.
+pub const BINARY: &str = "qemu-system-x86_64";
+
+/// Oldest QEMU that will do: the first whose `microvm` has `acpi=on`, without
+/// which a stock kernel finds no virtio-mmio device and cannot power off
+/// (QEMU's change log for 5.2).
+pub const MINIMUM_VERSION: Version = Version { major: 5, minor: 2 };
+
+/// QEMU from which on `doctor` no longer advises a newer one: 11.1 took a third
+/// less time than 7.2 for our load under TCG, and 10.0 is the newest that
+/// Debian 12 has to offer (in backports).
+pub const FAST_TCG_VERSION: Version = Version {
+    major: 10,
+    minor: 0,
+};
+
+/// How long QEMU may take to describe itself.
+const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
+
+const INSTALL: &str = "install it: `apt-get install qemu-system-x86` (Debian, Ubuntu), \
+                       `dnf install qemu-system-x86-core` (Fedora), or name one with --qemu";
+
+/// Why there is no usable QEMU.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No binary by the usual name.
+    #[error("{BINARY} is not on PATH")]
+    NotOnPath,
+    /// The binary that was named cannot be executed.
+    #[error("cannot run QEMU {}: {source}", path.display())]
+    Run {
+        /// The binary.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It ran and does not look like QEMU.
+    #[error("{} did not answer `{question}` as QEMU does: {answer}", path.display())]
+    NotQemu {
+        /// The binary.
+        path: PathBuf,
+        /// The options it was asked with.
+        question: &'static str,
+        /// What it said, shortened.
+        answer: String,
+    },
+    /// It answered nothing in time.
+    #[error("{} did not answer `{question}` within {} s", path.display(), DESCRIBE_DEADLINE.as_secs())]
+    Silent {
+        /// The binary.
+        path: PathBuf,
+        /// The options it was asked with.
+        question: &'static str,
+    },
+    /// Older than [`MINIMUM_VERSION`].
+    #[error("QEMU {version} at {} is too old, {MINIMUM_VERSION} is the oldest that will do", path.display())]
+    TooOld {
+        /// The binary.
+        path: PathBuf,
+        /// Its version.
+        version: Version,
+    },
+    /// Built without something that every VM needs.
+    #[error("QEMU {version} at {} was built without {}", path.display(), missing.join(", "))]
+    Missing {
+        /// The binary.
+        path: PathBuf,
+        /// Its version.
+        version: Version,
+        /// Names of machines and devices it lacks.
+        missing: Vec<&'static str>,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        vec![match self {
+            Self::NotOnPath | Self::Run { .. } | Self::NotQemu { .. } | Self::Silent { .. } => {
+                INSTALL.to_owned()
+            }
+            Self::TooOld { .. } => format!(
+                "get QEMU {MINIMUM_VERSION} or later (on Debian it is in backports), or name one with --qemu"
+            ),
+            Self::Missing { .. } => format!("a full build has them; {INSTALL}"),
+        }]
+    }
+}
+
+/// A QEMU version; the patch level never mattered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// Before the first dot.
+    pub major: u32,
+    /// After it.
+    pub minor: u32,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)
+    }
+}
+
+/// A QEMU that can run our VMs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Qemu {
+    /// The binary.
+    pub path: PathBuf,
+    /// Its version.
+    pub version: Version,
+    /// The version in full, as it says itself: `7.2.22 (Debian 1:7.2+...)`.
+    pub full_version: String,
+    /// Whether it offers `-sandbox` (its own seccomp filter).
+    pub sandbox: bool,
+    /// Whether it was built with KVM.
+    pub kvm: bool,
+}
+
+impl Qemu {
+    /// Finds a QEMU that can run our VMs: `chosen`, or the first on `PATH`.
+    pub async fn find(chosen: Option<&Path>) -> Result<Self, Error> {
+        let path = match chosen {
+            Some(path) if path.components().count() > 1 => path.to_owned(),
+            Some(name) => on_path(name.as_os_str()).ok_or_else(|| Error::Run {
+                path: name.to_owned(),
+                source: io::ErrorKind::NotFound.into(),
+            })?,
+            None => on_path(OsStr::new(BINARY)).ok_or(Error::NotOnPath)?,
+        };
+        Self::describe(path).await
+    }
+
+    /// Asks the binary at `path` what it is.
+    async fn describe(path: PathBuf) -> Result<Self, Error> {
+        // Four short processes at once: one after the other they would be felt
+        // at each start.
+        let (version_text, machines, devices, help) = tokio::try_join!(
+            ask(&path, "--version", &["--version"]),
+            ask(&path, "-machine help", &["-machine", "help"]),
+            ask(
+                &path,
+                "-machine none -device help",
+                &["-machine", "none", "-device", "help"]
+            ),
+            ask(&path, "-help", &["-help"]),
+        )?;
+        let (version, full_version) =
+            parse_version(&version_text).ok_or_else(|| Error::NotQemu {
+                path: path.clone(),
+                question: "--version",
+                answer: version_text.chars().take(200).collect(),
+            })?;
+        if version < MINIMUM_VERSION {
+            return Err(Error::TooOld { path, version });
+        }
+        let mut missing = Vec::new();
+        if !machines
+            .lines()
+            .any(|line| line.split_whitespace().next() == Some("microvm"))
+        {
+            missing.push("the microvm machine");
+        }
+        for device in [
+            "virtio-serial-device",
+            "virtserialport",
+            "vhost-user-fs-device",
+        ] {
+            if !devices.contains(&format!("name \"{device}\"")) {
+                missing.push(device);
+            }
+        }
+        if !missing.is_empty() {
+            return Err(Error::Missing {
+                path,
+                version,
+                missing,
+            });
+        }
+        Ok(Self {
+            sandbox: help.lines().any(|line| line.starts_with("-sandbox on")),
+            kvm: help.lines().any(|line| line.starts_with("-enable-kvm")),
+            path,
+            version,
+            full_version,
+        })
+    }
+}
+
+/// The first executable file called `name` on `PATH`.
+fn on_path(name: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| {
+            path.metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}
+
+/// Runs QEMU with options that make it print something and exit.
+async fn ask(path: &Path, question: &'static str, args: &[&str]) -> Result<String, Error> {
+    let run = |source| Error::Run {
+        path: path.to_owned(),
+        source,
+    };
+    let mut command = Command::new(path);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let output = tokio::time::timeout(DESCRIBE_DEADLINE, Supervised::output(command))
+        .await
+        .map_err(|_| Error::Silent {
+            path: path.to_owned(),
+            question,
+        })?
+        .map_err(run)?;
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    if status.success() {
+        Ok(String::from_utf8_lossy(&stdout).into_owned())
+    } else {
+        let said = String::from_utf8_lossy(&stderr);
+        Err(Error::NotQemu {
+            path: path.to_owned(),
+            question,
+            answer: format!(
+                "{status}: {}",
+                said.trim().chars().take(200).collect::<String>()
+            ),
+        })
+    }
+}
+
+/// Version and full version from `QEMU emulator version 7.2.22 (Debian ...)`.
+fn parse_version(text: &str) -> Option<(Version, String)> {
+    let full = text
+        .lines()
+        .next()?
+        .strip_prefix("QEMU emulator version ")?
+        .trim();
+    let mut numbers = full
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    let version = Version {
+        major: numbers.next()?.ok()?,
+        minor: numbers.next()?.ok()?,
+    };
+    Some((version, full.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use proptest::prelude::*;
+    use std::fs;
+
+    /// A shell script in QEMU's place.
+    fn fake(dir: &Path, body: &str) -> PathBuf {
+        let path = dir.join("qemu");
+        fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn versions_of_distributions_are_read() {
+        let debian = "QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)\nCopyright";
+        let (version, full) = parse_version(debian).unwrap();
+        assert_eq!(version, Version { major: 7, minor: 2 });
+        assert_eq!(full, "7.2.22 (Debian 1:7.2+dfsg-7+deb12u18+b3)");
+        let plain = parse_version("QEMU emulator version 10.0.2\n").unwrap().0;
+        assert_eq!(plain.to_string(), "10.0");
+        assert!(plain > version);
+    }
+
+    #[tokio::test]
+    async fn an_old_qemu_is_refused_with_a_hint() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fake(dir.path(), "echo 'QEMU emulator version 4.2.1'");
+        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        assert!(matches!(error, Error::TooOld { .. }), "{error}");
+        assert!(!error.hints().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_qemu_without_microvm_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fake(dir.path(), "echo 'QEMU emulator version 8.0.0'");
+        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        assert!(error.to_string().contains("microvm"), "{error}");
+        assert!(
+            error.to_string().contains("vhost-user-fs-device"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_no_qemu_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fake(dir.path(), "echo hello");
+        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        assert!(matches!(error, Error::NotQemu { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_missing_qemu_is_refused() {
+        let error = Qemu::find(Some(Path::new("/nonexistent/qemu")))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Run { .. }), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn reading_a_version_never_panics(text in ".*") {
+            let _ = parse_version(&text);
+            let _ = parse_version(&format!("QEMU emulator version {text}"));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! QMP: asking QEMU how it is, and hearing what happens to it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use qapi::futures::{QapiService, QmpStreamTokio};
+use qapi::qmp::{self, Event, RunState, ShutdownCause};
+use tokio::io::WriteHalf;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+
+/// Time between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(5);
+
+/// How long QEMU may take to answer a command.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Events kept for a reader that lags; a VM's life has a handful.
+const EVENT_QUEUE: usize = 64;
+
+/// Why QEMU could not be spoken to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody answered on the socket in time.
+    #[error("QEMU did not greet on {} within {} s: {source}", socket.display(), waited.as_secs())]
+    Connect {
+        /// The QMP socket.
+        socket: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+        /// What the last attempt said.
+        source: io::Error,
+    },
+    /// QEMU hung up instead of greeting.
+    #[error("QEMU closed its QMP socket {}: {source}", socket.display())]
+    HungUp {
+        /// The QMP socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A command went unanswered.
+    #[error("QEMU did not answer {command} within {} s", ANSWER_DEADLINE.as_secs())]
+    Unanswered {
+        /// The QMP command.
+        command: &'static str,
+    },
+    /// A command failed, or the connection did.
+    #[error("QMP command {command} failed: {message}")]
+    Command {
+        /// The QMP command.
+        command: &'static str,
+        /// What QEMU or the system said.
+        message: String,
+    },
+}
+
+impl crate::hint::Hint for Error {}
+
+/// What happened to a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VmEvent {
+    /// The VM has ended; QEMU exits next.
+    Shutdown {
+        /// Whether the guest asked for it.
+        guest: bool,
+        /// QMP's `ShutdownCause`, such as `guest-shutdown`, `guest-reset` (a
+        /// panic, with `panic=-1`) or `host-signal`.
+        reason: String,
+    },
+    /// The VM was reset.
+    Reset {
+        /// QMP's `ShutdownCause`.
+        reason: String,
+    },
+    /// The processors have stopped; `query-status` says why.
+    Stopped,
+    /// The guest reported a panic (pvpanic).
+    GuestPanicked,
+}
+
+impl VmEvent {
+    fn from_qmp(event: Event) -> Option<Self> {
+        match event {
+            Event::SHUTDOWN { data, .. } => Some(Self::Shutdown {
+                guest: data.guest,
+                reason: cause(data.reason),
+            }),
+            Event::RESET { data, .. } => Some(Self::Reset {
+                reason: cause(data.reason),
+            }),
+            Event::STOP { .. } => Some(Self::Stopped),
+            Event::GUEST_PANICKED { .. } => Some(Self::GuestPanicked),
+            _ => None,
+        }
+    }
+}
+
+fn cause(cause: ShutdownCause) -> String {
+    qapi::Enum::name(&cause).to_owned()
+}
+
+/// What `query-status` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the processors run.
+    pub running: bool,
+    /// QMP's `RunState`, such as `running`, `paused` or `internal-error`.
+    pub state: String,
+    /// Whether an error inside the accelerator stopped the VM, for good.
+    pub internal_error: bool,
+}
+
+/// A QMP connection, past its greeting.
+pub struct Qmp {
+    service: QapiService<QmpStreamTokio<WriteHalf<UnixStream>>>,
+    reader: JoinHandle<()>,
+}
+
+/// The events of a VM in order; `recv` gives `None` once QEMU has gone.
+pub type VmEvents = mpsc::Receiver<VmEvent>;
+
+impl Qmp {
+    /// Connects to `socket` as soon as QEMU listens there, for at most
+    /// `deadline`, and negotiates capabilities.
+    pub async fn connect(socket: &Path, deadline: Duration) -> Result<(Self, VmEvents), Error> {
+        let failed = |source| Error::Connect {
+            socket: socket.to_owned(),
+            waited: deadline,
+            source,
+        };
+        let until = Instant::now() + deadline;
+        let stream = loop {
+            match UnixStream::connect(socket).await {
+                Ok(stream) => break stream,
+                Err(error) if Instant::now() + RETRY >= until => return Err(failed(error)),
+                // Not bound yet, or bound and not listening yet.
+                Err(_) => sleep(RETRY).await,
+            }
+        };
+        let greet = async { QmpStreamTokio::open(stream).await?.negotiate().await };
+        let greeted = timeout_at(until, greet)
+            .await
+            .map_err(|_| failed(io::ErrorKind::TimedOut.into()))?
+            .map_err(|source| Error::HungUp {
+                socket: socket.to_owned(),
+                source,
+            })?;
+        let (service, mut messages) = greeted.into_parts();
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        // Also delivers the answers to commands, so it must always run.
+        let reader = tokio::spawn(async move {
+            while let Some(message) = messages.next().await {
+                match message {
+                    Ok(event) => {
+                        if let Some(event) = VmEvent::from_qmp(event)
+                            && sender.try_send(event).is_err()
+                        {
+                            tracing::debug!("nobody takes the VM's events");
+                        }
+                    }
+                    // An answer that came after its deadline, for one.
+                    Err(error) => tracing::debug!("QMP: {error}"),
+                }
+            }
+        });
+        Ok((Self { service, reader }, events))
+    }
+
+    /// Whether the VM runs, and if not, why.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let status = answered("query-status", self.service.execute(qmp::query_status {})).await?;
+        Ok(Status {
+            running: status.running,
+            state: qapi::Enum::name(&status.status).to_owned(),
+            internal_error: status.status == RunState::internal_error,
+        })
+    }
+
+    /// Lets the processors of a VM that was started with `-S` run.
+    pub async fn cont(&self) -> Result<(), Error> {
+        answered("cont", self.service.execute(qmp::cont {}))
+            .await
+            .map(|_| ())
+    }
+
+    /// Ends QEMU. That it goes before it has answered is no failure.
+    pub async fn quit(&self) -> Result<(), Error> {
+        match answered("quit", self.service.execute(qmp::quit {})).await {
+            Ok(_) | Err(Error::Command { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Qmp {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+/// Waits for an answer, for a while.
+async fn answered<T>(
+    command: &'static str,
+    answer: impl Future<Output = Result<T, qapi::ExecuteError>>,
+) -> Result<T, Error> {
+    timeout(ANSWER_DEADLINE, answer)
+        .await
+        .map_err(|_| Error::Unanswered { command })?
+        .map_err(|error| Error::Command {
+            command,
+            message: error.to_string(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+    use tokio::net::UnixListener;
+
+    const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#;
+
+    /// A QEMU of the future: says what our `qapi` does not know.
+    async fn fake_qemu(listener: UnixListener) {
+        let (stream, _) = listener.accept().await.unwrap();
+        let (read, mut write) = stream.into_split();
+        write
+            .write_all(format!("{GREETING}\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut lines = BufReader::new(read).lines();
+        while let Some(line) = lines.next_line().await.unwrap() {
+            let request: serde_json::Value = serde_json::from_str(&line).unwrap();
+            let id = &request["id"];
+            let answer = match request["execute"].as_str().unwrap() {
+                "query-status" => {
+                    let stop = r#"{"event":"STOP","timestamp":{"seconds":1,"microseconds":2}}"#;
+                    format!(
+                        "{stop}\r\n{{\"return\":{{\"running\":false,\"singlestep\":false,\"status\":\"internal-error\"}},\"id\":{id}}}\r\n"
+                    )
+                }
+                "quit" => {
+                    let end = r#"{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"},"timestamp":{"seconds":1,"microseconds":2}}"#;
+                    write
+                        .write_all(format!("{end}\r\n").as_bytes())
+                        .await
+                        .unwrap();
+                    return;
+                }
+                _ => format!("{{\"return\":{{}},\"id\":{id}}}\r\n"),
+            };
+            write.write_all(answer.as_bytes()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn status_events_and_quit_come_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("qmp");
+        // The listener comes late: connecting waits for it.
+        let late = socket.clone();
+        let qemu = tokio::spawn(async move {
+            sleep(Duration::from_millis(50)).await;
+            fake_qemu(UnixListener::bind(late).unwrap()).await;
+        });
+        let (qmp, mut events) = Qmp::connect(&socket, Duration::from_secs(5)).await.unwrap();
+        let status = qmp.status().await.unwrap();
+        assert!(status.internal_error);
+        assert_eq!(status.state, "internal-error");
+        assert_eq!(events.recv().await, Some(VmEvent::Stopped));
+        qmp.quit().await.unwrap();
+        qemu.await.unwrap();
+        assert_eq!(
+            events.recv().await,
+            Some(VmEvent::Shutdown {
+                guest: true,
+                reason: "guest-reset".to_owned()
+            })
+        );
+        assert_eq!(events.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_never_comes_is_given_up() {
+        let error = Qmp::connect(Path::new("/nonexistent/qmp"), Duration::from_millis(50))
+            .await
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("/nonexistent/qmp"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_says_nothing_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("qmp");
+        let _silent = UnixListener::bind(&socket).unwrap();
+        let result = Qmp::connect(&socket, Duration::from_millis(50)).await;
+        assert!(matches!(result, Err(Error::Connect { .. })));
+    }
+}
