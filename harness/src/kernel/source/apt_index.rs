@@ -17,7 +17,14 @@ pub(super) struct Package {
 }
 
 /// Only these hold parts of a kernel.
-const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+/// Since 6.19 the image and the modules are packages of their own, and
+/// `modules.builtin` and its like are in a third (`linux-base-V`).
+const PARTS: [&str; 4] = [
+    "linux-image-",
+    "linux-base-",
+    "linux-binary-",
+    "linux-modules-",
+];
 
 /// Debug symbols and unsigned twins are no kernels of their own.
 const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
@@ -237,6 +244,7 @@ mod tests {
     fn the_parts_of_a_split_kernel_are_found_at_the_same_version() {
         let index = [
             stanza("linux-image-7.3-x", "7.3-1", "dracut | initramfs-tools (>= 0.1), linux-base-7.3-x (= 7.3-1), linux-binary-7.3-x (= 7.3-1), linux-modules-7.3-x (= 7.3-1)"),
+            stanza("linux-base-7.3-x", "7.3-1", ""),
             stanza("linux-binary-7.3-x", "7.3-1", ""),
             stanza("linux-modules-7.3-x", "7.3-1", "kmod"),
             stanza("linux-modules-7.3-x", "7.3-2", "kmod"),
@@ -246,6 +254,7 @@ mod tests {
             names(&index, "linux-image-7.*"),
             [
                 "linux-image-7.3-x 7.3-1",
+                "linux-base-7.3-x 7.3-1",
                 "linux-binary-7.3-x 7.3-1",
                 "linux-modules-7.3-x 7.3-1"
             ]
