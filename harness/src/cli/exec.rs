@@ -61,7 +61,8 @@ impl ExecArgs {
             let status = if self.dry_run {
                 self.print_command_line(&context, kernel).await?
             } else {
-                self.one(&context, kernel, &mut stdin, &mut interrupts).await?
+                self.one(&context, kernel, &mut stdin, &mut interrupts)
+                    .await?
             };
             if code == exit_code::OK {
                 code = status;
@@ -82,7 +83,13 @@ impl ExecArgs {
         let kernel = context.provide(selected).await?;
         let prepared = self
             .vm
-            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .launch(
+                context,
+                kernel,
+                std::slice::from_ref(&context.cwd),
+                dir.path(),
+                dir.path(),
+            )
             .prepare()
             .await?;
         let line = args::shell_line(&args::command(&prepared.spec));
@@ -126,7 +133,13 @@ pub(super) async fn in_vm(
     let boot = async {
         let kernel = context.provide(selected).await?;
         let prepared = vm_args
-            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .launch(
+                context,
+                kernel,
+                std::slice::from_ref(&context.cwd),
+                dir.path(),
+                dir.path(),
+            )
             .prepare()
             .await?;
         if let Some(note) = &prepared.accel_note {
@@ -172,7 +185,10 @@ pub(super) async fn in_vm(
             vm.kill().await;
             Err(Failure::new(
                 exit_code::VM_LOST,
-                format!("lost the VM of kernel {}: {error}\n{evidence}", selected.name()),
+                format!(
+                    "lost the VM of kernel {}: {error}\n{evidence}",
+                    selected.name()
+                ),
             ))
         }
     }
