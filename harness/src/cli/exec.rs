@@ -19,7 +19,7 @@ use crate::vm::args;
 
 /// Default limit of one command: long enough for a build, short enough that a
 /// hung CI job ends.
-const TIMEOUT: Duration = Duration::from_hours(1);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Run a command as root in each kernel.
 #[derive(Debug, Args)]
