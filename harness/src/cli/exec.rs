@@ -148,9 +148,15 @@ pub(super) async fn in_vm(
         Ok::<_, Failure>(prepared.start().await?)
     };
     let mut vm = tokio::select! {
-        vm = boot => vm?,
+        biased;
         signal = interrupts.next() => return Ok(input::code_of(signal)),
+        vm = boot => vm?,
     };
+    // It may have come with the very last step of the boot.
+    if interrupts.seen() {
+        vm.kill().await;
+        return Ok(input::code_of(interrupts.next().await));
+    }
     let timeout = command.timeout;
     let terminal = command.terminal.is_some();
     // From here on Ctrl-C is the guest's. Restored when dropped.
