@@ -299,6 +299,13 @@ impl Invocation<'_> {
         Running::start(self.command, self.deadline, slot)
     }
 
+    /// The same with nothing on stdin.
+    pub(crate) fn start_without_stdin(self) -> Running {
+        let mut running = self.start();
+        running.write_stdin(Vec::new());
+        running
+    }
+
     /// The bare command, for tests that wire its streams themselves, and the
     /// VM's slot, to be held until it has ended.
     pub(crate) fn into_command(self) -> (Command, Option<Slot>) {

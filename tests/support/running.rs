@@ -112,6 +112,17 @@ impl Running {
         }
     }
 
+    /// Whether it has ended.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// The same, and fails if it takes longer from now on.
+    pub(crate) fn wait_at_most(mut self, time: Duration) -> Output {
+        self.deadline = self.started.elapsed() + time;
+        self.wait()
+    }
+
     fn check_deadline(&self, what: &str) {
         if self.started.elapsed() < self.deadline {
             return;
