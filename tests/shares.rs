@@ -29,7 +29,7 @@ try chown 1:1 file
 try touch -d 2001-01-01 file
 try touch -a -d 2001-01-01 file
 try setfattr -n user.kiln -v x file
-try mv file moved
+try mv empty-it moved
 try ln file hard
 try ln -s file soft
 try rm file
