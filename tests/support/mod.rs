@@ -17,6 +17,7 @@
 mod left;
 mod running;
 mod slots;
+pub(crate) mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
