@@ -10,7 +10,7 @@ use crate::exit_code;
 use crate::kernel::{self, Cache, KernelImage, Progress};
 
 /// The catalogue and the cache.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Context {
     /// Kernels and suites.
     pub(super) catalogue: Arc<Catalogue>,

@@ -9,6 +9,7 @@ mod failure;
 mod input;
 mod kernels;
 mod list;
+mod run;
 mod shell;
 mod suite_args;
 mod vm_args;
@@ -50,6 +51,8 @@ enum Command {
     Exec(Box<exec::ExecArgs>),
     /// Open an interactive shell, as root, in a kernel
     Shell(Box<shell::ShellArgs>),
+    /// Run a suite on each kernel
+    Run(Box<run::RunArgs>),
     /// List the tests of a suite, without booting anything
     List(list::ListArgs),
     /// List, fetch and pin kernels
@@ -114,6 +117,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     match cli.command {
         Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::Run(args) => args.run(cli.config).await,
         Command::List(args) => args.run(cli.config.as_deref()),
         Command::Kernels(args) => {
             let config = cli.config;

@@ -6,6 +6,8 @@ mod parse;
 mod select;
 mod size;
 
+pub(crate) use parse::line_of;
+
 pub use error::{ConfigError, Problem};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};

@@ -120,6 +120,11 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     }
 }
 
+/// The line, from 1, that the byte at `offset` of `text` is in.
+pub(crate) fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
+}
+
 /// TOML tables come sorted by key; people mean the order they wrote.
 fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
     let mut entries: Vec<_> = map.into_iter().collect();
@@ -150,11 +155,7 @@ const RUNNERS: &str =
 
 impl Checker<'_> {
     fn line(&self, at: &Range<usize>) -> usize {
-        let end = at.start.min(self.text.len());
-        1 + self.text.as_bytes()[..end]
-            .iter()
-            .filter(|&&b| b == b'\n')
-            .count()
+        line_of(self.text, at.start)
     }
 
     fn problem(&mut self, at: &Range<usize>, message: impl Into<String>) {

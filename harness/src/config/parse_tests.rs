@@ -185,7 +185,7 @@ fn nothing_can_be_slipped_into_the_source_list_of_apt() {
 
 proptest! {
     #[test]
-    fn no_text_panics_and_every_problem_has_a_line_of_the_file(text in "[a-z0-9\\[\\]\"'=.{}\n @*-]{0,200}") {
+    fn no_text_panics_and_every_problem_has_a_line_of_the_file(text in "[a-zé0-9\\[\\]\"'=.{}\n @*-]{0,200}") {
         if let Err(ConfigError::Invalid { problems }) = parse_at(&text) {
             prop_assert!(!problems.is_empty());
             for problem in problems {

@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek};
 use std::path::{Component, Path};
 
+use nix::errno::Errno;
+
 use super::Error;
 
 /// Bytes that tell what a file is.
@@ -71,17 +73,8 @@ pub(super) fn unpack_tar_file(file: &Path, what: &str, dest: &Path) -> Result<()
 
 /// A full disk is not a damaged archive.
 fn unpacking(what: &str, error: &io::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(current) = cause {
-        if let Some(io_error) = current.downcast_ref::<io::Error>()
-            && matches!(
-                io_error.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            )
-        {
-            return Error::io("unpack", what.as_ref())(io_error.kind().into());
-        }
-        cause = current.source();
+    if super::error::is_disk_full(error) {
+        return Error::io("unpack", what.as_ref())(Errno::ENOSPC.into());
     }
     Error::Archive {
         what: what.to_owned(),

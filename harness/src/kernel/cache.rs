@@ -110,24 +110,18 @@ impl Cache {
     /// Takes the lock called `name`; `waiting` is called once if somebody else
     /// holds it for longer than a moment.
     pub(super) fn lock(&self, name: &str, waiting: impl FnOnce()) -> Result<CacheLock, Error> {
-        let path = self.subdirectory("locks")?.join(format!("{name}.lock"));
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
+        let mut file = self.open_lock(name)?;
         let begun = Instant::now();
         let mut waiting = Some(waiting);
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => return Ok(CacheLock { _file: lock }),
                 Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
-                Err((_, errno)) => return Err(Error::io("lock", &path)(errno.into())),
+                Err((_, errno)) => return Err(Error::io("lock", &self.root)(errno.into())),
             }
             if begun.elapsed() > LOCK_DEADLINE {
                 return Err(Error::Deadline {
-                    what: format!("the lock {}", path.display()),
+                    what: format!("the lock {name} in {}", self.root.display()),
                     after: LOCK_DEADLINE,
                 });
             }
@@ -168,15 +162,8 @@ impl Cache {
         }
         self.subdirectory("kernels")?;
         let temporaries = self.subdirectory("tmp")?;
-        // Under the lock nobody else fills this key: what lies there was left
-        // by a harness that was killed.
+        self.sweep(&temporaries, key)?;
         let prefix = format!("{key}.");
-        for entry in fs::read_dir(&temporaries).map_err(Error::io("read", &temporaries))? {
-            let entry = entry.map_err(Error::io("read", &temporaries))?;
-            if entry.file_name().to_string_lossy().starts_with(&prefix) {
-                fs::remove_dir_all(entry.path()).map_err(Error::io("remove", &entry.path()))?;
-            }
-        }
         let temporary = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(&temporaries)
@@ -190,6 +177,38 @@ impl Cache {
             target,
             _lock: lock,
         }))
+    }
+
+    /// Removes what killed harnesses left in `temporaries`: directories whose
+    /// key is `held` by this one, or whose key's lock nobody holds. A directory
+    /// is there only while its lock is held.
+    fn sweep(&self, temporaries: &Path, held: &Key) -> Result<(), Error> {
+        for entry in fs::read_dir(temporaries).map_err(Error::io("read", temporaries))? {
+            let path = entry.map_err(Error::io("read", temporaries))?.path();
+            let Some((key, _)) = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(|name| name.split_once('.'))
+            else {
+                continue;
+            };
+            let file = self.open_lock(key)?;
+            let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+            if key == held.0 || lock.is_ok() {
+                fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_lock(&self, name: &str) -> Result<File, Error> {
+        let path = self.subdirectory("locks")?.join(format!("{name}.lock"));
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))
     }
 }
 
@@ -257,17 +276,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_harness_left_is_removed_by_the_next() {
+    fn what_killed_harnesses_left_is_removed_and_what_others_fill_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path());
-        let stale = dir.path().join("tmp").join(format!("{}.dead", key()));
-        fs::create_dir_all(stale.join("work")).unwrap();
-        let other = dir.path().join("tmp/other-key.alive");
-        fs::create_dir_all(&other).unwrap();
-        let filling = cache.fill(&key(), || {}).unwrap().unwrap();
-        assert!(!stale.exists());
-        assert!(other.exists(), "another kernel may be filled right now");
-        drop(filling);
+        let stale = [format!("{}.dead", key()), "other-key.dead".to_owned()]
+            .map(|name| dir.path().join("tmp").join(name));
+        for path in &stale {
+            fs::create_dir_all(path.join("work")).unwrap();
+        }
+        let alive = Key::new("alive", [b"b".as_slice()]);
+        let others = cache.fill(&alive, || {}).unwrap().unwrap();
+        let mine = cache.fill(&key(), || {}).unwrap().unwrap();
+        assert!(stale.iter().all(|path| !path.exists()));
+        assert!(others.kernel().exists() && mine.kernel().exists());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::vmlinux;
+use super::{modules, vmlinux};
 use crate::config::Origin;
 use crate::hint::Hint;
 
@@ -87,6 +87,16 @@ pub enum Error {
         /// Component of the suite.
         component: String,
     },
+    /// A package depends on a part of the kernel that is not in the archive.
+    #[error("{package} is incomplete: {suite} does not have {missing} any more")]
+    IncompletePackage {
+        /// The package.
+        package: String,
+        /// What it depends on.
+        missing: String,
+        /// Suite of the archive.
+        suite: String,
+    },
     /// A pinned version is not on the mirror any more.
     #[error(
         "kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}"
@@ -143,14 +153,14 @@ pub enum Error {
     },
     /// An image cannot be unpacked.
     #[error("{}", chain(.0))]
-    Image(vmlinux::Error),
+    Image(#[source] vmlinux::Error),
     /// The metadata of a module directory could not be made.
-    #[error("cannot write the module metadata of {release}: {reason}")]
+    #[error("cannot write the module metadata of {release}: {}", chain(source))]
     Modules {
         /// Release of the kernel.
         release: String,
         /// Why.
-        reason: String,
+        source: modules::Error,
     },
     /// `update` was asked for a kernel that has no pin.
     #[error("kernel \"{name}\" does not come from apt; kernels.lock pins only packages")]
@@ -178,14 +188,7 @@ impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         let hint = match self {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
-            Error::Io { source, .. }
-                if matches!(
-                    source.kind(),
-                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-                ) =>
-            {
-                FREE_SPACE.to_owned()
-            }
+            error if is_disk_full(error) => FREE_SPACE.to_owned(),
             Error::Io { .. } | Error::NixUnsupported { .. } => return Vec::new(),
             Error::MissingProgram { program } => format!(
                 "install it (package apt for {program} on Debian), or use a kernel with a url or path source"
@@ -196,6 +199,17 @@ impl Hint for Error {
                 "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
             }
             Error::Apt { reason, .. } if reason.contains("No space left") => FREE_SPACE.to_owned(),
+            Error::Apt { reason, .. }
+                if reason.contains("NO_PUBKEY") || reason.contains("is not signed") =>
+            {
+                "apt does not trust the archive; the keys of Debian's are in the package debian-archive-keyring".to_owned()
+            }
+            Error::Apt { reason, .. } if reason.contains("Release file") => {
+                "check the suite in kernels.toml; where the host's own archive is not Debian's, let KILN_APT_MIRROR name one that is".to_owned()
+            }
+            Error::IncompletePackage { .. } => {
+                "archives drop the modules of old versions first: choose a newer one in kernels.toml".to_owned()
+            }
             Error::Apt { .. } => {
                 "check the network and try again; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
             }
@@ -224,6 +238,18 @@ impl Hint for Error {
         };
         vec![hint]
     }
+}
+
+/// Whether an error comes from a full disk or an exhausted quota.
+pub(super) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |cause| cause.source()).any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(
+                error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        })
+    })
 }
 
 /// An error with its causes, in one line.

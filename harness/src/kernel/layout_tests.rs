@@ -1,20 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use super::super::test_image::image;
 use super::*;
 use std::fs;
-
-/// A file that is enough of a bzImage to say its release.
-fn image(release: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1f1] = 1;
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-    bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    let version = format!("{release} (build@host) #1 SMP\0");
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
-}
 
 fn write(root: &Path, path: &str, content: &[u8]) -> PathBuf {
     let path = root.join(path);

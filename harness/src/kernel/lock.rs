@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Error;
-use crate::config::AptSource;
+use crate::config::{AptSource, line_of};
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -99,16 +99,10 @@ impl Lock {
 
     /// Parses `text`; `origin` names the file in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
-        let bad = |at: Range<usize>, message: String| {
-            let end = at.start.min(text.len());
-            Error::BadLock {
-                origin: origin.to_owned(),
-                line: 1 + text.as_bytes()[..end]
-                    .iter()
-                    .filter(|&&b| b == b'\n')
-                    .count(),
-                message,
-            }
+        let bad = |at: Range<usize>, message: String| Error::BadLock {
+            origin: origin.to_owned(),
+            line: line_of(text, at.start),
+            message,
         };
         let raw: RawLock = toml::from_str(text)
             .map_err(|error| bad(error.span().unwrap_or(0..0), error.message().to_owned()))?;

@@ -14,6 +14,8 @@ mod prepare;
 mod progress;
 mod provide;
 mod source;
+#[cfg(test)]
+mod test_image;
 pub mod vmlinux;
 
 pub use cache::Cache;

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::error::chain;
 use super::layout::{Layout, Modules};
 use super::{BootProtocol, Error, KernelImage, modules, vmlinux};
 
@@ -66,9 +65,9 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
                 Modules::Built { tree, files } => link_built(tree, files, &directory)?,
                 Modules::None => {}
             }
-            modules::write_metadata(&directory).map_err(|error| Error::Modules {
+            modules::write_metadata(&directory).map_err(|source| Error::Modules {
                 release: layout.release.clone(),
-                reason: chain(&error),
+                source,
             })?;
             Some(relative)
         }
@@ -136,10 +135,12 @@ fn link_built(tree: &Path, files: &[PathBuf], to: &Path) -> Result<(), Error> {
             link(&from, &to.join(name))?;
         }
     }
-    let order: String = files
+    let order = files
         .iter()
-        .map(|file| format!("kernel/{}\n", file.display()))
-        .collect();
+        .map(|file| format!("kernel/{}", file.display()))
+        .chain([String::new()])
+        .collect::<Vec<_>>()
+        .join("\n");
     fs::create_dir_all(to).map_err(Error::io("create", to))?;
     let path = to.join("modules.order");
     fs::write(&path, order).map_err(Error::io("write", &path))

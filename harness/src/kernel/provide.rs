@@ -25,13 +25,12 @@ pub fn provide(
             let pinned = Pins::load(catalogue, cache)?
                 .get(&kernel.name, source)
                 .cloned();
-            let pin = match pinned {
-                Some(pin) => pin,
-                None => {
-                    let pin = apt::resolve(&kernel.name, source, cache, progress)?;
-                    Pins::store(catalogue, cache, vec![pin.clone()])?;
-                    pin
-                }
+            let pin = if let Some(pin) = pinned {
+                pin
+            } else {
+                let pin = apt::resolve(&kernel.name, source, cache, progress)?;
+                Pins::store(catalogue, cache, vec![pin.clone()])?;
+                pin
             };
             apt::provide(&kernel.name, source, &pin, cache, progress)
         }

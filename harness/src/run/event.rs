@@ -11,36 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Most bytes of one guest text (output, details, console) an event carries.
 pub const MAX_TEXT: usize = 64 * 1024;
 
-/// How a test ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Everything it expects came true.
-    Pass,
-    /// Something it expects did not come true.
-    Fail,
-    /// A time limit passed before its expectations came true.
-    Timeout,
-    /// It does not apply here; it did not run.
-    Skip,
-    /// The VM died or hung under it.
-    Lost,
-    /// It could not be run or judged.
-    Error,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pass => "pass",
-            Self::Fail => "fail",
-            Self::Timeout => "timeout",
-            Self::Skip => "skip",
-            Self::Lost => "lost",
-            Self::Error => "error",
-        })
-    }
-}
+pub use crate::suite::Verdict;
 
 /// Every verdict, in the order reports show them.
 pub const VERDICTS: [Verdict; 6] = [

@@ -2,6 +2,11 @@
 
 pub mod command;
 pub mod dir;
+mod driver;
 pub mod event;
 pub mod event_log;
+pub mod plan;
+pub mod pool;
+mod runtime_test;
+mod session;
 pub mod tally;

@@ -17,7 +17,7 @@ use super::super::child::{self, Limit, Output};
 use super::super::lock::{LockedFile, LockedKernel};
 use super::super::prepare::{self, Taking};
 use super::super::{Cache, Error, KernelImage, Progress, archive, digest, layout};
-use super::apt_index;
+use super::apt_index::{self, Newest};
 use super::mirror::{self, Mirror};
 use crate::config::AptSource;
 
@@ -103,14 +103,23 @@ pub(crate) fn resolve(
         source.suite, source.component
     ));
     let packages = apt_index::parse(&apt.index(source)?);
-    let files = apt_index::newest(&packages, &source.package, compare_versions)?;
-    if files.is_empty() {
-        return Err(Error::NoPackage {
-            package: source.package.clone(),
-            suite: source.suite.clone(),
-            component: source.component.clone(),
-        });
-    }
+    let files = match apt_index::newest(&packages, &source.package, compare_versions)? {
+        Newest::Found(files) => files,
+        Newest::NoMatch => {
+            return Err(Error::NoPackage {
+                package: source.package.clone(),
+                suite: source.suite.clone(),
+                component: source.component.clone(),
+            });
+        }
+        Newest::Incomplete { package, missing } => {
+            return Err(Error::IncompletePackage {
+                package,
+                missing,
+                suite: source.suite.clone(),
+            });
+        }
+    };
     Ok(LockedKernel {
         name: name.to_owned(),
         suite: source.suite.clone(),

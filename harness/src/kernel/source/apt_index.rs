@@ -17,7 +17,14 @@ pub(super) struct Package {
 }
 
 /// Only these hold parts of a kernel.
-const PARTS: [&str; 3] = ["linux-image-", "linux-binary-", "linux-modules-"];
+/// Since 6.19 the image and the modules are packages of their own, and
+/// `modules.builtin` and its like are in a third (`linux-base-V`).
+const PARTS: [&str; 4] = [
+    "linux-image-",
+    "linux-base-",
+    "linux-binary-",
+    "linux-modules-",
+];
 
 /// Debug symbols and unsigned twins are no kernels of their own.
 const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
@@ -75,32 +82,75 @@ fn dependency(text: &str) -> Option<(String, Option<String>)> {
     (!name.is_empty()).then(|| (name.to_owned(), version))
 }
 
-/// The newest package whose name `pattern` matches, and behind it every part of
-/// the kernel it depends on; empty if none matches. `compare` orders Debian
-/// versions.
+/// What an index has for a name or glob.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Newest {
+    /// The package that was matched, and behind it every other part of the
+    /// kernel.
+    Found(Vec<LockedFile>),
+    /// Nothing of that name.
+    NoMatch,
+    /// Every match lacks a part.
+    Incomplete {
+        /// The newest match.
+        package: String,
+        /// A part of it that the index does not have.
+        missing: String,
+    },
+}
+
+/// The newest kernel whose package name `pattern` matches and all of whose parts
+/// are there: archives keep the images of a version longer than its modules,
+/// which come from another source package. `compare` orders Debian versions.
 pub(super) fn newest<E>(
     packages: &[Package],
     pattern: &str,
     mut compare: impl FnMut(&str, &str) -> Result<Ordering, E>,
-) -> Result<Vec<LockedFile>, E> {
+) -> Result<Newest, E> {
     let Ok(glob) = Glob::new(pattern) else {
-        return Ok(Vec::new());
+        return Ok(Newest::NoMatch);
     };
     let matcher = glob.compile_matcher();
-    let candidates = packages.iter().filter(|package| {
-        let name = &package.file.package;
-        *name == pattern
-            || (matcher.is_match(name) && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix)))
-    });
-    let Some(first) = latest(candidates, &mut compare)? else {
-        return Ok(Vec::new());
-    };
+    let mut candidates: Vec<&Package> = packages
+        .iter()
+        .filter(|package| {
+            let name = &package.file.package;
+            *name == pattern
+                || (matcher.is_match(name)
+                    && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix)))
+        })
+        .collect();
+    let mut result = Newest::NoMatch;
+    while let Some(first) = latest(candidates.iter().copied(), &mut compare)? {
+        match parts(packages, first, &mut compare)? {
+            Ok(files) => return Ok(Newest::Found(files)),
+            Err(missing) if result == Newest::NoMatch => {
+                result = Newest::Incomplete {
+                    package: first.file.package.clone(),
+                    missing,
+                };
+            }
+            Err(_) => {}
+        }
+        candidates.retain(|package| *package != first);
+    }
+    Ok(result)
+}
+
+/// `first` and every part of the kernel it depends on, or the name of a part
+/// that is not there.
+fn parts<E>(
+    packages: &[Package],
+    first: &Package,
+    compare: &mut impl FnMut(&str, &str) -> Result<Ordering, E>,
+) -> Result<Result<Vec<LockedFile>, String>, E> {
     let mut chosen = vec![first];
     let mut next = 0;
     while let Some(package) = chosen.get(next).copied() {
         next += 1;
         for (name, version) in &package.depends {
-            if chosen.iter().any(|known| known.file.package == *name) {
+            let part = PARTS.iter().any(|prefix| name.starts_with(prefix));
+            if !part || chosen.iter().any(|known| known.file.package == *name) {
                 continue;
             }
             let matching = packages.iter().filter(|other| {
@@ -109,13 +159,14 @@ pub(super) fn newest<E>(
                         .as_ref()
                         .is_none_or(|version| other.file.version == *version)
             });
-            chosen.extend(latest(matching, &mut compare)?);
+            match latest(matching, compare)? {
+                Some(found) => chosen.push(found),
+                None => return Ok(Err(name.clone())),
+            }
         }
     }
-    Ok(chosen
-        .into_iter()
-        .map(|package| package.file.clone())
-        .collect())
+    let files = chosen.into_iter().map(|package| package.file.clone());
+    Ok(Ok(files.collect()))
 }
 
 /// The highest version, and of equal ones the last name.
@@ -154,16 +205,19 @@ mod tests {
     }
 
     /// Good enough for versions of equal length.
+    #[allow(clippy::unnecessary_wraps)]
     fn by_text(a: &str, b: &str) -> Result<Ordering, Infallible> {
         Ok(a.cmp(b))
     }
 
     fn names(index: &str, pattern: &str) -> Vec<String> {
-        let Ok(files) = newest(&parse(index), pattern, by_text);
-        files
-            .into_iter()
-            .map(|file| format!("{} {}", file.package, file.version))
-            .collect()
+        match newest(&parse(index), pattern, by_text) {
+            Ok(Newest::Found(files)) => files
+                .into_iter()
+                .map(|file| format!("{} {}", file.package, file.version))
+                .collect(),
+            _ => Vec::new(),
+        }
     }
 
     #[test]
@@ -190,6 +244,7 @@ mod tests {
     fn the_parts_of_a_split_kernel_are_found_at_the_same_version() {
         let index = [
             stanza("linux-image-7.3-x", "7.3-1", "dracut | initramfs-tools (>= 0.1), linux-base-7.3-x (= 7.3-1), linux-binary-7.3-x (= 7.3-1), linux-modules-7.3-x (= 7.3-1)"),
+            stanza("linux-base-7.3-x", "7.3-1", ""),
             stanza("linux-binary-7.3-x", "7.3-1", ""),
             stanza("linux-modules-7.3-x", "7.3-1", "kmod"),
             stanza("linux-modules-7.3-x", "7.3-2", "kmod"),
@@ -199,9 +254,36 @@ mod tests {
             names(&index, "linux-image-7.*"),
             [
                 "linux-image-7.3-x 7.3-1",
+                "linux-base-7.3-x 7.3-1",
                 "linux-binary-7.3-x 7.3-1",
                 "linux-modules-7.3-x 7.3-1"
             ]
+        );
+    }
+
+    #[test]
+    fn a_kernel_whose_modules_have_left_the_archive_is_passed_over() {
+        let split = |version: &str| {
+            let depends = format!("linux-modules-{version} (= {version})");
+            stanza(&format!("linux-image-{version}"), version, &depends)
+        };
+        let complete = [
+            split("7.1"),
+            stanza("linux-modules-7.1", "7.1", ""),
+            split("7.2"),
+        ]
+        .concat();
+        assert_eq!(
+            names(&complete, "linux-image-7.*"),
+            ["linux-image-7.1 7.1", "linux-modules-7.1 7.1"]
+        );
+        let Ok(result) = newest(&parse(&[split("7.1"), split("7.2")].concat()), "*", by_text);
+        assert_eq!(
+            result,
+            Newest::Incomplete {
+                package: "linux-image-7.2".to_owned(),
+                missing: "linux-modules-7.2".to_owned(),
+            }
         );
     }
 

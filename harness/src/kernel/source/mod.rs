@@ -5,3 +5,6 @@ pub(super) mod apt_index;
 pub(super) mod mirror;
 pub(super) mod path;
 pub(super) mod url;
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,7 @@ pub(crate) fn provide(
         prepare::prepare(&layout, Taking::Borrow, &filling.kernel())?;
         filling.publish()?;
     }
-    prepare::load(&cache.kernel_dir(&key), name).ok_or_else(|| Error::NoImage { path })
+    prepare::load(&cache.kernel_dir(&key), name).ok_or(Error::NoImage { path })
 }
 
 /// Changes whenever the image or a module does.

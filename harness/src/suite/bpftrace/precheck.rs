@@ -19,6 +19,8 @@ pub enum SkipReason {
     Requires(String),
     /// These features are missing, or with `!` are there.
     Features(Vec<String>),
+    /// `bpftrace --info` does not print these at all, so nobody knows.
+    UnknownFeatures(Vec<String>),
     /// The program cannot be compiled ahead of time.
     AotUnsupported,
 }
@@ -31,6 +33,11 @@ impl fmt::Display for SkipReason {
             Self::Environment(name, value) => write!(f, "skips where {name} is `{value}`"),
             Self::Requires(command) => write!(f, "unmet: {command}"),
             Self::Features(names) => write!(f, "missing feature: {}", names.join(", ")),
+            Self::UnknownFeatures(names) => write!(
+                f,
+                "unknown feature, not printed by this bpftrace: {}",
+                names.join(", ")
+            ),
             Self::AotUnsupported => f.write_str("cannot be compiled ahead of time"),
         }
     }

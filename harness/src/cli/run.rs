@@ -1,0 +1,304 @@
+//! `kiln run`: a suite on each kernel.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::sync::mpsc;
+
+use super::Failure;
+use super::context::Context;
+use super::input::{self, Interrupts};
+use super::suite_args::{RuntimeSuite, SuiteArgs};
+use super::vm_args::VmArgs;
+use crate::exit_code;
+use crate::guest::root::Root;
+use crate::kernel::KernelImage;
+use crate::report::{Junit, Report, ReportError, Terminal, TerminalStyle};
+use crate::run::dir::RunDir;
+use crate::run::event::Event;
+use crate::run::event_log::EventWriter;
+use crate::run::plan::{Plan, PlannedKernel};
+use crate::run::pool;
+use crate::run::tally::Tally;
+use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest, SuiteError};
+use crate::suite::{Filter, FilterError};
+
+/// Run a suite on each kernel.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  kiln run -k @quick bpftrace
+  kiln run -k 6.1 -k '7.*' -t 'call.*:-call.kstack'
+  kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
+pub(super) struct RunArgs {
+    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
+    /// @quick]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// Which tests
+    #[command(flatten)]
+    suite: SuiteArgs,
+    /// VMs at the same time [default: the number of CPUs]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: Option<u16>,
+    /// Multiply time limits by this [default: measured in each VM]
+    #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
+    timeout_scale: Option<f64>,
+    /// Skip quietly where upstream's engine does
+    #[arg(long)]
+    compat: bool,
+    /// Where events.jsonl, junit.xml and the VMs' logs go [default: below
+    /// $XDG_STATE_HOME/kiln/runs]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// How VMs are made
+    #[command(flatten)]
+    vm: VmArgs,
+}
+
+/// Default kernels.
+const QUICK: &str = "@quick";
+
+fn parse_scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if scale.is_finite() && scale > 0.0 => Ok(scale),
+        _ => Err("must be a number above 0".to_owned()),
+    }
+}
+
+impl RunArgs {
+    /// Runs the suite; the exit code says how it went.
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        let context = Context::load(config.as_deref())?;
+        let kernels = if self.kernels.is_empty() {
+            vec![QUICK.to_owned()]
+        } else {
+            self.kernels.clone()
+        };
+        let selected = context.select(&kernels)?;
+        let suite = self.suite.resolve(&context)?;
+        let (tests, mut warnings) = self.tests(&suite)?;
+        let mut interrupts = Interrupts::listen()?;
+        let images = async {
+            let mut images = Vec::new();
+            for kernel in &selected {
+                images.push(context.provide(kernel).await?);
+            }
+            for image in &images {
+                self.check(&context, &suite, image).await?;
+            }
+            Ok::<_, Failure>(images)
+        };
+        let images = tokio::select! {
+            images = images => images?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        };
+        let run_dir = RunDir::create(self.run_dir.as_deref())?;
+        let plan = self.plan(&context, &suite, tests, images, run_dir.path())?;
+        for warning in warnings.drain(..) {
+            eprintln!("warning: {warning}");
+        }
+        carry_out(&plan, run_dir, &mut interrupts).await
+    }
+
+    /// The selected tests, and what is odd about the suite.
+    fn tests(&self, suite: &RuntimeSuite) -> Result<(Vec<RuntimeTest>, Vec<String>), Failure> {
+        let filter = Filter::new(&self.suite.filters).map_err(filter_failure)?;
+        let suites = RuntimeSuites::read(&suite.tests, suite.dialect, &Host::current())?;
+        let warnings = suites.warnings.iter().map(ToString::to_string).collect();
+        let tests = filter
+            .select(suites.tests, |test: &RuntimeTest| &test.id)
+            .map_err(filter_failure)?;
+        let problems: Vec<_> = tests
+            .iter()
+            .flat_map(RuntimeTest::pattern_problems)
+            .collect();
+        if !problems.is_empty() {
+            return Err(SuiteError::Problems(problems).into());
+        }
+        Ok((tests, warnings))
+    }
+
+    /// Resolves a VM of this kernel without starting it, so that whatever is
+    /// wrong is known before anything boots.
+    async fn check(
+        &self,
+        context: &Context,
+        suite: &RuntimeSuite,
+        image: &KernelImage,
+    ) -> Result<(), Failure> {
+        let dir = super::scratch()?;
+        let visible = self.visible(context, suite);
+        self.vm
+            .launch(context, image.clone(), &visible, dir.path(), dir.path())
+            .prepare()
+            .await?;
+        Ok(())
+    }
+
+    /// What the guest must see at its own path.
+    fn visible(&self, context: &Context, suite: &RuntimeSuite) -> Vec<PathBuf> {
+        let mut visible = vec![context.cwd.clone(), suite.tests.clone()];
+        // In a root of its own the path is the guest's.
+        if !matches!(self.vm.root(), Root::Dir(_)) {
+            visible.extend(suite.bpftrace.parent().map(PathBuf::from));
+        }
+        visible
+    }
+
+    fn plan(
+        &self,
+        context: &Context,
+        suite: &RuntimeSuite,
+        tests: Vec<RuntimeTest>,
+        images: Vec<KernelImage>,
+        logs: &std::path::Path,
+    ) -> Result<Plan, Failure> {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let visible = self.visible(context, suite);
+        let kernels = images
+            .into_iter()
+            .map(|image| {
+                let (vm, context, visible) = (self.vm.clone(), context.clone(), visible.clone());
+                PlannedKernel {
+                    name: image.name.clone(),
+                    launch: Box::new(move |dir, logs| {
+                        vm.launch(&context, image.clone(), &visible, dir, logs)
+                    }),
+                }
+            })
+            .collect();
+        let env = self
+            .vm
+            .environment()?
+            .into_iter()
+            .map(|(key, value)| {
+                (
+                    String::from_utf8_lossy(&key).into_owned(),
+                    String::from_utf8_lossy(&value).into_owned(),
+                )
+            })
+            .collect();
+        Ok(Plan {
+            kernels,
+            suite: suite.name.clone(),
+            tests,
+            dialect: suite.dialect,
+            tests_dir: suite.tests.clone(),
+            bpftrace: suite.bpftrace.clone(),
+            env,
+            modules: context.catalogue.defaults.modules.clone(),
+            jobs: self.jobs.map_or(cpus, usize::from),
+            timeout_scale: self.timeout_scale,
+            compat: self.compat,
+            logs: logs.join("logs"),
+        })
+    }
+}
+
+fn filter_failure(error: FilterError) -> Failure {
+    let code = match error {
+        FilterError::NothingSelected { .. } => exit_code::NOTHING_SELECTED,
+        FilterError::BadPattern { .. } => exit_code::USAGE,
+    };
+    Failure::from(error).with_code(code)
+}
+
+/// Runs the plan; every event is written, then shown.
+async fn carry_out(
+    plan: &Plan,
+    run_dir: RunDir,
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let mut sink = Sink {
+        log: EventWriter::create(&run_dir.events())?,
+        tally: Tally::default(),
+        reports: vec![
+            Box::new(Terminal::new(
+                std::io::stdout(),
+                TerminalStyle::detect(),
+                run_dir.path(),
+            )),
+            Box::new(Junit::new(run_dir)),
+        ],
+    };
+    sink.take(Event::RunStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: sink.log.started_at(),
+        kernels: plan.kernels.iter().map(|kernel| kernel.name.clone()).collect(),
+        suites: vec![plan.suite.clone()],
+        tests: plan.tests.len(),
+    })?;
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut pool = Box::pin(pool::run(plan, sender));
+    let mut interrupted = None;
+    let mut running = true;
+    let mut broken = None;
+    // Dropping the pool takes every VM down.
+    while running {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if let Err(failure) = sink.take(event) {
+                    broken = Some(failure);
+                    break;
+                }
+            }
+            () = &mut pool => running = false,
+            signal = interrupts.next() => {
+                interrupted = Some(signal);
+                break;
+            }
+        }
+    }
+    drop(pool);
+    while let Ok(event) = events.try_recv() {
+        if broken.is_none() {
+            broken = sink.take(event).err();
+        }
+    }
+    if let Some(failure) = broken {
+        sink.finish()?;
+        return Err(failure);
+    }
+    let code = match interrupted {
+        Some(signal) => input::code_of(signal),
+        None => sink.tally.exit_code(),
+    };
+    let duration = Duration::from_millis(sink.log.elapsed_ms());
+    sink.take(Event::RunFinished {
+        exit_code: code,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    })?;
+    sink.finish()?;
+    Ok(code)
+}
+
+/// Where events go: first the log, then whoever shows them.
+struct Sink {
+    log: EventWriter,
+    tally: Tally,
+    reports: Vec<Box<dyn Report>>,
+}
+
+impl Sink {
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        let record = self.log.write(event)?;
+        self.tally.observe(&record.event);
+        for report in &mut self.reports {
+            report.record(&record)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        let mut first = Ok(());
+        for report in &mut self.reports {
+            let finished = report.finish();
+            if first.is_ok() {
+                first = finished;
+            }
+        }
+        first
+    }
+}

@@ -1,0 +1,312 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use super::super::lock::{Lock, LockedFile, LockedKernel};
+use super::super::test_image::image;
+use super::super::{Cache, Error, KernelImage, Progress, digest, provide, status};
+use crate::config::{Catalogue, Origin, Selected};
+use crate::hint::Hint;
+
+struct Lab {
+    dir: tempfile::TempDir,
+    cache: Cache,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        Lab { dir, cache }
+    }
+
+    fn write(&self, path: &str, content: &[u8]) -> PathBuf {
+        let path = self.dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    fn catalogue(&self, text: &str) -> Catalogue {
+        let path = self.write("kernels.toml", text.as_bytes());
+        Catalogue::parse(text, Origin::File(path)).unwrap()
+    }
+
+    fn provide(&self, catalogue: &Catalogue, pattern: &str) -> Result<KernelImage, Error> {
+        let selected = catalogue.select(&[pattern], self.dir.path()).unwrap();
+        provide(catalogue, &selected[0], &self.cache, &Progress::silent())
+    }
+
+    /// Nothing in the cache but locks.
+    fn assert_nothing_kept(&self) {
+        for name in ["kernels", "tmp"] {
+            let left = fs::read_dir(self.cache.root().join(name)).unwrap().count();
+            assert_eq!(left, 0, "{name}");
+        }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest;
+    digest::hex(&sha2::Sha256::digest(bytes))
+}
+
+/// Answers one request with `answer`, whatever is asked.
+fn serve_once(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = Vec::new();
+        let mut byte = [0];
+        while !request.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        stream.write_all(&answer).unwrap();
+    });
+    format!("http://{address}/kernel")
+}
+
+fn ok(body: &[u8]) -> Vec<u8> {
+    let mut answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    answer.extend_from_slice(body);
+    answer
+}
+
+fn url_catalogue(lab: &Lab, url: &str, hash: &str) -> Catalogue {
+    lab.catalogue(&format!(
+        "[kernels.web]\nurl = \"{url}\"\nsha256 = \"{hash}\"\n"
+    ))
+}
+
+#[test]
+fn an_image_from_the_web_is_cached_and_then_needs_no_web() {
+    let lab = Lab::new();
+    let body = image("6.14.4");
+    let catalogue = url_catalogue(&lab, &serve_once(ok(&body)), &sha256(&body));
+    let kernel = lab.provide(&catalogue, "web").unwrap();
+    assert_eq!(
+        (kernel.name.as_str(), kernel.release.as_str()),
+        ("web", "6.14.4")
+    );
+    assert_eq!(fs::read(&kernel.image).unwrap(), body);
+    assert_eq!(kernel.modules, None);
+    // The server answers once only.
+    assert_eq!(lab.provide(&catalogue, "web").unwrap().image, kernel.image);
+    assert!(
+        status(&catalogue, &catalogue.kernels[0], &lab.cache)
+            .unwrap()
+            .cached
+    );
+}
+
+#[test]
+fn a_wrong_hash_shows_both_and_keeps_nothing() {
+    let lab = Lab::new();
+    let body = image("6.14.4");
+    let (expected, actual) = ("0".repeat(64), sha256(&body));
+    let catalogue = url_catalogue(&lab, &serve_once(ok(&body)), &expected);
+    let error = lab.provide(&catalogue, "web").unwrap_err();
+    assert!(error.to_string().contains(&expected) && error.to_string().contains(&actual));
+    assert!(!error.hints().is_empty());
+    lab.assert_nothing_kept();
+}
+
+#[test]
+fn a_download_cut_short_is_told_and_keeps_nothing() {
+    let lab = Lab::new();
+    let body = image("6.14.4");
+    let mut answer = ok(&body);
+    answer.truncate(answer.len() - 100);
+    let catalogue = url_catalogue(&lab, &serve_once(answer), &sha256(&body));
+    let error = lab.provide(&catalogue, "web").unwrap_err();
+    assert!(matches!(error, Error::Download { .. }), "{error}");
+    lab.assert_nothing_kept();
+}
+
+#[test]
+fn a_missing_server_and_a_missing_file_are_told() {
+    let lab = Lab::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = format!("http://{}/kernel", listener.local_addr().unwrap());
+    drop(listener);
+    let missing = serve_once(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec());
+    for url in [gone, missing] {
+        let catalogue = url_catalogue(&lab, &url, &"0".repeat(64));
+        let error = lab.provide(&catalogue, "web").unwrap_err();
+        assert!(matches!(error, Error::Download { .. }), "{error}");
+        assert!(error.to_string().contains(&url), "{error}");
+        lab.assert_nothing_kept();
+    }
+}
+
+#[test]
+fn what_is_no_kernel_is_told_by_its_address() {
+    let lab = Lab::new();
+    let url = serve_once(ok(b"<html>"));
+    let catalogue = url_catalogue(&lab, &url, &sha256(b"<html>"));
+    let error = lab.provide(&catalogue, "web").unwrap_err().to_string();
+    assert!(error.contains(&url) && !error.contains("tmp"), "{error}");
+    lab.assert_nothing_kept();
+}
+
+#[test]
+fn a_directory_is_prepared_again_when_its_image_changes() {
+    let lab = Lab::new();
+    let path = lab.write("tree/boot/vmlinuz-6.1-a", &image("6.1-a"));
+    lab.write("tree/lib/modules/6.1-a/kernel/README", b"no module");
+    lab.write("tree/lib/modules/6.1-a/modules.builtin", b"");
+    std::os::unix::fs::symlink(
+        "/usr/src",
+        lab.dir.path().join("tree/lib/modules/6.1-a/build"),
+    )
+    .unwrap();
+    let catalogue = lab.catalogue("[kernels.mine]\npath = \"tree\"\n");
+    let first = lab.provide(&catalogue, "mine").unwrap();
+    assert_eq!(first.name, "mine");
+    let modules = first.modules.clone().unwrap();
+    assert!(modules.ends_with("modules/6.1-a"));
+    assert!(modules.join("modules.dep").is_file());
+    assert!(modules.join("build").symlink_metadata().is_err());
+    assert!(
+        !lab.dir
+            .path()
+            .join("tree/lib/modules/6.1-a/modules.dep")
+            .exists(),
+        "the user's tree stays as it is"
+    );
+    assert_eq!(lab.provide(&catalogue, "mine").unwrap().image, first.image);
+
+    let mut changed = image("6.1-a");
+    changed.push(0);
+    fs::write(&path, changed).unwrap();
+    assert_ne!(lab.provide(&catalogue, "mine").unwrap().image, first.image);
+}
+
+#[test]
+fn modules_with_metadata_are_used_in_place() {
+    let lab = Lab::new();
+    lab.write("tree/boot/vmlinuz-6.1-a", &image("6.1-a"));
+    lab.write("tree/usr/lib/modules/6.1-a/kernel/README", b"");
+    let dep = lab.write("tree/usr/lib/modules/6.1-a/modules.dep", b"");
+    let kernel = lab.provide(&lab.catalogue(""), "./tree").unwrap();
+    assert_eq!(kernel.name, "./tree");
+    assert_eq!(
+        kernel.modules.unwrap(),
+        fs::canonicalize(dep.parent().unwrap()).unwrap()
+    );
+}
+
+#[test]
+fn a_damaged_cache_entry_is_made_anew() {
+    let lab = Lab::new();
+    lab.write("bzImage", &image("6.2"));
+    let catalogue = lab.catalogue("");
+    let first = lab.provide(&catalogue, "./bzImage").unwrap();
+    fs::write(&first.image, b"cut").unwrap();
+    let second = lab.provide(&catalogue, "./bzImage").unwrap();
+    assert_eq!(fs::read(second.image).unwrap(), image("6.2"));
+}
+
+#[test]
+fn a_nix_kernel_is_refused_with_its_line() {
+    let lab = Lab::new();
+    let catalogue = lab.catalogue("\n[kernels.a]\nnix = \".#k\"\n");
+    let error = lab.provide(&catalogue, "a").unwrap_err().to_string();
+    assert!(
+        error.contains("kernels.toml:3: ") && error.contains("not supported yet"),
+        "{error}"
+    );
+}
+
+/// A package with one kernel in it.
+fn deb(dest: &Path, release: &str) -> Vec<u8> {
+    let content = image(release);
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    header.set_cksum();
+    tar.append_data(
+        &mut header,
+        format!("./boot/vmlinuz-{release}"),
+        content.as_slice(),
+    )
+    .unwrap();
+    let data = tar.into_inner().unwrap();
+    let mut ar = ar::Builder::new(Vec::new());
+    let header = ar::Header::new(b"data.tar".to_vec(), data.len() as u64);
+    ar.append(&header, data.as_slice()).unwrap();
+    let bytes = ar.into_inner().unwrap();
+    fs::write(dest, &bytes).unwrap();
+    bytes
+}
+
+/// Uses apt itself, on an archive that is a directory: a pin needs no index.
+#[test]
+fn a_pinned_package_is_fetched_once_by_apt_and_its_hash_is_checked() {
+    if !Path::new("/usr/lib/apt/apt-helper").exists() {
+        eprintln!("not run: this host has no apt");
+        return;
+    }
+    let lab = Lab::new();
+    let pool = lab.dir.path().join("mirror/pool");
+    fs::create_dir_all(&pool).unwrap();
+    let package = pool.join("k_1.deb");
+    let bytes = deb(&package, "6.1-pin");
+    let catalogue = lab.catalogue(&format!(
+        "[kernels.a]\napt = {{ suite = \"s\", package = \"k\", mirror = \"file:{}/mirror/\" }}\n",
+        lab.dir.path().display()
+    ));
+    let pin = |hash: String| {
+        let mut lock = Lock::default();
+        lock.set(LockedKernel {
+            name: "a".to_owned(),
+            suite: "s".to_owned(),
+            component: "main".to_owned(),
+            package: "k".to_owned(),
+            files: vec![LockedFile {
+                package: "k".to_owned(),
+                version: "1".to_owned(),
+                path: "pool/k_1.deb".to_owned(),
+                size: bytes.len() as u64,
+                sha256: hash,
+            }],
+        });
+        lock.store(&catalogue.lock_path().unwrap()).unwrap();
+    };
+
+    pin("0".repeat(64));
+    let error = lab.provide(&catalogue, "a").unwrap_err();
+    assert!(matches!(error, Error::WrongHash { .. }), "{error}");
+    lab.assert_nothing_kept();
+
+    pin(sha256(&bytes));
+    fs::rename(&package, pool.join("away")).unwrap();
+    let error = lab.provide(&catalogue, "a").unwrap_err();
+    assert!(matches!(error, Error::PinGone { .. }), "{error}");
+    assert!(error.hints()[0].contains("kiln kernels update a"));
+    lab.assert_nothing_kept();
+
+    fs::rename(pool.join("away"), &package).unwrap();
+    let kernel = lab.provide(&catalogue, "a").unwrap();
+    assert_eq!(kernel.release, "6.1-pin");
+    fs::remove_file(&package).unwrap();
+    assert_eq!(
+        lab.provide(&catalogue, "a").unwrap().image,
+        kernel.image,
+        "a cached kernel needs no mirror"
+    );
+    let Selected::Named(named) = &catalogue.select(&["a"], Path::new("/")).unwrap()[0] else {
+        panic!("a name selects a kernel of the catalogue");
+    };
+    let status = status(&catalogue, named, &lab.cache).unwrap();
+    assert_eq!(
+        (status.version.as_deref(), status.cached),
+        (Some("1"), true)
+    );
+}

@@ -1,0 +1,232 @@
+//! Driving several processes of one job in a guest: who runs, what they have
+//! printed, what is awaited.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use guest_init::message::{
+    Event, JobId, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, Stdin,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::command::{GUEST_REPLY, close_job};
+use crate::vm::control::{Control, Error};
+
+/// Bytes of one process's output that are kept; what comes after is dropped
+/// and said so. The largest expected output of any upstream test is far below.
+pub(super) const MAX_OUTPUT: usize = 4 * 1024 * 1024;
+
+/// A process of the job, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Process {
+    /// It runs, or has run.
+    pub(super) started: bool,
+    /// Why it could not be started.
+    pub(super) failure: Option<String>,
+    /// What it printed, up to [`MAX_OUTPUT`].
+    pub(super) output: Vec<u8>,
+    /// Bytes that were dropped.
+    pub(super) dropped: u64,
+    /// How it ended.
+    pub(super) outcome: Option<Outcome>,
+    /// Nobody can write to its output any more.
+    pub(super) closed: bool,
+}
+
+impl Process {
+    /// It has ended, or never ran.
+    pub(super) fn over(&self) -> bool {
+        self.outcome.is_some() || self.failure.is_some()
+    }
+
+    /// It is over and all it printed is here.
+    pub(super) fn drained(&self) -> bool {
+        self.failure.is_some() || (self.outcome.is_some() && self.closed)
+    }
+}
+
+/// An open job.
+pub(super) struct Driver<'c> {
+    control: &'c mut Control,
+    job: JobId,
+    processes: BTreeMap<ProcessId, Process>,
+    /// Names that were awaited and have shown up, with their pids, in order.
+    comms: Vec<(String, i32)>,
+}
+
+impl<'c> Driver<'c> {
+    /// Opens a job.
+    pub(super) async fn open(control: &'c mut Control) -> Result<Self, Error> {
+        let job = control.open_job().await?;
+        Ok(Self {
+            control,
+            job,
+            processes: BTreeMap::new(),
+            comms: Vec::new(),
+        })
+    }
+
+    /// Starts a process with merged output and no stdin, and waits until it
+    /// runs or has failed to.
+    pub(super) async fn spawn(
+        &mut self,
+        argv: &[String],
+        env: &[(String, String)],
+        cwd: &str,
+    ) -> Result<ProcessId, Error> {
+        let bytes = |text: &String| text.clone().into_bytes();
+        let spec = ProcessSpec {
+            argv: argv.iter().map(bytes).collect(),
+            env: env
+                .iter()
+                .map(|(key, value)| (bytes(key), bytes(value)))
+                .collect(),
+            cwd: cwd.as_bytes().to_vec(),
+            stdin: Stdin::Null,
+            output: OutputMode::Merged,
+            deadline_ms: None,
+        };
+        let process = self.control.spawn(self.job, spec).await?;
+        self.processes.insert(process, Process::default());
+        let deadline = Instant::now() + GUEST_REPLY;
+        let ready = |driver: &Self| {
+            let process = driver.process(process);
+            process.started || process.failure.is_some()
+        };
+        if self.until(deadline, ready).await? {
+            Ok(process)
+        } else {
+            Err(Error::Deadline {
+                what: format!("the start of {}", argv.first().map_or("", String::as_str)),
+                waited: GUEST_REPLY,
+            })
+        }
+    }
+
+    /// What is known of a process.
+    pub(super) fn process(&self, process: ProcessId) -> &Process {
+        static UNKNOWN: Process = Process {
+            started: false,
+            failure: None,
+            output: Vec::new(),
+            dropped: 0,
+            outcome: None,
+            closed: false,
+        };
+        self.processes.get(&process).unwrap_or(&UNKNOWN)
+    }
+
+    /// Asks to be told of a process of this name; see [`Self::pid_of`].
+    pub(super) async fn await_comm(&mut self, comm: &str) -> Result<(), Error> {
+        let request = Request::AwaitComm {
+            job: self.job,
+            comm: comm.to_owned(),
+        };
+        self.control.send(&request).await
+    }
+
+    /// How many awaited names have shown up.
+    pub(super) fn comms_seen(&self) -> usize {
+        self.comms.len()
+    }
+
+    /// The pid of the first process that had this awaited name.
+    pub(super) fn pid_of(&self, comm: &str) -> Option<i32> {
+        self.comms
+            .iter()
+            .find_map(|(seen, pid)| (seen == comm).then_some(*pid))
+    }
+
+    /// Takes in events until `done` holds (true) or `deadline` passes (false).
+    pub(super) async fn until(
+        &mut self,
+        deadline: Instant,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Error> {
+        while !done(self) {
+            match timeout_at(deadline, self.control.next()).await {
+                Err(_) => return Ok(false),
+                Ok(None) => {
+                    return Err(Error::Closed {
+                        what: "the next event of a job".to_owned(),
+                    });
+                }
+                Ok(Some(event)) => self.take(event?),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Signals a process's group.
+    pub(super) async fn signal(
+        &mut self,
+        process: ProcessId,
+        signal: nix::sys::signal::Signal,
+    ) -> Result<(), Error> {
+        let request = Request::Signal {
+            process,
+            signal: signal as i32,
+            group: true,
+        };
+        self.control.send(&request).await
+    }
+
+    /// SIGTERM, then after `grace` SIGKILL, to a process's group; waits until
+    /// it is over, and as long again for its last output.
+    pub(super) async fn end(&mut self, process: ProcessId, grace: Duration) -> Result<(), Error> {
+        use nix::sys::signal::Signal;
+        self.signal(process, Signal::SIGTERM).await?;
+        let over = |driver: &Self| driver.process(process).over();
+        if !self.until(Instant::now() + grace, over).await? {
+            self.signal(process, Signal::SIGKILL).await?;
+            if !self.until(Instant::now() + GUEST_REPLY, over).await? {
+                return Err(Error::Deadline {
+                    what: "the end of a killed process".to_owned(),
+                    waited: GUEST_REPLY,
+                });
+            }
+        }
+        let drained = |driver: &Self| driver.process(process).drained();
+        self.until(Instant::now() + grace, drained).await?;
+        Ok(())
+    }
+
+    /// Closes the job; returns what still ran.
+    pub(super) async fn close(self) -> Result<Vec<Leftover>, Error> {
+        close_job(self.control, self.job).await
+    }
+
+    fn take(&mut self, event: Event) {
+        if let Event::CommSeen { job, comm, pid } = event {
+            if job == self.job {
+                self.comms.push((comm, pid));
+            }
+            return;
+        }
+        let (Event::Started { process, .. }
+        | Event::SpawnFailed { process, .. }
+        | Event::Output { process, .. }
+        | Event::Closed { process, .. }
+        | Event::Exited { process, .. }) = &event
+        else {
+            return;
+        };
+        // Of an earlier job: of no interest any more.
+        let Some(state) = self.processes.get_mut(process) else {
+            return;
+        };
+        match event {
+            Event::Started { .. } => state.started = true,
+            Event::SpawnFailed { message, .. } => state.failure = Some(message),
+            Event::Output { data, .. } => {
+                let room = MAX_OUTPUT - state.output.len();
+                let kept = data.len().min(room);
+                state.output.extend_from_slice(&data[..kept]);
+                state.dropped += (data.len() - kept) as u64;
+            }
+            Event::Closed { .. } => state.closed = true,
+            Event::Exited { outcome, .. } => state.outcome = Some(outcome),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! One of bpftrace's runtime tests in a guest: its processes, in their order,
+//! within its limits.
+
+use std::time::Duration;
+
+use guest_init::message::{Leftover, ProcessId, Status};
+use tokio::time::Instant;
+
+use super::driver::{Driver, MAX_OUTPUT};
+use crate::suite::bpftrace::{CommandOutcome, End, Exit, Job, Limit, Observation, ShellCommand};
+use crate::vm::control::{Control, Error};
+
+/// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
+const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
+/// Limit of a test with `TIMEOUT 0`, which upstream lets run for ever; before
+/// scaling.
+const UNLIMITED: Duration = Duration::from_secs(60);
+/// Between SIGTERM and SIGKILL, and for output that descendants still hold;
+/// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
+const GRACE: Duration = Duration::from_secs(1);
+/// However slow a guest is, a grace longer than this gains nothing.
+const MAX_GRACE: Duration = Duration::from_secs(15);
+
+/// Where tests run.
+#[derive(Debug, Clone)]
+pub(super) struct Place<'a> {
+    /// The tests' directory in the guest.
+    pub(super) cwd: &'a str,
+    /// Time limits are multiplied by this.
+    pub(super) factor: f64,
+}
+
+impl Place<'_> {
+    fn scaled(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.factor)
+    }
+
+    fn grace(&self) -> Duration {
+        self.scaled(GRACE).min(MAX_GRACE)
+    }
+}
+
+/// What the guest saw, and what needs saying besides.
+#[derive(Debug)]
+pub(super) struct Executed {
+    /// For the judge.
+    pub(super) observation: Observation,
+    /// Things worth a warning, a line each.
+    pub(super) notes: Vec<String>,
+}
+
+/// Executes a test. An error means that the VM is of no more use.
+pub(super) async fn execute(
+    control: &mut Control,
+    job: &Job,
+    place: &Place<'_>,
+) -> Result<Executed, Error> {
+    let mut executed = Executed {
+        observation: Observation::default(),
+        notes: Vec::new(),
+    };
+    let mut driver = Driver::open(control).await?;
+    let ran = main_part(&mut driver, job, place, &mut executed).await?;
+    let leftovers = driver.close().await?;
+    executed.note_leftovers(&leftovers, ran);
+    if let Some(cleanup) = &job.cleanup
+        && ran
+    {
+        // In a job of its own: the test's own processes are gone by now, as
+        // upstream has it.
+        let mut driver = Driver::open(control).await?;
+        let outcome = auxiliary(&mut driver, cleanup, place).await?;
+        driver.close().await?;
+        executed.observation.cleanup = Some(outcome);
+    }
+    Ok(executed)
+}
+
+impl Executed {
+    /// A BEFORE is ended by us as a matter of course; what else outlives its
+    /// test is worth a word.
+    fn note_leftovers(&mut self, leftovers: &[Leftover], ran: bool) {
+        let stuck: Vec<&str> = leftovers
+            .iter()
+            .filter(|leftover| !leftover.killed)
+            .map(|leftover| leftover.comm.as_str())
+            .collect();
+        if ran && !stuck.is_empty() {
+            self.notes
+                .push(format!("cannot be killed: {}", stuck.join(", ")));
+        }
+    }
+}
+
+/// Everything but CLEANUP; says whether the test got beyond its SETUP, so that
+/// there is something to clean up.
+async fn main_part(
+    driver: &mut Driver<'_>,
+    job: &Job,
+    place: &Place<'_>,
+    executed: &mut Executed,
+) -> Result<bool, Error> {
+    let observation = &mut executed.observation;
+    for (index, requirement) in job.requires.iter().enumerate() {
+        let outcome = auxiliary(driver, requirement, place).await?;
+        if outcome.exit != Some(Exit::Code(0)) {
+            observation.unmet = Some(index);
+            return Ok(false);
+        }
+    }
+    if let Some(setup) = &job.setup {
+        let outcome = auxiliary(driver, setup, place).await?;
+        let failed = outcome.exit != Some(Exit::Code(0));
+        observation.setup = Some(outcome);
+        if failed {
+            return Ok(false);
+        }
+    }
+    let befores = match start_befores(driver, job, place).await? {
+        Ok(befores) => befores,
+        Err(why) => {
+            observation.before_failure = Some(why);
+            return Ok(true);
+        }
+    };
+    let prefix = befores.namespace.map(Job::nsenter_argv);
+    let before_pid = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
+    let mut command = job.command_with(before_pid);
+    if let Some(prefix) = &prefix {
+        command = format!("{} {command}", prefix.join(" "));
+    }
+    let process = driver.spawn(&shell(&command), &job.env, place.cwd).await?;
+    if let Some(failure) = &driver.process(process).failure {
+        observation.output = failure.clone().into_bytes();
+        observation.end = Some(End::Exited(Exit::Code(127)));
+        return Ok(true);
+    }
+    let end = watch(driver, job, place, process, prefix.as_ref()).await?;
+    let state = driver.process(process);
+    observation.end = Some(end);
+    observation.output.clone_from(&state.output);
+    if state.dropped > 0 {
+        executed.notes.push(format!(
+            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            state.dropped
+        ));
+    }
+    Ok(true)
+}
+
+fn shell(command: &str) -> [String; 3] {
+    ["/bin/sh", "-c", command].map(str::to_owned)
+}
+
+/// A REQUIRES, SETUP or CLEANUP.
+async fn auxiliary(
+    driver: &mut Driver<'_>,
+    command: &ShellCommand,
+    place: &Place<'_>,
+) -> Result<CommandOutcome, Error> {
+    let process = driver
+        .spawn(&shell(&command.text), &command.env, place.cwd)
+        .await?;
+    let deadline = Instant::now() + place.scaled(AUXILIARY_LIMIT);
+    let ended = driver
+        .until(deadline, |driver| driver.process(process).over())
+        .await?;
+    if !ended {
+        driver.end(process, place.grace()).await?;
+    }
+    let state = driver.process(process);
+    Ok(CommandOutcome {
+        exit: match (&state.outcome, &state.failure) {
+            (Some(outcome), _) if ended => Some(exit(outcome.status)),
+            (_, Some(_)) => Some(Exit::Code(127)),
+            _ => None,
+        },
+        output: state.output.clone(),
+    })
+}
+
+/// The processes that run beside a test.
+#[derive(Debug, Default)]
+struct Befores {
+    /// Pid of the first, by its name.
+    first_pid: Option<i32>,
+    /// The first process of the namespace that the others enter.
+    namespace: Option<u32>,
+}
+
+/// Starts every BEFORE and waits until each has its name; why not, otherwise.
+async fn start_befores(
+    driver: &mut Driver<'_>,
+    job: &Job,
+    place: &Place<'_>,
+) -> Result<Result<Befores, String>, Error> {
+    let mut befores = Befores::default();
+    let mut processes: Vec<ProcessId> = Vec::new();
+    let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
+    let deadline = Instant::now() + limit;
+    for (index, before) in job.befores.iter().enumerate() {
+        let argv = match (job.new_pidns, index, befores.namespace) {
+            (true, 0, _) => Job::unshare_argv(before),
+            (true, _, Some(pid)) => Job::nsenter_argv(pid)
+                .into_iter()
+                .chain(before.argv.iter().cloned())
+                .collect(),
+            _ => before.argv.clone(),
+        };
+        driver.await_comm(&before.comm).await?;
+        let process = driver.spawn(&argv, &job.before_env, place.cwd).await?;
+        if let Some(failure) = &driver.process(process).failure {
+            return Ok(Err(format!("BEFORE could not be started: {failure}")));
+        }
+        processes.push(process);
+        // The others need the namespace that the first one makes.
+        let wanted = if job.new_pidns { index + 1 } else { 0 };
+        let last = index + 1 == job.befores.len();
+        let wanted = if last { job.befores.len() } else { wanted };
+        let ready = |driver: &Driver<'_>| {
+            driver.comms_seen() >= wanted
+                || processes.iter().any(|&process| failed(driver, process))
+        };
+        if !driver.until(deadline, ready).await? {
+            return Ok(Err(format!(
+                "BEFORE was not ready within {:.0} s",
+                limit.as_secs_f64()
+            )));
+        }
+        if driver.comms_seen() < wanted
+            && let Some(&process) = processes.iter().find(|&&process| failed(driver, process))
+        {
+            let output = String::from_utf8_lossy(&driver.process(process).output).into_owned();
+            return Ok(Err(format!("BEFORE ended before it was ready: {output}")));
+        }
+        if index == 0 {
+            befores.first_pid = driver.pid_of(&before.comm);
+            if job.new_pidns {
+                befores.namespace = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
+            }
+        }
+    }
+    Ok(Ok(befores))
+}
+
+/// A BEFORE that ended without success; one that ended well may just be quick.
+fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
+    driver
+        .process(process)
+        .outcome
+        .is_some_and(|outcome| outcome.status != Status::Exited(0))
+}
+
+/// Watches the test's command: the marker, AFTER, both limits, the end.
+async fn watch(
+    driver: &mut Driver<'_>,
+    job: &Job,
+    place: &Place<'_>,
+    process: ProcessId,
+    prefix: Option<&[String; 5]>,
+) -> Result<End, Error> {
+    let mut scanner = MarkerScanner::default();
+    let attach_deadline = Instant::now() + place.scaled(job.attach_limit);
+    let marked = driver
+        .until(attach_deadline, |driver| {
+            let state = driver.process(process);
+            scanner.found(&state.output, job.marker) || state.over()
+        })
+        .await?;
+    if !marked {
+        driver.end(process, place.grace()).await?;
+        return Ok(End::Killed(Limit::Attach));
+    }
+    // Also when the command has exited at once: upstream starts AFTER whenever
+    // it sees the marker.
+    if scanner.found(&driver.process(process).output, job.marker)
+        && let Some(after) = &job.after
+    {
+        let text = match prefix {
+            Some(prefix) => format!("{} {}", prefix.join(" "), after.text),
+            None => after.text.clone(),
+        };
+        driver.spawn(&shell(&text), &after.env, place.cwd).await?;
+    }
+    let deadline = Instant::now() + place.scaled(job.timeout.unwrap_or(UNLIMITED));
+    let over = |driver: &Driver<'_>| driver.process(process).over();
+    if !driver.until(deadline, over).await? {
+        driver.end(process, place.grace()).await?;
+        return Ok(End::Killed(Limit::Timeout));
+    }
+    // A descendant may hold the pipe for ever; what it prints late is not
+    // waited for beyond the grace.
+    let drained = |driver: &Driver<'_>| driver.process(process).drained();
+    driver
+        .until(Instant::now() + place.grace(), drained)
+        .await?;
+    Ok(match driver.process(process).outcome {
+        Some(outcome) => End::Exited(exit(outcome.status)),
+        None => End::Exited(Exit::Code(127)),
+    })
+}
+
+fn exit(status: Status) -> Exit {
+    match status {
+        Status::Exited(code) => Exit::Code(code),
+        Status::Signaled(signal) => Exit::Signal(signal),
+    }
+}
+
+/// Looks for the marker's line in output that grows, without looking at any
+/// line twice.
+#[derive(Debug, Default)]
+struct MarkerScanner {
+    /// Start of the first line that is not complete yet.
+    from: usize,
+    found: bool,
+}
+
+impl MarkerScanner {
+    fn found(&mut self, output: &[u8], marker: &[u8]) -> bool {
+        while !self.found {
+            let Some(rest) = output.get(self.from..) else {
+                break;
+            };
+            let Some(length) = rest.iter().position(|&byte| byte == b'\n') else {
+                break;
+            };
+            self.found = rest[..length].trim_ascii_end() == marker;
+            self.from += length + 1;
+        }
+        self.found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_marker_is_a_whole_line() {
+        let mut scanner = MarkerScanner::default();
+        assert!(!scanner.found(b"xMARK\nMAR", b"MARK"));
+        assert!(!scanner.found(b"xMARK\nMARK", b"MARK"));
+        assert!(scanner.found(b"xMARK\nMARK\n", b"MARK"));
+        assert!(scanner.found(b"xMARK\nMARK\nmore", b"MARK"));
+    }
+}
