@@ -154,7 +154,7 @@ fn doctor_tells_a_qemu_that_is_too_old_or_has_no_microvm() {
             name,
             format!(
                 "#!/bin/sh\ncase \"$*\" in\n*version*) echo 'QEMU emulator version {version}' ;;\n\
-                 *machine*) printf '%b' '{machines}' ;;\n*) echo 'no such option' >&2; exit 1 ;;\nesac\n"
+                 *machine*) printf '%b' '{machines}' ;;\nesac\n"
             ),
         )
     };
@@ -162,7 +162,7 @@ fn doctor_tells_a_qemu_that_is_too_old_or_has_no_microvm() {
     let old = fake("old-qemu", "2.11.1", machines);
     let output = kiln.plain(["doctor", "--qemu"]).arg(&old).run();
     output.assert_code(96);
-    assert!(output.out().contains("2.11.1"), "{}", output.out());
+    assert!(output.out().contains("QEMU 2.11 at "), "{}", output.out());
     let lean = fake("lean-qemu", "7.2.0", "Supported machines are:\\npc   Standard PC\\n");
     let output = kiln.plain(["doctor", "--qemu"]).arg(&lean).run();
     output.assert_code(96);

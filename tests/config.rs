@@ -26,9 +26,11 @@ fn kiln(catalogue: &str) -> Kiln {
 
 /// The commands that read the catalogue; the last two boot kernels, and leave
 /// their own exit codes to the guest.
-const COMMANDS: [(&[&str], i32); 4] = [
+const COMMANDS: [(&[&str], i32); 6] = [
     (&["kernels", "list"], 96),
     (&["kernels", "fetch"], 96),
+    (&["run", "-k", "a"], 96),
+    (&["list"], 96),
     (&["exec", "-k", "a", "--", "true"], 125),
     (&["shell", "-k", "a"], 125),
 ];
@@ -159,6 +161,8 @@ fn an_unknown_kernel_gets_the_names_there_are_and_the_nearest_first() {
     for args in [
         &["kernels", "fetch", "-k", "6.11"][..],
         &["kernels", "update", "6.11"],
+        &["run", "-k", "6.11"],
+        &["run", "-k", "6.12", "-k", "6.11"],
     ] {
         names_the_nearest_first(&kiln.plain(args).run(), 96, "6.11", "6.1, 6.12, 5.10", "6.1");
     }
