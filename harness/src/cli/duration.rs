@@ -28,8 +28,8 @@ mod tests {
     fn durations_have_units_and_default_to_seconds() {
         assert_eq!(parse("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(parse("5m"), Ok(Duration::from_mins(5)));
-        assert_eq!(parse("1h"), Ok(Duration::from_hours(1)));
+        assert_eq!(parse("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse("1h"), Ok(Duration::from_secs(3600)));
         assert!(parse("soon").is_err());
         assert!(parse("5 min").is_err());
         assert!(parse("").is_err());

@@ -19,7 +19,7 @@ use crate::vm::args;
 
 /// Default limit of one command: long enough for a build, short enough that a
 /// hung CI job ends.
-const TIMEOUT: Duration = Duration::from_hours(1);
+const TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Run a command as root in each kernel.
 #[derive(Debug, Args)]
@@ -61,7 +61,8 @@ impl ExecArgs {
             let status = if self.dry_run {
                 self.print_command_line(&context, kernel).await?
             } else {
-                self.one(&context, kernel, &mut stdin, &mut interrupts).await?
+                self.one(&context, kernel, &mut stdin, &mut interrupts)
+                    .await?
             };
             if code == exit_code::OK {
                 code = status;
@@ -82,7 +83,13 @@ impl ExecArgs {
         let kernel = context.provide(selected).await?;
         let prepared = self
             .vm
-            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .launch(
+                context,
+                kernel,
+                std::slice::from_ref(&context.cwd),
+                dir.path(),
+                dir.path(),
+            )
             .prepare()
             .await?;
         let line = args::shell_line(&args::command(&prepared.spec));
@@ -126,7 +133,13 @@ pub(super) async fn in_vm(
     let boot = async {
         let kernel = context.provide(selected).await?;
         let prepared = vm_args
-            .launch(context, kernel, std::slice::from_ref(&context.cwd), dir.path(), dir.path())
+            .launch(
+                context,
+                kernel,
+                std::slice::from_ref(&context.cwd),
+                dir.path(),
+                dir.path(),
+            )
             .prepare()
             .await?;
         if let Some(note) = &prepared.accel_note {
@@ -135,9 +148,15 @@ pub(super) async fn in_vm(
         Ok::<_, Failure>(prepared.start().await?)
     };
     let mut vm = tokio::select! {
-        vm = boot => vm?,
+        biased;
         signal = interrupts.next() => return Ok(input::code_of(signal)),
+        vm = boot => vm?,
     };
+    // It may have come with the very last step of the boot.
+    if interrupts.seen() {
+        vm.kill().await;
+        return Ok(input::code_of(interrupts.next().await));
+    }
     let timeout = command.timeout;
     let terminal = command.terminal.is_some();
     // From here on Ctrl-C is the guest's. Restored when dropped.
@@ -172,7 +191,10 @@ pub(super) async fn in_vm(
             vm.kill().await;
             Err(Failure::new(
                 exit_code::VM_LOST,
-                format!("lost the VM of kernel {}: {error}\n{evidence}", selected.name()),
+                format!(
+                    "lost the VM of kernel {}: {error}\n{evidence}",
+                    selected.name()
+                ),
             ))
         }
     }

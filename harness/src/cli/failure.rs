@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::exit_code;
 use crate::hint::Hint;
+use crate::report::escape;
 
 /// An error on its way to the user: exit code, message, hints.
 #[derive(Debug)]
@@ -66,9 +67,14 @@ impl Failure {
                 ("", "")
             };
             // Nothing is left to do if stderr is closed.
-            let _ = writeln!(stderr, "{red}error{reset}: {}", self.message);
+            // Guests and packages have their words in here.
+            let _ = writeln!(
+                stderr,
+                "{red}error{reset}: {}",
+                escape::block(&self.message)
+            );
             for hint in &self.hints {
-                let _ = writeln!(stderr, "  hint: {hint}");
+                let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
             }
         }
         ExitCode::from(self.code)

@@ -2,15 +2,18 @@
 //! the terminal.
 
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::WindowSize;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
+use vmm_sys_util::eventfd::EventFd;
 
 use super::Failure;
 use crate::exit_code;
@@ -22,6 +25,9 @@ const TERM_GRACE: Duration = Duration::from_secs(10);
 /// the VM whatever the guest does.
 const ESCAPE: u8 = 0x1d;
 const ESCAPES: usize = 3;
+
+/// Something to read stdin from.
+pub(super) type StdinFd = std::fs::File;
 
 /// Signals that ask kiln to end.
 #[derive(Debug)]
@@ -160,23 +166,33 @@ impl StdinSource {
             std::io::copy(&mut stdin, &mut file)?;
             Ok(file)
         };
-        spool().map(|file| Self { spool: Some(file) }).map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot keep stdin for several kernels: {error}"),
-            )
-        })
+        spool()
+            .map(|file| Self { spool: Some(file) })
+            .map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot keep stdin for several kernels: {error}"),
+                )
+            })
     }
 
-    /// For the next command.
-    pub(super) fn open(&mut self) -> Result<Box<dyn Read + Send>, Failure> {
+    /// For the next command. Not `std::io::stdin`, whose buffer would keep
+    /// what one command did not take from the next.
+    pub(super) fn open(&mut self) -> Result<StdinFd, Failure> {
         let Some(spool) = &mut self.spool else {
-            return Ok(Box::new(std::io::stdin()));
+            // A closed stdin is as good as an empty one.
+            let stdin = std::io::stdin()
+                .as_fd()
+                .try_clone_to_owned()
+                .map(StdinFd::from);
+            return Ok(match stdin {
+                Ok(stdin) => stdin,
+                Err(_) => open_null()?,
+            });
         };
         spool
             .rewind()
             .and_then(|()| spool.try_clone())
-            .map(|file| Box::new(file) as Box<dyn Read + Send>)
             .map_err(|error| {
                 Failure::new(
                     exit_code::SETUP_FAILED,
@@ -186,33 +202,37 @@ impl StdinSource {
     }
 }
 
+fn open_null() -> Result<StdinFd, Failure> {
+    std::fs::File::open("/dev/null").map_err(|error| {
+        Failure::new(
+            exit_code::SETUP_FAILED,
+            format!("cannot open /dev/null: {error}"),
+        )
+    })
+}
+
 /// Passes stdin, signals and sizes on until the command is gone.
 pub(super) async fn feed(
-    stdin: Box<dyn Read + Send>,
+    stdin: StdinFd,
     mut forwarded: Forwarded,
     sender: mpsc::Sender<Input>,
     terminal: bool,
 ) {
     let (chunks, mut chunk) = mpsc::channel(1);
-    // A thread of its own: a read of a terminal cannot be cancelled, and must
-    // not hold up the end.
-    std::thread::spawn(move || read_chunks(stdin, &chunks));
+    let _reader = StdinReader::start(stdin, chunks);
     let mut resized = signal(SignalKind::window_change()).ok();
     let mut escapes = 0;
     let mut open = true;
     loop {
         let item = tokio::select! {
-            data = chunk.recv(), if open => match data {
-                Some(data) => {
-                    if terminal && escaped(&data, &mut escapes) {
-                        let _ = forwarded.escape.send(()).await;
-                    }
-                    Input::Stdin(data)
+            data = chunk.recv(), if open => {
+                open = data.is_some();
+                let data = data.unwrap_or_default();
+                if terminal && escaped(&data, &mut escapes) {
+                    let _ = forwarded.escape.send(()).await;
                 }
-                None => {
-                    open = false;
-                    Input::Stdin(Vec::new())
-                }
+                // Empty: the end of stdin.
+                Input::Stdin(data)
             },
             signal = forwarded.signals.recv() => match signal {
                 Ok(signal) => Input::Signal(signal),
@@ -245,8 +265,55 @@ fn escaped(data: &[u8], count: &mut usize) -> bool {
     false
 }
 
-fn read_chunks(mut stdin: Box<dyn Read + Send>, chunks: &mpsc::Sender<Vec<u8>>) {
+/// A thread that reads stdin, since a read of a terminal cannot be awaited.
+/// Ends when dropped: an abandoned reader would take what the user types for
+/// the next kernel.
+struct StdinReader {
+    stop: Option<EventFd>,
+}
+
+impl StdinReader {
+    fn start(stdin: StdinFd, chunks: mpsc::Sender<Vec<u8>>) -> Self {
+        let stop = EventFd::new(0).and_then(|stop| Ok((stop.try_clone()?, stop)));
+        let (stop, stopped) = match stop {
+            Ok((stop, stopped)) => (Some(stop), stopped),
+            // Out of descriptors: the command runs with an empty stdin.
+            Err(error) => {
+                tracing::warn!(%error, "cannot read stdin");
+                return Self { stop: None };
+            }
+        };
+        std::thread::spawn(move || read_chunks(stdin, &stopped, &chunks));
+        Self { stop }
+    }
+}
+
+impl Drop for StdinReader {
+    fn drop(&mut self) {
+        if let Some(stop) = &self.stop {
+            // Can only fail when the counter is full, and then it is heard.
+            let _ = stop.write(1);
+        }
+    }
+}
+
+fn read_chunks(mut stdin: StdinFd, stopped: &EventFd, chunks: &mpsc::Sender<Vec<u8>>) {
     loop {
+        // SAFETY: `stopped` outlives this borrow of its descriptor; vmm-sys-util
+        // offers the number only.
+        let stopped = unsafe { BorrowedFd::borrow_raw(stopped.as_raw_fd()) };
+        let mut fds = [
+            PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+            PollFd::new(stopped, PollFlags::POLLIN),
+        ];
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) => {}
+            Err(Errno::EINTR) => continue,
+            Err(_) => return,
+        }
+        if fds[1].any() == Some(true) {
+            return;
+        }
         let mut data = vec![0; MAX_DATA];
         match stdin.read(&mut data) {
             // A closed stdin (EBADF) is as good as an empty one.

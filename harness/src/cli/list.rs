@@ -53,7 +53,7 @@ pub(super) enum ListError {
 
 impl ListError {
     /// The exit code of this error.
-    pub fn exit_code(&self) -> u8 {
+    pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Filter(FilterError::NothingSelected { .. }) => exit_code::NOTHING_SELECTED,
             Self::Filter(FilterError::BadPattern { .. }) => exit_code::USAGE,

@@ -225,7 +225,11 @@ async fn carry_out(
     sink.take(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: sink.log.started_at(),
-        kernels: plan.kernels.iter().map(|kernel| kernel.name.clone()).collect(),
+        kernels: plan
+            .kernels
+            .iter()
+            .map(|kernel| kernel.name.clone())
+            .collect(),
         suites: vec![plan.suite.clone()],
         tests: plan.tests.len(),
     })?;

@@ -39,11 +39,17 @@ impl ShellArgs {
         let [selected] = selected.as_slice() else {
             return Err(Failure::new(
                 crate::exit_code::USAGE,
-                format!("`{}` selects several kernels; a shell runs in one", self.kernel),
+                format!(
+                    "`{}` selects several kernels; a shell runs in one",
+                    self.kernel
+                ),
             ));
         };
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-        let shell = self.shell.clone().unwrap_or_else(|| default_shell(&self.vm.root()));
+        let shell = self
+            .shell
+            .clone()
+            .unwrap_or_else(|| default_shell(&self.vm.root()));
         let mut argv = vec![shell.into_os_string().into_vec()];
         if interactive {
             argv.push(b"-i".to_vec());
@@ -60,7 +66,15 @@ impl ShellArgs {
         if interactive {
             eprintln!("kiln: booting; Ctrl-] three times ends the VM whatever it does");
         }
-        exec::in_vm(&context, selected, &self.vm, command, &mut stdin, &mut interrupts).await
+        exec::in_vm(
+            &context,
+            selected,
+            &self.vm,
+            command,
+            &mut stdin,
+            &mut interrupts,
+        )
+        .await
     }
 }
 

@@ -32,7 +32,12 @@ pub(super) struct SuiteArgs {
     pub(super) bpftrace: Option<PathBuf>,
     /// Regular expressions on suite.name, separated by `:`; one that starts
     /// with `-` excludes. Several -t add up
-    #[arg(short = 't', long = "filter", value_name = "FILTER", allow_hyphen_values = true)]
+    #[arg(
+        short = 't',
+        long = "filter",
+        value_name = "FILTER",
+        allow_hyphen_values = true
+    )]
     pub(super) filters: Vec<String>,
     /// The version of bpftrace that the tests are of, such as 0.17, or head
     /// [default: asked of bpftrace, else the newest]
@@ -79,7 +84,10 @@ impl SuiteArgs {
         let tests = tests.canonicalize().map_err(|error| {
             Failure::new(
                 exit_code::SETUP_FAILED,
-                format!("suite {name}: cannot find its tests in {}: {error}", tests.display()),
+                format!(
+                    "suite {name}: cannot find its tests in {}: {error}",
+                    tests.display()
+                ),
             )
             .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
         })?;
@@ -113,7 +121,10 @@ impl SuiteArgs {
             .iter()
             .map(|suite| suite.name.as_str())
             .collect();
-        let failure = Failure::new(exit_code::SETUP_FAILED, format!("there is no suite `{name}`"));
+        let failure = Failure::new(
+            exit_code::SETUP_FAILED,
+            format!("there is no suite `{name}`"),
+        );
         Err(if names.is_empty() {
             failure.hint("name the directory of bpftrace's tests with --tests DIR")
         } else {

@@ -11,6 +11,7 @@ use super::context::Context;
 use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
+use crate::run::command::Environment;
 use crate::vm::launch::Launch;
 use crate::vm::spec::{AccelChoice, VmConfig};
 
@@ -96,8 +97,8 @@ impl VmArgs {
     }
 
     /// The environment of a command: root's, with what the user asked for.
-    pub(super) fn environment(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Failure> {
-        let mut environment: Vec<(Vec<u8>, Vec<u8>)> = vec![
+    pub(super) fn environment(&self) -> Result<Environment, Failure> {
+        let mut environment: Environment = vec![
             (b"HOME".to_vec(), b"/root".to_vec()),
             (b"USER".to_vec(), b"root".to_vec()),
             (b"LOGNAME".to_vec(), b"root".to_vec()),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::{
-    Event, Leftover, OutputMode, Outcome, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
+    Event, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
     Stream, WindowSize,
 };
 use nix::sys::signal::Signal;
@@ -24,13 +24,16 @@ pub(crate) const GUEST_REPLY: Duration = Duration::from_secs(60);
 /// the host waits before it takes the guest for dead.
 const DEADLINE_SLACK: Duration = Duration::from_secs(60);
 
+/// A whole environment: names and values.
+pub type Environment = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What to run.
 #[derive(Debug, Clone, Default)]
 pub struct Command {
     /// Program and arguments.
     pub argv: Vec<Vec<u8>>,
     /// The whole environment.
-    pub env: Vec<(Vec<u8>, Vec<u8>)>,
+    pub env: Environment,
     /// Working directory in the guest.
     pub cwd: Vec<u8>,
     /// A terminal of this size instead of pipes.
@@ -98,7 +101,7 @@ pub async fn run(
         let wait_until = match &running.outcome {
             Some(_) => reply_by,
             None if !running.started => reply_by,
-            None => deadline.unwrap_or_else(|| Instant::now() + Duration::from_hours(24 * 365)),
+            None => deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 24 * 3600)),
         };
         tokio::select! {
             event = control.next() => {
@@ -163,8 +166,12 @@ pub(crate) async fn close_job(control: &mut Control, job: u32) -> Result<Vec<Lef
     let deadline = Instant::now() + GUEST_REPLY;
     loop {
         // What its processes still had to say is of no interest any more.
-        if let Event::JobClosed { job: closed, leftovers } =
-            control.event(deadline, "the end of a job's processes").await?
+        if let Event::JobClosed {
+            job: closed,
+            leftovers,
+        } = control
+            .event(deadline, "the end of a job's processes")
+            .await?
             && closed == job
         {
             return Ok(leftovers);

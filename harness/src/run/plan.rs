@@ -60,5 +60,7 @@ impl Plan {
 
 /// Whether a test looks for loaded modules.
 pub(super) fn needs_modules(test: &RuntimeTest) -> bool {
-    test.requires.iter().any(|command| command.contains("lsmod"))
+    test.requires
+        .iter()
+        .any(|command| command.contains("lsmod"))
 }

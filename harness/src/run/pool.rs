@@ -155,16 +155,18 @@ impl Pool<'_> {
 
     async fn boot(&self, kernel: &PlannedKernel, vm: u32) -> Result<Session, Lost> {
         let start = Instant::now();
-        let session = Session::boot(self.plan, kernel, vm).await.map_err(|error| match error {
-            launch::Error::Boot { why, evidence, .. } => Lost {
-                reason: format!("did not come up: {why}"),
-                evidence: *evidence,
-            },
-            other => Lost {
-                reason: other.to_string(),
-                evidence: Evidence::default(),
-            },
-        })?;
+        let session = Session::boot(self.plan, kernel, vm)
+            .await
+            .map_err(|error| match error {
+                launch::Error::Boot { why, evidence, .. } => Lost {
+                    reason: format!("did not come up: {why}"),
+                    evidence: *evidence,
+                },
+                other => Lost {
+                    reason: other.to_string(),
+                    evidence: Evidence::default(),
+                },
+            })?;
         if let Some(note) = &session.accel_note {
             self.warn(kernel, note.clone());
         }

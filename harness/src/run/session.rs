@@ -8,7 +8,9 @@ use tokio::time::Instant;
 use super::driver::Driver;
 use super::plan::{Plan, PlannedKernel, needs_modules};
 use super::runtime_test::{Executed, Place, execute};
-use crate::suite::bpftrace::{FeatureCheck, Features, Job, JobContext, Judgement, SkipReason, judge, precheck};
+use crate::suite::bpftrace::{
+    FeatureCheck, Features, Job, JobContext, Judgement, SkipReason, judge, precheck,
+};
 use crate::vm::control::Error;
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
@@ -183,9 +185,9 @@ impl Session {
             None => String::from_utf8_lossy(&state.output).into_owned(),
         };
         let succeeded = ended
-            && state.outcome.is_some_and(|outcome| {
-                outcome.status == guest_init::message::Status::Exited(0)
-            });
+            && state
+                .outcome
+                .is_some_and(|outcome| outcome.status == guest_init::message::Status::Exited(0));
         driver.close().await?;
         Ok((text, succeeded))
     }

@@ -276,14 +276,14 @@ mod tests {
         Instant::now() + Duration::from_secs(5)
     }
 
-    async fn pair() -> (Control, UnixStream) {
+    fn pair() -> (Control, UnixStream) {
         let (host, guest) = UnixStream::pair().unwrap();
         (Control::over(host), guest)
     }
 
     #[tokio::test]
     async fn hello_is_found_after_noise() {
-        let (mut control, mut guest) = pair().await;
+        let (mut control, mut guest) = pair();
         guest.write_all(b"boot noise\r\n").await.unwrap();
         let hello = Hello {
             protocol: PROTOCOL_VERSION,
@@ -297,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_version_is_refused() {
-        let (mut control, mut guest) = pair().await;
+        let (mut control, mut guest) = pair();
         let frame = frame::encode(&Event::Hello(Hello {
             protocol: PROTOCOL_VERSION + 1,
             ..Hello::default()
@@ -310,7 +310,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_silent_guest_runs_into_the_deadline() {
-        let (mut control, _guest) = pair().await;
+        let (mut control, _guest) = pair();
         let error = control
             .hello(Instant::now() + Duration::from_millis(20))
             .await
@@ -320,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_guest_that_only_sends_garbage_is_given_up() {
-        let (mut control, mut guest) = pair().await;
+        let (mut control, mut guest) = pair();
         for _ in 0..MAX_BAD_FRAMES {
             guest.write_all(b"\0garbage\0").await.unwrap();
         }
@@ -330,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_told_apart_from_a_deadline() {
-        let (mut control, guest) = pair().await;
+        let (mut control, guest) = pair();
         drop(guest);
         assert!(matches!(
             control.hello(soon()).await.unwrap_err(),

@@ -280,7 +280,7 @@ async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
         }
     }
     // QEMU has ended: that is another branch's to tell.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn boot_modules(config: &VmConfig) -> Result<Vec<ModuleFile>, Error> {

@@ -98,7 +98,8 @@ impl Vm {
     /// by itself is killed; all is reaped when this returns.
     pub async fn stop(self) {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
-        self.take_down(if asked { POWER_OFF } else { Duration::ZERO }).await;
+        self.take_down(if asked { POWER_OFF } else { Duration::ZERO })
+            .await;
     }
 
     /// Takes everything down at once, without the guest's help.
