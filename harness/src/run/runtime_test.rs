@@ -48,10 +48,9 @@ impl Place<'_> {
     /// Test programs sleep for a second and then do the one thing that is
     /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
     /// several seconds to attach, it would always come too late, and the
-    /// verdict would speak of the machine. A command that may swallow the
-    /// marker in a pipe would never let them go.
+    /// verdict would speak of the machine.
     fn holds_befores(&self, job: &Job) -> bool {
-        self.factor >= HOLD_FROM && !self.compat && !job.befores.is_empty() && !job.redirected
+        self.factor >= HOLD_FROM && !self.compat && !job.befores.is_empty()
     }
 
     fn grace(&self) -> Duration {
@@ -290,20 +289,26 @@ async fn watch(
     held: &[ProcessId],
 ) -> Result<End, Error> {
     let mut scanner = MarkerScanner::default();
-    let attach_deadline = Instant::now() + place.scaled(job.attach_limit);
-    let marked = driver
-        .until(attach_deadline, |driver| {
-            let state = driver.process(process);
-            scanner.found(&state.output, job.marker) || state.over()
-        })
-        .await?;
+    let attach_limit = place.scaled(job.attach_limit);
+    let attach_deadline = Instant::now() + attach_limit;
+    let mut attached = |driver: &Driver<'_>| {
+        let state = driver.process(process);
+        scanner.found(&state.output, job.marker) || state.over()
+    };
+    // A pipe may swallow the marker: by half of the time bpftrace is attached,
+    // and there is as much left for what BEFORE does then.
+    let marked = if job.redirected && !held.is_empty() {
+        let early = driver.until(Instant::now() + attach_limit / 2, &mut attached).await?;
+        release(driver, held).await?;
+        early || driver.until(attach_deadline, &mut attached).await?
+    } else {
+        driver.until(attach_deadline, &mut attached).await?
+    };
     if !marked {
         driver.end(process, place.grace()).await?;
         return Ok(End::Killed(Limit::Attach));
     }
-    for &before in held {
-        driver.signal(before, Signal::SIGCONT).await?;
-    }
+    release(driver, held).await?;
     // Also when the command has exited at once: upstream starts AFTER whenever
     // it sees the marker.
     if scanner.found(&driver.process(process).output, job.marker)
@@ -331,6 +336,14 @@ async fn watch(
         Some(outcome) => End::Exited(exit(outcome.status)),
         None => End::Exited(Exit::Code(127)),
     })
+}
+
+/// Lets what is held go; once more does no harm.
+async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Error> {
+    for &process in held {
+        driver.signal(process, Signal::SIGCONT).await?;
+    }
+    Ok(())
 }
 
 fn exit(status: Status) -> Exit {
