@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use support::{Kiln, Running};
@@ -38,7 +38,7 @@ fn ctrl_c_reaches_the_command_whose_answer_counts() {
 #[test]
 fn a_command_that_ctrl_c_ends_gives_130() {
     let kiln = Kiln::new();
-    let mut running = ready(&kiln, "echo ready; exec sleep 1000");
+    let running = ready(&kiln, "echo ready; exec sleep 1000");
     running.signal(Signal::SIGINT);
     let output = running.wait();
     output.assert_code(130);
@@ -66,7 +66,7 @@ fn a_second_ctrl_c_ends_a_command_that_takes_no_notice() {
 fn sigterm_and_sighup_end_the_command_and_the_vm() {
     let kiln = Kiln::new();
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129)] {
-        let mut running = ready(&kiln, "echo ready; exec sleep 1000");
+        let running = ready(&kiln, "echo ready; exec sleep 1000");
         running.signal(signal);
         running.wait_at_most(SOON).assert_code(code);
         kiln.assert_nothing_left();
@@ -77,7 +77,7 @@ fn sigterm_and_sighup_end_the_command_and_the_vm() {
 #[test]
 fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
     let kiln = Kiln::new();
-    let mut running = ready(&kiln, "trap '' TERM; echo ready; while :; do sleep 1; done");
+    let running = ready(&kiln, "trap '' TERM; echo ready; while :; do sleep 1; done");
     running.signal(Signal::SIGTERM);
     running.wait_at_most(SOON).assert_code(143);
     kiln.assert_nothing_left();
@@ -86,7 +86,7 @@ fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
 #[test]
 fn kill_9_takes_qemu_and_the_shares_along() {
     let kiln = Kiln::new();
-    let mut running = ready(&kiln, "echo ready; exec sleep 1000");
+    let running = ready(&kiln, "echo ready; exec sleep 1000");
     let before = support::processes_naming(&kiln.path("tmp"));
     assert!(before.len() >= 3, "QEMU and its shares: {before:?}");
     running.signal(Signal::SIGKILL);
@@ -98,12 +98,7 @@ fn kill_9_takes_qemu_and_the_shares_along() {
 fn kill_9_during_the_boot_leaves_nothing() {
     let kiln = Kiln::new();
     let running = kiln.sh("6.1", "true").start();
-    while !support::processes_naming(&kiln.path("tmp"))
-        .iter()
-        .any(|(_, arguments)| arguments.contains("microvm"))
-    {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_qemu(&kiln);
     running.signal(Signal::SIGKILL);
     running.wait_at_most(SOON).assert_code(137);
     kiln.assert_nothing_left();
@@ -115,12 +110,7 @@ fn ctrl_c_during_the_boot_gives_130_and_leaves_nothing() {
     let running = kiln
         .vm(["exec", "-k", "6.1", "--qemu-arg", "-S", "--", "true"])
         .start();
-    while !support::processes_naming(&kiln.path("tmp"))
-        .iter()
-        .any(|(_, arguments)| arguments.contains("microvm"))
-    {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for_qemu(&kiln);
     running.signal(Signal::SIGINT);
     running.wait_at_most(SOON).assert_code(130);
     kiln.assert_nothing_left();
@@ -141,6 +131,18 @@ fn ctrl_c_ends_a_row_of_kernels_too() {
     output.assert_code(130);
     assert_eq!(output.out().matches("ready").count(), 1, "{}", output.out());
     kiln.assert_nothing_left();
+}
+
+/// Waits until the QEMU of the only running kiln is there.
+fn wait_for_qemu(kiln: &Kiln) {
+    let start = Instant::now();
+    while !support::processes_naming(&kiln.path("tmp"))
+        .iter()
+        .any(|(_, arguments)| arguments.contains("microvm"))
+    {
+        assert!(start.elapsed() < SOON, "waited {SOON:?} for QEMU's start");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Runs a script that says `ready`, and waits for that.

@@ -72,7 +72,8 @@ fn whatever_a_guest_does_through_its_overlay_stays_there() {
 
 #[test]
 fn the_shares_themselves_refuse_every_change() {
-    let kiln = Kiln::new();
+    // Nobody else may change the cache meanwhile.
+    let kiln = Kiln::with_copied_cache();
     let tree = victim(&kiln.work());
     let attack = kiln.program("attack", ATTACK);
     // Tags are `root`, `modules`, `dir0` and so on; the guest can tell.

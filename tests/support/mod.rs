@@ -86,6 +86,14 @@ impl Kiln {
         kiln
     }
 
+    /// With a copy of the shared cache: for tests that bring kernels of their
+    /// own, which nobody would ever clear out of the shared one.
+    pub(crate) fn with_copied_cache() -> Self {
+        let mut kiln = Self::new();
+        kiln.copy_cache();
+        kiln
+    }
+
     /// For a user who is not root: `nobody` where the tests run as root. Has a
     /// copy of everything that root's directories may hide.
     pub(crate) fn as_ordinary_user() -> Self {
@@ -99,15 +107,25 @@ impl Kiln {
         for name in ["kernels.toml", "kernels.lock"] {
             fs::copy(checkout().join(name), copied.join(name)).unwrap();
         }
-        let cache = kiln.path("cache");
-        fs::create_dir(&cache).unwrap();
-        copy_tree(&kiln.cache.join("kernels"), &cache.join("kernels"));
+        kiln.copy_cache();
         kiln.binary = copied.join("kiln");
         kiln.config = copied.join("kernels.toml");
-        kiln.cache = cache;
         kiln.user = Some(NOBODY);
         give(kiln.dir.path(), NOBODY);
         kiln
+    }
+
+    fn copy_cache(&mut self) {
+        let cache = self.path("cache");
+        fs::create_dir_all(cache.join("kernels")).unwrap();
+        for entry in fs::read_dir(self.cache.join("kernels")).unwrap() {
+            let entry = entry.unwrap();
+            // Only what the catalogue has, not what other tests brought.
+            if entry.file_name().as_encoded_bytes().starts_with(b"apt-") {
+                copy_tree(&entry.path(), &cache.join("kernels"));
+            }
+        }
+        self.cache = cache;
     }
 
     fn bare(cache: PathBuf) -> Self {
@@ -209,13 +227,6 @@ impl Kiln {
         }
     }
 
-    /// Runs a command that was made from [`Invocation::into_command`] by hand.
-    pub(crate) fn adopt(&self, command: Command, slot: Option<Slot>) -> Output {
-        let mut running = Running::start(command, DEADLINE, slot);
-        running.write_stdin(Vec::new());
-        running.wait()
-    }
-
     /// `kiln exec -k KERNEL -- sh -c SCRIPT`.
     pub(crate) fn sh(&self, kernel: &str, script: &str) -> Invocation<'_> {
         self.vm(["exec", "-k", kernel, "--", "/bin/sh", "-c", script])
@@ -313,6 +324,14 @@ impl Invocation<'_> {
         let slot = self.boots.then(slots::take);
         (self.command, slot)
     }
+}
+
+/// Runs a command that was made from [`Invocation::into_command`] by hand, with
+/// nothing on stdin.
+pub(crate) fn run_command(command: Command, slot: Option<Slot>) -> Output {
+    let mut running = Running::start(command, DEADLINE, slot);
+    running.write_stdin(Vec::new());
+    running.wait()
 }
 
 /// The root of this checkout.

@@ -5,9 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
@@ -34,6 +37,9 @@ pub(crate) struct Terminal {
     output: Arc<Mutex<Vec<u8>>>,
     /// How much of the output has been waited for.
     seen: usize,
+    /// Tells the reader to let go of the terminal.
+    hung_up: Arc<AtomicBool>,
+    reader: JoinHandle<()>,
     _slot: Option<Slot>,
 }
 
@@ -59,13 +65,24 @@ impl Terminal {
         drop(command);
         let master = File::from(pty.master);
         let output = Arc::new(Mutex::new(Vec::new()));
-        let mut source = master.try_clone().unwrap();
-        let into = Arc::clone(&output);
-        // Ends, with EIO, when the last slave is closed.
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = source.read(&mut buffer) {
-                into.lock().unwrap().extend_from_slice(&buffer[..count]);
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let reader = std::thread::spawn({
+            let (mut source, into) = (master.try_clone().unwrap(), Arc::clone(&output));
+            let hung_up = Arc::clone(&hung_up);
+            move || {
+                let mut buffer = [0; 4096];
+                while !hung_up.load(Ordering::Relaxed) {
+                    let mut ready = [PollFd::new(source.as_fd(), PollFlags::POLLIN)];
+                    if poll(&mut ready, 20u16) != Ok(1) {
+                        continue;
+                    }
+                    match source.read(&mut buffer) {
+                        Ok(count @ 1..) => {
+                            into.lock().unwrap().extend_from_slice(&buffer[..count]);
+                        }
+                        _ => return,
+                    }
+                }
             }
         });
         Self {
@@ -75,6 +92,8 @@ impl Terminal {
             before,
             output,
             seen: 0,
+            hung_up,
+            reader,
             _slot: slot,
         }
     }
@@ -143,15 +162,16 @@ impl Terminal {
         self.wait(deadline).0
     }
 
-    /// Takes the terminal away and waits for the end.
+    /// Takes the terminal away, as a closed window does, and waits for the end.
     pub(crate) fn hang_up(mut self, deadline: Duration) {
-        // The reading thread holds the master too: a hang-up by hand.
-        rustix::termios::tcsetwinsize(
-            &self.master,
-            rustix::termios::tcgetwinsize(&self.slave).unwrap(),
-        )
-        .unwrap();
-        self.signal(Signal::SIGHUP);
+        self.hung_up.store(true, Ordering::Relaxed);
+        let start = Instant::now();
+        while !self.reader.is_finished() {
+            assert!(start.elapsed() < deadline, "the terminal's reader goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Closed for good with the last copy of the master.
+        self.master = File::open("/dev/null").unwrap();
         wait_for_child(&mut self.child, deadline);
     }
 
