@@ -7,7 +7,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Kiln;
+use super::support::Kiln;
 
 /// Directories of the modules that a guest boots with, below `kernel/`.
 const BOOT: [&str; 6] = [

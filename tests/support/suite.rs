@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Invocation, Kiln, Output};
+use super::support::{Invocation, Kiln, Output};
 
 /// `kiln run` on the tests below `tests/` of the working directory, with the
 /// limits that they name; the run's directory is `out` beside it.
@@ -71,25 +71,12 @@ pub(crate) fn assert_verdicts(kiln: &Kiln, output: &Output, expected: &[&str]) {
     assert_eq!(found, expected, "{}\n{}", output.out(), output.err());
 }
 
-/// Checks with an XML parser of its own that a report is well-formed, and
-/// gives its text.
+/// Checks that the JUnit report can be read, and gives its text.
 #[track_caller]
 pub(crate) fn junit(run_dir: &Path) -> String {
     let text = fs::read_to_string(run_dir.join("junit.xml")).unwrap();
-    let mut reader = quick_xml::Reader::from_str(&text);
-    let mut open = 0_i32;
-    loop {
-        match reader.read_event().unwrap_or_else(|error| panic!("{error}:\n{text}")) {
-            quick_xml::events::Event::Start(_) => open += 1,
-            quick_xml::events::Event::End(_) => open -= 1,
-            quick_xml::events::Event::Eof => break,
-            quick_xml::events::Event::Text(part) => {
-                part.decode().unwrap();
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(open, 0, "{text}");
+    let read = quick_junit::Report::deserialize_from_str(&text);
+    assert!(read.is_ok(), "{read:?}:\n{text}");
     text
 }
 
