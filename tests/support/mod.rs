@@ -17,6 +17,7 @@
 mod left;
 mod running;
 mod slots;
+pub(crate) mod terminal;
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -30,7 +31,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 pub(crate) use left::{children, is_gone, processes_naming};
-pub(crate) use running::{Output, Running};
+pub(crate) use running::{Output, Running, wait_for_child};
+pub(crate) use slots::Slot;
 
 /// Kernels that the main tests run on: those of the group `@quick`.
 pub(crate) const KERNELS: [&str; 3] = ["5.10", "6.1", "6.12"];
@@ -199,12 +201,19 @@ impl Kiln {
             command.uid(user).gid(user);
         }
         Invocation {
-            kiln: self,
+            _kiln: self,
             command,
             stdin: Vec::new(),
             deadline: DEADLINE,
             boots: false,
         }
+    }
+
+    /// Runs a command that was made from [`Invocation::into_command`] by hand.
+    pub(crate) fn adopt(&self, command: Command, slot: Option<Slot>) -> Output {
+        let mut running = Running::start(command, DEADLINE, slot);
+        running.write_stdin(Vec::new());
+        running.wait()
     }
 
     /// `kiln exec -k KERNEL -- sh -c SCRIPT`.
@@ -231,7 +240,8 @@ impl Kiln {
 /// One call of `kiln`, about to be made.
 #[derive(Debug)]
 pub(crate) struct Invocation<'a> {
-    kiln: &'a Kiln,
+    /// Its directory must outlive the command.
+    _kiln: &'a Kiln,
     command: Command,
     stdin: Vec<u8>,
     deadline: Duration,
@@ -242,6 +252,12 @@ impl Invocation<'_> {
     /// One more argument.
     pub(crate) fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
+        self
+    }
+
+    /// More arguments.
+    pub(crate) fn args<A: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(args);
         self
     }
 
@@ -284,9 +300,16 @@ impl Invocation<'_> {
         Running::start(self.command, self.deadline, slot)
     }
 
+    /// The same with nothing on stdin.
+    pub(crate) fn start_without_stdin(self) -> Running {
+        let mut running = self.start();
+        running.write_stdin(Vec::new());
+        running
+    }
+
     /// The bare command, for tests that wire its streams themselves, and the
     /// VM's slot, to be held until it has ended.
-    pub(crate) fn into_command(self) -> (Command, Option<slots::Slot>) {
+    pub(crate) fn into_command(self) -> (Command, Option<Slot>) {
         let slot = self.boots.then(slots::take);
         (self.command, slot)
     }

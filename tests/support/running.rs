@@ -78,6 +78,11 @@ impl Running {
         }
     }
 
+    /// What has come on stdout so far.
+    pub(crate) fn out(&self) -> String {
+        self.stdout.text()
+    }
+
     /// Waits for its end. Its stdin is closed by that.
     pub(crate) fn wait(mut self) -> Output {
         self.stdin = None;
@@ -105,6 +110,17 @@ impl Running {
             stderr: self.stderr.bytes(),
             took,
         }
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// The same, and fails if it takes longer from now on.
+    pub(crate) fn wait_at_most(mut self, time: Duration) -> Output {
+        self.deadline = self.started.elapsed() + time;
+        self.wait()
     }
 
     fn check_deadline(&self, what: &str) {
@@ -236,6 +252,23 @@ impl Output {
             told(&self.name, &self.stdout, &self.stderr)
         );
         self
+    }
+}
+
+/// Waits for a child that the test started itself; kills it and fails at the
+/// deadline.
+pub(crate) fn wait_for_child(child: &mut Child, deadline: Duration) -> ExitStatus {
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if start.elapsed() > deadline {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("waited {deadline:?} for kiln to end");
+        }
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use guest_init::message::{Leftover, ProcessId, Status};
+use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
@@ -18,6 +19,11 @@ const UNLIMITED: Duration = Duration::from_secs(60);
 /// Between SIGTERM and SIGKILL, and for output that descendants still hold;
 /// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
 const GRACE: Duration = Duration::from_secs(1);
+/// Slowdown from which on BEFORE is held until the probes are attached.
+const HOLD_FROM: f64 = 2.0;
+/// How long a BEFORE that is ready runs before it is held: enough to load its
+/// libraries, little enough for the programs that act once after a second.
+const RUN_UP: Duration = Duration::from_millis(350);
 /// However slow a guest is, a grace longer than this gains nothing.
 const MAX_GRACE: Duration = Duration::from_secs(15);
 
@@ -28,11 +34,24 @@ pub(super) struct Place<'a> {
     pub(super) cwd: &'a str,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
+    /// Whether to do only what upstream's engine does.
+    pub(super) compat: bool,
 }
 
 impl Place<'_> {
     fn scaled(&self, limit: Duration) -> Duration {
         limit.mul_f64(self.factor)
+    }
+
+    /// Whether a job's BEFORE is held (SIGSTOP) until the marker.
+    ///
+    /// Test programs sleep for a second and then do the one thing that is
+    /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
+    /// several seconds to attach, it would always come too late, and the
+    /// verdict would speak of the machine. A command that may swallow the
+    /// marker in a pipe would never let them go.
+    fn holds_befores(&self, job: &Job) -> bool {
+        self.factor >= HOLD_FROM && !self.compat && !job.befores.is_empty() && !job.redirected
     }
 
     fn grace(&self) -> Duration {
@@ -123,6 +142,13 @@ async fn main_part(
             return Ok(true);
         }
     };
+    let held = place.holds_befores(job);
+    if held {
+        driver.until(Instant::now() + RUN_UP, |_| false).await?;
+        for &before in &befores.processes {
+            driver.signal(before, Signal::SIGSTOP).await?;
+        }
+    }
     let prefix = befores.namespace.map(Job::nsenter_argv);
     let before_pid = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
     let mut command = job.command_with(before_pid);
@@ -135,7 +161,8 @@ async fn main_part(
         observation.end = Some(End::Exited(Exit::Code(127)));
         return Ok(true);
     }
-    let end = watch(driver, job, place, process, prefix.as_ref()).await?;
+    let held: &[ProcessId] = if held { &befores.processes } else { &[] };
+    let end = watch(driver, job, place, process, prefix.as_ref(), held).await?;
     let state = driver.process(process);
     observation.end = Some(end);
     observation.output.clone_from(&state.output);
@@ -186,6 +213,7 @@ struct Befores {
     first_pid: Option<i32>,
     /// The first process of the namespace that the others enter.
     namespace: Option<u32>,
+    processes: Vec<ProcessId>,
 }
 
 /// Starts every BEFORE and waits until each has its name; why not, otherwise.
@@ -195,7 +223,6 @@ async fn start_befores(
     place: &Place<'_>,
 ) -> Result<Result<Befores, String>, Error> {
     let mut befores = Befores::default();
-    let mut processes: Vec<ProcessId> = Vec::new();
     let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
     let deadline = Instant::now() + limit;
     for (index, before) in job.befores.iter().enumerate() {
@@ -212,7 +239,8 @@ async fn start_befores(
         if let Some(failure) = &driver.process(process).failure {
             return Ok(Err(format!("BEFORE could not be started: {failure}")));
         }
-        processes.push(process);
+        befores.processes.push(process);
+        let processes = &befores.processes;
         // The others need the namespace that the first one makes.
         let wanted = if job.new_pidns { index + 1 } else { 0 };
         let last = index + 1 == job.befores.len();
@@ -251,13 +279,15 @@ fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
         .is_some_and(|outcome| outcome.status != Status::Exited(0))
 }
 
-/// Watches the test's command: the marker, AFTER, both limits, the end.
+/// Watches the test's command: the marker, AFTER, both limits, the end. Lets
+/// what is held go at the marker.
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
     place: &Place<'_>,
     process: ProcessId,
     prefix: Option<&[String; 5]>,
+    held: &[ProcessId],
 ) -> Result<End, Error> {
     let mut scanner = MarkerScanner::default();
     let attach_deadline = Instant::now() + place.scaled(job.attach_limit);
@@ -270,6 +300,9 @@ async fn watch(
     if !marked {
         driver.end(process, place.grace()).await?;
         return Ok(End::Killed(Limit::Attach));
+    }
+    for &before in held {
+        driver.signal(before, Signal::SIGCONT).await?;
     }
     // Also when the command has exited at once: upstream starts AFTER whenever
     // it sees the marker.
