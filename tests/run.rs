@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use suite::{assert_verdicts, events, finished, junit, out, run, suite, verdict_line, verdicts};
+use suite::{assert_verdicts, events, finished, junit, out, run, run_scaled, suite, verdict_line, verdicts};
 use support::{KERNELS, Kiln, checkout};
 
 /// One test: a name, a shell command, what it has to print.
@@ -60,7 +60,7 @@ fn bpftrace_s_own_tests_pass_on_three_kernels() {
     for kernel in KERNELS {
         let row = text.lines().any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            words == [kernel, "4"]
+            words == [kernel, "4", "0"]
         });
         assert!(row, "no row of {kernel}:\n{text}");
     }
@@ -140,6 +140,25 @@ fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
 }
 
 #[test]
+fn a_suite_that_kills_every_vm_comes_to_an_end() {
+    let crash = "echo c > /proc/sysrq-trigger; sleep 60";
+    let tests: String = (1..=5)
+        .map(|number| test(&number.to_string(), crash, "hello", 5))
+        .collect();
+    let kiln = suite(&tests);
+    let output = run(&kiln, &["6.1"]).arg("-j").arg("1").run();
+    output.assert_code(97);
+    // None is taken for passed, whether it was tried or not.
+    let found = verdicts(&out(&kiln));
+    let lost = found.iter().filter(|(_, _, verdict)| verdict == "lost").count();
+    assert!((1..=5).contains(&lost) && lost == found.len(), "{found:?}");
+    assert!(!output.out().contains("PASS"), "{}", output.out());
+    assert_eq!(events(&out(&kiln)).last().unwrap()["exit_code"], 97);
+    junit(&out(&kiln));
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn failed_tests_exit_with_100_and_skipped_ones_with_0() {
     let kiln = suite(
         &[
@@ -163,7 +182,7 @@ fn before_and_after_run_in_their_places() {
     const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
     let kiln = suite(&format!(
         "NAME order\nBEFORE ./tests/beside\n\
-         RUN test -e /tmp/beside && echo beside; echo {ATTACHED}; \
+         RUN while ! test -e /tmp/beside; do sleep 0.1; done; echo beside; echo {ATTACHED}; \
          while ! test -e /tmp/after; do sleep 0.1; done; cat /tmp/after\n\
          AFTER echo later > /tmp/new; mv /tmp/new /tmp/after\n\
          EXPECT later\nTIMEOUT 10\n\n\
@@ -195,7 +214,7 @@ fn a_test_that_misbehaves_delays_nobody_and_changes_no_other_verdict() {
             "hello",
             5,
         ),
-        ("stopped", "echo hello; kill -STOP $$", "hello", 2),
+        ("stopped", "kill -STOP $$; echo hello", "hello", 2),
     ];
     let text: String = tests
         .iter()
@@ -269,12 +288,7 @@ fn slow() -> Kiln {
 /// Starts [`slow`] and waits until the second test runs. The scale gives it a
 /// long time.
 fn start_slow(kiln: &Kiln) -> support::Running {
-    let running = run(kiln, &["6.1"])
-        .arg("-j")
-        .arg("1")
-        .arg("--timeout-scale")
-        .arg("30")
-        .start();
+    let running = run_scaled(kiln, &["6.1"], "30").arg("-j").arg("1").start();
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl"))
         .is_ok_and(|text| text.contains("\"event\":\"test_started\",\"kernel\":\"6.1\",\"vm\":0,\"id\":\"suite.2 slow\""))
@@ -364,10 +378,8 @@ fn an_ordinary_user_gets_the_same_verdicts() {
     let mut all = Vec::new();
     for kiln in [Kiln::new(), Kiln::as_ordinary_user()] {
         kiln.file("tests/runtime/suite", &tests);
-        let output = run(&kiln, &["6.1"]).arg("--run-dir").arg(kiln.work().join("out"));
-        let output = output.run();
-        output.assert_code(100);
-        all.push(verdicts(&kiln.work().join("out")));
+        run(&kiln, &["6.1"]).run().assert_code(100);
+        all.push(verdicts(&out(&kiln)));
     }
     assert_eq!(all[0], all[1]);
 }

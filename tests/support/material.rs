@@ -1,5 +1,7 @@
 //! Kernels made of the shared cache's 6.1: a directory as of an unpacked
 //! package, with the modules that a test wants it to have.
+// Each test binary uses a part of this.
+#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -8,12 +8,17 @@ use serde_json::Value;
 use super::support::{Invocation, Kiln, Output};
 
 /// `kiln run` on the tests below `tests/` of the working directory, with the
-/// limits that they name; the run's directory is `out` beside it.
+/// limits that they name; the run's directory is [`out`].
 pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {
+    run_scaled(kiln, kernels, "1")
+}
+
+/// The same with limits multiplied by `scale`.
+pub(crate) fn run_scaled<'a>(kiln: &'a Kiln, kernels: &[&str], scale: &str) -> Invocation<'a> {
     let mut command = kiln
         .vm(["run", "--tests", "tests", "--dialect", "0.17"])
         .arg("--timeout-scale")
-        .arg("1")
+        .arg(scale)
         .arg("--run-dir")
         .arg(out(kiln));
     for kernel in kernels {
@@ -22,9 +27,9 @@ pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {
     command
 }
 
-/// The directory of [`run`]'s run.
+/// The directory of [`run`]'s run: kiln makes it, whoever kiln is.
 pub(crate) fn out(kiln: &Kiln) -> PathBuf {
-    kiln.path("out")
+    kiln.work().join("out")
 }
 
 /// A kiln and a file of tests, `suite`.
