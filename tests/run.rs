@@ -14,7 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
-use suite::{assert_verdicts, events, finished, junit, out, run, suite, verdict_line, verdicts};
+use suite::{assert_verdicts, events, finished, junit, out, run, run_scaled, suite, verdict_line, verdicts};
 use support::{KERNELS, Kiln, checkout};
 
 /// One test: a name, a shell command, what it has to print.
@@ -60,7 +60,7 @@ fn bpftrace_s_own_tests_pass_on_three_kernels() {
     for kernel in KERNELS {
         let row = text.lines().any(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
-            words == [kernel, "4"]
+            words == [kernel, "4", "0"]
         });
         assert!(row, "no row of {kernel}:\n{text}");
     }
@@ -140,6 +140,25 @@ fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
 }
 
 #[test]
+fn a_suite_that_kills_every_vm_comes_to_an_end() {
+    let crash = "echo c > /proc/sysrq-trigger; sleep 60";
+    let tests: String = (1..=5)
+        .map(|number| test(&number.to_string(), crash, "hello", 5))
+        .collect();
+    let kiln = suite(&tests);
+    let output = run(&kiln, &["6.1"]).arg("-j").arg("1").run();
+    output.assert_code(97);
+    // None is taken for passed, whether it was tried or not.
+    let found = verdicts(&out(&kiln));
+    let lost = found.iter().filter(|(_, _, verdict)| verdict == "lost").count();
+    assert!((1..=5).contains(&lost) && lost == found.len(), "{found:?}");
+    assert!(!output.out().contains("PASS"), "{}", output.out());
+    assert_eq!(events(&out(&kiln)).last().unwrap()["exit_code"], 97);
+    junit(&out(&kiln));
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn failed_tests_exit_with_100_and_skipped_ones_with_0() {
     let kiln = suite(
         &[
@@ -163,7 +182,7 @@ fn before_and_after_run_in_their_places() {
     const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
     let kiln = suite(&format!(
         "NAME order\nBEFORE ./tests/beside\n\
-         RUN test -e /tmp/beside && echo beside; echo {ATTACHED}; \
+         RUN while ! test -e /tmp/beside; do sleep 0.1; done; echo beside; echo {ATTACHED}; \
          while ! test -e /tmp/after; do sleep 0.1; done; cat /tmp/after\n\
          AFTER echo later > /tmp/new; mv /tmp/new /tmp/after\n\
          EXPECT later\nTIMEOUT 10\n\n\
@@ -195,7 +214,7 @@ fn a_test_that_misbehaves_delays_nobody_and_changes_no_other_verdict() {
             "hello",
             5,
         ),
-        ("stopped", "echo hello; kill -STOP $$", "hello", 2),
+        ("stopped", "kill -STOP $$; echo hello", "hello", 2),
     ];
     let text: String = tests
         .iter()
@@ -269,12 +288,7 @@ fn slow() -> Kiln {
 /// Starts [`slow`] and waits until the second test runs. The scale gives it a
 /// long time.
 fn start_slow(kiln: &Kiln) -> support::Running {
-    let running = run(kiln, &["6.1"])
-        .arg("-j")
-        .arg("1")
-        .arg("--timeout-scale")
-        .arg("30")
-        .start();
+    let running = run_scaled(kiln, &["6.1"], "30").arg("-j").arg("1").start();
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl"))
         .is_ok_and(|text| text.contains("\"event\":\"test_started\",\"kernel\":\"6.1\",\"vm\":0,\"id\":\"suite.2 slow\""))
@@ -364,10 +378,8 @@ fn an_ordinary_user_gets_the_same_verdicts() {
     let mut all = Vec::new();
     for kiln in [Kiln::new(), Kiln::as_ordinary_user()] {
         kiln.file("tests/runtime/suite", &tests);
-        let output = run(&kiln, &["6.1"]).arg("--run-dir").arg(kiln.work().join("out"));
-        let output = output.run();
-        output.assert_code(100);
-        all.push(verdicts(&kiln.work().join("out")));
+        run(&kiln, &["6.1"]).run().assert_code(100);
+        all.push(verdicts(&out(&kiln)));
     }
     assert_eq!(all[0], all[1]);
 }
@@ -474,21 +486,68 @@ fn colours_are_for_terminals_that_want_them() {
     assert!(!output.stderr.contains(&0x1b), "{:?}", output.err());
 }
 
-#[test]
-fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
-    // Each test leaves some 60 KiB in the log.
-    let mut text = String::new();
-    for number in 1..=40 {
-        text += &test(
-            &format!("{number:02}"),
-            "head -c 60000 /dev/zero | tr '\\\\0' x; echo; echo hello",
-            "hello",
-            5,
-        );
-    }
+/// Tests that each leave some 60 KiB in the log.
+fn voluble() -> Kiln {
+    let text: String = (1..=40)
+        .map(|number| {
+            let command = "head -c 60000 /dev/zero | tr '\\000' x; echo; echo hello";
+            test(&format!("{number:02}"), command, "hello", 5)
+        })
+        .collect();
     let kiln = suite(&text);
     fs::create_dir(out(&kiln)).unwrap();
-    let (command, _slot) = run(&kiln, &["6.1"]).arg("-j").arg("1").into_command();
+    kiln
+}
+
+/// The verdicts that a full log keeps: some, and each a pass.
+#[track_caller]
+fn assert_kept(run_dir: &std::path::Path) {
+    let verdicts = verdicts_until_cut(run_dir);
+    assert!(!verdicts.is_empty() && verdicts.len() < 40, "{}", verdicts.len());
+    assert!(verdicts.iter().all(|verdict| verdict == "pass"), "{verdicts:?}");
+}
+
+/// Verdicts of a log of which the last line may be cut short.
+fn verdicts_until_cut(run_dir: &std::path::Path) -> Vec<String> {
+    let text = fs::read_to_string(run_dir.join("events.jsonl")).unwrap();
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &serde_json::Value| event["event"] == "test_finished")
+        .map(|event| event["verdict"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_log_that_cannot_grow_ends_the_run_and_keeps_the_verdicts_so_far() {
+    let kiln = voluble();
+    let running = run(&kiln, &["6.1"]).arg("-j").arg("1").start();
+    let log = out(&kiln).join("events.jsonl");
+    let start = Instant::now();
+    while !fs::read_to_string(&log).is_ok_and(|text| text.contains("test_finished")) {
+        assert!(start.elapsed() < Duration::from_secs(60), "no verdict came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Of kiln alone: QEMU has its memory in a file.
+    let limit = fs::metadata(&log).unwrap().len() + 200_000;
+    let limited = std::process::Command::new("prlimit")
+        .arg(format!("--pid={}", running.pid()))
+        .arg(format!("--fsize={limit}"))
+        .status();
+    assert!(limited.unwrap().success());
+    let output = running.wait();
+    output
+        .assert_code(96)
+        .assert_err_contains("File too large")
+        .assert_err_contains(&log.display().to_string());
+    assert_kept(&out(&kiln));
+    kiln.assert_nothing_left();
+    kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
+    let kiln = voluble();
     let room = out(&kiln).display().to_string();
     let kept = kiln.path("kept");
     fs::create_dir(&kept).unwrap();
@@ -499,26 +558,23 @@ fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
         .arg(out(&kiln))
         .output()
         .is_ok_and(|output| output.status.success());
-    let mut outer;
+    let (command, _slot) = run(&kiln, &["6.1"]).arg("-j").arg("1").into_command();
+    let mut outer = std::process::Command::new(if mountable { "unshare" } else { "sh" });
     if mountable {
-        outer = std::process::Command::new("unshare");
-        let script = format!(
-            "mount -t tmpfs -o size=512k tmpfs '{room}' || exit 1; \"$@\"; code=$?; \
-             cp '{room}/events.jsonl' '{}'; exit $code",
-            kept.display()
-        );
-        outer.args([flags, "sh", "-c", &script, "sh"]);
-    } else {
-        // Where nothing may be mounted, a log that is always full will do: the
-        // first event finds it so.
-        std::os::unix::fs::symlink("/dev/full", out(&kiln).join("junit.xml")).unwrap();
-        outer = std::process::Command::new("sh");
-        let script = format!(
-            "ulimit -f 4194304; \"$@\"; code=$?; cp '{room}/events.jsonl' '{}'; exit $code",
-            kept.display()
-        );
-        outer.args(["-c", &script, "sh"]);
+        outer.args([flags, "sh"]);
     }
+    // Where nothing may be mounted, the log is limited once the guest is up.
+    let limit = format!(
+        "\"$@\" & kiln=$!; until grep -q test_finished '{room}/events.jsonl'; do sleep 0.1; done; \
+         prlimit --pid=$kiln --fsize=300000; wait $kiln; code=$?"
+    );
+    let mount = format!("mount -t tmpfs -o size=512k tmpfs '{room}' || exit 1; \"$@\"; code=$?");
+    let script = if mountable { mount } else { limit };
+    let script = format!(
+        "{script}; cp '{room}/events.jsonl' '{}'; exit $code",
+        kept.display()
+    );
+    outer.args(["-c", &script, "sh"]);
     outer.arg(command.get_program()).args(command.get_args());
     outer.env_clear().current_dir(kiln.work());
     for (name, value) in command.get_envs() {
@@ -526,13 +582,11 @@ fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
     }
     let output = outer.output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(96), "{told}");
+    assert!(told.contains(&room), "the directory is not named: {told}");
     if mountable {
-        assert_eq!(output.status.code(), Some(96), "{told}");
         assert!(told.contains("No space left on device"), "{told}");
-        assert!(told.contains(&room), "the directory is not named: {told}");
-        let verdicts = verdicts(&kept);
-        assert!(!verdicts.is_empty(), "no verdict was kept");
-        assert!(verdicts.iter().all(|(_, _, verdict)| verdict == "pass"), "{verdicts:?}");
     }
+    assert_kept(&kept);
     kiln.assert_nothing_left();
 }

@@ -1,5 +1,7 @@
 //! Kernels made of the shared cache's 6.1: a directory as of an unpacked
 //! package, with the modules that a test wants it to have.
+// Each test binary uses a part of this.
+#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Kiln;
+use super::support::Kiln;
 
 /// Directories of the modules that a guest boots with, below `kernel/`.
 const BOOT: [&str; 6] = [

@@ -5,15 +5,20 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Invocation, Kiln, Output};
+use super::support::{Invocation, Kiln, Output};
 
 /// `kiln run` on the tests below `tests/` of the working directory, with the
-/// limits that they name; the run's directory is `out` beside it.
+/// limits that they name; the run's directory is [`out`].
 pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {
+    run_scaled(kiln, kernels, "1")
+}
+
+/// The same with limits multiplied by `scale`.
+pub(crate) fn run_scaled<'a>(kiln: &'a Kiln, kernels: &[&str], scale: &str) -> Invocation<'a> {
     let mut command = kiln
         .vm(["run", "--tests", "tests", "--dialect", "0.17"])
         .arg("--timeout-scale")
-        .arg("1")
+        .arg(scale)
         .arg("--run-dir")
         .arg(out(kiln));
     for kernel in kernels {
@@ -22,9 +27,9 @@ pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {
     command
 }
 
-/// The directory of [`run`]'s run.
+/// The directory of [`run`]'s run: kiln makes it, whoever kiln is.
 pub(crate) fn out(kiln: &Kiln) -> PathBuf {
-    kiln.path("out")
+    kiln.work().join("out")
 }
 
 /// A kiln and a file of tests, `suite`.
@@ -71,25 +76,12 @@ pub(crate) fn assert_verdicts(kiln: &Kiln, output: &Output, expected: &[&str]) {
     assert_eq!(found, expected, "{}\n{}", output.out(), output.err());
 }
 
-/// Checks with an XML parser of its own that a report is well-formed, and
-/// gives its text.
+/// Checks that the JUnit report can be read, and gives its text.
 #[track_caller]
 pub(crate) fn junit(run_dir: &Path) -> String {
     let text = fs::read_to_string(run_dir.join("junit.xml")).unwrap();
-    let mut reader = quick_xml::Reader::from_str(&text);
-    let mut open = 0_i32;
-    loop {
-        match reader.read_event().unwrap_or_else(|error| panic!("{error}:\n{text}")) {
-            quick_xml::events::Event::Start(_) => open += 1,
-            quick_xml::events::Event::End(_) => open -= 1,
-            quick_xml::events::Event::Eof => break,
-            quick_xml::events::Event::Text(part) => {
-                part.decode().unwrap();
-            }
-            _ => {}
-        }
-    }
-    assert_eq!(open, 0, "{text}");
+    let read = quick_junit::Report::deserialize_from_str(&text);
+    assert!(read.is_ok(), "{read:?}:\n{text}");
     text
 }
 
