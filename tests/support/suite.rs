@@ -53,7 +53,13 @@ pub(crate) fn verdicts(run_dir: &Path) -> Vec<(String, String, String)> {
     let mut found: Vec<_> = events(run_dir)
         .iter()
         .filter(|event| event["event"] == "test_finished")
-        .map(|event| (field(event, "kernel"), field(event, "id"), field(event, "verdict")))
+        .map(|event| {
+            (
+                field(event, "kernel"),
+                field(event, "id"),
+                field(event, "verdict"),
+            )
+        })
         .collect();
     found.sort();
     found
