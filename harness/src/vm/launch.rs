@@ -139,6 +139,8 @@ impl Launch {
                 source,
             })?;
         }
+        // It mostly sleeps: the rest goes on meanwhile.
+        let tsc_khz = tokio::task::spawn_blocking(tsc::khz);
         let kernel = self.config.kernel.clone();
         let boot_modules = boot_modules(&self.config)?;
         let layout = Layout::new(&LayoutRequest {
@@ -152,7 +154,7 @@ impl Launch {
             hostname: &hostname(&kernel.name),
             scratch: &self.dir,
         })?;
-        let qemu = Qemu::find(self.config.qemu.as_deref()).await?;
+        let qemu = Qemu::find_remembered(self.config.qemu.as_deref(), &self.cache).await?;
         let choice = self.choose_accelerator(&qemu).await?;
         let initramfs = self.dir.join("initramfs");
         initramfs::build(&initramfs, GUEST_INIT, &layout.plan, &boot_modules)?;
@@ -186,7 +188,8 @@ impl Launch {
             control_socket: Some(self.dir.join("control.sock")),
             console_log: self.log_dir.join("console.log"),
             qemu_log: self.log_dir.join("qemu.log"),
-            tsc_khz: tsc::khz(),
+            // Only a panic could fail it; a guest can do without the number.
+            tsc_khz: tsc_khz.await.unwrap_or_default(),
             qemu_sandbox: qemu.sandbox,
             kernel_args: self.config.kernel_args.clone(),
             qemu_args: self.config.qemu_args.clone(),
@@ -223,7 +226,8 @@ impl Launch {
 impl Prepared {
     /// Starts the shares, then QEMU, and waits for the guest's hello.
     pub async fn start(self) -> Result<Vm, Error> {
-        let deadline = Instant::now() + self.boot_timeout;
+        let start = Instant::now();
+        let deadline = start + self.boot_timeout;
         let mut shares = Vec::new();
         for config in self.shares {
             shares.push(Share::start(config).await?);
@@ -244,14 +248,27 @@ impl Prepared {
             Err(error) => Err(error.to_string()),
         };
         match hello {
-            Ok((control, hello)) => Ok(Vm {
-                spec: self.spec,
-                hello,
-                control,
-                qmp,
-                qemu,
-                shares,
-            }),
+            Ok((control, hello)) => {
+                let steps = &hello.timings;
+                tracing::info!(
+                    "{} came up in {} ms; by the guest's clock init started at {} ms, \
+                     modules were loaded at {}, the root was entered at {}, all was ready at {}",
+                    self.spec.kernel.name,
+                    start.elapsed().as_millis(),
+                    steps.init / 1000,
+                    steps.modules / 1000,
+                    steps.root / 1000,
+                    steps.ready / 1000
+                );
+                Ok(Vm {
+                    spec: self.spec,
+                    hello,
+                    control,
+                    qmp,
+                    qemu,
+                    shares,
+                })
+            }
             Err(why) => {
                 let evidence = Evidence::gather(&mut qemu, &qmp).await;
                 Err(Error::Boot {
