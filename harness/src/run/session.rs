@@ -158,6 +158,7 @@ impl Session {
         let place = Place {
             cwd: &cwd,
             factor: self.factor,
+            compat: plan.compat,
         };
         let Executed {
             observation,
