@@ -25,7 +25,11 @@ fn the_help_of_each_subcommand_carries_an_example_of_it() {
     let kiln = Kiln::with_empty_cache();
     let help = kiln.plain(["--help"]).run();
     help.assert_code(0);
-    assert!(help.out().contains("Examples:\n  kiln exec -k "), "{}", help.out());
+    assert!(
+        help.out().contains("Examples:\n  kiln exec -k "),
+        "{}",
+        help.out()
+    );
     for subcommand in SUBCOMMANDS {
         let help = kiln.plain(subcommand).arg("--help").run();
         help.assert_code(0);
@@ -58,7 +62,10 @@ fn an_unknown_option_is_a_usage_error() {
     let kiln = Kiln::with_empty_cache();
     for subcommand in SUBCOMMANDS {
         let output = kiln.plain(subcommand).arg("--warp-speed").run();
-        output.assert_code(2).assert_out("").assert_err_contains("--warp-speed");
+        output
+            .assert_code(2)
+            .assert_out("")
+            .assert_err_contains("--warp-speed");
     }
     kiln.plain(["frobnicate"]).run().assert_code(2);
     kiln.plain([] as [&str; 0]).run().assert_code(2);
@@ -111,7 +118,10 @@ fn doctor_names_every_prerequisite_and_finds_this_machine_fit() {
             .lines()
             .find(|line| line.get(6..).is_some_and(|rest| rest.starts_with(check)));
         let line = line.unwrap_or_else(|| panic!("{check} is not told:\n{out}"));
-        assert!(line.starts_with("ok ") || line.starts_with("warn"), "{line}");
+        assert!(
+            line.starts_with("ok ") || line.starts_with("warn"),
+            "{line}"
+        );
     }
 }
 
@@ -120,7 +130,10 @@ fn doctor_says_what_the_accelerator_probe_said() {
     let kiln = Kiln::new();
     let output = kiln.vm(["doctor"]).run();
     let out = output.out();
-    let line = out.lines().find(|line| line.contains("accelerator")).unwrap();
+    let line = out
+        .lines()
+        .find(|line| line.contains("accelerator"))
+        .unwrap();
     assert!(
         line.contains("KVM runs a kernel") || line.contains("TCG, which is slower; no KVM: "),
         "{line}"
@@ -158,12 +171,17 @@ fn doctor_tells_a_qemu_that_is_too_old_or_has_no_microvm() {
             ),
         )
     };
-    let machines = "Supported machines are:\\nmicrovm              microvm (i386)\\npc   Standard PC\\n";
+    let machines =
+        "Supported machines are:\\nmicrovm              microvm (i386)\\npc   Standard PC\\n";
     let old = fake("old-qemu", "2.11.1", machines);
     let output = kiln.plain(["doctor", "--qemu"]).arg(&old).run();
     output.assert_code(96);
     assert!(output.out().contains("QEMU 2.11 at "), "{}", output.out());
-    let lean = fake("lean-qemu", "7.2.0", "Supported machines are:\\npc   Standard PC\\n");
+    let lean = fake(
+        "lean-qemu",
+        "7.2.0",
+        "Supported machines are:\\npc   Standard PC\\n",
+    );
     let output = kiln.plain(["doctor", "--qemu"]).arg(&lean).run();
     output.assert_code(96);
     assert!(output.out().contains("microvm"), "{}", output.out());
@@ -185,7 +203,10 @@ fn a_missing_qemu_stops_exec_with_the_way_to_install_it() {
 #[test]
 fn doctor_tells_a_cache_that_cannot_be_written() {
     let kiln = Kiln::with_empty_cache();
-    let output = kiln.plain(["doctor"]).env("KILN_CACHE_DIR", "/dev/null/cache").run();
+    let output = kiln
+        .plain(["doctor"])
+        .env("KILN_CACHE_DIR", "/dev/null/cache")
+        .run();
     output.assert_code(96);
     let out = output.out();
     assert!(out.contains("cannot write to /dev/null/cache"), "{out}");

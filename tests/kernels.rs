@@ -30,7 +30,9 @@ fn kiln(catalogue: &str) -> Kiln {
 }
 
 fn url_kernel(url: &str, sha256: &str) -> Kiln {
-    kiln(&format!("[kernels.k]\nurl = \"{url}\"\nsha256 = \"{sha256}\"\n"))
+    kiln(&format!(
+        "[kernels.k]\nurl = \"{url}\"\nsha256 = \"{sha256}\"\n"
+    ))
 }
 
 /// Loopback servers are reached without the machine's proxy.
@@ -122,7 +124,10 @@ fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
     let server = WebServer::start([]);
     let kiln = url_kernel(&server.url("/gone.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
-    output.assert_code(96).assert_err_contains("404").assert_err_contains(AGAIN);
+    output
+        .assert_code(96)
+        .assert_err_contains("404")
+        .assert_err_contains(AGAIN);
     assert_nothing_kept(&kiln);
 }
 
@@ -153,7 +158,9 @@ fn a_downloaded_kernel_boots_and_the_second_time_without_the_server() {
             .vm(["exec", "-k", "k", "--", "uname", "-r"])
             .env("no_proxy", "127.0.0.1")
             .run();
-        output.assert_code(0).assert_out(&format!("{}\n", material.release));
+        output
+            .assert_code(0)
+            .assert_out(&format!("{}\n", material.release));
     };
     boot();
     assert_eq!(server.requests(), 1);
@@ -161,7 +168,10 @@ fn a_downloaded_kernel_boots_and_the_second_time_without_the_server() {
     boot();
     let listed = kiln.plain(["kernels"]).run().out();
     let line = listed.lines().find(|line| line.starts_with("k ")).unwrap();
-    assert!(line.contains(&material.release) && line.ends_with("yes"), "{line}");
+    assert!(
+        line.contains(&material.release) && line.ends_with("yes"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -215,7 +225,12 @@ fn a_harness_killed_in_a_download_leaves_nothing_that_the_next_takes_for_a_kerne
     drop(running);
     assert_eq!(cached(&kiln, "kernels"), [""; 0]);
     let listed = kiln.plain(["kernels"]).run().out();
-    assert!(listed.lines().any(|line| line.starts_with("k ") && line.ends_with("no")), "{listed}");
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.starts_with("k ") && line.ends_with("no")),
+        "{listed}"
+    );
     // The next one is not kept out by its lock, and takes its half away.
     fetch(&kiln).assert_code(96);
     assert_nothing_kept(&kiln);
@@ -286,13 +301,19 @@ fn a_pinned_package_is_fetched_and_goes_on_working_when_the_mirror_is_dead() {
         .vm(["exec", "-k", "k", "--", "uname", "-r"])
         .env("KILN_APT_MIRROR", &dead)
         .run();
-    booted.assert_code(0).assert_out(&format!("{}\n", archive.release));
+    booted
+        .assert_code(0)
+        .assert_out(&format!("{}\n", archive.release));
 }
 
 #[test]
 fn a_pinned_version_that_has_left_the_mirror_names_the_command_to_run() {
     let archive = Archive::new();
-    archive.pin("0.9", "pool/l/linux-image-test_0.9_amd64.deb", &"0".repeat(64));
+    archive.pin(
+        "0.9",
+        "pool/l/linux-image-test_0.9_amd64.deb",
+        &"0".repeat(64),
+    );
     let server = WebServer::start([]);
     for mirror in [archive.uri.clone(), server.url("/debian")] {
         let output = archive.fetch(&mirror);
@@ -361,7 +382,11 @@ fn an_index_without_a_signature_is_not_trusted() {
         .assert_out("")
         .assert_err_contains("apt could not update test/main")
         .assert_err_contains("not signed");
-    assert_eq!(fs::read(&lock).unwrap(), before, "the pins are as they were");
+    assert_eq!(
+        fs::read(&lock).unwrap(),
+        before,
+        "the pins are as they were"
+    );
 }
 
 #[test]
@@ -394,7 +419,8 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
     let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{cache}' && exec \"$@\"");
     let root = nix::unistd::geteuid().is_root();
     let flags = if root { "-m" } else { "-Urm" };
-    let namespaces = Command::new("unshare").args([flags, "mount", "-t", "tmpfs", "tmpfs"])
+    let namespaces = Command::new("unshare")
+        .args([flags, "mount", "-t", "tmpfs", "tmpfs"])
         .arg(kiln.cache())
         .output();
     if namespaces.is_ok_and(|output| output.status.success()) {
@@ -422,10 +448,16 @@ fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
     let (disk, output) = fetch_in_little_room(&kiln, 1024);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(96), "{told}");
-    assert!(told.contains("cannot write ") && told.contains("download"), "{told}");
+    assert!(
+        told.contains("cannot write ") && told.contains("download"),
+        "{told}"
+    );
     if disk {
         assert!(told.contains("No space left on device"), "{told}");
-        assert!(told.contains("free some space, or let KILN_CACHE_DIR name"), "{told}");
+        assert!(
+            told.contains("free some space, or let KILN_CACHE_DIR name"),
+            "{told}"
+        );
         assert_eq!(output.stdout, b"", "files are left");
     } else {
         assert!(told.contains("File too large"), "{told}");
@@ -459,168 +491,4 @@ fn a_limit_on_the_size_of_files_is_told_and_kills_nobody() {
     assert!(told.contains("File too large"), "{told}");
     assert!(told.contains("`ulimit -f unlimited`"), "{told}");
     assert_nothing_kept(&kiln);
-}
-
-/// Boots what lies at `path` and asks for its release.
-fn boots(kiln: &Kiln, path: &Path, release: &str) {
-    let output = kiln
-        .vm([OsStr::new("exec"), OsStr::new("-k"), path.as_os_str()])
-        .arg("--")
-        .arg("uname")
-        .arg("-r")
-        .run();
-    output.assert_code(0).assert_out(&format!("{release}\n"));
-}
-
-#[test]
-fn the_directory_of_an_unpacked_package_boots_by_path_and_by_name() {
-    let own = Kiln::new();
-    let material = Material::of(&own);
-    let kiln = kiln("[kernels.mine]\npath = \"../tree\"\n");
-    let tree = kiln.path("tree");
-    material.unpack(&tree, &[]);
-    boots(&kiln, &tree, &material.release);
-    boots(&kiln, Path::new("../tree"), &material.release);
-    boots(&kiln, Path::new("mine"), &material.release);
-    let image = tree.join(format!("boot/vmlinuz-{}", material.release));
-    boots(&kiln, &image, &material.release);
-    assert!(
-        !tree.join("lib/modules").join(&material.release).join("modules.dep").exists(),
-        "the user's directory was written to"
-    );
-}
-
-/// `exec` with a kernel at `path`, which does not come to a boot.
-fn refused_at(kiln: &Kiln, path: &Path) -> Output {
-    let output = kiln
-        .plain([OsStr::new("exec"), OsStr::new("-k"), path.as_os_str()])
-        .arg("--")
-        .arg("true")
-        .run();
-    output.assert_code(125).assert_out("");
-    assert!(!output.err().contains("did not come up"), "{}", output.err());
-    output
-}
-
-#[test]
-fn paths_without_a_kernel_are_told_apart() {
-    let kiln = kiln("");
-    let nothing = kiln.path("empty");
-    fs::create_dir(&nothing).unwrap();
-    refused_at(&kiln, &nothing)
-        .assert_err_contains(&format!("there is no kernel in {}", nothing.display()))
-        .assert_err_contains("boot/vmlinuz-RELEASE");
-    let noise = kiln.file("vmlinuz", NOISE);
-    refused_at(&kiln, &noise).assert_err_contains(&noise.display().to_string());
-    let nowhere = kiln.path("nowhere");
-    refused_at(&kiln, &nowhere)
-        .assert_err_contains(&format!("there is no kernel at {}", nowhere.display()));
-}
-
-#[test]
-fn modules_without_an_image_are_no_kernel() {
-    let own = Kiln::new();
-    let material = Material::of(&own);
-    let tree = own.path("tree");
-    material.unpack(&tree, &[]);
-    fs::remove_dir_all(tree.join("boot")).unwrap();
-    refused_at(&own, &tree).assert_err_contains("there is no kernel in ");
-}
-
-#[test]
-fn what_a_kernel_lacks_to_boot_is_named_before_it_boots() {
-    let own = Kiln::new();
-    let material = Material::of(&own);
-    for (missing, option) in [
-        (&["virtiofs"][..], "CONFIG_VIRTIO_FS"),
-        (&["overlay"], "CONFIG_OVERLAY_FS"),
-        (&["virtio_mmio"], "CONFIG_VIRTIO_MMIO"),
-        (&["virtiofs", "overlay", "virtio_mmio"], "CONFIG_OVERLAY_FS"),
-    ] {
-        let tree = own.path(format!("without-{}", missing.join("-")));
-        material.unpack(&tree, missing);
-        let output = refused_at(&own, &tree);
-        let told = output.err();
-        let line = told.lines().find(|line| line.contains("the kernel has no "));
-        let line = line.unwrap_or_else(|| panic!("nothing is named:\n{told}"));
-        for name in missing {
-            assert!(line.contains(name), "{name} is not named: {line}");
-        }
-        output.assert_err_contains(option);
-    }
-}
-
-#[test]
-fn an_image_without_modules_is_refused_or_boots_but_does_not_hang() {
-    let own = Kiln::new();
-    let material = Material::of(&own);
-    let alone = own.path("alone");
-    fs::create_dir(&alone).unwrap();
-    let image = alone.join("vmlinuz");
-    fs::copy(&material.image, &image).unwrap();
-    // Whether everything is built in cannot be known beforehand.
-    let output = own
-        .vm([OsStr::new("exec"), OsStr::new("-k"), image.as_os_str()])
-        .arg("--boot-timeout")
-        .arg("20s")
-        .arg("--")
-        .arg("true")
-        .run();
-    output.assert_code(125);
-    let told = output.err();
-    assert!(
-        told.contains("the kernel has no ") || told.contains("did not come up"),
-        "{told}"
-    );
-    own.assert_nothing_left();
-}
-
-#[test]
-fn kernels_are_listed_with_source_version_and_whether_they_are_cached() {
-    let hash = "0".repeat(64);
-    let kiln = kiln(&format!(
-        "[kernels.web]\nurl = \"http://127.0.0.1:1/linux.tar.zst\"\nsha256 = \"{hash}\"\n\
-         [kernels.deb]\napt = {{ suite = \"sid\", package = \"linux-image-amd64\" }}\n\
-         [kernels.mine]\npath = \"nowhere\"\n[groups]\nall = [\"*\"]\n"
-    ));
-    let output = kiln.plain(["kernels", "list"]).run();
-    output.assert_code(0);
-    let out = output.out();
-    let rows: Vec<Vec<&str>> = out
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    assert_eq!(rows[0], ["NAME", "SOURCE", "VERSION", "CACHED"]);
-    assert_eq!(rows[1], ["web", "url", "http://127.0.0.1:1/linux.tar.zst", "-", "no"]);
-    assert_eq!(rows[2], ["deb", "apt", "sid", "linux-image-amd64", "-", "no"]);
-    assert_eq!(rows[3][..2], ["mine", "path"]);
-    assert_eq!(out.lines().last(), Some("@all: web, deb, mine"));
-    kiln.plain(["kernels"]).run().assert_code(0).assert_out(&out);
-}
-
-#[test]
-fn a_narrow_terminal_cuts_no_line_of_the_list() {
-    use nix::pty::{Winsize, openpty};
-    use std::io::Read as _;
-    let kiln = kiln(
-        "[kernels.\"6.12-with-quite-a-long-name\"]\napt = { suite = \"trixie-security\", package = \"linux-image-6.12.*-cloud-amd64\" }\n",
-    );
-    let wide = kiln.plain(["kernels"]).run().out();
-    let size = Winsize {
-        ws_row: 10,
-        ws_col: 30,
-        ws_xpixel: 0,
-        ws_ypixel: 0,
-    };
-    let pty = openpty(Some(&size), None).unwrap();
-    let (mut command, _) = kiln.plain(["kernels"]).into_command();
-    command.stdout(pty.slave.try_clone().unwrap()).stderr(pty.slave);
-    let status = command.spawn().unwrap().wait().unwrap();
-    drop(command);
-    assert!(status.success());
-    let mut bytes = Vec::new();
-    // Ends with EIO, once nobody holds the other side.
-    let _ = fs::File::from(pty.master).read_to_end(&mut bytes);
-    let narrow = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
-    assert_eq!(narrow, wide, "a line of a kernel can be searched for");
 }

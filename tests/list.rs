@@ -53,7 +53,10 @@ fn filters_select_and_exclude() {
     };
     assert_eq!(listed(&["^ant"]), "ant.first one\nant.second\n");
     assert_eq!(listed(&["^ant:-first"]), "ant.second\n");
-    assert_eq!(listed(&["^ant:-first", "zebra.first"]), "ant.second\nzebra.first one\n");
+    assert_eq!(
+        listed(&["^ant:-first", "zebra.first"]),
+        "ant.second\nzebra.first one\n"
+    );
 }
 
 #[test]
@@ -70,7 +73,10 @@ fn a_filter_that_selects_nothing_exits_with_4() {
 fn a_filter_that_is_no_pattern_is_a_usage_error() {
     let kiln = suite(&[("ant", GOOD)]);
     let output = kiln.plain(LIST).arg("-t").arg("(").run();
-    output.assert_code(2).assert_out("").assert_err_contains("filter `(`");
+    output
+        .assert_code(2)
+        .assert_out("")
+        .assert_err_contains("filter `(`");
 }
 
 #[test]
@@ -92,7 +98,10 @@ fn all_errors_of_all_files_are_told_with_their_places_and_what_is_allowed() {
         ("runtime/bad:3: ", "`EXPCT` is not a directive"),
         ("runtime/bad:3: ", "EXPECT"),
         ("runtime/bad:9: ", "TIMEOUT takes a whole number"),
-        ("runtime/worse:2: ", "a test without RUN and PROG; it needs one of them"),
+        (
+            "runtime/worse:2: ",
+            "a test without RUN and PROG; it needs one of them",
+        ),
         ("runtime/worse:9: ", "`warp` is not a feature; allowed are "),
     ] {
         let told = output.err();
@@ -107,7 +116,9 @@ fn all_errors_of_all_files_are_told_with_their_places_and_what_is_allowed() {
 fn a_directory_without_runtime_tests_is_named() {
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(LIST).run();
-    output.assert_code(96).assert_err_contains("cannot find its tests in tests");
+    output
+        .assert_code(96)
+        .assert_err_contains("cannot find its tests in tests");
     let empty = kiln.file("tests/nothing", "");
     let output = kiln.plain(LIST).run();
     output.assert_code(96).assert_out("");
@@ -124,7 +135,9 @@ fn an_unknown_suite_or_dialect_gets_what_there_is() {
         .assert_err_contains("there is no suite `bpftarce`")
         .assert_err_contains("there are: bpftrace");
     let output = kiln.plain(["list", "--dialect", "0.1"]).run();
-    output.assert_code(2).assert_err_contains("there is no such dialect; there are ");
+    output
+        .assert_code(2)
+        .assert_err_contains("there is no such dialect; there are ");
 }
 
 #[test]
@@ -139,7 +152,10 @@ fn hostile_names_do_not_reach_the_terminal_as_they_are() {
 fn a_closed_stdout_ends_it_without_a_panic() {
     let kiln = suite(&[("ant", GOOD)]);
     let (mut command, _) = kiln.plain(LIST).into_command();
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
     let output = command.stdout(full).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(96), "{told}");

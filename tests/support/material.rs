@@ -59,7 +59,11 @@ impl Material {
         }
         let to = tree.join("lib/modules").join(&self.release);
         fs::create_dir_all(&to).unwrap();
-        for name in ["modules.order", "modules.builtin", "modules.builtin.modinfo"] {
+        for name in [
+            "modules.order",
+            "modules.builtin",
+            "modules.builtin.modinfo",
+        ] {
             let from = self.modules.join(name);
             if from.is_file() {
                 fs::copy(from, to.join(name)).unwrap();

@@ -1,4 +1,6 @@
 //! Suites that a test writes itself, and what a run of them left.
+// Each test binary uses a part of this.
+#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +55,13 @@ pub(crate) fn verdicts(run_dir: &Path) -> Vec<(String, String, String)> {
     let mut found: Vec<_> = events(run_dir)
         .iter()
         .filter(|event| event["event"] == "test_finished")
-        .map(|event| (field(event, "kernel"), field(event, "id"), field(event, "verdict")))
+        .map(|event| {
+            (
+                field(event, "kernel"),
+                field(event, "id"),
+                field(event, "verdict"),
+            )
+        })
         .collect();
     found.sort();
     found

@@ -100,7 +100,11 @@ fn answer(
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+    while lines
+        .next()
+        .transpose()?
+        .is_some_and(|line| !line.is_empty())
+    {}
     requests.fetch_add(1, Ordering::SeqCst);
     let path = request.split_whitespace().nth(1).unwrap_or_default();
     let Some(page) = pages.get(path) else {
