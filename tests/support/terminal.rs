@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::pty::{Winsize, openpty};
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{Termios, tcgetattr};
 use nix::unistd::{Pid, setsid};
+use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Invocation, Slot, wait_for_child};
 
@@ -32,7 +35,7 @@ pub(crate) struct Terminal {
     child: Child,
     master: File,
     /// Held open, so that the settings can be read after kiln's end.
-    slave: OwnedFd,
+    slave: File,
     before: Termios,
     output: Arc<Mutex<Vec<u8>>>,
     /// How much of the output has been waited for.
@@ -46,12 +49,12 @@ pub(crate) struct Terminal {
 impl Terminal {
     pub(crate) fn start(invocation: Invocation<'_>) -> Self {
         let (mut command, slot) = invocation.into_command();
-        let pty = openpty(&SIZE, None).unwrap();
-        let before = tcgetattr(&pty.slave).unwrap();
+        let (master, slave) = open_pair();
+        let before = tcgetattr(&slave).unwrap();
         command
-            .stdin(Stdio::from(pty.slave.try_clone().unwrap()))
-            .stdout(Stdio::from(pty.slave.try_clone().unwrap()))
-            .stderr(Stdio::from(pty.slave.try_clone().unwrap()));
+            .stdin(Stdio::from(slave.try_clone().unwrap()))
+            .stdout(Stdio::from(slave.try_clone().unwrap()))
+            .stderr(Stdio::from(slave.try_clone().unwrap()));
         // SAFETY: between fork and exec the closure makes two system calls,
         // takes no lock and allocates nothing.
         unsafe {
@@ -63,7 +66,6 @@ impl Terminal {
         }
         let child = command.spawn().unwrap();
         drop(command);
-        let master = File::from(pty.master);
         let output = Arc::new(Mutex::new(Vec::new()));
         let hung_up = Arc::new(AtomicBool::new(false));
         let reader = std::thread::spawn({
@@ -88,7 +90,7 @@ impl Terminal {
         Self {
             child,
             master,
-            slave: pty.slave,
+            slave,
             before,
             output,
             seen: 0,
@@ -122,13 +124,12 @@ impl Terminal {
 
     /// Changes its size, which sends SIGWINCH to its foreground.
     pub(crate) fn resize(&self, rows: u16, cols: u16) {
-        let size = rustix::termios::Winsize {
+        let size = Winsize {
             ws_row: rows,
             ws_col: cols,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
+            ..SIZE
         };
-        rustix::termios::tcsetwinsize(&self.master, size).unwrap();
+        tcsetwinsize(&self.master, size).unwrap();
     }
 
     /// How it is set now.
@@ -178,6 +179,22 @@ impl Terminal {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.output.lock().unwrap()).into_owned()
     }
+}
+
+/// Both ends of a new terminal. Neither is inherited: a kiln that held its own
+/// terminal's master would never see it hang up.
+fn open_pair() -> (File, File) {
+    let master = posix_openpt(OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC).unwrap();
+    grantpt(&master).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlag::O_NOCTTY.bits())
+        .open(ptsname_r(&master).unwrap())
+        .unwrap();
+    tcsetwinsize(&slave, SIZE).unwrap();
+    (File::from(OwnedFd::from(master)), slave)
 }
 
 impl Drop for Terminal {

@@ -24,22 +24,37 @@ pub use failure::Failure;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 
+/// Heading of the options that every subcommand has.
+const GLOBAL_OPTIONS: &str = "Global options";
+
 /// Test programs against kernels: boots a QEMU microVM per kernel, as an
 /// ordinary user, with or without KVM.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100)]
 #[command(after_help = "Examples:
-  kiln exec -k 6.1 -- uname -r           run a command in a kernel
-  kiln shell -k '7.*'                    look around in one
-  kiln run -k @quick bpftrace            run a suite on several
-  kiln doctor                            what is missing on this machine")]
+  kiln exec -k 6.1 -- uname -r    run a command in a kernel
+  kiln shell -k 6.12              look around in one
+  kiln run -k @quick bpftrace     run a suite on several
+  kiln doctor                     what is missing here")]
 struct Cli {
     /// Catalogue of kernels and suites [default: kernels.toml here or above,
     /// else the built-in one]
-    #[arg(long, global = true, value_name = "FILE", env = "KILN_CONFIG")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "KILN_CONFIG",
+        help_heading = GLOBAL_OPTIONS
+    )]
     config: Option<PathBuf>,
     /// Say more about what happens, twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        action = clap::ArgAction::Count,
+        help_heading = GLOBAL_OPTIONS
+    )]
     verbose: u8,
     #[command(subcommand)]
     command: Command,

@@ -298,7 +298,9 @@ async fn watch(
     // A pipe may swallow the marker: by half of the time bpftrace is attached,
     // and there is as much left for what BEFORE does then.
     let marked = if job.redirected && !held.is_empty() {
-        let early = driver.until(Instant::now() + attach_limit / 2, &mut attached).await?;
+        let early = driver
+            .until(Instant::now() + attach_limit / 2, &mut attached)
+            .await?;
         release(driver, held).await?;
         early || driver.until(attach_deadline, &mut attached).await?
     } else {

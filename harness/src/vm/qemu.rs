@@ -1,5 +1,7 @@
 //! The QEMU binary: where it is, how new it is, what it can do.
 
+mod memory;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -135,15 +137,21 @@ pub struct Qemu {
 impl Qemu {
     /// Finds a QEMU that can run our VMs: `chosen`, or the first on `PATH`.
     pub async fn find(chosen: Option<&Path>) -> Result<Self, Error> {
-        let path = match chosen {
-            Some(path) if path.components().count() > 1 => path.to_owned(),
-            Some(name) => on_path(name.as_os_str()).ok_or_else(|| Error::Run {
-                path: name.to_owned(),
-                source: io::ErrorKind::NotFound.into(),
-            })?,
-            None => on_path(OsStr::new(BINARY)).ok_or(Error::NotOnPath)?,
-        };
-        Self::describe(path).await
+        Self::describe(locate(chosen)?).await
+    }
+
+    /// [`find`](Self::find), with the answers of an unchanged binary taken from
+    /// the cache directory and kept there.
+    pub async fn find_remembered(chosen: Option<&Path>, cache_dir: &Path) -> Result<Self, Error> {
+        let path = locate(chosen)?;
+        if let Some(qemu) = memory::recall(cache_dir, &path) {
+            return Ok(qemu);
+        }
+        let qemu = Self::describe(path).await?;
+        if let Err(error) = memory::keep(cache_dir, &qemu) {
+            tracing::debug!("QEMU will be asked again the next time: {error}");
+        }
+        Ok(qemu)
     }
 
     /// Asks the binary at `path` what it is.
@@ -199,6 +207,18 @@ impl Qemu {
             version,
             full_version,
         })
+    }
+}
+
+/// The binary at `chosen`, or the usual one on `PATH`.
+fn locate(chosen: Option<&Path>) -> Result<PathBuf, Error> {
+    match chosen {
+        Some(path) if path.components().count() > 1 => Ok(path.to_owned()),
+        Some(name) => on_path(name.as_os_str()).ok_or_else(|| Error::Run {
+            path: name.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        }),
+        None => on_path(OsStr::new(BINARY)).ok_or(Error::NotOnPath),
     }
 }
 
@@ -314,6 +334,20 @@ mod tests {
             error.to_string().contains("vhost-user-fs-device"),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_qemu_that_will_not_do_is_asked_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = fake(dir.path(), "echo 'QEMU emulator version 4.2.1'");
+        let cache = dir.path().join("cache");
+        for _ in 0..2 {
+            let error = Qemu::find_remembered(Some(&path), &cache)
+                .await
+                .unwrap_err();
+            assert!(matches!(error, Error::TooOld { .. }), "{error}");
+        }
+        assert!(!cache.exists());
     }
 
     #[tokio::test]

@@ -1,0 +1,34 @@
+//! A file of bpftrace's runtime tests, in every dialect.
+#![no_main]
+
+use std::fs;
+
+use kiln::suite::bpftrace::{
+    Dialect, End, Exit, Host, Observation, RuntimeSuites, SuiteError, judge,
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (&[u8], &[u8])| {
+    let (file, output) = input;
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let runtime = dir.path().join("runtime");
+    fs::create_dir(&runtime).unwrap();
+    fs::write(runtime.join("file"), file).unwrap();
+    let observed = Observation {
+        end: Some(End::Exited(Exit::Code(0))),
+        output: output.to_vec(),
+        ..Observation::default()
+    };
+    for name in Dialect::names() {
+        let dialect = Dialect::for_version(name).unwrap();
+        match RuntimeSuites::read(dir.path(), dialect, &Host::current()) {
+            Ok(suites) => {
+                for test in suites.with_aot().tests {
+                    let _ = judge(&test, dialect, dir.path(), &observed);
+                }
+            }
+            Err(SuiteError::Problems(problems)) => assert!(!problems.is_empty()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+});

@@ -1,0 +1,18 @@
+//! A kernel image: bzImage header, compressed payload, ELF notes.
+#![no_main]
+
+use std::fs;
+
+use kiln::kernel::vmlinux;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let image = dir.path().join("image");
+    let dest = dir.path().join("vmlinux");
+    fs::write(&image, bytes).unwrap();
+    let unpacked = vmlinux::unpack(&image, &dest);
+    // Whole or not at all.
+    assert_eq!(unpacked.is_ok(), dest.exists());
+    let _ = vmlinux::release(&image);
+});
