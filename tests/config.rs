@@ -241,3 +241,64 @@ fn the_nearest_catalogue_above_the_working_directory_is_taken() {
         output.out()
     );
 }
+
+#[test]
+fn kernels_are_listed_with_source_version_and_whether_they_are_cached() {
+    let hash = "0".repeat(64);
+    let kiln = kiln(&format!(
+        "[kernels.web]\nurl = \"http://127.0.0.1:1/linux.tar.zst\"\nsha256 = \"{hash}\"\n\
+         [kernels.deb]\napt = {{ suite = \"sid\", package = \"linux-image-amd64\" }}\n\
+         [kernels.mine]\npath = \"nowhere\"\n[groups]\nall = [\"*\"]\n"
+    ));
+    let output = kiln.plain(["kernels", "list"]).run();
+    output.assert_code(0);
+    let out = output.out();
+    let rows: Vec<Vec<&str>> = out
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(rows[0], ["NAME", "SOURCE", "VERSION", "CACHED"]);
+    assert_eq!(
+        rows[1],
+        ["web", "url", "http://127.0.0.1:1/linux.tar.zst", "-", "no"]
+    );
+    assert_eq!(
+        rows[2],
+        ["deb", "apt", "sid", "linux-image-amd64", "-", "no"]
+    );
+    assert_eq!(rows[3][..2], ["mine", "path"]);
+    assert_eq!(out.lines().last(), Some("@all: web, deb, mine"));
+    kiln.plain(["kernels"])
+        .run()
+        .assert_code(0)
+        .assert_out(&out);
+}
+
+#[test]
+fn a_narrow_terminal_cuts_no_line_of_the_list() {
+    use nix::pty::{Winsize, openpty};
+    use std::io::Read as _;
+    let kiln = kiln(
+        "[kernels.\"6.12-with-quite-a-long-name\"]\napt = { suite = \"trixie-security\", package = \"linux-image-6.12.*-cloud-amd64\" }\n",
+    );
+    let wide = kiln.plain(["kernels"]).run().out();
+    let size = Winsize {
+        ws_row: 10,
+        ws_col: 30,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = openpty(Some(&size), None).unwrap();
+    let (mut command, _) = kiln.plain(["kernels"]).into_command();
+    command
+        .stdout(pty.slave.try_clone().unwrap())
+        .stderr(pty.slave);
+    let status = command.spawn().unwrap().wait().unwrap();
+    drop(command);
+    assert!(status.success());
+    let mut bytes = Vec::new();
+    // Ends with EIO, once nobody holds the other side.
+    let _ = std::fs::File::from(pty.master).read_to_end(&mut bytes);
+    let narrow = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
+    assert_eq!(narrow, wide, "a line of a kernel can be searched for");
+}

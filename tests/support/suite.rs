@@ -1,4 +1,6 @@
 //! Suites that a test writes itself, and what a run of them left.
+// Each test binary uses a part of this.
+#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
