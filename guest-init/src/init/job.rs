@@ -1,5 +1,6 @@
 //! A job: its cgroup and the names it is watched for.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use guest_init::message::Leftover;
@@ -18,6 +19,9 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Job {
     cgroup: Cgroup,
     awaited: Vec<String>,
+    /// Pids that were told for a name: of two awaited processes of one name
+    /// each must be told.
+    told: BTreeSet<(String, i32)>,
 }
 
 impl Job {
@@ -25,6 +29,7 @@ impl Job {
         Self {
             cgroup,
             awaited: Vec::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -51,7 +56,9 @@ impl Job {
         let mut seen = Vec::new();
         for pid in self.cgroup.pids() {
             let Some(name) = comm(pid) else { continue };
-            if let Some(at) = self.awaited.iter().position(|awaited| *awaited == name) {
+            if let Some(at) = self.awaited.iter().position(|awaited| *awaited == name)
+                && self.told.insert((name, pid))
+            {
                 seen.push((self.awaited.remove(at), pid));
             }
         }

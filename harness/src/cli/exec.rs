@@ -148,9 +148,15 @@ pub(super) async fn in_vm(
         Ok::<_, Failure>(prepared.start().await?)
     };
     let mut vm = tokio::select! {
-        vm = boot => vm?,
+        biased;
         signal = interrupts.next() => return Ok(input::code_of(signal)),
+        vm = boot => vm?,
     };
+    // It may have come with the very last step of the boot.
+    if interrupts.seen() {
+        vm.kill().await;
+        return Ok(input::code_of(interrupts.next().await));
+    }
     let timeout = command.timeout;
     let terminal = command.terminal.is_some();
     // From here on Ctrl-C is the guest's. Restored when dropped.
@@ -164,8 +170,12 @@ pub(super) async fn in_vm(
     ));
     let mut stdout = tokio::io::stdout();
     let mut stderr = tokio::io::stderr();
+    let (control, share_lost) = vm.watched();
     let ran = tokio::select! {
-        ran = command::run(&mut vm.control, command, receiver, &mut stdout, &mut stderr) => Ok(ran),
+        ran = command::run(control, command, receiver, &mut stdout, &mut stderr) => {
+            Ok(ran.map_err(|error| error.to_string()))
+        }
+        error = share_lost => Ok(Err(error.to_string())),
         // Insisted: whatever the guest does, it ends now.
         signal = interrupts.insisted() => Err(signal),
     };

@@ -10,6 +10,7 @@ use super::context::Context;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::hint::Hint;
+use crate::report::escape;
 use crate::suite::bpftrace::{Dialect, Host, RuntimeSuites, RuntimeTest, SuiteError};
 use crate::suite::{Filter, FilterError};
 
@@ -84,7 +85,8 @@ pub(super) fn list(
     let mut ids: Vec<String> = tests.iter().map(|test| test.id.to_string()).collect();
     ids.sort();
     for id in ids {
-        writeln!(out, "{id}")?;
+        // A name is whatever stands in the file.
+        writeln!(out, "{}", escape::line(&id))?;
     }
     out.flush()?;
     Ok(())

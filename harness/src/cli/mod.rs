@@ -129,6 +129,12 @@ pub fn main() -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<u8, Failure> {
+    // A write beyond the limit on the size of files then fails and is told,
+    // instead of killing us. A handler, unlike SIG_IGN, is not inherited by
+    // QEMU and others; without it nothing is lost but the message.
+    let _file_size = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(
+        nix::libc::SIGXFSZ,
+    ));
     match cli.command {
         Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),

@@ -219,7 +219,7 @@ impl Checker<'_> {
     fn kernel(&mut self, name: &Spanned<String>, raw: RawKernel) -> Option<Kernel> {
         self.name("kernel", name);
         let label = format!("kernel \"{}\"", name.get_ref());
-        let present: Vec<(&str, Range<usize>)> = [
+        let mut present: Vec<(&str, Range<usize>)> = [
             raw.apt.as_ref().map(|v| ("apt", v.span())),
             raw.nix.as_ref().map(|v| ("nix", v.span())),
             raw.url.as_ref().map(|v| ("url", v.span())),
@@ -228,6 +228,7 @@ impl Checker<'_> {
         .into_iter()
         .flatten()
         .collect();
+        present.sort_by_key(|(_, at)| at.start);
         let at = match present.as_slice() {
             [] => {
                 self.problem(

@@ -110,7 +110,7 @@ fn a_url_needs_its_hash() {
 fn two_sources_and_no_source_are_refused() {
     let text = message("[kernels.a]\npath = \"x\"\nnix = \"y\"\n");
     assert!(
-        text.contains("has 2 sources (nix, path); allowed: exactly one of"),
+        text.contains("has 2 sources (path, nix); allowed: exactly one of"),
         "{text}"
     );
     let text = message("\n[kernels.a]\n");

@@ -6,13 +6,11 @@ use std::str::FromStr;
 
 use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
 
-use super::skeleton;
+use super::skeleton::{self, NIX_STORE};
 use crate::hint::Hint;
 
 /// virtiofs tag of the root.
 const ROOT_TAG: &str = "root";
-/// Where Nix keeps its store.
-pub const NIX_STORE: &str = "/nix/store";
 
 /// Directories of a host root that guest-init covers with its own filesystems;
 /// what the host has below them is shared by itself where it is needed.
@@ -145,7 +143,14 @@ impl Layout {
         let root_dir = match request.root {
             Root::Host => PathBuf::from("/"),
             Root::Dir(dir) => directory(dir)?,
-            Root::Nix(store) => skeleton::write(request.scratch, &directory(store)?)?,
+            Root::Nix(store) => {
+                let root = request.scratch.join("root");
+                skeleton::write(&root, &directory(store)?).map_err(|source| Error::Skeleton {
+                    path: root.clone(),
+                    source,
+                })?;
+                root
+            }
         };
         layout.shares.push(SharedDir {
             tag: ROOT_TAG.to_owned(),

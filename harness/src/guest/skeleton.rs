@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use super::root::{Error, NIX_STORE};
+/// Where Nix keeps its store.
+pub(super) const NIX_STORE: &str = "/nix/store";
 
 const DIRECTORIES: [&str; 15] = [
     "bin",
@@ -38,18 +39,9 @@ const FILES: [(&str, &str); 4] = [
     ),
 ];
 
-/// Writes the skeleton into `scratch/root` and returns that directory. Links
-/// `/bin/sh` and `/usr/bin/env` to what the store has, as NixOS does.
-pub(super) fn write(scratch: &Path, store: &Path) -> Result<PathBuf, Error> {
-    let root = scratch.join("root");
-    make(&root, store).map_err(|source| Error::Skeleton {
-        path: root.clone(),
-        source,
-    })?;
-    Ok(root)
-}
-
-fn make(root: &Path, store: &Path) -> std::io::Result<()> {
+/// Writes the skeleton into the directory `root`. Links `/bin/sh` and
+/// `/usr/bin/env` to what the store has, as NixOS does.
+pub(super) fn write(root: &Path, store: &Path) -> std::io::Result<()> {
     for directory in DIRECTORIES {
         fs::create_dir_all(root.join(directory))?;
     }
@@ -106,7 +98,8 @@ mod tests {
             fs::create_dir_all(store.join(package).join("bin")).unwrap();
             fs::write(store.join(package).join("bin/sh"), "").unwrap();
         }
-        let root = write(scratch.path(), &store).unwrap();
+        let root = scratch.path().join("root");
+        write(&root, &store).unwrap();
         assert_eq!(
             fs::read_link(root.join("bin/sh")).unwrap(),
             Path::new("/nix/store/aaa-bash-5.2/bin/sh")

@@ -189,6 +189,9 @@ impl Hint for Error {
         let hint = match self {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
             error if is_disk_full(error) => FREE_SPACE.to_owned(),
+            Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
+                "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
+            }
             Error::Io { .. } | Error::NixUnsupported { .. } => return Vec::new(),
             Error::MissingProgram { program } => format!(
                 "install it (package apt for {program} on Debian), or use a kernel with a url or path source"

@@ -101,7 +101,9 @@ pub async fn run(
         let wait_until = match &running.outcome {
             Some(_) => reply_by,
             None if !running.started => reply_by,
-            None => deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 24 * 3600)),
+            None => {
+                deadline.unwrap_or_else(|| Instant::now() + Duration::from_secs(365 * 24 * 3600))
+            }
         };
         tokio::select! {
             event = control.next() => {

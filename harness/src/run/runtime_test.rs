@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use guest_init::message::{Leftover, ProcessId, Status};
+use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
@@ -18,6 +19,11 @@ const UNLIMITED: Duration = Duration::from_secs(60);
 /// Between SIGTERM and SIGKILL, and for output that descendants still hold;
 /// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
 const GRACE: Duration = Duration::from_secs(1);
+/// Slowdown from which on BEFORE is held until the probes are attached.
+const HOLD_FROM: f64 = 2.0;
+/// How long a BEFORE that is ready runs before it is held: enough to load its
+/// libraries, little enough for the programs that act once after a second.
+const RUN_UP: Duration = Duration::from_millis(350);
 /// However slow a guest is, a grace longer than this gains nothing.
 const MAX_GRACE: Duration = Duration::from_secs(15);
 
@@ -28,11 +34,23 @@ pub(super) struct Place<'a> {
     pub(super) cwd: &'a str,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
+    /// Whether to do only what upstream's engine does.
+    pub(super) compat: bool,
 }
 
 impl Place<'_> {
     fn scaled(&self, limit: Duration) -> Duration {
         limit.mul_f64(self.factor)
+    }
+
+    /// Whether a job's BEFORE is held (SIGSTOP) until the marker.
+    ///
+    /// Test programs sleep for a second and then do the one thing that is
+    /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
+    /// several seconds to attach, it would always come too late, and the
+    /// verdict would speak of the machine.
+    fn holds_befores(&self, job: &Job) -> bool {
+        self.factor >= HOLD_FROM && !self.compat && !job.befores.is_empty()
     }
 
     fn grace(&self) -> Duration {
@@ -123,6 +141,13 @@ async fn main_part(
             return Ok(true);
         }
     };
+    let held = place.holds_befores(job);
+    if held {
+        driver.until(Instant::now() + RUN_UP, |_| false).await?;
+        for &before in &befores.processes {
+            driver.signal(before, Signal::SIGSTOP).await?;
+        }
+    }
     let prefix = befores.namespace.map(Job::nsenter_argv);
     let before_pid = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
     let mut command = job.command_with(before_pid);
@@ -135,7 +160,8 @@ async fn main_part(
         observation.end = Some(End::Exited(Exit::Code(127)));
         return Ok(true);
     }
-    let end = watch(driver, job, place, process, prefix.as_ref()).await?;
+    let held: &[ProcessId] = if held { &befores.processes } else { &[] };
+    let end = watch(driver, job, place, process, prefix.as_ref(), held).await?;
     let state = driver.process(process);
     observation.end = Some(end);
     observation.output.clone_from(&state.output);
@@ -186,6 +212,7 @@ struct Befores {
     first_pid: Option<i32>,
     /// The first process of the namespace that the others enter.
     namespace: Option<u32>,
+    processes: Vec<ProcessId>,
 }
 
 /// Starts every BEFORE and waits until each has its name; why not, otherwise.
@@ -195,7 +222,6 @@ async fn start_befores(
     place: &Place<'_>,
 ) -> Result<Result<Befores, String>, Error> {
     let mut befores = Befores::default();
-    let mut processes: Vec<ProcessId> = Vec::new();
     let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
     let deadline = Instant::now() + limit;
     for (index, before) in job.befores.iter().enumerate() {
@@ -212,7 +238,8 @@ async fn start_befores(
         if let Some(failure) = &driver.process(process).failure {
             return Ok(Err(format!("BEFORE could not be started: {failure}")));
         }
-        processes.push(process);
+        befores.processes.push(process);
+        let processes = &befores.processes;
         // The others need the namespace that the first one makes.
         let wanted = if job.new_pidns { index + 1 } else { 0 };
         let last = index + 1 == job.befores.len();
@@ -251,26 +278,39 @@ fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
         .is_some_and(|outcome| outcome.status != Status::Exited(0))
 }
 
-/// Watches the test's command: the marker, AFTER, both limits, the end.
+/// Watches the test's command: the marker, AFTER, both limits, the end. Lets
+/// what is held go at the marker.
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
     place: &Place<'_>,
     process: ProcessId,
     prefix: Option<&[String; 5]>,
+    held: &[ProcessId],
 ) -> Result<End, Error> {
     let mut scanner = MarkerScanner::default();
-    let attach_deadline = Instant::now() + place.scaled(job.attach_limit);
-    let marked = driver
-        .until(attach_deadline, |driver| {
-            let state = driver.process(process);
-            scanner.found(&state.output, job.marker) || state.over()
-        })
-        .await?;
+    let attach_limit = place.scaled(job.attach_limit);
+    let attach_deadline = Instant::now() + attach_limit;
+    let mut attached = |driver: &Driver<'_>| {
+        let state = driver.process(process);
+        scanner.found(&state.output, job.marker) || state.over()
+    };
+    // A pipe may swallow the marker: by half of the time bpftrace is attached,
+    // and there is as much left for what BEFORE does then.
+    let marked = if job.redirected && !held.is_empty() {
+        let early = driver
+            .until(Instant::now() + attach_limit / 2, &mut attached)
+            .await?;
+        release(driver, held).await?;
+        early || driver.until(attach_deadline, &mut attached).await?
+    } else {
+        driver.until(attach_deadline, &mut attached).await?
+    };
     if !marked {
         driver.end(process, place.grace()).await?;
         return Ok(End::Killed(Limit::Attach));
     }
+    release(driver, held).await?;
     // Also when the command has exited at once: upstream starts AFTER whenever
     // it sees the marker.
     if scanner.found(&driver.process(process).output, job.marker)
@@ -298,6 +338,14 @@ async fn watch(
         Some(outcome) => End::Exited(exit(outcome.status)),
         None => End::Exited(Exit::Code(127)),
     })
+}
+
+/// Lets what is held go; once more does no harm.
+async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Error> {
+    for &process in held {
+        driver.signal(process, Signal::SIGCONT).await?;
+    }
+    Ok(())
 }
 
 fn exit(status: Status) -> Exit {

@@ -158,11 +158,18 @@ impl Session {
         let place = Place {
             cwd: &cwd,
             factor: self.factor,
+            compat: plan.compat,
         };
         let Executed {
             observation,
             notes: more,
-        } = execute(&mut self.vm.control, &job, &place).await?;
+        } = {
+            let (control, share_lost) = self.vm.watched();
+            tokio::select! {
+                executed = execute(control, &job, &place) => executed?,
+                error = share_lost => return Err(Error::Share(error.to_string())),
+            }
+        };
         notes.extend(more);
         Ok(Report {
             judgement: judge(test, plan.dialect, &plan.tests_dir, &observation),

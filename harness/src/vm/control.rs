@@ -57,6 +57,9 @@ pub enum Error {
     /// A request was refused.
     #[error("guest-init refused a request: {0}")]
     Refused(String),
+    /// A share process died under the guest, which waits for it for ever.
+    #[error("{0}")]
+    Share(String),
     /// Guest and host come from different builds.
     #[error("guest-init speaks protocol {guest}, this kiln speaks {PROTOCOL_VERSION}")]
     Version {

@@ -9,16 +9,26 @@
 use std::fmt;
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use guest_init::message::{Hello, Request};
 
 use super::control::Control;
 use super::process::QemuProcess;
 use super::qmp::Qmp;
 use super::spec::VmSpec;
-use crate::guest::share::Share;
+use crate::guest::share::{self, Share};
 
-/// Lines of the console that evidence shows.
+/// Lines of the console that evidence shows, where nothing stands out.
 const CONSOLE_LINES: usize = 20;
+/// Lines that it shows at most, where the kernel said why it died: the stack
+/// and the registers that follow have about 40.
+const OOPS_LINES: usize = 80;
+/// How a kernel begins its last words (Linux, kernel/panic.c and
+/// arch/x86/kernel/dumpstack.c).
+const LAST_WORDS: [&str; 3] = ["Kernel panic - not syncing", "Oops: ", "BUG: "];
+/// How long QEMU may take to end once its QMP connection broke.
+const ENDING: Duration = Duration::from_secs(1);
 /// How long a guest may take to power off before it is killed.
 const POWER_OFF: Duration = Duration::from_secs(10);
 /// How long a share may take to notice that QEMU has gone.
@@ -39,20 +49,33 @@ pub struct Evidence {
 impl Evidence {
     /// Asks everybody who may know.
     pub(super) async fn gather(qemu: &mut QemuProcess, qmp: &Qmp) -> Self {
-        let (status, ended) = match (qemu.try_wait(), qmp.status().await) {
-            (Ok(Some(status)), _) => (format!("QEMU ended ({status})"), true),
-            (_, Ok(status)) => (format!("QMP status: {}", status.state), false),
-            (_, Err(error)) => (format!("QMP status unknown: {error}"), true),
+        let (status, ended) = match qmp.status().await {
+            Ok(status) => (format!("QMP status: {}", status.state), false),
+            Err(error) => match tokio::time::timeout(ENDING, qemu.wait()).await {
+                Ok(Ok(status)) => (format!("QEMU ended ({status})"), true),
+                _ => (format!("QMP status unknown: {error}"), true),
+            },
         };
         if ended {
             qemu.console().drained().await;
         }
         Self {
-            console: qemu.console().tail(CONSOLE_LINES),
+            console: telling(&qemu.console().tail(OOPS_LINES)),
             status,
             messages: qemu.messages(),
         }
     }
+}
+
+/// The end of a console, from the first of the kernel's last words on.
+fn telling(console: &str) -> String {
+    let lines: Vec<&str> = console.lines().collect();
+    let usual = lines.len().saturating_sub(CONSOLE_LINES);
+    let from = lines
+        .iter()
+        .position(|line| LAST_WORDS.iter().any(|words| line.contains(words)))
+        .map_or(usual, |at| at.min(usual));
+    lines[from..].join("\n")
 }
 
 impl fmt::Display for Evidence {
@@ -94,6 +117,23 @@ impl Vm {
         Evidence::gather(&mut self.qemu, &self.qmp).await
     }
 
+    /// The control port, and a future that ends when a share does before its
+    /// time: the guest then waits for ever for what it reads, and says nothing.
+    pub fn watched(&mut self) -> (&mut Control, impl Future<Output = share::Error>) {
+        let mut ends: FuturesUnordered<_> = self.shares.iter_mut().map(Share::wait).collect();
+        let lost = async move {
+            loop {
+                match ends.next().await {
+                    Some(Err(error)) => return error,
+                    // QEMU has gone: that is the control port's to tell.
+                    Some(Ok(())) => {}
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        (&mut self.control, lost)
+    }
+
     /// Powers the guest off and takes everything down. Whatever does not end
     /// by itself is killed; all is reaped when this returns.
     pub async fn stop(self) {
@@ -114,5 +154,34 @@ impl Vm {
         for share in self.shares {
             share.stop(SHARE_GRACE).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn console(lines: usize, panic_at: Option<usize>) -> String {
+        let line = |at| match panic_at {
+            Some(panic) if at == panic => "[ 2.4] Kernel panic - not syncing: why".to_owned(),
+            _ => format!("line {at}"),
+        };
+        (0..lines).map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn evidence_shows_a_panic_from_its_first_line_on() {
+        let shown = telling(&console(70, Some(30)));
+        assert!(shown.starts_with("[ 2.4] Kernel panic"), "{shown}");
+        assert!(shown.ends_with("line 69"), "{shown}");
+    }
+
+    #[test]
+    fn evidence_never_shows_less_than_usual() {
+        let shown = telling(&console(70, Some(68)));
+        assert_eq!(shown.lines().count(), CONSOLE_LINES);
+        assert_eq!(telling(&console(70, None)).lines().count(), CONSOLE_LINES);
+        assert_eq!(telling(&console(3, None)).lines().count(), 3);
+        assert_eq!(telling(""), "");
     }
 }

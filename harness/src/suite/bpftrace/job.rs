@@ -72,6 +72,9 @@ pub struct Job {
     /// For `/bin/sh -c`, standard output and error in one pipe; see
     /// [`Self::command_with`].
     pub command: String,
+    /// Whether the shell may take bpftrace's output away, and the marker with
+    /// it: a pipe or a redirection in a RUN.
+    pub redirected: bool,
     /// The whole environment of `command`.
     pub env: Vec<(String, String)>,
     /// The line of output that says that all probes are attached.
@@ -125,6 +128,11 @@ impl Job {
             before_env: context.env.to_vec(),
             new_pidns: test.new_pidns,
             command: command(test, dialect, context),
+            redirected: match &test.program {
+                Program::Prog(_) => false,
+                // `->` is bpftrace's.
+                Program::Run(run) => run.replace("->", "").contains(['|', '>']),
+            },
             env: environment(test, dialect, context),
             marker: dialect.marker.as_bytes(),
             marker_stream: dialect.marker_stream,

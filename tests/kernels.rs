@@ -1,0 +1,493 @@
+//! `kiln kernels` and where kernels come from: downloads that go wrong leave
+//! nothing, good ones boot, also offline.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+#[path = "support/material.rs"]
+mod material;
+#[path = "support/web.rs"]
+mod web;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use material::{Material, package, sha256, tarball};
+use support::{Kiln, Output};
+use web::{Page, WebServer, dead_url};
+
+/// A file that is neither an archive nor a kernel.
+const NOISE: &[u8] = b"neither an archive nor a kernel, and longer than any header";
+
+/// An empty cache and a catalogue.
+fn kiln(catalogue: &str) -> Kiln {
+    let kiln = Kiln::with_empty_cache();
+    let file = kiln.file("kernels.toml", catalogue);
+    kiln.config(file)
+}
+
+fn url_kernel(url: &str, sha256: &str) -> Kiln {
+    kiln(&format!(
+        "[kernels.k]\nurl = \"{url}\"\nsha256 = \"{sha256}\"\n"
+    ))
+}
+
+/// Loopback servers are reached without the machine's proxy.
+fn fetch(kiln: &Kiln) -> Output {
+    kiln.plain(["kernels", "fetch", "-k", "k"])
+        .env("no_proxy", "127.0.0.1")
+        .run()
+}
+
+/// The names in a directory of the cache; none if it is not there.
+fn cached(kiln: &Kiln, directory: &str) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(kiln.cache().join(directory)) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .collect()
+}
+
+/// Nothing of a kernel is in the cache, neither whole nor half.
+#[track_caller]
+fn assert_nothing_kept(kiln: &Kiln) {
+    assert_eq!(cached(kiln, "kernels"), [""; 0]);
+    assert_eq!(cached(kiln, "tmp"), [""; 0]);
+    for entry in walkdir::WalkDir::new(kiln.cache()) {
+        let entry = entry.unwrap();
+        let empty = !entry.file_type().is_file() || entry.metadata().unwrap().len() == 0;
+        assert!(empty, "{} was left", entry.path().display());
+    }
+}
+
+/// What the message must say so that the user can try again.
+const AGAIN: &str = "try again with `kiln kernels fetch`";
+
+#[test]
+fn a_download_with_a_wrong_hash_is_refused_with_both_hashes() {
+    let server = WebServer::start([("/k.tar", Page::new(NOISE))]);
+    let expected = "0123456789abcdef".repeat(4);
+    let kiln = url_kernel(&server.url("/k.tar"), &expected);
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_out("")
+        .assert_err_contains(&server.url("/k.tar"))
+        .assert_err_contains(&expected)
+        .assert_err_contains(&sha256(NOISE))
+        .assert_err_contains("nothing was kept");
+    assert_nothing_kept(&kiln);
+    let output = kiln
+        .plain(["exec", "-k", "k", "--", "true"])
+        .env("no_proxy", "127.0.0.1")
+        .run();
+    output.assert_code(125).assert_err_contains(&expected);
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn a_download_that_is_cut_short_leaves_nothing_and_says_how_to_try_again() {
+    let page = Page {
+        announced: Some(NOISE.len() + 1000),
+        ..Page::new(NOISE)
+    };
+    let server = WebServer::start([("/k.tar", page)]);
+    // What came has the right hash: only its length tells.
+    let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_err_contains(&format!("cannot download {}", server.url("/k.tar")))
+        .assert_err_contains(AGAIN);
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn without_a_network_nothing_is_left_and_the_way_to_try_again_is_told() {
+    let url = dead_url("/k.tar");
+    let kiln = url_kernel(&url, &sha256(NOISE));
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_err_contains(&format!("cannot download {url}"))
+        .assert_err_contains("refused")
+        .assert_err_contains(AGAIN);
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
+    let server = WebServer::start([]);
+    let kiln = url_kernel(&server.url("/gone.tar"), &sha256(NOISE));
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_err_contains("404")
+        .assert_err_contains(AGAIN);
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn a_download_that_is_no_kernel_is_refused() {
+    let server = WebServer::start([("/k.tar", Page::new(NOISE))]);
+    let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_err_contains(&format!("cannot unpack {}", server.url("/k.tar")))
+        .assert_err_contains("neither an archive nor an x86-64 kernel image");
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn a_downloaded_kernel_boots_and_the_second_time_without_the_server() {
+    let own = Kiln::new();
+    let material = Material::of(&own);
+    let tree = own.path("tree");
+    material.unpack(&tree, &[]);
+    let archive = tarball(&tree, &own.path("k.tar.gz"));
+    let hash = sha256(&archive);
+    let server = WebServer::start([("/k.tar.gz", Page::new(archive))]);
+    let kiln = url_kernel(&server.url("/k.tar.gz"), &hash);
+    let boot = || {
+        let output = kiln
+            .vm(["exec", "-k", "k", "--", "uname", "-r"])
+            .env("no_proxy", "127.0.0.1")
+            .run();
+        output
+            .assert_code(0)
+            .assert_out(&format!("{}\n", material.release));
+    };
+    boot();
+    assert_eq!(server.requests(), 1);
+    drop(server);
+    boot();
+    let listed = kiln.plain(["kernels"]).run().out();
+    let line = listed.lines().find(|line| line.starts_with("k ")).unwrap();
+    assert!(
+        line.contains(&material.release) && line.ends_with("yes"),
+        "{line}"
+    );
+}
+
+#[test]
+fn two_harnesses_at_once_fetch_one_kernel_once() {
+    let own = Kiln::new();
+    let tree = own.path("tree");
+    Material::of(&own).unpack(&tree, &[]);
+    let archive = tarball(&tree, &own.path("k.tar.gz"));
+    let hash = sha256(&archive);
+    let page = Page {
+        delay: Duration::from_millis(500),
+        ..Page::new(archive)
+    };
+    let server = WebServer::start([("/k.tar.gz", page)]);
+    let kiln = url_kernel(&server.url("/k.tar.gz"), &hash);
+    let running: Vec<_> = (0..2)
+        .map(|_| {
+            kiln.plain(["kernels", "fetch"])
+                .env("no_proxy", "127.0.0.1")
+                .start()
+        })
+        .collect();
+    let outputs: Vec<Output> = running.into_iter().map(support::Running::wait).collect();
+    for output in &outputs {
+        output.assert_code(0).assert_out(&outputs[0].out());
+    }
+    assert_eq!(server.requests(), 1, "the second waits for the first");
+    assert_eq!(cached(&kiln, "kernels").len(), 1);
+    assert_eq!(cached(&kiln, "tmp"), [""; 0]);
+}
+
+#[test]
+fn a_harness_killed_in_a_download_leaves_nothing_that_the_next_takes_for_a_kernel() {
+    let page = Page {
+        announced: Some(NOISE.len() + 1),
+        delay: Duration::from_secs(3),
+        ..Page::new(NOISE)
+    };
+    let server = WebServer::start([("/k.tar", page)]);
+    let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
+    let running = kiln
+        .plain(["kernels", "fetch"])
+        .env("no_proxy", "127.0.0.1")
+        .start();
+    let start = std::time::Instant::now();
+    while server.requests() == 0 {
+        assert!(start.elapsed() < Duration::from_secs(30), "no request came");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Kills it.
+    drop(running);
+    assert_eq!(cached(&kiln, "kernels"), [""; 0]);
+    let listed = kiln.plain(["kernels"]).run().out();
+    assert!(
+        listed
+            .lines()
+            .any(|line| line.starts_with("k ") && line.ends_with("no")),
+        "{listed}"
+    );
+    // The next one is not kept out by its lock, and takes its half away.
+    fetch(&kiln).assert_code(96);
+    assert_nothing_kept(&kiln);
+}
+
+/// A package archive in a directory: one package, with a lock that pins it.
+struct Archive {
+    kiln: Kiln,
+    release: String,
+    uri: String,
+}
+
+/// Where the package lies below the archive.
+const POOLED: &str = "pool/l/linux-image-test_1.0_amd64.deb";
+
+impl Archive {
+    fn new() -> Self {
+        let own = Kiln::new();
+        let material = Material::of(&own);
+        let kiln = kiln("[kernels.k]\napt = { suite = \"test\", package = \"linux-image-*\" }\n");
+        let root = kiln.path("archive");
+        let deb = root.join(POOLED);
+        fs::create_dir_all(deb.parent().unwrap()).unwrap();
+        let tree = own.path("tree");
+        material.unpack(&tree, &[]);
+        package(&tree, "linux-image-test", "1.0", &deb);
+        let archive = Self {
+            kiln,
+            release: material.release,
+            uri: format!("file:{}", root.display()),
+        };
+        let bytes = fs::read(&deb).unwrap();
+        archive.pin("1.0", POOLED, &sha256(&bytes));
+        archive
+    }
+
+    fn pin(&self, version: &str, path: &str, hash: &str) {
+        self.kiln.file(
+            "kernels.lock",
+            format!(
+                "version = 1\n[[kernel]]\nname = \"k\"\nsuite = \"test\"\ncomponent = \"main\"\n\
+                 package = \"linux-image-*\"\n[[kernel.file]]\npackage = \"linux-image-test\"\n\
+                 version = \"{version}\"\npath = \"{path}\"\nsize = 7\nsha256 = \"{hash}\"\n"
+            ),
+        );
+    }
+
+    fn fetch(&self, mirror: impl AsRef<OsStr>) -> Output {
+        self.kiln
+            .plain(["kernels", "fetch", "-k", "k"])
+            .env("KILN_APT_MIRROR", mirror)
+            .env("no_proxy", "127.0.0.1")
+            .run()
+    }
+}
+
+#[test]
+fn a_pinned_package_is_fetched_and_goes_on_working_when_the_mirror_is_dead() {
+    let archive = Archive::new();
+    let output = archive.fetch(&archive.uri);
+    output.assert_code(0);
+    assert!(output.out().contains(&archive.release), "{}", output.out());
+    let dead = dead_url("/debian");
+    let again = archive.fetch(&dead);
+    again.assert_code(0).assert_out(&output.out());
+    let booted = archive
+        .kiln
+        .vm(["exec", "-k", "k", "--", "uname", "-r"])
+        .env("KILN_APT_MIRROR", &dead)
+        .run();
+    booted
+        .assert_code(0)
+        .assert_out(&format!("{}\n", archive.release));
+}
+
+#[test]
+fn a_pinned_version_that_has_left_the_mirror_names_the_command_to_run() {
+    let archive = Archive::new();
+    archive.pin(
+        "0.9",
+        "pool/l/linux-image-test_0.9_amd64.deb",
+        &"0".repeat(64),
+    );
+    let server = WebServer::start([]);
+    for mirror in [archive.uri.clone(), server.url("/debian")] {
+        let output = archive.fetch(&mirror);
+        output
+            .assert_code(96)
+            .assert_out("")
+            .assert_err_contains("kernel \"k\" is pinned to linux-image-test 0.9")
+            .assert_err_contains(&format!("has left the mirror {mirror}"))
+            .assert_err_contains("`kiln kernels update k`");
+        assert_nothing_kept(&archive.kiln);
+    }
+    assert!(server.requests() > 0, "the mirror was not asked");
+}
+
+#[test]
+fn a_package_that_is_not_the_pinned_one_is_refused_with_both_hashes() {
+    let archive = Archive::new();
+    let wrong = "ab".repeat(32);
+    archive.pin("1.0", POOLED, &wrong);
+    let right = sha256(&fs::read(archive.kiln.path("archive").join(POOLED)).unwrap());
+    archive
+        .fetch(&archive.uri)
+        .assert_code(96)
+        .assert_err_contains(&wrong)
+        .assert_err_contains(&right)
+        .assert_err_contains("nothing was kept");
+    assert_nothing_kept(&archive.kiln);
+}
+
+#[test]
+fn an_unreachable_mirror_is_told_with_the_way_out() {
+    let archive = Archive::new();
+    archive
+        .fetch(dead_url("/debian"))
+        .assert_code(96)
+        .assert_err_contains("apt could not fetch linux-image-test 1.0")
+        .assert_err_contains("check the network and try again");
+    assert_nothing_kept(&archive.kiln);
+}
+
+#[test]
+fn an_index_without_a_signature_is_not_trusted() {
+    let archive = Archive::new();
+    let lock = archive.kiln.work().join("kernels.lock");
+    let before = fs::read(&lock).unwrap();
+    let index = archive.kiln.path("archive/dists/test/main/binary-amd64");
+    fs::create_dir_all(&index).unwrap();
+    let packages = "Package: linux-image-test\nVersion: 2.0\nArchitecture: amd64\n\
+                    Filename: pool/x.deb\nSize: 1\n\
+                    SHA256: 0000000000000000000000000000000000000000000000000000000000000000\n";
+    fs::write(index.join("Packages"), packages).unwrap();
+    let release = format!(
+        "Suite: test\nCodename: test\nArchitectures: amd64\nComponents: main\n\
+         Date: Thu, 01 Jan 2026 00:00:00 UTC\nSHA256:\n {} {} main/binary-amd64/Packages\n",
+        sha256(packages.as_bytes()),
+        packages.len()
+    );
+    fs::write(archive.kiln.path("archive/dists/test/Release"), release).unwrap();
+    let output = archive
+        .kiln
+        .plain(["kernels", "update", "k"])
+        .env("KILN_APT_MIRROR", &archive.uri)
+        .run();
+    output
+        .assert_code(96)
+        .assert_out("")
+        .assert_err_contains("apt could not update test/main")
+        .assert_err_contains("not signed");
+    assert_eq!(
+        fs::read(&lock).unwrap(),
+        before,
+        "the pins are as they were"
+    );
+}
+
+#[test]
+fn a_damaged_lock_is_refused_at_its_line() {
+    let kiln = kiln("[kernels.k]\napt = { suite = \"test\", package = \"linux-image-*\" }\n");
+    let lock = kiln.file("kernels.lock", "version = 1\n\n[[kernel]]\nname = 3\n");
+    let output = fetch(&kiln);
+    output
+        .assert_code(96)
+        .assert_err_contains(&format!("{}:4: ", lock.display()))
+        .assert_err_contains("`kiln kernels update`");
+}
+
+/// Runs `kiln kernels fetch` where files can have `kib` KiB only, and says
+/// whether it was the disk that was full (or else the limit of this user).
+fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
+    let (command, _) = kiln
+        .plain(["kernels", "fetch"])
+        .env("no_proxy", "127.0.0.1")
+        .into_command();
+    let wrapped = |mut outer: Command| {
+        outer.arg(command.get_program()).args(command.get_args());
+        outer.env_clear().current_dir(kiln.work());
+        for (name, value) in command.get_envs() {
+            outer.env(name, value.unwrap_or_default());
+        }
+        outer
+    };
+    let cache = kiln.cache().display();
+    let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{cache}' && exec \"$@\"");
+    let root = nix::unistd::geteuid().is_root();
+    let flags = if root { "-m" } else { "-Urm" };
+    let namespaces = Command::new("unshare")
+        .args([flags, "mount", "-t", "tmpfs", "tmpfs"])
+        .arg(kiln.cache())
+        .output();
+    if namespaces.is_ok_and(|output| output.status.success()) {
+        let mut outer = Command::new("unshare");
+        // What is left in the small disk is listed last.
+        let script = format!("{mount}; code=$?; find '{cache}' -type f -size +0; exit $code")
+            .replace("exec \"$@\"", "\"$@\"");
+        outer.args([flags, "sh", "-c", &script, "sh"]);
+        return (true, wrapped(outer).output().unwrap());
+    }
+    // A container may allow no mounts at all. The limit counts in 512 bytes,
+    // in some shells in 1024.
+    let mut outer = Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+    outer.args(["-c", &script, "sh"]);
+    (false, wrapped(outer).output().unwrap())
+}
+
+#[test]
+fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
+    let big = vec![b'x'; 4 << 20];
+    let hash = sha256(&big);
+    let server = WebServer::start([("/k.tar", Page::new(big))]);
+    let kiln = url_kernel(&server.url("/k.tar"), &hash);
+    let (disk, output) = fetch_in_little_room(&kiln, 1024);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(96), "{told}");
+    assert!(
+        told.contains("cannot write ") && told.contains("download"),
+        "{told}"
+    );
+    if disk {
+        assert!(told.contains("No space left on device"), "{told}");
+        assert!(
+            told.contains("free some space, or let KILN_CACHE_DIR name"),
+            "{told}"
+        );
+        assert_eq!(output.stdout, b"", "files are left");
+    } else {
+        assert!(told.contains("File too large"), "{told}");
+    }
+    assert_nothing_kept(&kiln);
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_told_and_kills_nobody() {
+    let big = vec![b'x'; 4 << 20];
+    let hash = sha256(&big);
+    let server = WebServer::start([("/k.tar", Page::new(big))]);
+    let kiln = url_kernel(&server.url("/k.tar"), &hash);
+    let (command, _) = kiln
+        .plain(["kernels", "fetch"])
+        .env("no_proxy", "127.0.0.1")
+        .into_command();
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 1024; exec \"$@\"", "sh"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .current_dir(kiln.work())
+        .env_clear();
+    for (name, value) in command.get_envs() {
+        limited.env(name, value.unwrap_or_default());
+    }
+    let output = limited.output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(96), "{}: {told}", output.status);
+    assert!(told.contains("File too large"), "{told}");
+    assert!(told.contains("`ulimit -f unlimited`"), "{told}");
+    assert_nothing_kept(&kiln);
+}

@@ -1,0 +1,80 @@
+//! `kiln` as a user who is not root.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use support::{KERNELS, Kiln};
+
+#[test]
+fn an_ordinary_user_gets_the_same_output_as_whoever_runs_the_tests() {
+    let ordinary = Kiln::as_ordinary_user();
+    let usual = Kiln::new();
+    // What differs by nature, such as times, is left out.
+    let script = "id; uname -srm; cat; pwd -P >/dev/null; ls /sys/fs/cgroup/cgroup.procs
+        modprobe xfs && grep -c '^xfs ' /proc/modules
+        mount -t tmpfs none /mnt && echo mounted; hostname; echo fails >&2; exit 9";
+    for kernel in KERNELS {
+        let as_ordinary = ordinary.sh(kernel, script).stdin("in\n").run();
+        let as_usual = usual.sh(kernel, script).stdin("in\n").run();
+        as_ordinary.assert_code(9);
+        as_usual.assert_code(9);
+        as_ordinary.assert_out(&as_usual.out());
+        assert_eq!(as_ordinary.err(), as_usual.err());
+        assert!(as_usual.out().contains("mounted"), "{}", as_usual.out());
+    }
+    ordinary.assert_nothing_left();
+    ordinary.assert_no_temporary_files();
+}
+
+#[test]
+fn no_process_of_an_ordinary_users_kiln_is_roots() {
+    let kiln = Kiln::as_ordinary_user();
+    let mut running = kiln.sh("6.1", "echo ready; exec sleep 1000").start();
+    running.wait_for("ready");
+    let processes = support::processes_naming(&kiln.path("tmp"));
+    assert!(processes.len() >= 3, "QEMU and its shares: {processes:?}");
+    for (pid, arguments) in processes {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let uids = status.lines().find(|line| line.starts_with("Uid:"));
+        assert!(
+            uids.is_some_and(|line| line.split_whitespace().skip(1).all(|uid| uid != "0")),
+            "{arguments}: {uids:?}"
+        );
+    }
+}
+
+#[test]
+fn a_guests_root_reads_only_what_the_user_may_read() {
+    let kiln = Kiln::as_ordinary_user();
+    // Root's own wherever the tests do not run as root.
+    let secret = std::path::Path::new("/etc/shadow");
+    let meta = fs::metadata(secret).unwrap();
+    assert_eq!((meta.uid(), meta.permissions().mode() & 0o004), (0, 0));
+    let output = kiln
+        .sh("6.1", "id -u; cat /etc/shadow; echo $?; wc -c </etc/passwd")
+        .run();
+    output.assert_code(0);
+    let size = fs::metadata("/etc/passwd").unwrap().len();
+    output.assert_out(&format!("0\n1\n{size}\n"));
+    output.assert_err_contains("Permission denied");
+}
+
+#[test]
+fn a_directory_shared_writable_gets_the_users_own_files() {
+    let kiln = Kiln::as_ordinary_user();
+    let results = kiln.file("results/old", "old").parent().unwrap().to_owned();
+    let owner = fs::metadata(&results).unwrap().uid();
+    let output = kiln
+        .vm(["exec", "-k", "6.1", "--rw"])
+        .arg(&results)
+        .args(["--", "sh", "-c", "echo new >results/new; rm results/old"])
+        .run();
+    output.assert_code(0);
+    assert!(!results.join("old").exists());
+    let new = results.join("new");
+    assert_eq!(fs::read_to_string(&new).unwrap(), "new\n");
+    assert_eq!(fs::metadata(&new).unwrap().uid(), owner);
+}

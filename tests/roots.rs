@@ -1,0 +1,127 @@
+//! What the guest sees as `/`: the host, a directory, a Nix store.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use support::{KERNELS, Kiln};
+
+/// From Debian's package busybox-static.
+const BUSYBOX: &str = "/bin/busybox";
+
+#[test]
+fn a_directory_is_the_root_on_each_kernel() {
+    let kiln = Kiln::new();
+    let root = busybox_root(&kiln);
+    let script = "id -u; cat /marker; uname -r; touch /written /bin/written && echo wrote";
+    for kernel in KERNELS {
+        let output = kiln
+            .vm(["exec", "-k", kernel, "--root"])
+            .arg(format!("dir:{}", root.display()))
+            .args(["--", "sh", "-c", script])
+            .run();
+        output.assert_code(0);
+        let text = output.out();
+        assert!(text.starts_with("0\na tree of its own\n"), "{text}");
+        assert!(text.ends_with("\nwrote\n"), "{text}");
+    }
+    assert!(!root.join("written").exists() && !root.join("bin/written").exists());
+}
+
+#[test]
+fn the_working_directory_and_the_modules_are_seen_in_a_directory_root() {
+    let kiln = Kiln::new();
+    let root = busybox_root(&kiln);
+    kiln.file("here", "content");
+    let output = kiln
+        .vm(["exec", "-k", "6.1", "--root"])
+        .arg(format!("dir:{}", root.display()))
+        .args(["--", "sh", "-c"])
+        .arg("pwd -P; cat here; echo; ls /lib/modules/$(uname -r)/modules.dep >/dev/null; modprobe xfs; grep -c ^xfs /proc/modules")
+        .run();
+    output.assert_code(0);
+    let dir = kiln.work().canonicalize().unwrap();
+    output.assert_out(&format!("{}\ncontent\n1\n", dir.display()));
+}
+
+#[test]
+fn any_store_directory_makes_a_nix_root() {
+    let kiln = Kiln::new();
+    let store = kiln.path("a store");
+    let package = store.join("0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35");
+    busybox(&package.join("bin"));
+    let script = "pwd -P; ls /nix/store; cat /etc/passwd | head -n 1; readlink /bin/sh; \
+        touch /nix/store/x 2>/dev/null || echo read-only";
+    for kernel in KERNELS {
+        let output = kiln
+            .vm(["exec", "-k", kernel, "--root"])
+            .arg(format!("nix:{}", store.display()))
+            .args(["-e"])
+            .arg("PATH=/nix/store/0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35/bin")
+            .args(["--", "/bin/sh", "-c", script])
+            .run();
+        output.assert_code(0);
+        output.assert_out(&format!(
+            "{}\n\
+             0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35\n\
+             root:x:0:0:root:/root:/bin/sh\n\
+             /nix/store/0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35/bin/sh\n\
+             read-only\n",
+            kiln.work().canonicalize().unwrap().display()
+        ));
+    }
+    kiln.assert_nothing_left();
+}
+
+#[test]
+fn roots_that_are_none_are_named() {
+    let kiln = Kiln::new();
+    for (root, named) in [
+        ("dir:/no/such/root", "/no/such/root"),
+        ("dir:/etc/passwd", "/etc/passwd"),
+        ("nix:/no/such/store", "/no/such/store"),
+    ] {
+        let output = kiln
+            .vm(["exec", "-k", "6.1", "--root", root, "--", "true"])
+            .run();
+        output.assert_code(125).assert_err_contains(named);
+    }
+    let output = kiln
+        .plain(["exec", "-k", "6.1", "--root", "elsewhere", "--", "true"])
+        .run();
+    output.assert_code(2).assert_err_contains("elsewhere");
+}
+
+#[test]
+fn a_directory_to_share_that_is_not_there_is_named() {
+    let kiln = Kiln::new();
+    let output = kiln
+        .vm(["exec", "-k", "6.1", "--rw", "/no/such/dir", "--", "true"])
+        .run();
+    output.assert_code(125).assert_err_contains("/no/such/dir");
+}
+
+/// A tree with nothing but busybox in it.
+fn busybox_root(kiln: &Kiln) -> PathBuf {
+    let root = kiln.path("root tree");
+    busybox(&root.join("bin"));
+    for name in ["proc", "sys", "dev", "run", "tmp", "lib"] {
+        fs::create_dir(root.join(name)).unwrap();
+    }
+    fs::write(root.join("marker"), "a tree of its own\n").unwrap();
+    root
+}
+
+fn busybox(bin: &Path) {
+    fs::create_dir_all(bin).unwrap();
+    fs::copy(BUSYBOX, bin.join("busybox"))
+        .expect("the package busybox-static is installed: scripts/install-packages");
+    for applet in [
+        "cat", "grep", "head", "id", "ls", "modprobe", "readlink", "sh", "touch", "uname",
+    ] {
+        symlink("busybox", bin.join(applet)).unwrap();
+    }
+}

@@ -1,0 +1,128 @@
+//! Kernels made of the shared cache's 6.1: a directory as of an unpacked
+//! package, with the modules that a test wants it to have.
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+use super::support::Kiln;
+
+/// Directories of the modules that a guest boots with, below `kernel/`.
+const BOOT: [&str; 6] = [
+    "drivers/virtio",
+    "drivers/char/virtio_console.ko",
+    "drivers/char/hw_random",
+    "fs/fuse",
+    "fs/overlayfs",
+    "drivers/dax",
+];
+
+/// The image and the release of the cached 6.1, and its module directory.
+#[derive(Debug)]
+pub(crate) struct Material {
+    pub(crate) image: PathBuf,
+    pub(crate) release: String,
+    pub(crate) modules: PathBuf,
+}
+
+impl Material {
+    /// Asks `kiln` for it.
+    pub(crate) fn of(kiln: &Kiln) -> Self {
+        let output = kiln.plain(["kernels", "fetch", "-k", "6.1"]).run();
+        output.assert_code(0);
+        let out = output.out();
+        let fields: Vec<&str> = out.trim_end().split('\t').collect();
+        let [_, release, image] = fields[..] else {
+            panic!("name, release and image expected: {out:?}");
+        };
+        let image = PathBuf::from(image);
+        Self {
+            modules: image.parent().unwrap().join("modules").join(release),
+            release: release.to_owned(),
+            image,
+        }
+    }
+
+    /// Makes `boot/vmlinuz-RELEASE` and `lib/modules/RELEASE` below `tree`,
+    /// with the modules that a boot needs, but none of a name that `without`
+    /// lists.
+    pub(crate) fn unpack(&self, tree: &Path, without: &[&str]) {
+        let boot = tree.join("boot");
+        fs::create_dir_all(&boot).unwrap();
+        let image = boot.join(format!("vmlinuz-{}", self.release));
+        if fs::hard_link(&self.image, &image).is_err() {
+            fs::copy(&self.image, &image).unwrap();
+        }
+        let to = tree.join("lib/modules").join(&self.release);
+        fs::create_dir_all(&to).unwrap();
+        for name in [
+            "modules.order",
+            "modules.builtin",
+            "modules.builtin.modinfo",
+        ] {
+            let from = self.modules.join(name);
+            if from.is_file() {
+                fs::copy(from, to.join(name)).unwrap();
+            }
+        }
+        for part in BOOT {
+            let from = self.modules.join("kernel").join(part);
+            for entry in walkdir::WalkDir::new(&from).into_iter().flatten() {
+                let name = entry.file_name().to_string_lossy().replace('-', "_");
+                let name = name.split('.').next().unwrap();
+                if !entry.file_type().is_file() || without.contains(&name) {
+                    continue;
+                }
+                let to = to.join(entry.path().strip_prefix(&self.modules).unwrap());
+                fs::create_dir_all(to.parent().unwrap()).unwrap();
+                fs::copy(entry.path(), to).unwrap();
+            }
+        }
+    }
+}
+
+/// A gzipped tar archive of a directory, by the system's tar.
+pub(crate) fn tarball(tree: &Path, to: &Path) -> Vec<u8> {
+    run(Command::new("tar")
+        .args(["--create", "--use-compress-program=gzip -1", "--file"])
+        .arg(to)
+        .arg("--directory")
+        .args([tree, Path::new(".")]));
+    fs::read(to).unwrap()
+}
+
+/// A Debian package of a directory, by the system's dpkg.
+pub(crate) fn package(tree: &Path, name: &str, version: &str, to: &Path) {
+    let control = tree.join("DEBIAN");
+    fs::create_dir_all(&control).unwrap();
+    fs::write(
+        control.join("control"),
+        format!(
+            "Package: {name}\nVersion: {version}\nArchitecture: amd64\n\
+             Maintainer: Nobody <nobody@example.org>\nDescription: a kernel for a test\n"
+        ),
+    )
+    .unwrap();
+    run(Command::new("dpkg-deb")
+        .args(["--root-owner-group", "-Zgzip", "-z1", "--build"])
+        .args([tree, to]));
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
+}
+
+/// SHA-256 in hexadecimal digits.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::new();
+    for byte in Sha256::digest(bytes) {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
