@@ -1,7 +1,9 @@
 # make run    what the project is for: bpftrace's runtime tests on three kernels
 # make test   everything that CI runs
+# make bench  what kiln costs beside a bare boot; BENCH="--rounds 9" has options
+# make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
-# Both work on a fresh Debian 12 with a Rust toolchain. They install what is
+# run and test work on a fresh Debian 12 with a Rust toolchain. They install what is
 # missing and say so; nothing else of them needs root.
 
 # rustup's directory is not always in the PATH of a fresh login or a CI job.
@@ -13,8 +15,10 @@ BPFTRACE_DIR := target/bpftrace-0.17
 KERNELS ?= @quick
 # The selection, as one argument of `kiln run -t`: `make run SMOKE='^call\.'`.
 SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
+# How long each fuzz target runs.
+FUZZ_SECONDS ?= 20
 
-.PHONY: help run test packages bpftrace
+.PHONY: help run test bench fuzz packages bpftrace
 # The steps share one cargo and one apt; they gain nothing from -j.
 .NOTPARALLEL:
 
@@ -31,6 +35,12 @@ test: packages bpftrace
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo test --workspace --locked
+
+bench: packages
+	cargo bench --locked --package kiln --bench speed -- $(BENCH)
+
+fuzz: packages
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 packages:
 	@scripts/install-packages
