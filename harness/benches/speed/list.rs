@@ -69,7 +69,7 @@ fn list(dir: &Path) -> Result<Duration> {
         .stdin(Stdio::null())
         .output()?;
     let time = start.elapsed();
-    let lines = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
+    let lines = String::from_utf8_lossy(&output.stdout).lines().count();
     if !output.status.success() || lines != FILES * TESTS_PER_FILE {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!(
