@@ -8,7 +8,8 @@ use kiln::suite::bpftrace::{Dialect, End, Exit, Host, Observation, RuntimeSuites
 use libfuzzer_sys::fuzz_target;
 
 /// One test whose expectation is in a file, where the dialect knows that.
-const TEST: &str = "NAME json\nRUN {{BPFTRACE}} -e x\nEXPECT_JSON runtime/outputs/expected.json\nTIMEOUT 1\n";
+const TEST: &str =
+    "NAME json\nRUN {{BPFTRACE}} -e x\nEXPECT_JSON runtime/outputs/expected.json\nTIMEOUT 1\n";
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (expected, printed) = input;
@@ -32,7 +33,10 @@ fuzz_target!(|input: (&[u8], &[u8])| {
                 judge(test, dialect, dir.path(), &observed).verdict
             };
             let given = verdict(printed);
-            assert!(matches!(given, Verdict::Pass | Verdict::Fail | Verdict::Error));
+            assert!(matches!(
+                given,
+                Verdict::Pass | Verdict::Fail | Verdict::Error
+            ));
         }
     }
 });

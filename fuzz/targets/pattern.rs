@@ -12,7 +12,12 @@ fuzz_target!(|input: (&str, &str, bool)| {
     }
     let escaped: String = text
         .chars()
-        .flat_map(|c| (!c.is_alphanumeric() && c.is_ascii()).then_some('\\').into_iter().chain([c]))
+        .flat_map(|c| {
+            (!c.is_alphanumeric() && c.is_ascii())
+                .then_some('\\')
+                .into_iter()
+                .chain([c])
+        })
         .collect();
     if text.len() < 4096 {
         let literal = Pattern::new(&escaped, Flags { multiline }).unwrap();
