@@ -206,7 +206,7 @@ pub(super) async fn in_vm(
 
 fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
     match end {
-        CommandEnd::Ended { outcome, .. } => {
+        CommandEnd::Ended(outcome) => {
             if outcome.deadline_passed {
                 return Err(Failure::new(
                     exit_code::TIMED_OUT,

@@ -57,12 +57,7 @@ pub enum Input {
 #[derive(Debug)]
 pub enum CommandEnd {
     /// It ran and ended.
-    Ended {
-        /// How it ended.
-        outcome: Outcome,
-        /// What it left running; gone now.
-        leftovers: Vec<Leftover>,
-    },
+    Ended(Outcome),
     /// It could not be started.
     NotStarted {
         /// `errno` of the failing step.
@@ -74,8 +69,8 @@ pub enum CommandEnd {
     OutputFailed(std::io::Error),
 }
 
-/// Runs one command and passes its streams through. `input` may end early:
-/// that closes nothing.
+/// Runs one command and passes its streams through; the VM's last, for what it
+/// leaves running is not ended. `input` may end early: that closes nothing.
 pub async fn run(
     control: &mut Control,
     command: Command,
@@ -118,7 +113,7 @@ pub async fn run(
                 }
                 if let Some(outcome) = running.outcome {
                     if running.open == 0 {
-                        break ended(outcome);
+                        break CommandEnd::Ended(outcome);
                     }
                     if !had_ended {
                         reply_by = Instant::now() + STREAM_GRACE;
@@ -132,7 +127,7 @@ pub async fn run(
                 }
             }
             () = sleep_until(wait_until) => match running.outcome {
-                Some(outcome) => break ended(outcome),
+                Some(outcome) => break CommandEnd::Ended(outcome),
                 None if running.started => {
                     return Err(Error::Deadline {
                         what: "the end of the command".to_owned(),
@@ -148,18 +143,7 @@ pub async fn run(
             }
         }
     };
-    let leftovers = close_job(control, job).await?;
-    Ok(match end {
-        CommandEnd::Ended { outcome, .. } => CommandEnd::Ended { outcome, leftovers },
-        other => other,
-    })
-}
-
-fn ended(outcome: Outcome) -> CommandEnd {
-    CommandEnd::Ended {
-        outcome,
-        leftovers: Vec::new(),
-    }
+    Ok(end)
 }
 
 /// Ends a job and everything in it; returns what was still there.

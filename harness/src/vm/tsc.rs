@@ -7,7 +7,7 @@
 
 use std::sync::OnceLock;
 
-/// Frequency of the host's TSC in kHz, measured once (about 20 ms); `None`
+/// Frequency of the host's TSC in kHz, measured once (about 5 ms); `None`
 /// where the host has none.
 pub fn khz() -> Option<u64> {
     static KHZ: OnceLock<Option<u64>> = OnceLock::new();
@@ -21,9 +21,9 @@ mod measure {
 
     use nix::time::{ClockId, clock_gettime};
 
-    /// Time between the two samples: an error of a microsecond is 50 ppm, and
+    /// Time between the two samples: an error of a microsecond is 200 ppm, and
     /// the kernel bears 500 (NTP's limit).
-    const SPAN: Duration = Duration::from_millis(20);
+    const SPAN: Duration = Duration::from_millis(5);
 
     /// Attempts at a sample that nothing interrupted.
     const ATTEMPTS: usize = 8;
