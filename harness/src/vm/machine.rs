@@ -31,8 +31,6 @@ const LAST_WORDS: [&str; 3] = ["Kernel panic - not syncing", "Oops: ", "BUG: "];
 const ENDING: Duration = Duration::from_secs(1);
 /// How long a guest may take to power off before it is killed.
 const POWER_OFF: Duration = Duration::from_secs(10);
-/// How long a share may take to notice that QEMU has gone.
-const SHARE_GRACE: Duration = Duration::from_secs(2);
 
 /// What is known about a VM that was lost or did not come up. Guest text is
 /// in it as it came: whoever shows it escapes it.
@@ -151,9 +149,13 @@ impl Vm {
         if let Err(error) = self.qemu.stop(grace).await {
             tracing::warn!(%error, "while QEMU was taken down");
         }
-        for share in self.shares {
-            share.stop(SHARE_GRACE).await;
-        }
+        // QEMU has gone, and what the guest has written is written: nothing is
+        // gained by letting a share give its memory back in good order.
+        let stopping = self
+            .shares
+            .into_iter()
+            .map(|share| share.stop(Duration::ZERO));
+        futures::future::join_all(stopping).await;
     }
 }
 
