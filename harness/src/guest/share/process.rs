@@ -148,16 +148,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_socket_accepts_as_soon_as_start_returns() {
-        let dir = tempfile::tempdir().unwrap();
-        // Any program will do: the socket listens before the server runs.
-        let share = Share::start(config(dir.path(), "true")).await.unwrap();
-        std::os::unix::net::UnixStream::connect(share.socket()).unwrap();
-        share.stop(Duration::from_secs(5)).await;
-        assert!(!dir.path().join("s").exists());
-    }
-
-    #[tokio::test]
     async fn a_server_that_fails_is_an_error_with_its_status() {
         let dir = tempfile::tempdir().unwrap();
         let mut share = Share::start(config(dir.path(), "false")).await.unwrap();
