@@ -13,6 +13,16 @@ use support::{KERNELS, Kiln};
 const SOON: Duration = Duration::from_secs(20);
 
 #[test]
+fn a_dry_run_of_a_shell_prints_the_command_line_only() {
+    let kiln = Kiln::new();
+    let output = kiln.plain(["shell", "-k", "6.1", "--dry-run"]).run();
+    output.assert_code(0);
+    let words = shlex::split(&output.out()).expect("a line for a shell");
+    assert!(words[0].ends_with("qemu-system-x86_64"), "{words:?}");
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn a_shell_has_a_prompt_job_control_and_a_status_on_each_kernel() {
     let kiln = Kiln::new();
     for kernel in KERNELS {

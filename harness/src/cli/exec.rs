@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -16,6 +16,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
+use crate::vm::launch::Prepared;
 
 /// Default limit of one command: long enough for a build, short enough that a
 /// hung CI job ends.
@@ -34,9 +35,6 @@ pub(super) struct ExecArgs {
     /// End the command after this time, such as 30s or 10m; 0 is never
     #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "1h")]
     pub(super) timeout: Duration,
-    /// Print QEMU's command line and start nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
     /// How VMs are made
     #[command(flatten)]
     pub(super) vm: VmArgs,
@@ -58,8 +56,8 @@ impl ExecArgs {
             if selected.len() > 1 {
                 eprintln!("== {}", kernel.name());
             }
-            let status = if self.dry_run {
-                self.print_command_line(&context, kernel).await?
+            let status = if self.vm.dry_run {
+                print_command_line(&context, &self.vm, kernel).await?
             } else {
                 self.one(&context, kernel, &mut stdin, &mut interrupts)
                     .await?
@@ -72,29 +70,6 @@ impl ExecArgs {
             }
         }
         Ok(code)
-    }
-
-    async fn print_command_line(
-        &self,
-        context: &Context,
-        selected: &Selected,
-    ) -> Result<u8, Failure> {
-        let dir = super::scratch()?;
-        let kernel = context.provide(selected).await?;
-        let prepared = self
-            .vm
-            .launch(
-                context,
-                kernel,
-                std::slice::from_ref(&context.cwd),
-                dir.path(),
-                dir.path(),
-            )
-            .prepare()
-            .await?;
-        let line = args::shell_line(&args::command(&prepared.spec));
-        println!("{}", line.to_string_lossy());
-        Ok(exit_code::OK)
     }
 
     async fn one(
@@ -119,6 +94,32 @@ impl ExecArgs {
     }
 }
 
+/// Prints the command line that QEMU would be started with.
+pub(super) async fn print_command_line(
+    context: &Context,
+    vm_args: &VmArgs,
+    selected: &Selected,
+) -> Result<u8, Failure> {
+    let dir = super::scratch()?;
+    let prepared = prepare(context, vm_args, selected, dir.path()).await?;
+    let line = args::shell_line(&args::command(&prepared.spec));
+    println!("{}", line.to_string_lossy());
+    Ok(exit_code::OK)
+}
+
+/// Resolves a VM of this kernel that shows the working directory.
+async fn prepare(
+    context: &Context,
+    vm_args: &VmArgs,
+    selected: &Selected,
+    dir: &Path,
+) -> Result<Prepared, Failure> {
+    let kernel = context.provide(selected).await?;
+    let visible = std::slice::from_ref(&context.cwd);
+    let launch = vm_args.launch(context, kernel, visible, dir, dir);
+    Ok(launch.prepare().await?)
+}
+
 /// Boots a kernel, runs one command in it with our streams, and takes the VM
 /// down again. Returns the exit code.
 pub(super) async fn in_vm(
@@ -131,17 +132,7 @@ pub(super) async fn in_vm(
 ) -> Result<u8, Failure> {
     let dir = super::scratch()?;
     let boot = async {
-        let kernel = context.provide(selected).await?;
-        let prepared = vm_args
-            .launch(
-                context,
-                kernel,
-                std::slice::from_ref(&context.cwd),
-                dir.path(),
-                dir.path(),
-            )
-            .prepare()
-            .await?;
+        let prepared = prepare(context, vm_args, selected, dir.path()).await?;
         if let Some(note) = &prepared.accel_note {
             eprintln!("kiln: {note}");
         }

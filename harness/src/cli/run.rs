@@ -23,6 +23,8 @@ use crate::run::pool;
 use crate::run::tally::Tally;
 use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest, SuiteError};
 use crate::suite::{Filter, FilterError};
+use crate::vm::args;
+use crate::vm::launch::Prepared;
 
 /// Run a suite on each kernel.
 #[derive(Debug, Args)]
@@ -85,7 +87,11 @@ impl RunArgs {
                 images.push(context.provide(kernel).await?);
             }
             for image in &images {
-                self.check(&context, &suite, image).await?;
+                let prepared = self.check(&context, &suite, image).await?;
+                if self.vm.dry_run {
+                    let line = args::shell_line(&args::command(&prepared.spec));
+                    println!("{}", line.to_string_lossy());
+                }
             }
             Ok::<_, Failure>(images)
         };
@@ -93,6 +99,9 @@ impl RunArgs {
             images = images => images?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
+        if self.vm.dry_run {
+            return Ok(exit_code::OK);
+        }
         let run_dir = RunDir::create(self.run_dir.as_deref())?;
         let plan = self.plan(&context, &suite, tests, images, run_dir.path())?;
         for warning in warnings.drain(..) {
@@ -126,14 +135,13 @@ impl RunArgs {
         context: &Context,
         suite: &RuntimeSuite,
         image: &KernelImage,
-    ) -> Result<(), Failure> {
+    ) -> Result<Prepared, Failure> {
         let dir = super::scratch()?;
         let visible = self.visible(context, suite);
-        self.vm
-            .launch(context, image.clone(), &visible, dir.path(), dir.path())
-            .prepare()
-            .await?;
-        Ok(())
+        let launch = self
+            .vm
+            .launch(context, image.clone(), &visible, dir.path(), dir.path());
+        Ok(launch.prepare().await?)
     }
 
     /// What the guest must see at its own path.

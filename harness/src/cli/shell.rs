@@ -45,6 +45,9 @@ impl ShellArgs {
                 ),
             ));
         };
+        if self.vm.dry_run {
+            return exec::print_command_line(&context, &self.vm, selected).await;
+        }
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let shell = self
             .shell

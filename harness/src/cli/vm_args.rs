@@ -54,6 +54,9 @@ pub(super) struct VmArgs {
     /// Append to QEMU's command line, one argument each
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub(super) qemu_args: Vec<String>,
+    /// Print QEMU's command line and start nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// How long the guest may take to come up, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
