@@ -27,7 +27,7 @@ help:
 
 run: packages bpftrace
 	cargo build --release --locked
-	cargo run --release --locked --quiet -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
+	cargo run --release --locked --quiet --bin kiln -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
 
 # The end-to-end tests boot VMs: they need the packages and bpftrace's tests, and
 # fetch their kernels into the user's cache.
