@@ -9,8 +9,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 /// What [`work`] takes on the machines that upstream's limits assume, in
-/// microseconds: the median of a release build on an idle x86 server core of
-/// 2.5 to 3 GHz, native.
+/// microseconds: guest-init itself run natively on an idle AMD EPYC core (it
+/// prints the figure when it is not PID 1), median of seven, rounded.
 pub const REFERENCE_MICROS: u64 = 7_500;
 
 const ROUNDS: u64 = 400_000;
