@@ -4,14 +4,13 @@
 //! happen, and every report is a fold over them. Texts that come from a guest
 //! are kept as they are here; whoever shows them escapes them.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// Most bytes of one guest text (output, details, console) an event carries.
 pub const MAX_TEXT: usize = 64 * 1024;
 
 pub use crate::suite::Verdict;
+use crate::suite::bpftrace::decode;
 
 /// Every verdict, in the order reports show them.
 pub const VERDICTS: [Verdict; 6] = [
@@ -174,20 +173,6 @@ pub fn bounded_text(bytes: &[u8]) -> String {
         middle.len(),
         decode(tail)
     )
-}
-
-fn decode(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }
 
 #[cfg(test)]

@@ -36,4 +36,5 @@ pub use judge::{CommandOutcome, End, Exit, Judgement, Limit, Observation, judge}
 pub use loose_version::Incomparable;
 pub use precheck::{SkipReason, precheck};
 pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
+pub use python::decode;
 pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest};

@@ -50,7 +50,7 @@ pub(super) fn universal_newlines(text: &str) -> String {
 
 /// Decodes UTF-8 with Python's `errors="backslashreplace"`: each byte that
 /// does not belong becomes `\xNN`.
-pub(super) fn decode(bytes: &[u8]) -> String {
+pub fn decode(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
