@@ -38,7 +38,7 @@ fn start_slow(kiln: &Kiln) -> support::Running {
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl")).is_ok_and(|text| {
         text.contains(
-            "\"event\":\"test_started\",\"kernel\":\"6.1\",\"vm\":0,\"id\":\"suite.2 slow\"",
+            "\"suite\":\"bpftrace\",\"id\":\"suite.2 slow\",\"attempt\":1}",
         )
     }) {
         assert!(

@@ -1,12 +1,11 @@
 //! `kiln run`: a suite on each kernel.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::sync::mpsc;
 
 use super::Failure;
+use super::carry_out::carry_out;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::suite_args::{RuntimeSuite, SuiteArgs};
@@ -14,13 +13,10 @@ use super::vm_args::VmArgs;
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
-use crate::report::{Junit, Report, ReportError, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
-use crate::run::event::Event;
-use crate::run::event_log::EventWriter;
-use crate::run::plan::{Plan, PlannedKernel};
-use crate::run::pool;
-use crate::run::tally::Tally;
+use crate::run::plan::{
+    BpftraceSuite, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
+};
 use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest, SuiteError};
 use crate::suite::{Filter, FilterError};
 use crate::vm::args;
@@ -164,6 +160,7 @@ impl RunArgs {
     ) -> Result<Plan, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let visible = self.visible(context, suite);
+        let all: Vec<usize> = (0..tests.len()).collect();
         let kernels = images
             .into_iter()
             .map(|image| {
@@ -173,6 +170,7 @@ impl RunArgs {
                     launch: Box::new(move |dir, logs| {
                         vm.launch(&context, image.clone(), &visible, dir, logs)
                     }),
+                    tests: all.clone(),
                 }
             })
             .collect();
@@ -189,11 +187,21 @@ impl RunArgs {
             .collect();
         Ok(Plan {
             kernels,
-            suite: suite.name.clone(),
-            tests,
-            dialect: suite.dialect,
-            tests_dir: suite.tests.clone(),
-            bpftrace: suite.bpftrace.clone(),
+            suites: vec![PlannedSuite {
+                name: suite.name.clone(),
+                runner: PlannedRunner::Bpftrace(BpftraceSuite {
+                    dialect: suite.dialect,
+                    tests_dir: suite.tests.clone(),
+                    bpftrace: suite.bpftrace.clone(),
+                }),
+            }],
+            tests: tests
+                .into_iter()
+                .map(|test| PlannedTest {
+                    suite: 0,
+                    work: Work::Runtime(Box::new(test)),
+                })
+                .collect(),
             env,
             modules: context.catalogue.defaults.modules.clone(),
             jobs: self.jobs.map_or(cpus, usize::from),
@@ -210,107 +218,4 @@ fn filter_failure(error: FilterError) -> Failure {
         FilterError::BadPattern { .. } => exit_code::USAGE,
     };
     Failure::from(error).with_code(code)
-}
-
-/// Runs the plan; every event is written, then shown.
-async fn carry_out(
-    plan: &Plan,
-    run_dir: RunDir,
-    interrupts: &mut Interrupts,
-) -> Result<u8, Failure> {
-    let mut sink = Sink {
-        log: EventWriter::create(&run_dir.events())?,
-        tally: Tally::default(),
-        reports: vec![
-            Box::new(Terminal::new(
-                std::io::stdout(),
-                TerminalStyle::detect(),
-                run_dir.path(),
-            )),
-            Box::new(Junit::new(run_dir)),
-        ],
-    };
-    sink.take(Event::RunStarted {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        started_at: sink.log.started_at(),
-        kernels: plan
-            .kernels
-            .iter()
-            .map(|kernel| kernel.name.clone())
-            .collect(),
-        suites: vec![plan.suite.clone()],
-        tests: plan.tests.len(),
-    })?;
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut pool = Box::pin(pool::run(plan, sender));
-    let mut interrupted = None;
-    let mut running = true;
-    let mut broken = None;
-    // Dropping the pool takes every VM down.
-    while running {
-        tokio::select! {
-            biased;
-            Some(event) = events.recv() => {
-                if let Err(failure) = sink.take(event) {
-                    broken = Some(failure);
-                    break;
-                }
-            }
-            () = &mut pool => running = false,
-            signal = interrupts.next() => {
-                interrupted = Some(signal);
-                break;
-            }
-        }
-    }
-    drop(pool);
-    while let Ok(event) = events.try_recv() {
-        if broken.is_none() {
-            broken = sink.take(event).err();
-        }
-    }
-    if let Some(failure) = broken {
-        sink.finish()?;
-        return Err(failure);
-    }
-    let code = match interrupted {
-        Some(signal) => input::code_of(signal),
-        None => sink.tally.exit_code(),
-    };
-    let duration = Duration::from_millis(sink.log.elapsed_ms());
-    sink.take(Event::RunFinished {
-        exit_code: code,
-        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-    })?;
-    sink.finish()?;
-    Ok(code)
-}
-
-/// Where events go: first the log, then whoever shows them.
-struct Sink {
-    log: EventWriter,
-    tally: Tally,
-    reports: Vec<Box<dyn Report>>,
-}
-
-impl Sink {
-    fn take(&mut self, event: Event) -> Result<(), Failure> {
-        let record = self.log.write(event)?;
-        self.tally.observe(&record.event);
-        for report in &mut self.reports {
-            report.record(&record)?;
-        }
-        Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), ReportError> {
-        let mut first = Ok(());
-        for report in &mut self.reports {
-            let finished = report.finish();
-            if first.is_ok() {
-                first = finished;
-            }
-        }
-        first
-    }
 }

@@ -11,7 +11,7 @@ use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite}
 
 use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, Record, Verdict};
+use crate::run::event::{Event, Record, TestResult, Verdict};
 
 /// Collects a run and writes `junit.xml` into its directory at the end.
 pub struct Junit {
@@ -93,7 +93,7 @@ impl Fold {
             } => {
                 self.started = DateTime::parse_from_rfc3339(started_at).ok();
                 for kernel in kernels {
-                    self.suite(kernel);
+                    self.suite(&kernel.name);
                 }
             }
             Event::VmStarted {
@@ -119,10 +119,9 @@ impl Fold {
                 self.suite(kernel)
                     .property(*vm, "time-factor", &factor.to_string());
             }
-            Event::TestFinished { kernel, .. } => {
+            Event::TestFinished(result) => {
                 let timestamp = self.started.map(|at| at + millis(record.at_ms));
-                let suite = self.suite(kernel);
-                suite.add(&record.event, timestamp);
+                self.suite(&result.kernel).add(result, timestamp);
             }
             Event::VmLost {
                 kernel,
@@ -147,7 +146,14 @@ impl Fold {
                 place.push_str(&escape::line(message));
                 place.push('\n');
             }
-            Event::TestStarted { .. } | Event::RunFinished { .. } => {}
+            Event::KernelReady { .. }
+            | Event::SuiteReady { .. }
+            | Event::TestStarted { .. }
+            | Event::TestSlow { .. }
+            | Event::AttemptFinished(_)
+            | Event::KernelReport { .. }
+            | Event::VmStopped { .. }
+            | Event::RunFinished { .. } => {}
         }
     }
 
@@ -180,8 +186,8 @@ impl Suite {
         self.cases.add_property(Property::new(name, value));
     }
 
-    fn add(&mut self, event: &Event, timestamp: Option<DateTime<FixedOffset>>) {
-        let Event::TestFinished {
+    fn add(&mut self, result: &TestResult, timestamp: Option<DateTime<FixedOffset>>) {
+        let TestResult {
             id,
             verdict,
             reason,
@@ -189,10 +195,7 @@ impl Suite {
             output,
             details,
             ..
-        } = event
-        else {
-            return;
-        };
+        } = result;
         let mut status = match verdict {
             Verdict::Pass => TestCaseStatus::success(),
             Verdict::Skip => TestCaseStatus::skipped(),

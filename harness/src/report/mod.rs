@@ -59,48 +59,64 @@ impl Hint for ReportError {
 pub(crate) mod samples {
     //! Runs to test reports with.
 
-    use crate::run::event::{Event, Record, Verdict};
+    use crate::run::event::{Event, KernelPlan, Record, SCHEMA, TestResult, Verdict};
 
     pub(crate) fn at(at_ms: u64, event: Event) -> Record {
         Record { at_ms, event }
     }
 
+    /// Each kernel is to run `tests` tests.
     pub(crate) fn started(kernels: &[&str], tests: usize) -> Record {
         at(
             0,
             Event::RunStarted {
+                schema: SCHEMA,
                 version: "0.1.0".into(),
                 started_at: "2026-11-22T16:00:00.000Z".into(),
-                kernels: kernels.iter().map(|kernel| (*kernel).to_owned()).collect(),
+                command: vec!["kiln".into(), "run".into()],
+                kernels: kernels
+                    .iter()
+                    .map(|kernel| KernelPlan {
+                        name: (*kernel).to_owned(),
+                        tests,
+                    })
+                    .collect(),
                 suites: vec!["bpftrace".into()],
-                tests,
+                shard: None,
             },
         )
+    }
+
+    pub(crate) fn result(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> TestResult {
+        TestResult {
+            kernel: kernel.into(),
+            vm: 0,
+            suite: "bpftrace".into(),
+            id: id.into(),
+            case_of: None,
+            attempt: 1,
+            verdict,
+            reason: (!reason.is_empty()).then(|| reason.to_owned()),
+            flaky: false,
+            known: None,
+            duration_ms: 3100,
+            output: String::new(),
+            details: String::new(),
+        }
     }
 
     pub(crate) fn finished(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> Record {
         at(
             5000,
-            Event::TestFinished {
-                kernel: kernel.into(),
-                id: id.into(),
-                verdict,
-                reason: (!reason.is_empty()).then(|| reason.to_owned()),
-                duration_ms: 3100,
-                output: String::new(),
-                details: String::new(),
-            },
+            Event::TestFinished(result(kernel, id, verdict, reason)),
         )
     }
 
     /// `record` with this output and these details.
     pub(crate) fn with_texts(mut record: Record, said: &str, judged: &str) -> Record {
-        if let Event::TestFinished {
-            output, details, ..
-        } = &mut record.event
-        {
-            said.clone_into(output);
-            judged.clone_into(details);
+        if let Event::TestFinished(result) = &mut record.event {
+            said.clone_into(&mut result.output);
+            judged.clone_into(&mut result.details);
         }
         record
     }

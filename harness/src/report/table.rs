@@ -20,7 +20,6 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
         })
         .collect();
     let missing = tally.missing() > 0;
-    let per_kernel = tally.planned() / tally.kernels.len().max(1);
 
     let mut table = Table::new();
     table
@@ -43,7 +42,7 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
                 .map(|verdict| Cell::new(kernel.count(*verdict))),
         );
         if missing {
-            row.push(Cell::new(per_kernel.saturating_sub(kernel.finished())));
+            row.push(Cell::new(kernel.missing()));
         }
         table.add_row(row);
     }
@@ -59,7 +58,7 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
     let kernels = widths.first().copied().unwrap_or(0).min(KERNEL_WIDTH);
     let others: u16 = widths.iter().skip(1).map(|width| width + 1).sum();
     if width.is_some_and(|width| width < kernels + others) {
-        return list(tally, missing.then_some(per_kernel));
+        return list(tally);
     }
     table.trim_fmt()
 }
@@ -68,7 +67,7 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
 const KERNEL_WIDTH: u16 = 6;
 
 /// The same for a terminal too narrow for the table: a short line each.
-fn list(tally: &Tally, planned: Option<usize>) -> String {
+fn list(tally: &Tally) -> String {
     let mut lines = Vec::new();
     for kernel in &tally.kernels {
         lines.push(escape::line(&kernel.kernel).into_owned());
@@ -77,8 +76,8 @@ fn list(tally: &Tally, planned: Option<usize>) -> String {
                 lines.push(format!("  {} {verdict}", kernel.count(verdict)));
             }
         }
-        if let Some(missing) = planned.and_then(|planned| planned.checked_sub(kernel.finished())) {
-            lines.push(format!("  {missing} not run"));
+        if kernel.missing() > 0 {
+            lines.push(format!("  {} not run", kernel.missing()));
         }
     }
     lines.join("\n")

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
 
 use super::table::table;
 use super::{Report, ReportError, TerminalStyle, escape};
-use crate::run::event::{Event, Record, VERDICTS, Verdict};
+use crate::run::event::{Event, KernelPlan, Record, TestResult, VERDICTS, Verdict};
 use crate::run::tally::Tally;
 
 /// Lines of a guest's text shown under one verdict; the rest is in the events.
@@ -65,7 +65,7 @@ impl<W: Write + Send> Terminal<W> {
             .map_err(ReportError::Output)
     }
 
-    fn started(&mut self, kernels: &[String], tests: usize) -> String {
+    fn started(&mut self, kernels: &[KernelPlan]) -> String {
         let style = ProgressStyle::with_template("{pos}/{len}  {elapsed}  {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         self.progress.set_style(style);
@@ -73,17 +73,19 @@ impl<W: Write + Send> Terminal<W> {
         if self.style.progress {
             self.progress.enable_steady_tick(Duration::from_secs(1));
         }
-        let names: Vec<_> = kernels.iter().map(|name| escape::line(name)).collect();
+        let names: Vec<_> = kernels.iter().map(|k| escape::line(&k.name)).collect();
+        // Shards leave some kernels more than others.
+        let most = kernels.iter().map(|kernel| kernel.tests).max().unwrap_or(0);
         format!(
             "{} on {}: {}\n",
-            counted(tests, "test"),
+            counted(most, "test"),
             counted(kernels.len(), "kernel"),
             names.join(", ")
         )
     }
 
-    fn finished_test(&mut self, event: &Event) -> String {
-        let Event::TestFinished {
+    fn finished_test(&mut self, result: &TestResult) -> String {
+        let TestResult {
             kernel,
             id,
             verdict,
@@ -91,10 +93,8 @@ impl<W: Write + Send> Terminal<W> {
             duration_ms,
             output,
             details,
-        } = event
-        else {
-            return String::new();
-        };
+            ..
+        } = result;
         if let Some(index) = self
             .running
             .iter()
@@ -228,7 +228,7 @@ impl<W: Write + Send> Report for Terminal<W> {
         self.tally.observe(&record.event);
         self.at_ms = record.at_ms;
         let text = match &record.event {
-            Event::RunStarted { kernels, tests, .. } => self.started(kernels, *tests),
+            Event::RunStarted { kernels, .. } => self.started(kernels),
             Event::VmStarted {
                 kernel,
                 release,
@@ -250,11 +250,11 @@ impl<W: Write + Send> Report for Terminal<W> {
                 self.style.mark("VM"),
                 escape::line(kernel)
             ),
-            Event::TestStarted { kernel, vm, id } => {
+            Event::TestStarted { kernel, vm, id, .. } => {
                 self.running.push((kernel.clone(), *vm, id.clone()));
                 String::new()
             }
-            Event::TestFinished { .. } => self.finished_test(&record.event),
+            Event::TestFinished(result) => self.finished_test(result),
             Event::VmLost { .. } => self.lost_vm(&record.event),
             Event::Warning { kernel, message } => {
                 let on = kernel.as_deref().map_or(String::new(), |kernel| {
@@ -263,7 +263,13 @@ impl<W: Write + Send> Report for Terminal<W> {
                 let mark = self.style.mark("warning:");
                 format!("{mark} {on}{}\n", escape::line(message))
             }
-            Event::RunFinished { .. } => String::new(),
+            Event::KernelReady { .. }
+            | Event::SuiteReady { .. }
+            | Event::TestSlow { .. }
+            | Event::AttemptFinished(_)
+            | Event::KernelReport { .. }
+            | Event::VmStopped { .. }
+            | Event::RunFinished { .. } => String::new(),
         };
         self.show_running();
         if text.is_empty() {

@@ -22,24 +22,143 @@ pub const VERDICTS: [Verdict; 6] = [
     Verdict::Error,
 ];
 
+/// Version of the schema of `events.jsonl`: goes up when a field or an event
+/// changes its meaning, not when one is added.
+pub const SCHEMA: u32 = 1;
+
+/// A kernel of a run and how much it is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPlan {
+    /// Its name in `kernels.toml`.
+    pub name: String,
+    /// How many tests it is to run; the cases that a command reports are not
+    /// known before and not among them.
+    pub tests: usize,
+}
+
+/// What a test is known to do, from `expectations.toml`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KnownResult {
+    /// It fails, or runs into its time limit; a pass is unexpected.
+    Fail,
+    /// It may pass or fail.
+    Flaky,
+    /// It is not run.
+    Skip,
+}
+
+/// An entry of `expectations.toml` that holds for a test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// What is known.
+    pub result: KnownResult,
+    /// Why, for people.
+    pub reason: String,
+    /// Where to read more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// How one attempt at a test ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TestResult {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// The VM.
+    pub vm: u32,
+    /// Name of the suite in `kernels.toml`.
+    pub suite: String,
+    /// The test's id: `suite.name`.
+    pub id: String,
+    /// The test that reported this as one of its cases, by its id: a command
+    /// that speaks TAP or writes a JUnit file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case_of: Option<String>,
+    /// Counts the attempts at this test on this kernel, from 1.
+    pub attempt: u32,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, in one line; `None` where a pass needs no reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// It passed, and an earlier attempt did not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flaky: bool,
+    /// What is known of this test, where something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
+    /// Wall time on the host, in milliseconds.
+    pub duration_ms: u64,
+    /// What the test printed, bounded by [`bounded_text`]; untrusted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+    /// For a reader: command, expectations against findings; untrusted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub details: String,
+}
+
+impl TestResult {
+    /// Whether the verdict is one that needs nobody's attention: as the test
+    /// itself has it, or as it is known to end.
+    pub fn is_expected(&self) -> bool {
+        let good = matches!(self.verdict, Verdict::Pass | Verdict::Skip);
+        let bad = matches!(self.verdict, Verdict::Fail | Verdict::Timeout);
+        match self.known.as_ref().map(|known| known.result) {
+            None => good,
+            Some(KnownResult::Fail) => bad || self.verdict == Verdict::Skip,
+            Some(KnownResult::Flaky) => good || bad,
+            Some(KnownResult::Skip) => self.verdict == Verdict::Skip,
+        }
+    }
+}
+
 /// One fact about a run.
 ///
 /// In JSON the field `event` names the fact, in snake case, beside its fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The plan stands; nothing has booted yet.
+    /// The plan stands; nothing has booted yet. Always the first.
     RunStarted {
+        /// [`SCHEMA`].
+        schema: u32,
         /// Version of kiln.
         version: String,
         /// When, as RFC 3339 in UTC; offsets of records count from here.
         started_at: String,
-        /// The kernels, by their names in `kernels.toml`, in report order.
-        kernels: Vec<String>,
-        /// The suites.
+        /// kiln's command line.
+        #[serde(default)]
+        command: Vec<String>,
+        /// The kernels, in report order.
+        kernels: Vec<KernelPlan>,
+        /// The suites, by their names in `kernels.toml`.
         suites: Vec<String>,
-        /// How many tests each kernel is to run.
-        tests: usize,
+        /// The part of the tests that this run has, as `--shard` names it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shard: Option<String>,
+    },
+    /// A kernel is ready to boot.
+    KernelReady {
+        /// Name of the kernel.
+        kernel: String,
+        /// Its release, from its image.
+        release: String,
+        /// SHA-256 of the image that boots, 64 hexadecimal digits.
+        sha256: String,
+    },
+    /// What a suite tests, and how it is read.
+    SuiteReady {
+        /// Name of the suite.
+        suite: String,
+        /// The program under test, in the guest.
+        subject: String,
+        /// Its version, where it can be asked on the host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+        /// Language of the tests, for bpftrace's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        dialect: Option<String>,
     },
     /// A VM is up: its guest said hello.
     VmStarted {
@@ -71,28 +190,48 @@ pub enum Event {
         kernel: String,
         /// The VM.
         vm: u32,
+        /// Name of the suite.
+        suite: String,
         /// `suite.name`.
         id: String,
+        /// Counts the attempts at this test on this kernel, from 1.
+        attempt: u32,
     },
-    /// A test has its verdict.
-    TestFinished {
+    /// A test has run for most of its time limit.
+    TestSlow {
         /// Name of the kernel.
         kernel: String,
+        /// The VM.
+        vm: u32,
         /// `suite.name`.
         id: String,
-        /// The verdict.
-        verdict: Verdict,
-        /// Why, in one line; `None` where a pass needs no reason.
+        /// How long it has run, in milliseconds.
+        elapsed_ms: u64,
+    },
+    /// An attempt ended that another one follows: no verdict yet.
+    AttemptFinished(TestResult),
+    /// A test, or a case that a test reported, has its verdict.
+    TestFinished(TestResult),
+    /// The kernel said on the console that something is wrong with it.
+    KernelReport {
+        /// Name of the kernel.
+        kernel: String,
+        /// The VM.
+        vm: u32,
+        /// What: `oops`, `warning`, `rcu stall`, `lockdep`, `kasan`, …
+        kind: String,
+        /// The test that ran then, `suite.name`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        reason: Option<String>,
-        /// Wall time on the host, in milliseconds.
-        duration_ms: u64,
-        /// What the test printed, bounded by [`bounded_text`]; untrusted.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        output: String,
-        /// For a reader: command, expectations against findings; untrusted.
-        #[serde(default, skip_serializing_if = "String::is_empty")]
-        details: String,
+        test: Option<String>,
+        /// Its lines on the console, bounded by [`bounded_text`]; untrusted.
+        text: String,
+    },
+    /// A VM has done its work and is gone.
+    VmStopped {
+        /// Name of its kernel.
+        kernel: String,
+        /// The VM.
+        vm: u32,
     },
     /// A VM died or missed a deadline.
     VmLost {
@@ -183,25 +322,61 @@ mod tests {
 
     use super::*;
 
+    fn result(id: &str, verdict: Verdict) -> TestResult {
+        TestResult {
+            kernel: "6.1".into(),
+            vm: 0,
+            suite: "bpftrace".into(),
+            id: id.into(),
+            case_of: None,
+            attempt: 1,
+            verdict,
+            reason: None,
+            flaky: false,
+            known: None,
+            duration_ms: 3100,
+            output: String::new(),
+            details: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_known_result_makes_a_failure_expected_and_a_pass_unexpected() {
+        let known = |known, verdict| {
+            TestResult {
+                known: Some(Known {
+                    result: known,
+                    reason: "why".into(),
+                    link: None,
+                }),
+                ..result("a.b", verdict)
+            }
+            .is_expected()
+        };
+        assert!(known(KnownResult::Fail, Verdict::Fail));
+        assert!(known(KnownResult::Fail, Verdict::Timeout));
+        assert!(!known(KnownResult::Fail, Verdict::Pass));
+        assert!(!known(KnownResult::Fail, Verdict::Lost));
+        assert!(known(KnownResult::Flaky, Verdict::Pass));
+        assert!(known(KnownResult::Flaky, Verdict::Fail));
+        assert!(!known(KnownResult::Flaky, Verdict::Error));
+        assert!(!known(KnownResult::Skip, Verdict::Pass));
+        assert!(result("a.b", Verdict::Skip).is_expected());
+        assert!(!result("a.b", Verdict::Timeout).is_expected());
+    }
+
     #[test]
     fn a_record_is_one_flat_json_object() {
         let record = Record {
             at_ms: 1500,
-            event: Event::TestFinished {
-                kernel: "6.1".into(),
-                id: "builtin.cpu".into(),
-                verdict: Verdict::Pass,
-                reason: None,
-                duration_ms: 3100,
-                output: String::new(),
-                details: String::new(),
-            },
+            event: Event::TestFinished(result("builtin.cpu", Verdict::Pass)),
         };
         let line = String::from_utf8(record.to_json_line().unwrap()).unwrap();
         assert_eq!(
             line,
-            "{\"at_ms\":1500,\"event\":\"test_finished\",\"kernel\":\"6.1\",\
-             \"id\":\"builtin.cpu\",\"verdict\":\"pass\",\"duration_ms\":3100}\n"
+            "{\"at_ms\":1500,\"event\":\"test_finished\",\"kernel\":\"6.1\",\"vm\":0,\
+             \"suite\":\"bpftrace\",\"id\":\"builtin.cpu\",\"attempt\":1,\
+             \"verdict\":\"pass\",\"duration_ms\":3100}\n"
         );
     }
 
@@ -232,10 +407,10 @@ mod tests {
             at_ms: u64, duration_ms: u64, vm: u32, factor in 0.01f64..1e6, id: String, output: String,
         ) {
             for event in [
-                Event::TestFinished {
-                    kernel: "6.1".into(), id: id.clone(), verdict: Verdict::Fail,
+                Event::TestFinished(TestResult {
                     reason: Some(id.clone()), duration_ms, output: output.clone(), details: id.clone(),
-                },
+                    ..result(&id, Verdict::Fail)
+                }),
                 Event::SpeedMeasured { kernel: "6.1".into(), vm, factor },
                 Event::VmLost {
                     kernel: id.clone(), vm, reason: id.clone(), test: Some(id.clone()),

@@ -1,5 +1,6 @@
 //! Runs tests on VMs: the only place that knows both suites and VMs.
 
+mod bpftrace;
 pub mod command;
 pub mod dir;
 mod driver;

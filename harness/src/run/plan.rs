@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::suite::TestId;
 use crate::suite::bpftrace::{Dialect, RuntimeTest};
 use crate::vm::launch::Launch;
 
@@ -15,22 +16,80 @@ pub struct PlannedKernel {
     pub name: String,
     /// Makes a VM of it.
     pub launch: LaunchVm,
+    /// What it is to run: indices into [`Plan::tests`].
+    pub tests: Vec<usize>,
 }
 
-/// A run: kernels × tests.
-pub struct Plan {
-    /// The kernels, in report order.
-    pub kernels: Vec<PlannedKernel>,
-    /// The suite's name in reports.
-    pub suite: String,
-    /// The selected tests.
-    pub tests: Vec<RuntimeTest>,
+/// A suite of the run.
+#[derive(Debug)]
+pub struct PlannedSuite {
+    /// Its name in reports.
+    pub name: String,
+    /// What runs it.
+    pub runner: PlannedRunner,
+}
+
+/// What runs a suite.
+#[derive(Debug)]
+pub enum PlannedRunner {
+    /// bpftrace's runtime tests.
+    Bpftrace(BpftraceSuite),
+}
+
+/// A suite of bpftrace's runtime tests.
+#[derive(Debug)]
+pub struct BpftraceSuite {
     /// Their language.
     pub dialect: &'static Dialect,
     /// The directory that holds `runtime/`, on the host and in the guest.
     pub tests_dir: PathBuf,
     /// The bpftrace under test, in the guest.
     pub bpftrace: PathBuf,
+}
+
+/// A test of the run.
+#[derive(Debug)]
+pub struct PlannedTest {
+    /// Its suite: an index into [`Plan::suites`].
+    pub suite: usize,
+    /// What it does.
+    pub work: Work,
+}
+
+/// What a test does.
+#[derive(Debug)]
+pub enum Work {
+    /// One of bpftrace's runtime tests.
+    Runtime(Box<RuntimeTest>),
+}
+
+impl PlannedTest {
+    /// Its id.
+    pub fn id(&self) -> &TestId {
+        match &self.work {
+            Work::Runtime(test) => &test.id,
+        }
+    }
+
+    /// Whether it looks for loaded modules.
+    pub(super) fn needs_modules(&self) -> bool {
+        match &self.work {
+            Work::Runtime(test) => test
+                .requires
+                .iter()
+                .any(|command| command.contains("lsmod")),
+        }
+    }
+}
+
+/// A run: kernels × tests.
+pub struct Plan {
+    /// The kernels, in report order.
+    pub kernels: Vec<PlannedKernel>,
+    /// The suites.
+    pub suites: Vec<PlannedSuite>,
+    /// The selected tests of all suites.
+    pub tests: Vec<PlannedTest>,
     /// The environment of everything but bpftrace itself.
     pub env: Vec<(String, String)>,
     /// Modules that tests look for with lsmod; loaded before the first test
@@ -48,19 +107,19 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Indices of the tests in the order in which they run: those that look
+    /// The tests of a kernel in the order in which they run: those that look
     /// for modules last. Each loaded module slows every start of bpftrace,
     /// which reads all traceable functions and their modules.
-    pub(super) fn order(&self) -> Vec<usize> {
-        let (last, first): (Vec<usize>, Vec<usize>) =
-            (0..self.tests.len()).partition(|&index| needs_modules(&self.tests[index]));
+    pub(super) fn order(&self, kernel: &PlannedKernel) -> Vec<usize> {
+        let (last, first): (Vec<usize>, Vec<usize>) = kernel
+            .tests
+            .iter()
+            .partition(|&&index| self.tests[index].needs_modules());
         first.into_iter().chain(last).collect()
     }
-}
 
-/// Whether a test looks for loaded modules.
-pub(super) fn needs_modules(test: &RuntimeTest) -> bool {
-    test.requires
-        .iter()
-        .any(|command| command.contains("lsmod"))
+    /// The suite of a test.
+    pub(super) fn suite_of(&self, test: &PlannedTest) -> &PlannedSuite {
+        &self.suites[test.suite]
+    }
 }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::event::{Event, Verdict, bounded_text};
+use super::event::{Event, TestResult, Verdict, bounded_text};
 use super::plan::Plan;
 use super::session::{Lost, Session};
 use super::{event, plan::PlannedKernel};
@@ -41,15 +41,14 @@ struct Pool<'p> {
 /// Carries out a plan and reports every fact as an event. Dropping the future
 /// kills every VM.
 pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
-    let order = plan.order();
     let pool = Pool {
         plan,
         events,
         kernels: RefCell::new(
             plan.kernels
                 .iter()
-                .map(|_| KernelState {
-                    queue: order.iter().copied().collect(),
+                .map(|kernel| KernelState {
+                    queue: plan.order(kernel).into(),
                     workers: 0,
                     lost_in_a_row: 0,
                 })
@@ -111,12 +110,31 @@ impl Pool<'_> {
         loop {
             let next = self.kernels.borrow_mut()[index].queue.pop_front();
             let Some(test) = next else { break };
-            let id = self.plan.tests[test].id.to_string();
+            let test = &self.plan.tests[test];
+            let id = test.id().to_string();
+            let suite = self.plan.suite_of(test).name.clone();
             self.emit(Event::TestStarted {
                 kernel: kernel.name.clone(),
                 vm,
+                suite: suite.clone(),
                 id: id.clone(),
+                attempt: 1,
             });
+            let result = TestResult {
+                kernel: kernel.name.clone(),
+                vm,
+                suite,
+                id: id.clone(),
+                case_of: None,
+                attempt: 1,
+                verdict: Verdict::Lost,
+                reason: None,
+                flaky: false,
+                known: None,
+                duration_ms: 0,
+                output: String::new(),
+                details: String::new(),
+            };
             let start = Instant::now();
             match session.test(self.plan, test).await {
                 Ok(report) => {
@@ -124,33 +142,33 @@ impl Pool<'_> {
                     for note in report.notes {
                         self.warn(kernel, format!("{id}: {note}"));
                     }
-                    self.emit(Event::TestFinished {
-                        kernel: kernel.name.clone(),
-                        id,
+                    self.emit(Event::TestFinished(TestResult {
                         verdict: report.judgement.verdict,
                         reason: Some(report.judgement.reason).filter(|text| !text.is_empty()),
                         duration_ms: millis(start),
                         output: bounded_text(&report.output),
                         details: report.judgement.diff.unwrap_or_default(),
-                    });
+                        ..result
+                    }));
                 }
                 Err(error) => {
                     let lost = session.lost(error.to_string()).await;
-                    self.emit(Event::TestFinished {
-                        kernel: kernel.name.clone(),
-                        id: id.clone(),
-                        verdict: Verdict::Lost,
+                    self.emit(Event::TestFinished(TestResult {
                         reason: Some(lost.reason.clone()),
                         duration_ms: millis(start),
-                        output: String::new(),
                         details: lost.evidence.to_string(),
-                    });
+                        ..result
+                    }));
                     self.lost(index, vm, Some(id), &lost);
                     return;
                 }
             }
         }
         session.stop().await;
+        self.emit(Event::VmStopped {
+            kernel: kernel.name.clone(),
+            vm,
+        });
     }
 
     async fn boot(&self, kernel: &PlannedKernel, vm: u32) -> Result<Session, Lost> {

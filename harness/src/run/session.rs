@@ -1,16 +1,15 @@
 //! A VM that runs one test after the other.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::Instant;
 
+use super::bpftrace;
 use super::driver::Driver;
-use super::plan::{Plan, PlannedKernel, needs_modules};
-use super::runtime_test::{Executed, Place, execute};
-use crate::suite::bpftrace::{
-    FeatureCheck, Features, Job, JobContext, Judgement, SkipReason, judge, precheck,
-};
+use super::plan::{Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
+use crate::suite::bpftrace::{Features, Judgement};
 use crate::vm::control::Error;
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
@@ -36,7 +35,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    fn without_run(judgement: Judgement) -> Self {
+    pub(super) fn without_run(judgement: Judgement) -> Self {
         Self {
             judgement,
             output: Vec::new(),
@@ -52,8 +51,9 @@ pub(super) struct Session {
     pub(super) qemu_version: String,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
-    /// What bpftrace says of this kernel.
-    features: Option<Features>,
+    /// What the bpftrace of each suite says of this kernel, by the suite's
+    /// index.
+    pub(super) features: BTreeMap<usize, Features>,
     modules_loaded: bool,
     /// Sockets; goes with the session.
     _dir: TempDir,
@@ -83,14 +83,14 @@ impl Session {
             accel_note,
             qemu_version,
             factor: 1.0,
-            features: None,
+            features: BTreeMap::new(),
             modules_loaded: false,
             _dir: dir,
         })
     }
 
-    /// Measures the VM's speed and asks bpftrace for its features. Returns
-    /// what is worth a warning.
+    /// Measures the VM's speed and readies each suite. Returns what is worth a
+    /// warning.
     pub(super) async fn prepare(&mut self, plan: &Plan) -> Result<Vec<String>, Error> {
         let measured = self
             .vm
@@ -99,87 +99,54 @@ impl Session {
             .await?;
         self.factor = plan.timeout_scale.unwrap_or(measured);
         let mut warnings = Vec::new();
-        if plan.tests.iter().any(|test| !test.features.is_empty()) {
-            let bpftrace = plan.bpftrace.to_string_lossy().into_owned();
-            let argv = [bpftrace.clone(), "--info".to_owned()];
-            let (info, succeeded) = self.auxiliary(plan, &argv).await?;
-            if !succeeded {
-                warnings.push(format!("`{bpftrace} --info` failed: {}", info.trim()));
+        for (index, suite) in plan.suites.iter().enumerate() {
+            match &suite.runner {
+                PlannedRunner::Bpftrace(suite) => {
+                    warnings.extend(bpftrace::prepare(self, plan, index, suite).await?);
+                }
             }
-            self.features = Some(Features::parse(&info, plan.dialect, None));
         }
         Ok(warnings)
     }
 
     /// Runs one test and judges it. An error means that the VM is lost.
-    pub(super) async fn test(&mut self, plan: &Plan, index: usize) -> Result<Report, Error> {
-        let test = &plan.tests[index];
-        let env = |name: &str| std::env::var(name).ok();
-        match precheck(test, &self.vm.hello.release, env) {
-            Ok(None) => {}
-            Ok(Some(reason)) => return Ok(Report::without_run(Judgement::skip(&reason))),
-            Err(error) => return Ok(Report::without_run(Judgement::error(error.to_string()))),
-        }
-        if let Some(features) = &self.features {
-            match features.check(&test.features, plan.compat) {
-                FeatureCheck::Met => {}
-                FeatureCheck::Missing(names) => {
-                    let reason = SkipReason::Features(names);
-                    return Ok(Report::without_run(Judgement::skip(&reason)));
-                }
-                FeatureCheck::Unknown(names) => {
-                    let reason = SkipReason::UnknownFeatures(names);
-                    let mut report = Report::without_run(Judgement::skip(&reason));
-                    report.notes.push(reason.to_string());
-                    return Ok(report);
-                }
-            }
-        }
+    pub(super) async fn test(&mut self, plan: &Plan, test: &PlannedTest) -> Result<Report, Error> {
         let mut notes = Vec::new();
-        if needs_modules(test) && !self.modules_loaded && !plan.modules.is_empty() {
-            self.modules_loaded = true;
-            let argv: Vec<String> = ["modprobe", "-a"]
-                .into_iter()
-                .map(str::to_owned)
-                .chain(plan.modules.iter().cloned())
-                .collect();
-            let (output, succeeded) = self.auxiliary(plan, &argv).await?;
-            if !succeeded {
-                notes.push(format!("modprobe failed: {}", output.trim()));
-            }
+        if test.needs_modules() {
+            notes.extend(self.load_modules(plan).await?);
         }
-        let bpftrace = plan.bpftrace.to_string_lossy();
-        let context = JobContext {
-            bpftrace: &bpftrace,
-            env: &plan.env,
-        };
-        let job = Job::new(test, plan.dialect, &context);
-        let cwd = plan.tests_dir.to_string_lossy();
-        let place = Place {
-            cwd: &cwd,
-            factor: self.factor,
-            compat: plan.compat,
-        };
-        let Executed {
-            observation,
-            notes: more,
-        } = {
-            let (control, share_lost) = self.vm.watched();
-            tokio::select! {
-                executed = execute(control, &job, &place) => executed?,
-                error = share_lost => return Err(Error::Share(error.to_string())),
+        let suite = plan.suite_of(test);
+        let mut report = match (&suite.runner, &test.work) {
+            (PlannedRunner::Bpftrace(suite), Work::Runtime(runtime)) => {
+                bpftrace::test(self, plan, test.suite, suite, runtime).await?
             }
         };
-        notes.extend(more);
-        Ok(Report {
-            judgement: judge(test, plan.dialect, &plan.tests_dir, &observation),
-            output: observation.output,
-            notes,
-        })
+        notes.append(&mut report.notes);
+        report.notes = notes;
+        Ok(report)
+    }
+
+    /// Loads the test modules, once; says what went wrong.
+    async fn load_modules(&mut self, plan: &Plan) -> Result<Option<String>, Error> {
+        if self.modules_loaded || plan.modules.is_empty() {
+            return Ok(None);
+        }
+        self.modules_loaded = true;
+        let argv: Vec<String> = ["modprobe", "-a"]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(plan.modules.iter().cloned())
+            .collect();
+        let (output, succeeded) = self.auxiliary(plan, &argv).await?;
+        Ok((!succeeded).then(|| format!("modprobe failed: {}", output.trim())))
     }
 
     /// A command of ours, with its output; false if it failed or took too long.
-    async fn auxiliary(&mut self, plan: &Plan, argv: &[String]) -> Result<(String, bool), Error> {
+    pub(super) async fn auxiliary(
+        &mut self,
+        plan: &Plan,
+        argv: &[String],
+    ) -> Result<(String, bool), Error> {
         let mut driver = Driver::open(&mut self.vm.control).await?;
         let process = driver.spawn(argv, &plan.env, "/").await?;
         let deadline = Instant::now() + PREPARE_LIMIT.mul_f64(self.factor);

@@ -1,6 +1,6 @@
 //! Counts verdicts, and says what they mean for the exit code.
 
-use super::event::{Event, Verdict};
+use super::event::{Event, TestResult, Verdict};
 use crate::exit_code;
 
 /// How many tests of one kernel ended how.
@@ -8,7 +8,15 @@ use crate::exit_code;
 pub struct KernelTally {
     /// Name of the kernel.
     pub kernel: String,
+    /// How many verdicts it is to have, the cases of commands aside.
+    planned: usize,
     counts: [usize; 6],
+    /// Verdicts of cases that a command reported, counted above too.
+    cases: usize,
+    /// Verdicts that are not as expected.
+    unexpected: usize,
+    /// Tests that passed after a failed attempt.
+    flaky: usize,
 }
 
 impl KernelTally {
@@ -17,9 +25,31 @@ impl KernelTally {
         self.counts[verdict as usize]
     }
 
-    /// How many tests have any verdict.
+    /// How many tests have any verdict, cases of commands included.
     pub fn finished(&self) -> usize {
         self.counts.iter().sum()
+    }
+
+    /// How many planned tests have no verdict.
+    pub fn missing(&self) -> usize {
+        self.planned.saturating_sub(self.finished() - self.cases)
+    }
+
+    /// How many verdicts are not as expected.
+    pub fn unexpected(&self) -> usize {
+        self.unexpected
+    }
+
+    /// How many tests passed only after an attempt that did not.
+    pub fn flaky(&self) -> usize {
+        self.flaky
+    }
+
+    fn take(&mut self, result: &TestResult) {
+        self.counts[result.verdict as usize] += 1;
+        self.cases += usize::from(result.case_of.is_some());
+        self.unexpected += usize::from(!result.is_expected());
+        self.flaky += usize::from(result.flaky);
     }
 }
 
@@ -28,22 +58,18 @@ impl KernelTally {
 pub struct Tally {
     /// In the order the run names its kernels.
     pub kernels: Vec<KernelTally>,
-    tests: usize,
 }
 
 impl Tally {
     /// Takes the next event into account.
     pub fn observe(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { kernels, tests, .. } => {
+            Event::RunStarted { kernels, .. } => {
                 for kernel in kernels {
-                    self.kernel(kernel);
+                    self.kernel(&kernel.name).planned = kernel.tests;
                 }
-                self.tests = *tests;
             }
-            Event::TestFinished {
-                kernel, verdict, ..
-            } => self.kernel(kernel).counts[*verdict as usize] += 1,
+            Event::TestFinished(result) => self.kernel(&result.kernel).take(result),
             _ => {}
         }
     }
@@ -73,14 +99,24 @@ impl Tally {
         self.kernels.iter().map(KernelTally::finished).sum()
     }
 
-    /// How many verdicts the run is to have.
+    /// How many verdicts the run is to have, cases of commands aside.
     pub fn planned(&self) -> usize {
-        self.tests * self.kernels.len()
+        self.kernels.iter().map(|tally| tally.planned).sum()
     }
 
-    /// How many tests have no verdict.
+    /// How many planned tests have no verdict.
     pub fn missing(&self) -> usize {
-        self.planned().saturating_sub(self.finished())
+        self.kernels.iter().map(KernelTally::missing).sum()
+    }
+
+    /// How many verdicts are not as expected.
+    pub fn unexpected(&self) -> usize {
+        self.kernels.iter().map(KernelTally::unexpected).sum()
+    }
+
+    /// How many tests passed only after an attempt that did not.
+    pub fn flaky(&self) -> usize {
+        self.kernels.iter().map(KernelTally::flaky).sum()
     }
 
     /// What the run's exit code says of these verdicts; an interrupted run has
@@ -88,12 +124,11 @@ impl Tally {
     ///
     /// A lost VM outweighs failed tests: it says that the picture is not whole.
     pub fn exit_code(&self) -> u8 {
-        let bad = [Verdict::Fail, Verdict::Timeout, Verdict::Error];
         if self.planned() == 0 {
             exit_code::NOTHING_SELECTED
         } else if self.count(Verdict::Lost) > 0 || self.missing() > 0 {
             exit_code::VM_LOST
-        } else if bad.into_iter().any(|verdict| self.count(verdict) > 0) {
+        } else if self.unexpected() > 0 {
             exit_code::TESTS_FAILED
         } else {
             exit_code::OK
@@ -104,29 +139,28 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::samples::{finished, started};
 
     fn tally(tests: usize, verdicts: &[(&str, Verdict)]) -> Tally {
         let mut tally = Tally::default();
-        tally.observe(&Event::RunStarted {
-            version: String::new(),
-            started_at: String::new(),
-            kernels: vec!["5.10".into(), "6.1".into()],
-            suites: Vec::new(),
-            tests,
-        });
+        tally.observe(&started(&["5.10", "6.1"], tests).event);
         for (kernel, verdict) in verdicts {
-            tally.observe(&Event::TestFinished {
-                kernel: (*kernel).to_owned(),
-                // Suites do have two tests of one name.
-                id: "a.b".into(),
-                verdict: *verdict,
-                reason: None,
-                duration_ms: 0,
-                output: String::new(),
-                details: String::new(),
-            });
+            // Suites do have two tests of one name.
+            tally.observe(&finished(kernel, "a.b", *verdict, "").event);
         }
         tally
+    }
+
+    #[test]
+    fn the_cases_of_a_command_count_beside_the_planned_tests() {
+        let mut tally = tally(1, &[("5.10", Verdict::Pass), ("6.1", Verdict::Pass)]);
+        let mut record = finished("6.1", "a.case", Verdict::Fail, "");
+        if let Event::TestFinished(result) = &mut record.event {
+            result.case_of = Some("a.b".into());
+        }
+        tally.observe(&record.event);
+        assert_eq!((tally.finished(), tally.missing()), (3, 0));
+        assert_eq!(tally.exit_code(), exit_code::TESTS_FAILED);
     }
 
     #[test]

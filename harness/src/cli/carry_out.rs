@@ -1,0 +1,126 @@
+//! Carries a plan out: every event is written to the run's directory, then
+//! shown; Ctrl-C takes the VMs down.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Failure;
+use super::input::{self, Interrupts};
+use crate::report::{Junit, Report, ReportError, Terminal, TerminalStyle};
+use crate::run::dir::RunDir;
+use crate::run::event::{Event, KernelPlan, SCHEMA};
+use crate::run::event_log::EventWriter;
+use crate::run::plan::Plan;
+use crate::run::pool;
+use crate::run::tally::Tally;
+
+/// Runs the plan; every event is written, then shown.
+pub(super) async fn carry_out(
+    plan: &Plan,
+    run_dir: RunDir,
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let mut sink = Sink {
+        log: EventWriter::create(&run_dir.events())?,
+        tally: Tally::default(),
+        reports: vec![
+            Box::new(Terminal::new(
+                std::io::stdout(),
+                TerminalStyle::detect(),
+                run_dir.path(),
+            )),
+            Box::new(Junit::new(run_dir)),
+        ],
+    };
+    sink.take(Event::RunStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: sink.log.started_at(),
+        schema: SCHEMA,
+        command: std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect(),
+        kernels: plan
+            .kernels
+            .iter()
+            .map(|kernel| KernelPlan {
+                name: kernel.name.clone(),
+                tests: kernel.tests.len(),
+            })
+            .collect(),
+        suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
+        shard: None,
+    })?;
+    let (sender, mut events) = mpsc::unbounded_channel();
+    let mut pool = Box::pin(pool::run(plan, sender));
+    let mut interrupted = None;
+    let mut running = true;
+    let mut broken = None;
+    // Dropping the pool takes every VM down.
+    while running {
+        tokio::select! {
+            biased;
+            Some(event) = events.recv() => {
+                if let Err(failure) = sink.take(event) {
+                    broken = Some(failure);
+                    break;
+                }
+            }
+            () = &mut pool => running = false,
+            signal = interrupts.next() => {
+                interrupted = Some(signal);
+                break;
+            }
+        }
+    }
+    drop(pool);
+    while let Ok(event) = events.try_recv() {
+        if broken.is_none() {
+            broken = sink.take(event).err();
+        }
+    }
+    if let Some(failure) = broken {
+        sink.finish()?;
+        return Err(failure);
+    }
+    let code = match interrupted {
+        Some(signal) => input::code_of(signal),
+        None => sink.tally.exit_code(),
+    };
+    let duration = Duration::from_millis(sink.log.elapsed_ms());
+    sink.take(Event::RunFinished {
+        exit_code: code,
+        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+    })?;
+    sink.finish()?;
+    Ok(code)
+}
+
+/// Where events go: first the log, then whoever shows them.
+struct Sink {
+    log: EventWriter,
+    tally: Tally,
+    reports: Vec<Box<dyn Report>>,
+}
+
+impl Sink {
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        let record = self.log.write(event)?;
+        self.tally.observe(&record.event);
+        for report in &mut self.reports {
+            report.record(&record)?;
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), ReportError> {
+        let mut first = Ok(());
+        for report in &mut self.reports {
+            let finished = report.finish();
+            if first.is_ok() {
+                first = finished;
+            }
+        }
+        first
+    }
+}

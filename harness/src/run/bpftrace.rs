@@ -1,0 +1,92 @@
+//! A suite of bpftrace's runtime tests in one VM: what is asked of bpftrace
+//! once, and each test from its pre-checks to its verdict.
+
+use super::plan::{BpftraceSuite, Plan, PlannedTest};
+use super::runtime_test::{Executed, Place, execute};
+use super::session::{Report, Session};
+use crate::suite::bpftrace::{
+    FeatureCheck, Features, Job, JobContext, Judgement, RuntimeTest, SkipReason, judge, precheck,
+};
+use crate::vm::control::Error;
+
+/// Asks bpftrace for its features, if a test wants to know. Returns what is
+/// worth a warning.
+pub(super) async fn prepare(
+    session: &mut Session,
+    plan: &Plan,
+    index: usize,
+    suite: &BpftraceSuite,
+) -> Result<Vec<String>, Error> {
+    let wants_features = |test: &PlannedTest| {
+        let super::plan::Work::Runtime(runtime) = &test.work;
+        test.suite == index && !runtime.features.is_empty()
+    };
+    if !plan.tests.iter().any(wants_features) {
+        return Ok(Vec::new());
+    }
+    let bpftrace = suite.bpftrace.to_string_lossy().into_owned();
+    let argv = [bpftrace.clone(), "--info".to_owned()];
+    let (info, succeeded) = session.auxiliary(plan, &argv).await?;
+    let features = Features::parse(&info, suite.dialect, None);
+    session.features.insert(index, features);
+    Ok(if succeeded {
+        Vec::new()
+    } else {
+        vec![format!("`{bpftrace} --info` failed: {}", info.trim())]
+    })
+}
+
+/// Runs one test and judges it. An error means that the VM is lost.
+pub(super) async fn test(
+    session: &mut Session,
+    plan: &Plan,
+    index: usize,
+    suite: &BpftraceSuite,
+    test: &RuntimeTest,
+) -> Result<Report, Error> {
+    let env = |name: &str| std::env::var(name).ok();
+    match precheck(test, &session.vm.hello.release, env) {
+        Ok(None) => {}
+        Ok(Some(reason)) => return Ok(Report::without_run(Judgement::skip(&reason))),
+        Err(error) => return Ok(Report::without_run(Judgement::error(error.to_string()))),
+    }
+    if let Some(features) = session.features.get(&index) {
+        match features.check(&test.features, plan.compat) {
+            FeatureCheck::Met => {}
+            FeatureCheck::Missing(names) => {
+                let reason = SkipReason::Features(names);
+                return Ok(Report::without_run(Judgement::skip(&reason)));
+            }
+            FeatureCheck::Unknown(names) => {
+                let reason = SkipReason::UnknownFeatures(names);
+                let mut report = Report::without_run(Judgement::skip(&reason));
+                report.notes.push(reason.to_string());
+                return Ok(report);
+            }
+        }
+    }
+    let bpftrace = suite.bpftrace.to_string_lossy();
+    let context = JobContext {
+        bpftrace: &bpftrace,
+        env: &plan.env,
+    };
+    let job = Job::new(test, suite.dialect, &context);
+    let cwd = suite.tests_dir.to_string_lossy();
+    let place = Place {
+        cwd: &cwd,
+        factor: session.factor,
+        compat: plan.compat,
+    };
+    let Executed { observation, notes } = {
+        let (control, share_lost) = session.vm.watched();
+        tokio::select! {
+            executed = execute(control, &job, &place) => executed?,
+            error = share_lost => return Err(Error::Share(error.to_string())),
+        }
+    };
+    Ok(Report {
+        judgement: judge(test, suite.dialect, &suite.tests_dir, &observation),
+        output: observation.output,
+        notes,
+    })
+}
