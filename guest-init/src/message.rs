@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
+
+/// How often the guest says that it lives, in milliseconds: often enough that
+/// several can go missing before the host takes it for hung.
+pub const HEARTBEAT_MS: u64 = 2000;
 
 /// How many bytes of stdin the host may have sent to a process beyond what the
 /// guest has reported as taken ([`Event::StdinTaken`]).
@@ -154,6 +158,8 @@ pub enum Event {
         /// In microseconds, by the guest's monotonic clock.
         micros: u64,
     },
+    /// The guest lives: its kernel runs PID 1. Sent every [`HEARTBEAT_MS`].
+    Alive,
     /// A request could not be carried out or made no sense.
     Refused {
         /// What was wrong.

@@ -9,7 +9,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, Hello, JobId, Outcome, ProcessId, ProcessSpec, Request, Status, Stream, Usage,
+    Event, HEARTBEAT_MS, Hello, JobId, Outcome, ProcessId, ProcessSpec, Request, Status, Stream,
+    Usage,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -41,8 +42,12 @@ pub(crate) struct Server<'a> {
     children: SignalFd,
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
+    /// When the next [`Event::Alive`] is due.
+    heartbeat: Instant,
     done: bool,
 }
+
+const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
 
 impl<'a> Server<'a> {
     /// Takes over SIGCHLD.
@@ -59,6 +64,7 @@ impl<'a> Server<'a> {
             children,
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
+            heartbeat: Instant::now(),
             done: false,
         })
     }
@@ -144,17 +150,18 @@ impl<'a> Server<'a> {
             .values()
             .any(Job::watching)
             .then_some(WATCH_INTERVAL);
-        deadlines
-            .chain(watch)
-            .min()
-            .map_or(PollTimeout::NONE, |wait| {
-                // Rounded up: waking too early would spin.
-                PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
-            })
+        let heartbeat = self.heartbeat.saturating_duration_since(now);
+        let wait = deadlines.chain(watch).fold(heartbeat, Duration::min);
+        // Rounded up: waking too early would spin.
+        PollTimeout::try_from(wait + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX)
     }
 
     fn look_at_clock(&mut self) -> Result<(), Failure> {
         let now = Instant::now();
+        if self.heartbeat <= now {
+            self.heartbeat = now + HEARTBEAT;
+            self.send(&Event::Alive)?;
+        }
         for (_, process) in self.processes.values_mut() {
             process.enforce_deadline(now);
         }

@@ -127,6 +127,8 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
             qemu: None,
             kernel_args: Vec::new(),
             qemu_args: Vec::new(),
+            hang_timeout: std::time::Duration::from_secs(60),
+            dump_on_panic: false,
         },
         root: Root::default_here(),
         visible: Vec::new(),

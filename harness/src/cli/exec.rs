@@ -161,12 +161,12 @@ pub(super) async fn in_vm(
     ));
     let mut stdout = tokio::io::stdout();
     let mut stderr = tokio::io::stderr();
-    let (control, share_lost) = vm.watched();
+    let (control, lost) = vm.watched();
     let ran = tokio::select! {
         ran = command::run(control, command, receiver, &mut stdout, &mut stderr) => {
             Ok(ran.map_err(|error| error.to_string()))
         }
-        error = share_lost => Ok(Err(error.to_string())),
+        loss = lost => Ok(Err(loss.to_string())),
         // Insisted: whatever the guest does, it ends now.
         signal = interrupts.insisted() => Err(signal),
     };

@@ -15,7 +15,7 @@ use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::dir::RunDir;
 use crate::run::plan::{
-    BpftraceSuite, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
+    BpftraceSuite, KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
 };
 use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest, SuiteError};
 use crate::suite::{Filter, FilterError};
@@ -45,6 +45,10 @@ pub(super) struct RunArgs {
     /// Skip quietly where upstream's engine does
     #[arg(long)]
     compat: bool,
+    /// What an oops, a warning or a stall on the guest's console means for
+    /// the test that ran then
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    kernel_log: KernelLog,
     /// Where events.jsonl, junit.xml and the VMs' logs go [default: below
     /// $XDG_STATE_HOME/kiln/runs]
     #[arg(long, value_name = "DIR")]
@@ -207,6 +211,7 @@ impl RunArgs {
             jobs: self.jobs.map_or(cpus, usize::from),
             timeout_scale: self.timeout_scale,
             compat: self.compat,
+            kernel_log: self.kernel_log,
             logs: logs.join("logs"),
         })
     }

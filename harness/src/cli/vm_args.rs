@@ -19,6 +19,10 @@ use crate::vm::spec::{AccelChoice, VmConfig};
 /// 5 to 25 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Default of `--hang-timeout`. A guest says that it lives every two seconds;
+/// on a busy machine under TCG a second may take ten.
+const HANG_TIMEOUT: &str = "60s";
+
 /// Directories of programs that every root is expected to have.
 const SYSTEM_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
@@ -57,6 +61,13 @@ pub(super) struct VmArgs {
     /// Print QEMU's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Write the memory of a guest that panics into the VM's log directory
+    #[arg(long)]
+    pub(super) dump_on_panic: bool,
+    /// How long the guest may give no sign of life before it is taken for
+    /// hung, such as 90s
+    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = HANG_TIMEOUT)]
+    pub(super) hang_timeout: Duration,
     /// How long the guest may take to come up, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
@@ -87,6 +98,8 @@ impl VmArgs {
                 qemu: self.qemu.clone(),
                 kernel_args: self.append.clone(),
                 qemu_args: self.qemu_args.clone(),
+                hang_timeout: self.hang_timeout,
+                dump_on_panic: self.dump_on_panic,
             },
             root: self.root(),
             visible: visible.to_vec(),

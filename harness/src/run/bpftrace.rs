@@ -78,15 +78,16 @@ pub(super) async fn test(
         compat: plan.compat,
     };
     let Executed { observation, notes } = {
-        let (control, share_lost) = session.vm.watched();
+        let (control, lost) = session.vm.watched();
         tokio::select! {
             executed = execute(control, &job, &place) => executed?,
-            error = share_lost => return Err(Error::Share(error.to_string())),
+            loss = lost => return Err(loss.into()),
         }
     };
     Ok(Report {
         judgement: judge(test, suite.dialect, &suite.tests_dir, &observation),
         output: observation.output,
         notes,
+        kernel_reports: Vec::new(),
     })
 }

@@ -82,6 +82,19 @@ impl PlannedTest {
     }
 }
 
+/// What an oops, a warning or a stall on the console means for the test that
+/// ran then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum KernelLog {
+    /// The test fails.
+    #[default]
+    Fail,
+    /// It is reported, and the verdict stays.
+    Warn,
+    /// Nobody looks.
+    Ignore,
+}
+
 /// A run: kernels × tests.
 pub struct Plan {
     /// The kernels, in report order.
@@ -102,6 +115,9 @@ pub struct Plan {
     /// A feature that bpftrace does not print skips its test quietly, as
     /// upstream has it.
     pub compat: bool,
+    /// What a report of the kernel on the console means for the test that ran
+    /// then.
+    pub kernel_log: KernelLog,
     /// Where the VMs' logs go, a directory for each kernel.
     pub logs: PathBuf,
 }

@@ -15,6 +15,7 @@ use super::event::{Event, TestResult, Verdict, bounded_text};
 use super::plan::Plan;
 use super::session::{Lost, Session};
 use super::{event, plan::PlannedKernel};
+use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
@@ -142,6 +143,7 @@ impl Pool<'_> {
                     for note in report.notes {
                         self.warn(kernel, format!("{id}: {note}"));
                     }
+                    self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
                     self.emit(Event::TestFinished(TestResult {
                         verdict: report.judgement.verdict,
                         reason: Some(report.judgement.reason).filter(|text| !text.is_empty()),
@@ -152,7 +154,9 @@ impl Pool<'_> {
                     }));
                 }
                 Err(error) => {
-                    let lost = session.lost(error.to_string()).await;
+                    let mut lost = session.lost(error.to_string()).await;
+                    let reports = std::mem::take(&mut lost.kernel_reports);
+                    self.kernel_reports(kernel, vm, Some(&id), reports);
                     self.emit(Event::TestFinished(TestResult {
                         reason: Some(lost.reason.clone()),
                         duration_ms: millis(start),
@@ -179,10 +183,12 @@ impl Pool<'_> {
                 launch::Error::Boot { why, evidence, .. } => Lost {
                     reason: format!("did not come up: {why}"),
                     evidence: *evidence,
+                    kernel_reports: Vec::new(),
                 },
                 other => Lost {
                     reason: other.to_string(),
                     evidence: Evidence::default(),
+                    kernel_reports: Vec::new(),
                 },
             })?;
         if let Some(note) = &session.accel_note {
@@ -236,6 +242,24 @@ impl Pool<'_> {
                 kernel,
                 format!("{LOST_IN_A_ROW} VMs lost in a row: given up, {left} tests did not run"),
             );
+        }
+    }
+
+    fn kernel_reports(
+        &self,
+        kernel: &PlannedKernel,
+        vm: u32,
+        test: Option<&str>,
+        reports: Vec<KernelReport>,
+    ) {
+        for report in reports {
+            self.emit(Event::KernelReport {
+                kernel: kernel.name.clone(),
+                vm,
+                kind: report.kind.to_owned(),
+                test: test.map(ToOwned::to_owned),
+                text: bounded_text(report.text.as_bytes()),
+            });
         }
     }
 

@@ -8,9 +8,11 @@ use tokio::time::Instant;
 
 use super::bpftrace;
 use super::driver::Driver;
-use super::plan::{Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
+use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
+use crate::suite::Verdict;
 use crate::suite::bpftrace::{Features, Judgement};
 use crate::vm::control::Error;
+use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
 
@@ -25,6 +27,8 @@ pub(super) struct Lost {
     pub(super) reason: String,
     /// What is known about it.
     pub(super) evidence: Evidence,
+    /// What the kernel said since the last test began.
+    pub(super) kernel_reports: Vec<KernelReport>,
 }
 
 /// What came of a test.
@@ -32,6 +36,8 @@ pub(super) struct Report {
     pub(super) judgement: Judgement,
     pub(super) output: Vec<u8>,
     pub(super) notes: Vec<String>,
+    /// What the kernel said meanwhile that is wrong with it.
+    pub(super) kernel_reports: Vec<KernelReport>,
 }
 
 impl Report {
@@ -40,7 +46,22 @@ impl Report {
             judgement,
             output: Vec::new(),
             notes: Vec::new(),
+            kernel_reports: Vec::new(),
         }
+    }
+}
+
+impl Report {
+    /// Notes what the kernel said while the test ran. A test that passed has
+    /// failed then, if that is wanted.
+    fn take_kernel_reports(&mut self, reports: Vec<KernelReport>, policy: KernelLog) {
+        if let (Some(first), KernelLog::Fail) = (reports.first(), policy)
+            && self.judgement.verdict == Verdict::Pass
+        {
+            self.judgement.verdict = Verdict::Fail;
+            self.judgement.reason = format!("the kernel reported: {}", first.title);
+        }
+        self.kernel_reports = reports;
     }
 }
 
@@ -55,6 +76,8 @@ pub(super) struct Session {
     /// index.
     pub(super) features: BTreeMap<usize, Features>,
     modules_loaded: bool,
+    /// Where the console was when the last test began.
+    test_began: u64,
     /// Sockets; goes with the session.
     _dir: TempDir,
 }
@@ -85,6 +108,7 @@ impl Session {
             factor: 1.0,
             features: BTreeMap::new(),
             modules_loaded: false,
+            test_began: 0,
             _dir: dir,
         })
     }
@@ -111,6 +135,7 @@ impl Session {
 
     /// Runs one test and judges it. An error means that the VM is lost.
     pub(super) async fn test(&mut self, plan: &Plan, test: &PlannedTest) -> Result<Report, Error> {
+        self.test_began = self.vm.console().position();
         let mut notes = Vec::new();
         if test.needs_modules() {
             notes.extend(self.load_modules(plan).await?);
@@ -123,6 +148,10 @@ impl Session {
         };
         notes.append(&mut report.notes);
         report.notes = notes;
+        if plan.kernel_log != KernelLog::Ignore {
+            self.vm.console().settled().await;
+            report.take_kernel_reports(self.kernel_reports(), plan.kernel_log);
+        }
         Ok(report)
     }
 
@@ -166,11 +195,21 @@ impl Session {
         Ok((text, succeeded))
     }
 
+    /// What the kernel said since the last test began.
+    fn kernel_reports(&self) -> Vec<KernelReport> {
+        kernel_log::reports(&self.vm.console().text_since(self.test_began))
+    }
+
     /// Gathers what is known of this lost VM and takes it down.
     pub(super) async fn lost(mut self, reason: String) -> Lost {
         let evidence = self.vm.evidence().await;
+        let kernel_reports = self.kernel_reports();
         self.vm.kill().await;
-        Lost { reason, evidence }
+        Lost {
+            reason,
+            evidence,
+            kernel_reports,
+        }
     }
 
     /// Takes the VM down.

@@ -47,7 +47,9 @@ pub fn command(spec: &VmSpec) -> Vec<OsString> {
     if spec.qemu_sandbox {
         devices.push(Box::new(Sandbox));
     }
-    devices.push(Box::new(EndsOnPanic));
+    devices.push(Box::new(EndsOnPanic {
+        keep: spec.dump_on_panic,
+    }));
     devices.push(Box::new(SerialConsole));
     devices.push(Box::new(Monitor {
         socket: &spec.qmp_socket,

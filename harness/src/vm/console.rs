@@ -22,6 +22,12 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// Bytes of the end of the console that memory keeps.
 pub const MAX_TAIL: usize = 256 << 10;
 
+/// How long a console that goes on is waited for to settle.
+const SETTLE: Duration = Duration::from_millis(100);
+/// QEMU writes what a guest prints at once; what is on its way through the
+/// pipe is here after this time.
+const QUIET: Duration = Duration::from_millis(2);
+
 /// How long the last words of an ended QEMU are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -94,6 +100,20 @@ impl Console {
         let text = self.text_since(0);
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Waits until what the guest has written by now is here, as far as that
+    /// can be told: until nothing has come for a moment.
+    pub async fn settled(&self) {
+        let until = Instant::now() + SETTLE;
+        let mut position = self.position();
+        while Instant::now() < until {
+            sleep(QUIET).await;
+            if position == self.position() {
+                return;
+            }
+            position = self.position();
+        }
     }
 
     /// Waits, for a second at most, until the console has ended: after QEMU's

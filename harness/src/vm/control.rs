@@ -8,9 +8,10 @@ use guest_init::message::{Event, Hello, JobId, PROTOCOL_VERSION, ProcessId, Proc
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::health::Loss;
 use crate::hint::Hint;
 
 /// Events that may wait for whoever drives the guest; when they are that many,
@@ -57,9 +58,9 @@ pub enum Error {
     /// A request was refused.
     #[error("guest-init refused a request: {0}")]
     Refused(String),
-    /// A share process died under the guest, which waits for it for ever.
-    #[error("{0}")]
-    Share(String),
+    /// The VM died or hung.
+    #[error(transparent)]
+    Lost(#[from] Loss),
     /// Guest and host come from different builds.
     #[error("guest-init speaks protocol {guest}, this kiln speaks {PROTOCOL_VERSION}")]
     Version {
@@ -112,6 +113,8 @@ impl Requests {
 pub struct Control {
     requests: Requests,
     events: mpsc::Receiver<Result<Event, Error>>,
+    /// When the guest was last heard.
+    heard: watch::Receiver<Instant>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -140,12 +143,14 @@ impl Control {
         let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
         let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);
         tokio::spawn(write_frames(write, frame_receiver));
-        tokio::spawn(read_events(read, event_sender));
+        let (heard_sender, heard) = watch::channel(Instant::now());
+        tokio::spawn(read_events(read, event_sender, heard_sender));
         Self {
             requests: Requests {
                 frames: frame_sender,
             },
             events: event_receiver,
+            heard,
             next_job: 1,
             next_process: 1,
         }
@@ -189,6 +194,12 @@ impl Control {
             Ok(Event::Refused { message }) => Err(Error::Refused(message)),
             other => other,
         })
+    }
+
+    /// When the guest was last heard: it says something at least every
+    /// [`HEARTBEAT_MS`](guest_init::message::HEARTBEAT_MS).
+    pub fn heard(&self) -> watch::Receiver<Instant> {
+        self.heard.clone()
     }
 
     /// For sending from another task.
@@ -241,7 +252,11 @@ async fn write_frames(mut port: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u
     }
 }
 
-async fn read_events(mut port: OwnedReadHalf, events: mpsc::Sender<Result<Event, Error>>) {
+async fn read_events(
+    mut port: OwnedReadHalf,
+    events: mpsc::Sender<Result<Event, Error>>,
+    heard: watch::Sender<Instant>,
+) {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; frame::MAX_DATA];
     let mut bad_frames = 0;
@@ -252,7 +267,13 @@ async fn read_events(mut port: OwnedReadHalf, events: mpsc::Sender<Result<Event,
         };
         for event in decoder.push::<Event>(&buffer[..length]) {
             let event = match event {
-                Ok(event) => Ok(event),
+                Ok(event) => {
+                    heard.send_replace(Instant::now());
+                    if event == Event::Alive {
+                        continue;
+                    }
+                    Ok(event)
+                }
                 Err(error) => {
                     bad_frames += 1;
                     tracing::warn!(%error, "damaged frame on the control port");

@@ -194,6 +194,8 @@ impl Launch {
             qemu_log: self.log_dir.join("qemu.log"),
             // Only a panic could fail it; a guest can do without the number.
             tsc_khz: tsc_khz.await.unwrap_or_default(),
+            hang_timeout: self.config.hang_timeout,
+            dump_on_panic: self.config.dump_on_panic,
             qemu_sandbox: qemu.sandbox,
             kernel_args: self.config.kernel_args.clone(),
             qemu_args: self.config.qemu_args.clone(),
@@ -282,6 +284,7 @@ impl Prepared {
                     hello,
                     control,
                     qmp,
+                    events,
                     qemu,
                     shares,
                 })

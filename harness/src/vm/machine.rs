@@ -9,16 +9,18 @@
 use std::fmt;
 use std::time::Duration;
 
-use futures::StreamExt as _;
-use futures::stream::FuturesUnordered;
 use guest_init::message::{Hello, Request};
 
+use super::console::Console;
 use super::control::Control;
+use super::health::{self, Loss};
 use super::process::QemuProcess;
-use super::qmp::Qmp;
+use super::qmp::{Qmp, VmEvents};
 use super::spec::VmSpec;
-use crate::guest::share::{self, Share};
+use crate::guest::share::Share;
 
+/// Name of a memory dump, as kdump's tools call it.
+const VMCORE: &str = "vmcore";
 /// Lines of the console that evidence shows, where nothing stands out.
 const CONSOLE_LINES: usize = 20;
 /// Lines that it shows at most, where the kernel said why it died: the stack
@@ -42,6 +44,8 @@ pub struct Evidence {
     pub status: String,
     /// QEMU's own messages.
     pub messages: String,
+    /// Where the guest's memory was written, or why it was not.
+    pub dump: Option<String>,
 }
 
 impl Evidence {
@@ -61,6 +65,7 @@ impl Evidence {
             console: telling(&qemu.console().tail(OOPS_LINES)),
             status,
             messages: qemu.messages(),
+            dump: None,
         }
     }
 }
@@ -79,6 +84,9 @@ fn telling(console: &str) -> String {
 impl fmt::Display for Evidence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "  {}", self.status)?;
+        if let Some(dump) = &self.dump {
+            write!(f, "\n  {dump}")?;
+        }
         if !self.messages.trim().is_empty() {
             write!(f, "\n  QEMU said:")?;
             for line in self.messages.trim().lines() {
@@ -105,6 +113,7 @@ pub struct Vm {
     /// Its control port.
     pub control: Control,
     pub(super) qmp: Qmp,
+    pub(super) events: VmEvents,
     pub(super) qemu: QemuProcess,
     pub(super) shares: Vec<Share>,
 }
@@ -112,30 +121,49 @@ pub struct Vm {
 impl Vm {
     /// What is known about it, for when it is lost.
     pub async fn evidence(&mut self) -> Evidence {
-        Evidence::gather(&mut self.qemu, &self.qmp).await
+        let mut evidence = Evidence::gather(&mut self.qemu, &self.qmp).await;
+        if self.spec.dump_on_panic {
+            evidence.dump = Some(self.dump().await);
+        }
+        evidence
     }
 
-    /// The control port, and a future that ends when a share does before its
-    /// time: the guest then waits for ever for what it reads, and says nothing.
-    pub fn watched(&mut self) -> (&mut Control, impl Future<Output = share::Error>) {
-        let mut ends: FuturesUnordered<_> = self.shares.iter_mut().map(Share::wait).collect();
-        let lost = async move {
-            loop {
-                match ends.next().await {
-                    Some(Err(error)) => return error,
-                    // QEMU has gone: that is the control port's to tell.
-                    Some(Ok(())) => {}
-                    None => std::future::pending().await,
-                }
-            }
-        };
+    /// Writes the guest's memory beside the console's log; says where, or why
+    /// not.
+    async fn dump(&self) -> String {
+        let path = self.spec.console_log.with_file_name(VMCORE);
+        match self.qmp.dump(&path).await {
+            Ok(()) => format!("the guest's memory is in {}", path.display()),
+            Err(error) => format!("the guest's memory could not be dumped: {error}"),
+        }
+    }
+
+    /// What the guest's kernel has written to the console.
+    pub fn console(&self) -> &Console {
+        self.qemu.console()
+    }
+
+    /// The control port, and a future that ends when the VM is lost: it ends
+    /// or stops, its guest says nothing for too long or a share dies under it.
+    pub fn watched(&mut self) -> (&mut Control, impl Future<Output = Loss>) {
+        let lost = health::lost(
+            &mut self.shares,
+            &mut self.events,
+            self.control.heard(),
+            self.spec.hang_timeout,
+        );
         (&mut self.control, lost)
     }
 
     /// Powers the guest off and takes everything down. Whatever does not end
     /// by itself is killed; all is reaped when this returns.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
+        if asked && self.spec.dump_on_panic {
+            // This QEMU stays when its guest has powered off.
+            let _ = tokio::time::timeout(POWER_OFF, self.events.recv()).await;
+            let _ = self.qmp.quit().await;
+        }
         self.take_down(if asked { POWER_OFF } else { Duration::ZERO })
             .await;
     }

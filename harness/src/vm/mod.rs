@@ -4,6 +4,8 @@ pub mod accel;
 pub mod args;
 pub mod console;
 pub mod control;
+pub mod health;
+pub mod kernel_log;
 pub mod launch;
 pub mod machine;
 pub mod process;

@@ -19,6 +19,10 @@ const RETRY: Duration = Duration::from_millis(5);
 /// How long QEMU may take to answer a command.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a memory dump may take: 2 GiB that the guest has used takes about
+/// half a minute to compress.
+const DUMP_DEADLINE: Duration = Duration::from_secs(300);
+
 /// Events kept for a reader that lags; a VM's life has a handful.
 const EVENT_QUEUE: usize = 64;
 
@@ -45,10 +49,12 @@ pub enum Error {
         source: io::Error,
     },
     /// A command went unanswered.
-    #[error("QEMU did not answer {command} within {} s", ANSWER_DEADLINE.as_secs())]
+    #[error("QEMU did not answer {command} within {} s", waited.as_secs())]
     Unanswered {
         /// The QMP command.
         command: &'static str,
+        /// How long was waited.
+        waited: Duration,
     },
     /// A command failed, or the connection did.
     #[error("QMP command {command} failed: {message}")]
@@ -190,6 +196,23 @@ impl Qmp {
             .map(|_| ())
     }
 
+    /// Writes the guest's memory to `path`, as a vmcore of kdump's format that
+    /// crash(8) and drgn read. A running guest is paused meanwhile.
+    pub async fn dump(&self, path: &Path) -> Result<(), Error> {
+        let command = qmp::dump_guest_memory {
+            paging: false,
+            protocol: format!("file:{}", path.display()),
+            detach: None,
+            begin: None,
+            length: None,
+            format: Some(qmp::DumpGuestMemoryFormat::kdump_zlib),
+        };
+        let answer = self.service.execute(command);
+        answered_within("dump-guest-memory", DUMP_DEADLINE, answer)
+            .await
+            .map(|_| ())
+    }
+
     /// Ends QEMU. That it goes before it has answered is no failure.
     pub async fn quit(&self) -> Result<(), Error> {
         match answered("quit", self.service.execute(qmp::quit {})).await {
@@ -210,9 +233,17 @@ async fn answered<T>(
     command: &'static str,
     answer: impl Future<Output = Result<T, qapi::ExecuteError>>,
 ) -> Result<T, Error> {
-    timeout(ANSWER_DEADLINE, answer)
+    answered_within(command, ANSWER_DEADLINE, answer).await
+}
+
+async fn answered_within<T>(
+    command: &'static str,
+    waited: Duration,
+    answer: impl Future<Output = Result<T, qapi::ExecuteError>>,
+) -> Result<T, Error> {
+    timeout(waited, answer)
         .await
-        .map_err(|_| Error::Unanswered { command })?
+        .map_err(|_| Error::Unanswered { command, waited })?
         .map_err(|error| Error::Command {
             command,
             message: error.to_string(),

@@ -5,6 +5,7 @@
 //! cannot be started.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::kernel::KernelImage;
 
@@ -56,6 +57,10 @@ pub struct VmConfig {
     pub kernel_args: Vec<String>,
     /// Appended to QEMU's command line.
     pub qemu_args: Vec<String>,
+    /// How long the guest may say nothing before it is taken for hung.
+    pub hang_timeout: Duration,
+    /// Dump the memory of a guest that panics.
+    pub dump_on_panic: bool,
 }
 
 /// A virtiofs device of a VM: the vhost-user socket of a running share.
@@ -98,6 +103,11 @@ pub struct VmSpec {
     /// Frequency of the host's TSC in kHz, where it is known; TCG guests are
     /// told (`tsc_early_khz`).
     pub tsc_khz: Option<u64>,
+    /// How long the guest may say nothing before it is taken for hung.
+    pub hang_timeout: Duration,
+    /// Whether a guest that panics is kept, paused, so that its memory can be
+    /// dumped.
+    pub dump_on_panic: bool,
     /// Whether this QEMU offers `-sandbox`.
     pub qemu_sandbox: bool,
     /// Appended to the kernel's command line.

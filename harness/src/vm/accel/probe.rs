@@ -51,6 +51,8 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         console_log: dir.path().join("console.log"),
         qemu_log: dir.path().join("qemu.log"),
         tsc_khz: None,
+        hang_timeout: DEADLINE,
+        dump_on_panic: false,
         qemu_sandbox: input.qemu.sandbox,
         // Whatever runs at all says so on the console.
         kernel_args: vec!["loglevel=8".to_owned()],

@@ -87,11 +87,18 @@ impl Device for Sandbox {
 
 /// A panic reboots at once, by a triple fault because microvm has no keyboard
 /// controller, and a reboot ends QEMU.
-pub(super) struct EndsOnPanic;
+pub(super) struct EndsOnPanic {
+    /// QEMU stays, with the guest's memory, until it is told to quit.
+    pub(super) keep: bool,
+}
 
 impl Device for EndsOnPanic {
     fn qemu(&self) -> Vec<OsString> {
-        vec!["-no-reboot".into()]
+        if self.keep {
+            vec!["-no-reboot".into(), "-no-shutdown".into()]
+        } else {
+            vec!["-no-reboot".into()]
+        }
     }
 
     fn kernel(&self) -> Vec<String> {

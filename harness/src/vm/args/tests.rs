@@ -31,6 +31,8 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         console_log: "/run/console".into(),
         qemu_log: "/run/qemu.log".into(),
         tsc_khz: Some(2_596_120),
+        hang_timeout: std::time::Duration::from_secs(60),
+        dump_on_panic: false,
         qemu_sandbox: true,
         kernel_args: vec!["loglevel=7".to_owned()],
         qemu_args: vec!["-s".to_owned()],

@@ -1,0 +1,155 @@
+//! Whether a VM lives: everything that can take it away, awaited at once.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::qmp::{VmEvent, VmEvents};
+use crate::guest::share::{self, Share};
+
+/// How a VM was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum Loss {
+    /// A share process died under the guest, which waits for it for ever.
+    #[error(transparent)]
+    Share(#[from] share::Error),
+    /// The guest reset itself, which a panic does too.
+    #[error("the guest panicked or rebooted (QMP: {reason})")]
+    Reset {
+        /// QMP's `ShutdownCause`.
+        reason: String,
+    },
+    /// The VM was shut down.
+    #[error("the VM was shut down (QMP: {reason})")]
+    Shutdown {
+        /// QMP's `ShutdownCause`.
+        reason: String,
+    },
+    /// Its processors have stopped; QMP's status says why.
+    #[error("the VM stopped running")]
+    Stopped,
+    /// The guest no longer says that it lives.
+    #[error("the guest hangs: nothing was heard of it for {} s", silent.as_secs())]
+    Silent {
+        /// For how long.
+        silent: Duration,
+    },
+}
+
+/// Ends when the VM is lost. That QEMU itself has gone is the control port's
+/// to tell.
+pub(super) async fn lost(
+    shares: &mut [Share],
+    events: &mut VmEvents,
+    heard: watch::Receiver<Instant>,
+    hang: Duration,
+) -> Loss {
+    tokio::select! {
+        error = share_ended(shares) => error.into(),
+        loss = ended(events) => loss,
+        silent = silence(heard, hang) => Loss::Silent { silent },
+    }
+}
+
+async fn share_ended(shares: &mut [Share]) -> share::Error {
+    let mut ends: FuturesUnordered<_> = shares.iter_mut().map(Share::wait).collect();
+    loop {
+        match ends.next().await {
+            Some(Err(error)) => return error,
+            Some(Ok(())) => {}
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn ended(events: &mut VmEvents) -> Loss {
+    match events.recv().await {
+        Some(VmEvent::Shutdown { reason, .. }) if reason != "guest-reset" => {
+            Loss::Shutdown { reason }
+        }
+        Some(VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason }) => {
+            Loss::Reset { reason }
+        }
+        Some(VmEvent::Stopped | VmEvent::GuestPanicked) => Loss::Stopped,
+        None => std::future::pending().await,
+    }
+}
+
+/// Ends when the guest has not been heard for `hang`; says for how long.
+async fn silence(mut heard: watch::Receiver<Instant>, hang: Duration) -> Duration {
+    loop {
+        let last = *heard.borrow_and_update();
+        tokio::select! {
+            changed = heard.changed() => if changed.is_err() {
+                // The port is closed, which is told elsewhere.
+                std::future::pending::<()>().await;
+            },
+            () = sleep_until(last + hang) => return last.elapsed(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_guest_that_is_heard_lives_and_one_that_is_not_hangs() {
+        let hang = Duration::from_secs(10);
+        let (sender, heard) = watch::channel(Instant::now());
+        let (_events, mut receiver) = mpsc::channel(1);
+        let start = Instant::now();
+        let beats = async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_secs(9)).await;
+                sender.send_replace(Instant::now());
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            loss = lost(&mut [], &mut receiver, heard, hang) => {
+                assert!(matches!(loss, Loss::Silent { silent } if silent == hang), "{loss}");
+            }
+            () = beats => {}
+        }
+        assert_eq!(start.elapsed(), Duration::from_secs(100));
+    }
+
+    #[tokio::test]
+    async fn a_reset_is_told_apart_from_a_power_off() {
+        for (reason, reset) in [("guest-reset", true), ("guest-shutdown", false)] {
+            let (sender, mut events) = mpsc::channel(1);
+            let (_heard, heard) = watch::channel(Instant::now());
+            let event = VmEvent::Shutdown {
+                guest: true,
+                reason: reason.to_owned(),
+            };
+            assert!(sender.send(event).await.is_ok());
+            let loss = lost(&mut [], &mut events, heard, Duration::from_secs(60)).await;
+            assert_eq!(matches!(loss, Loss::Reset { .. }), reset, "{loss}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_qemu_that_has_gone_is_left_to_the_control_port() {
+        let (events, mut receiver) = mpsc::channel::<VmEvent>(1);
+        let (heard, receiver_heard) = watch::channel(Instant::now());
+        drop((events, heard));
+        let lost = lost(
+            &mut [],
+            &mut receiver,
+            receiver_heard,
+            Duration::from_secs(1),
+        );
+        assert!(
+            tokio::time::timeout(Duration::from_secs(600), lost)
+                .await
+                .is_err()
+        );
+    }
+}
