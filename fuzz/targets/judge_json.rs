@@ -4,7 +4,7 @@
 use std::fs;
 
 use kiln::suite::Verdict;
-use kiln::suite::bpftrace::{Dialect, End, Exit, Host, Observation, RuntimeSuites, judge};
+use kiln::suite::bpftrace::{Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, judge};
 use libfuzzer_sys::fuzz_target;
 
 /// One test whose expectation is in a file, where the dialect knows that.
@@ -30,7 +30,7 @@ fuzz_target!(|input: (&[u8], &[u8])| {
                     output: output.to_vec(),
                     ..Observation::default()
                 };
-                judge(test, dialect, dir.path(), &observed).verdict
+                judge(test, Rules::new(dialect, false), dir.path(), &observed).verdict
             };
             let given = verdict(printed);
             assert!(matches!(

@@ -4,7 +4,7 @@
 use std::fs;
 
 use kiln::suite::bpftrace::{
-    Dialect, End, Exit, Host, Observation, RuntimeSuites, SuiteError, judge,
+    Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, SuiteError, judge,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -24,7 +24,7 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
     match RuntimeSuites::read(dir.path(), dialect, &Host::current()) {
         Ok(suites) => {
             for test in suites.with_aot().tests {
-                let _ = judge(&test, dialect, dir.path(), &observed);
+                let _ = judge(&test, Rules::new(dialect, false), dir.path(), &observed);
             }
         }
         Err(SuiteError::Problems(problems)) => assert!(!problems.is_empty()),

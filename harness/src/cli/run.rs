@@ -42,7 +42,7 @@ pub(super) struct RunArgs {
     /// Multiply time limits by this [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
-    /// Skip quietly where upstream's engine does
+    /// Give upstream's verdicts even where they come from bugs of its engine
     #[arg(long)]
     compat: bool,
     /// What an oops, a warning or a stall on the guest's console means for
@@ -211,7 +211,11 @@ impl RunArgs {
             jobs: self.jobs.map_or(cpus, usize::from),
             timeout_scale: self.timeout_scale,
             compat: self.compat,
-            kernel_log: self.kernel_log,
+            kernel_log: match self.kernel_log {
+                // The rule `kernel-report`.
+                KernelLog::Fail if self.compat => KernelLog::Warn,
+                wanted => wanted,
+            },
             logs: logs.join("logs"),
         })
     }

@@ -102,6 +102,7 @@ pub(crate) mod samples {
             duration_ms: 3100,
             output: String::new(),
             details: String::new(),
+            rules: Vec::new(),
         }
     }
 

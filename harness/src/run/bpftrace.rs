@@ -5,7 +5,8 @@ use super::plan::{BpftraceSuite, Plan, PlannedTest};
 use super::runtime_test::{Executed, Place, execute};
 use super::session::{Report, Session};
 use crate::suite::bpftrace::{
-    FeatureCheck, Features, Job, JobContext, Judgement, RuntimeTest, SkipReason, judge, precheck,
+    FeatureCheck, Features, Job, JobContext, Judgement, Observation, Rule, Rules, RuntimeTest,
+    SkipReason, judge, precheck,
 };
 use crate::vm::control::Error;
 
@@ -44,6 +45,7 @@ pub(super) async fn test(
     suite: &BpftraceSuite,
     test: &RuntimeTest,
 ) -> Result<Report, Error> {
+    let rules = Rules::new(suite.dialect, plan.compat);
     let env = |name: &str| std::env::var(name).ok();
     match precheck(test, &session.vm.hello.release, env) {
         Ok(None) => {}
@@ -51,7 +53,7 @@ pub(super) async fn test(
         Err(error) => return Ok(Report::without_run(Judgement::error(error.to_string()))),
     }
     if let Some(features) = session.features.get(&index) {
-        match features.check(&test.features, plan.compat) {
+        match features.check(&test.features, !rules.hold(Rule::UnknownFeature)) {
             FeatureCheck::Met => {}
             FeatureCheck::Missing(names) => {
                 let reason = SkipReason::Features(names);
@@ -60,6 +62,7 @@ pub(super) async fn test(
             FeatureCheck::Unknown(names) => {
                 let reason = SkipReason::UnknownFeatures(names);
                 let mut report = Report::without_run(Judgement::skip(&reason));
+                report.judgement.note_rule(Rule::UnknownFeature);
                 report.notes.push(reason.to_string());
                 return Ok(report);
             }
@@ -70,22 +73,32 @@ pub(super) async fn test(
         bpftrace: &bpftrace,
         env: &plan.env,
     };
-    let job = Job::new(test, suite.dialect, &context);
+    let job = Job::new(test, rules, &context);
     let cwd = suite.tests_dir.to_string_lossy();
     let place = Place {
         cwd: &cwd,
         factor: session.factor,
-        compat: plan.compat,
+        rules,
     };
-    let Executed { observation, notes } = {
+    let verdict = |observed: &Observation| judge(test, rules, &suite.tests_dir, observed).verdict;
+    let executed = {
         let (control, lost) = session.vm.watched();
         tokio::select! {
-            executed = execute(control, &job, &place) => executed?,
+            executed = execute(control, &job, &place, &verdict) => executed?,
             loss = lost => return Err(loss.into()),
         }
     };
+    let Executed {
+        observation,
+        notes,
+        rules: applied,
+    } = executed;
+    let mut judgement = judge(test, rules, &suite.tests_dir, &observation);
+    for rule in applied {
+        judgement.note_rule(rule);
+    }
     Ok(Report {
-        judgement: judge(test, suite.dialect, &suite.tests_dir, &observation),
+        judgement,
         output: observation.output,
         notes,
         kernel_reports: Vec::new(),

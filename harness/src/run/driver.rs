@@ -19,8 +19,8 @@ pub(super) const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 /// A process of the job, as far as it is known.
 #[derive(Debug, Default)]
 pub(super) struct Process {
-    /// It runs, or has run.
-    pub(super) started: bool,
+    /// Its pid, once it runs or has run.
+    pub(super) pid: Option<i32>,
     /// Why it could not be started.
     pub(super) failure: Option<String>,
     /// What it printed, up to [`MAX_OUTPUT`].
@@ -91,7 +91,7 @@ impl<'c> Driver<'c> {
         let deadline = Instant::now() + GUEST_REPLY;
         let ready = |driver: &Self| {
             let process = driver.process(process);
-            process.started || process.failure.is_some()
+            process.pid.is_some() || process.failure.is_some()
         };
         if self.until(deadline, ready).await? {
             Ok(process)
@@ -106,7 +106,7 @@ impl<'c> Driver<'c> {
     /// What is known of a process.
     pub(super) fn process(&self, process: ProcessId) -> &Process {
         static UNKNOWN: Process = Process {
-            started: false,
+            pid: None,
             failure: None,
             output: Vec::new(),
             dropped: 0,
@@ -216,7 +216,7 @@ impl<'c> Driver<'c> {
             return;
         };
         match event {
-            Event::Started { .. } => state.started = true,
+            Event::Started { pid, .. } => state.pid = Some(pid),
             Event::SpawnFailed { message, .. } => state.failure = Some(message),
             Event::Output { data, .. } => {
                 let room = MAX_OUTPUT - state.output.len();

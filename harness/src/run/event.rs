@@ -96,6 +96,10 @@ pub struct TestResult {
     /// For a reader: command, expectations against findings; untrusted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub details: String,
+    /// Names of the differences from upstream's engine that had a part in the
+    /// verdict (docs/verdicts.md).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
 }
 
 impl TestResult {
@@ -337,6 +341,7 @@ mod tests {
             duration_ms: 3100,
             output: String::new(),
             details: String::new(),
+            rules: Vec::new(),
         }
     }
 

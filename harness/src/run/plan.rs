@@ -112,8 +112,8 @@ pub struct Plan {
     pub jobs: usize,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
-    /// A feature that bpftrace does not print skips its test quietly, as
-    /// upstream has it.
+    /// Upstream's verdicts also where they come from bugs of its engine: no
+    /// rule of [`crate::suite::bpftrace::Rule`] is in force.
     pub compat: bool,
     /// What a report of the kernel on the console means for the test that ran
     /// then.

@@ -135,6 +135,7 @@ impl Pool<'_> {
                 duration_ms: 0,
                 output: String::new(),
                 details: String::new(),
+                rules: Vec::new(),
             };
             let start = Instant::now();
             match session.test(self.plan, test).await {
@@ -146,10 +147,17 @@ impl Pool<'_> {
                     self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
                     self.emit(Event::TestFinished(TestResult {
                         verdict: report.judgement.verdict,
-                        reason: Some(report.judgement.reason).filter(|text| !text.is_empty()),
+                        reason: Some(report.judgement.full_reason())
+                            .filter(|text| !text.is_empty()),
                         duration_ms: millis(start),
                         output: bounded_text(&report.output),
                         details: report.judgement.diff.unwrap_or_default(),
+                        rules: report
+                            .judgement
+                            .rules
+                            .iter()
+                            .map(ToString::to_string)
+                            .collect(),
                         ..result
                     }));
                 }

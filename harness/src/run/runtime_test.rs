@@ -8,7 +8,10 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
-use crate::suite::bpftrace::{CommandOutcome, End, Exit, Job, Limit, Observation, ShellCommand};
+use crate::suite::Verdict;
+use crate::suite::bpftrace::{
+    CommandOutcome, End, Exit, Job, Limit, Observation, Rule, Rules, ShellCommand,
+};
 use crate::vm::control::{Control, Error};
 
 /// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
@@ -34,8 +37,8 @@ pub(super) struct Place<'a> {
     pub(super) cwd: &'a str,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
-    /// Whether to do only what upstream's engine does.
-    pub(super) compat: bool,
+    /// Where not to do what upstream's engine does.
+    pub(super) rules: Rules,
 }
 
 impl Place<'_> {
@@ -50,7 +53,7 @@ impl Place<'_> {
     /// several seconds to attach, it would always come too late, and the
     /// verdict would speak of the machine.
     fn holds_befores(&self, job: &Job) -> bool {
-        self.factor >= HOLD_FROM && !self.compat && !job.befores.is_empty()
+        self.factor >= HOLD_FROM && self.rules.hold(Rule::HeldBefore) && !job.befores.is_empty()
     }
 
     fn grace(&self) -> Duration {
@@ -65,24 +68,29 @@ pub(super) struct Executed {
     pub(super) observation: Observation,
     /// Things worth a warning, a line each.
     pub(super) notes: Vec<String>,
+    /// The rules by which it was executed otherwise than upstream does.
+    pub(super) rules: Vec<Rule>,
 }
 
-/// Executes a test. An error means that the VM is of no more use.
+/// Executes a test. `verdict` judges what was observed so far. An error means
+/// that the VM is of no more use.
 pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
     place: &Place<'_>,
+    verdict: &impl Fn(&Observation) -> Verdict,
 ) -> Result<Executed, Error> {
     let mut executed = Executed {
         observation: Observation::default(),
         notes: Vec::new(),
+        rules: job.rules.clone(),
     };
     let mut driver = Driver::open(control).await?;
     let ran = main_part(&mut driver, job, place, &mut executed).await?;
     let leftovers = driver.close().await?;
     executed.note_leftovers(&leftovers, ran);
     if let Some(cleanup) = &job.cleanup
-        && ran
+        && executed.wants_cleanup(place.rules, verdict)
     {
         // In a job of its own: the test's own processes are gone by now, as
         // upstream has it.
@@ -95,6 +103,26 @@ pub(super) async fn execute(
 }
 
 impl Executed {
+    /// Whether CLEANUP is to run: whenever something of the test ran, SETUP
+    /// included. Upstream's engine leaves it out after a SETUP that failed and
+    /// after a time-out.
+    fn wants_cleanup(&mut self, rules: Rules, verdict: &impl Fn(&Observation) -> Verdict) -> bool {
+        if self.observation.unmet.is_some() {
+            return false;
+        }
+        let setup_failed = self
+            .observation
+            .setup
+            .as_ref()
+            .is_some_and(|setup| setup.exit != Some(Exit::Code(0)));
+        let as_upstream = !setup_failed && verdict(&self.observation) != Verdict::Timeout;
+        if !as_upstream && rules.hold(Rule::CleanupAlways) {
+            self.rules.push(Rule::CleanupAlways);
+            return true;
+        }
+        as_upstream
+    }
+
     /// A BEFORE is ended by us as a matter of course; what else outlives its
     /// test is worth a word.
     fn note_leftovers(&mut self, leftovers: &[Leftover], ran: bool) {
@@ -143,6 +171,7 @@ async fn main_part(
     };
     let held = place.holds_befores(job);
     if held {
+        executed.rules.push(Rule::HeldBefore);
         driver.until(Instant::now() + RUN_UP, |_| false).await?;
         for &before in &befores.processes {
             driver.signal(before, Signal::SIGSTOP).await?;
@@ -161,9 +190,10 @@ async fn main_part(
         return Ok(true);
     }
     let held: &[ProcessId] = if held { &befores.processes } else { &[] };
-    let end = watch(driver, job, place, process, prefix.as_ref(), held).await?;
+    let (end, at_limit) = watch(driver, job, place, process, prefix.as_ref(), held).await?;
     let state = driver.process(process);
     observation.end = Some(end);
+    observation.at_limit = at_limit;
     observation.output.clone_from(&state.output);
     if state.dropped > 0 {
         executed.notes.push(format!(
@@ -216,6 +246,9 @@ struct Befores {
 }
 
 /// Starts every BEFORE and waits until each has its name; why not, otherwise.
+///
+/// What we start has its name as soon as it runs, for that is what execve
+/// gives it; only the program that a wrapper starts has to be awaited.
 async fn start_befores(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -224,33 +257,40 @@ async fn start_befores(
     let mut befores = Befores::default();
     let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
     let deadline = Instant::now() + limit;
+    let mut awaited = 0;
     for (index, before) in job.befores.iter().enumerate() {
-        let argv = match (job.new_pidns, index, befores.namespace) {
-            (true, 0, _) => Job::unshare_argv(before),
-            (true, _, Some(pid)) => Job::nsenter_argv(pid)
-                .into_iter()
-                .chain(before.argv.iter().cloned())
-                .collect(),
-            _ => before.argv.clone(),
+        let (argv, direct) = match (job.new_pidns, index, befores.namespace) {
+            (true, 0, _) => (Job::unshare_argv(before), false),
+            (true, _, Some(pid)) => {
+                let argv = Job::nsenter_argv(pid).into_iter();
+                (argv.chain(before.argv.iter().cloned()).collect(), false)
+            }
+            _ => (before.argv.clone(), before.direct),
         };
-        driver.await_comm(&before.comm).await?;
-        let process = driver.spawn(&argv, &job.before_env, place.cwd).await?;
-        if let Some(failure) = &driver.process(process).failure {
-            return Ok(Err(format!("BEFORE could not be started: {failure}")));
+        if !direct {
+            awaited += 1;
+            driver.await_comm(&before.comm).await?;
         }
+        let process = driver.spawn(&argv, &job.before_env, place.cwd).await?;
+        let state = driver.process(process);
+        if let Some(failure) = &state.failure {
+            return Ok(Err(format!("it could not be started: {failure}")));
+        }
+        let started = state.pid.filter(|_| direct);
         befores.processes.push(process);
         let processes = &befores.processes;
-        // The others need the namespace that the first one makes.
-        let wanted = if job.new_pidns { index + 1 } else { 0 };
-        let last = index + 1 == job.befores.len();
-        let wanted = if last { job.befores.len() } else { wanted };
+        // The others need the namespace that the first one makes, and the
+        // command its pid.
+        let all = index + 1 == job.befores.len();
+        let wanted = if index == 0 || all { awaited } else { 0 };
         let ready = |driver: &Driver<'_>| {
             driver.comms_seen() >= wanted
                 || processes.iter().any(|&process| failed(driver, process))
         };
         if !driver.until(deadline, ready).await? {
             return Ok(Err(format!(
-                "BEFORE was not ready within {:.0} s",
+                "no process `{}` within {:.0} s",
+                before.comm,
                 limit.as_secs_f64()
             )));
         }
@@ -258,10 +298,10 @@ async fn start_befores(
             && let Some(&process) = processes.iter().find(|&&process| failed(driver, process))
         {
             let output = String::from_utf8_lossy(&driver.process(process).output).into_owned();
-            return Ok(Err(format!("BEFORE ended before it was ready: {output}")));
+            return Ok(Err(format!("it ended before it was ready: {output}")));
         }
         if index == 0 {
-            befores.first_pid = driver.pid_of(&before.comm);
+            befores.first_pid = started.or_else(|| driver.pid_of(&before.comm));
             if job.new_pidns {
                 befores.namespace = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
             }
@@ -279,7 +319,8 @@ fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
 }
 
 /// Watches the test's command: the marker, AFTER, both limits, the end. Lets
-/// what is held go at the marker.
+/// what is held go at the marker. Says also how much was printed when a limit
+/// passed.
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -287,7 +328,7 @@ async fn watch(
     process: ProcessId,
     prefix: Option<&[String; 5]>,
     held: &[ProcessId],
-) -> Result<End, Error> {
+) -> Result<(End, Option<usize>), Error> {
     let mut scanner = MarkerScanner::default();
     let attach_limit = place.scaled(job.attach_limit);
     let attach_deadline = Instant::now() + attach_limit;
@@ -307,8 +348,9 @@ async fn watch(
         driver.until(attach_deadline, &mut attached).await?
     };
     if !marked {
+        let printed = driver.process(process).output.len();
         driver.end(process, place.grace()).await?;
-        return Ok(End::Killed(Limit::Attach));
+        return Ok((End::Killed(Limit::Attach), Some(printed)));
     }
     release(driver, held).await?;
     // Also when the command has exited at once: upstream starts AFTER whenever
@@ -325,8 +367,9 @@ async fn watch(
     let deadline = Instant::now() + place.scaled(job.timeout.unwrap_or(UNLIMITED));
     let over = |driver: &Driver<'_>| driver.process(process).over();
     if !driver.until(deadline, over).await? {
+        let printed = driver.process(process).output.len();
         driver.end(process, place.grace()).await?;
-        return Ok(End::Killed(Limit::Timeout));
+        return Ok((End::Killed(Limit::Timeout), Some(printed)));
     }
     // A descendant may hold the pipe for ever; what it prints late is not
     // waited for beyond the grace.
@@ -334,10 +377,11 @@ async fn watch(
     driver
         .until(Instant::now() + place.grace(), drained)
         .await?;
-    Ok(match driver.process(process).outcome {
-        Some(outcome) => End::Exited(exit(outcome.status)),
-        None => End::Exited(Exit::Code(127)),
-    })
+    let exit = match driver.process(process).outcome {
+        Some(outcome) => exit(outcome.status),
+        None => Exit::Code(127),
+    };
+    Ok((End::Exited(exit), None))
 }
 
 /// Lets what is held go; once more does no harm.

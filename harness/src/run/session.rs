@@ -10,7 +10,7 @@ use super::bpftrace;
 use super::driver::Driver;
 use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
 use crate::suite::Verdict;
-use crate::suite::bpftrace::{Features, Judgement};
+use crate::suite::bpftrace::{Features, Judgement, Rule};
 use crate::vm::control::Error;
 use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
@@ -60,6 +60,7 @@ impl Report {
         {
             self.judgement.verdict = Verdict::Fail;
             self.judgement.reason = format!("the kernel reported: {}", first.title);
+            self.judgement.note_rule(Rule::KernelReport);
         }
         self.kernel_reports = reports;
     }

@@ -121,6 +121,16 @@ pub enum Executable {
     Alone,
 }
 
+/// What upstream's engine loses of the output when a limit passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitLoss {
+    /// Everything since the marker: it is read as a whole, and the read is
+    /// given up.
+    SinceMarker,
+    /// The line that is not finished.
+    PartialLine,
+}
+
 /// When the sign that a program cannot be compiled ahead of time makes a skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AotCheck {
@@ -185,6 +195,8 @@ pub struct Dialect {
     pub will_fail: WillFail,
     /// `^` and `$` match at every line also after a time limit has passed.
     pub multiline_after_timeout: bool,
+    /// What the engine loses when a limit passes.
+    pub limit_loss: LimitLoss,
     /// How `EXPECT_JSON` reads the output.
     pub json: JsonRule,
     /// When a program that cannot be compiled ahead of time makes a skip.
@@ -224,6 +236,7 @@ const V0_14: Dialect = Dialect {
     exit_check: ExitCheck::None,
     will_fail: WillFail::Unchecked,
     multiline_after_timeout: false,
+    limit_loss: LimitLoss::SinceMarker,
     json: JsonRule::Whole,
     aot_check: AotCheck::OnMismatch,
     timeouts_fail_run: true,
@@ -266,6 +279,7 @@ const V0_19: Dialect = Dialect {
     before_pid_wants_one_before: true,
     path_for_bpftrace: true,
     requires_env: ShellEnv::Engine,
+    limit_loss: LimitLoss::PartialLine,
     ..V0_18
 };
 

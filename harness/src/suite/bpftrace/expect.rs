@@ -5,12 +5,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::dialect::JsonRule;
-use super::{Dialect, Expectation, ExpectationKind, RuntimeTest, diff, json, python};
+use super::{Expectation, ExpectationKind, Rule, Rules, RuntimeTest, diff, json, python};
 use crate::suite::{Flags, Pattern};
 
 /// What an expectation is held against.
 pub(super) struct Material<'m> {
-    pub(super) dialect: &'m Dialect,
+    pub(super) rules: Rules,
     /// Everything printed, decoded.
     pub(super) output: &'m str,
     /// What was printed after the marker; all where there is none.
@@ -47,7 +47,7 @@ impl Material<'_> {
             }
             ExpectationKind::Regex | ExpectationKind::RegexNone => {
                 let flags = Flags {
-                    multiline: !self.timed_out || self.dialect.multiline_after_timeout,
+                    multiline: !self.timed_out || self.rules.dialect.multiline_after_timeout,
                 };
                 self.search(expected, Pattern::new(&expected.value, flags))
             }
@@ -113,7 +113,7 @@ impl Material<'_> {
     fn json(&self, expected: &Expectation) -> Result<(), Mismatch> {
         let text = self.expected_file(expected)?;
         let found = python::strip(self.after_marker);
-        let by_line = self.dialect.json == JsonRule::Lines;
+        let by_line = self.rules.dialect.json == JsonRule::Lines;
         let extension = Path::new(&expected.value).extension();
         let (want, found) = if by_line && extension.is_some_and(|e| e == "ndjson") {
             (
@@ -141,6 +141,7 @@ impl Material<'_> {
                 diff::lines(&want.join("\n"), &found.join("\n")),
             ));
         }
+        let bools_count = !self.rules.hold(Rule::JsonTypes);
         for (index, (want, found)) in want.iter().zip(&found).enumerate() {
             let parse = |text: &str, whose: &str| {
                 serde_json::from_str::<Value>(text).map_err(|error| {
@@ -152,7 +153,7 @@ impl Material<'_> {
             };
             let want_value = parse(want, &expected.value)?;
             let found_value = parse(found, "the output")?;
-            if !json::equal(&want_value, &found_value) {
+            if !json::equal(&want_value, &found_value, bools_count) {
                 return Err(Mismatch::new(
                     format!("the output says something else than {}", expected.value),
                     diff::lines(&pretty(&want_value), &pretty(&found_value)),

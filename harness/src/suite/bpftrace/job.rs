@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::dialect::{BeforeStyle, Executable, MarkerStream, ShellEnv, Verify};
 use super::python;
-use super::{Dialect, ExpectationKind, Program, RuntimeTest};
+use super::{Dialect, ExpectationKind, Program, Rule, Rules, RuntimeTest};
 
 /// Bytes of a process's name that the kernel keeps: `TASK_COMM_LEN` less its
 /// end (linux/sched.h).
@@ -53,6 +53,9 @@ pub struct Before {
     pub argv: Vec<String>,
     /// The name that it has when it is ready, as in `/proc/PID/comm`.
     pub comm: String,
+    /// Whether the started process itself gets that name, at its execve; else
+    /// it is a wrapper, and one of its descendants does.
+    pub direct: bool,
 }
 
 /// Everything that the guest executes for one test, in the order of the
@@ -85,6 +88,8 @@ pub struct Job {
     pub after: Option<ShellCommand>,
     /// Must succeed; last.
     pub cleanup: Option<ShellCommand>,
+    /// The rules by which this is another job than upstream's.
+    pub rules: Vec<Rule>,
     /// From the start of `command` to the marker, or to its end.
     pub attach_limit: Duration,
     /// From the marker to the end of `command`; also for `befores` to be
@@ -94,7 +99,9 @@ pub struct Job {
 
 impl Job {
     /// The job of a test.
-    pub fn new(test: &RuntimeTest, dialect: &Dialect, context: &JobContext<'_>) -> Self {
+    pub fn new(test: &RuntimeTest, rules: Rules, context: &JobContext<'_>) -> Self {
+        let dialect = rules.dialect;
+        let mut applied = Vec::new();
         let shell = |text: &String| ShellCommand {
             text: text.clone(),
             env: context.env.to_vec(),
@@ -106,6 +113,25 @@ impl Job {
                 vec![("PATH".to_owned(), path)]
             }
         };
+        let before = |(index, text): (usize, &String)| {
+            let in_namespace = test.new_pidns && index > 0;
+            let arguments = rules.hold(Rule::BeforeArguments);
+            let before = Before::new(text, dialect.before_style, in_namespace, arguments);
+            let upstream = Before::new(text, dialect.before_style, in_namespace, false);
+            if before.comm != upstream.comm && !applied.contains(&Rule::BeforeArguments) {
+                applied.push(Rule::BeforeArguments);
+            }
+            before
+        };
+        let befores = test.befores.iter().enumerate().map(before).collect();
+        let mut after = test.after.as_ref().map(shell);
+        if test.new_pidns && after.is_some() {
+            if rules.hold(Rule::PidnsAfter) {
+                applied.push(Rule::PidnsAfter);
+            } else {
+                after = None;
+            }
+        }
         Self {
             requires: test
                 .requires
@@ -116,15 +142,7 @@ impl Job {
                 })
                 .collect(),
             setup: test.setup.as_ref().map(shell),
-            befores: test
-                .befores
-                .iter()
-                .enumerate()
-                .map(|(index, before)| {
-                    let in_namespace = test.new_pidns && index > 0;
-                    Before::new(before, dialect.before_style, in_namespace)
-                })
-                .collect(),
+            befores,
             before_env: context.env.to_vec(),
             new_pidns: test.new_pidns,
             command: command(test, dialect, context),
@@ -136,8 +154,9 @@ impl Job {
             env: environment(test, dialect, context),
             marker: dialect.marker.as_bytes(),
             marker_stream: dialect.marker_stream,
-            after: test.after.as_ref().map(shell),
+            after,
             cleanup: test.cleanup.as_ref().map(shell),
+            rules: applied,
             attach_limit: dialect.attach_limit,
             timeout: test.timeout,
         }
@@ -188,25 +207,42 @@ impl Job {
 }
 
 impl Before {
-    fn new(text: &str, style: BeforeStyle, in_namespace: bool) -> Self {
+    /// `arguments` says whether a last word that is an argument is passed over.
+    fn new(text: &str, style: BeforeStyle, in_namespace: bool, arguments: bool) -> Self {
         let words: Vec<&str> = python::words(text).collect();
         // Inside a namespace upstream looks for the first word, else for the
         // last: `mountns_wrapper usdt_test` becomes `usdt_test`.
         let name = if in_namespace {
             words.first()
         } else {
-            words.last()
+            let program = words.iter().rfind(|word| !arguments || !is_argument(word));
+            program.or(words.last())
         };
-        let base = name.map_or("", |name| name.rsplit('/').next().unwrap_or(name));
+        let name = comm(base_name(name.copied().unwrap_or_default()));
+        let direct = style == BeforeStyle::Argv
+            && words
+                .first()
+                .is_some_and(|first| comm(base_name(first)) == name);
         let argv = match style {
             BeforeStyle::Argv => words.iter().map(ToString::to_string).collect(),
             BeforeStyle::Shell => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
         };
         Self {
             argv,
-            comm: comm(base),
+            comm: name,
+            direct,
         }
     }
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// Whether a word of a BEFORE cannot be the name of a program: an option or a
+/// number.
+fn is_argument(word: &str) -> bool {
+    word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
 }
 
 /// The name that the kernel gives a process of this file.
@@ -286,6 +322,10 @@ mod tests {
     use crate::suite::bpftrace::parse::one;
 
     fn job(dialect: &str, text: &str) -> Job {
+        job_by(dialect, text, false)
+    }
+
+    fn job_by(dialect: &str, text: &str, compat: bool) -> Job {
         let env = [
             ("HOME".to_owned(), "/root".to_owned()),
             ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
@@ -295,7 +335,8 @@ mod tests {
             env: &env,
         };
         let test = one(dialect, text);
-        Job::new(&test, Dialect::for_version(dialect).unwrap(), &context)
+        let dialect = Dialect::for_version(dialect).unwrap();
+        Job::new(&test, Rules::new(dialect, compat), &context)
     }
 
     fn env(job: &Job) -> Vec<String> {
@@ -367,6 +408,36 @@ mod tests {
     }
 
     #[test]
+    fn a_before_with_arguments_is_ready_when_its_program_runs() {
+        let before = |line: &str, compat| {
+            let text = format!("NAME a\nRUN b\nEXPECT y\nBEFORE {line}\n");
+            let job = job_by("0.23", &text, compat);
+            let rule = job.rules.contains(&Rule::BeforeArguments);
+            (job.befores[0].comm.clone(), job.befores[0].direct, rule)
+        };
+        assert_eq!(before("sleep 5", false), ("sleep".to_owned(), true, true));
+        assert_eq!(before("sleep 5", true), ("5".to_owned(), false, false));
+        let wrapper = "./testprogs/mountns_wrapper usdt_test";
+        let usdt = ("usdt_test".to_owned(), false, false);
+        assert_eq!(before(wrapper, false), usdt);
+        assert_eq!(before(wrapper, true), usdt);
+        let plain = "./testprogs/uprobe_test";
+        assert_eq!(
+            before(plain, false),
+            ("uprobe_test".to_owned(), true, false)
+        );
+    }
+
+    #[test]
+    fn after_runs_in_a_pid_namespace_where_upstream_runs_nothing() {
+        let text = "NAME a\nRUN b\nEXPECT y\nNEW_PIDNS\nBEFORE x\nAFTER y\n";
+        let job = job_by("0.23", text, false);
+        assert_eq!(job.after.unwrap().text, "y");
+        assert_eq!(job.rules, [Rule::PidnsAfter]);
+        assert_eq!(job_by("0.23", text, true).after, None);
+    }
+
+    #[test]
     fn limits_are_two() {
         let text = "NAME a\nRUN b\nEXPECT y\nTIMEOUT 2\n";
         let old = job("0.17", text);
@@ -388,7 +459,8 @@ mod tests {
         let clone = |dialect| {
             let test = one(dialect, text).aot_clone().unwrap();
             assert_eq!(test.id.to_string(), "aot.suite.a");
-            Job::new(&test, Dialect::for_version(dialect).unwrap(), &context).command
+            let dialect = Dialect::for_version(dialect).unwrap();
+            Job::new(&test, Rules::new(dialect, false), &context).command
         };
         assert_eq!(
             clone("0.17"),

@@ -1,21 +1,26 @@
 //! Whether two JSON documents say the same, as Python compares them.
 //!
 //! The order of keys does not count, of a repeated key the last one does,
-//! and `1` equals `1.0`. Unlike in Python `true` does not equal `1`.
+//! and `1` equals `1.0`. In Python `true` equals `1`, too.
 
 use serde_json::{Number, Value};
 
-/// Whether two values are equal.
-pub(super) fn equal(a: &Value, b: &Value) -> bool {
+/// Whether two values are equal; `bools_count` says whether a truth value is a
+/// number, as in Python.
+pub(super) fn equal(a: &Value, b: &Value, bools_count: bool) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => equal_numbers(a, b),
+        (Value::Bool(truth), Value::Number(number))
+        | (Value::Number(number), Value::Bool(truth)) => {
+            bools_count && equal_numbers(&Number::from(u8::from(*truth)), number)
+        }
         (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b, bools_count))
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
                 && a.iter()
-                    .all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b)))
+                    .all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b, bools_count)))
         }
         _ => a == b,
     }
@@ -45,11 +50,16 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn same(a: &str, b: &str) -> bool {
+    fn same_as(a: &str, b: &str, bools_count: bool) -> bool {
         equal(
             &serde_json::from_str(a).unwrap(),
             &serde_json::from_str(b).unwrap(),
+            bools_count,
         )
+    }
+
+    fn same(a: &str, b: &str) -> bool {
+        same_as(a, b, false)
     }
 
     #[test]
@@ -73,5 +83,7 @@ mod tests {
     fn true_is_not_one() {
         assert!(!same("true", "1"));
         assert!(!same(r#""1""#, "1"));
+        assert!(same_as("[true, 0]", "[1.0, false]", true));
+        assert!(!same_as("true", "2", true));
     }
 }

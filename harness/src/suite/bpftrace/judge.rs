@@ -3,14 +3,16 @@
 //! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE,
 //! CLEANUP, the sign of a program that cannot be compiled ahead of time, the
 //! exit status, the expectations. After a time limit the exit status does not
-//! count: expectations that hold make a pass.
+//! count: expectations that hold make a pass. Where a [`Rule`] makes another
+//! verdict than upstream's engine would give, the judgement names it.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::Path;
 
-use super::dialect::{AotCheck, ExitCheck, WillFail};
+use super::dialect::{AotCheck, ExitCheck, LimitLoss, WillFail};
 use super::expect::{Material, Mismatch};
-use super::{Dialect, RuntimeTest, SkipReason, python};
+use super::{Dialect, Program, Rule, Rules, RuntimeTest, SkipReason, python};
 use crate::suite::Verdict;
 
 const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
@@ -92,6 +94,7 @@ impl CommandOutcome {
             verdict: Verdict::Fail,
             reason: format!("{name} failed: {how}"),
             diff,
+            rules: Vec::new(),
         })
     }
 }
@@ -111,6 +114,8 @@ pub struct Observation {
     /// included. The marker is found in it, also when the command exits at
     /// once.
     pub output: Vec<u8>,
+    /// How many bytes of `output` were there when a limit passed.
+    pub at_limit: Option<usize>,
     /// What came of CLEANUP.
     pub cleanup: Option<CommandOutcome>,
 }
@@ -124,6 +129,8 @@ pub struct Judgement {
     pub reason: String,
     /// Expected and found, for people; of more than one line.
     pub diff: Option<String>,
+    /// The differences from upstream's engine that had a part in it.
+    pub rules: Vec<Rule>,
 }
 
 impl Judgement {
@@ -132,6 +139,30 @@ impl Judgement {
             verdict,
             reason: reason.into(),
             diff: None,
+            rules: Vec::new(),
+        }
+    }
+
+    /// The reason with the names of the rules that had a part in it. That a
+    /// BEFORE was held is no news where the test passed.
+    pub fn full_reason(&self) -> String {
+        let names: Vec<&str> = self
+            .rules
+            .iter()
+            .filter(|&&rule| rule != Rule::HeldBefore || self.verdict != Verdict::Pass)
+            .map(|rule| rule.name())
+            .collect();
+        match (self.reason.as_str(), names.is_empty()) {
+            (reason, true) => reason.to_owned(),
+            ("", false) => format!("[{}]", names.join(", ")),
+            (reason, false) => format!("{reason} [{}]", names.join(", ")),
+        }
+    }
+
+    /// Notes that a rule had a part in it.
+    pub fn note_rule(&mut self, rule: Rule) {
+        if !self.rules.contains(&rule) {
+            self.rules.push(rule);
         }
     }
 
@@ -156,6 +187,7 @@ impl Judgement {
             verdict,
             reason: format!("{prefix}{}", reasons.join("; ")),
             diff: (!diffs.is_empty()).then(|| diffs.join("\n")),
+            rules: Vec::new(),
         }
     }
 }
@@ -164,10 +196,45 @@ impl Judgement {
 /// relative to.
 pub fn judge(
     test: &RuntimeTest,
-    dialect: &Dialect,
+    rules: Rules,
     tests_dir: &Path,
     observed: &Observation,
 ) -> Judgement {
+    let mut judgement = judge_by(test, rules, tests_dir, observed);
+    // A rule had a part where the verdict is another without it.
+    for rule in relevant(test, observed) {
+        if rules.hold(rule)
+            && judge_by(test, rules.without(rule), tests_dir, observed).verdict != judgement.verdict
+        {
+            judgement.note_rule(rule);
+        }
+    }
+    judgement
+}
+
+/// The rules that can make a difference to this observation: judging once more
+/// for each costs time.
+fn relevant(test: &RuntimeTest, observed: &Observation) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    if matches!(observed.end, Some(End::Killed(_))) {
+        rules.extend([Rule::KeptOutput, Rule::PartialLine, Rule::SeenExit]);
+    }
+    if test.has_exact_expectation() {
+        rules.push(Rule::JsonTypes);
+    }
+    if memchr::memmem::find(&observed.output, AOT_UNSUPPORTED.as_bytes()).is_some() {
+        rules.push(Rule::AotSign);
+    }
+    rules
+}
+
+fn judge_by(
+    test: &RuntimeTest,
+    rules: Rules,
+    tests_dir: &Path,
+    observed: &Observation,
+) -> Judgement {
+    let dialect = rules.dialect;
     if let Some(index) = observed.unmet {
         let command = test.requires.get(index).cloned().unwrap_or_default();
         return Judgement::skip(&SkipReason::Requires(command));
@@ -182,9 +249,9 @@ pub fn judge(
         return Judgement::error("the command did not run, and nothing says why");
     };
 
-    let output = python::universal_newlines(&python::decode(&observed.output));
+    let output = python::universal_newlines(&python::decode(&seen_output(observed, end, rules)));
     let material = Material {
-        dialect,
+        rules,
         output: &output,
         after_marker: after_marker(&output, dialect.marker),
         timed_out: matches!(end, End::Killed(_)),
@@ -204,7 +271,7 @@ pub fn judge(
     if let Some(failure) = observed.cleanup.as_ref().and_then(|o| o.failure("CLEANUP")) {
         return failure;
     }
-    let aot_unsupported = output.contains(AOT_UNSUPPORTED);
+    let aot_unsupported = says_aot_unsupported(test, rules, &output);
     if aot_unsupported && dialect.aot_check == AotCheck::First {
         return Judgement::skip(&SkipReason::AotUnsupported);
     }
@@ -225,21 +292,73 @@ pub fn judge(
         return Judgement::mismatch(Verdict::Fail, "", &mismatches);
     }
     match end {
+        End::Killed(limit) if rules.hold(Rule::SeenExit) && wants_exit(test, dialect) => {
+            let reason = format!("{limit} passed; no exit status was seen, and the test wants one");
+            Judgement::new(Verdict::Timeout, reason)
+        }
         End::Killed(limit) => Judgement::new(Verdict::Pass, format!("after the {limit}")),
         End::Exited(_) => Judgement::new(Verdict::Pass, ""),
     }
 }
 
-/// What follows the first line that is the marker; everything without one.
-fn after_marker<'o>(output: &'o str, marker: &str) -> &'o str {
+/// The output that is judged: all of it, or what upstream's engine keeps of it
+/// when a limit passes. What comes after the limit is read again.
+fn seen_output(observed: &Observation, end: End, rules: Rules) -> Cow<'_, [u8]> {
+    let all = observed.output.as_slice();
+    let (End::Killed(limit), Some(at)) = (end, observed.at_limit) else {
+        return Cow::Borrowed(all);
+    };
+    let (before, after) = all.split_at(at.min(all.len()));
+    let marker = rules.dialect.marker.as_bytes();
+    let since_marker = (rules.dialect.limit_loss == LimitLoss::SinceMarker
+        && limit == Limit::Timeout
+        && !rules.hold(Rule::KeptOutput))
+    .then(|| marker_end(before, marker))
+    .flatten();
+    let kept = match since_marker {
+        Some(end) => end,
+        None if rules.hold(Rule::PartialLine) => return Cow::Borrowed(all),
+        None => memchr::memrchr(b'\n', before).map_or(0, |at| at + 1),
+    };
+    Cow::Owned([&before[..kept], after].concat())
+}
+
+/// Where the first line that is the marker ends.
+fn marker_end(output: &[u8], marker: &[u8]) -> Option<usize> {
     let mut at = 0;
-    for line in output.split_inclusive('\n') {
+    for line in output.split_inclusive(|&byte| byte == b'\n') {
         at += line.len();
-        if line.strip_suffix('\n') == Some(marker) {
-            return &output[at..];
+        if line.trim_ascii_end() == marker && line.ends_with(b"\n") {
+            return Some(at);
         }
     }
-    output
+    None
+}
+
+/// What follows the first line that is the marker; everything without one.
+fn after_marker<'o>(output: &'o str, marker: &str) -> &'o str {
+    marker_end(output.as_bytes(), marker.as_bytes()).map_or(output, |at| &output[at..])
+}
+
+/// Whether the output says that the program cannot be compiled ahead of time.
+/// Upstream's engine looks for the text anywhere, and so takes a test for such
+/// a program that prints its environment.
+fn says_aot_unsupported(test: &RuntimeTest, rules: Rules, output: &str) -> bool {
+    if !rules.hold(Rule::AotSign) {
+        return output.contains(AOT_UNSUPPORTED);
+    }
+    let compiles = match &test.program {
+        Program::Run(run) => run.contains("--aot"),
+        Program::Prog(_) => test.aot,
+    };
+    compiles && output.lines().any(|line| line.trim() == AOT_UNSUPPORTED)
+}
+
+/// Whether the test asks for an exit status that is not just success.
+fn wants_exit(test: &RuntimeTest, dialect: &Dialect) -> bool {
+    test.will_fail && dialect.will_fail == WillFail::NonZero
+        || dialect.exit_check == ExitCheck::ReturnCode
+            && (test.return_code != 0 || test.expectations.is_empty())
 }
 
 /// Why an exit status makes a failure.

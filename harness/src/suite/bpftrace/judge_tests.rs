@@ -15,7 +15,32 @@ fn observed(output: &str, end: End) -> Observation {
 fn judged_in(dir: &Path, dialect: &str, directives: &str, observed: &Observation) -> Judgement {
     let text = format!("NAME a\nRUN {{{{BPFTRACE}}}}\nTIMEOUT 1\n{directives}\n");
     let test = one(dialect, &text);
-    judge(&test, Dialect::for_version(dialect).unwrap(), dir, observed)
+    let dialect = Dialect::for_version(dialect).unwrap();
+    judge(&test, Rules::new(dialect, false), dir, observed)
+}
+
+/// The verdict with all rules, the rules that made it, and the one without any.
+fn by_rules(
+    dialect: &str,
+    directives: &str,
+    observed: &Observation,
+) -> (Verdict, Vec<Rule>, Verdict) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("true.json"), "{\"a\": true}\n").unwrap();
+    let text = format!("NAME a\nTIMEOUT 1\n{directives}\n");
+    let test = one(dialect, &text);
+    let dialect = Dialect::for_version(dialect).unwrap();
+    let judgement = judge(&test, Rules::new(dialect, false), dir.path(), observed);
+    let compat = judge(&test, Rules::new(dialect, true), dir.path(), observed);
+    assert!(compat.rules.is_empty());
+    (judgement.verdict, judgement.rules, compat.verdict)
+}
+
+fn late(before: &str, after: &str) -> Observation {
+    Observation {
+        at_limit: Some(before.len()),
+        ..observed(&format!("{before}{after}"), LATE)
+    }
 }
 
 fn verdict(dialect: &str, directives: &str, output: &str, end: End) -> Verdict {
@@ -114,13 +139,17 @@ fn lines_do_not_count_after_a_limit_until_0_19() {
 #[test]
 fn the_sign_of_no_ahead_of_time_compilation_skips() {
     let output = format!("{AOT_UNSUPPORTED}\n");
-    assert_eq!(verdict("0.22", "EXPECT a", &output, DIRTY), Verdict::Skip);
-    assert_eq!(verdict("0.17", "EXPECT a", &output, DIRTY), Verdict::Fail);
-    assert_eq!(verdict("0.17", "EXPECT a", &output, CLEAN), Verdict::Skip);
-    assert_eq!(
-        verdict("0.17", "EXPECT NOTIFY", &output, CLEAN),
-        Verdict::Pass
-    );
+    let verdict = |dialect: &str, expect: &str, end| {
+        let test = one(dialect, &format!("NAME a\nPROG p\nTIMEOUT 1\n{expect}\n"));
+        let rules = Rules::new(Dialect::for_version(dialect).unwrap(), false);
+        let observed = observed(&output, end);
+        let clone = test.aot_clone().unwrap();
+        judge(&clone, rules, Path::new("/"), &observed).verdict
+    };
+    assert_eq!(verdict("0.22", "EXPECT a", DIRTY), Verdict::Skip);
+    assert_eq!(verdict("0.17", "EXPECT a", DIRTY), Verdict::Fail);
+    assert_eq!(verdict("0.17", "EXPECT a", CLEAN), Verdict::Skip);
+    assert_eq!(verdict("0.17", "EXPECT NOTIFY", CLEAN), Verdict::Pass);
 }
 
 #[test]
@@ -229,4 +258,63 @@ fn bytes_that_are_not_utf8_are_matched_as_escapes() {
     };
     let judgement = judged_in(Path::new("/"), "0.21", "EXPECT a\\xff", &observed);
     assert_eq!(judgement.verdict, Verdict::Pass);
+}
+
+#[test]
+fn what_upstream_loses_at_a_limit_is_judged_by_a_rule() {
+    let run = "RUN {{BPFTRACE}}\nEXPECT found";
+    let line = late(&format!("{MARKER}found\n"), "end\n");
+    let kept = (Verdict::Pass, vec![Rule::KeptOutput], Verdict::Timeout);
+    assert_eq!(by_rules("0.17", run, &line), kept);
+    let same = (Verdict::Pass, vec![], Verdict::Pass);
+    assert_eq!(by_rules("0.19", run, &line), same);
+    // What is printed at the end is not lost.
+    let end = late(MARKER, "found\n");
+    assert_eq!(by_rules("0.17", run, &end), same);
+    let partial = late(&format!("{MARKER}found"), "");
+    let kept = (Verdict::Pass, vec![Rule::PartialLine], Verdict::Timeout);
+    assert_eq!(by_rules("0.23", run, &partial), kept);
+}
+
+#[test]
+fn a_limit_shows_no_exit_status() {
+    let late = late("found\n", "");
+    let timed_out = (Verdict::Timeout, vec![Rule::SeenExit], Verdict::Pass);
+    let status = "RUN {{BPFTRACE}}\nEXPECT found\nRETURN_CODE 69";
+    assert_eq!(by_rules("0.23", status, &late), timed_out);
+    let fails = "RUN {{BPFTRACE}}\nEXPECT found\nWILL_FAIL";
+    assert_eq!(by_rules("0.24", fails, &late), timed_out);
+    // Until then WILL_FAIL asks for no status.
+    let same = (Verdict::Pass, vec![], Verdict::Pass);
+    assert_eq!(by_rules("0.23", fails, &late), same);
+}
+
+#[test]
+fn in_python_true_is_one() {
+    let json = "RUN {{BPFTRACE}}\nEXPECT_JSON true.json";
+    let failed = (Verdict::Fail, vec![Rule::JsonTypes], Verdict::Pass);
+    assert_eq!(
+        by_rules("0.23", json, &observed("{\"a\":1}", CLEAN)),
+        failed
+    );
+}
+
+#[test]
+fn a_test_that_prints_its_environment_is_judged() {
+    let printed = observed(&format!("{AOT_UNSUPPORTED}=1\nfound\n"), CLEAN);
+    let passed = (Verdict::Pass, vec![Rule::AotSign], Verdict::Skip);
+    let env = "RUN env\nEXPECT found";
+    assert_eq!(by_rules("0.23", env, &printed), passed);
+}
+
+#[test]
+fn a_reason_names_the_rules_that_made_the_verdict() {
+    let mut judgement = Judgement::new(Verdict::Pass, "after the TIMEOUT");
+    judgement.note_rule(Rule::HeldBefore);
+    assert_eq!(judgement.full_reason(), "after the TIMEOUT");
+    judgement.note_rule(Rule::KeptOutput);
+    assert_eq!(judgement.full_reason(), "after the TIMEOUT [kept-output]");
+    judgement.verdict = Verdict::Fail;
+    judgement.reason.clear();
+    assert_eq!(judgement.full_reason(), "[held-before, kept-output]");
 }

@@ -21,12 +21,13 @@ mod parse;
 mod precheck;
 mod problem;
 mod python;
+mod rules;
 mod test;
 
 pub use arch::{ArchRule, Host};
 pub use dialect::{
     AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,
-    LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
+    LimitLoss, LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
 };
 pub use directive::Directive;
 pub use discover::RuntimeSuites;
@@ -37,4 +38,5 @@ pub use loose_version::Incomparable;
 pub use precheck::{SkipReason, precheck};
 pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
 pub use python::decode;
+pub use rules::{Rule, Rules};
 pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest};

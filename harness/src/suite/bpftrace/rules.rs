@@ -1,0 +1,267 @@
+//! Where our verdicts differ from those of upstream's engine: one table.
+//!
+//! Upstream's verdict counts, except where it speaks of a bug of its engine
+//! rather than of bpftrace. Each such difference has a name, is in force for
+//! some dialects, and is off under `--compat`. `docs/verdicts.md` lists them
+//! for users. Where upstream's engine gives no verdict because it hangs or
+//! dies, there is nothing to differ from, and no rule here.
+
+use std::fmt;
+
+use super::Dialect;
+
+/// A named difference from upstream's verdicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Rule {
+    /// BEFORE is held until the marker in a slow guest.
+    HeldBefore,
+    /// A BEFORE with arguments becomes ready.
+    BeforeArguments,
+    /// An unknown feature is no missing one.
+    UnknownFeature,
+    /// What was printed before a limit passed is judged.
+    KeptOutput,
+    /// An unfinished last line is judged.
+    PartialLine,
+    /// An exit status that a test asks for must be seen.
+    SeenExit,
+    /// `true` is not `1`.
+    JsonTypes,
+    /// The sign of no ahead-of-time compilation is a line.
+    AotSign,
+    /// AFTER runs inside the PID namespace.
+    PidnsAfter,
+    /// CLEANUP runs in any case.
+    CleanupAlways,
+    /// A report of the kernel fails the test.
+    KernelReport,
+}
+
+/// A row of the table.
+struct Row {
+    rule: Rule,
+    name: &'static str,
+    summary: &'static str,
+    /// The first dialect whose engine differs.
+    since: &'static str,
+    /// The last one; `None` where the newest still does.
+    until: Option<&'static str>,
+}
+
+/// Every rule, in the order of the enum.
+const TABLE: [Row; 11] = [
+    Row {
+        rule: Rule::HeldBefore,
+        name: "held-before",
+        summary: "in a VM that is slower by 2 or more, BEFORE is stopped shortly after it is \
+                  ready and goes on when the probes are attached",
+        since: "0.14",
+        until: None,
+    },
+    Row {
+        rule: Rule::BeforeArguments,
+        name: "before-arguments",
+        summary: "a BEFORE whose last word is an argument is ready when its program runs",
+        since: "0.14",
+        until: None,
+    },
+    Row {
+        rule: Rule::UnknownFeature,
+        name: "unknown-feature",
+        summary: "a feature that `bpftrace --info` does not print is unknown, not missing",
+        since: "0.14",
+        until: None,
+    },
+    Row {
+        rule: Rule::KeptOutput,
+        name: "kept-output",
+        summary: "what was printed between the marker and the end of the TIMEOUT is judged",
+        since: "0.14",
+        until: Some("0.18"),
+    },
+    Row {
+        rule: Rule::PartialLine,
+        name: "partial-line",
+        summary: "a last line without its end is judged when a limit passes",
+        since: "0.14",
+        until: None,
+    },
+    Row {
+        rule: Rule::SeenExit,
+        name: "seen-exit",
+        summary: "a test with WILL_FAIL or RETURN_CODE that did not end by itself has timed out",
+        since: "0.22",
+        until: None,
+    },
+    Row {
+        rule: Rule::JsonTypes,
+        name: "json-types",
+        summary: "`true` is not `1` and `false` is not `0`",
+        since: "0.20",
+        until: None,
+    },
+    Row {
+        rule: Rule::AotSign,
+        name: "aot-sign",
+        summary: "only a test that compiles ahead of time is skipped by the sign that this is \
+                  not possible, which is a line of its own",
+        since: "0.14",
+        until: None,
+    },
+    Row {
+        rule: Rule::PidnsAfter,
+        name: "pidns-after",
+        summary: "the AFTER of a test with NEW_PIDNS runs, and inside the namespace",
+        since: "0.20",
+        until: None,
+    },
+    Row {
+        rule: Rule::CleanupAlways,
+        name: "cleanup-always",
+        summary: "CLEANUP runs also after a time-out and after a SETUP that failed",
+        since: "0.19",
+        until: None,
+    },
+    Row {
+        rule: Rule::KernelReport,
+        name: "kernel-report",
+        summary: "a test during which the kernel reports an oops, a warning or a stall fails",
+        since: "0.14",
+        until: None,
+    },
+];
+
+impl Rule {
+    /// Every rule.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TABLE.iter().map(|row| row.rule)
+    }
+
+    fn row(self) -> &'static Row {
+        // The table is in the order of the enum; a test holds it to that.
+        &TABLE[self as usize]
+    }
+
+    /// Its name, for reports and for tools that compare verdicts.
+    pub fn name(self) -> &'static str {
+        self.row().name
+    }
+
+    /// What we do, in one sentence.
+    pub fn summary(self) -> &'static str {
+        self.row().summary
+    }
+
+    /// The first dialect whose engine differs, and the last one, if it was
+    /// mended.
+    pub fn dialects(self) -> (&'static str, Option<&'static str>) {
+        (self.row().since, self.row().until)
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The rules in force for a suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// The language of its tests.
+    pub dialect: &'static Dialect,
+    /// Only upstream's verdicts count: no rule is in force.
+    pub compat: bool,
+    /// This one is not in force.
+    off: Option<Rule>,
+}
+
+impl Rules {
+    /// The rules of a dialect, all off under `compat`.
+    pub fn new(dialect: &'static Dialect, compat: bool) -> Self {
+        Self {
+            dialect,
+            compat,
+            off: None,
+        }
+    }
+
+    /// The same without one of them: what the verdict would be.
+    #[must_use]
+    pub fn without(self, rule: Rule) -> Self {
+        Self {
+            off: Some(rule),
+            ..self
+        }
+    }
+
+    /// Whether a rule is in force.
+    pub fn hold(&self, rule: Rule) -> bool {
+        if self.compat || self.off == Some(rule) {
+            return false;
+        }
+        let (since, until) = rule.dialects();
+        let place = |name: &str| Dialect::names().position(|known| known == name);
+        let here = place(self.dialect.name);
+        here >= place(since) && until.is_none_or(|until| here <= place(until))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_rules() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.rule as usize, index, "{}", row.name);
+            let kebab = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(row.name.chars().all(kebab), "{}", row.name);
+            for name in [Some(row.since), row.until].into_iter().flatten() {
+                assert_eq!(Dialect::for_version(name).unwrap().name, name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_rule_holds_for_its_dialects_and_not_under_compat() {
+        let rules = |name| Rules::new(Dialect::for_version(name).unwrap(), false);
+        assert!(rules("0.17").hold(Rule::KeptOutput));
+        assert!(!rules("0.19").hold(Rule::KeptOutput));
+        assert!(!rules("0.17").hold(Rule::SeenExit));
+        assert!(rules("head").hold(Rule::SeenExit));
+        let compat = Rules::new(Dialect::newest(), true);
+        assert!(!Rule::all().any(|rule| compat.hold(rule)));
+    }
+
+    /// The names in the first column of the table of differences.
+    fn documented(text: &str) -> BTreeSet<(String, String)> {
+        text.lines()
+            .filter_map(|line| {
+                let mut cells = line.strip_prefix("| `")?.split('|');
+                let name = cells.next()?.trim().strip_suffix('`')?;
+                Some((name.to_owned(), cells.next()?.trim().to_owned()))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_documentation_lists_exactly_these_rules() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verdicts.md");
+        let listed = documented(&std::fs::read_to_string(path).unwrap());
+        let known: BTreeSet<_> = Rule::all()
+            .map(|rule| {
+                let dialects = match rule.dialects() {
+                    (since, Some(until)) => format!("{since} to {until}"),
+                    ("0.14", None) => "all".to_owned(),
+                    (since, None) => format!("since {since}"),
+                };
+                (rule.name().to_owned(), dialects)
+            })
+            .collect();
+        assert_eq!(listed, known);
+    }
+}
