@@ -61,9 +61,13 @@ pub(super) fn split<'t>(
         blocks: Vec::new(),
         block: Vec::new(),
         previous: "",
+        continued: false,
         warnings: Vec::new(),
     };
-    let text = text.strip_suffix('\n').unwrap_or(text);
+    let (text, last_line_ends) = match text.strip_suffix('\n') {
+        Some(text) => (text, true),
+        None => (text, false),
+    };
     let mut ends_in_comment = false;
     for (index, line) in text.split('\n').enumerate() {
         ends_in_comment = line.starts_with('#');
@@ -79,12 +83,15 @@ pub(super) fn split<'t>(
             });
         }
     }
-    if ends_in_comment && !splitter.block.is_empty() {
-        let line = splitter.block[0].number;
+    if ends_in_comment && let Some(line) = splitter.first_line() {
         let name = splitter.name().unwrap_or_default().to_owned();
         splitter
             .warnings
             .push((line, WarningKind::LostBlock { name }));
+    }
+    if !last_line_ends && !ends_in_comment && splitter.continued {
+        let line = text.split('\n').count();
+        splitter.warnings.push((line, WarningKind::LostCharacter));
     }
     splitter.end();
     (splitter.blocks, splitter.warnings)
@@ -95,6 +102,8 @@ struct Splitter<'t, 'd> {
     blocks: Vec<Vec<Line<'t>>>,
     block: Vec<Line<'t>>,
     previous: &'t str,
+    /// The last line continues a value, and adds to it.
+    continued: bool,
     warnings: Vec<(usize, WarningKind)>,
 }
 
@@ -108,29 +117,67 @@ impl<'t> Splitter<'t, '_> {
         }
     }
 
+    /// The number of the first line that is not blank.
+    fn first_line(&self) -> Option<usize> {
+        let line = self.block.iter().find(|line| !line.is_blank())?;
+        Some(line.number)
+    }
+
+    fn has_name(&self, lines: &[Line<'_>]) -> bool {
+        lines.iter().any(|line| {
+            let kind = line.kind("", self.dialect);
+            matches!(kind, LineKind::Directive("NAME", _))
+        })
+    }
+
     fn push(&mut self, line: Line<'t>) {
-        if let LineKind::Directive(word, _) = line.kind(self.previous, self.dialect) {
-            // A second NAME starts a test, in whatever way it was kept apart.
-            if word == "NAME" && self.name().is_some() {
-                let mut separator = None;
-                while let Some(blank) = self.block.pop_if(|last| last.is_blank()) {
-                    separator = Some(blank.number);
-                }
-                self.warnings.push(match separator {
-                    Some(number) => (number, WarningKind::BlankSeparator),
-                    None => (line.number, WarningKind::MissingSeparator),
-                });
-                self.end();
+        let kind = line.kind(self.previous, self.dialect);
+        self.continued = matches!(kind, LineKind::Continuation(more) if !more.is_empty());
+        if let LineKind::Directive(word, _) = kind {
+            if word == "NAME" {
+                self.second_name(line.number);
             }
             self.previous = word;
         }
         self.block.push(line);
     }
 
+    /// A second NAME starts a test, in whatever way it was kept apart: by a
+    /// line of blanks, or by nothing where every test starts with its NAME.
+    fn second_name(&mut self, number: usize) {
+        let mut separator = None;
+        let mut rest = Vec::new();
+        if self.name().is_some() {
+            while let Some(blank) = self.block.pop_if(|last| last.is_blank()) {
+                separator = Some(blank.number);
+            }
+        } else if let Some(at) = self.block.iter().rposition(|line| line.is_blank())
+            && self.has_name(&self.block[..at])
+        {
+            rest = self.block.split_off(at + 1);
+            separator = self.block.pop().map(|blank| blank.number);
+        } else {
+            return;
+        }
+        self.warnings.push(match separator {
+            Some(number) => (number, WarningKind::BlankSeparator),
+            None => (number, WarningKind::MissingSeparator),
+        });
+        self.end();
+        self.block = rest;
+    }
+
     fn end(&mut self) {
         self.previous = "";
-        if !self.block.is_empty() {
-            self.blocks.push(std::mem::take(&mut self.block));
+        self.continued = false;
+        let block = std::mem::take(&mut self.block);
+        if block.iter().all(|line| line.is_blank()) {
+            let blanks = block
+                .iter()
+                .map(|line| (line.number, WarningKind::BlankLine));
+            self.warnings.extend(blanks);
+        } else {
+            self.blocks.push(block);
         }
     }
 }
@@ -180,6 +227,37 @@ mod tests {
         let (blocks, warnings) = split_numbers("NAME a\nRUN b\nNAME c\n", "0.17");
         assert_eq!(blocks, [vec![1, 2], vec![3]]);
         assert_eq!(warnings, [(3, WarningKind::MissingSeparator)]);
+    }
+
+    #[test]
+    fn a_line_of_blanks_separates_tests_that_do_not_start_with_their_name() {
+        let (blocks, warnings) =
+            split_numbers("RUN a\nNAME a\nEXPECT b\n \nRUN b\nNAME c\n", "0.17");
+        assert_eq!(blocks, [vec![1, 2, 3], vec![5, 6]]);
+        assert_eq!(warnings, [(4, WarningKind::BlankSeparator)]);
+    }
+
+    #[test]
+    fn lines_of_blanks_alone_are_no_test() {
+        for dialect in ["0.17", "head"] {
+            let (blocks, warnings) = split_numbers("\n  \n\nNAME a\nRUN b\n\n\t", dialect);
+            assert_eq!(blocks, [vec![4, 5]]);
+            let blank = |line| (line, WarningKind::BlankLine);
+            assert_eq!(warnings, [blank(2), blank(7)]);
+        }
+    }
+
+    #[test]
+    fn a_continued_value_without_a_last_newline_is_kept_with_a_warning() {
+        let (_, warnings) = split_numbers("NAME a\nPROG b\n     c", "0.23");
+        assert_eq!(warnings, [(3, WarningKind::LostCharacter)]);
+        for text in [
+            "NAME a\nPROG b\n     c\n",
+            "NAME a\nPROG b\n     ",
+            "NAME a\nPROG b",
+        ] {
+            assert_eq!(split_numbers(text, "0.23").1, [], "{text:?}");
+        }
     }
 
     #[test]

@@ -427,6 +427,17 @@ impl Dialect {
         self.directives.contains(&directive)
     }
 
+    /// What happens when a directive stands twice in one test.
+    pub fn repeat(&self, directive: Directive) -> Repeat {
+        match directive {
+            D::Requires => self.requires,
+            D::Before => self.before,
+            D::Env | D::RequiresFeature => Repeat::Accumulate,
+            _ if directive.is_expectation() => self.expectations,
+            _ => Repeat::Last,
+        }
+    }
+
     /// The first dialect that has the directive.
     pub fn first_with(directive: Directive) -> Option<&'static Self> {
         DIALECTS

@@ -105,6 +105,19 @@ impl Directive {
         }
     }
 
+    /// Whether it says something about the output.
+    pub const fn is_expectation(self) -> bool {
+        matches!(
+            self,
+            Self::Expect
+                | Self::ExpectNone
+                | Self::ExpectRegex
+                | Self::ExpectRegexNone
+                | Self::ExpectFile
+                | Self::ExpectJson
+        )
+    }
+
     /// The directive of a word; upper and lower case differ.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|d| d.word() == word)

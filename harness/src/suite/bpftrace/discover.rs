@@ -5,8 +5,8 @@ use std::path::Path;
 
 use walkdir::{DirEntry, WalkDir};
 
-use super::parse::{self, Parsed};
-use super::problem::{SuiteError, Warning, WarningKind};
+use super::parse::{Parsed, parse};
+use super::problem::{Problem, SuiteError, Warning, WarningKind};
 use super::{Dialect, Host, RuntimeTest};
 
 /// Directories that hold no tests.
@@ -26,8 +26,23 @@ pub struct RuntimeSuites {
 impl RuntimeSuites {
     /// Reads `tests_dir/runtime`. Every file is a suite, named by its base
     /// name, except hidden ones and those below `engine`, `scripts` and
-    /// `outputs`. All errors of all files are collected.
+    /// `outputs`. Errors in any file are [`SuiteError::Problems`]: all of them.
     pub fn read(tests_dir: &Path, dialect: &Dialect, host: &Host) -> Result<Self, SuiteError> {
+        let (found, problems) = Self::inspect(tests_dir, dialect, host)?;
+        if problems.is_empty() {
+            Ok(found)
+        } else {
+            Err(SuiteError::Problems(problems))
+        }
+    }
+
+    /// The same, with the tests that have no errors beside the errors of the
+    /// others.
+    pub fn inspect(
+        tests_dir: &Path,
+        dialect: &Dialect,
+        host: &Host,
+    ) -> Result<(Self, Vec<Problem>), SuiteError> {
         let runtime = tests_dir.join("runtime");
         if !runtime.is_dir() {
             return Err(SuiteError::NoRuntimeDirectory { path: runtime });
@@ -54,7 +69,7 @@ impl RuntimeSuites {
                 tests,
                 problems: more,
                 warnings,
-            } = parse::file(entry.path(), &bytes, dialect);
+            } = parse(entry.path(), &bytes, dialect);
             problems.extend(more);
             found.warnings.extend(warnings);
             for test in tests {
@@ -65,15 +80,12 @@ impl RuntimeSuites {
                 }
             }
         }
-        if !problems.is_empty() {
-            return Err(SuiteError::Problems(problems));
-        }
         found.tests.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         found
             .excluded
             .sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
         found.warn_of_duplicates();
-        Ok(found)
+        Ok((found, problems))
     }
 
     /// Adds the clones that compile ahead of time, in a suite `aot`.
@@ -116,8 +128,13 @@ fn is_pruned(entry: &DirEntry) -> bool {
 
 fn is_suite(entry: &DirEntry) -> bool {
     let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-    // A link to a file is a suite too; a link to a directory is not entered.
-    !hidden && (entry.file_type().is_file() || entry.path_is_symlink() && entry.path().is_file())
+    // A link to a file is a suite too, and one to nothing is an error; a link to
+    // a directory is not entered.
+    let links = || {
+        let target = entry.path();
+        entry.path_is_symlink() && (target.is_file() || !target.exists())
+    };
+    !hidden && (entry.file_type().is_file() || links())
 }
 
 #[cfg(test)]
@@ -204,6 +221,20 @@ mod tests {
         assert!(places.contains(&at("a", 2)));
         assert!(places.contains(&at("a", 4)));
         assert!(places.contains(&at("b", 4)));
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_an_error_and_one_to_a_file_a_suite() {
+        let dir = tempfile::tempdir().unwrap();
+        let runtime = dir.path().join("runtime");
+        fs::create_dir(&runtime).unwrap();
+        fs::write(dir.path().join("elsewhere"), block("b")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere", runtime.join("link")).unwrap();
+        let read = || RuntimeSuites::read(dir.path(), Dialect::newest(), &host());
+        assert_eq!(ids(&read().unwrap()), ["link.b"]);
+        std::os::unix::fs::symlink("nowhere", runtime.join("broken")).unwrap();
+        let error = read().unwrap_err().to_string();
+        assert!(error.contains("runtime/broken: "), "{error}");
     }
 
     #[test]

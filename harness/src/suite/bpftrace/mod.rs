@@ -35,6 +35,7 @@ pub use features::{Feature, FeatureCheck, FeatureState, Features};
 pub use job::{Before, Job, JobContext, ShellCommand};
 pub use judge::{CommandOutcome, End, Exit, Judgement, Limit, Observation, judge};
 pub use loose_version::Incomparable;
+pub use parse::{Parsed, parse};
 pub use precheck::{SkipReason, precheck};
 pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
 pub use python::decode;

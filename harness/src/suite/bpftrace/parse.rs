@@ -14,17 +14,18 @@ use crate::suite::TestId;
 
 /// What a file holds.
 #[derive(Debug, Default)]
-pub(super) struct Parsed {
+pub struct Parsed {
     /// The tests without errors, in the file's order.
-    pub(super) tests: Vec<RuntimeTest>,
+    pub tests: Vec<RuntimeTest>,
     /// All errors, in the file's order.
-    pub(super) problems: Vec<Problem>,
+    pub problems: Vec<Problem>,
     /// What is odd.
-    pub(super) warnings: Vec<Warning>,
+    pub warnings: Vec<Warning>,
 }
 
-/// Reads a file; its base name is the suite's.
-pub(super) fn file(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
+/// Reads the content of a suite's file; the base name of `path` is the
+/// suite's. `ARCH` excludes nothing here.
+pub fn parse(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
     let mut parsed = Parsed::default();
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -80,7 +81,7 @@ struct Draft<'d> {
     dialect: &'d Dialect,
     problems: Vec<(usize, ProblemKind)>,
     warnings: Vec<(usize, WarningKind)>,
-    seen: Vec<Directive>,
+    places: Vec<(Directive, usize)>,
     name: String,
     run: String,
     prog: String,
@@ -109,7 +110,7 @@ impl<'d> Draft<'d> {
             dialect,
             problems: Vec::new(),
             warnings: Vec::new(),
-            seen: Vec::new(),
+            places: Vec::new(),
             name: String::new(),
             run: String::new(),
             prog: String::new(),
@@ -179,27 +180,34 @@ impl<'d> Draft<'d> {
                 since: Dialect::first_with(directive).map_or("head", |d| d.name),
             });
         }
-        if self.seen.contains(&directive) && !self.repeats(directive) {
-            self.warnings
-                .push((line, WarningKind::DuplicateDirective { directive }));
-        }
-        self.seen.push(directive);
+        self.warn_of_replaced(directive, line);
+        self.places.push((directive, line));
         Ok(directive)
     }
 
-    fn repeats(&self, directive: Directive) -> bool {
-        match directive {
-            Directive::Requires => self.dialect.requires == Repeat::Accumulate,
-            Directive::Before => self.dialect.before == Repeat::Accumulate,
-            Directive::Expect
-            | Directive::ExpectNone
-            | Directive::ExpectRegex
-            | Directive::ExpectRegexNone
-            | Directive::ExpectFile
-            | Directive::ExpectJson => self.dialect.expectations == Repeat::Accumulate,
-            Directive::Env | Directive::RequiresFeature => true,
-            _ => false,
+    fn has(&self, directive: Directive) -> bool {
+        self.places.iter().any(|(placed, _)| *placed == directive)
+    }
+
+    fn warn_of_replaced(&mut self, directive: Directive, line: usize) {
+        if self.dialect.repeat(directive) == Repeat::Accumulate {
+            return;
         }
+        let earlier = self.places.iter().rev().map(|(placed, _)| *placed);
+        let replaced = if directive.is_expectation() {
+            earlier.into_iter().find(|placed| placed.is_expectation())
+        } else {
+            earlier.into_iter().find(|placed| *placed == directive)
+        };
+        let kind = match replaced {
+            None => return,
+            Some(same) if same == directive => WarningKind::DuplicateDirective { directive },
+            Some(replaced) => WarningKind::ReplacedExpectation {
+                directive,
+                replaced,
+            },
+        };
+        self.warnings.push((line, kind));
     }
 
     fn continuation(&mut self, previous: &str, payload: &str) {
@@ -236,13 +244,13 @@ impl<'d> Draft<'d> {
             Directive::Timeout => {
                 self.timeout = self.number(directive, &value, " of seconds", line);
             }
-            Directive::Before => {
-                if value.is_empty() {
+            Directive::Before => match (value.is_empty(), self.dialect.before) {
+                (false, repeat) => accumulate(&mut self.befores, value, repeat),
+                (true, Repeat::Last) => self.befores.clear(),
+                (true, Repeat::Accumulate) => {
                     self.problem(line, ProblemKind::NoValue { directive });
-                } else {
-                    accumulate(&mut self.befores, value, self.dialect.before);
                 }
-            }
+            },
             Directive::After => self.after = value,
             Directive::Setup => self.setup = value,
             Directive::Cleanup => self.cleanup = value,
@@ -349,7 +357,7 @@ impl<'d> Draft<'d> {
             _ => {}
         }
         self.validate_expectations(start);
-        if !self.seen.contains(&Directive::Timeout) && self.dialect.default_timeout.is_none() {
+        if !self.has(Directive::Timeout) && self.dialect.default_timeout.is_none() {
             self.problem(start, ProblemKind::MissingTimeout);
         }
         if self.dialect.will_fail_excludes_return_code
@@ -379,7 +387,7 @@ impl<'d> Draft<'d> {
             Repeat::Last => self.expectations.iter().all(|e| e.value.is_empty()),
             Repeat::Accumulate => self.expectations.is_empty(),
         };
-        if none && !self.seen.contains(&Directive::ReturnCode) {
+        if none && !self.has(Directive::ReturnCode) {
             let allowed = if self.dialect.has(Directive::ReturnCode) {
                 "an EXPECT or one of its variants; it needs at least one, or a RETURN_CODE"
             } else {
@@ -414,6 +422,7 @@ impl<'d> Draft<'d> {
             id: TestId::new(suite, self.name),
             path: path.to_owned(),
             line,
+            places: self.places,
             program,
             expectations: self.expectations,
             timeout,
@@ -454,7 +463,7 @@ fn accumulate(values: &mut Vec<String>, value: String, repeat: Repeat) {
 #[allow(clippy::unwrap_used)]
 pub(super) fn one(dialect: &str, text: &str) -> RuntimeTest {
     let dialect = Dialect::for_version(dialect).unwrap();
-    let mut parsed = file(Path::new("runtime/suite"), text.as_bytes(), dialect);
+    let mut parsed = parse(Path::new("runtime/suite"), text.as_bytes(), dialect);
     assert_eq!(parsed.problems, []);
     assert_eq!(parsed.tests.len(), 1);
     parsed.tests.remove(0)

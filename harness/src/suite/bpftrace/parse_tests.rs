@@ -3,7 +3,7 @@ use super::*;
 
 fn problems(dialect: &str, text: &str) -> Vec<String> {
     let dialect = Dialect::for_version(dialect).unwrap();
-    file(Path::new("runtime/suite"), text.as_bytes(), dialect)
+    parse(Path::new("runtime/suite"), text.as_bytes(), dialect)
         .problems
         .iter()
         .map(ToString::to_string)
@@ -105,6 +105,60 @@ fn what_does_not_go_together_is_told() {
     assert_eq!(problems("0.24", two).len(), 0);
 }
 
+fn warnings(dialect: &str, text: &str) -> Vec<(usize, WarningKind)> {
+    let dialect = Dialect::for_version(dialect).unwrap();
+    parse(Path::new("s"), text.as_bytes(), dialect)
+        .warnings
+        .into_iter()
+        .map(|warning| (warning.line, warning.kind))
+        .collect()
+}
+
+#[test]
+fn what_replaces_an_earlier_line_is_warned_of_by_dialect() {
+    let duplicate = |directive| WarningKind::DuplicateDirective { directive };
+    let text = format!("{BASE}REQUIRES a\nREQUIRES b\nBEFORE c\nBEFORE d\nTIMEOUT 2\n");
+    let requires = (6, duplicate(Directive::Requires));
+    let before = (8, duplicate(Directive::Before));
+    let timeout = (9, duplicate(Directive::Timeout));
+    let old = [requires, before.clone(), timeout.clone()];
+    assert_eq!(warnings("0.15", &text), old);
+    assert_eq!(warnings("0.18", &text), [before, timeout.clone()]);
+    assert_eq!(warnings("0.19", &text), [timeout]);
+    let text = format!("{BASE}EXPECT d\nEXPECT_FILE e\n");
+    let replaced = WarningKind::ReplacedExpectation {
+        directive: Directive::ExpectFile,
+        replaced: Directive::Expect,
+    };
+    let old = [(5, duplicate(Directive::Expect)), (6, replaced)];
+    assert_eq!(warnings("0.20", &text), old);
+    assert_eq!(one("0.20", &text).expectations[0].line, 6);
+}
+
+#[test]
+fn an_empty_before_is_none_until_it_is_argv() {
+    let text = format!("{BASE}BEFORE x\nBEFORE\n");
+    assert!(one("0.18", &text).befores.is_empty());
+    assert!(problems("0.19", &text)[0].contains("BEFORE has no value"));
+}
+
+#[test]
+fn the_line_of_each_directive_is_known() {
+    let test = one("head", &format!("{BASE}REQUIRES a\n# c\nREQUIRES b\n"));
+    assert_eq!(test.line_of(Directive::Run), 2);
+    assert_eq!(test.line_of(Directive::Requires), 7);
+    let lines: Vec<_> = test.lines_of(Directive::Requires).collect();
+    assert_eq!(lines, [5, 7]);
+    assert_eq!(test.line_of(Directive::After), 1);
+}
+
+#[test]
+fn lines_of_blanks_alone_are_no_test() {
+    let text = format!("  \n\n{BASE}\n\t\n");
+    assert_eq!(problems("0.17", &text), Vec::<String>::new());
+    assert_eq!(warnings("0.17", &text).len(), 2);
+}
+
 #[test]
 fn a_bad_pattern_is_told_with_its_place() {
     let test = one("0.17", "NAME a\nRUN b\nTIMEOUT 1\nEXPECT (c\n");
@@ -122,7 +176,7 @@ fn newlines_may_be_those_of_other_systems() {
 #[test]
 fn a_file_that_is_not_utf8_is_told_with_its_line() {
     let dialect = Dialect::newest();
-    let parsed = file(Path::new("s"), b"NAME a\nRUN \xff\n", dialect);
+    let parsed = parse(Path::new("s"), b"NAME a\nRUN \xff\n", dialect);
     assert_eq!(
         parsed.problems[0].to_string(),
         "s:2: the file is not UTF-8 from here on"
@@ -135,7 +189,7 @@ proptest::proptest! {
     #[test]
     fn no_file_panics_in_any_dialect(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         for name in Dialect::names() {
-            file(Path::new("s"), &bytes, Dialect::for_version(name).unwrap());
+            parse(Path::new("s"), &bytes, Dialect::for_version(name).unwrap());
         }
     }
 
@@ -153,7 +207,7 @@ proptest::proptest! {
         }
         for name in Dialect::names() {
             let dialect = Dialect::for_version(name).unwrap();
-            let parsed = file(Path::new("s"), text.as_bytes(), dialect);
+            let parsed = parse(Path::new("s"), text.as_bytes(), dialect);
             let names = lines.iter().filter(|line| *line == "NAME n").count();
             proptest::prop_assert!(parsed.tests.len() <= names);
             // Each name makes a test, or something tells why not.

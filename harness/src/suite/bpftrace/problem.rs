@@ -115,8 +115,21 @@ pub enum WarningKind {
     MissingSeparator,
     #[error("a line of blanks inside a test, at which upstream's engine stops; we ignore it")]
     BlankLine,
+    #[error(
+        "the file ends in a continued value without a newline: upstream's engine cuts its last character; we keep it"
+    )]
+    LostCharacter,
     #[error("{} stands twice; the last one counts", .directive.word())]
     DuplicateDirective { directive: Directive },
+    #[error(
+        "{} replaces the {} before it: in this dialect a test has one expectation",
+        .directive.word(),
+        .replaced.word()
+    )]
+    ReplacedExpectation {
+        directive: Directive,
+        replaced: Directive,
+    },
     #[error("`{id}` is also the id of the test at {first}; a filter cannot tell them apart")]
     DuplicateId { id: String, first: String },
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ArchRule, Problem, ProblemKind};
+use super::{ArchRule, Directive, Problem, ProblemKind};
 use crate::suite::{Flags, Pattern, TestId};
 
 /// What a test runs.
@@ -70,6 +70,8 @@ pub struct RuntimeTest {
     pub path: PathBuf,
     /// The line of its first directive, from 1.
     pub line: usize,
+    /// Its directives with their lines, in the file's order.
+    pub places: Vec<(Directive, usize)>,
     /// `RUN` or `PROG`.
     pub program: Program,
     /// What it expects; all must hold. Empty only beside `RETURN_CODE`.
@@ -149,6 +151,20 @@ impl RuntimeTest {
                 })
             })
             .collect()
+    }
+
+    /// The line of a directive that counts: the last where it stands twice.
+    /// The test's first line where it stands nowhere.
+    pub fn line_of(&self, directive: Directive) -> usize {
+        self.lines_of(directive).last().unwrap_or(self.line)
+    }
+
+    /// The lines of a directive.
+    pub fn lines_of(&self, directive: Directive) -> impl Iterator<Item = usize> {
+        self.places
+            .iter()
+            .filter(move |(placed, _)| *placed == directive)
+            .map(|(_, line)| *line)
     }
 
     /// Whether an expectation compares the whole output.
