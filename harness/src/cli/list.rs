@@ -29,7 +29,14 @@ impl ListArgs {
         let context = Context::load(config)?;
         let suite = self.suite.resolve(&context)?;
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-        list(&suite.tests, suite.dialect, &self.suite.filters, &mut out).map_err(|error| {
+        list(
+            &suite.tests,
+            suite.dialect,
+            self.suite.aot,
+            &self.suite.filters,
+            &mut out,
+        )
+        .map_err(|error| {
             let code = error.exit_code();
             Failure::from(error).with_code(code)
         })?;
@@ -76,11 +83,15 @@ impl Hint for ListError {
 pub(super) fn list(
     tests_dir: &Path,
     dialect: &Dialect,
+    aot: bool,
     filters: &[String],
     out: &mut dyn Write,
 ) -> Result<(), ListError> {
     let filter = Filter::new(filters)?;
-    let suites = RuntimeSuites::read(tests_dir, dialect, &Host::current())?;
+    let mut suites = RuntimeSuites::read(tests_dir, dialect, &Host::current())?;
+    if aot {
+        suites = suites.with_aot();
+    }
     let tests = filter.select(suites.tests, |test: &RuntimeTest| &test.id)?;
     let mut ids: Vec<String> = tests.iter().map(|test| test.id.to_string()).collect();
     ids.sort();
@@ -110,12 +121,17 @@ mod tests {
     }
 
     fn listed(filters: &[&str]) -> Result<String, ListError> {
+        listed_with(filters, false)
+    }
+
+    fn listed_with(filters: &[&str], aot: bool) -> Result<String, ListError> {
         let dir = dir();
         let filters: Vec<String> = filters.iter().map(ToString::to_string).collect();
         let mut out = Vec::new();
         list(
             dir.path(),
             Dialect::for_version("0.17").unwrap(),
+            aot,
             &filters,
             &mut out,
         )?;
@@ -126,6 +142,8 @@ mod tests {
     fn ids_are_printed_sorted_one_a_line() {
         assert_eq!(listed(&[]).unwrap(), "call.a\ncall.b c\n");
         assert_eq!(listed(&["b"]).unwrap(), "call.b c\n");
+        let with_clones = listed_with(&["b"], true).unwrap();
+        assert_eq!(with_clones, "aot.call.b c\ncall.b c\n");
     }
 
     #[test]

@@ -114,6 +114,11 @@ impl RunArgs {
     fn tests(&self, suite: &RuntimeSuite) -> Result<(Vec<RuntimeTest>, Vec<String>), Failure> {
         let filter = Filter::new(&self.suite.filters).map_err(filter_failure)?;
         let suites = RuntimeSuites::read(&suite.tests, suite.dialect, &Host::current())?;
+        let suites = if self.suite.aot {
+            suites.with_aot()
+        } else {
+            suites
+        };
         let warnings = suites.warnings.iter().map(ToString::to_string).collect();
         let tests = filter
             .select(suites.tests, |test: &RuntimeTest| &test.id)

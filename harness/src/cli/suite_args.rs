@@ -39,6 +39,9 @@ pub(super) struct SuiteArgs {
         allow_hyphen_values = true
     )]
     pub(super) filters: Vec<String>,
+    /// Add the tests that compile each PROG ahead of time, as suite `aot`
+    #[arg(long)]
+    pub(super) aot: bool,
     /// The version of bpftrace that the tests are of, such as 0.17, or head
     /// [default: asked of bpftrace, else the newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]

@@ -1,8 +1,9 @@
 //! A suite of bpftrace's runtime tests in one VM: what is asked of bpftrace
 //! once, and each test from its pre-checks to its verdict.
 
+use super::place::Place;
 use super::plan::{BpftraceSuite, Plan, PlannedTest};
-use super::runtime_test::{Executed, Place, execute};
+use super::runtime_test::{Executed, execute};
 use super::session::{Report, Session};
 use crate::suite::bpftrace::{
     FeatureCheck, Features, Job, JobContext, Judgement, Observation, Rule, Rules, RuntimeTest,
@@ -78,6 +79,7 @@ pub(super) async fn test(
     let place = Place {
         cwd: &cwd,
         factor: session.factor,
+        local_time: test.localize_timestamps,
         rules,
     };
     let verdict = |observed: &Observation| judge(test, rules, &suite.tests_dir, observed).verdict;

@@ -1,11 +1,13 @@
 //! Runs tests on VMs: the only place that knows both suites and VMs.
 
+mod befores;
 mod bpftrace;
 pub mod command;
 pub mod dir;
 mod driver;
 pub mod event;
 pub mod event_log;
+mod place;
 pub mod plan;
 pub mod pool;
 mod runtime_test;

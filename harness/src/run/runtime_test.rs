@@ -7,7 +7,9 @@ use guest_init::message::{Leftover, ProcessId, Status};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
+use super::befores::start_befores;
 use super::driver::{Driver, MAX_OUTPUT};
+use super::place::{Place, UNLIMITED};
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{
     CommandOutcome, End, Exit, Job, Limit, Observation, Rule, Rules, ShellCommand,
@@ -16,51 +18,9 @@ use crate::vm::control::{Control, Error};
 
 /// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// Limit of a test with `TIMEOUT 0`, which upstream lets run for ever; before
-/// scaling.
-const UNLIMITED: Duration = Duration::from_secs(60);
-/// Between SIGTERM and SIGKILL, and for output that descendants still hold;
-/// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
-const GRACE: Duration = Duration::from_secs(1);
-/// Slowdown from which on BEFORE is held until the probes are attached.
-const HOLD_FROM: f64 = 2.0;
 /// How long a BEFORE that is ready runs before it is held: enough to load its
 /// libraries, little enough for the programs that act once after a second.
 const RUN_UP: Duration = Duration::from_millis(350);
-/// However slow a guest is, a grace longer than this gains nothing.
-const MAX_GRACE: Duration = Duration::from_secs(15);
-
-/// Where tests run.
-#[derive(Debug, Clone)]
-pub(super) struct Place<'a> {
-    /// The tests' directory in the guest.
-    pub(super) cwd: &'a str,
-    /// Time limits are multiplied by this.
-    pub(super) factor: f64,
-    /// Where not to do what upstream's engine does.
-    pub(super) rules: Rules,
-}
-
-impl Place<'_> {
-    fn scaled(&self, limit: Duration) -> Duration {
-        limit.mul_f64(self.factor)
-    }
-
-    /// Whether a job's BEFORE is held (SIGSTOP) until the marker.
-    ///
-    /// Test programs sleep for a second and then do the one thing that is
-    /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
-    /// several seconds to attach, it would always come too late, and the
-    /// verdict would speak of the machine.
-    fn holds_befores(&self, job: &Job) -> bool {
-        self.factor >= HOLD_FROM && self.rules.hold(Rule::HeldBefore) && !job.befores.is_empty()
-    }
-
-    fn grace(&self) -> Duration {
-        self.scaled(GRACE).min(MAX_GRACE)
-    }
-}
-
 /// What the guest saw, and what needs saying besides.
 #[derive(Debug)]
 pub(super) struct Executed {
@@ -87,6 +47,9 @@ pub(super) async fn execute(
     };
     let mut driver = Driver::open(control).await?;
     let ran = main_part(&mut driver, job, place, &mut executed).await?;
+    if let Some(moment) = place.local_time {
+        executed.observation.utc_offset = utc_offset(&mut driver, job, place, moment).await?;
+    }
     let leftovers = driver.close().await?;
     executed.note_leftovers(&leftovers, ran);
     if let Some(cleanup) = &job.cleanup
@@ -190,10 +153,16 @@ async fn main_part(
         return Ok(true);
     }
     let held: &[ProcessId] = if held { &befores.processes } else { &[] };
-    let (end, at_limit) = watch(driver, job, place, process, prefix.as_ref(), held).await?;
+    let watched = watch(driver, job, place, process, prefix.as_ref(), held).await?;
     let state = driver.process(process);
-    observation.end = Some(end);
-    observation.at_limit = at_limit;
+    observation.end = Some(watched.end);
+    observation.at_limit = watched.at_limit;
+    let befores = befores.processes.iter().map(|&process| ("BEFORE", process));
+    let after = watched.after.map(|process| ("AFTER", process));
+    observation.beside = befores
+        .chain(after)
+        .map(|(directive, process)| (directive, driver.process(process).output.clone()))
+        .collect();
     observation.output.clone_from(&state.output);
     if state.dropped > 0 {
         executed.notes.push(format!(
@@ -235,92 +204,44 @@ async fn auxiliary(
     })
 }
 
-/// The processes that run beside a test.
-#[derive(Debug, Default)]
-struct Befores {
-    /// Pid of the first, by its name.
-    first_pid: Option<i32>,
-    /// The first process of the namespace that the others enter.
-    namespace: Option<u32>,
-    processes: Vec<ProcessId>,
-}
-
-/// Starts every BEFORE and waits until each has its name; why not, otherwise.
-///
-/// What we start has its name as soon as it runs, for that is what execve
-/// gives it; only the program that a wrapper starts has to be awaited.
-async fn start_befores(
+/// How far local time is ahead of Greenwich in the guest at a moment, in
+/// seconds, as bpftrace sees it: without `TZ`.
+async fn utc_offset(
     driver: &mut Driver<'_>,
     job: &Job,
     place: &Place<'_>,
-) -> Result<Result<Befores, String>, Error> {
-    let mut befores = Befores::default();
-    let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
-    let deadline = Instant::now() + limit;
-    let mut awaited = 0;
-    for (index, before) in job.befores.iter().enumerate() {
-        let (argv, direct) = match (job.new_pidns, index, befores.namespace) {
-            (true, 0, _) => (Job::unshare_argv(before), false),
-            (true, _, Some(pid)) => {
-                let argv = Job::nsenter_argv(pid).into_iter();
-                (argv.chain(before.argv.iter().cloned()).collect(), false)
-            }
-            _ => (before.argv.clone(), before.direct),
-        };
-        if !direct {
-            awaited += 1;
-            driver.await_comm(&before.comm).await?;
-        }
-        let process = driver.spawn(&argv, &job.before_env, place.cwd).await?;
-        let state = driver.process(process);
-        if let Some(failure) = &state.failure {
-            return Ok(Err(format!("it could not be started: {failure}")));
-        }
-        let started = state.pid.filter(|_| direct);
-        befores.processes.push(process);
-        let processes = &befores.processes;
-        // The others need the namespace that the first one makes, and the
-        // command its pid.
-        let all = index + 1 == job.befores.len();
-        let wanted = if index == 0 || all { awaited } else { 0 };
-        let ready = |driver: &Driver<'_>| {
-            driver.comms_seen() >= wanted
-                || processes.iter().any(|&process| failed(driver, process))
-        };
-        if !driver.until(deadline, ready).await? {
-            return Ok(Err(format!(
-                "no process `{}` within {:.0} s",
-                before.comm,
-                limit.as_secs_f64()
-            )));
-        }
-        if driver.comms_seen() < wanted
-            && let Some(&process) = processes.iter().find(|&&process| failed(driver, process))
-        {
-            let output = String::from_utf8_lossy(&driver.process(process).output).into_owned();
-            return Ok(Err(format!("it ended before it was ready: {output}")));
-        }
-        if index == 0 {
-            befores.first_pid = started.or_else(|| driver.pid_of(&before.comm));
-            if job.new_pidns {
-                befores.namespace = befores.first_pid.and_then(|pid| u32::try_from(pid).ok());
-            }
-        }
-    }
-    Ok(Ok(befores))
+    moment: i64,
+) -> Result<Option<i32>, Error> {
+    let path = job.before_env.iter().filter(|(name, _)| name == "PATH");
+    let command = ShellCommand {
+        text: format!("date -d @{moment} +%z"),
+        env: path.cloned().collect(),
+    };
+    let outcome = auxiliary(driver, &command, place).await?;
+    Ok(parse_offset(&String::from_utf8_lossy(&outcome.output)))
 }
 
-/// A BEFORE that ended without success; one that ended well may just be quick.
-fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
-    driver
-        .process(process)
-        .outcome
-        .is_some_and(|outcome| outcome.status != Status::Exited(0))
+/// `+0530` in seconds.
+fn parse_offset(text: &str) -> Option<i32> {
+    let (sign, digits) = match text.trim().split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let number: i32 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+    Some(sign * (number / 100 * 3600 + number % 100 * 60))
+}
+
+/// What came of the test's command.
+struct Watched {
+    end: End,
+    /// Bytes that were printed when a limit passed.
+    at_limit: Option<usize>,
+    after: Option<ProcessId>,
 }
 
 /// Watches the test's command: the marker, AFTER, both limits, the end. Lets
-/// what is held go at the marker. Says also how much was printed when a limit
-/// passed.
+/// what is held go at the marker.
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -328,7 +249,8 @@ async fn watch(
     process: ProcessId,
     prefix: Option<&[String; 5]>,
     held: &[ProcessId],
-) -> Result<(End, Option<usize>), Error> {
+) -> Result<Watched, Error> {
+    let mut after = None;
     let mut scanner = MarkerScanner::default();
     let attach_limit = place.scaled(job.attach_limit);
     let attach_deadline = Instant::now() + attach_limit;
@@ -350,26 +272,33 @@ async fn watch(
     if !marked {
         let printed = driver.process(process).output.len();
         driver.end(process, place.grace()).await?;
-        return Ok((End::Killed(Limit::Attach), Some(printed)));
+        return Ok(Watched {
+            end: End::Killed(Limit::Attach),
+            at_limit: Some(printed),
+            after,
+        });
     }
     release(driver, held).await?;
     // Also when the command has exited at once: upstream starts AFTER whenever
     // it sees the marker.
     if scanner.found(&driver.process(process).output, job.marker)
-        && let Some(after) = &job.after
+        && let Some(command) = &job.after
     {
-        let text = match prefix {
-            Some(prefix) => format!("{} {}", prefix.join(" "), after.text),
-            None => after.text.clone(),
-        };
-        driver.spawn(&shell(&text), &after.env, place.cwd).await?;
+        // The whole command, not its first word, runs in the namespace.
+        let argv: Vec<String> = prefix.into_iter().flatten().cloned().collect();
+        let argv = [argv, shell(&command.text).to_vec()].concat();
+        after = Some(driver.spawn(&argv, &command.env, place.cwd).await?);
     }
     let deadline = Instant::now() + place.scaled(job.timeout.unwrap_or(UNLIMITED));
     let over = |driver: &Driver<'_>| driver.process(process).over();
     if !driver.until(deadline, over).await? {
         let printed = driver.process(process).output.len();
         driver.end(process, place.grace()).await?;
-        return Ok((End::Killed(Limit::Timeout), Some(printed)));
+        return Ok(Watched {
+            end: End::Killed(Limit::Timeout),
+            at_limit: Some(printed),
+            after,
+        });
     }
     // A descendant may hold the pipe for ever; what it prints late is not
     // waited for beyond the grace.
@@ -381,7 +310,11 @@ async fn watch(
         Some(outcome) => exit(outcome.status),
         None => Exit::Code(127),
     };
-    Ok((End::Exited(exit), None))
+    Ok(Watched {
+        end: End::Exited(exit),
+        at_limit: None,
+        after,
+    })
 }
 
 /// Lets what is held go; once more does no harm.
@@ -427,6 +360,14 @@ impl MarkerScanner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_offset_has_hours_and_minutes() {
+        assert_eq!(parse_offset("+0530\n"), Some(19_800));
+        assert_eq!(parse_offset("-0300"), Some(-10_800));
+        assert_eq!(parse_offset("date: not found"), None);
+        assert_eq!(parse_offset(""), None);
+    }
 
     #[test]
     fn the_marker_is_a_whole_line() {

@@ -11,6 +11,8 @@ use crate::suite::{Flags, Pattern};
 /// What an expectation is held against.
 pub(super) struct Material<'m> {
     pub(super) rules: Rules,
+    /// How far local time is ahead in the guest; the host's zone without.
+    pub(super) utc_offset: Option<i32>,
     /// Everything printed, decoded.
     pub(super) output: &'m str,
     /// What was printed after the marker; all where there is none.
@@ -93,7 +95,7 @@ impl Material<'_> {
         let text = self.expected_file(expected)?;
         let mut want = python::strip(&text).to_owned();
         if let Some(seconds) = test.localize_timestamps {
-            want = localize(&want, seconds).ok_or_else(|| {
+            want = localize(&want, seconds, self.utc_offset).ok_or_else(|| {
                 Mismatch::new(
                     format!("{} is no strftime format", expected.value),
                     String::new(),
@@ -172,13 +174,18 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
-/// The text as a `strftime` format, printed for a moment in local time; the
-/// guest's clock shows the host's zone where it has the host's `/etc`.
-fn localize(format: &str, seconds: i64) -> Option<String> {
+/// The text as a `strftime` format, printed for a moment in the local time of
+/// where bpftrace ran: the engine upstream runs there, too.
+fn localize(format: &str, seconds: i64, utc_offset: Option<i32>) -> Option<String> {
     use chrono::TimeZone as _;
     use std::fmt::Write as _;
-    let moment = chrono::Local.timestamp_opt(seconds, 0).single()?;
     let mut text = String::new();
-    write!(text, "{}", moment.format(format)).ok()?;
+    if let Some(zone) = utc_offset.and_then(chrono::FixedOffset::east_opt) {
+        let moment = zone.timestamp_opt(seconds, 0).single()?;
+        write!(text, "{}", moment.format(format)).ok()?;
+    } else {
+        let moment = chrono::Local.timestamp_opt(seconds, 0).single()?;
+        write!(text, "{}", moment.format(format)).ok()?;
+    }
     Some(text)
 }

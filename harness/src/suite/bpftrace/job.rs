@@ -148,8 +148,7 @@ impl Job {
             command: command(test, dialect, context),
             redirected: match &test.program {
                 Program::Prog(_) => false,
-                // `->` is bpftrace's.
-                Program::Run(run) => run.replace("->", "").contains(['|', '>']),
+                Program::Run(run) => takes_away(run, dialect.marker_stream),
             },
             env: environment(test, dialect, context),
             marker: dialect.marker.as_bytes(),
@@ -291,6 +290,33 @@ fn command(test: &RuntimeTest, dialect: &Dialect, context: &JobContext<'_>) -> S
     format!("{command} --aot /tmp/tmpprog.btaot && {runtime}/tmp/tmpprog.btaot")
 }
 
+/// Whether a shell command has a pipe or a redirection of this stream: what
+/// stands in quotes is bpftrace's.
+fn takes_away(command: &str, stream: MarkerStream) -> bool {
+    let mut quote = None;
+    let mut before = ' ';
+    for c in command.chars() {
+        if let Some(open) = quote {
+            quote = Some(open).filter(|&open| open != c);
+            continue;
+        }
+        match c {
+            '\'' | '"' => quote = Some(c),
+            // `|&` takes both, and `||` none; that is as near as it need be.
+            '|' if stream == MarkerStream::Stdout => return true,
+            '&' if before == '|' => return true,
+            '>' => match (before, stream) {
+                ('&', _) | ('2', MarkerStream::Stderr) => return true,
+                ('2' | '-', _) | (_, MarkerStream::Stderr) => {}
+                (_, MarkerStream::Stdout) => return true,
+            },
+            _ => {}
+        }
+        before = c;
+    }
+    false
+}
+
 fn environment(
     test: &RuntimeTest,
     dialect: &Dialect,
@@ -316,159 +342,5 @@ fn environment(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::suite::bpftrace::parse::one;
-
-    fn job(dialect: &str, text: &str) -> Job {
-        job_by(dialect, text, false)
-    }
-
-    fn job_by(dialect: &str, text: &str, compat: bool) -> Job {
-        let env = [
-            ("HOME".to_owned(), "/root".to_owned()),
-            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
-        ];
-        let context = JobContext {
-            bpftrace: "/opt/bpftrace",
-            env: &env,
-        };
-        let test = one(dialect, text);
-        let dialect = Dialect::for_version(dialect).unwrap();
-        Job::new(&test, Rules::new(dialect, compat), &context)
-    }
-
-    fn env(job: &Job) -> Vec<String> {
-        job.env.iter().map(|(n, v)| format!("{n}={v}")).collect()
-    }
-
-    #[test]
-    fn the_environment_of_bpftrace_is_exact() {
-        let text = "NAME a b\nRUN {{BPFTRACE}} -e x\nEXPECT y\nTIMEOUT 2\nENV K=V\n";
-        let common = [
-            "test=a b",
-            "__BPFTRACE_NOTIFY_PROBES_ATTACHED=1",
-            "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED=1",
-        ];
-        let old = job("0.17", text);
-        let mut want = common.to_vec();
-        want.extend(["BPFTRACE_VERIFY_LLVM_IR=1", "K=V"]);
-        assert_eq!(env(&old), want);
-        let new = job("0.24", text);
-        let mut want = common.to_vec();
-        want.extend(["PATH=/usr/bin:/bin", "K=V"]);
-        assert_eq!(env(&new), want);
-        assert_eq!(new.command, "/opt/bpftrace --verify-llvm-ir -e x");
-        assert_eq!(old.command, "/opt/bpftrace -e x");
-    }
-
-    #[test]
-    fn requires_sees_only_a_path_until_0_18() {
-        let text = "NAME a\nRUN b\nEXPECT y\nTIMEOUT 2\nREQUIRES true\nREQUIRES false\n";
-        let old = job("0.17", text);
-        assert_eq!(old.requires.len(), 2);
-        let path = ("PATH".to_owned(), "/opt:/usr/bin:/bin".to_owned());
-        assert_eq!(old.requires[0].env, [path]);
-        assert_eq!(job("0.19", text).requires[1].env.len(), 2);
-    }
-
-    #[test]
-    fn a_program_is_quoted_for_the_shell_since_0_21() {
-        let text = "NAME a\nPROG p('x')\nEXPECT y\nTIMEOUT 2\n";
-        assert_eq!(job("0.17", text).command, "/opt/bpftrace -e 'p('x')'");
-        assert_eq!(
-            job("0.21", text).command,
-            r"/opt/bpftrace -e 'p('\''x'\'')'"
-        );
-        let json = "NAME a\nPROG p\nEXPECT_JSON y\nTIMEOUT 2\n";
-        assert_eq!(
-            job("head", json).command,
-            "/opt/bpftrace -q -f json --verify-llvm-ir -e 'p'"
-        );
-    }
-
-    #[test]
-    fn a_before_goes_through_the_shell_until_0_18() {
-        let text = "NAME a\nRUN {{BPFTRACE}} -p {{BEFORE_PID}}\nEXPECT y\nTIMEOUT 2\n\
-                    BEFORE ./testprogs/wrapper ./two_usdt_semaphore_tests\n";
-        let old = job("0.17", text);
-        assert_eq!(
-            old.befores[0].argv,
-            [
-                "/bin/sh",
-                "-c",
-                "./testprogs/wrapper ./two_usdt_semaphore_tests"
-            ]
-        );
-        assert_eq!(old.befores[0].comm, "two_usdt_semaph");
-        assert_eq!(job("0.19", text).befores[0].argv.len(), 2);
-        assert!(old.wants_before_pid());
-        assert_eq!(old.command_with(Some(42)), "/opt/bpftrace -p 42");
-    }
-
-    #[test]
-    fn a_before_with_arguments_is_ready_when_its_program_runs() {
-        let before = |line: &str, compat| {
-            let text = format!("NAME a\nRUN b\nEXPECT y\nBEFORE {line}\n");
-            let job = job_by("0.23", &text, compat);
-            let rule = job.rules.contains(&Rule::BeforeArguments);
-            (job.befores[0].comm.clone(), job.befores[0].direct, rule)
-        };
-        assert_eq!(before("sleep 5", false), ("sleep".to_owned(), true, true));
-        assert_eq!(before("sleep 5", true), ("5".to_owned(), false, false));
-        let wrapper = "./testprogs/mountns_wrapper usdt_test";
-        let usdt = ("usdt_test".to_owned(), false, false);
-        assert_eq!(before(wrapper, false), usdt);
-        assert_eq!(before(wrapper, true), usdt);
-        let plain = "./testprogs/uprobe_test";
-        assert_eq!(
-            before(plain, false),
-            ("uprobe_test".to_owned(), true, false)
-        );
-    }
-
-    #[test]
-    fn after_runs_in_a_pid_namespace_where_upstream_runs_nothing() {
-        let text = "NAME a\nRUN b\nEXPECT y\nNEW_PIDNS\nBEFORE x\nAFTER y\n";
-        let job = job_by("0.23", text, false);
-        assert_eq!(job.after.unwrap().text, "y");
-        assert_eq!(job.rules, [Rule::PidnsAfter]);
-        assert_eq!(job_by("0.23", text, true).after, None);
-    }
-
-    #[test]
-    fn limits_are_two() {
-        let text = "NAME a\nRUN b\nEXPECT y\nTIMEOUT 2\n";
-        let old = job("0.17", text);
-        assert_eq!(old.attach_limit, Duration::from_secs(5));
-        assert_eq!(old.timeout, Some(Duration::from_secs(2)));
-        assert_eq!(job("0.20", text).attach_limit, Duration::from_secs(10));
-        let zero = "NAME a\nRUN b\nEXPECT y\nTIMEOUT 0\n";
-        assert_eq!(job("0.17", zero).timeout, Some(Duration::from_secs(5)));
-        assert_eq!(job("0.22", zero).timeout, None);
-    }
-
-    #[test]
-    fn a_clone_compiles_ahead_of_time() {
-        let text = "NAME a\nPROG p\nEXPECT y\nTIMEOUT 2\n";
-        let context = JobContext {
-            bpftrace: "/b/bpftrace",
-            env: &[],
-        };
-        let clone = |dialect| {
-            let test = one(dialect, text).aot_clone().unwrap();
-            assert_eq!(test.id.to_string(), "aot.suite.a");
-            let dialect = Dialect::for_version(dialect).unwrap();
-            Job::new(&test, Rules::new(dialect, false), &context).command
-        };
-        assert_eq!(
-            clone("0.17"),
-            "/b/bpftrace -e 'p' --aot /tmp/tmpprog.btaot && /b/aot/bpftrace-aotrt /tmp/tmpprog.btaot"
-        );
-        assert_eq!(
-            clone("0.21"),
-            "/b/bpftrace -e 'p' --aot /tmp/tmpprog.btaot && /tmp/tmpprog.btaot"
-        );
-    }
-}
+#[path = "job_tests.rs"]
+mod tests;

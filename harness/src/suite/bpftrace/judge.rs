@@ -15,6 +15,8 @@ use super::expect::{Material, Mismatch};
 use super::{Dialect, Program, Rule, Rules, RuntimeTest, SkipReason, python};
 use crate::suite::Verdict;
 
+/// Lines of a BEFORE or AFTER that are shown.
+const MAX_BESIDE: usize = 20;
 const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
 
 /// How a process ended.
@@ -116,6 +118,12 @@ pub struct Observation {
     pub output: Vec<u8>,
     /// How many bytes of `output` were there when a limit passed.
     pub at_limit: Option<usize>,
+    /// Seconds east of Greenwich that local time was ahead in the guest at the
+    /// moment of LOCALIZE_TIMESTAMPS; without, the host's zone counts.
+    pub utc_offset: Option<i32>,
+    /// What the processes beside the command printed: BEFORE or AFTER, and the
+    /// bytes.
+    pub beside: Vec<(&'static str, Vec<u8>)>,
     /// What came of CLEANUP.
     pub cleanup: Option<CommandOutcome>,
 }
@@ -156,6 +164,27 @@ impl Judgement {
             (reason, true) => reason.to_owned(),
             ("", false) => format!("[{}]", names.join(", ")),
             (reason, false) => format!("{reason} [{}]", names.join(", ")),
+        }
+    }
+
+    /// Adds what ran beside a test that failed to what is shown of it.
+    fn show_beside(&mut self, beside: &[(&'static str, Vec<u8>)]) {
+        if !matches!(self.verdict, Verdict::Fail | Verdict::Timeout) {
+            return;
+        }
+        for (directive, printed) in beside.iter().filter(|(_, printed)| !printed.is_empty()) {
+            let shown = self.diff.get_or_insert_default();
+            if !shown.is_empty() && !shown.ends_with('\n') {
+                shown.push('\n');
+            }
+            let printed = python::decode(printed);
+            let lines = printed.lines().take(MAX_BESIDE);
+            let lines = std::iter::once(format!("{directive} printed:"))
+                .chain(lines.map(|line| format!("  {line}")));
+            for line in lines {
+                shown.push_str(&line);
+                shown.push('\n');
+            }
         }
     }
 
@@ -201,6 +230,7 @@ pub fn judge(
     observed: &Observation,
 ) -> Judgement {
     let mut judgement = judge_by(test, rules, tests_dir, observed);
+    judgement.show_beside(&observed.beside);
     // A rule had a part where the verdict is another without it.
     for rule in relevant(test, observed) {
         if rules.hold(rule)
@@ -252,6 +282,7 @@ fn judge_by(
     let output = python::universal_newlines(&python::decode(&seen_output(observed, end, rules)));
     let material = Material {
         rules,
+        utc_offset: observed.utc_offset,
         output: &output,
         after_marker: after_marker(&output, dialect.marker),
         timed_out: matches!(end, End::Killed(_)),

@@ -247,6 +247,30 @@ fn timestamps_are_printed_in_local_time() {
     let directives = "EXPECT_FILE want\nLOCALIZE_TIMESTAMPS 0";
     let judgement = judged_in(dir.path(), "0.25", directives, &observed);
     assert_eq!(judgement.verdict, Verdict::Pass);
+
+    std::fs::write(dir.path().join("want"), "%H:%M\n").unwrap();
+    let in_guest = Observation {
+        utc_offset: Some(-3 * 3600),
+        output: b"21:00\n".to_vec(),
+        ..observed
+    };
+    let judgement = judged_in(dir.path(), "0.25", directives, &in_guest);
+    assert_eq!(judgement.verdict, Verdict::Pass);
+}
+
+#[test]
+fn a_failure_shows_what_ran_beside_it() {
+    let beside = Observation {
+        beside: vec![("BEFORE", b"ready\n".to_vec()), ("AFTER", Vec::new())],
+        ..observed("b\n", CLEAN)
+    };
+    let shown = |expect| judged_in(Path::new("/"), "0.23", expect, &beside).diff;
+    assert!(
+        shown("EXPECT a")
+            .unwrap()
+            .ends_with("BEFORE printed:\n  ready\n")
+    );
+    assert_eq!(shown("EXPECT b"), None);
 }
 
 #[test]

@@ -1,0 +1,50 @@
+//! Where a runtime test runs, and what follows from how slow that is.
+
+use std::time::Duration;
+
+use crate::suite::bpftrace::{Job, Rule, Rules};
+
+/// Limit of a test with `TIMEOUT 0`, which upstream lets run for ever; before
+/// scaling.
+pub(super) const UNLIMITED: Duration = Duration::from_secs(60);
+/// Between SIGTERM and SIGKILL, and for output that descendants still hold;
+/// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
+const GRACE: Duration = Duration::from_secs(1);
+/// Slowdown from which on BEFORE is held until the probes are attached.
+const HOLD_FROM: f64 = 2.0;
+/// However slow a guest is, a grace longer than this gains nothing.
+const MAX_GRACE: Duration = Duration::from_secs(15);
+
+/// Where tests run.
+#[derive(Debug, Clone)]
+pub(super) struct Place<'a> {
+    /// The tests' directory in the guest.
+    pub(super) cwd: &'a str,
+    /// Time limits are multiplied by this.
+    pub(super) factor: f64,
+    /// The moment for which to ask for the guest's local time, in seconds since
+    /// the epoch.
+    pub(super) local_time: Option<i64>,
+    /// Where not to do what upstream's engine does.
+    pub(super) rules: Rules,
+}
+
+impl Place<'_> {
+    pub(super) fn scaled(&self, limit: Duration) -> Duration {
+        limit.mul_f64(self.factor)
+    }
+
+    /// Whether a job's BEFORE is held (SIGSTOP) until the marker.
+    ///
+    /// Test programs sleep for a second and then do the one thing that is
+    /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
+    /// several seconds to attach, it would always come too late, and the
+    /// verdict would speak of the machine.
+    pub(super) fn holds_befores(&self, job: &Job) -> bool {
+        self.factor >= HOLD_FROM && self.rules.hold(Rule::HeldBefore) && !job.befores.is_empty()
+    }
+
+    pub(super) fn grace(&self) -> Duration {
+        self.scaled(GRACE).min(MAX_GRACE)
+    }
+}
