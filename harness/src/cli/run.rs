@@ -8,6 +8,7 @@ use super::Failure;
 use super::carry_out::carry_out;
 use super::context::Context;
 use super::input::{self, Interrupts};
+use super::policy_args::PolicyArgs;
 use super::suite_args::{RuntimeSuite, SuiteArgs};
 use super::vm_args::VmArgs;
 use crate::exit_code;
@@ -53,6 +54,9 @@ pub(super) struct RunArgs {
     /// $XDG_STATE_HOME/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// How often a test runs
+    #[command(flatten)]
+    policies: PolicyArgs,
     /// How VMs are made
     #[command(flatten)]
     vm: VmArgs,
@@ -221,6 +225,7 @@ impl RunArgs {
                 KernelLog::Fail if self.compat => KernelLog::Warn,
                 wanted => wanted,
             },
+            policies: self.policies.policies(),
             logs: logs.join("logs"),
         })
     }

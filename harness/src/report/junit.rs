@@ -153,6 +153,7 @@ impl Fold {
             | Event::AttemptFinished(_)
             | Event::KernelReport { .. }
             | Event::VmStopped { .. }
+            | Event::RunStopped { .. }
             | Event::RunFinished { .. } => {}
         }
     }

@@ -263,6 +263,13 @@ impl<W: Write + Send> Report for Terminal<W> {
                 let mark = self.style.mark("warning:");
                 format!("{mark} {on}{}\n", escape::line(message))
             }
+            Event::RunStopped { message, .. } => {
+                format!(
+                    "{} {}\n",
+                    self.style.mark("stopped:"),
+                    escape::line(message)
+                )
+            }
             Event::KernelReady { .. }
             | Event::SuiteReady { .. }
             | Event::TestSlow { .. }

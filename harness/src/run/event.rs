@@ -60,6 +60,16 @@ pub struct Known {
     pub link: Option<String>,
 }
 
+/// Why a run ends before its last test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// As many tests have failed as the user wants to see fail.
+    MaxFail,
+    /// The time for the whole run is up.
+    GlobalTimeout,
+}
+
 /// How one attempt at a test ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TestResult {
@@ -82,7 +92,7 @@ pub struct TestResult {
     /// Why, in one line; `None` where a pass needs no reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// It passed, and an earlier attempt did not.
+    /// Some of its attempts passed and some did not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky: bool,
     /// What is known of this test, where something is.
@@ -253,6 +263,14 @@ pub enum Event {
         /// QMP's run state, or why there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         qmp_status: Option<String>,
+    },
+    /// The run ends before its last test, as it was asked to; tests that have
+    /// no verdict by now get none.
+    RunStopped {
+        /// Why.
+        why: StopReason,
+        /// Why, in one line for people.
+        message: String,
     },
     /// Something the user should know, and the run goes on.
     Warning {

@@ -1,5 +1,6 @@
 //! Runs tests on VMs: the only place that knows both suites and VMs.
 
+mod attempts;
 mod befores;
 mod bpftrace;
 pub mod command;
@@ -9,6 +10,7 @@ pub mod event;
 pub mod event_log;
 mod place;
 pub mod plan;
+pub mod policy;
 pub mod pool;
 mod runtime_test;
 mod session;

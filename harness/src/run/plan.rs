@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::policy::Policies;
 use crate::suite::TestId;
 use crate::suite::bpftrace::{Dialect, RuntimeTest};
 use crate::vm::launch::Launch;
@@ -118,6 +119,8 @@ pub struct Plan {
     /// What a report of the kernel on the console means for the test that ran
     /// then.
     pub kernel_log: KernelLog,
+    /// How often a test runs, and when the run ends early.
+    pub policies: Policies,
     /// Where the VMs' logs go, a directory for each kernel.
     pub logs: PathBuf,
 }

@@ -5,43 +5,77 @@
 //! one, and works through that kernel's queue. A lost VM costs the test that
 //! ran in it; a fresh one goes on with the rest.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use super::event::{Event, TestResult, Verdict, bounded_text};
+use super::attempts::{Attempts, Next};
+use super::event::{Event, StopReason, TestResult, Verdict, bounded_text};
 use super::plan::Plan;
+use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::{event, plan::PlannedKernel};
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
-/// VMs of one kernel that may be lost in a row, without any test finished in
-/// between, before the kernel is given up.
-const LOST_IN_A_ROW: u32 = 3;
+/// VMs of one kernel that may fail to come up in a row before the kernel is
+/// given up.
+const FAILED_IN_A_ROW: u32 = 3;
+
+/// A test that waits for a VM.
+#[derive(Debug, Clone)]
+struct Waiting {
+    /// An index into [`Plan::tests`].
+    test: usize,
+    attempts: Attempts,
+}
 
 /// What is left to do for one kernel.
 struct KernelState {
-    queue: VecDeque<usize>,
+    queue: VecDeque<Waiting>,
     /// VMs that work on it.
     workers: usize,
-    /// VMs lost since the last finished test.
-    lost_in_a_row: u32,
+    /// VMs that have not come up since the last one that did.
+    failed_in_a_row: u32,
+}
+
+/// A test that runs.
+struct Running {
+    attempts: Attempts,
+    start: Instant,
+    /// What is known of its result.
+    result: TestResult,
 }
 
 struct Pool<'p> {
     plan: &'p Plan,
     events: UnboundedSender<Event>,
     kernels: RefCell<Vec<KernelState>>,
-    next_vm: RefCell<u32>,
+    /// What runs, by its VM.
+    running: RefCell<BTreeMap<u32, Running>>,
+    next_vm: Cell<u32>,
+    /// Tests that count for `--max-fail`.
+    failures: Cell<u32>,
+    /// No test is started any more.
+    stopped: Cell<bool>,
+    /// Repetitions are over: a test has failed that was repeated until one
+    /// does.
+    repeated: Cell<bool>,
 }
 
 /// Carries out a plan and reports every fact as an event. Dropping the future
-/// kills every VM.
+/// kills every VM; tests that have ended and wait to be run again get their
+/// verdict all the same.
 pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
+    let waiting = |test| Waiting {
+        test,
+        attempts: Attempts::default(),
+    };
     let pool = Pool {
         plan,
         events,
@@ -49,16 +83,35 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
             plan.kernels
                 .iter()
                 .map(|kernel| KernelState {
-                    queue: plan.order(kernel).into(),
+                    queue: plan.order(kernel).into_iter().map(waiting).collect(),
                     workers: 0,
-                    lost_in_a_row: 0,
+                    failed_in_a_row: 0,
                 })
                 .collect(),
         ),
-        next_vm: RefCell::new(0),
+        running: RefCell::new(BTreeMap::new()),
+        next_vm: Cell::new(0),
+        failures: Cell::new(0),
+        stopped: Cell::new(false),
+        repeated: Cell::new(false),
     };
     let workers = (0..plan.jobs.max(1)).map(|_| pool.work());
-    futures::future::join_all(workers).await;
+    let workers = futures::future::join_all(workers);
+    match plan.policies.global_timeout {
+        None => drop(workers.await),
+        // Its VMs are gone with the future that has them.
+        Some(limit) => {
+            if tokio::time::timeout(limit, workers).await.is_err() {
+                pool.time_is_up(limit);
+            }
+        }
+    }
+}
+
+impl Drop for Pool<'_> {
+    fn drop(&mut self) {
+        self.settle();
+    }
 }
 
 impl Pool<'_> {
@@ -79,13 +132,16 @@ impl Pool<'_> {
     /// only if there is enough left to be worth a boot.
     fn take_kernel(&self) -> Option<usize> {
         const WORTH_A_BOOT: usize = 4;
+        if self.stopped.get() {
+            return None;
+        }
         let mut kernels = self.kernels.borrow_mut();
         let index = kernels
             .iter()
             .enumerate()
             .filter(|(_, kernel)| {
                 kernel.queue.len() > kernel.workers * WORTH_A_BOOT
-                    && kernel.lost_in_a_row < LOST_IN_A_ROW
+                    && kernel.failed_in_a_row < FAILED_IN_A_ROW
             })
             .min_by_key(|(_, kernel)| kernel.workers)
             .map(|(index, _)| index)?;
@@ -93,87 +149,35 @@ impl Pool<'_> {
         Some(index)
     }
 
+    /// The next test of this kernel.
+    fn take_test(&self, index: usize) -> Option<Waiting> {
+        if self.stopped.get() {
+            return None;
+        }
+        self.kernels.borrow_mut()[index].queue.pop_front()
+    }
+
     /// Boots a VM of this kernel and works through its queue.
     async fn one_vm(&self, index: usize) {
         let kernel = &self.plan.kernels[index];
-        let vm = {
-            let mut next = self.next_vm.borrow_mut();
-            *next += 1;
-            *next - 1
-        };
+        let vm = self.next_vm.get();
+        self.next_vm.set(vm + 1);
         let mut session = match self.boot(kernel, vm).await {
             Ok(session) => session,
             Err(lost) => {
-                self.lost(index, vm, None, &lost);
+                self.lost(kernel, vm, None, &lost);
+                self.not_up(index);
                 return;
             }
         };
-        loop {
-            let next = self.kernels.borrow_mut()[index].queue.pop_front();
-            let Some(test) = next else { break };
-            let test = &self.plan.tests[test];
-            let id = test.id().to_string();
-            let suite = self.plan.suite_of(test).name.clone();
-            self.emit(Event::TestStarted {
-                kernel: kernel.name.clone(),
-                vm,
-                suite: suite.clone(),
-                id: id.clone(),
-                attempt: 1,
-            });
-            let result = TestResult {
-                kernel: kernel.name.clone(),
-                vm,
-                suite,
-                id: id.clone(),
-                case_of: None,
-                attempt: 1,
-                verdict: Verdict::Lost,
-                reason: None,
-                flaky: false,
-                known: None,
-                duration_ms: 0,
-                output: String::new(),
-                details: String::new(),
-                rules: Vec::new(),
+        self.kernels.borrow_mut()[index].failed_in_a_row = 0;
+        while let Some(waiting) = self.take_test(index) {
+            let Some(alive) = self.one_test(index, session, vm, waiting).await else {
+                return;
             };
-            let start = Instant::now();
-            match session.test(self.plan, test).await {
-                Ok(report) => {
-                    self.kernels.borrow_mut()[index].lost_in_a_row = 0;
-                    for note in report.notes {
-                        self.warn(kernel, format!("{id}: {note}"));
-                    }
-                    self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
-                    self.emit(Event::TestFinished(TestResult {
-                        verdict: report.judgement.verdict,
-                        reason: Some(report.judgement.full_reason())
-                            .filter(|text| !text.is_empty()),
-                        duration_ms: millis(start),
-                        output: bounded_text(&report.output),
-                        details: report.judgement.diff.unwrap_or_default(),
-                        rules: report
-                            .judgement
-                            .rules
-                            .iter()
-                            .map(ToString::to_string)
-                            .collect(),
-                        ..result
-                    }));
-                }
-                Err(error) => {
-                    let mut lost = session.lost(error.to_string()).await;
-                    let reports = std::mem::take(&mut lost.kernel_reports);
-                    self.kernel_reports(kernel, vm, Some(&id), reports);
-                    self.emit(Event::TestFinished(TestResult {
-                        reason: Some(lost.reason.clone()),
-                        duration_ms: millis(start),
-                        details: lost.evidence.to_string(),
-                        ..result
-                    }));
-                    self.lost(index, vm, Some(id), &lost);
-                    return;
-                }
+            session = alive;
+            if self.plan.policies.fresh_vm {
+                break;
             }
         }
         session.stop().await;
@@ -181,6 +185,175 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             vm,
         });
+    }
+
+    /// Runs a test once; gives the VM back if it is not lost.
+    async fn one_test(
+        &self,
+        index: usize,
+        mut session: Session,
+        vm: u32,
+        mut waiting: Waiting,
+    ) -> Option<Session> {
+        let kernel = &self.plan.kernels[index];
+        let test = &self.plan.tests[waiting.test];
+        let id = test.id().to_string();
+        let suite = self.plan.suite_of(test).name.clone();
+        let attempt = waiting.attempts.next();
+        if let Some(before) = waiting.attempts.begin() {
+            self.emit(Event::AttemptFinished(before));
+        }
+        self.emit(Event::TestStarted {
+            kernel: kernel.name.clone(),
+            vm,
+            suite: suite.clone(),
+            id: id.clone(),
+            attempt,
+        });
+        let result = TestResult {
+            kernel: kernel.name.clone(),
+            vm,
+            suite,
+            id: id.clone(),
+            case_of: None,
+            attempt,
+            verdict: Verdict::Lost,
+            reason: None,
+            flaky: false,
+            known: None,
+            duration_ms: 0,
+            output: String::new(),
+            details: String::new(),
+            rules: Vec::new(),
+        };
+        let start = Instant::now();
+        self.running.borrow_mut().insert(
+            vm,
+            Running {
+                attempts: waiting.attempts.clone(),
+                start,
+                result: result.clone(),
+            },
+        );
+        let ended = session.test(self.plan, test).await;
+        let duration_ms = millis(start);
+        let (result, session) = match ended {
+            Ok(report) => {
+                for note in report.notes {
+                    self.warn(kernel, format!("{id}: {note}"));
+                }
+                self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
+                let result = TestResult {
+                    verdict: report.judgement.verdict,
+                    reason: Some(report.judgement.full_reason()).filter(|text| !text.is_empty()),
+                    duration_ms,
+                    output: bounded_text(&report.output),
+                    details: report.judgement.diff.unwrap_or_default(),
+                    rules: report
+                        .judgement
+                        .rules
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect(),
+                    ..result
+                };
+                (result, Ok(session))
+            }
+            Err(error) => {
+                let mut lost = session.lost(error.to_string()).await;
+                let reports = std::mem::take(&mut lost.kernel_reports);
+                self.kernel_reports(kernel, vm, Some(&id), reports);
+                let result = TestResult {
+                    reason: Some(lost.reason.clone()),
+                    duration_ms,
+                    details: lost.evidence.to_string(),
+                    ..result
+                };
+                (result, Err(lost))
+            }
+        };
+        self.running.borrow_mut().remove(&vm);
+        self.attempt_ended(index, waiting, result);
+        match session {
+            Ok(session) => Some(session),
+            Err(lost) => {
+                self.lost(kernel, vm, Some(id), &lost);
+                None
+            }
+        }
+    }
+
+    /// Gives a test its verdict, or puts it back into the queue.
+    fn attempt_ended(&self, index: usize, mut waiting: Waiting, result: TestResult) {
+        let policies = &self.plan.policies;
+        let go_on = !self.stopped.get() && !self.repeated.get();
+        match waiting.attempts.take(result, policies, go_on) {
+            Next::Retry => self.kernels.borrow_mut()[index].queue.push_front(waiting),
+            Next::Repeat => self.kernels.borrow_mut()[index].queue.push_back(waiting),
+            Next::Done(result) => self.finish(*result),
+        }
+    }
+
+    /// A test has its verdict.
+    fn finish(&self, result: TestResult) {
+        let policies = &self.plan.policies;
+        let failed = !result.is_expected();
+        self.emit(Event::TestFinished(result));
+        if !failed {
+            return;
+        }
+        if matches!(policies.repeat, Repeat::UntilFail(_)) && !self.repeated.replace(true) {
+            self.settle();
+        }
+        self.failures.set(self.failures.get() + 1);
+        if policies.max_fail == Some(self.failures.get()) && !self.stopped.replace(true) {
+            let failures = self.failures.get();
+            self.emit(Event::RunStopped {
+                why: StopReason::MaxFail,
+                message: format!(
+                    "{failures} test{} failed, and --max-fail allows no more",
+                    if failures == 1 { "" } else { "s" }
+                ),
+            });
+        }
+    }
+
+    /// The time for the whole run is over: what ran has timed out.
+    fn time_is_up(&self, limit: Duration) {
+        self.stopped.set(true);
+        self.emit(Event::RunStopped {
+            why: StopReason::GlobalTimeout,
+            message: format!(
+                "the {:.0} s of --global-timeout are over",
+                limit.as_secs_f64()
+            ),
+        });
+        let running = std::mem::take(&mut *self.running.borrow_mut());
+        for mut test in running.into_values() {
+            let broken = TestResult {
+                verdict: Verdict::Timeout,
+                reason: Some("it ran when the time of the whole run was over".to_owned()),
+                duration_ms: millis(test.start),
+                ..test.result
+            };
+            self.finish(test.attempts.break_off(broken, &self.plan.policies));
+        }
+    }
+
+    /// Tests that have run and wait to run again get their verdict.
+    fn settle(&self) {
+        let mut settled = Vec::new();
+        for kernel in self.kernels.borrow_mut().iter_mut() {
+            kernel.queue.retain_mut(|waiting| {
+                let result = waiting.attempts.settle(&self.plan.policies);
+                let keep = result.is_none();
+                settled.extend(result);
+                keep
+            });
+        }
+        for result in settled {
+            self.finish(result);
+        }
     }
 
     async fn boot(&self, kernel: &PlannedKernel, vm: u32) -> Result<Session, Lost> {
@@ -230,8 +403,7 @@ impl Pool<'_> {
         }
     }
 
-    fn lost(&self, index: usize, vm: u32, test: Option<String>, lost: &Lost) {
-        let kernel = &self.plan.kernels[index];
+    fn lost(&self, kernel: &PlannedKernel, vm: u32, test: Option<String>, lost: &Lost) {
         self.emit(Event::VmLost {
             kernel: kernel.name.clone(),
             vm,
@@ -240,17 +412,24 @@ impl Pool<'_> {
             console: bounded_text(lost.evidence.console.as_bytes()),
             qmp_status: Some(lost.evidence.status.clone()).filter(|status| !status.is_empty()),
         });
-        let mut kernels = self.kernels.borrow_mut();
-        let state = &mut kernels[index];
-        state.lost_in_a_row += 1;
-        if state.lost_in_a_row >= LOST_IN_A_ROW && !state.queue.is_empty() {
-            let left = state.queue.len();
-            drop(kernels);
-            self.warn(
-                kernel,
-                format!("{LOST_IN_A_ROW} VMs lost in a row: given up, {left} tests did not run"),
-            );
-        }
+    }
+
+    /// A VM of this kernel has not come up.
+    fn not_up(&self, index: usize) {
+        let left = {
+            let state = &mut self.kernels.borrow_mut()[index];
+            state.failed_in_a_row += 1;
+            if state.failed_in_a_row < FAILED_IN_A_ROW {
+                return;
+            }
+            state.queue.len()
+        };
+        self.warn(
+            &self.plan.kernels[index],
+            format!(
+                "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
+            ),
+        );
     }
 
     fn kernel_reports(

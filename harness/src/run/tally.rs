@@ -58,6 +58,8 @@ impl KernelTally {
 pub struct Tally {
     /// In the order the run names its kernels.
     pub kernels: Vec<KernelTally>,
+    /// The run was ended before its last test, as the user wanted.
+    stopped: bool,
 }
 
 impl Tally {
@@ -70,6 +72,7 @@ impl Tally {
                 }
             }
             Event::TestFinished(result) => self.kernel(&result.kernel).take(result),
+            Event::RunStopped { .. } => self.stopped = true,
             _ => {}
         }
     }
@@ -123,12 +126,13 @@ impl Tally {
     /// [`exit_code::INTERRUPTED`] whatever they are.
     ///
     /// A lost VM outweighs failed tests: it says that the picture is not whole.
+    /// A run that was ended early has failed, for want of the rest at least.
     pub fn exit_code(&self) -> u8 {
         if self.planned() == 0 {
             exit_code::NOTHING_SELECTED
-        } else if self.count(Verdict::Lost) > 0 || self.missing() > 0 {
+        } else if self.count(Verdict::Lost) > 0 || (self.missing() > 0 && !self.stopped) {
             exit_code::VM_LOST
-        } else if self.unexpected() > 0 {
+        } else if self.unexpected() > 0 || self.missing() > 0 {
             exit_code::TESTS_FAILED
         } else {
             exit_code::OK
@@ -193,6 +197,16 @@ mod tests {
     fn a_test_without_a_verdict_did_not_pass() {
         let tally = tally(1, &[("5.10", Verdict::Pass)]);
         assert_eq!(tally.exit_code(), exit_code::VM_LOST);
+    }
+
+    #[test]
+    fn a_run_that_was_to_end_early_has_lost_nothing_and_not_passed() {
+        let mut tally = tally(1, &[("5.10", Verdict::Pass)]);
+        tally.observe(&Event::RunStopped {
+            why: crate::run::event::StopReason::GlobalTimeout,
+            message: String::new(),
+        });
+        assert_eq!(tally.exit_code(), exit_code::TESTS_FAILED);
     }
 
     #[test]

@@ -1,0 +1,61 @@
+//! How often a test runs, and when a run ends before its last test.
+
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::run::policy::{FlakyResult, Policies, Repeat};
+
+/// How often a test runs.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Policies")]
+pub(super) struct PolicyArgs {
+    /// Try a test that failed again, so many times; one that passes then is
+    /// reported as flaky
+    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "repeat")]
+    retries: u32,
+    /// What a flaky test counts as
+    #[arg(long, value_enum, default_value_t, value_name = "RESULT")]
+    flaky_result: FlakyResult,
+    /// Start no test any more once N have failed
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_fail: Option<u32>,
+    /// The same as --max-fail 1
+    #[arg(long, conflicts_with = "max_fail")]
+    fail_fast: bool,
+    /// Run each test N times; one run that fails fails the test
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: Option<u32>,
+    /// Run the tests round after round until one fails; --repeat limits the
+    /// rounds
+    #[arg(long, conflicts_with = "retries")]
+    repeat_until_fail: bool,
+    /// End the whole run after this long, such as 90s, 30m or 2h
+    #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
+    global_timeout: Option<Duration>,
+    /// Boot a VM of its own for each test
+    #[arg(long)]
+    fresh_vm: bool,
+}
+
+impl PolicyArgs {
+    /// What was asked for.
+    pub(super) fn policies(&self) -> Policies {
+        Policies {
+            retries: self.retries,
+            flaky_result: self.flaky_result,
+            repeat: match (self.repeat, self.repeat_until_fail) {
+                (times, true) => Repeat::UntilFail(times),
+                (Some(times), false) => Repeat::Times(times),
+                (None, false) => Repeat::Once,
+            },
+            max_fail: if self.fail_fast {
+                Some(1)
+            } else {
+                self.max_fail
+            },
+            global_timeout: self.global_timeout,
+            fresh_vm: self.fresh_vm,
+        }
+    }
+}

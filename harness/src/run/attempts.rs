@@ -1,0 +1,153 @@
+//! One test on one kernel: its attempts so far, and what they come to.
+
+use super::event::{TestResult, Verdict};
+use super::policy::{FlakyResult, Policies, Repeat};
+
+/// A test that loses so many VMs is not tried again, whatever the policies say.
+const MOST_LOST: u32 = 2;
+
+/// What to do after an attempt.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// Try it again at once.
+    Retry,
+    /// Run it again when all others had their turn.
+    Repeat,
+    /// It has its verdict.
+    Done(Box<TestResult>),
+}
+
+/// The attempts at one test.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Attempts {
+    made: u32,
+    failed: u32,
+    lost: u32,
+    first_failure: Option<Box<TestResult>>,
+    /// The last one's result, until the next one begins.
+    pending: Option<Box<TestResult>>,
+}
+
+impl Attempts {
+    /// The number of the attempt that comes next, from 1.
+    pub(super) fn next(&self) -> u32 {
+        self.made + 1
+    }
+
+    /// Begins the next attempt; gives the result of the one before, which is
+    /// now known not to be the last.
+    pub(super) fn begin(&mut self) -> Option<TestResult> {
+        self.pending.take().map(|result| *result)
+    }
+
+    /// Takes in how an attempt ended. `go_on` is false once the run has no more
+    /// time for repetitions.
+    pub(super) fn take(&mut self, result: TestResult, policies: &Policies, go_on: bool) -> Next {
+        self.made += 1;
+        let failed = is_failure(&result);
+        if failed {
+            self.failed += 1;
+            self.first_failure
+                .get_or_insert_with(|| Box::new(result.clone()));
+        }
+        self.lost += u32::from(result.verdict == Verdict::Lost);
+        let again = match policies.repeat {
+            _ if self.lost >= MOST_LOST || !go_on || result.verdict == Verdict::Skip => false,
+            Repeat::Once => failed && self.made <= policies.retries,
+            Repeat::Times(times) => self.made < times,
+            Repeat::UntilFail(times) => !failed && times.is_none_or(|times| self.made < times),
+        };
+        self.pending = Some(Box::new(result));
+        match (again, policies.repeat) {
+            (true, Repeat::Once) => Next::Retry,
+            (true, _) => Next::Repeat,
+            (false, _) => match self.settle(policies) {
+                Some(result) => Next::Done(Box::new(result)),
+                // Set a few lines above.
+                None => Next::Retry,
+            },
+        }
+    }
+
+    /// The verdict of a test that has run and will not run again; `None` if it
+    /// has not run, or runs.
+    pub(super) fn settle(&mut self, policies: &Policies) -> Option<TestResult> {
+        let last = *self.pending.take()?;
+        if policies.repeat == Repeat::Once {
+            return Some(self.after_retries(last, policies));
+        }
+        let Some(first) = self.first_failure.take() else {
+            return Some(last);
+        };
+        Some(TestResult {
+            flaky: self.failed < self.made,
+            reason: Some(if self.made == 1 {
+                first.reason.unwrap_or_default()
+            } else {
+                format!(
+                    "failed in {} of {} runs, at first in run {}: {}",
+                    self.failed,
+                    self.made,
+                    first.attempt,
+                    first.reason.as_deref().unwrap_or("no reason")
+                )
+            })
+            .filter(|reason| !reason.is_empty()),
+            attempt: self.made,
+            ..*first
+        })
+    }
+
+    /// The verdict of a test whose attempt was broken off by the end of the
+    /// run: that of the attempts before it where they repeat a test, else
+    /// `broken`.
+    pub(super) fn break_off(&mut self, broken: TestResult, policies: &Policies) -> TestResult {
+        if policies.repeat == Repeat::Once || self.made == 0 {
+            return broken;
+        }
+        let attempt = broken.attempt;
+        let reason = format!("{} runs ended before the run's time was up", self.made);
+        self.pending = Some(Box::new(TestResult {
+            verdict: Verdict::Pass,
+            reason: Some(reason),
+            ..broken.clone()
+        }));
+        let settled = self.settle(policies).unwrap_or(broken);
+        TestResult { attempt, ..settled }
+    }
+
+    fn after_retries(&self, last: TestResult, policies: &Policies) -> TestResult {
+        let Some(first) = &self.first_failure else {
+            return last;
+        };
+        if last.verdict != Verdict::Pass {
+            return last;
+        }
+        let verdict = match policies.flaky_result {
+            FlakyResult::Pass => Verdict::Pass,
+            FlakyResult::Fail => Verdict::Fail,
+        };
+        TestResult {
+            verdict,
+            flaky: true,
+            reason: Some(format!(
+                "flaky: passed at attempt {}; attempt {} had {}: {}",
+                last.attempt,
+                first.attempt,
+                first.verdict,
+                first.reason.as_deref().unwrap_or("no reason")
+            )),
+            ..last
+        }
+    }
+}
+
+/// Whether an attempt calls for another one: a failure that nobody expects. A
+/// pass that nobody expects stays one, however often it is tried.
+fn is_failure(result: &TestResult) -> bool {
+    !matches!(result.verdict, Verdict::Pass | Verdict::Skip) && !result.is_expected()
+}
+
+#[cfg(test)]
+#[path = "attempts_tests.rs"]
+mod tests;
