@@ -227,6 +227,26 @@ impl Kiln {
         }
     }
 
+    /// A program of the host, run by this kiln's user in its working directory.
+    pub(crate) fn host_command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .current_dir(self.work());
+        if let Some(user) = self.user {
+            command.uid(user).gid(user);
+        }
+        command
+    }
+
+    /// Makes this kiln's user the owner of everything in a directory.
+    pub(crate) fn give(&self, path: &Path) {
+        if let Some(user) = self.user {
+            give(path, user);
+        }
+    }
+
     /// `kiln exec -k KERNEL -- sh -c SCRIPT`.
     pub(crate) fn sh(&self, kernel: &str, script: &str) -> Invocation<'_> {
         self.vm(["exec", "-k", kernel, "--", "/bin/sh", "-c", script])

@@ -46,9 +46,10 @@ pub(super) struct ExecArgs {
 impl ExecArgs {
     /// Runs the command in one kernel after the other; the first status that
     /// is not 0 becomes ours.
-    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+    pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels)?;
+        self.vm.resolve(&context).await?;
         let mut interrupts = Interrupts::listen()?;
         let mut stdin = input::StdinSource::new(selected.len() > 1)?;
         let mut code = exit_code::OK;

@@ -10,6 +10,7 @@ mod failure;
 mod input;
 mod kernels;
 mod list;
+mod nix_args;
 mod policy_args;
 mod run;
 mod shell;

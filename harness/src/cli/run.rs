@@ -74,7 +74,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 
 impl RunArgs {
     /// Runs the suite; the exit code says how it went.
-    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+    pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let kernels = if self.kernels.is_empty() {
             vec![QUICK.to_owned()]
@@ -82,7 +82,12 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels)?;
+        self.vm.resolve(&context).await?;
+        if self.suite.bpftrace.is_none() {
+            self.suite.bpftrace = self.vm.nix.bpftrace()?;
+        }
         let suite = self.suite.resolve(&context)?;
+        self.vm.nix.check_visible(&suite.bpftrace)?;
         let (tests, mut warnings) = self.tests(&suite)?;
         let mut interrupts = Interrupts::listen()?;
         let images = async {

@@ -33,7 +33,7 @@ pub(super) struct ShellArgs {
 
 impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
-    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
+    pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(std::slice::from_ref(&self.kernel))?;
         let [selected] = selected.as_slice() else {
@@ -45,6 +45,7 @@ impl ShellArgs {
                 ),
             ));
         };
+        self.vm.resolve(&context).await?;
         if self.vm.dry_run {
             return exec::print_command_line(&context, &self.vm, selected).await;
         }

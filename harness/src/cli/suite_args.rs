@@ -11,6 +11,7 @@ use super::Failure;
 use super::context::Context;
 use crate::config::Runner;
 use crate::exit_code;
+use crate::store;
 use crate::suite::bpftrace::Dialect;
 
 /// Name of the suite where neither the user nor the catalogue says.
@@ -102,6 +103,7 @@ impl SuiteArgs {
         let dialect = self
             .dialect
             .or_else(|| asked_dialect(&bpftrace, context.cache.root()))
+            .or_else(|| named_dialect(&bpftrace))
             .unwrap_or_else(Dialect::newest);
         Ok(RuntimeSuite {
             name,
@@ -172,6 +174,14 @@ fn asked_dialect(bpftrace: &Path, cache: &Path) -> Option<&'static Dialect> {
     // Not kept, it is asked again the next time.
     let _ = remember(&kept, &versions);
     Some(dialect)
+}
+
+/// The dialect of a bpftrace in a Nix store by the store path's name, such as
+/// `HASH-bpftrace-0.23.1`: in a chroot store it cannot be run here.
+fn named_dialect(bpftrace: &Path) -> Option<&'static Dialect> {
+    let name = store::name_of(bpftrace)?;
+    let version = name.split_once("-bpftrace-")?.1;
+    Dialect::for_version(version)
 }
 
 fn remember(path: &Path, versions: &BTreeMap<String, String>) -> std::io::Result<()> {

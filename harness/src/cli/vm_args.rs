@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::nix_args::{self, NixArgs};
 use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
@@ -43,6 +44,9 @@ pub(super) struct VmArgs {
     /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
     #[arg(long, value_name = "ROOT")]
     pub(super) root: Option<Root>,
+    /// What of a Nix store the guest gets
+    #[command(flatten)]
+    pub(super) nix: NixArgs,
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
@@ -76,7 +80,27 @@ pub(super) struct VmArgs {
 impl VmArgs {
     /// The root to use.
     pub(super) fn root(&self) -> Root {
-        self.root.clone().unwrap_or_else(Root::default_here)
+        self.nix.root().unwrap_or_else(|| self.asked_root())
+    }
+
+    /// The root that was asked for, with a Nix store's not yet looked into.
+    fn asked_root(&self) -> Root {
+        let root = self.root.clone().or_else(|| nix_args::implied(&self.nix));
+        root.unwrap_or_else(Root::default_here)
+    }
+
+    /// Gets ready what must be known before a VM is made: with a Nix store as
+    /// the root, builds packages and looks up closures.
+    pub(super) async fn resolve(&mut self, context: &Context) -> Result<(), Failure> {
+        let root = self.asked_root();
+        if self.nix.any() && !matches!(root, Root::Nix(_)) {
+            return Err(Failure::new(
+                crate::exit_code::USAGE,
+                "--package, --dev-shell, --closure-only and --store are about a Nix store, and --root names another root",
+            )
+            .hint("leave --root out, or say --root nix"));
+        }
+        self.nix.resolve(context, &root).await
     }
 
     /// Everything about one VM.
@@ -125,6 +149,10 @@ impl VmArgs {
                 environment.push((name.into(), value.into_encoded_bytes()));
             }
         }
+        for (name, value) in self.nix.variables() {
+            environment.retain(|(other, _)| other != name.as_bytes());
+            environment.push((name.clone().into(), value.clone().into()));
+        }
         for setting in &self.env {
             let setting = setting.as_encoded_bytes();
             let (key, value) = match setting.iter().position(|&byte| byte == b'=') {
@@ -157,7 +185,12 @@ impl VmArgs {
     /// Nix's, and the system's directories.
     pub(super) fn path(&self) -> OsString {
         let mut path = OsString::new();
-        if !matches!(self.root(), Root::Dir(_))
+        if let Some(dirs) = self.nix.path() {
+            for dir in dirs {
+                path.push(dir);
+                path.push(":");
+            }
+        } else if !matches!(self.root(), Root::Dir(_))
             && let Some(own) = std::env::var_os("PATH")
         {
             path.push(own);

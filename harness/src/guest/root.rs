@@ -6,8 +6,9 @@ use std::str::FromStr;
 
 use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
 
-use super::skeleton::{self, NIX_STORE};
+use super::skeleton;
 use crate::hint::Hint;
+use crate::store::STORE_DIR as NIX_STORE;
 
 /// virtiofs tag of the root.
 const ROOT_TAG: &str = "root";
@@ -62,15 +63,34 @@ pub enum Root {
     Host,
     /// A directory tree with a userland in it.
     Dir(PathBuf),
-    /// A small generated skeleton with this store at `/nix/store`.
-    Nix(PathBuf),
+    /// A small generated skeleton with a store at `/nix/store`.
+    Nix(NixRoot),
+}
+
+/// A store as a root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NixRoot {
+    /// The directory that holds the store's files.
+    pub store: PathBuf,
+    /// Names of the store paths that the guest sees; `None` shows all.
+    pub only: Option<Vec<String>>,
+}
+
+impl NixRoot {
+    /// All of the store in this directory.
+    pub fn all(store: impl Into<PathBuf>) -> Self {
+        Self {
+            store: store.into(),
+            only: None,
+        }
+    }
 }
 
 impl Root {
     /// `nix` on NixOS, where little lives outside the store; `host` elsewhere.
     pub fn default_here() -> Self {
         if Path::new("/etc/NIXOS").exists() {
-            Self::Nix(PathBuf::from(NIX_STORE))
+            Self::Nix(NixRoot::all(NIX_STORE))
         } else {
             Self::Host
         }
@@ -83,9 +103,9 @@ impl FromStr for Root {
     fn from_str(text: &str) -> Result<Self, Error> {
         match text.split_once(':') {
             None if text == "host" => Ok(Self::Host),
-            None if text == "nix" => Ok(Self::Nix(PathBuf::from(NIX_STORE))),
+            None if text == "nix" => Ok(Self::Nix(NixRoot::all(NIX_STORE))),
             Some(("dir", path)) if !path.is_empty() => Ok(Self::Dir(PathBuf::from(path))),
-            Some(("nix", path)) if !path.is_empty() => Ok(Self::Nix(PathBuf::from(path))),
+            Some(("nix", path)) if !path.is_empty() => Ok(Self::Nix(NixRoot::all(path))),
             _ => Err(Error::UnknownRoot(text.to_owned())),
         }
     }
@@ -100,6 +120,8 @@ pub struct SharedDir {
     pub dir: PathBuf,
     /// Whether the guest may change it.
     pub writable: bool,
+    /// Names of the entries that are shown; `None` shows all.
+    pub only: Option<Vec<String>>,
 }
 
 /// What is asked of the guest's view of the host.
@@ -143,11 +165,14 @@ impl Layout {
         let root_dir = match request.root {
             Root::Host => PathBuf::from("/"),
             Root::Dir(dir) => directory(dir)?,
-            Root::Nix(store) => {
+            Root::Nix(nix) => {
                 let root = request.scratch.join("root");
-                skeleton::write(&root, &directory(store)?).map_err(|source| Error::Skeleton {
-                    path: root.clone(),
-                    source,
+                let store = directory(&nix.store)?;
+                skeleton::write(&root, &store, nix.only.as_deref()).map_err(|source| {
+                    Error::Skeleton {
+                        path: root.clone(),
+                        source,
+                    }
                 })?;
                 root
             }
@@ -156,14 +181,14 @@ impl Layout {
             tag: ROOT_TAG.to_owned(),
             dir: root_dir,
             writable: false,
+            only: None,
         });
-        if let Root::Nix(store) = request.root {
-            layout.add(
-                "store",
-                &directory(store)?,
-                NIX_STORE,
-                ShareAccess::ReadOnly,
-            );
+        if let Root::Nix(nix) = request.root {
+            let store = directory(&nix.store)?;
+            layout.add("store", &store, NIX_STORE, ShareAccess::ReadOnly);
+            if let Some(share) = layout.shares.last_mut() {
+                share.only.clone_from(&nix.only);
+            }
         }
         if let Some((release, modules)) = request.modules {
             let target = format!("/lib/modules/{release}");
@@ -186,6 +211,10 @@ impl Layout {
             wanted.push((directory(dir)?, ShareAccess::ReadWrite));
         }
         for dir in request.visible {
+            // In a chroot store it is elsewhere on this host.
+            if matches!(request.root, Root::Nix(_)) && dir.starts_with(NIX_STORE) {
+                continue;
+            }
             let dir = directory(dir)?;
             let seen_in_root = match request.root {
                 Root::Host => !COVERED.iter().any(|covered| dir.starts_with(covered)),
@@ -220,6 +249,7 @@ impl Layout {
             tag: tag.to_owned(),
             dir: dir.to_owned(),
             writable: access == ShareAccess::ReadWrite,
+            only: None,
         });
         self.plan.shares.push(SharePlan {
             tag: tag.to_owned(),
@@ -269,7 +299,10 @@ mod tests {
             "dir:/x y".parse::<Root>().unwrap(),
             Root::Dir("/x y".into())
         );
-        assert_eq!("nix".parse::<Root>().unwrap(), Root::Nix(NIX_STORE.into()));
+        assert_eq!(
+            "nix".parse::<Root>().unwrap(),
+            Root::Nix(NixRoot::all(NIX_STORE))
+        );
         assert!("dir:".parse::<Root>().is_err());
         assert!("hosts".parse::<Root>().is_err());
     }

@@ -8,6 +8,7 @@
 mod confine;
 mod process;
 mod server;
+mod subset;
 
 use std::io;
 use std::path::PathBuf;

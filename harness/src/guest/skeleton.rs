@@ -4,8 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// Where Nix keeps its store.
-pub(super) const NIX_STORE: &str = "/nix/store";
+use crate::store::STORE_DIR;
 
 const DIRECTORIES: [&str; 15] = [
     "bin",
@@ -40,8 +39,9 @@ const FILES: [(&str, &str); 4] = [
 ];
 
 /// Writes the skeleton into the directory `root`. Links `/bin/sh` and
-/// `/usr/bin/env` to what the store has, as NixOS does.
-pub(super) fn write(root: &Path, store: &Path) -> std::io::Result<()> {
+/// `/usr/bin/env` to what the store has, as NixOS does; with `only`, to what
+/// these store paths have.
+pub(super) fn write(root: &Path, store: &Path, only: Option<&[String]>) -> std::io::Result<()> {
     for directory in DIRECTORIES {
         fs::create_dir_all(root.join(directory))?;
     }
@@ -49,7 +49,7 @@ pub(super) fn write(root: &Path, store: &Path) -> std::io::Result<()> {
         fs::write(root.join(path), text)?;
     }
     for (link, program) in [("bin/sh", "sh"), ("usr/bin/env", "env")] {
-        if let Some(target) = find_program(store, program)? {
+        if let Some(target) = find_program(store, only, program)? {
             symlink(target, root.join(link))?;
         }
     }
@@ -59,10 +59,17 @@ pub(super) fn write(root: &Path, store: &Path) -> std::io::Result<()> {
 /// A program of the store by its path in the guest; the last by name where
 /// there are several, so that the choice does not depend on the directory's
 /// order.
-fn find_program(store: &Path, program: &str) -> std::io::Result<Option<PathBuf>> {
+fn find_program(
+    store: &Path,
+    only: Option<&[String]>,
+    program: &str,
+) -> std::io::Result<Option<PathBuf>> {
     let mut found: Vec<PathBuf> = Vec::new();
     for entry in fs::read_dir(store)? {
         let entry = entry?;
+        if only.is_some_and(|only| !only.iter().any(|name| entry.file_name() == **name)) {
+            continue;
+        }
         // Not `exists`: a link in there points to /nix/store, which may be
         // elsewhere on this host.
         if entry
@@ -73,7 +80,7 @@ fn find_program(store: &Path, program: &str) -> std::io::Result<Option<PathBuf>>
             .is_ok()
         {
             found.push(
-                Path::new(NIX_STORE)
+                Path::new(STORE_DIR)
                     .join(entry.file_name())
                     .join("bin")
                     .join(program),
@@ -99,7 +106,7 @@ mod tests {
             fs::write(store.join(package).join("bin/sh"), "").unwrap();
         }
         let root = scratch.path().join("root");
-        write(&root, &store).unwrap();
+        write(&root, &store, None).unwrap();
         assert_eq!(
             fs::read_link(root.join("bin/sh")).unwrap(),
             Path::new("/nix/store/aaa-bash-5.2/bin/sh")

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{modules, vmlinux};
 use crate::config::Origin;
 use crate::hint::Hint;
+use crate::program;
 
 /// A kernel could not be provided.
 #[derive(Debug, thiserror::Error)]
@@ -168,6 +169,16 @@ pub enum Error {
         /// The kernel.
         name: String,
     },
+}
+
+impl From<program::Error> for Error {
+    fn from(error: program::Error) -> Self {
+        match error {
+            program::Error::Missing { program } => Self::MissingProgram { program },
+            program::Error::Deadline { what, after } => Self::Deadline { what, after },
+            program::Error::Io { program, source } => Self::io("run", program.as_ref())(source),
+        }
+    }
 }
 
 impl Error {

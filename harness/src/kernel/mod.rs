@@ -2,7 +2,6 @@
 
 mod archive;
 mod cache;
-mod child;
 mod compression;
 mod digest;
 mod error;

@@ -16,7 +16,7 @@ use super::spec::{VirtiofsSpec, VmConfig, VmSpec};
 use super::tsc;
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
-use crate::guest::root::{self, Layout, LayoutRequest, Root};
+use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
 use crate::kernel::modules::{self, Index, ModuleFile};
@@ -162,18 +162,10 @@ impl Launch {
         let choice = self.choose_accelerator(&qemu).await?;
         let initramfs = self.dir.join("initramfs");
         initramfs::build(&initramfs, GUEST_INIT, &layout.plan, &boot_modules)?;
-        let shares: Vec<ShareConfig> = layout
-            .shares
-            .iter()
-            .map(|shared| ShareConfig {
-                kiln: self.kiln.clone(),
-                tag: shared.tag.clone(),
-                dir: shared.dir.clone(),
-                writable: shared.writable,
-                socket: self.dir.join(format!("{}.sock", shared.tag)),
-                log: self.log_dir.join(format!("share-{}.log", shared.tag)),
-            })
-            .collect();
+        let mut shares = Vec::new();
+        for shared in &layout.shares {
+            shares.push(self.share(shared)?);
+        }
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
@@ -206,6 +198,31 @@ impl Launch {
             accel_note: choice.notice(),
             shares,
             boot_timeout: self.boot_timeout,
+        })
+    }
+
+    /// The process that serves a directory.
+    fn share(&self, shared: &SharedDir) -> Result<ShareConfig, Error> {
+        let only = match &shared.only {
+            None => None,
+            Some(names) => {
+                let path = self.dir.join(format!("{}.only", shared.tag));
+                let text = names.join("\n");
+                std::fs::write(&path, text).map_err(|source| Error::Directory {
+                    path: path.clone(),
+                    source,
+                })?;
+                Some(path)
+            }
+        };
+        Ok(ShareConfig {
+            kiln: self.kiln.clone(),
+            tag: shared.tag.clone(),
+            dir: shared.dir.clone(),
+            writable: shared.writable,
+            only,
+            socket: self.dir.join(format!("{}.sock", shared.tag)),
+            log: self.log_dir.join(format!("share-{}.log", shared.tag)),
         })
     }
 

@@ -7,7 +7,7 @@
 //! of ownership would fail. It also forks, and needs user namespaces, which
 //! container runtimes often refuse.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd,
@@ -24,13 +24,15 @@ const LANDLOCK_ABI: ABI = ABI::V6;
 
 /// Confines the calling thread and all it starts later; to be called while the
 /// process has one thread.
-pub(super) fn confine(dir: &Path, writable: bool) -> Result<(), Error> {
+///
+/// With `only`, of the directory's entries these alone can be read.
+pub(super) fn confine(dir: &Path, only: Option<&[String]>, writable: bool) -> Result<(), Error> {
     prctl::set_no_new_privs().map_err(|errno| Error::Setup {
         what: "give up new privileges",
         message: errno.to_string(),
     })?;
     drop_capabilities(writable)?;
-    if restrict_files(dir, writable)? == RulesetStatus::NotEnforced {
+    if restrict_files(dir, only, writable)? == RulesetStatus::NotEnforced {
         log::info!("no Landlock in this kernel: the share relies on seccomp and permissions");
     }
     // Last: Landlock's own system calls are not on the list.
@@ -103,16 +105,25 @@ fn allowed(writable: bool) -> BitFlags<AccessFs> {
 /// Nothing needs to be opened beforehand: `/proc/self/fd`, the root and the
 /// inodes are held by `O_PATH` descriptors, which Landlock does not check, and
 /// opening one for reading is checked against the file it stands for.
-fn restrict_files(dir: &Path, writable: bool) -> Result<RulesetStatus, Error> {
+fn restrict_files(
+    dir: &Path,
+    only: Option<&[String]>,
+    writable: bool,
+) -> Result<RulesetStatus, Error> {
     let failed = |error: landlock::RulesetError| Error::Setup {
         what: "restrict file access with Landlock",
         message: error.to_string(),
     };
-    let beneath = PathFd::new(dir).map_err(|error| Error::Setup {
-        what: "open the shared directory",
-        message: error.to_string(),
-    })?;
-    let status = Ruleset::default()
+    let readable: Vec<PathBuf> = match only {
+        None => vec![dir.to_owned()],
+        // A link has nothing below it, and what it points to is not ours.
+        Some(names) => names
+            .iter()
+            .map(|name| dir.join(name))
+            .filter(|path| path.symlink_metadata().is_ok_and(|meta| !meta.is_symlink()))
+            .collect(),
+    };
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(LANDLOCK_ABI))
         .map_err(failed)?
@@ -121,11 +132,23 @@ fn restrict_files(dir: &Path, writable: bool) -> Result<RulesetStatus, Error> {
         .scope(Scope::from_all(LANDLOCK_ABI))
         .map_err(failed)?
         .create()
-        .map_err(failed)?
-        .add_rule(PathBeneath::new(beneath, allowed(writable)))
-        .map_err(failed)?
-        .restrict_self()
         .map_err(failed)?;
+    for path in readable {
+        let beneath = PathFd::new(&path).map_err(|error| Error::Setup {
+            what: "open the shared directory",
+            message: error.to_string(),
+        })?;
+        // A file takes no rights of directories.
+        let rights = if path.is_dir() {
+            allowed(writable)
+        } else {
+            allowed(writable) & AccessFs::from_file(LANDLOCK_ABI)
+        };
+        ruleset = ruleset
+            .add_rule(PathBeneath::new(beneath, rights))
+            .map_err(failed)?;
+    }
+    let status = ruleset.restrict_self().map_err(failed)?;
     Ok(status.ruleset)
 }
 

@@ -27,6 +27,9 @@ pub struct ShareConfig {
     pub dir: PathBuf,
     /// Whether the guest may change it.
     pub writable: bool,
+    /// A file that lists the entries of the directory to be shown, one a line;
+    /// `None` shows all.
+    pub only: Option<PathBuf>,
     /// Where to listen for QEMU (vhost-user); must not exist.
     pub socket: PathBuf,
     /// Where the server's messages go.
@@ -73,6 +76,9 @@ impl Share {
             .arg(&config.dir);
         if config.writable {
             command.arg("--rw");
+        }
+        if let Some(only) = &config.only {
+            command.arg("--only").arg(only);
         }
         command
             .stdin(OwnedFd::from(listener))
@@ -142,6 +148,7 @@ mod tests {
             tag: "root".to_owned(),
             dir: dir.to_owned(),
             writable: false,
+            only: None,
             socket: dir.join("s"),
             log: dir.join("log"),
         }

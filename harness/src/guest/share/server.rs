@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 use super::confine::confine;
+use super::subset::Subset;
 use super::{Error, MAX_TAG_LEN};
 
 /// Descriptors kept back for the server itself: one for each of the 509 memory
@@ -46,6 +47,10 @@ pub struct ServeOptions {
     /// Lets the guest change the directory.
     #[arg(long)]
     pub rw: bool,
+    /// Shows only the entries of the directory that this file lists, one a
+    /// line.
+    #[arg(long, conflicts_with = "rw")]
+    pub only: Option<PathBuf>,
 }
 
 /// Serves one directory to one QEMU, until that goes.
@@ -82,7 +87,8 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
             message: error.to_string(),
         })?;
     let guest_fd_limit = raise_open_files()?;
-    confine(&dir, options.rw)?;
+    let only = options.only.as_deref().map(read_names).transpose()?;
+    confine(&dir, only.as_deref(), options.rw)?;
 
     let mut config = Config {
         root_dir,
@@ -114,7 +120,31 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
         run(fs, listener, &options.tag)
     } else {
         let fs = PassthroughFsRo::new(config).map_err(failed)?;
-        run(fs, listener, &options.tag)
+        match only {
+            Some(names) => {
+                let fs = Subset::new(fs, &dir, &names).map_err(failed)?;
+                run(fs, listener, &options.tag)
+            }
+            None => run(fs, listener, &options.tag),
+        }
+    }
+}
+
+/// The names that a file lists. One that is more than a name could lead out of
+/// the directory.
+fn read_names(file: &Path) -> Result<Vec<String>, Error> {
+    let failed = |message: String| Error::Setup {
+        what: "read what is to be shown of a directory",
+        message,
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
+    let names: Vec<String> = text.lines().map(str::to_owned).collect();
+    match names
+        .iter()
+        .find(|name| name.is_empty() || name.contains('/') || matches!(name.as_str(), "." | ".."))
+    {
+        Some(bad) => Err(failed(format!("{bad:?} is not a name"))),
+        None => Ok(names),
     }
 }
 
@@ -209,6 +239,7 @@ mod tests {
             tag: tag.to_owned(),
             dir: dir.into(),
             rw: false,
+            only: None,
         }
     }
 

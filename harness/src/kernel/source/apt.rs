@@ -13,13 +13,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::super::cache::Key;
-use super::super::child::{self, Limit, Output};
 use super::super::lock::{LockedFile, LockedKernel};
 use super::super::prepare::{self, Taking};
 use super::super::{Cache, Error, KernelImage, Progress, archive, digest, layout};
 use super::apt_index::{self, Newest};
 use super::mirror::{self, Mirror};
 use crate::config::AptSource;
+use crate::program::{self, Limit, Output};
 
 /// Downloads without an index (package `apt`; on no `PATH`).
 const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
@@ -133,7 +133,7 @@ pub(crate) fn resolve(
 fn compare_versions(a: &str, b: &str) -> Result<Ordering, Error> {
     let mut command = Command::new("dpkg");
     command.args(["--compare-versions", a, "lt", b]);
-    let output = child::run_within(command, "dpkg --compare-versions", LOCAL_DEADLINE)?;
+    let output = program::run_within(command, "dpkg --compare-versions", LOCAL_DEADLINE)?;
     match output.status.code() {
         Some(0) => Ok(Ordering::Less),
         // Not lower: equal ones are not asked about.
@@ -164,7 +164,7 @@ impl Apt {
         let write = |name: &str, text: String| {
             let path = state.join(name);
             fs::write(&path, text).map_err(Error::io("write", &path))?;
-            Ok(path)
+            Ok::<_, Error>(path)
         };
         // Without a status file apt would take the host's installed packages
         // for available ones.
@@ -188,7 +188,7 @@ impl Apt {
         update.args(["-q", "update"]);
         checked(
             &what,
-            child::run_within(update, "apt-get update", UPDATE_DEADLINE)?,
+            program::run_within(update, "apt-get update", UPDATE_DEADLINE)?,
         )?;
 
         let mut targets = self.command("apt-get");
@@ -198,13 +198,13 @@ impl Apt {
             "$(FILENAME)",
             "Created-By: Packages",
         ]);
-        let output = child::run_within(targets, "apt-get indextargets", LOCAL_DEADLINE)?;
+        let output = program::run_within(targets, "apt-get indextargets", LOCAL_DEADLINE)?;
         let files = String::from_utf8_lossy(&checked(&what, output)?).into_owned();
         let mut index = String::new();
         for file in files.lines().filter(|line| !line.is_empty()) {
             let mut cat = self.command(APT_HELPER);
             cat.args(["cat-file", file]);
-            let output = child::run_within(cat, "apt-helper cat-file", LOCAL_DEADLINE)?;
+            let output = program::run_within(cat, "apt-helper cat-file", LOCAL_DEADLINE)?;
             index.push_str(&String::from_utf8_lossy(&checked(&what, output)?));
             index.push_str("\n\n");
         }
@@ -226,12 +226,12 @@ impl Apt {
         );
         let mut fetch = self.command(APT_HELPER);
         fetch.arg("download-file").arg(&uri).arg(dest);
-        let output = child::run(
+        let output = program::run(
             fetch,
             &format!("the download of {} {}", file.package, file.version),
             &mut Limit {
                 patience: STALL_DEADLINE,
-                progress: &mut || {
+                progress: &mut |_| {
                     let length = fs::metadata(dest).map_or(0, |meta| meta.len());
                     shown.set(length);
                     length

@@ -1,13 +1,15 @@
-//! Programs of the host that a source needs: in a process group of their own,
-//! with a deadline, reaped, and gone when kiln is gone.
+//! Programs of the host that are run to their end (apt, nix): in a process group
+//! of their own, with a deadline, reaped, and gone when kiln is gone.
 //!
-//! Sources do nothing but wait, so this is plain blocking code: the parent-death
-//! signal is tied to the thread that forks (prctl(2)), and here that thread
-//! stays until the child is reaped.
+//! Whoever runs them does nothing but wait, so this is plain blocking code: the
+//! parent-death signal is tied to the thread that forks (prctl(2)), and here
+//! that thread stays until the child is reaped.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,24 +17,50 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getppid};
 
-use super::Error;
-
 /// How often the child is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Why a program did not run to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It is not installed.
+    #[error("{program} is not installed")]
+    Missing {
+        /// The program.
+        program: String,
+    },
+    /// It took too long.
+    #[error("gave up after {} s waiting for {what}", after.as_secs())]
+    Deadline {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        after: Duration,
+    },
+    /// It could not be started or waited for.
+    #[error("cannot run {program}: {source}")]
+    Io {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
 /// What a program left.
-pub(super) struct Output {
-    pub(super) status: ExitStatus,
-    pub(super) stdout: Vec<u8>,
-    pub(super) stderr: String,
+pub(crate) struct Output {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: String,
 }
 
 /// When to give up.
-pub(super) struct Limit<'a> {
+pub(crate) struct Limit<'a> {
     /// Longest time without progress.
-    pub(super) patience: Duration,
+    pub(crate) patience: Duration,
     /// A number that changes with progress; it is also asked for at every look.
-    pub(super) progress: &'a mut dyn FnMut() -> u64,
+    /// Is told how many bytes came on stderr so far.
+    pub(crate) progress: &'a mut dyn FnMut(u64) -> u64,
 }
 
 struct Running {
@@ -58,7 +86,7 @@ impl Drop for Running {
 }
 
 /// Runs `command` to its end with empty input; `what` says what is waited for.
-pub(super) fn run(
+pub(crate) fn run(
     mut command: Command,
     what: &str,
     limit: &mut Limit<'_>,
@@ -85,24 +113,34 @@ pub(super) fn run(
         });
     }
     let child = command.spawn().map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Error::MissingProgram { program },
-        _ => Error::io("run", program.as_ref())(source),
+        io::ErrorKind::NotFound => Error::Missing {
+            program: program.clone(),
+        },
+        _ => Error::Io {
+            program: program.clone(),
+            source,
+        },
     })?;
     let mut running = Running { child };
-    let stdout = running.child.stdout.take().map(drain);
-    let stderr = running.child.stderr.take().map(drain);
+    let said = Arc::new(AtomicU64::new(0));
+    let ignored = Arc::new(AtomicU64::new(0));
+    let stdout = running.child.stdout.take().map(|pipe| drain(pipe, ignored));
+    let stderr = {
+        let said = Arc::clone(&said);
+        running.child.stderr.take().map(|pipe| drain(pipe, said))
+    };
+    let mut look = || (limit.progress)(said.load(Ordering::Relaxed));
 
-    let mut value = (limit.progress)();
+    let mut value = look();
     let mut changed = Instant::now();
     let status = loop {
-        if let Some(status) = running
-            .child
-            .try_wait()
-            .map_err(Error::io("wait for", what.as_ref()))?
-        {
+        if let Some(status) = running.child.try_wait().map_err(|source| Error::Io {
+            program: program.clone(),
+            source,
+        })? {
             break status;
         }
-        let now = (limit.progress)();
+        let now = look();
         if now != value {
             value = now;
             changed = Instant::now();
@@ -124,7 +162,7 @@ pub(super) fn run(
 }
 
 /// Runs `command` with a deadline on the whole of it.
-pub(super) fn run_within(
+pub(crate) fn run_within(
     command: Command,
     what: &str,
     deadline: Duration,
@@ -134,17 +172,26 @@ pub(super) fn run_within(
         what,
         &mut Limit {
             patience: deadline,
-            progress: &mut || 0,
+            progress: &mut |_| 0,
         },
     )
 }
 
-fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+fn drain(mut pipe: impl Read + Send + 'static, count: Arc<AtomicU64>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What was read before an error is all there is to show.
-        let _ = pipe.read_to_end(&mut bytes);
-        bytes
+        let mut buffer = [0; 16 << 10];
+        loop {
+            match pipe.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What was read before an error is all there is to show.
+                Ok(0) | Err(_) => return bytes,
+                Ok(length) => {
+                    bytes.extend_from_slice(&buffer[..length]);
+                    count.fetch_add(length as u64, Ordering::Relaxed);
+                }
+            }
+        }
     })
 }
 
@@ -188,6 +235,6 @@ mod tests {
             "it",
             Duration::from_secs(1),
         );
-        assert!(matches!(error, Err(Error::MissingProgram { .. })));
+        assert!(matches!(error, Err(Error::Missing { .. })));
     }
 }
