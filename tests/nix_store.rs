@@ -110,3 +110,176 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
     let whole = run(&[]);
     assert!(whole.contains("not for the guestREAD\n"), "{whole}");
 }
+
+#[test]
+fn a_package_that_is_not_to_be_had_is_told_before_anything_boots() {
+    let kiln = Kiln::new();
+    let store = Store::new(&kiln);
+    let busybox = store.busybox();
+    let missing = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-bpftrace-0.1";
+    let runs: [(&[&str], i32, &str, &str); 6] = [
+        (
+            &["run", "--tests", ".", "--package", &busybox],
+            96,
+            "there is no bin/bpftrace in the closure of /nix/store/",
+            "nix path-info -r /nix/store/",
+        ),
+        (
+            &["run", "--tests", ".", "--package", missing],
+            96,
+            "is required, but there is no substituter that can build it",
+            "see more with: nix ",
+        ),
+        (
+            &["exec", "--package", ".#nope", "--", "true"],
+            125,
+            "could not find a flake.nix file",
+            "see more with: nix ",
+        ),
+        (
+            &[
+                "run",
+                "--tests",
+                ".",
+                "--closure-only",
+                "--package",
+                &busybox,
+                "--bpftrace",
+                missing,
+            ],
+            96,
+            "is not in the closure that the guest sees",
+            "--package /nix/store/",
+        ),
+        (
+            &["exec", "--closure-only", "--", "true"],
+            2,
+            "no directory of PATH is in the store",
+            "--package",
+        ),
+        (
+            &[
+                "exec",
+                "--package",
+                &busybox,
+                "--root",
+                "host",
+                "--",
+                "true",
+            ],
+            2,
+            "--root names another root",
+            "--root nix",
+        ),
+    ];
+    for (args, code, cause, hint) in runs {
+        let (command, rest) = args.split_first().unwrap();
+        let output = store
+            .with(kiln.plain([command, "-k", "6.1", "--store"]))
+            .arg(store.root())
+            .args(rest)
+            .run();
+        output
+            .assert_code(code)
+            .assert_err_contains(cause)
+            .assert_err_contains(hint);
+        let errors = output
+            .err()
+            .lines()
+            .filter(|line| line.starts_with("error:"))
+            .count();
+        assert_eq!(errors, 1, "{}", output.err());
+    }
+    kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn without_nix_a_package_is_refused_and_a_store_path_that_is_there_is_used() {
+    let kiln = Kiln::new();
+    let store = Store::new(&kiln);
+    let busybox = store.busybox();
+    let output = kiln
+        .plain(["exec", "-k", "6.1", "--package", ".#bpftrace", "--", "true"])
+        .env("PATH", "/nowhere")
+        .run();
+    output
+        .assert_code(125)
+        .assert_err_contains("cannot build .#bpftrace: nix is not installed")
+        .assert_err_contains("nix-bin on Debian")
+        .assert_err_contains("--root host, --root dir:PATH and --root nix:STORE");
+    // QEMU is on the PATH, and nix in front of it is a wreck.
+    kiln.program("bin/nix", "#!/bin/sh\nexit 99\n");
+    let path = std::env::var("PATH").unwrap();
+    let output = kiln
+        .vm(["exec", "-k", "6.1", "--store"])
+        .arg(store.root())
+        .args(["--package", &busybox, "--", "sh", "-c", "which ls"])
+        .env("PATH", format!("{}/bin:{path}", kiln.work().display()))
+        .run();
+    output.assert_code(0);
+    output.assert_out(&format!("{busybox}/bin/ls\n"));
+}
+
+#[test]
+fn a_store_that_is_not_on_this_machine_is_refused() {
+    let kiln = Kiln::new();
+    for args in [["--store", "ssh-ng://host"], ["--store", "elsewhere"]] {
+        let output = kiln
+            .plain(["exec", "-k", "6.1"])
+            .args(args)
+            .args(["--", "true"])
+            .run();
+        output
+            .assert_code(2)
+            .assert_err_contains("is not on this machine");
+    }
+    let output = kiln
+        .plain(["exec", "-k", "6.1", "--root", "nix:/usr", "--closure-only"])
+        .args(["--", "true"])
+        .run();
+    output
+        .assert_code(2)
+        .assert_err_contains("/usr is not the store of a Nix")
+        .assert_err_contains("--store DIR");
+}
+
+#[test]
+fn a_development_shell_gives_its_variables_and_its_closure() {
+    let kiln = Kiln::new();
+    let store = Store::new(&kiln);
+    let busybox = store.busybox();
+    let bash = store.program(Path::new("/bin/bash"), "bash-5.2", &busybox);
+    let tool = kiln.program("tool/bin/tool", "#!/bin/sh\necho the tool of $FLAVOUR\n");
+    let tool = store.add(tool.ancestors().nth(2).unwrap(), "tool-1");
+    // What `mkShell` comes to, without nixpkgs.
+    let setup = kiln.file("stdenv/setup", "export outputs=out\n");
+    // A derivation is an installable too; a flake could not name these paths.
+    let shell = store.nix([
+        "eval",
+        "--store",
+        store.root().to_str().unwrap(),
+        "--impure",
+        "--raw",
+        "--expr",
+        &format!(
+            "let path = builtins.storePath; in (derivation {{
+               name = \"shell\"; system = \"x86_64-linux\";
+               builder = \"${{path {bash}}}/bin/bash\";
+               stdenv = {stdenv}; FLAVOUR = \"vanilla\";
+               PATH = \"${{path {tool}}}/bin:${{path {bash}}}/bin:${{path {busybox}}}/bin\";
+             }}).drvPath",
+            stdenv = setup.parent().unwrap().display(),
+        ),
+    ]);
+    let output = store
+        .with(kiln.vm(["exec", "-k", "6.1", "--closure-only", "--store"]))
+        .arg(store.root())
+        .args(["--dev-shell", &shell, "--", "sh", "-c"])
+        .arg("tool; ls /nix/store | sed s/^[^-]*-// | sort")
+        .run();
+    output.assert_code(0);
+    output.assert_out(
+        "the tool of vanilla\nbash-5.2\nbusybox-1.35\nglibc-2.36\nlibraries-1\nshell-env\n\
+         stdenv\ntool-1\n",
+    );
+}

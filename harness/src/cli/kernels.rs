@@ -33,7 +33,8 @@ pub(super) enum KernelsCommand {
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
-    /// Pin kernels to the newest version of their package, in kernels.lock
+    /// Pin kernels to the newest version of their package, or to what their
+    /// flake gives, in kernels.lock
     #[command(after_help = "Example:\n  kiln kernels update 6.1 6.12")]
     Update {
         /// Name, glob or @group; every kernel from apt if none is given
@@ -170,7 +171,7 @@ fn list(catalogue: &Catalogue, cache: &Cache, out: &mut dyn Write) -> Result<(),
 fn source_text(source: &Source) -> String {
     match source {
         Source::Apt(apt) => format!("apt {} {}", apt.suite, apt.package),
-        Source::Nix(output) => format!("nix {output} (not supported yet)"),
+        Source::Nix(output) => format!("nix {output}"),
         Source::Url(url) => format!("url {}", url.url),
         Source::Path(path) => format!("path {}", path.display()),
     }

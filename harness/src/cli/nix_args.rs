@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::exit_code;
 use crate::guest::root::{NixRoot, Root};
 use crate::kernel::Progress;
-use crate::store::{self, STORE_DIR, STORE_VARIABLE, Store};
+use crate::store::{self, STORE_DIR, Store};
 
 /// What of a store is the guest's.
 #[derive(Debug, Clone, Default, Args)]
@@ -27,8 +27,8 @@ pub(super) struct NixArgs {
     /// them, of what of PATH is in the store. Implies --root nix
     #[arg(long)]
     closure_only: bool,
-    /// The store: a directory (a chroot store), daemon or local [default: as
-    /// Nix itself]. Implies --root nix
+    /// The store: a directory (a chroot store), daemon or local [default:
+    /// KILN_NIX_STORE, else as Nix itself]. Implies --root nix
     #[arg(long, value_name = "STORE")]
     store: Option<Store>,
     /// What the options came to.
@@ -47,11 +47,6 @@ struct View {
     path: Vec<PathBuf>,
     /// Further variables.
     variables: Vec<(String, String)>,
-}
-
-/// Whether the environment's store is told apart from Nix's own.
-fn environment_names_a_store() -> bool {
-    std::env::var_os(STORE_VARIABLE).is_some_and(|value| !value.is_empty())
 }
 
 impl NixArgs {
@@ -298,5 +293,5 @@ impl Work {
 
 /// The root to use where `--root` does not say: the options here imply `nix`.
 pub(super) fn implied(nix: &NixArgs) -> Option<Root> {
-    (nix.any() || environment_names_a_store()).then(|| Root::Nix(NixRoot::all(STORE_DIR)))
+    nix.any().then(|| Root::Nix(NixRoot::all(STORE_DIR)))
 }

@@ -94,7 +94,8 @@ pub struct Kernel {
 pub enum Source {
     /// A Debian package.
     Apt(AptSource),
-    /// A flake output; recognised, not supported yet.
+    /// What `nix build` takes: a flake output or a store path. Relative to
+    /// the file's directory.
     Nix(String),
     /// A file on a web server.
     Url(UrlSource),

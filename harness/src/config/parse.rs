@@ -268,13 +268,29 @@ impl Checker<'_> {
         } else if let Some(path) = raw.path {
             Source::Path(absolute(&self.base, path.get_ref()))
         } else {
-            Source::Nix(raw.nix.map(Spanned::into_inner).unwrap_or_default())
+            Source::Nix(self.installable(&label, raw.nix?)?)
         };
         Some(Kernel {
             name: name.get_ref().clone(),
             source,
             line,
         })
+    }
+
+    /// A word for Nix's command line.
+    fn installable(&mut self, label: &str, raw: Spanned<String>) -> Option<String> {
+        let text = raw.get_ref();
+        let bad = text.is_empty()
+            || text.starts_with('-')
+            || text.chars().any(|c| c.is_whitespace() || c.is_control());
+        if bad {
+            self.problem(
+                &raw.span(),
+                format!("{label}: nix is {text:?}; allowed: a flake output such as .#kernel-6_6, or a store path"),
+            );
+            return None;
+        }
+        Some(raw.into_inner())
     }
 
     fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{modules, vmlinux};
-use crate::config::Origin;
 use crate::hint::Hint;
 use crate::program;
+use crate::store;
 
 /// A kernel could not be provided.
 #[derive(Debug, thiserror::Error)]
@@ -42,17 +42,32 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
-    /// A file of the catalogue cannot be used yet.
-    #[error(
-        "{origin}:{line}: kernel \"{name}\": nix sources are not supported yet; allowed: apt, url and path"
-    )]
-    NixUnsupported {
-        /// The catalogue.
-        origin: Origin,
-        /// Line in it, from 1.
-        line: usize,
+    /// The Nix store could not be used, or a build failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What Nix built is no kernel.
+    #[error("kernel \"{name}\": there is no kernel image in {path}, the output of {installable}")]
+    NixWithoutKernel {
         /// The kernel.
         name: String,
+        /// Its source.
+        installable: String,
+        /// The store paths.
+        path: String,
+    },
+    /// The flake gives another kernel than the pinned one, which is gone.
+    #[error(
+        "kernel \"{name}\" is pinned to {pinned}, which is in no store, and {installable} now gives {built}"
+    )]
+    NixChanged {
+        /// The kernel.
+        name: String,
+        /// Its source.
+        installable: String,
+        /// The pinned store paths.
+        pinned: String,
+        /// The store paths that came.
+        built: String,
     },
     /// `kernels.lock` is not what kiln writes.
     #[error("{origin}:{line}: {message}")]
@@ -164,7 +179,9 @@ pub enum Error {
         source: modules::Error,
     },
     /// `update` was asked for a kernel that has no pin.
-    #[error("kernel \"{name}\" does not come from apt; kernels.lock pins only packages")]
+    #[error(
+        "kernel \"{name}\" comes neither from apt nor from Nix; kernels.lock pins nothing else"
+    )]
     NotPinned {
         /// The kernel.
         name: String,
@@ -203,7 +220,15 @@ impl Hint for Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
             }
-            Error::Io { .. } | Error::NixUnsupported { .. } => return Vec::new(),
+            Error::Io { .. } => return Vec::new(),
+            Error::Store(error) => {
+                let mut hints = error.hints();
+                if matches!(error, store::Error::NotInstalled { .. }) {
+                    hints.truncate(1);
+                    hints.push("a kernel with an apt, url or path source needs no Nix".to_owned());
+                }
+                return hints;
+            }
             Error::MissingProgram { program } => format!(
                 "install it (package apt for {program} on Debian), or use a kernel with a url or path source"
             ),
@@ -229,6 +254,12 @@ impl Hint for Error {
             }
             Error::NoPackage { .. } => {
                 "check suite and package in kernels.toml; `*` in package takes the newest match".to_owned()
+            }
+            Error::NixWithoutKernel { path, .. } => {
+                format!("it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {path}")
+            }
+            Error::NixChanged { name, .. } => {
+                format!("`kiln kernels update {name}` pins what it gives now")
             }
             Error::PinGone { name, .. } => {
                 format!("`kiln kernels update {name}` pins the newest version there is")

@@ -48,6 +48,32 @@ pub(super) fn find(path: &Path) -> Result<Layout, Error> {
     of_tree(&root)
 }
 
+/// Finds the kernel in one of `directories`, with its modules from any of them:
+/// Nix has them in an output of their own in places.
+pub(super) fn find_among(directories: &[PathBuf]) -> Result<Layout, Error> {
+    let mut missing = Error::NoImage {
+        path: directories.first().cloned().unwrap_or_default(),
+    };
+    for directory in directories {
+        match find(directory) {
+            Ok(mut layout) => {
+                for other in directories {
+                    if layout.modules == Modules::None
+                        && let Some(modules) = module_directories(other)?.remove(&layout.release)
+                    {
+                        layout.modules = Modules::Installed(modules);
+                    }
+                }
+                return Ok(layout);
+            }
+            // Of several problems the first kernel's is the one to tell.
+            Err(error @ Error::NoImage { .. }) => missing = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(missing)
+}
+
 /// An archive often wraps everything in one directory.
 fn descend(path: &Path) -> Result<PathBuf, Error> {
     const KNOWN: [&str; 4] = ["boot", "lib", "usr", "arch"];

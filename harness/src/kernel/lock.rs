@@ -1,6 +1,7 @@
-//! `kernels.lock`: exactly which package files each apt kernel is made of.
+//! `kernels.lock`: exactly which package files each apt kernel is made of, and
+//! which store paths each Nix kernel is.
 //!
-//! It names no host: paths are below whatever mirror is in use.
+//! It names no host: paths are below whatever mirror is in use, or in a store.
 
 use std::fs;
 use std::io::Write;
@@ -12,6 +13,7 @@ use toml::Spanned;
 
 use super::Error;
 use crate::config::{AptSource, line_of};
+use crate::store::{STORE_DIR, name_of};
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -22,6 +24,7 @@ const HEADER: &str = "# Written by `kiln kernels update`; pins the files of each
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
     kernels: Vec<LockedKernel>,
+    nix: Vec<LockedNix>,
 }
 
 /// One kernel's pin.
@@ -39,6 +42,27 @@ pub struct LockedKernel {
     /// The files, the one that was matched first.
     #[serde(rename = "file")]
     pub files: Vec<LockedFile>,
+}
+
+/// The pin of a kernel from Nix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedNix {
+    /// Name in `kernels.toml`.
+    pub name: String,
+    /// The source's installable when it was pinned.
+    pub installable: String,
+    /// Store paths of its outputs, `out` first.
+    pub paths: Vec<String>,
+}
+
+/// A pin of either kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pin {
+    /// Of a package.
+    Apt(LockedKernel),
+    /// Of store paths.
+    Nix(LockedNix),
 }
 
 /// One package file.
@@ -63,6 +87,8 @@ struct RawLock {
     version: Spanned<u32>,
     #[serde(default)]
     kernel: Vec<Spanned<LockedKernel>>,
+    #[serde(default)]
+    nix: Vec<Spanned<LockedNix>>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +96,8 @@ struct WrittenLock<'a> {
     version: u32,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     kernel: &'a [LockedKernel],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    nix: &'a [LockedNix],
 }
 
 impl LockedKernel {
@@ -122,7 +150,17 @@ impl Lock {
                 let message = format!("kernel \"{}\" is pinned twice; allowed: once", kernel.name);
                 return Err(bad(at, message));
             }
-            lock.set(kernel);
+            lock.set(Pin::Apt(kernel));
+        }
+        for kernel in raw.nix {
+            let at = kernel.span();
+            let kernel = kernel.into_inner();
+            check_nix(&kernel).map_err(|message| bad(at.clone(), message))?;
+            if lock.get(&kernel.name).is_some() || lock.get_nix(&kernel.name).is_some() {
+                let message = format!("kernel \"{}\" is pinned twice; allowed: once", kernel.name);
+                return Err(bad(at, message));
+            }
+            lock.set(Pin::Nix(kernel));
         }
         Ok(lock)
     }
@@ -132,20 +170,34 @@ impl Lock {
         self.kernels.iter().find(|kernel| kernel.name == name)
     }
 
+    /// The store paths that `name` is pinned to.
+    pub fn get_nix(&self, name: &str) -> Option<&LockedNix> {
+        self.nix.iter().find(|kernel| kernel.name == name)
+    }
+
     /// Adds a pin, or replaces the one of that name.
-    pub fn set(&mut self, kernel: LockedKernel) {
-        match self
-            .kernels
-            .binary_search_by(|other| other.name.cmp(&kernel.name))
-        {
-            Ok(index) => self.kernels[index] = kernel,
-            Err(index) => self.kernels.insert(index, kernel),
+    pub fn set(&mut self, pin: Pin) {
+        let name = match &pin {
+            Pin::Apt(kernel) => kernel.name.clone(),
+            Pin::Nix(kernel) => kernel.name.clone(),
+        };
+        self.retain(|other| other != name);
+        match pin {
+            Pin::Apt(kernel) => {
+                let at = self.kernels.partition_point(|other| other.name < name);
+                self.kernels.insert(at, kernel);
+            }
+            Pin::Nix(kernel) => {
+                let at = self.nix.partition_point(|other| other.name < name);
+                self.nix.insert(at, kernel);
+            }
         }
     }
 
     /// Drops the pins that `keep` refuses.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.kernels.retain(|kernel| keep(&kernel.name));
+        self.nix.retain(|kernel| keep(&kernel.name));
     }
 
     /// The file's text: equal locks, equal bytes.
@@ -153,6 +205,7 @@ impl Lock {
         let written = WrittenLock {
             version: FORMAT,
             kernel: &self.kernels,
+            nix: &self.nix,
         };
         // Strings and numbers in structs always serialize.
         let body = toml::to_string(&written).unwrap_or_default();
@@ -209,14 +262,28 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
     Ok(())
 }
 
+/// The same for store paths.
+fn check_nix(kernel: &LockedNix) -> Result<(), String> {
+    if kernel.paths.is_empty() {
+        return Err(format!("kernel \"{}\" has no store path", kernel.name));
+    }
+    for path in &kernel.paths {
+        let whole = Path::new(STORE_DIR).join(name_of(Path::new(path)).unwrap_or_default());
+        if whole.as_os_str() != path.as_str() || path.contains("..") {
+            return Err(format!("{path:?} is not a store path"));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 
-    fn kernel(name: &str, version: &str) -> LockedKernel {
-        LockedKernel {
+    fn kernel(name: &str, version: &str) -> Pin {
+        Pin::Apt(LockedKernel {
             name: name.to_owned(),
             suite: "s".to_owned(),
             component: "main".to_owned(),
@@ -228,6 +295,35 @@ mod tests {
                 size: 7,
                 sha256: "0".repeat(64),
             }],
+        })
+    }
+
+    fn nix(name: &str, path: &str) -> Pin {
+        Pin::Nix(LockedNix {
+            name: name.to_owned(),
+            installable: ".#kernel".to_owned(),
+            paths: vec![path.to_owned()],
+        })
+    }
+
+    #[test]
+    fn a_kernel_has_one_pin_of_either_kind() {
+        let mut lock = Lock::default();
+        lock.set(kernel("x", "1"));
+        lock.set(nix("x", "/nix/store/abc-linux-6.6"));
+        assert!(lock.get("x").is_none());
+        let text = lock.to_text();
+        assert_eq!(Lock::parse(&text, "kernels.lock").unwrap(), lock);
+        for bad in [
+            "/nix/store/../etc",
+            "/nix/store",
+            "/nix/store/a/b",
+            "/etc",
+            "relative",
+        ] {
+            let text = text.replace("/nix/store/abc-linux-6.6", bad);
+            let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
+            assert!(error.contains("is not a store path"), "{error}");
         }
     }
 

@@ -19,7 +19,7 @@ pub mod vmlinux;
 
 pub use cache::Cache;
 pub use error::Error;
-pub use lock::{Lock, LockedFile, LockedKernel};
+pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pins::Pins;
 pub use progress::{FileProgress, Progress};
 pub use provide::{Status, Update, provide, status, update};

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::cache::Key;
-use super::lock::{Lock, LockedKernel};
+use super::lock::{Lock, LockedKernel, LockedNix, Pin};
 use super::{Cache, Error};
-use crate::config::{AptSource, BUILT_IN_LOCK, Catalogue, Kernel};
+use crate::config::{AptSource, BUILT_IN_LOCK, Catalogue};
 
 /// The pins of a catalogue.
 #[derive(Debug, Clone)]
@@ -42,12 +42,19 @@ impl Pins {
             .find_map(|lock| lock.get(name).filter(|pin| pin.is_of(source)))
     }
 
+    /// The store paths of the kernel `name`, if they were pinned for this
+    /// `installable`.
+    pub fn get_nix(&self, name: &str, installable: &str) -> Option<&LockedNix> {
+        let pin = self.lock.get_nix(name);
+        pin.filter(|pin| pin.installable == installable)
+    }
+
     /// Writes `pins` down and drops those of kernels that are not in the
     /// catalogue any more. Other harnesses' pins, made meanwhile, stay.
     pub(super) fn store(
         catalogue: &Catalogue,
         cache: &Cache,
-        pins: Vec<LockedKernel>,
+        pins: Vec<Pin>,
     ) -> Result<PathBuf, Error> {
         let path = Self::load(catalogue, cache)?.path;
         let id = Key::new("lock-file", [path.as_os_str().as_encoded_bytes()]);
@@ -62,13 +69,5 @@ impl Pins {
         }
         lock.store(&path)?;
         Ok(path)
-    }
-
-    /// Whether `kernel` is one that pins are for.
-    pub(super) fn applies(kernel: &Kernel) -> Option<&AptSource> {
-        match &kernel.source {
-            crate::config::Source::Apt(source) => Some(source),
-            _ => None,
-        }
     }
 }

@@ -1,15 +1,17 @@
 //! Kernel name → [`KernelImage`], from the cache or its source.
 
-use super::lock::LockedKernel;
-use super::pins::Pins;
-use super::source::{apt, path, url};
-use super::{Cache, Error, KernelImage, Progress, prepare};
-use crate::config::{Catalogue, Kernel, Selected, Source};
+use std::path::{Path, PathBuf};
 
-/// Provides what was selected from `catalogue`, ready to boot. An apt kernel
-/// without a pin is pinned to the newest match first.
+use super::lock::Pin;
+use super::pins::Pins;
+use super::source::{apt, nix, path, url};
+use super::{Cache, Error, KernelImage, Progress, prepare};
+use crate::config::{Catalogue, Kernel, Origin, Selected, Source};
+
+/// Provides what was selected from `catalogue`, ready to boot. A kernel from
+/// apt or Nix without a pin is pinned first.
 ///
-/// Blocks while it downloads; call it where blocking is allowed.
+/// Blocks while it downloads or builds; call it where blocking is allowed.
 pub fn provide(
     catalogue: &Catalogue,
     selected: &Selected,
@@ -29,18 +31,33 @@ pub fn provide(
                 pin
             } else {
                 let pin = apt::resolve(&kernel.name, source, cache, progress)?;
-                Pins::store(catalogue, cache, vec![pin.clone()])?;
+                Pins::store(catalogue, cache, vec![Pin::Apt(pin.clone())])?;
                 pin
             };
             apt::provide(&kernel.name, source, &pin, cache, progress)
         }
         Source::Url(source) => url::provide(&kernel.name, source, cache, progress),
         Source::Path(path) => path::provide(&kernel.name, path, cache, progress),
-        Source::Nix(_) => Err(Error::NixUnsupported {
-            origin: catalogue.origin.clone(),
-            line: kernel.line,
-            name: kernel.name.clone(),
-        }),
+        Source::Nix(installable) => {
+            let base = base(catalogue);
+            let pins = Pins::load(catalogue, cache)?;
+            let pin = if let Some(pin) = pins.get_nix(&kernel.name, installable) {
+                pin.clone()
+            } else {
+                let pin = nix::resolve(&kernel.name, installable, &base, cache, progress)?;
+                Pins::store(catalogue, cache, vec![Pin::Nix(pin.clone())])?;
+                pin
+            };
+            nix::provide(&pin, &base, cache, progress)
+        }
+    }
+}
+
+/// What relative flakes are relative to: the directory of the catalogue.
+fn base(catalogue: &Catalogue) -> PathBuf {
+    match &catalogue.origin {
+        Origin::File(path) => path.parent().unwrap_or(Path::new("/")).to_path_buf(),
+        Origin::BuiltIn => PathBuf::from("/"),
     }
 }
 
@@ -80,10 +97,16 @@ pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<S
                 version: found.map(|layout| layout.release),
             }
         }
-        Source::Nix(_) => Status {
-            version: None,
-            cached: false,
-        },
+        Source::Nix(installable) => {
+            let pins = Pins::load(catalogue, cache)?;
+            let image = pins
+                .get_nix(&kernel.name, installable)
+                .and_then(|pin| prepared(nix::key(pin)));
+            Status {
+                cached: image.is_some(),
+                version: image.map(|image| image.release),
+            }
+        }
     })
 }
 
@@ -107,19 +130,35 @@ pub fn update(
     progress: &Progress,
 ) -> Result<Vec<Update>, Error> {
     let before = Pins::load(catalogue, cache)?;
-    let mut pins: Vec<LockedKernel> = Vec::new();
+    let mut pins: Vec<Pin> = Vec::new();
     let mut updates = Vec::new();
     for kernel in kernels {
-        let source = Pins::applies(kernel).ok_or_else(|| Error::NotPinned {
-            name: kernel.name.clone(),
-        })?;
-        let pin = apt::resolve(&kernel.name, source, cache, progress)?;
+        let (pin, was, now) = match &kernel.source {
+            Source::Apt(source) => {
+                let pin = apt::resolve(&kernel.name, source, cache, progress)?;
+                let was = before.get(&kernel.name, source);
+                let was = was.map(|pin| pin.version().to_owned());
+                let now = pin.version().to_owned();
+                (Pin::Apt(pin), was, now)
+            }
+            Source::Nix(installable) => {
+                let base = base(catalogue);
+                let pin = nix::resolve(&kernel.name, installable, &base, cache, progress)?;
+                let was = before.get_nix(&kernel.name, installable);
+                let was = was.map(|pin| pin.paths.join(" "));
+                let now = pin.paths.join(" ");
+                (Pin::Nix(pin), was, now)
+            }
+            Source::Url(_) | Source::Path(_) => {
+                return Err(Error::NotPinned {
+                    name: kernel.name.clone(),
+                });
+            }
+        };
         updates.push(Update {
             name: kernel.name.clone(),
-            before: before
-                .get(&kernel.name, source)
-                .map(|pin| pin.version().to_owned()),
-            after: pin.version().to_owned(),
+            before: was,
+            after: now,
         });
         pins.push(pin);
     }

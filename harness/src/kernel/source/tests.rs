@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use super::super::lock::{Lock, LockedFile, LockedKernel};
+use super::super::lock::{Lock, LockedFile, LockedKernel, Pin};
 use super::super::test_image::image;
 use super::super::{Cache, Error, KernelImage, Progress, digest, provide, status};
 use crate::config::{Catalogue, Origin, Selected};
@@ -212,17 +212,6 @@ fn a_damaged_cache_entry_is_made_anew() {
     assert_eq!(fs::read(second.image).unwrap(), image("6.2"));
 }
 
-#[test]
-fn a_nix_kernel_is_refused_with_its_line() {
-    let lab = Lab::new();
-    let catalogue = lab.catalogue("\n[kernels.a]\nnix = \".#k\"\n");
-    let error = lab.provide(&catalogue, "a").unwrap_err().to_string();
-    assert!(
-        error.contains("kernels.toml:3: ") && error.contains("not supported yet"),
-        "{error}"
-    );
-}
-
 /// A package with one kernel in it.
 fn deb(dest: &Path, release: &str) -> Vec<u8> {
     let content = image(release);
@@ -264,7 +253,7 @@ fn a_pinned_package_is_fetched_once_by_apt_and_its_hash_is_checked() {
     ));
     let pin = |hash: String| {
         let mut lock = Lock::default();
-        lock.set(LockedKernel {
+        lock.set(Pin::Apt(LockedKernel {
             name: "a".to_owned(),
             suite: "s".to_owned(),
             component: "main".to_owned(),
@@ -276,7 +265,7 @@ fn a_pinned_package_is_fetched_once_by_apt_and_its_hash_is_checked() {
                 size: bytes.len() as u64,
                 sha256: hash,
             }],
-        });
+        }));
         lock.store(&catalogue.lock_path().unwrap()).unwrap();
     };
 
