@@ -7,6 +7,7 @@
 //! Arrows point one way: `cli → report → run → {vm, suite} → {guest, kernel} →
 //! config`.
 
+pub mod appimage;
 pub mod child;
 pub mod cli;
 pub mod config;

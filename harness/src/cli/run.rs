@@ -161,6 +161,7 @@ impl RunArgs {
     /// What the guest must see at its own path.
     fn visible(&self, context: &Context, suite: &RuntimeSuite) -> Vec<PathBuf> {
         let mut visible = vec![context.cwd.clone(), suite.tests.clone()];
+        visible.extend(suite.unpacked.clone());
         // In a root of its own the path is the guest's.
         if !matches!(self.vm.root(), Root::Dir(_)) {
             visible.extend(suite.bpftrace.parent().map(PathBuf::from));

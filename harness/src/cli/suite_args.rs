@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
 use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use crate::appimage;
 use crate::config::Runner;
 use crate::exit_code;
+use crate::program;
 use crate::store;
 use crate::suite::bpftrace::Dialect;
 
@@ -18,6 +21,8 @@ use crate::suite::bpftrace::Dialect;
 const DEFAULT_SUITE: &str = "bpftrace";
 /// Where the answers of `bpftrace --version` are kept, in the cache.
 const VERSIONS: &str = "bpftrace-versions.json";
+/// How long `bpftrace --version` may take on the host.
+const VERSION_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Which tests.
 #[derive(Debug, Clone, Args)]
@@ -28,7 +33,8 @@ pub(super) struct SuiteArgs {
     /// The directory that holds runtime/ (upstream's tests), by hand
     #[arg(long, value_name = "DIR")]
     pub(super) tests: Option<PathBuf>,
-    /// The bpftrace under test [default: the suite's, else the one on PATH]
+    /// The bpftrace under test, a program or an AppImage [default: the suite's,
+    /// else the one on PATH]
     #[arg(long, value_name = "PATH")]
     pub(super) bpftrace: Option<PathBuf>,
     /// Regular expressions on suite.name, separated by `:`; one that starts
@@ -58,6 +64,9 @@ pub(super) struct RuntimeSuite {
     pub(super) tests: PathBuf,
     /// The bpftrace under test; absolute.
     pub(super) bpftrace: PathBuf,
+    /// What the guest must see for it, whatever its root: where an AppImage was
+    /// unpacked.
+    pub(super) unpacked: Option<PathBuf>,
     /// The language of the tests.
     pub(super) dialect: &'static Dialect,
 }
@@ -100,6 +109,13 @@ impl SuiteArgs {
             Some(path) => context.cwd.join(path),
             None => PathBuf::from("/usr/bin/bpftrace"),
         };
+        let (bpftrace, unpacked) = if appimage::is_appimage(&bpftrace)? {
+            let program = appimage::unpack(&bpftrace, context.cache.root())?;
+            let directory = program.parent().map(Path::to_owned);
+            (program, directory)
+        } else {
+            (bpftrace, None)
+        };
         let dialect = self
             .dialect
             .or_else(|| asked_dialect(&bpftrace, context.cache.root()))
@@ -109,6 +125,7 @@ impl SuiteArgs {
             name,
             tests,
             bpftrace,
+            unpacked,
             dialect,
         })
     }
@@ -163,11 +180,10 @@ fn asked_dialect(bpftrace: &Path, cache: &Path) -> Option<&'static Dialect> {
     if let Some(version) = versions.get(&key) {
         return Dialect::from_info(version);
     }
-    let output = Command::new(bpftrace)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let mut command = Command::new(bpftrace);
+    command.arg("--version");
+    let what = "bpftrace --version";
+    let output = program::run_within(command, what, VERSION_DEADLINE).ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     let dialect = Dialect::from_info(&version)?;
     versions.insert(key, version);
