@@ -32,7 +32,7 @@ use tempfile::TempDir;
 
 pub(crate) use left::{children, is_gone, processes_naming};
 pub(crate) use running::{Output, Running, wait_for_child};
-pub(crate) use slots::Slot;
+pub(crate) use slots::{Slot, take as take_slot};
 
 /// Kernels that the main tests run on: those of the group `@quick`.
 pub(crate) const KERNELS: [&str; 3] = ["5.10", "6.1", "6.12"];

@@ -47,6 +47,12 @@ impl<'k> Store<'k> {
         Self { kiln, root }
     }
 
+    /// Adds settings to Nix's configuration.
+    pub(crate) fn configure(&self, settings: &str) {
+        let text = format!("{CONFIGURATION}{settings}");
+        self.kiln.file("conf/nix.conf", text);
+    }
+
     /// Its root, as for `--store`.
     pub(crate) fn root(&self) -> &Path {
         &self.root

@@ -16,7 +16,7 @@ pub(crate) struct Slot {
 }
 
 /// Waits for a free slot.
-pub(super) fn take() -> Slot {
+pub(crate) fn take() -> Slot {
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let dir = super::shared_cache().join("slots");
     std::fs::create_dir_all(&dir).unwrap();

@@ -1,0 +1,172 @@
+//! A matrix of kernels and shards as derivations that Nix spreads over two
+//! builders: results are kept whatever the verdicts, and a gate judges them.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+#[path = "support/nix.rs"]
+mod nix_support;
+#[path = "support/suite.rs"]
+mod suite;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use nix_support::Store;
+use support::{Kiln, checkout};
+
+/// Two kernels, two shards. A cell always succeeds, with the run's directory and
+/// kiln's exit status as its output: Nix keeps no output of a failed build.
+const MATRIX: &str = r#"
+let
+  make = name: features: script: derivation {
+    inherit name;
+    system = "x86_64-linux";
+    builder = "/bin/sh";
+    requiredSystemFeatures = features;
+    PATH = "/usr/sbin:/usr/bin";
+    args = [ "-c" script ];
+  };
+  cell = kernel: lab: filter: make "cell-${kernel}-${lab}" [ "kvm" "lab-${lab}" ] ''
+    export HOME=$PWD XDG_STATE_HOME=$PWD KILN_CACHE_DIR=/kiln/cache KILN_ACCEL=tcg
+    mkdir $out
+    /kiln/kiln --config /kiln/kernels.toml run -k ${kernel} --tests /kiln/tests \
+      --dialect 0.17 --bpftrace /usr/bin/bpftrace -t '${filter}' \
+      --run-dir $out/run > $out/log 2>&1
+    echo $? > $out/status
+  '';
+in rec {
+  cells = {
+    a = map (kernel: cell kernel "a" "^call.printf$:^suite.right$") [ "6.1" "6.12" ];
+    b = map (kernel: cell kernel "b" "^variable.global_int$:^suite.wrong$") [ "6.1" "6.12" ];
+  };
+  gate = builtins.mapAttrs (lab: cells: make "gate-${lab}" [ "lab-${lab}" ] ''
+    for cell in ${toString cells}; do
+      [ "$(cat $cell/status)" = 0 ] || { echo "$cell: unexpected verdicts"; exit 1; }
+    done
+    echo passed > $out
+  '') cells;
+  all = cells.a ++ cells.b;
+}
+"#;
+
+/// A test of our own that passes and one that does not.
+const SUITE: &str = "NAME right
+RUN echo right
+EXPECT right
+TIMEOUT 5
+
+NAME wrong
+RUN echo wrong
+EXPECT right
+TIMEOUT 5
+";
+
+#[test]
+fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
+    let kiln = Kiln::with_copied_cache();
+    let main = Store::named(&kiln, "main");
+    let builders = ["a", "b"].map(|lab| (lab, Store::named(&kiln, &format!("builder-{lab}"))));
+    let tests = kiln.path("tests/runtime");
+    fs::create_dir_all(&tests).unwrap();
+    for file in ["call", "variable"] {
+        let from = checkout().join("target/bpftrace-0.17/tests/runtime");
+        fs::copy(from.join(file), tests.join(file)).unwrap();
+    }
+    fs::write(tests.join("suite"), SUITE).unwrap();
+    // In a chroot store a build sees what it declares, and these: kiln, QEMU and
+    // bpftrace of this host would be store paths in earnest.
+    main.configure(&format!(
+        "sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64 \
+         /kiln/kiln={} /kiln/kernels.toml={root}/kernels.toml \
+         /kiln/kernels.lock={root}/kernels.lock /kiln/cache={} /kiln/tests={}\n",
+        env!("CARGO_BIN_EXE_kiln"),
+        kiln.cache().display(),
+        tests.parent().unwrap().display(),
+        root = checkout().display(),
+    ));
+    let matrix = kiln.file("matrix.nix", MATRIX);
+    let machines: Vec<String> = builders
+        .iter()
+        .map(|(lab, store)| {
+            let root = store.root().display();
+            format!("local?root={root} x86_64-linux - 1 1 kvm,lab-{lab}")
+        })
+        .collect();
+    let build = |attribute: &str| {
+        main.command("nix")
+            .args(["build", "--json", "--no-link", "--impure", "-L", "--store"])
+            .arg(main.root())
+            .args(["--max-jobs", "0", "--builders", &machines.join(" ; ")])
+            .arg("--file")
+            .arg(&matrix)
+            .arg(attribute)
+            .output()
+            .expect("the package nix-bin is installed: scripts/install-packages")
+    };
+
+    let slot = support::take_slot();
+    let output = build("all");
+    drop(slot);
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let cells: Vec<&str> = told
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|cell| cell["outputs"]["out"].as_str().unwrap())
+        .collect();
+    assert_eq!(cells.len(), 4, "{cells:?}");
+
+    // Each machine built its own half, and all came back.
+    for (lab, store) in &builders {
+        let built: Vec<_> = fs::read_dir(store.root().join("nix/store"))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.contains("-cell-"))
+            .collect();
+        assert_eq!(built.len(), 2, "{lab}: {built:?}");
+        let suffix = format!("-{lab}");
+        assert!(
+            built.iter().all(|name| name.ends_with(&suffix)),
+            "{built:?}"
+        );
+    }
+    let runs: Vec<PathBuf> = cells
+        .iter()
+        .map(|cell| main.on_host(cell).join("run"))
+        .collect();
+    let mut verdicts = BTreeMap::new();
+    for run in &runs {
+        for (kernel, id, verdict) in suite::verdicts(run) {
+            assert!(verdicts.insert((kernel, id), verdict).is_none());
+        }
+    }
+    let expected: BTreeMap<_, _> = ["6.1", "6.12"]
+        .iter()
+        .flat_map(|kernel| {
+            [
+                ("call.printf", "pass"),
+                ("suite.right", "pass"),
+                ("suite.wrong", "fail"),
+                ("variable.global_int", "pass"),
+            ]
+            .map(|(id, verdict)| (((*kernel).to_owned(), id.to_owned()), verdict.to_owned()))
+        })
+        .collect();
+    assert_eq!(verdicts, expected);
+
+    let gate = build("gate.a");
+    assert!(
+        gate.status.success(),
+        "{}",
+        String::from_utf8_lossy(&gate.stderr)
+    );
+    let gate = build("gate.b");
+    assert!(!gate.status.success());
+    let err = String::from_utf8_lossy(&gate.stderr);
+    assert!(err.contains("-cell-6.1-b: unexpected verdicts"), "{err}");
+    kiln.assert_nothing_left();
+}
