@@ -72,8 +72,8 @@ impl Store {
 }
 
 /// The output paths in the answer of `nix build --json`: a list of `{"outputs":
-/// {"out": PATH, …}}` for what was built and of `{"path": PATH}` for store
-/// paths (Nix 2.8). `out` comes first, the others by name.
+/// {"out": PATH, …}}` for what was built; for store paths `{"path": PATH}` (Nix
+/// 2.8) or the path alone (Nix 2.34). `out` comes first, the others by name.
 fn outputs(built: &Value) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     let mut add = |path: &Value| {
@@ -85,6 +85,7 @@ fn outputs(built: &Value) -> Vec<PathBuf> {
         }
     };
     for item in built.as_array().into_iter().flatten() {
+        add(item);
         add(&item["path"]);
         if let Some(outputs) = item["outputs"].as_object() {
             add(&item["outputs"]["out"]);
@@ -105,8 +106,14 @@ mod tests {
             {"drvPath": "/nix/store/a-x.drv",
              "outputs": {"dev": "/nix/store/c-x-dev", "out": "/nix/store/b-x"}},
             {"path": "/nix/store/d-y"},
+            "/nix/store/e-z",
         ]);
-        let expected = ["/nix/store/b-x", "/nix/store/c-x-dev", "/nix/store/d-y"];
+        let expected = [
+            "/nix/store/b-x",
+            "/nix/store/c-x-dev",
+            "/nix/store/d-y",
+            "/nix/store/e-z",
+        ];
         assert_eq!(outputs(&built), expected.map(PathBuf::from));
         assert!(outputs(&serde_json::json!([{"path": "/etc/passwd"}])).is_empty());
     }

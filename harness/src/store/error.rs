@@ -106,7 +106,7 @@ impl Hint for Error {
 ///
 /// Nix 2.8 writes `error: builder for 'DRV' failed with exit code 1;` and then
 /// one `error: N dependencies of derivation … failed to build` for each
-/// derivation that waited; 2.30 and later write `error: Cannot build 'DRV'.`
+/// derivation that waited; 2.34 writes `error: Cannot build 'DRV'.`
 /// with `Reason: …` below it. An error of evaluation has its trace first and
 /// the cause last.
 pub(super) fn cause(stderr: &str) -> (String, Option<String>) {
