@@ -1,33 +1,43 @@
-//! A file of bpftrace's runtime tests, in one of the dialects.
+//! A file of bpftrace's runtime tests, in the dialect that its first byte
+//! numbers, else in the newest: nothing vanishes, every place is in the file.
 #![no_main]
 
-use std::fs;
+use std::path::Path;
 
-use kiln::suite::bpftrace::{
-    Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, SuiteError, judge,
-};
+use kiln::suite::bpftrace::{Dialect, Parsed, parse};
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (u8, &[u8], &[u8])| {
-    let (dialect, file, output) = input;
-    let names: Vec<_> = Dialect::names().collect();
-    let dialect = Dialect::for_version(names[usize::from(dialect) % names.len()]).unwrap();
-    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-    let runtime = dir.path().join("runtime");
-    fs::create_dir(&runtime).unwrap();
-    fs::write(runtime.join("file"), file).unwrap();
-    let observed = Observation {
-        end: Some(End::Exited(Exit::Code(0))),
-        output: output.to_vec(),
-        ..Observation::default()
+fuzz_target!(|input: &[u8]| {
+    let (dialect, file) = match input.split_first() {
+        Some((first, rest)) => match Dialect::names().nth(usize::from(*first)) {
+            Some(name) => (Dialect::for_version(name).unwrap(), rest),
+            None => (Dialect::newest(), input),
+        },
+        None => return,
     };
-    match RuntimeSuites::read(dir.path(), dialect, &Host::current()) {
-        Ok(suites) => {
-            for test in suites.with_aot().tests {
-                let _ = judge(&test, Rules::new(dialect, false), dir.path(), &observed);
-            }
+    let Parsed {
+        tests,
+        problems,
+        warnings,
+    } = parse(Path::new("runtime/file"), file, dialect);
+    // As Python ends lines: `\n`, `\r` and both together.
+    let lines = 1 + file.iter().filter(|b| matches!(b, b'\n' | b'\r')).count();
+    let in_file = |line: usize| assert!((1..=lines).contains(&line), "line {line} of {lines}");
+    for test in &tests {
+        in_file(test.line);
+        for (directive, line) in &test.places {
+            assert!(dialect.has(*directive));
+            in_file(*line);
         }
-        Err(SuiteError::Problems(problems)) => assert!(!problems.is_empty()),
-        Err(error) => panic!("{error}"),
+        assert!(!test.id.name.is_empty());
+        let _ = test.aot_clone();
+    }
+    problems.iter().for_each(|problem| in_file(problem.line));
+    warnings.iter().for_each(|warning| in_file(warning.line));
+    // A line that says something makes a test, or is told of.
+    let says = |line: &[u8]| !line.starts_with(b"#") && !line.trim_ascii().is_empty();
+    if file.split(|b| matches!(b, b'\n' | b'\r')).any(says) {
+        let told = tests.len() + problems.len() + warnings.len();
+        assert!(told > 0, "a file that is neither empty nor told of");
     }
 });

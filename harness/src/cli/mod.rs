@@ -13,6 +13,7 @@ mod list;
 mod nix_args;
 mod policy_args;
 mod run;
+mod selection;
 mod shell;
 mod suite_args;
 mod vm_args;

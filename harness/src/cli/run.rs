@@ -18,8 +18,7 @@ use crate::run::dir::RunDir;
 use crate::run::plan::{
     BpftraceSuite, KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
 };
-use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest, SuiteError};
-use crate::suite::{Filter, FilterError};
+use crate::suite::bpftrace::{RuntimeTest, SuiteError};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 
@@ -121,17 +120,8 @@ impl RunArgs {
 
     /// The selected tests, and what is odd about the suite.
     fn tests(&self, suite: &RuntimeSuite) -> Result<(Vec<RuntimeTest>, Vec<String>), Failure> {
-        let filter = Filter::new(&self.suite.filters).map_err(filter_failure)?;
-        let suites = RuntimeSuites::read(&suite.tests, suite.dialect, &Host::current())?;
-        let suites = if self.suite.aot {
-            suites.with_aot()
-        } else {
-            suites
-        };
-        let warnings = suites.warnings.iter().map(ToString::to_string).collect();
-        let tests = filter
-            .select(suites.tests, |test: &RuntimeTest| &test.id)
-            .map_err(filter_failure)?;
+        let selection = self.suite.select(suite)?;
+        let tests = selection.tests;
         let problems: Vec<_> = tests
             .iter()
             .flat_map(RuntimeTest::pattern_problems)
@@ -139,6 +129,8 @@ impl RunArgs {
         if !problems.is_empty() {
             return Err(SuiteError::Problems(problems).into());
         }
+        let mut warnings = selection.unknown;
+        warnings.extend(selection.oddities);
         Ok((tests, warnings))
     }
 
@@ -235,12 +227,4 @@ impl RunArgs {
             logs: logs.join("logs"),
         })
     }
-}
-
-fn filter_failure(error: FilterError) -> Failure {
-    let code = match error {
-        FilterError::NothingSelected { .. } => exit_code::NOTHING_SELECTED,
-        FilterError::BadPattern { .. } => exit_code::USAGE,
-    };
-    Failure::from(error).with_code(code)
 }

@@ -38,7 +38,8 @@ pub(super) struct SuiteArgs {
     #[arg(long, value_name = "PATH")]
     pub(super) bpftrace: Option<PathBuf>,
     /// Regular expressions on suite.name, separated by `:`; one that starts
-    /// with `-` excludes. Several -t add up
+    /// with `-` excludes. Several -t add up; one that only excludes holds
+    /// for all
     #[arg(
         short = 't',
         long = "filter",
@@ -46,6 +47,10 @@ pub(super) struct SuiteArgs {
         allow_hyphen_values = true
     )]
     pub(super) filters: Vec<String>,
+    /// Only the tests of this file: an id or a filter a line, # comments. Lines
+    /// that name no test are told
+    #[arg(long, value_name = "FILE")]
+    pub(super) allowlist: Option<PathBuf>,
     /// Add the tests that compile each PROG ahead of time, as suite `aot`
     #[arg(long)]
     pub(super) aot: bool,

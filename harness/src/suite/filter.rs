@@ -2,7 +2,7 @@
 //!
 //! One filter is a list of patterns separated by colons; a pattern that starts
 //! with a dash excludes (the rules of bpftrace's engine since v0.25). Several
-//! filters add up.
+//! filters add up; one that only excludes holds for all of them.
 
 use thiserror::Error;
 
@@ -55,15 +55,22 @@ impl Hint for FilterError {
 /// One `-t`.
 #[derive(Debug)]
 struct Clause {
-    /// Empty selects everything.
+    /// Empty in one that only excludes.
     included: Vec<Pattern>,
     excluded: Vec<Pattern>,
 }
 
 impl Clause {
+    fn only_excludes(&self) -> bool {
+        self.included.is_empty()
+    }
+
     fn selects(&self, id: &str) -> bool {
-        (self.included.is_empty() || self.included.iter().any(|p| p.is_match(id)))
-            && !self.excluded.iter().any(|p| p.is_match(id))
+        self.included.iter().any(|p| p.is_match(id)) && !self.excludes(id)
+    }
+
+    fn excludes(&self, id: &str) -> bool {
+        self.excluded.iter().any(|p| p.is_match(id))
     }
 }
 
@@ -108,7 +115,23 @@ impl Filter {
             return true;
         }
         let id = id.to_string();
-        self.clauses.iter().any(|clause| clause.selects(&id))
+        !self.excludes(&id) && (self.includes_everything() || self.includes(&id))
+    }
+
+    /// Whether nothing says which tests, except perhaps which not.
+    pub(super) fn includes_everything(&self) -> bool {
+        self.clauses.iter().all(Clause::only_excludes)
+    }
+
+    /// Whether a filter that selects anything selects this.
+    pub(super) fn includes(&self, id: &str) -> bool {
+        self.clauses.iter().any(|clause| clause.selects(id))
+    }
+
+    /// Whether a filter that only excludes excludes this.
+    pub(super) fn excludes(&self, id: &str) -> bool {
+        let mut all = self.clauses.iter().filter(|clause| clause.only_excludes());
+        all.any(|clause| clause.excludes(id))
     }
 
     /// The selected ones of `tests`, in their order; an empty selection is
@@ -174,6 +197,13 @@ mod tests {
             selected(&["^call.*:-kstack", "^map"]),
             ["call.str", "map.a"]
         );
+    }
+
+    #[test]
+    fn a_filter_that_only_excludes_holds_for_all() {
+        assert_eq!(selected(&["^call", "-kstack"]), ["call.str"]);
+        assert_eq!(selected(&["-kstack", "^call"]), ["call.str"]);
+        assert_eq!(selected(&["-^call", "-^map"]), ["probe.kprobe call"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A suite is a set of tests with one runner. A test's id is `suite.name`; its
 //! result is a [`Verdict`].
 
+mod allowlist;
 pub mod bpftrace;
 mod filter;
 mod pattern;
@@ -11,6 +12,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use allowlist::{Allowed, Allowlist, AllowlistError};
 pub use filter::{Filter, FilterError};
 pub use pattern::{Flags, Pattern, PatternError};
 
