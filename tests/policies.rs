@@ -187,3 +187,102 @@ fn policies_that_contradict_each_other_are_refused() {
         kiln.plain(["run"]).args(args).run().assert_code(2);
     }
 }
+
+#[test]
+fn known_results_are_expected_skipped_and_kept_up_to_date() {
+    let kiln = suite(
+        &[
+            test("1 fails", "echo no", 20),
+            test("2 passes", "echo hello", 20),
+            test("3 skipped", "echo c >/proc/sysrq-trigger", 20),
+            test("4 new", "echo no", 20),
+        ]
+        .concat(),
+    );
+    let known = "# Known for long.
+[[known]]
+test = \"suite.1 fails\"
+kernel = [\"<5.11\", \"6.1\"]
+bpftrace = \"0.17\"
+result = \"fail\"
+reason = \"says no\"
+link = \"https://example.org/1\"
+
+[[known]]
+test = \"suite.2 passes\"
+kernel = \"6.1\"
+result = \"fail\"
+reason = \"was bad\"
+
+[[known]]
+filter = \"skipped\"
+result = \"skip\"
+reason = \"kills the VM\"
+";
+    let file = kiln.file("known.toml", known);
+    let output = run(&kiln, &["6.1"])
+        .args([
+            "-j1",
+            "--update-expectations",
+            "--expectations",
+            "known.toml",
+        ])
+        .run();
+    output.assert_code(100);
+    assert_verdicts(
+        &kiln,
+        &output,
+        &[
+            "1 fails fail",
+            "2 passes pass",
+            "3 skipped skip",
+            "4 new fail",
+        ],
+    );
+    assert_eq!(named(&kiln, "vm_started").len(), 1);
+    let failed = finished(&out(&kiln), "suite.1 fails");
+    assert_eq!(failed["known"]["link"], "https://example.org/1");
+    let passed = finished(&out(&kiln), "suite.2 passes");
+    let reason = passed["reason"].as_str().unwrap();
+    assert_eq!(reason, "passes, and is known to fail: was bad");
+    assert!(
+        output.out().contains("known.toml: 1 added, 1 removed"),
+        "{}",
+        output.out()
+    );
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("# Known for long.\n"), "{text}");
+    assert!(
+        text.contains("suite.4 new") && !text.contains("suite.2 passes"),
+        "{text}"
+    );
+    // As expected now.
+    std::fs::remove_dir_all(out(&kiln)).unwrap();
+    run(&kiln, &["6.1"])
+        .args(["-j1", "--expectations", "known.toml"])
+        .run()
+        .assert_code(0);
+}
+
+#[test]
+fn a_mistake_in_the_expectations_is_told_with_its_line_before_anything_boots() {
+    let kiln = suite(&test("1 passes", "echo hello", 20));
+    kiln.file(
+        "bad.toml",
+        "\n[[known]]\ntest = \"a.b\"\nresult = \"fial\"\nreason = \"r\"\n",
+    );
+    let output = run(&kiln, &["6.1"])
+        .args(["--expectations", "bad.toml"])
+        .run();
+    output.assert_code(96);
+    assert!(
+        output.err().contains("bad.toml:4: unknown result"),
+        "{}",
+        output.err()
+    );
+    let output = run(&kiln, &["6.1"])
+        .args(["--expectations", "none.toml"])
+        .run();
+    output.assert_code(96);
+    assert!(!out(&kiln).exists());
+}

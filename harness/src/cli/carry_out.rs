@@ -49,7 +49,7 @@ pub(super) async fn carry_out(
             })
             .collect(),
         suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
-        shard: None,
+        shard: plan.shard.map(|shard| shard.to_string()),
     })?;
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut pool = Box::pin(pool::run(plan, sender));

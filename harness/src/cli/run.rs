@@ -11,10 +11,15 @@ use super::input::{self, Interrupts};
 use super::policy_args::PolicyArgs;
 use super::suite_args::{RuntimeSuite, SuiteArgs};
 use super::vm_args::VmArgs;
+use crate::config::{Origin, Selected};
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
+use crate::report::escape;
 use crate::run::dir::RunDir;
+use crate::run::event_log::read_events;
+use crate::run::expectations::{self, Expectations};
+use crate::run::partition::Partition;
 use crate::run::plan::{
     BpftraceSuite, KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
 };
@@ -53,6 +58,17 @@ pub(super) struct RunArgs {
     /// $XDG_STATE_HOME/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// Run one part of kernels × tests: slice:I/N deals them in turn, hash:I/N
+    /// keeps a test in its part when others come and go
+    #[arg(long, value_name = "PART")]
+    shard: Option<Partition>,
+    /// What tests are known to do [default: expectations.toml beside
+    /// kernels.toml]
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+    /// Write what was not as expected into that file, comments kept
+    #[arg(long, conflicts_with = "shard")]
+    update_expectations: bool,
     /// How often a test runs
     #[command(flatten)]
     policies: PolicyArgs,
@@ -88,13 +104,20 @@ impl RunArgs {
         let suite = self.suite.resolve(&context)?;
         self.vm.nix.check_visible(&suite.bpftrace)?;
         let (tests, mut warnings) = self.tests(&suite)?;
+        let file = self.expectations_file(&context);
+        let expectations = Expectations::load(
+            &file,
+            self.expectations.is_some() && !self.update_expectations,
+        )?;
+        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
+        let selected = self.shard_of(selected, &suite, &tests)?;
         let mut interrupts = Interrupts::listen()?;
         let images = async {
             let mut images = Vec::new();
-            for kernel in &selected {
-                images.push(context.provide(kernel).await?);
+            for (kernel, tests) in selected {
+                images.push((context.provide(&kernel).await?, tests));
             }
-            for image in &images {
+            for (image, _) in &images {
                 let prepared = self.check(&context, &suite, image).await?;
                 if self.vm.dry_run {
                     let line = args::shell_line(&args::command(&prepared.spec));
@@ -111,11 +134,92 @@ impl RunArgs {
             return Ok(exit_code::OK);
         }
         let run_dir = RunDir::create(self.run_dir.as_deref())?;
-        let plan = self.plan(&context, &suite, tests, images, run_dir.path())?;
+        let events = run_dir.events();
+        let mut plan = self.plan(&context, &suite, tests, images, run_dir.path())?;
+        plan.expectations = expectations;
         for warning in warnings.drain(..) {
             eprintln!("warning: {warning}");
         }
-        carry_out(&plan, run_dir, &mut interrupts).await
+        let code = carry_out(&plan, run_dir, &mut interrupts).await?;
+        if self.update_expectations {
+            let records = read_events(&events)?;
+            let update = expectations::update(&file, &records, Some(&suite.version))?;
+            for line in &update.by_hand {
+                eprintln!("warning: to be changed by hand: {}", escape::line(line));
+            }
+            println!(
+                "{}: {} added, {} removed",
+                escape::line(&file.to_string_lossy()),
+                update.added,
+                update.removed
+            );
+        }
+        Ok(code)
+    }
+
+    /// Where expectations stand, or would.
+    fn expectations_file(&self, context: &Context) -> PathBuf {
+        let beside = match &context.catalogue.origin {
+            Origin::File(path) => path.parent().map(PathBuf::from),
+            Origin::BuiltIn => None,
+        };
+        match &self.expectations {
+            Some(file) => context.cwd.join(file),
+            None => beside
+                .unwrap_or_else(|| context.cwd.clone())
+                .join(expectations::FILE_NAME),
+        }
+    }
+
+    /// What is known of tests that the suite does not have: mistyped or gone.
+    /// Nothing is said where only a part of the suite was asked for.
+    fn unknown_expectations(
+        &self,
+        expectations: &Expectations,
+        file: &std::path::Path,
+        tests: &[RuntimeTest],
+    ) -> Vec<String> {
+        if !self.suite.filters.is_empty() || self.suite.allowlist.is_some() {
+            return Vec::new();
+        }
+        let ids: Vec<_> = tests.iter().map(|test| &test.id).collect();
+        let lines = expectations.about_none_of(&ids);
+        lines
+            .into_iter()
+            .map(|line| format!("{}:{line}: is about no test of the suite", file.display()))
+            .collect()
+    }
+
+    /// The kernels with their tests, as far as they are in this part.
+    fn shard_of(
+        &self,
+        selected: Vec<Selected>,
+        suite: &RuntimeSuite,
+        tests: &[RuntimeTest],
+    ) -> Result<Vec<(Selected, Vec<usize>)>, Failure> {
+        let parts: Vec<_> = selected
+            .into_iter()
+            .enumerate()
+            .map(|(number, kernel)| {
+                let in_part = |index: &usize| {
+                    let position = number * tests.len() + index;
+                    let id = tests[*index].id.to_string();
+                    self.shard
+                        .is_none_or(|shard| shard.has(position, kernel.name(), &suite.name, &id))
+                };
+                let indices: Vec<usize> = (0..tests.len()).filter(in_part).collect();
+                (kernel, indices)
+            })
+            .filter(|(_, indices)| !indices.is_empty())
+            .collect();
+        match self.shard {
+            Some(shard) if parts.is_empty() => Err(Failure::new(
+                exit_code::NOTHING_SELECTED,
+                format!("--shard {shard} has none of the {} tests", tests.len()),
+            )
+            .hint("make fewer parts; `kiln matrix` makes none that is empty")),
+            _ => Ok(parts),
+        }
     }
 
     /// The selected tests, and what is odd about the suite.
@@ -166,22 +270,22 @@ impl RunArgs {
         context: &Context,
         suite: &RuntimeSuite,
         tests: Vec<RuntimeTest>,
-        images: Vec<KernelImage>,
+        images: Vec<(KernelImage, Vec<usize>)>,
         logs: &std::path::Path,
     ) -> Result<Plan, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let visible = self.visible(context, suite);
-        let all: Vec<usize> = (0..tests.len()).collect();
         let kernels = images
             .into_iter()
-            .map(|image| {
+            .map(|(image, tests)| {
                 let (vm, context, visible) = (self.vm.clone(), context.clone(), visible.clone());
                 PlannedKernel {
                     name: image.name.clone(),
+                    release: image.release.clone(),
                     launch: Box::new(move |dir, logs| {
                         vm.launch(&context, image.clone(), &visible, dir, logs)
                     }),
-                    tests: all.clone(),
+                    tests,
                 }
             })
             .collect();
@@ -204,6 +308,7 @@ impl RunArgs {
                     dialect: suite.dialect,
                     tests_dir: suite.tests.clone(),
                     bpftrace: suite.bpftrace.clone(),
+                    version: suite.version.clone(),
                 }),
             }],
             tests: tests
@@ -224,6 +329,8 @@ impl RunArgs {
                 wanted => wanted,
             },
             policies: self.policies.policies(),
+            expectations: Expectations::default(),
+            shard: self.shard,
             logs: logs.join("logs"),
         })
     }

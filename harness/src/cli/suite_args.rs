@@ -74,6 +74,8 @@ pub(super) struct RuntimeSuite {
     pub(super) unpacked: Option<PathBuf>,
     /// The language of the tests.
     pub(super) dialect: &'static Dialect,
+    /// The version under test: what bpftrace prints, or the dialect's.
+    pub(super) version: String,
 }
 
 /// Reads `--dialect`.
@@ -121,9 +123,13 @@ impl SuiteArgs {
         } else {
             (bpftrace, None)
         };
+        let asked = match self.dialect {
+            Some(_) => None,
+            None => asked_version(&bpftrace, context.cache.root()),
+        };
         let dialect = self
             .dialect
-            .or_else(|| asked_dialect(&bpftrace, context.cache.root()))
+            .or_else(|| asked.as_deref().and_then(Dialect::from_info))
             .or_else(|| named_dialect(&bpftrace))
             .unwrap_or_else(Dialect::newest);
         Ok(RuntimeSuite {
@@ -131,6 +137,10 @@ impl SuiteArgs {
             tests,
             bpftrace,
             unpacked,
+            version: match asked {
+                Some(printed) => printed.trim_start_matches("bpftrace ").to_owned(),
+                None => dialect.name.to_owned(),
+            },
             dialect,
         })
     }
@@ -166,9 +176,9 @@ fn on_path() -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The dialect of this binary's version, where it can be run here. Starting
+/// What this binary prints as its version, where it can be run here. Starting
 /// bpftrace takes longer than listing its tests, so the answer is kept.
-fn asked_dialect(bpftrace: &Path, cache: &Path) -> Option<&'static Dialect> {
+fn asked_version(bpftrace: &Path, cache: &Path) -> Option<String> {
     let file = bpftrace.metadata().ok()?;
     let key = format!(
         "{}:{}:{}.{}",
@@ -183,18 +193,18 @@ fn asked_dialect(bpftrace: &Path, cache: &Path) -> Option<&'static Dialect> {
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();
     if let Some(version) = versions.get(&key) {
-        return Dialect::from_info(version);
+        return Some(version.clone());
     }
     let mut command = Command::new(bpftrace);
     command.arg("--version");
     let what = "bpftrace --version";
     let output = program::run_within(command, what, VERSION_DEADLINE).ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    let dialect = Dialect::from_info(&version)?;
-    versions.insert(key, version);
+    Dialect::from_info(&version)?;
+    versions.insert(key, version.clone());
     // Not kept, it is asked again the next time.
     let _ = remember(&kept, &versions);
-    Some(dialect)
+    Some(version)
 }
 
 /// The dialect of a bpftrace in a Nix store by the store path's name, such as

@@ -6,7 +6,7 @@ mod parse;
 mod select;
 mod size;
 
-pub(crate) use parse::line_of;
+pub(crate) use parse::{explain, line_of};
 
 pub use error::{ConfigError, Problem};
 pub use select::{SelectError, Selected};

@@ -133,7 +133,7 @@ fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
 }
 
 /// Rewords serde's message so that what is allowed stands behind a semicolon.
-fn explain(message: &str) -> String {
+pub(crate) fn explain(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     if let Some((what, allowed)) = message.split_once(", expected ") {
         let what = what.replacen("unknown field", "unknown key", 1);

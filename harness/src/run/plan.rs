@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::event::Known;
+use super::expectations::{Expectations, Subject};
+use super::partition::Partition;
 use super::policy::Policies;
 use crate::suite::TestId;
 use crate::suite::bpftrace::{Dialect, RuntimeTest};
@@ -15,6 +18,8 @@ pub type LaunchVm = Box<dyn Fn(&Path, &Path) -> Launch>;
 pub struct PlannedKernel {
     /// Its name in reports.
     pub name: String,
+    /// Its release, from its image.
+    pub release: String,
     /// Makes a VM of it.
     pub launch: LaunchVm,
     /// What it is to run: indices into [`Plan::tests`].
@@ -46,6 +51,9 @@ pub struct BpftraceSuite {
     pub tests_dir: PathBuf,
     /// The bpftrace under test, in the guest.
     pub bpftrace: PathBuf,
+    /// Its version, as it prints it; the dialect's where it cannot be asked on
+    /// the host.
+    pub version: String,
 }
 
 /// A test of the run.
@@ -121,6 +129,10 @@ pub struct Plan {
     pub kernel_log: KernelLog,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
+    /// What tests are known to do.
+    pub expectations: Expectations,
+    /// The part of kernels × tests that [`PlannedKernel::tests`] has.
+    pub shard: Option<Partition>,
     /// Where the VMs' logs go, a directory for each kernel.
     pub logs: PathBuf,
 }
@@ -135,6 +147,20 @@ impl Plan {
             .iter()
             .partition(|&&index| self.tests[index].needs_modules());
         first.into_iter().chain(last).collect()
+    }
+
+    /// What is known of a test on a kernel of this release.
+    pub(super) fn known(&self, test: usize, release: &str) -> Option<&Known> {
+        let test = &self.tests[test];
+        let suite = self.suite_of(test);
+        self.expectations.known(Subject {
+            id: test.id(),
+            suite: &suite.name,
+            release,
+            bpftrace: match &suite.runner {
+                PlannedRunner::Bpftrace(suite) => Some(&suite.version),
+            },
+        })
     }
 
     /// The suite of a test.

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::attempts::{Attempts, Next};
 use super::event::{Event, StopReason, TestResult, Verdict, bounded_text};
+use super::known;
 use super::plan::Plan;
 use super::policy::Repeat;
 use super::session::{Lost, Session};
@@ -83,7 +84,12 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
             plan.kernels
                 .iter()
                 .map(|kernel| KernelState {
-                    queue: plan.order(kernel).into_iter().map(waiting).collect(),
+                    queue: plan
+                        .order(kernel)
+                        .into_iter()
+                        .filter(|&test| !known::is_skip(plan.known(test, &kernel.release)))
+                        .map(waiting)
+                        .collect(),
                     workers: 0,
                     failed_in_a_row: 0,
                 })
@@ -95,6 +101,9 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
         stopped: Cell::new(false),
         repeated: Cell::new(false),
     };
+    for result in known::skipped(plan) {
+        pool.emit(Event::TestFinished(result));
+    }
     let workers = (0..plan.jobs.max(1)).map(|_| pool.work());
     let workers = futures::future::join_all(workers);
     match plan.policies.global_timeout {
@@ -220,7 +229,7 @@ impl Pool<'_> {
             verdict: Verdict::Lost,
             reason: None,
             flaky: false,
-            known: None,
+            known: self.plan.known(waiting.test, &kernel.release).cloned(),
             duration_ms: 0,
             output: String::new(),
             details: String::new(),
@@ -298,6 +307,7 @@ impl Pool<'_> {
     fn finish(&self, result: TestResult) {
         let policies = &self.plan.policies;
         let failed = !result.is_expected();
+        let result = known::say_unexpected(result);
         self.emit(Event::TestFinished(result));
         if !failed {
             return;

@@ -1,0 +1,231 @@
+//! `--update-expectations`: writes what a run has shown, and leaves comments
+//! and everything else in the file as they are.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
+
+use super::ExpectationsError;
+use super::range::series;
+use crate::run::event::{Event, KnownResult, Record, TestResult, Verdict};
+
+/// What an update changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Update {
+    /// Results that are known now.
+    pub added: usize,
+    /// Failures that are no longer expected.
+    pub removed: usize,
+    /// What has to be changed by hand, a line each.
+    pub by_hand: Vec<String>,
+}
+
+/// Writes the results of a run's events to the file at `path`. `bpftrace` is
+/// the version under test.
+pub fn update(
+    path: &Path,
+    records: &[Record],
+    bpftrace: Option<&str>,
+) -> Result<Update, ExpectationsError> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(source) => {
+            return Err(ExpectationsError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let (text, update) = updated(&text, path, records, bpftrace)?;
+    if update.added + update.removed > 0 {
+        write(path, &text).map_err(|source| ExpectationsError::Write {
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(update)
+}
+
+fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    // `parent` of a bare name is empty.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(dir.unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn updated(
+    text: &str,
+    path: &Path,
+    records: &[Record],
+    bpftrace: Option<&str>,
+) -> Result<(String, Update), ExpectationsError> {
+    // The same checks as a run makes; what passes them is TOML.
+    super::Expectations::parse(text, path)?;
+    let mut document: DocumentMut = text.parse().unwrap_or_default();
+    let mut update = Update::default();
+    let bpftrace = bpftrace.and_then(series);
+    let mut releases = BTreeMap::new();
+    for record in records {
+        if let Event::VmStarted {
+            kernel, release, ..
+        } = &record.event
+        {
+            releases.insert(kernel.clone(), release.clone());
+        }
+    }
+    let entries = document
+        .entry("known")
+        .or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    if let Some(tables) = entries.as_array_of_tables_mut() {
+        for record in records {
+            if let Event::TestFinished(result) = &record.event {
+                let kernel = releases
+                    .get(&result.kernel)
+                    .and_then(|release| series(release));
+                take(
+                    tables,
+                    result,
+                    kernel.as_deref(),
+                    bpftrace.as_deref(),
+                    &mut update,
+                );
+            }
+        }
+    } else {
+        update
+            .by_hand
+            .push("`known` is an inline list: write [[known]] for each entry".to_owned());
+    }
+    Ok((document.to_string(), update))
+}
+
+/// Brings the entries in line with one result.
+fn take(
+    tables: &mut ArrayOfTables,
+    result: &TestResult,
+    kernel: Option<&str>,
+    bpftrace: Option<&str>,
+    update: &mut Update,
+) {
+    let shown = match result.verdict {
+        _ if result.flaky => Some(KnownResult::Flaky),
+        Verdict::Fail | Verdict::Timeout => Some(KnownResult::Fail),
+        Verdict::Pass | Verdict::Skip => None,
+        Verdict::Lost | Verdict::Error => {
+            update.by_hand.push(format!(
+                "{} on {}: {} cannot be expected",
+                result.id, result.kernel, result.verdict
+            ));
+            return;
+        }
+    };
+    let (Some(kernel), Some(known)) = (kernel, result.known.as_ref().map(|known| known.result))
+    else {
+        if let (Some(kernel), Some(shown)) = (kernel, shown) {
+            add(tables, result, shown, kernel, bpftrace);
+            update.added += 1;
+        }
+        return;
+    };
+    if result.is_expected() {
+        return;
+    }
+    if known == KnownResult::Fail
+        && result.verdict == Verdict::Pass
+        && remove(tables, result, kernel)
+    {
+        update.removed += 1;
+    } else {
+        update.by_hand.push(format!(
+            "{} on {}: {}, and an entry for several tests or kernels says {}",
+            result.id,
+            result.kernel,
+            result.verdict,
+            known.name()
+        ));
+    }
+}
+
+fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
+    table.get(key).and_then(Item::as_str)
+}
+
+/// Adds a kernel to the entry that says the same of this test, or an entry.
+fn add(
+    tables: &mut ArrayOfTables,
+    result: &TestResult,
+    shown: KnownResult,
+    kernel: &str,
+    bpftrace: Option<&str>,
+) {
+    let same = tables.iter_mut().find(|table| {
+        text(table, "test") == Some(&result.id)
+            && text(table, "result") == Some(shown.name())
+            && text(table, "suite") == Some(&result.suite)
+            && text(table, "bpftrace") == bpftrace
+            && table.contains_key("kernel")
+    });
+    if let Some(table) = same {
+        let kernels = &mut table["kernel"];
+        if let Some(one) = kernels.as_str() {
+            let mut array = Array::new();
+            array.push(one);
+            *kernels = value(array);
+        }
+        if let Some(array) = kernels.as_array_mut() {
+            array.push(kernel);
+        }
+        return;
+    }
+    let mut table = Table::new();
+    table["test"] = value(&result.id);
+    table["suite"] = value(&result.suite);
+    table["kernel"] = value(kernel);
+    if let Some(bpftrace) = bpftrace {
+        table["bpftrace"] = value(bpftrace);
+    }
+    table["result"] = value(shown.name());
+    let reason = result
+        .reason
+        .as_deref()
+        .filter(|reason| !reason.trim().is_empty());
+    table["reason"] = value(reason.unwrap_or("seen by --update-expectations"));
+    tables.push(table);
+}
+
+/// Takes a kernel out of the entries that name it and this test alone; false
+/// if there is none.
+fn remove(tables: &mut ArrayOfTables, result: &TestResult, kernel: &str) -> bool {
+    let named = |item: &Value| item.as_str() == Some(kernel);
+    let found = tables.iter().position(|table| {
+        let kernels = table.get("kernel");
+        text(table, "test") == Some(&result.id)
+            && text(table, "result") == Some(KnownResult::Fail.name())
+            && text(table, "suite").is_none_or(|suite| suite == result.suite)
+            && (kernels.and_then(Item::as_str) == Some(kernel)
+                || kernels
+                    .and_then(Item::as_array)
+                    .is_some_and(|list| list.iter().any(named)))
+    });
+    let Some(index) = found else {
+        return false;
+    };
+    let Some(table) = tables.get_mut(index) else {
+        return false;
+    };
+    if let Some(list) = table.get_mut("kernel").and_then(Item::as_array_mut) {
+        list.retain(|item| !named(item));
+        if !list.is_empty() {
+            return true;
+        }
+    }
+    tables.remove(index);
+    true
+}
