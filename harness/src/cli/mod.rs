@@ -9,6 +9,7 @@ mod exec;
 mod failure;
 mod input;
 mod kernels;
+mod lint;
 mod list;
 mod nix_args;
 mod policy_args;
@@ -74,6 +75,8 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// List the tests of a suite, without booting anything
     List(list::ListArgs),
+    /// Check a directory of bpftrace's runtime tests, without booting anything
+    Lint(lint::LintArgs),
     /// List, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say what mends it
@@ -144,6 +147,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Run(args) => args.run(cli.config).await,
         Command::List(args) => args.run(cli.config.as_deref()),
+        Command::Lint(args) => args.run(),
         Command::Kernels(args) => {
             let config = cli.config;
             tokio::task::spawn_blocking(move || {

@@ -79,7 +79,7 @@ pub(super) struct RuntimeSuite {
 }
 
 /// Reads `--dialect`.
-fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
+pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     Dialect::for_version(version).ok_or_else(|| {
         let names: Vec<_> = Dialect::names().collect();
         format!("there is no such dialect; there are {}", names.join(", "))

@@ -1,0 +1,107 @@
+//! `kiln lint`: checks a directory of bpftrace's runtime tests, without booting
+//! anything.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::Failure;
+use super::suite_args::parse_dialect;
+use crate::exit_code;
+use crate::report::escape;
+use crate::suite::bpftrace::{Dialect, Host, Lint, Severity};
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// `FILE:LINE: severity: message [rule]`
+    #[default]
+    Text,
+    /// One object with all findings
+    Json,
+}
+
+/// Arguments of `kiln lint`.
+#[derive(Debug, Clone, Args)]
+#[command(
+    after_help = "Exits with 0 where nothing is wrong, with 100 where something is.
+
+Example:
+  kiln lint --dialect 0.23 bpftrace/tests"
+)]
+pub(super) struct LintArgs {
+    /// The directory that holds runtime/ (upstream's tests)
+    #[arg(value_name = "DIR")]
+    dir: PathBuf,
+    /// The version of bpftrace that the tests are of, such as 0.17
+    #[arg(long, value_name = "VERSION", default_value = "head", value_parser = parse_dialect)]
+    dialect: &'static Dialect,
+    /// Warnings count as errors do
+    #[arg(long)]
+    strict: bool,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+impl LintArgs {
+    /// Prints the findings to stdout.
+    pub(super) fn run(&self) -> Result<u8, Failure> {
+        let host = Host::current();
+        let lint = Lint::new(&self.dir, self.dialect, &host)?;
+        let (errors, warnings) = (lint.count(Severity::Error), lint.count(Severity::Warning));
+        if lint.tests + lint.excluded + errors == 0 {
+            let dir = self.dir.display();
+            return Err(Failure::new(
+                exit_code::NOTHING_SELECTED,
+                format!("there is no test in {dir}/runtime"),
+            ));
+        }
+        let text = match self.format {
+            Format::Text => {
+                let mut text = String::new();
+                for finding in &lint.findings {
+                    let severity = match finding.severity {
+                        Severity::Error => "error",
+                        Severity::Warning => "warning",
+                    };
+                    let path = finding.path.display();
+                    let line = format!(
+                        "{path}:{}: {severity}: {} [{}]",
+                        finding.line, finding.message, finding.rule
+                    );
+                    text.push_str(&escape::line(&line));
+                    text.push('\n');
+                }
+                let summary = format!(
+                    "{} tests in dialect {}, {} more never run on {}: {errors} errors, {warnings} warnings\n",
+                    lint.tests, self.dialect.name, lint.excluded, host.machine
+                );
+                text + &summary
+            }
+            Format::Json => {
+                let all = serde_json::json!({
+                    "dialect": self.dialect.name,
+                    "machine": host.machine,
+                    "tests": lint.tests,
+                    "excluded": lint.excluded,
+                    "findings": lint.findings,
+                });
+                format!("{all}\n")
+            }
+        };
+        std::io::stdout()
+            .lock()
+            .write_all(text.as_bytes())
+            .map_err(|error| {
+                let message = format!("cannot write the findings: {error}");
+                Failure::new(exit_code::SETUP_FAILED, message)
+            })?;
+        Ok(if errors > 0 || self.strict && warnings > 0 {
+            exit_code::TESTS_FAILED
+        } else {
+            exit_code::OK
+        })
+    }
+}
