@@ -60,6 +60,38 @@ fn filters_select_and_exclude() {
 }
 
 #[test]
+fn an_allowlist_selects_and_tells_what_names_no_test() {
+    let kiln = suite(&[("zebra", GOOD), ("ant", GOOD)]);
+    kiln.file("list", "# some\nant.first one\n^zebra:-first\nant.secnd\n");
+    let output = kiln.plain(LIST).args(["--allowlist", "list"]).run();
+    output
+        .assert_code(0)
+        .assert_out("ant.first one\nzebra.second\n")
+        .assert_err_contains("list:4: there is no test `ant.secnd` (did you mean ant.second?)");
+    let filtered = ["--allowlist", "list", "-t", "-zebra"];
+    let output = kiln.plain(LIST).args(filtered).run();
+    output.assert_code(0).assert_out("ant.first one\n");
+}
+
+#[test]
+fn an_allowlist_that_cannot_be_used_has_an_exit_code_of_its_own() {
+    let kiln = suite(&[("ant", GOOD)]);
+    kiln.file("none", "# nothing\n");
+    kiln.file("bad", "ant.second\n(\n");
+    for (file, code, told) in [
+        ("none", 4, "none of 2 tests is in the allow-list none"),
+        ("bad", 96, "bad:2: filter `(`"),
+        ("nowhere", 96, "cannot read the allow-list nowhere"),
+    ] {
+        let output = kiln.plain(LIST).args(["--allowlist", file]).run();
+        output
+            .assert_code(code)
+            .assert_out("")
+            .assert_err_contains(told);
+    }
+}
+
+#[test]
 fn a_filter_that_selects_nothing_exits_with_4() {
     let kiln = suite(&[("ant", GOOD)]);
     let output = kiln.plain(LIST).arg("-t").arg("bee").run();
