@@ -1,6 +1,8 @@
 # make run    what the project is for: bpftrace's runtime tests on three kernels
 # make test   everything that CI runs
 # make bench  what kiln costs beside a bare boot; BENCH="--rounds 9" has options
+# make parity compares every verdict with those of upstream's own engine: hours;
+#             PARITY="--kernel 6.1 -t '^call\.' --resume" has options
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 with a Rust toolchain. They install what is
@@ -18,7 +20,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench fuzz packages bpftrace
+.PHONY: help run test bench parity fuzz packages bpftrace
 # The steps share one cargo and one apt; they gain nothing from -j.
 .NOTPARALLEL:
 
@@ -38,6 +40,9 @@ test: packages bpftrace
 
 bench: packages
 	cargo bench --locked --package kiln --bench speed -- $(BENCH)
+
+parity: packages bpftrace
+	cargo bench --locked --package kiln --bench parity -- $(PARITY)
 
 fuzz: packages
 	@scripts/fuzz $(FUZZ_SECONDS)

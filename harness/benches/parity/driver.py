@@ -18,6 +18,7 @@ import sys
 import time
 import traceback
 import types
+from collections import Counter
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
@@ -51,25 +52,25 @@ def record(**fields):
 
 
 def finished_before():
-    """Ids of earlier runs; a test that began and has no end took its VM along."""
-    begun, ended = [], set()
+    """How many tests of each id have ended in earlier runs.
+
+    Ids are not unique. A test that began and has no end took its VM along.
+    """
+    begun, ended = Counter(), Counter()
     try:
         with open(results_path) as lines:
             for line in lines:
                 entry = json.loads(line)
                 if "id" not in entry:
                     continue
-                if entry["event"] == "started":
-                    begun.append(entry["id"])
-                else:
-                    ended.add(entry["id"])
+                counter = begun if entry["event"] == "started" else ended
+                counter[entry["id"]] += 1
     except FileNotFoundError:
         pass
-    for test_id in begun:
-        if test_id not in ended:
-            ended.add(test_id)
-            record(event="finished", id=test_id, verdict="lost", ms=0,
-                   output="the VM ended under it")
+    for test_id in begun - ended:
+        ended[test_id] += 1
+        record(event="finished", id=test_id, verdict="lost", ms=0,
+               output="the VM ended under it")
     return ended
 
 
@@ -140,9 +141,11 @@ output_path = "/tmp/kiln-parity-output"
 for suite, tests in sorted(TestParser.read_all(False)):
     for test in sorted(tests):
         test_id = "%s.%s" % (suite, test.name)
-        if test_id in done or (wanted and test_id not in wanted):
+        if wanted and test_id not in wanted:
             continue
-        done.add(test_id)  # two of one name: the first counts
+        if done[test_id]:
+            done[test_id] -= 1
+            continue
         limit = test.timeout or runner.DEFAULT_TIMEOUT
         test = test._replace(timeout=math.ceil(limit * scale))
         start = time.monotonic()

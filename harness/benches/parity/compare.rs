@@ -1,0 +1,117 @@
+//! Two verdicts side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use crate::explain::{Explanation, explain};
+use crate::verdicts::{Results, Said};
+
+/// What ours may take, in upstream's wall time.
+const TARGET: f64 = 0.4;
+
+/// A test and every verdict that both engines gave it.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) id: String,
+    /// The first is of the whole run, the others of runs of what differed.
+    pub(crate) upstream: Vec<Said>,
+    pub(crate) ours: Vec<Said>,
+}
+
+impl Row {
+    /// Another run of both.
+    pub(crate) fn add(&mut self, upstream: &Results, ours: &Results) {
+        let of = |results: &Results| results.said.get(&self.id).cloned().unwrap_or_default();
+        self.upstream.push(of(upstream));
+        self.ours.push(of(ours));
+    }
+
+    /// Whether the first verdicts differ.
+    pub(crate) fn differs(&self) -> bool {
+        let first = |said: &[Said]| said.first().map(|said| said.verdicts.clone());
+        first(&self.upstream) != first(&self.ours)
+    }
+
+    pub(crate) fn is_unexplained(&self) -> bool {
+        self.differs() && explain(self).is_none()
+    }
+}
+
+/// All tests that either engine gave a verdict, of a selection.
+pub(crate) fn rows(upstream: &Results, ours: &Results, ids: Option<&[String]>) -> Vec<Row> {
+    let all: BTreeSet<&String> = match ids {
+        Some(ids) => ids.iter().collect(),
+        None => upstream.said.keys().chain(ours.said.keys()).collect(),
+    };
+    all.into_iter()
+        .map(|id| {
+            let mut row = Row {
+                id: id.clone(),
+                upstream: Vec::new(),
+                ours: Vec::new(),
+            };
+            row.add(upstream, ours);
+            row
+        })
+        .collect()
+}
+
+/// For people: counts, differences, wall times.
+pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Results) -> String {
+    let mut text = format!("## {kernel}\n\n| verdict | upstream | kiln |\n|---|---|---|\n");
+    for verdict in [
+        "pass", "fail", "timeout", "skip", "hang", "crash", "lost", "error",
+    ] {
+        let counts = (upstream.count(verdict), ours.count(verdict));
+        if counts != (0, 0) {
+            let _ = writeln!(text, "| {verdict} | {} | {} |", counts.0, counts.1);
+        }
+    }
+    let differing: Vec<&Row> = rows.iter().filter(|row| row.differs()).collect();
+    let _ = writeln!(
+        text,
+        "\n{} tests by name, {} of them differ:\n",
+        rows.len(),
+        differing.len()
+    );
+    let mut by_reason: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+    for row in differing {
+        let reason = explain(row).map_or_else(
+            || "UNEXPLAINED".to_owned(),
+            |explanation: Explanation| explanation.to_string(),
+        );
+        by_reason.entry(reason).or_default().push(row);
+    }
+    if !by_reason.is_empty() {
+        text.push_str("| test | upstream | kiln | why |\n|---|---|---|---|\n");
+    }
+    for (reason, rows) in &by_reason {
+        for row in rows {
+            let list = |said: &[Said]| said.iter().map(Said::text).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(
+                text,
+                "| `{}` | {} | {} | {reason} |",
+                row.id,
+                list(&row.upstream),
+                list(&row.ours)
+            );
+        }
+    }
+    let (theirs, own) = (upstream.wall.as_secs_f64(), ours.wall.as_secs_f64());
+    if ours.wall.is_zero() {
+        text.push_str("\nkiln's run did not come to its end: there is no wall time\n\n");
+        return text;
+    }
+    let met = if own <= TARGET * theirs {
+        "met"
+    } else {
+        "missed"
+    };
+    let _ = writeln!(
+        text,
+        "\nWall time: upstream {theirs:.0} s without its boots and hangs, kiln {own:.0} s with its \
+         boots; ratio {:.2} (target for the whole suite {TARGET}: {met})\n",
+        own / theirs
+    );
+    text
+}

@@ -1,0 +1,185 @@
+//! Upstream's engine against ours, verdict by verdict.
+//!
+//! `make parity` runs bpftrace's runtime tests with upstream's own Python
+//! engine in one VM, runs `kiln run` on the same kernel, and compares. A
+//! difference must have a named explanation; one without makes it fail.
+//!
+//! ```text
+//! cargo bench --bench parity -- --kernel 6.1 -t '^call\.' --resume
+//! ```
+
+mod compare;
+mod explain;
+mod ours;
+mod upstream;
+mod verdicts;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::Parser;
+
+use verdicts::{Results, Selection};
+
+/// The program under test, built with the same profile as this one.
+pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
+
+/// What every step may fail with: told once, at the end.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Compares the verdicts of upstream's engine with kiln's.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Kernels, by their names in kernels.toml
+    #[arg(short, long = "kernel", default_values_t = ["6.1".to_owned(), "6.12".to_owned()])]
+    kernels: Vec<String>,
+    /// Only these tests, as `kiln run -t` takes them
+    #[arg(short = 't', long = "filter", allow_hyphen_values = true)]
+    filters: Vec<String>,
+    /// Run only one engine
+    #[arg(long, value_enum)]
+    only: Option<Engine>,
+    /// Go on where an earlier call ended, with what it left in --dir
+    #[arg(long)]
+    resume: bool,
+    /// Run nothing: compare what earlier calls left in --dir
+    #[arg(long)]
+    compare: bool,
+    /// Where the results lie, a directory for each kernel
+    #[arg(long, default_value = "target/parity")]
+    dir: PathBuf,
+    /// VMs of kiln at the same time; upstream's engine has one
+    #[arg(short, long, default_value_t = 2)]
+    jobs: u16,
+    /// Time limits of both engines are multiplied by this
+    #[arg(long, default_value_t = 5.5)]
+    scale: f64,
+    /// How often both run a test again whose verdicts differ without a rule
+    #[arg(long, default_value_t = 2)]
+    reruns: u32,
+    /// Cargo passes this to every benchmark
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Engine {
+    Upstream,
+    Ours,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    match compare_all(&options) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("parity: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every difference has an explanation.
+fn compare_all(options: &Options) -> Result<bool> {
+    let workspace = fs::canonicalize(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))?;
+    std::env::set_current_dir(&workspace)?;
+    fs::create_dir_all(&options.dir)?;
+    let dir = fs::canonicalize(&options.dir)?;
+    let selection = Selection {
+        tests: workspace.join("target/bpftrace-0.17/tests"),
+        ids: selected(&options.filters)?,
+        scale: options.scale,
+        jobs: options.jobs,
+        resume: options.resume,
+    };
+    let mut explained = true;
+    for kernel in &options.kernels {
+        let dir = dir.join(kernel);
+        run(options, kernel, &selection, &dir)?;
+        if options.only.is_some() && !options.compare {
+            continue;
+        }
+        let (upstream, ours) = results(&dir)?;
+        let mut rows = compare::rows(&upstream, &ours, selection.ids.as_deref());
+        if !options.compare {
+            rerun(options, kernel, &selection, &dir, &mut rows)?;
+        }
+        print!("{}", compare::report(kernel, &rows, &upstream, &ours));
+        explained &= rows.iter().all(|row| !row.is_unexplained());
+    }
+    Ok(explained)
+}
+
+fn run(options: &Options, kernel: &str, selection: &Selection, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir)?;
+    if options.compare {
+        return Ok(());
+    }
+    if options.only != Some(Engine::Ours) {
+        upstream::run(kernel, selection, dir)?;
+    }
+    if options.only != Some(Engine::Upstream) && !(options.resume && ours::is_complete(dir)) {
+        ours::run(kernel, selection, dir)?;
+    }
+    Ok(())
+}
+
+fn results(dir: &Path) -> Result<(Results, Results)> {
+    Ok((upstream::results(dir)?, ours::results(dir)?))
+}
+
+/// Runs again what differs without a rule: many tests depend on time.
+fn rerun(
+    options: &Options,
+    kernel: &str,
+    selection: &Selection,
+    dir: &Path,
+    rows: &mut [compare::Row],
+) -> Result<()> {
+    for round in 1..=options.reruns {
+        let ids: Vec<String> = rows
+            .iter()
+            .filter(|row| row.is_unexplained())
+            .map(|row| row.id.clone())
+            .collect();
+        if ids.is_empty() {
+            break;
+        }
+        eprintln!("parity: {} tests differ on {kernel}: again", ids.len());
+        let dir = dir.join(format!("again-{round}"));
+        fs::create_dir_all(&dir)?;
+        let selection = Selection {
+            ids: Some(ids),
+            resume: false,
+            ..selection.clone()
+        };
+        upstream::run(kernel, &selection, &dir)?;
+        ours::run(kernel, &selection, &dir)?;
+        let (upstream, ours) = results(&dir)?;
+        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+            row.add(&upstream, &ours);
+        }
+    }
+    Ok(())
+}
+
+/// The ids that the filters select; `None` is all.
+fn selected(filters: &[String]) -> Result<Option<Vec<String>>> {
+    if filters.is_empty() {
+        return Ok(None);
+    }
+    let mut command = Command::new(KILN);
+    command.arg("list").stdin(Stdio::null());
+    for filter in filters {
+        command.arg("-t").arg(filter);
+    }
+    let output = command.arg("bpftrace").output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("kiln list ended with {}: {said}", output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    Ok(Some(text.lines().map(str::to_owned).collect()))
+}

@@ -1,0 +1,83 @@
+//! `kiln run`.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use kiln::exit_code;
+use kiln::run::event::Event;
+use kiln::run::event_log::read_events;
+
+use crate::verdicts::{Results, Selection};
+use crate::{KILN, Result};
+
+fn run_dir(dir: &Path) -> PathBuf {
+    dir.join("ours")
+}
+
+/// Whether an earlier run came to its end.
+pub(crate) fn is_complete(dir: &Path) -> bool {
+    read_events(&run_dir(dir).join("events.jsonl")).is_ok_and(|records| {
+        let mut events = records.iter().map(|record| &record.event);
+        events.any(|event| matches!(event, Event::RunFinished { .. }))
+    })
+}
+
+/// Runs the selection.
+pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()> {
+    let run_dir = run_dir(dir);
+    if run_dir.exists() {
+        fs::remove_dir_all(&run_dir)?;
+    }
+    let mut command = Command::new(KILN);
+    command.args(["run", "-k", kernel, "--run-dir"]);
+    command.arg(&run_dir);
+    command.args(["-j", &selection.jobs.to_string()]);
+    command.args(["--timeout-scale", &selection.scale.to_string()]);
+    if let Some(ids) = &selection.ids {
+        let mut list = String::new();
+        for id in ids {
+            writeln!(list, "{id}")?;
+        }
+        let file = dir.join("selection");
+        fs::write(&file, list)?;
+        command.arg("--allowlist").arg(file);
+    }
+    let status = command
+        .arg("bpftrace")
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(dir.join("ours.log"))?)
+        .stderr(fs::File::create(dir.join("ours.err"))?)
+        .status()?;
+    // Tests that fail are verdicts too.
+    let verdicts = [exit_code::OK, exit_code::TESTS_FAILED];
+    if !status
+        .code()
+        .is_some_and(|code| verdicts.iter().any(|verdict| i32::from(*verdict) == code))
+    {
+        let said = fs::read_to_string(dir.join("ours.err"))?;
+        return Err(format!("kiln run ended with {status}: {said}").into());
+    }
+    Ok(())
+}
+
+/// Its verdicts. The wall time is that of the whole run, boots included.
+pub(crate) fn results(dir: &Path) -> Result<Results> {
+    let mut results = Results::default();
+    for record in read_events(&run_dir(dir).join("events.jsonl"))? {
+        match record.event {
+            Event::TestFinished(test) => {
+                let said = results.said.entry(test.id).or_default();
+                said.add(format!("{:?}", test.verdict).to_lowercase());
+                said.rules.extend(test.rules);
+            }
+            Event::RunFinished { duration_ms, .. } => {
+                results.wall = Duration::from_millis(duration_ms);
+            }
+            _ => {}
+        }
+    }
+    Ok(results)
+}

@@ -1,0 +1,106 @@
+//! Upstream's engine in a VM of kiln's.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::verdicts::{Results, Selection};
+use crate::{KILN, Result};
+
+/// Runs the engine test by test; see there.
+const DRIVER: &str = include_str!("driver.py");
+
+/// Debian's Python: the engine needs distutils, which it has with
+/// python3-distutils.
+const PYTHON: &str = "/usr/bin/python3";
+
+/// How often a VM may end before the engine has, each time with another test.
+const VMS: u32 = 5;
+
+/// A line of the driver's.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+enum Line {
+    Started,
+    Finished {
+        id: String,
+        verdict: String,
+        /// Wall time in milliseconds, by the guest's clock.
+        ms: u64,
+    },
+    Done,
+}
+
+fn file(dir: &Path) -> PathBuf {
+    dir.join("upstream.jsonl")
+}
+
+/// Runs the selection, or what has no result yet, in one VM, or in several where
+/// one is lost.
+pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()> {
+    if !selection.resume && file(dir).exists() {
+        fs::remove_file(file(dir))?;
+    }
+    let driver = dir.join("driver.py");
+    fs::write(&driver, DRIVER)?;
+    for _ in 0..VMS {
+        let before = lines(dir)?.len();
+        let status = Command::new(KILN)
+            .args(["exec", "-k", kernel, "--timeout", "3h", "--rw"])
+            .arg(dir)
+            // The directory of bpftrace, for this version of the engine.
+            .args(["-e", "BPFTRACE_RUNTIME_TEST_EXECUTABLE=/usr/bin", "--"])
+            .args([PYTHON, "-u", "-W", "ignore"])
+            .arg(&driver)
+            .arg(&selection.tests)
+            .arg(file(dir))
+            .arg(selection.scale.to_string())
+            .args(selection.ids.iter().flatten())
+            .stdin(Stdio::null())
+            .stdout(fs::File::create(dir.join("upstream.log"))?)
+            .stderr(fs::File::create(dir.join("upstream.err"))?)
+            .status()?;
+        let lines = lines(dir)?;
+        if status.success() && matches!(lines.last(), Some(Line::Done)) {
+            return Ok(());
+        }
+        if lines.len() == before {
+            let said = fs::read_to_string(dir.join("upstream.err"))?;
+            return Err(format!("upstream's engine ended with {status}: {said}").into());
+        }
+        eprintln!("parity: upstream's VM was lost ({status}): another one goes on");
+    }
+    Err(format!("upstream's engine lost {VMS} VMs of {kernel}: --resume goes on").into())
+}
+
+fn lines(dir: &Path) -> Result<Vec<Line>> {
+    let text = match fs::read_to_string(file(dir)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let whole = text.lines();
+    whole.map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
+/// Its verdicts. The wall time is the tests' alone, without boots and without
+/// those that hang: what upstream's engine needs at least.
+pub(crate) fn results(dir: &Path) -> Result<Results> {
+    let mut results = Results::default();
+    for line in lines(dir)? {
+        let Line::Finished { id, verdict, ms } = line else {
+            continue;
+        };
+        if verdict != "hang" {
+            results.wall += Duration::from_millis(ms);
+        }
+        results.said.entry(id).or_default().add(verdict);
+    }
+    if results.said.is_empty() {
+        return Err(format!("{} has no verdict: run upstream's", file(dir).display()).into());
+    }
+    Ok(results)
+}

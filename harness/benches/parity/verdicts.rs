@@ -1,0 +1,60 @@
+//! What both engines say of a selection of tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What both engines run.
+#[derive(Debug, Clone)]
+pub(crate) struct Selection {
+    /// The directory that holds `runtime/`.
+    pub(crate) tests: PathBuf,
+    /// The tests; `None` is all.
+    pub(crate) ids: Option<Vec<String>>,
+    /// Time limits are multiplied by this.
+    pub(crate) scale: f64,
+    /// VMs of kiln at the same time.
+    pub(crate) jobs: u16,
+    /// Go on with what an earlier run of upstream's engine left.
+    pub(crate) resume: bool,
+}
+
+/// What one engine says of the tests of one id, of which there can be several.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// A word for each test, sorted: `pass`, `fail`, `timeout`, `skip`, …
+    pub(crate) verdicts: Vec<String>,
+    /// kiln's rules that had a part in it.
+    pub(crate) rules: BTreeSet<String>,
+}
+
+impl Said {
+    pub(crate) fn add(&mut self, verdict: String) {
+        self.verdicts.push(verdict);
+        self.verdicts.sort();
+    }
+
+    /// The verdicts in one word.
+    pub(crate) fn text(&self) -> String {
+        if self.verdicts.is_empty() {
+            return "none".to_owned();
+        }
+        self.verdicts.join("+")
+    }
+}
+
+/// One engine's run.
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    pub(crate) said: BTreeMap<String, Said>,
+    /// Wall time, as each engine's module defines it.
+    pub(crate) wall: Duration,
+}
+
+impl Results {
+    /// How many tests have this verdict.
+    pub(crate) fn count(&self, verdict: &str) -> usize {
+        let all = self.said.values().flat_map(|said| &said.verdicts);
+        all.filter(|said| *said == verdict).count()
+    }
+}
