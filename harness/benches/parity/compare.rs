@@ -16,6 +16,8 @@ pub(crate) struct Row {
     /// The first is of the whole run, the others of runs of what differed.
     pub(crate) upstream: Vec<Said>,
     pub(crate) ours: Vec<Said>,
+    /// Ours without any of our rules, of rows where a rule had a part.
+    pub(crate) compat: Option<Said>,
 }
 
 impl Row {
@@ -32,23 +34,26 @@ impl Row {
         first(&self.upstream) != first(&self.ours)
     }
 
+    /// Whether a rule may be why it differs: then a run without rules tells.
+    pub(crate) fn may_be_a_rule(&self) -> bool {
+        self.differs() && self.ours.first().is_some_and(|said| !said.rules.is_empty())
+    }
+
     pub(crate) fn is_unexplained(&self) -> bool {
         self.differs() && explain(self).is_none()
     }
 }
 
-/// All tests that either engine gave a verdict, of a selection.
-pub(crate) fn rows(upstream: &Results, ours: &Results, ids: Option<&[String]>) -> Vec<Row> {
-    let all: BTreeSet<&String> = match ids {
-        Some(ids) => ids.iter().collect(),
-        None => upstream.said.keys().chain(ours.said.keys()).collect(),
-    };
+/// A row for each of these tests, whether or not an engine has a verdict.
+pub(crate) fn rows(upstream: &Results, ours: &Results, ids: &[String]) -> Vec<Row> {
+    let all: BTreeSet<&String> = ids.iter().collect();
     all.into_iter()
         .map(|id| {
             let mut row = Row {
                 id: id.clone(),
                 upstream: Vec::new(),
                 ours: Vec::new(),
+                compat: None,
             };
             row.add(upstream, ours);
             row
@@ -56,7 +61,7 @@ pub(crate) fn rows(upstream: &Results, ours: &Results, ids: Option<&[String]>) -
         .collect()
 }
 
-/// For people: counts, differences, wall times.
+/// For people: counts and differences.
 pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Results) -> String {
     let mut text = format!("## {kernel}\n\n| verdict | upstream | kiln |\n|---|---|---|\n");
     for verdict in [
@@ -97,21 +102,27 @@ pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Resu
             );
         }
     }
-    let (theirs, own) = (upstream.wall.as_secs_f64(), ours.wall.as_secs_f64());
-    if ours.wall.is_zero() {
-        text.push_str("\nkiln's run did not come to its end: there is no wall time\n\n");
-        return text;
+    text
+}
+
+/// For people: wall times of both over the whole suite, if both came to its end.
+pub(crate) fn wall_times(rows: &[Row], upstream: &Results, ours: &Results) -> String {
+    let has_all = |results: &Results| rows.iter().all(|row| results.said.contains_key(&row.id));
+    let (Some(theirs), Some(own)) = (upstream.wall, ours.wall) else {
+        return "\nNo wall times: a run did not come to its end\n\n".to_owned();
+    };
+    if !has_all(upstream) || !has_all(ours) {
+        return "\nNo wall times: a run was not of the whole suite\n\n".to_owned();
     }
+    let (theirs, own) = (theirs.as_secs_f64(), own.as_secs_f64());
     let met = if own <= TARGET * theirs {
         "met"
     } else {
         "missed"
     };
-    let _ = writeln!(
-        text,
+    format!(
         "\nWall time: upstream {theirs:.0} s without its boots and hangs, kiln {own:.0} s with its \
-         boots; ratio {:.2} (target for the whole suite {TARGET}: {met})\n",
+         boots; ratio {:.2} (target {TARGET}: {met})\n\n",
         own / theirs
-    );
-    text
+    )
 }

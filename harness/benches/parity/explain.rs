@@ -1,6 +1,5 @@
 //! Why verdicts may differ.
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use kiln::suite::bpftrace::Rule;
@@ -11,8 +10,9 @@ use crate::verdicts::Said;
 /// Why a difference is none of kiln's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Explanation {
-    /// Rules of docs/verdicts.md; kiln says which had a part in its verdict.
-    Rules(BTreeSet<String>),
+    /// A rule of docs/verdicts.md: the only one that had a part in kiln's
+    /// verdict, which without rules is upstream's.
+    Rule(String),
     /// Upstream's engine hangs, dies, or loses its VM: there is no verdict to
     /// differ from.
     NoVerdict,
@@ -23,10 +23,7 @@ pub(crate) enum Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Rules(names) => {
-                let names: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
-                f.write_str(&names.join(", "))
-            }
+            Self::Rule(name) => write!(f, "`{name}`"),
             Self::NoVerdict => f.write_str("upstream gives no verdict"),
             Self::Flaky => f.write_str("flaky: the same in another run"),
         }
@@ -35,17 +32,8 @@ impl fmt::Display for Explanation {
 
 /// The explanation of a row that differs.
 pub(crate) fn explain(row: &Row) -> Option<Explanation> {
-    let known: BTreeSet<&str> = Rule::all().map(Rule::name).collect();
-    let rules: BTreeSet<String> = row
-        .ours
-        .first()
-        .into_iter()
-        .flat_map(|said| &said.rules)
-        .filter(|name| known.contains(name.as_str()))
-        .cloned()
-        .collect();
-    if !rules.is_empty() {
-        return Some(Explanation::Rules(rules));
+    if let Some(name) = rule(row) {
+        return Some(Explanation::Rule(name));
     }
     let none = ["hang", "crash", "lost"];
     let gave_none = |said: &Said| {
@@ -63,4 +51,17 @@ pub(crate) fn explain(row: &Row) -> Option<Explanation> {
                 .any(|upstream| upstream.verdicts == ours.verdicts)
     };
     row.ours.iter().any(same).then_some(Explanation::Flaky)
+}
+
+/// The rule that alone turned the verdict. That kiln names a rule says only that
+/// the test ran otherwise: a run without rules must give upstream's verdict.
+fn rule(row: &Row) -> Option<String> {
+    let (first, upstream) = (row.ours.first()?, row.upstream.first()?);
+    let mut names = first.rules.iter();
+    let (Some(name), None) = (names.next(), names.next()) else {
+        return None;
+    };
+    let is_known = Rule::all().any(|rule| rule.name() == name);
+    let is_turned = row.compat.as_ref()?.verdicts == upstream.verdicts;
+    (is_known && is_turned).then(|| name.clone())
 }

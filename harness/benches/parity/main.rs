@@ -25,6 +25,9 @@ use verdicts::{Results, Selection};
 /// The program under test, built with the same profile as this one.
 pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
+/// Below a kernel's directory: what ours says without rules.
+const COMPAT: &str = "compat";
+
 /// What every step may fail with: told once, at the end.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -87,12 +90,14 @@ fn compare_all(options: &Options) -> Result<bool> {
     std::env::set_current_dir(&workspace)?;
     fs::create_dir_all(&options.dir)?;
     let dir = fs::canonicalize(&options.dir)?;
+    let ids = selected(&options.filters)?;
     let selection = Selection {
         tests: workspace.join("target/bpftrace-0.17/tests"),
-        ids: selected(&options.filters)?,
+        ids: (!options.filters.is_empty()).then(|| ids.clone()),
         scale: options.scale,
         jobs: options.jobs,
         resume: options.resume,
+        compat: false,
     };
     let mut explained = true;
     for kernel in &options.kernels {
@@ -102,11 +107,15 @@ fn compare_all(options: &Options) -> Result<bool> {
             continue;
         }
         let (upstream, ours) = results(&dir)?;
-        let mut rows = compare::rows(&upstream, &ours, selection.ids.as_deref());
+        let mut rows = compare::rows(&upstream, &ours, &ids);
+        without_rules(options, kernel, &selection, &dir, &mut rows)?;
         if !options.compare {
             rerun(options, kernel, &selection, &dir, &mut rows)?;
         }
         print!("{}", compare::report(kernel, &rows, &upstream, &ours));
+        if selection.ids.is_none() {
+            print!("{}", compare::wall_times(&rows, &upstream, &ours));
+        }
         explained &= rows.iter().all(|row| !row.is_unexplained());
     }
     Ok(explained)
@@ -121,6 +130,11 @@ fn run(options: &Options, kernel: &str, selection: &Selection, dir: &Path) -> Re
         upstream::run(kernel, selection, dir)?;
     }
     if options.only != Some(Engine::Upstream) && !(options.resume && ours::is_complete(dir)) {
+        // What it says is of the earlier run.
+        let compat = dir.join(COMPAT);
+        if compat.exists() {
+            fs::remove_dir_all(compat)?;
+        }
         ours::run(kernel, selection, dir)?;
     }
     Ok(())
@@ -128,6 +142,44 @@ fn run(options: &Options, kernel: &str, selection: &Selection, dir: &Path) -> Re
 
 fn results(dir: &Path) -> Result<(Results, Results)> {
     Ok((upstream::results(dir)?, ours::results(dir)?))
+}
+
+/// Runs ours without rules where one had a part: whether it turned the verdict.
+fn without_rules(
+    options: &Options,
+    kernel: &str,
+    selection: &Selection,
+    dir: &Path,
+    rows: &mut [compare::Row],
+) -> Result<()> {
+    let ids: Vec<String> = rows
+        .iter()
+        .filter(|row| row.may_be_a_rule())
+        .map(|row| row.id.clone())
+        .collect();
+    let dir = dir.join(COMPAT);
+    if ids.is_empty() || (options.compare && !dir.exists()) {
+        return Ok(());
+    }
+    let is_there = options.compare || (options.resume && ours::is_complete(&dir));
+    if !is_there {
+        eprintln!(
+            "parity: rules had a part in {} on {kernel}: again without",
+            ids.len()
+        );
+        fs::create_dir_all(&dir)?;
+        let selection = Selection {
+            ids: Some(ids),
+            compat: true,
+            ..selection.clone()
+        };
+        ours::run(kernel, &selection, &dir)?;
+    }
+    let mut compat = ours::results(&dir)?;
+    for row in rows.iter_mut().filter(|row| row.may_be_a_rule()) {
+        row.compat = compat.said.remove(&row.id);
+    }
+    Ok(())
 }
 
 /// Runs again what differs without a rule: many tests depend on time.
@@ -165,11 +217,8 @@ fn rerun(
     Ok(())
 }
 
-/// The ids that the filters select; `None` is all.
-fn selected(filters: &[String]) -> Result<Option<Vec<String>>> {
-    if filters.is_empty() {
-        return Ok(None);
-    }
+/// The ids that the filters select.
+fn selected(filters: &[String]) -> Result<Vec<String>> {
     let mut command = Command::new(KILN);
     command.arg("list").stdin(Stdio::null());
     for filter in filters {
@@ -181,5 +230,5 @@ fn selected(filters: &[String]) -> Result<Option<Vec<String>>> {
         return Err(format!("kiln list ended with {}: {said}", output.status).into());
     }
     let text = String::from_utf8(output.stdout)?;
-    Ok(Some(text.lines().map(str::to_owned).collect()))
+    Ok(text.lines().map(str::to_owned).collect())
 }

@@ -17,12 +17,15 @@ fn run_dir(dir: &Path) -> PathBuf {
     dir.join("ours")
 }
 
+/// Whether a run with this exit code gave every test its verdict: one that was
+/// interrupted, or lost its VM, has an end too.
+fn ran_all(code: u8) -> bool {
+    matches!(code, exit_code::OK | exit_code::TESTS_FAILED)
+}
+
 /// Whether an earlier run came to its end.
 pub(crate) fn is_complete(dir: &Path) -> bool {
-    read_events(&run_dir(dir).join("events.jsonl")).is_ok_and(|records| {
-        let mut events = records.iter().map(|record| &record.event);
-        events.any(|event| matches!(event, Event::RunFinished { .. }))
-    })
+    results(dir).is_ok_and(|results| results.wall.is_some())
 }
 
 /// Runs the selection.
@@ -36,6 +39,9 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
     command.arg(&run_dir);
     command.args(["-j", &selection.jobs.to_string()]);
     command.args(["--timeout-scale", &selection.scale.to_string()]);
+    if selection.compat {
+        command.arg("--compat");
+    }
     if let Some(ids) = &selection.ids {
         let mut list = String::new();
         for id in ids {
@@ -52,18 +58,16 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
         .stderr(fs::File::create(dir.join("ours.err"))?)
         .status()?;
     // Tests that fail are verdicts too.
-    let verdicts = [exit_code::OK, exit_code::TESTS_FAILED];
-    if !status
-        .code()
-        .is_some_and(|code| verdicts.iter().any(|verdict| i32::from(*verdict) == code))
-    {
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    if !code.is_some_and(ran_all) {
         let said = fs::read_to_string(dir.join("ours.err"))?;
         return Err(format!("kiln run ended with {status}: {said}").into());
     }
     Ok(())
 }
 
-/// Its verdicts. The wall time is that of the whole run, boots included.
+/// Its verdicts. The wall time is that of the whole run, boots included; one that
+/// did not run all of its tests has none.
 pub(crate) fn results(dir: &Path) -> Result<Results> {
     let mut results = Results::default();
     for record in read_events(&run_dir(dir).join("events.jsonl"))? {
@@ -73,8 +77,11 @@ pub(crate) fn results(dir: &Path) -> Result<Results> {
                 said.add(format!("{:?}", test.verdict).to_lowercase());
                 said.rules.extend(test.rules);
             }
-            Event::RunFinished { duration_ms, .. } => {
-                results.wall = Duration::from_millis(duration_ms);
+            Event::RunFinished {
+                exit_code,
+                duration_ms,
+            } if ran_all(exit_code) => {
+                results.wall = Some(Duration::from_millis(duration_ms));
             }
             _ => {}
         }

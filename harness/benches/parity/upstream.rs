@@ -87,18 +87,23 @@ fn lines(dir: &Path) -> Result<Vec<Line>> {
 }
 
 /// Its verdicts. The wall time is the tests' alone, without boots and without
-/// those that hang: what upstream's engine needs at least.
+/// those that hang: what upstream's engine needs at least. A run that has not come
+/// to its end has none.
 pub(crate) fn results(dir: &Path) -> Result<Results> {
     let mut results = Results::default();
-    for line in lines(dir)? {
+    let mut wall = Duration::ZERO;
+    let lines = lines(dir)?;
+    let is_done = matches!(lines.last(), Some(Line::Done));
+    for line in lines {
         let Line::Finished { id, verdict, ms } = line else {
             continue;
         };
         if verdict != "hang" {
-            results.wall += Duration::from_millis(ms);
+            wall += Duration::from_millis(ms);
         }
         results.said.entry(id).or_default().add(verdict);
     }
+    results.wall = is_done.then_some(wall);
     if results.said.is_empty() {
         return Err(format!("{} has no verdict: run upstream's", file(dir).display()).into());
     }

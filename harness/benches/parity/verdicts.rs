@@ -17,6 +17,8 @@ pub(crate) struct Selection {
     pub(crate) jobs: u16,
     /// Go on with what an earlier run of upstream's engine left.
     pub(crate) resume: bool,
+    /// Our rules are off.
+    pub(crate) compat: bool,
 }
 
 /// What one engine says of the tests of one id, of which there can be several.
@@ -47,8 +49,9 @@ impl Said {
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) said: BTreeMap<String, Said>,
-    /// Wall time, as each engine's module defines it.
-    pub(crate) wall: Duration,
+    /// Wall time, as each engine's module defines it; only of a run that came to
+    /// its end.
+    pub(crate) wall: Option<Duration>,
 }
 
 impl Results {
