@@ -11,6 +11,7 @@ mod input;
 mod kernels;
 mod lint;
 mod list;
+mod matrix;
 mod nix_args;
 mod policy_args;
 mod run;
@@ -77,6 +78,8 @@ enum Command {
     List(list::ListArgs),
     /// Check a directory of bpftrace's runtime tests, without booting anything
     Lint(lint::LintArgs),
+    /// Print kernels × parts of a suite as a job matrix, for several machines
+    Matrix(matrix::MatrixArgs),
     /// List, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say what mends it
@@ -148,6 +151,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Run(args) => args.run(cli.config).await,
         Command::List(args) => args.run(cli.config.as_deref()),
         Command::Lint(args) => args.run(),
+        Command::Matrix(args) => args.run(cli.config.as_deref()),
         Command::Kernels(args) => {
             let config = cli.config;
             tokio::task::spawn_blocking(move || {

@@ -78,7 +78,7 @@ pub(super) struct RunArgs {
 }
 
 /// Default kernels.
-const QUICK: &str = "@quick";
+pub(super) const QUICK: &str = "@quick";
 
 fn parse_scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

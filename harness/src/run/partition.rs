@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -48,6 +49,42 @@ impl Partition {
         };
         number % u64::from(self.parts) == u64::from(self.part - 1)
     }
+}
+
+/// What a kernel has to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// How many tests.
+    pub tests: usize,
+    /// How long they take, one after the other.
+    pub time: Duration,
+}
+
+/// How many parts each kernel is cut into so that there are `total` parts of
+/// about the same time: each kernel has one, and each further part goes to the
+/// kernel whose parts are the longest. No part is without a test, so there may
+/// be fewer than `total`.
+pub fn apportion(kernels: &[Load], total: usize) -> Vec<u32> {
+    let mut parts: Vec<u32> = vec![1; kernels.len()];
+    for _ in kernels.len()..total {
+        let each = |index: usize| kernels[index].time / parts[index];
+        let next = (0..kernels.len())
+            .filter(|&index| (parts[index] as usize) < kernels[index].tests)
+            // The first one of several that are the same.
+            .max_by_key(|&index| (each(index), std::cmp::Reverse(index)));
+        match next {
+            Some(index) => parts[index] += 1,
+            None => break,
+        }
+    }
+    parts
+}
+
+/// How many of one kernel's `tests` the part has that [`Partition::slice`]
+/// makes.
+pub fn dealt(tests: usize, part: u32, parts: u32) -> usize {
+    let (part, parts) = (part as usize, parts as usize);
+    tests / parts + usize::from(part <= tests % parts)
 }
 
 fn hash(words: [&str; 3]) -> u64 {
@@ -122,7 +159,30 @@ mod tests {
         assert_eq!(hash(["6.1", "bpftrace", "call.str"]), 0xd206_0f02_adcb_28f1);
     }
 
+    #[test]
+    fn a_kernel_that_takes_longer_is_cut_into_more_parts() {
+        let load = |seconds| Load {
+            tests: 10,
+            time: Duration::from_secs(seconds),
+        };
+        let same = [load(5), load(5)];
+        assert_eq!(apportion(&same, 4), [2, 2]);
+        assert_eq!(apportion(&same, 3), [2, 1]);
+        assert_eq!(apportion(&[load(1), load(6)], 4), [1, 3]);
+        assert_eq!(apportion(&same, 1), [1, 1], "each kernel has a job");
+        assert_eq!(apportion(&same, 99), [10, 10], "no part is empty");
+    }
+
     proptest! {
+        #[test]
+        fn a_part_has_as_many_tests_as_are_told(tests in 0usize..200, parts in 1u32..20) {
+            for part in 1..=parts {
+                let slice = Partition::slice(part, parts);
+                let has = (0..tests).filter(|&at| slice.has(at, "", "", "")).count();
+                prop_assert_eq!(dealt(tests, part, parts), has);
+            }
+        }
+
         #[test]
         fn every_test_is_in_exactly_one_part(
             parts in 1u32..20, position in 0usize..5000, kernel: String, id: String, sliced: bool,

@@ -1,0 +1,158 @@
+//! `kiln matrix`: kernels × parts as the job matrix of an engine that runs jobs
+//! on several machines.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::Failure;
+use super::context::Context;
+use super::run::QUICK;
+use super::suite_args::SuiteArgs;
+use crate::exit_code;
+use crate::report::escape;
+use crate::run::partition::{self, Load, Partition};
+
+/// Jobs that GitHub Actions takes in one matrix ("Running variations of jobs in
+/// a workflow": "A matrix will generate a maximum of 256 jobs per workflow
+/// run").
+const MOST_JOBS: usize = 256;
+
+/// Time of a test, where nothing is known of it.
+const GUESS: Duration = Duration::from_secs(1);
+
+/// Who reads the matrix.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One line, {"include":[…]}, for `fromJSON` in `strategy.matrix`
+    #[default]
+    Github,
+    /// The list of jobs
+    Json,
+}
+
+/// Arguments of `kiln matrix`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each job is `kiln run -k KERNEL --shard SHARD`, with the same choice of tests.
+
+Example:
+  echo \"matrix=$(kiln matrix -k @lts --shards 2)\" >> \"$GITHUB_OUTPUT\""
+)]
+pub(super) struct MatrixArgs {
+    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
+    /// @quick]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// Which tests
+    #[command(flatten)]
+    suite: SuiteArgs,
+    /// Parts a kernel, on the average
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    shards: u16,
+    /// Who reads it
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+}
+
+/// One job.
+#[derive(Debug, Serialize)]
+struct Job {
+    /// For `-k`.
+    kernel: String,
+    /// For `--shard`.
+    shard: String,
+    /// Names the job and what it leaves behind: letters, digits, `.`, `_`, `-`.
+    name: String,
+    /// How many tests it has.
+    tests: usize,
+}
+
+impl MatrixArgs {
+    /// Prints the matrix to stdout.
+    pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
+        let context = Context::load(config)?;
+        let kernels = match self.kernels.as_slice() {
+            [] => context.select(&[QUICK.to_owned()])?,
+            kernels => context.select(kernels)?,
+        };
+        let suite = self.suite.resolve(&context)?;
+        let selection = self.suite.select(&suite)?;
+        for line in &selection.unknown {
+            eprintln!("warning: {}", escape::line(line));
+        }
+        let tests = selection.tests.len();
+        let loads: Vec<Load> = kernels
+            .iter()
+            .map(|_| Load {
+                tests,
+                time: selection.tests.iter().map(|_| GUESS).sum(),
+            })
+            .collect();
+        let parts = partition::apportion(&loads, kernels.len() * usize::from(self.shards));
+        let mut jobs = Vec::new();
+        for (kernel, parts) in kernels.iter().zip(parts) {
+            for part in 1..=parts {
+                jobs.push(Job {
+                    kernel: kernel.name().to_owned(),
+                    shard: Partition::slice(part, parts).to_string(),
+                    name: name(kernel.name(), part, parts),
+                    tests: partition::dealt(tests, part, parts),
+                });
+            }
+        }
+        let json = match self.format {
+            Format::Github if jobs.len() > MOST_JOBS => {
+                return Err(Failure::new(
+                    exit_code::USAGE,
+                    format!(
+                        "{} jobs are too many: GitHub Actions takes {MOST_JOBS} in a matrix",
+                        jobs.len()
+                    ),
+                )
+                .hint("make --shards smaller, or select fewer kernels"));
+            }
+            Format::Github => serde_json::to_string(&serde_json::json!({ "include": jobs })),
+            Format::Json => serde_json::to_string_pretty(&jobs),
+        };
+        let written = json
+            .map_err(std::io::Error::from)
+            .and_then(|text| writeln!(std::io::stdout().lock(), "{text}"));
+        written.map_err(|error| {
+            let message = format!("cannot write the matrix: {error}");
+            Failure::new(exit_code::SETUP_FAILED, message)
+        })?;
+        Ok(exit_code::OK)
+    }
+}
+
+/// A name that holds on GitHub for a job and for an artifact, which takes no
+/// `/` and no `:`.
+fn name(kernel: &str, part: u32, parts: u32) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    let kernel: String = kernel
+        .trim_start_matches(['.', '/'])
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    if parts == 1 {
+        kernel
+    } else {
+        format!("{kernel}-{part}-of-{parts}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn a_job_s_name_is_a_file_s_too() {
+        assert_eq!(name("6.1", 1, 1), "6.1");
+        assert_eq!(name("6.1", 2, 3), "6.1-2-of-3");
+        assert_eq!(name("../linux a/vm:x", 1, 2), "linux_a_vm_x-1-of-2");
+    }
+}
