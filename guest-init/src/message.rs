@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
@@ -17,6 +17,9 @@ pub const HEARTBEAT_MS: u64 = 2000;
 /// How many bytes of stdin the host may have sent to a process beyond what the
 /// guest has reported as taken ([`Event::StdinTaken`]).
 pub const STDIN_WINDOW: usize = 256 * 1024;
+
+/// How many leftovers of a kind are named at most: a message has an end.
+pub const MAX_NAMED: usize = 100;
 
 /// A job: processes that live and end together, in a cgroup of their own.
 pub type JobId = u32;
@@ -79,6 +82,9 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
+    /// Undoes what outlives the jobs that are closed; answered by
+    /// [`Event::Tidied`].
+    Tidy,
     /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
     MeasureSpeed,
     /// Ends the VM.
@@ -150,8 +156,14 @@ pub enum Event {
     JobClosed {
         /// The job.
         job: JobId,
-        /// Processes that still lived.
+        /// Processes that still lived, the first [`MAX_NAMED`].
         leftovers: Vec<Leftover>,
+    },
+    /// The guest is as clean as it can be made.
+    Tidied {
+        /// What was there, the first [`MAX_NAMED`]; processes only where no
+        /// job is open.
+        remnants: Vec<Remnant>,
     },
     /// How long the work of [`crate::speed`] took.
     Speed {
@@ -304,7 +316,34 @@ pub struct Leftover {
     pub pid: i32,
     /// Its name, `/proc/PID/comm`.
     pub comm: String,
+    /// Id of its session: the pid of the process that the host asked for,
+    /// unless it made a session of its own.
+    pub session: i32,
     /// Whether it is gone now; a process in uninterruptible sleep survives
     /// SIGKILL, and the VM is no longer clean.
     pub killed: bool,
+}
+
+/// What outlived the jobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remnant {
+    /// What it is.
+    pub kind: RemnantKind,
+    /// Its name: of a process its `comm`, of a mount its type and place.
+    pub name: String,
+    /// Whether the change is undone; the VM is no longer clean otherwise.
+    pub gone: bool,
+}
+
+/// Kinds of [`Remnant`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum RemnantKind {
+    /// A process that had left its job's cgroup.
+    Process,
+    /// A mount that was not there before.
+    Mount,
+    /// A mount that was there before.
+    LostMount,
+    /// A network namespace with a name, ip-netns(8).
+    NetworkNamespace,
 }

@@ -218,7 +218,7 @@ fn mount_share(tag: &str, target: &Path, flags: MsFlags) -> Result<(), Failure> 
     )
 }
 
-fn mount_entry(entry: &Mount) -> Result<(), Failure> {
+pub(super) fn mount_entry(entry: &Mount) -> Result<(), Failure> {
     const STAGE: &str = "mount a filesystem";
     let thing = format!("{} at {}", entry.fstype, entry.target);
     // In sysfs the mount point is there or the kernel lacks the filesystem.

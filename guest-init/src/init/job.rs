@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use guest_init::message::Leftover;
+use guest_init::message::{Leftover, MAX_NAMED};
 
 use super::cgroup::{Cgroup, comm};
+use super::procfs::stat;
 
 /// How often a job's processes are looked at while a name is awaited.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(10);
@@ -73,11 +74,14 @@ impl Job {
             .cgroup
             .pids()
             .into_iter()
-            .map(|pid| Leftover {
+            .filter_map(|pid| Some((pid, stat(pid).filter(|stat| !stat.exiting)?)))
+            .map(|(pid, stat)| Leftover {
                 pid,
-                comm: comm(pid).unwrap_or_default(),
+                comm: stat.comm,
+                session: stat.session,
                 killed: true,
             })
+            .take(MAX_NAMED)
             .collect();
         let deadline = Instant::now() + KILL_DEADLINE;
         loop {

@@ -7,6 +7,8 @@ mod mounts;
 mod net;
 mod port;
 mod process;
+mod procfs;
+mod remnants;
 mod server;
 
 use std::io::Write;

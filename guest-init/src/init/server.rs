@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, HEARTBEAT_MS, Hello, JobId, Outcome, ProcessId, ProcessSpec, Request, Status, Stream,
-    Usage,
+    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, Outcome, ProcessId, ProcessSpec, Request, Status,
+    Stream, Usage,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,6 +22,7 @@ use super::cgroup::Cgroup;
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
+use super::remnants::Stock;
 use super::{Context, Failure};
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
@@ -42,6 +43,7 @@ pub(crate) struct Server<'a> {
     children: SignalFd,
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
+    stock: Stock,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -64,6 +66,7 @@ impl<'a> Server<'a> {
             children,
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
+            stock: Stock::take(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -240,6 +243,7 @@ impl<'a> Server<'a> {
                 Ok(())
             }
             Request::CloseJob { job } => self.close(job),
+            Request::Tidy => self.tidy(),
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
                 self.send(&Event::Speed {
@@ -306,6 +310,17 @@ impl<'a> Server<'a> {
         }
         self.processes.retain(|_, (of, _)| *of != job);
         self.send(&Event::JobClosed { job, leftovers })
+    }
+
+    fn tidy(&mut self) -> Result<(), Failure> {
+        let mut remnants = Vec::new();
+        if self.jobs.is_empty() {
+            // No process that the host asked for lives any more.
+            remnants = self.stock.end_processes(|| drop(collect_children()));
+        }
+        remnants.extend(self.stock.restore());
+        remnants.truncate(MAX_NAMED);
+        self.send(&Event::Tidied { remnants })
     }
 
     fn write_stdin(&mut self, process: ProcessId) -> Result<(), Failure> {

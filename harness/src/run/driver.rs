@@ -1,7 +1,7 @@
 //! Driving several processes of one job in a guest: who runs, what they have
 //! printed, what is awaited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guest_init::message::{
@@ -193,6 +193,15 @@ impl<'c> Driver<'c> {
         let drained = |driver: &Self| driver.process(process).drained();
         self.until(Instant::now() + grace, drained).await?;
         Ok(())
+    }
+
+    /// The pids of all processes that were started, except these.
+    pub(super) fn pids_except(&self, except: &[ProcessId]) -> BTreeSet<i32> {
+        self.processes
+            .iter()
+            .filter(|(process, _)| !except.contains(process))
+            .filter_map(|(_, state)| state.pid)
+            .collect()
     }
 
     /// Closes the job; returns what still ran.

@@ -10,6 +10,7 @@ pub mod event;
 pub mod event_log;
 pub mod expectations;
 mod known;
+mod leftovers;
 pub mod partition;
 mod place;
 pub mod plan;

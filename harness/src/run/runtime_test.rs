@@ -1,14 +1,16 @@
 //! One of bpftrace's runtime tests in a guest: its processes, in their order,
 //! within its limits.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use guest_init::message::{Leftover, ProcessId, Status};
+use guest_init::message::{ProcessId, Remnant, Status};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::befores::start_befores;
 use super::driver::{Driver, MAX_OUTPUT};
+use super::leftovers;
 use super::place::{Place, UNLIMITED};
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{
@@ -46,12 +48,16 @@ pub(super) async fn execute(
         rules: job.rules.clone(),
     };
     let mut driver = Driver::open(control).await?;
-    let ran = main_part(&mut driver, job, place, &mut executed).await?;
+    let process = main_part(&mut driver, job, place, &mut executed).await?;
     if let Some(moment) = place.local_time {
         executed.observation.utc_offset = utc_offset(&mut driver, job, place, moment).await?;
     }
+    // BEFORE and AFTER are ended by us as a matter of course, and so is a
+    // command that ran into a limit.
+    let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
+    let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
     let leftovers = driver.close().await?;
-    executed.note_leftovers(&leftovers, ran);
+    let mut remnants: Vec<Remnant> = leftovers::of_test(leftovers, &own).collect();
     if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(place.rules, verdict)
     {
@@ -59,9 +65,12 @@ pub(super) async fn execute(
         // upstream has it.
         let mut driver = Driver::open(control).await?;
         let outcome = auxiliary(&mut driver, cleanup, place).await?;
-        driver.close().await?;
+        let leftovers = driver.close().await?;
+        remnants.extend(leftovers::of_test(leftovers, &BTreeSet::new()));
         executed.observation.cleanup = Some(outcome);
     }
+    remnants.extend(leftovers::tidy(control).await?);
+    executed.notes.extend(leftovers::notes(remnants));
     Ok(executed)
 }
 
@@ -85,36 +94,21 @@ impl Executed {
         }
         as_upstream
     }
-
-    /// A BEFORE is ended by us as a matter of course; what else outlives its
-    /// test is worth a word.
-    fn note_leftovers(&mut self, leftovers: &[Leftover], ran: bool) {
-        let stuck: Vec<&str> = leftovers
-            .iter()
-            .filter(|leftover| !leftover.killed)
-            .map(|leftover| leftover.comm.as_str())
-            .collect();
-        if ran && !stuck.is_empty() {
-            self.notes
-                .push(format!("cannot be killed: {}", stuck.join(", ")));
-        }
-    }
 }
 
-/// Everything but CLEANUP; says whether the test got beyond its SETUP, so that
-/// there is something to clean up.
+/// Everything but CLEANUP; gives the test's command, where it came to that.
 async fn main_part(
     driver: &mut Driver<'_>,
     job: &Job,
     place: &Place<'_>,
     executed: &mut Executed,
-) -> Result<bool, Error> {
+) -> Result<Option<ProcessId>, Error> {
     let observation = &mut executed.observation;
     for (index, requirement) in job.requires.iter().enumerate() {
         let outcome = auxiliary(driver, requirement, place).await?;
         if outcome.exit != Some(Exit::Code(0)) {
             observation.unmet = Some(index);
-            return Ok(false);
+            return Ok(None);
         }
     }
     if let Some(setup) = &job.setup {
@@ -122,14 +116,14 @@ async fn main_part(
         let failed = outcome.exit != Some(Exit::Code(0));
         observation.setup = Some(outcome);
         if failed {
-            return Ok(false);
+            return Ok(None);
         }
     }
     let befores = match start_befores(driver, job, place).await? {
         Ok(befores) => befores,
         Err(why) => {
             observation.before_failure = Some(why);
-            return Ok(true);
+            return Ok(None);
         }
     };
     let held = place.holds_befores(job);
@@ -150,7 +144,7 @@ async fn main_part(
     if let Some(failure) = &driver.process(process).failure {
         observation.output = failure.clone().into_bytes();
         observation.end = Some(End::Exited(Exit::Code(127)));
-        return Ok(true);
+        return Ok(None);
     }
     let held: &[ProcessId] = if held { &befores.processes } else { &[] };
     let watched = watch(driver, job, place, process, prefix.as_ref(), held).await?;
@@ -170,7 +164,7 @@ async fn main_part(
             state.dropped
         ));
     }
-    Ok(true)
+    Ok(Some(process))
 }
 
 fn shell(command: &str) -> [String; 3] {

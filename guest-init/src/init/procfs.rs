@@ -1,0 +1,61 @@
+//! What `/proc/PID/stat` says of a process.
+
+use std::fs;
+
+/// `PF_EXITING` of the kernel's `include/linux/sched.h`: it has begun to exit.
+const PF_EXITING: u32 = 0x4;
+
+/// A part of `/proc/PID/stat`, proc_pid_stat(5).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// Its name, at most 15 bytes; 63 for kernel threads.
+    pub(crate) comm: String,
+    /// Id of its session.
+    pub(crate) session: i32,
+    /// It runs no code of its own any more.
+    pub(crate) exiting: bool,
+}
+
+/// Reads it; `None` once the process is gone.
+pub(crate) fn stat(pid: i32) -> Option<Stat> {
+    parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The name may hold spaces and parentheses, so its end is the last of them.
+fn parse(line: &[u8]) -> Option<Stat> {
+    let open = line.iter().position(|&byte| byte == b'(')?;
+    let close = line.iter().rposition(|&byte| byte == b')')?;
+    let comm = line.get(open + 1..close)?;
+    let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let flags: u32 = fields.get(6)?.parse().ok()?;
+    Some(Stat {
+        comm: String::from_utf8_lossy(comm).into_owned(),
+        session: fields.get(3)?.parse().ok()?,
+        exiting: flags & PF_EXITING != 0 || matches!(fields.first(), Some(&"Z" | &"X")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_parentheses() {
+        let line = b"42 (a) (b) S 1 42 41 0 -1 4194560 95 0 0 0\n";
+        let expected = Stat {
+            comm: "a) (b".to_owned(),
+            session: 41,
+            exiting: false,
+        };
+        assert_eq!(parse(line), Some(expected));
+    }
+
+    #[test]
+    fn a_zombie_and_a_process_that_exits_are_told() {
+        let exiting = |line: &[u8]| parse(line).map(|stat| stat.exiting);
+        assert_eq!(exiting(b"42 (a) Z 1 42 41 0 -1 0 95"), Some(true));
+        assert_eq!(exiting(b"42 (a) R 1 42 41 0 -1 4194308 95"), Some(true));
+        assert_eq!(exiting(b"42 (a"), None);
+    }
+}

@@ -1,0 +1,268 @@
+//! What outlives the jobs that are closed: processes that left their cgroup,
+//! mounts, named network namespaces.
+//!
+//! Looking costs two reads and a directory; only what is found costs more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{Read, Seek};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use guest_init::message::{MAX_NAMED, Remnant, RemnantKind};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::procfs::stat;
+use super::{boot, mounts};
+
+/// Where ip-netns(8) keeps its names.
+const NAMESPACES: &str = "/run/netns";
+/// How long killed processes may take to go.
+const KILL_DEADLINE: Duration = Duration::from_secs(2);
+/// What a name is cut to: a mount point may have 4096 bytes.
+const MAX_NAME: usize = 200;
+
+/// A mount: filesystem type and mount point. Not its id: a filesystem that was
+/// taken away and mounted again is no remnant.
+type Mount = (String, PathBuf);
+
+/// What was there when the guest was last clean.
+#[derive(Debug)]
+pub(crate) struct Stock {
+    /// `mountinfo` and `children` of PID 1, open, so that whatever is mounted
+    /// over `/proc` hides nothing. `None` where the kernel lacks one.
+    mountinfo: Option<File>,
+    children: Option<File>,
+    mounts: Vec<Mount>,
+    namespaces: BTreeSet<OsString>,
+    /// Processes that cannot be killed and have been told of.
+    stuck: BTreeSet<i32>,
+}
+
+impl Stock {
+    /// Takes stock for the first time.
+    pub(crate) fn take() -> Self {
+        let mut stock = Self {
+            mountinfo: File::open("/proc/1/mountinfo").ok(),
+            children: File::open("/proc/1/task/1/children").ok(),
+            mounts: Vec::new(),
+            namespaces: BTreeSet::new(),
+            stuck: BTreeSet::new(),
+        };
+        stock.mounts = stock.mounts_now().unwrap_or_default();
+        stock.namespaces = namespaces_now();
+        stock
+    }
+
+    /// Kills children of PID 1: whatever has left its cgroup hangs below one.
+    /// No job may be open. `reap` collects those that have ended.
+    pub(crate) fn end_processes(&mut self, mut reap: impl FnMut()) -> Vec<Remnant> {
+        let mut found: BTreeMap<i32, String> = BTreeMap::new();
+        let deadline = Instant::now() + KILL_DEADLINE;
+        reap();
+        loop {
+            let mut alive = self.children_now();
+            alive.retain(|pid| !self.stuck.contains(pid));
+            let late = Instant::now() > deadline;
+            if alive.is_empty() || late {
+                self.stuck.extend(&alive);
+                let remnant = |(pid, name): (i32, String)| Remnant {
+                    kind: RemnantKind::Process,
+                    gone: !alive.contains(&pid),
+                    name,
+                };
+                return found.into_iter().map(remnant).collect();
+            }
+            for &pid in &alive {
+                if let Some(stat) = stat(pid).filter(|stat| !stat.exiting) {
+                    found.entry(pid).or_insert(stat.comm);
+                }
+                // Its own children become ours and are met the next time.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            reap();
+        }
+    }
+
+    /// Undoes what has changed in mounts and network namespaces.
+    pub(crate) fn restore(&mut self) -> Vec<Remnant> {
+        let mut remnants = Vec::new();
+        for name in namespaces_now().difference(&self.namespaces) {
+            let path = Path::new(NAMESPACES).join(name);
+            unmount(&path);
+            remnants.push(Remnant {
+                kind: RemnantKind::NetworkNamespace,
+                gone: fs::remove_file(&path).is_ok(),
+                name: shown(&name.to_string_lossy()),
+            });
+        }
+        let Some(now) = self.mounts_now() else {
+            return remnants;
+        };
+        // The latest first: it may stand on the one before.
+        for (fstype, point) in surplus(&now, &self.mounts).into_iter().rev() {
+            // The tool's own, for all names to come.
+            if point == Path::new(NAMESPACES) {
+                continue;
+            }
+            remnants.push(Remnant {
+                kind: RemnantKind::Mount,
+                gone: unmount(&point),
+                name: shown(&format!("{fstype} at {}", point.display())),
+            });
+        }
+        for (fstype, point) in surplus(&self.mounts, &now) {
+            let own = mounts::SYSTEM
+                .iter()
+                .find(|entry| entry.fstype == fstype && Path::new(entry.target) == point);
+            // A namespace that was deleted later, say: nobody misses it.
+            if own.is_none() && fstype == "nsfs" {
+                continue;
+            }
+            remnants.push(Remnant {
+                kind: RemnantKind::LostMount,
+                gone: own.is_some_and(|entry| boot::mount_entry(entry).is_ok()),
+                name: shown(&format!("{fstype} at {}", point.display())),
+            });
+        }
+        if !remnants.is_empty() || now.len() != self.mounts.len() {
+            self.mounts = self.mounts_now().unwrap_or_default();
+            self.namespaces = namespaces_now();
+        }
+        remnants.truncate(MAX_NAMED);
+        remnants
+    }
+
+    fn mounts_now(&mut self) -> Option<Vec<Mount>> {
+        let text = read_again(self.mountinfo.as_mut()?)?;
+        Some(
+            text.split(|&byte| byte == b'\n')
+                .filter_map(parse)
+                // The kernel's own, as soon as somebody looks there.
+                .filter(|(_, point)| point != Path::new("/sys/kernel/debug/tracing"))
+                .collect(),
+        )
+    }
+
+    fn children_now(&mut self) -> Vec<i32> {
+        let text = self.children.as_mut().and_then(read_again);
+        String::from_utf8_lossy(&text.unwrap_or_default())
+            .split_ascii_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+            .collect()
+    }
+}
+
+fn read_again(file: &mut File) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    file.rewind().ok()?;
+    file.read_to_end(&mut text).ok()?;
+    Some(text)
+}
+
+fn namespaces_now() -> BTreeSet<OsString> {
+    fs::read_dir(NAMESPACES)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name())
+        .collect()
+}
+
+/// Takes the topmost mount off a mount point; one in use vanishes with its
+/// last user.
+fn unmount(point: &Path) -> bool {
+    umount2(point, MntFlags::empty())
+        .or_else(|_| umount2(point, MntFlags::MNT_DETACH))
+        .is_ok()
+}
+
+/// What `these` have beyond `those`, in order.
+fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
+    let mut left = those.to_vec();
+    let mut new = Vec::new();
+    for mount in these {
+        match left.iter().position(|known| known == mount) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => new.push(mount.clone()),
+        }
+    }
+    new
+}
+
+/// A line of `mountinfo`, proc_pid_mountinfo(5): the mount point is the fifth
+/// field, the type follows a lone `-`.
+fn parse(line: &[u8]) -> Option<Mount> {
+    let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
+    let point = fields.get(4)?;
+    let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+    let fstype = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
+    Some((fstype, OsString::from_vec(unescaped(point)).into()))
+}
+
+/// Space, tab, newline and backslash stand as three octal digits.
+fn unescaped(mut text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some((&first, rest)) = text.split_first() {
+        let digits = rest.get(..3).filter(|_| first == b'\\');
+        let byte = digits
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(byte.unwrap_or(first));
+        text = if byte.is_some() {
+            rest.get(3..).unwrap_or_default()
+        } else {
+            rest
+        };
+    }
+    plain
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mount(fstype: &str, point: &str) -> Mount {
+        (fstype.to_owned(), point.into())
+    }
+
+    #[test]
+    fn a_mount_is_read_with_its_blanks_and_any_number_of_tags() {
+        let line = b"36 35 98:0 / /a\\040b rw,noatime shared:1 master:2 - tmpfs none rw";
+        assert_eq!(parse(line), Some(mount("tmpfs", "/a b")));
+        let line = b"36 35 98:0 / /a\\ rw - ext4 /dev/vda rw";
+        assert_eq!(parse(line), Some(mount("ext4", "/a\\")));
+        assert_eq!(parse(b""), None);
+        assert_eq!(parse(b"36 35 98:0 / /a rw"), None);
+    }
+
+    #[test]
+    fn a_second_mount_on_the_same_point_is_new_and_one_mounted_again_is_not() {
+        let before = [mount("proc", "/proc"), mount("tmpfs", "/tmp")];
+        let again = [mount("tmpfs", "/tmp"), mount("proc", "/proc")];
+        assert!(surplus(&again, &before).is_empty());
+        let twice = [before.as_slice(), &[mount("tmpfs", "/tmp")]].concat();
+        assert_eq!(surplus(&twice, &before), [mount("tmpfs", "/tmp")]);
+        assert_eq!(surplus(&before, &twice[..1]), [mount("tmpfs", "/tmp")]);
+    }
+
+    #[test]
+    fn this_process_s_own_mounts_are_read() {
+        let mut stock = Stock::take();
+        stock.mountinfo = File::open("/proc/self/mountinfo").ok();
+        let mounts = stock.mounts_now().unwrap_or_default();
+        assert!(
+            mounts.iter().any(|(_, point)| point == Path::new("/proc")),
+            "{mounts:?}"
+        );
+    }
+}

@@ -1,0 +1,142 @@
+//! What a test leaves in its VM: it is undone before the next one, and named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use guest_init::message::{Event, Leftover, MAX_NAMED, Remnant, RemnantKind, Request};
+use tokio::time::Instant;
+
+use super::command::GUEST_REPLY;
+use crate::vm::control::{Control, Error};
+
+/// Has the guest undo what outlived its closed jobs.
+pub(super) async fn tidy(control: &mut Control) -> Result<Vec<Remnant>, Error> {
+    control.send(&Request::Tidy).await?;
+    let deadline = Instant::now() + GUEST_REPLY;
+    loop {
+        if let Event::Tidied { remnants } = control.event(deadline, "a tidy guest").await? {
+            return Ok(remnants);
+        }
+    }
+}
+
+/// What of the processes that a job ended is its test's doing: `own` are the
+/// sessions of those that kiln ends as a matter of course.
+pub(super) fn of_test(
+    leftovers: Vec<Leftover>,
+    own: &BTreeSet<i32>,
+) -> impl Iterator<Item = Remnant> {
+    leftovers
+        .into_iter()
+        .filter(|leftover| !leftover.killed || !own.contains(&leftover.session))
+        .map(|leftover| Remnant {
+            kind: RemnantKind::Process,
+            name: leftover.comm,
+            gone: leftover.killed,
+        })
+}
+
+/// A line for each kind of what a test left.
+pub(super) fn notes(remnants: impl IntoIterator<Item = Remnant>) -> Vec<String> {
+    let mut kinds: BTreeMap<(RemnantKind, bool), Vec<String>> = BTreeMap::new();
+    for remnant in remnants {
+        let names = kinds.entry((remnant.kind, remnant.gone)).or_default();
+        names.push(remnant.name);
+    }
+    kinds
+        .into_iter()
+        .map(|((kind, gone), names)| {
+            let several = names.len() > 1;
+            let more = if names.len() >= MAX_NAMED {
+                ", …"
+            } else {
+                ""
+            };
+            format!("{}: {}{more}", line(kind, several, gone), names.join(", "))
+        })
+        .collect()
+}
+
+fn line(kind: RemnantKind, several: bool, gone: bool) -> String {
+    let (what, done, not_done) = match kind {
+        RemnantKind::Process => (
+            ["a process", "processes"],
+            "killed now",
+            "which cannot be killed",
+        ),
+        RemnantKind::Mount => (
+            ["a mount", "mounts"],
+            "unmounted now",
+            "which cannot be unmounted",
+        ),
+        RemnantKind::NetworkNamespace => (
+            ["a network namespace", "network namespaces"],
+            "deleted now",
+            "which cannot be deleted",
+        ),
+        RemnantKind::LostMount => {
+            let what = if several { "mounts" } else { "a mount" };
+            let done = if gone {
+                "mounted again now"
+            } else {
+                "missing from now on"
+            };
+            return format!("took away {what}, {done}");
+        }
+    };
+    let what = what[usize::from(several)];
+    format!("left {what} behind, {}", if gone { done } else { not_done })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remnant(kind: RemnantKind, name: &str, gone: bool) -> Remnant {
+        Remnant {
+            kind,
+            name: name.to_owned(),
+            gone,
+        }
+    }
+
+    #[test]
+    fn each_kind_has_a_line_and_what_stays_has_its_own() {
+        use RemnantKind::{LostMount, Mount, Process};
+        let all = [
+            remnant(Process, "sleep", true),
+            remnant(Mount, "tmpfs at /mnt", true),
+            remnant(Process, "yes", true),
+            remnant(Process, "stuck", false),
+            remnant(LostMount, "debugfs at /sys/kernel/debug", true),
+        ];
+        assert_eq!(
+            notes(all),
+            [
+                "left a process behind, which cannot be killed: stuck",
+                "left processes behind, killed now: sleep, yes",
+                "left a mount behind, unmounted now: tmpfs at /mnt",
+                "took away a mount, mounted again now: debugfs at /sys/kernel/debug",
+            ]
+        );
+        assert!(notes([]).is_empty());
+    }
+
+    #[test]
+    fn what_kiln_ends_itself_is_told_only_if_it_cannot_be_killed() {
+        let leftover = |comm: &str, session, killed| Leftover {
+            pid: 1,
+            comm: comm.to_owned(),
+            session,
+            killed,
+        };
+        let leftovers = vec![
+            leftover("before", 7, true),
+            leftover("stuck", 7, false),
+            leftover("daemon", 8, true),
+        ];
+        let names: Vec<String> = of_test(leftovers, &BTreeSet::from([7]))
+            .map(|remnant| remnant.name)
+            .collect();
+        assert_eq!(names, ["stuck", "daemon"]);
+    }
+}
