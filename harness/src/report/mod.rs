@@ -5,6 +5,7 @@
 
 pub mod escape;
 mod junit;
+mod live;
 mod table;
 mod terminal;
 mod terminal_style;

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressFinish, ProgressStyle};
+use indicatif::ProgressDrawTarget;
 
+use super::live::Live;
 use super::table::table;
 use super::{Report, ReportError, TerminalStyle, escape};
 use crate::run::event::{Event, KernelPlan, Record, TestResult, VERDICTS, Verdict};
@@ -19,15 +19,13 @@ const MAX_LINE: usize = 400;
 /// Lines of the console shown when a VM is lost.
 const CONSOLE_LINES: usize = 20;
 
-/// Writes the report to `out` and a progress line to the standard error.
+/// Writes the report to `out` and a line per running VM to the standard error.
 pub struct Terminal<W> {
     out: W,
     style: TerminalStyle,
     results: PathBuf,
     tally: Tally,
-    progress: ProgressBar,
-    /// Kernel, VM and id of the tests that run now.
-    running: Vec<(String, u32, String)>,
+    live: Live,
     /// One line for each verdict that asks for attention, told again at the end.
     bad: Vec<String>,
     at_ms: u64,
@@ -46,42 +44,20 @@ impl<W: Write + Send> Terminal<W> {
             style,
             results: results.into(),
             tally: Tally::default(),
-            progress: ProgressBar::with_draw_target(None, target)
-                .with_finish(ProgressFinish::AndClear),
-            running: Vec::new(),
+            live: Live::new(target),
             bad: Vec::new(),
             at_ms: 0,
         }
     }
 
-    /// Writes whole lines, with the progress line out of the way.
+    /// Writes whole lines, with the lines of the VMs out of the way.
     fn say(&mut self, text: &str) -> Result<(), ReportError> {
-        let Self { out, progress, .. } = self;
-        progress
-            .suspend(|| {
-                out.write_all(text.as_bytes())?;
-                out.flush()
-            })
-            .map_err(ReportError::Output)
-    }
-
-    fn started(&mut self, kernels: &[KernelPlan]) -> String {
-        let style = ProgressStyle::with_template("{pos}/{len}  {elapsed}  {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        self.progress.set_style(style);
-        self.progress.set_length(self.tally.planned() as u64);
-        if self.style.progress {
-            self.progress.enable_steady_tick(Duration::from_secs(1));
-        }
-        let names: Vec<_> = kernels.iter().map(|k| escape::line(&k.name)).collect();
-        // Shards leave some kernels more than others.
-        let most = kernels.iter().map(|kernel| kernel.tests).max().unwrap_or(0);
-        format!(
-            "{} on {}: {}\n",
-            counted(most, "test"),
-            counted(kernels.len(), "kernel"),
-            names.join(", ")
-        )
+        let Self { out, live, .. } = self;
+        live.suspend(|| {
+            out.write_all(text.as_bytes())?;
+            out.flush()
+        })
+        .map_err(ReportError::Output)
     }
 
     fn finished_test(&mut self, result: &TestResult) -> String {
@@ -95,15 +71,6 @@ impl<W: Write + Send> Terminal<W> {
             details,
             ..
         } = result;
-        if let Some(index) = self
-            .running
-            .iter()
-            .position(|(on, _, running)| on == kernel && running == id)
-        {
-            self.running.swap_remove(index);
-        }
-        self.progress.inc(1);
-
         let word = self.style.verdict(*verdict);
         let kernel = escape::line(kernel);
         let id = escape::line(id);
@@ -138,7 +105,7 @@ impl<W: Write + Send> Terminal<W> {
         text
     }
 
-    fn lost_vm(&mut self, event: &Event) -> String {
+    fn lost_vm(&self, event: &Event) -> String {
         let Event::VmLost {
             kernel,
             vm,
@@ -150,8 +117,6 @@ impl<W: Write + Send> Terminal<W> {
         else {
             return String::new();
         };
-        self.running
-            .retain(|(on, running, _)| !(on == kernel && running == vm));
         let mut text = format!(
             "{}  {}  VM {vm} lost: {}\n",
             self.style.mark("VM"),
@@ -172,16 +137,6 @@ impl<W: Write + Send> Terminal<W> {
         }
         quote(&mut text, console, &Keep::Last(CONSOLE_LINES));
         text
-    }
-
-    /// What a terminal of one line tells of the tests that run.
-    fn show_running(&self) {
-        let running: Vec<String> = self
-            .running
-            .iter()
-            .map(|(kernel, _, id)| format!("{} {}", escape::line(kernel), escape::line(id)))
-            .collect();
-        self.progress.set_message(running.join(", "));
     }
 
     fn summary(&self) -> String {
@@ -226,9 +181,10 @@ impl<W: Write + Send> Terminal<W> {
 impl<W: Write + Send> Report for Terminal<W> {
     fn record(&mut self, record: &Record) -> Result<(), ReportError> {
         self.tally.observe(&record.event);
+        self.live.observe(&record.event, &self.tally);
         self.at_ms = record.at_ms;
         let text = match &record.event {
-            Event::RunStarted { kernels, .. } => self.started(kernels),
+            Event::RunStarted { kernels, .. } => started(kernels),
             Event::VmStarted {
                 kernel,
                 release,
@@ -250,10 +206,6 @@ impl<W: Write + Send> Report for Terminal<W> {
                 self.style.mark("VM"),
                 escape::line(kernel)
             ),
-            Event::TestStarted { kernel, vm, id, .. } => {
-                self.running.push((kernel.clone(), *vm, id.clone()));
-                String::new()
-            }
             Event::TestFinished(result) => self.finished_test(result),
             Event::VmLost { .. } => self.lost_vm(&record.event),
             Event::Warning { kernel, message } => {
@@ -272,13 +224,13 @@ impl<W: Write + Send> Report for Terminal<W> {
             }
             Event::KernelReady { .. }
             | Event::SuiteReady { .. }
+            | Event::TestStarted { .. }
             | Event::TestSlow { .. }
             | Event::AttemptFinished(_)
             | Event::KernelReport { .. }
             | Event::VmStopped { .. }
             | Event::RunFinished { .. } => String::new(),
         };
-        self.show_running();
         if text.is_empty() {
             return Ok(());
         }
@@ -286,7 +238,7 @@ impl<W: Write + Send> Report for Terminal<W> {
     }
 
     fn finish(&mut self) -> Result<(), ReportError> {
-        self.progress.finish_and_clear();
+        self.live.clear();
         let text = self.summary();
         self.out
             .write_all(text.as_bytes())
@@ -297,6 +249,18 @@ impl<W: Write + Send> Report for Terminal<W> {
                 _ => Err(ReportError::Output(error)),
             })
     }
+}
+
+fn started(kernels: &[KernelPlan]) -> String {
+    let names: Vec<_> = kernels.iter().map(|k| escape::line(&k.name)).collect();
+    // Shards leave some kernels more than others.
+    let most = kernels.iter().map(|kernel| kernel.tests).max().unwrap_or(0);
+    format!(
+        "{} on {}: {}\n",
+        counted(most, "test"),
+        counted(kernels.len(), "kernel"),
+        names.join(", ")
+    )
 }
 
 /// Which lines of a long text to show.

@@ -13,7 +13,7 @@ pub struct TerminalStyle {
     pub colours: bool,
     /// Columns; `None` when the text goes to no terminal.
     pub width: Option<u16>,
-    /// Show a progress line on the standard error.
+    /// Show a line per running VM on the standard error.
     pub progress: bool,
 }
 

@@ -25,6 +25,11 @@ impl KernelTally {
         self.counts[verdict as usize]
     }
 
+    /// How many verdicts it is to have, cases of commands aside.
+    pub fn planned(&self) -> usize {
+        self.planned
+    }
+
     /// How many tests have any verdict, cases of commands included.
     pub fn finished(&self) -> usize {
         self.counts.iter().sum()

@@ -1,0 +1,170 @@
+//! What the terminal shows of a run that goes on: a line for each VM.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::escape;
+use crate::run::event::{Event, VERDICTS, Verdict};
+use crate::run::tally::Tally;
+
+/// Between two drawings of the seconds.
+const TICK: Duration = Duration::from_secs(1);
+/// Characters shown of a kernel's name: leaves half of 40 columns to the test.
+const MAX_KERNEL: usize = 12;
+/// Characters handed over of a test's id; the line's width cuts it further.
+const MAX_ID: usize = 200;
+
+/// A line per running VM and one for the whole run, at the terminal's end.
+///
+/// Nothing is drawn, and no thread ticks, on a hidden target.
+pub(super) struct Live {
+    lines: MultiProgress,
+    total: ProgressBar,
+    vms: Vec<VmLine>,
+    ticks: bool,
+}
+
+struct VmLine {
+    kernel: String,
+    vm: u32,
+    /// The test that runs.
+    test: Option<String>,
+    bar: ProgressBar,
+}
+
+impl Live {
+    /// Draws on `target`, once there is something to draw.
+    pub(super) fn new(target: ProgressDrawTarget) -> Self {
+        let ticks = !target.is_hidden();
+        let lines = MultiProgress::with_draw_target(target);
+        Self {
+            total: lines.add(ProgressBar::no_length()),
+            lines,
+            vms: Vec::new(),
+            ticks,
+        }
+    }
+
+    /// Takes in what happened; `tally` has counted it already.
+    pub(super) fn observe(&mut self, event: &Event, tally: &Tally) {
+        match event {
+            Event::RunStarted { .. } => {
+                self.total
+                    .set_style(style("{pos}/{len}  {elapsed}  {wide_msg}"));
+                self.total.set_length(tally.planned() as u64);
+                if self.ticks {
+                    self.total.enable_steady_tick(TICK);
+                }
+            }
+            Event::VmStarted { kernel, vm, .. } => self.up(kernel, *vm, tally),
+            Event::TestStarted { kernel, vm, id, .. } => {
+                if let Some(line) = self.find(kernel, *vm) {
+                    line.test = Some(id.clone());
+                    let id = escape::line(id);
+                    line.bar.reset_elapsed();
+                    line.bar.set_message(escape::clip(&id, MAX_ID).into_owned());
+                }
+            }
+            Event::TestFinished(result) | Event::AttemptFinished(result) => {
+                if let Some(line) = self.find(&result.kernel, result.vm)
+                    // A case's verdict comes while its command runs.
+                    && line.test.as_ref() == Some(&result.id)
+                {
+                    line.test = None;
+                    line.bar.reset_elapsed();
+                    line.bar.set_message("");
+                }
+                self.count(tally);
+            }
+            Event::VmStopped { kernel, vm } | Event::VmLost { kernel, vm, .. } => {
+                self.down(kernel, *vm);
+            }
+            _ => {}
+        }
+    }
+
+    /// Does `write` with the lines out of its way.
+    pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
+        self.lines.suspend(write)
+    }
+
+    /// Leaves nothing on the terminal.
+    pub(super) fn clear(&mut self) {
+        for line in self.vms.drain(..) {
+            line.bar.finish_and_clear();
+        }
+        self.total.finish_and_clear();
+    }
+
+    fn find(&mut self, kernel: &str, vm: u32) -> Option<&mut VmLine> {
+        self.vms
+            .iter_mut()
+            .find(|line| line.vm == vm && line.kernel == kernel)
+    }
+
+    fn up(&mut self, kernel: &str, vm: u32, tally: &Tally) {
+        let bar = ProgressBar::no_length();
+        bar.set_style(style("{prefix}  {pos}/{len}  {elapsed}  {wide_msg}"));
+        let bar = self.lines.insert_before(&self.total, bar);
+        let name: String = escape::line(kernel).chars().take(MAX_KERNEL).collect();
+        bar.set_prefix(name);
+        if self.ticks {
+            bar.enable_steady_tick(TICK);
+        }
+        self.vms.push(VmLine {
+            kernel: kernel.to_owned(),
+            vm,
+            test: None,
+            bar,
+        });
+        self.count(tally);
+    }
+
+    fn down(&mut self, kernel: &str, vm: u32) {
+        self.vms.retain(|line| {
+            let stays = line.vm != vm || line.kernel != kernel;
+            if !stays {
+                line.bar.finish_and_clear();
+                self.lines.remove(&line.bar);
+            }
+            stays
+        });
+    }
+
+    /// Shows how far each kernel is, and the whole run.
+    fn count(&self, tally: &Tally) {
+        for line in &self.vms {
+            let of_kernel = tally.kernels.iter().find(|one| one.kernel == line.kernel);
+            if let Some(kernel) = of_kernel {
+                line.bar.set_length(kernel.planned() as u64);
+                line.bar
+                    .set_position((kernel.planned() - kernel.missing()) as u64);
+            }
+        }
+        self.total
+            .set_position((tally.planned() - tally.missing()) as u64);
+        let bad: Vec<String> = VERDICTS
+            .into_iter()
+            .filter(|verdict| !matches!(verdict, Verdict::Pass | Verdict::Skip))
+            .filter(|verdict| tally.count(*verdict) > 0)
+            .map(|verdict| format!("{} {verdict}", tally.count(verdict)))
+            .collect();
+        self.total.set_message(bad.join(", "));
+    }
+}
+
+impl Drop for Live {
+    /// Also a run that ends with an error leaves nothing on the terminal.
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+#[path = "live_tests.rs"]
+mod tests;
