@@ -6,7 +6,8 @@ mod support;
 #[path = "support/suite.rs"]
 mod suite;
 
-use suite::{events, out, run, suite, verdicts};
+use suite::{events, junit, out, run, suite, verdicts};
+use support::Kiln;
 
 #[test]
 fn the_parts_of_a_run_are_together_verdict_for_verdict_the_whole() {
@@ -18,18 +19,82 @@ fn the_parts_of_a_run_are_together_verdict_for_verdict_the_whole() {
     run(&kiln, &kernels).arg("-j1").run().assert_code(100);
     let whole = verdicts(&out(&kiln));
     assert_eq!(whole.len(), 4);
-    let mut union = Vec::new();
-    for shard in ["slice:1/3", "slice:2/3", "slice:3/3"] {
-        std::fs::remove_dir_all(out(&kiln)).unwrap();
-        let output = run(&kiln, &kernels).args(["-j1", "--shard", shard]).run();
-        let part = verdicts(&out(&kiln));
-        let failed = part.iter().any(|(_, _, verdict)| verdict == "fail");
+    let parts = ["part-1", "part-2", "part-3"];
+    std::fs::rename(out(&kiln), kiln.work().join("unsharded")).unwrap();
+    for (number, part) in parts.iter().enumerate() {
+        let shard = format!("slice:{}/3", number + 1);
+        let output = run(&kiln, &kernels).args(["-j1", "--shard", &shard]).run();
+        let verdicts = verdicts(&out(&kiln));
+        let failed = verdicts.iter().any(|(_, _, verdict)| verdict == "fail");
         output.assert_code(if failed { 100 } else { 0 });
-        assert_eq!(events(&out(&kiln))[0]["shard"], shard);
-        union.extend(part);
+        assert_eq!(events(&out(&kiln))[0]["shard"], shard.as_str());
+        std::fs::rename(out(&kiln), kiln.work().join(part)).unwrap();
     }
-    union.sort();
-    assert_eq!(union, whole);
+
+    let merge = |into: &str| kiln.plain(["merge", "--run-dir", into]);
+    let output = merge("merged").args(parts).run();
+    output.assert_code(100);
+    let merged = kiln.work().join("merged");
+    assert_eq!(verdicts(&merged), whole);
+    assert_eq!(junit(&merged).matches("<testcase").count(), whole.len());
+    let report = output.out();
+    assert!(!report.contains("warning"), "{report}");
+    assert!(!report.contains("not run"), "{report}");
+
+    let output = merge("two-thirds").args(&parts[..2]).run();
+    output.assert_code(97);
+    let report = output.out();
+    assert!(
+        report.contains("no run has the part slice:3/3 of 5.10 6.1"),
+        "{report}"
+    );
+    // The whole run has the verdicts of the part.
+    let output = merge("again").args(["unsharded", "part-1"]).run();
+    output.assert_code(97);
+    assert_eq!(verdicts(&kiln.work().join("again")), whole);
+}
+
+#[test]
+fn what_is_no_run_that_can_be_merged_is_refused() {
+    let kiln = Kiln::new();
+    let start = |schema: u32| {
+        format!(
+            "{{\"at_ms\":0,\"event\":\"run_started\",\"schema\":{schema},\"version\":\"0.1.0\",\
+             \"started_at\":\"2026-11-22T16:00:00.000Z\",\
+             \"kernels\":[{{\"name\":\"6.1\",\"tests\":1}}],\"suites\":[\"s\"]}}\n"
+        )
+    };
+    let verdict = |verdict: &str| {
+        format!(
+            "{{\"at_ms\":9,\"event\":\"test_finished\",\"kernel\":\"6.1\",\"vm\":0,\"suite\":\"s\",\
+             \"id\":\"a.b\",\"attempt\":1,\"verdict\":\"{verdict}\",\"duration_ms\":5}}\n"
+        )
+    };
+    kiln.file("empty/other", "");
+    kiln.file("future/events.jsonl", start(2));
+    kiln.file("passes/events.jsonl", start(1) + &verdict("pass"));
+    kiln.file("fails/events.jsonl", start(1) + &verdict("fail"));
+    let cut = start(1) + &verdict("pass") + "{\"at_ms\":10,\"ev";
+    kiln.file("cut/events.jsonl", cut);
+
+    for (runs, said) in [
+        (["passes", "empty"], "empty holds no run"),
+        (["passes", "gone"], "cannot read gone/events.jsonl"),
+        (["passes", "future"], "version 2 of the schema"),
+        (["passes", "fails"], "disagree on 6.1 a.b (pass, fail)"),
+    ] {
+        let output = kiln.plain(["merge", "--run-dir", "no"]).args(runs).run();
+        output.assert_code(96);
+        assert!(output.err().contains(said), "{}", output.err());
+        assert!(!kiln.work().join("no").exists());
+    }
+    let output = kiln.plain(["merge", "--run-dir", "yes", "cut"]).run();
+    output.assert_code(0);
+    assert!(output.out().contains("cut off"), "{}", output.out());
+    let output = kiln.plain(["merge", "--run-dir", "yes", "cut"]).run();
+    output.assert_code(96);
+    assert!(output.err().contains("already holds a run"));
+    kiln.plain(["merge"]).run().assert_code(2);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod kernels;
 mod lint;
 mod list;
 mod matrix;
+mod merge;
 mod nix_args;
 mod policy_args;
 mod run;
@@ -80,6 +81,8 @@ enum Command {
     Lint(lint::LintArgs),
     /// Print kernels × parts of a suite as a job matrix, for several machines
     Matrix(matrix::MatrixArgs),
+    /// Join the directories of several runs into one report
+    Merge(merge::MergeArgs),
     /// List, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say what mends it
@@ -152,6 +155,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::List(args) => args.run(cli.config.as_deref()),
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()),
+        Command::Merge(args) => args.run(),
         Command::Kernels(args) => {
             let config = cli.config;
             tokio::task::spawn_blocking(move || {

@@ -12,6 +12,7 @@ use std::time::SystemTime;
 
 use thiserror::Error;
 
+use super::event_log::EVENTS;
 use crate::hint::Hint;
 
 /// What can go wrong with a run's directory.
@@ -124,7 +125,7 @@ impl RunDir {
 
     /// The events, one JSON object a line.
     pub fn events(&self) -> PathBuf {
-        self.path.join("events.jsonl")
+        self.path.join(EVENTS)
     }
 
     /// The JUnit report.

@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 
 use thiserror::Error;
 
-use super::event::{Event, Record};
+use super::event::{Event, Record, SCHEMA};
 use crate::hint::Hint;
 
 /// What can go wrong with `events.jsonl`.
@@ -45,6 +45,26 @@ pub enum EventLogError {
         /// Why.
         source: io::Error,
     },
+    /// A directory has none: it is not that of a run.
+    #[error("{} holds no run: it has no events.jsonl", dir.display())]
+    NoRun {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// It does not begin with the start of a run.
+    #[error("{} does not begin with run_started", path.display())]
+    NoStart {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It is of a version of the schema that this kiln cannot read.
+    #[error("{} has version {found} of the schema; this kiln reads {SCHEMA}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+    },
     /// A line of it is no event.
     #[error("{}:{line}: not an event: {source}", path.display())]
     Line {
@@ -70,10 +90,22 @@ impl Hint for EventLogError {
             Self::Line { .. } => {
                 vec!["it was written by another version of kiln, or changed by hand".to_owned()]
             }
+            Self::NoRun { .. } => {
+                vec!["name the directories that kiln run wrote to (--run-dir DIR)".to_owned()]
+            }
+            Self::NoStart { .. } => {
+                vec!["kiln was killed before the run began, or the file was changed".to_owned()]
+            }
+            Self::Schema { .. } => {
+                vec!["use the same version of kiln for the runs and for this".to_owned()]
+            }
             Self::Write { .. } | Self::Read { .. } => Vec::new(),
         }
     }
 }
+
+/// Name of the file in a run's directory.
+pub(super) const EVENTS: &str = "events.jsonl";
 
 /// Where lines go: a file, but for tests.
 trait Sink: Send {
@@ -145,6 +177,12 @@ impl EventWriter {
             at_ms: self.elapsed_ms(),
             event,
         };
+        self.append(&record)?;
+        Ok(record)
+    }
+
+    /// Appends a record with the time that it has: one of an earlier run.
+    pub fn append(&mut self, record: &Record) -> Result<(), EventLogError> {
         let line = record
             .to_json_line()
             .map_err(|source| self.failed(source.into()))?;
@@ -155,7 +193,7 @@ impl EventWriter {
             return Err(self.failed(source));
         }
         self.length += line.len() as u64;
-        Ok(record)
+        Ok(())
     }
 
     fn failed(&self, source: io::Error) -> EventLogError {
@@ -169,6 +207,60 @@ impl EventWriter {
     }
 }
 
+/// What the directory of a run says of it.
+#[derive(Debug)]
+pub struct RunLog {
+    /// The directory, as it was named.
+    pub path: PathBuf,
+    /// The events; the first is the start.
+    pub records: Vec<Record>,
+    /// The last line had no end, and is left out.
+    pub cut_off: bool,
+}
+
+impl RunLog {
+    /// Reads the events of the run in this directory.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or this kiln cannot read them.
+    pub fn read(dir: &Path) -> Result<Self, EventLogError> {
+        let path = dir.join(EVENTS);
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound if dir.is_dir() => EventLogError::NoRun {
+                dir: dir.to_owned(),
+            },
+            _ => EventLogError::Read {
+                path: path.clone(),
+                source,
+            },
+        };
+        let bytes = std::fs::read(&path).map_err(failed)?;
+        // Before any event: those of another version may read otherwise.
+        let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
+        let schema = serde_json::from_slice::<serde_json::Value>(first)
+            .ok()
+            .and_then(|start| start.get("schema").cloned());
+        match schema {
+            None => return Err(EventLogError::NoStart { path }),
+            Some(found) if found != SCHEMA => {
+                let found = found.to_string();
+                return Err(EventLogError::Schema { path, found });
+            }
+            Some(_) => {}
+        }
+        let records = parse(&bytes, &path)?;
+        match records.first().map(|record| &record.event) {
+            Some(Event::RunStarted { .. }) => Ok(Self {
+                path: dir.to_owned(),
+                records,
+                cut_off: !bytes.ends_with(b"\n"),
+            }),
+            _ => Err(EventLogError::NoStart { path }),
+        }
+    }
+}
+
 /// Reads the events of a run, also of one that was killed while writing: a last
 /// line without its newline is left out.
 pub fn read_events(path: &Path) -> Result<Vec<Record>, EventLogError> {
@@ -176,6 +268,10 @@ pub fn read_events(path: &Path) -> Result<Vec<Record>, EventLogError> {
         path: path.to_owned(),
         source,
     })?;
+    parse(&bytes, path)
+}
+
+fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>, EventLogError> {
     bytes
         .split_inclusive(|byte| *byte == b'\n')
         .enumerate()
@@ -242,6 +338,35 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let error = read_events(&path).unwrap_err();
         assert!(matches!(error, EventLogError::Line { line: 2, .. }));
+    }
+
+    #[test]
+    fn what_is_no_run_that_can_be_read_is_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = |text: &str| {
+            std::fs::write(dir.path().join(EVENTS), text).unwrap();
+            RunLog::read(dir.path())
+        };
+        assert!(matches!(
+            RunLog::read(dir.path()),
+            Err(EventLogError::NoRun { .. })
+        ));
+        assert!(matches!(
+            RunLog::read(&dir.path().join("gone")),
+            Err(EventLogError::Read { .. })
+        ));
+        assert!(matches!(read(""), Err(EventLogError::NoStart { .. })));
+        assert!(matches!(
+            read("{\"schema\":2,\"any\":\"thing\"}\n"),
+            Err(EventLogError::Schema { found, .. }) if found == "2"
+        ));
+        let start = crate::report::samples::started(&["6.1"], 1);
+        let mut text = String::from_utf8(start.to_json_line().unwrap()).unwrap();
+        assert!(!read(&text).unwrap().cut_off);
+        text.push_str("{\"at_ms\":1,");
+        let cut = read(&text).unwrap();
+        assert!(cut.cut_off);
+        assert_eq!(cut.records, [start]);
     }
 
     /// A disk with room for so many bytes.

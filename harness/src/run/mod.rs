@@ -11,6 +11,7 @@ pub mod event_log;
 pub mod expectations;
 mod known;
 mod leftovers;
+pub mod merge;
 pub mod partition;
 mod place;
 pub mod plan;

@@ -1,0 +1,66 @@
+//! `kiln merge`: the directories of several runs as one report.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Failure;
+use crate::report::{Junit, Report, Terminal, TerminalStyle};
+use crate::run::dir::RunDir;
+use crate::run::event_log::{EventWriter, RunLog};
+use crate::run::merge::merge;
+
+/// Arguments of `kiln merge`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exits as one run of all these tests would: 0 all as expected, 100 tests failed,
+97 verdicts or a whole part (--shard) are missing.
+
+Example:
+  kiln merge --run-dir whole part-1 part-2 part-3"
+)]
+pub(super) struct MergeArgs {
+    /// Directories of runs, such as --run-dir of kiln run names
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Where events.jsonl and junit.xml of the whole go [default: below
+    /// $XDG_STATE_HOME/kiln/runs]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+}
+
+impl MergeArgs {
+    /// Writes and shows the report; the exit code is that of the one run.
+    pub(super) fn run(self) -> Result<u8, Failure> {
+        let runs = self
+            .runs
+            .iter()
+            .map(|dir| RunLog::read(dir))
+            .collect::<Result<Vec<_>, _>>()?;
+        let command = std::env::args_os()
+            .map(|argument| argument.to_string_lossy().into_owned())
+            .collect();
+        let merged = merge(&runs, command)?;
+        let run_dir = RunDir::create(self.run_dir.as_deref())?;
+        let mut log = EventWriter::create(&run_dir.events())?;
+        for record in &merged.records {
+            log.append(record)?;
+        }
+        let style = TerminalStyle {
+            // Nothing is under way.
+            progress: false,
+            ..TerminalStyle::detect()
+        };
+        let mut reports: [Box<dyn Report>; 2] = [
+            Box::new(Terminal::new(std::io::stdout(), style, run_dir.path())),
+            Box::new(Junit::new(run_dir)),
+        ];
+        for report in &mut reports {
+            for record in &merged.records {
+                report.record(record)?;
+            }
+            report.finish()?;
+        }
+        Ok(merged.exit_code)
+    }
+}

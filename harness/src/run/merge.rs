@@ -1,0 +1,429 @@
+//! Several runs as one: what `kiln merge` does with the parts of a run.
+//!
+//! The events stay what they are. VMs get new numbers, times count from the
+//! start of the first run, and the plans are added up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use chrono::{DateTime, FixedOffset};
+use thiserror::Error;
+
+use super::event::{Event, KernelPlan, Record, SCHEMA, TestResult, Verdict};
+use super::event_log::RunLog;
+use super::tally::Tally;
+use crate::exit_code;
+use crate::hint::Hint;
+
+/// Contradictions that are told one by one.
+const MAX_TOLD: usize = 5;
+
+/// What keeps runs from being one.
+#[derive(Debug, Error)]
+pub enum MergeError {
+    /// Two runs have different verdicts on the same tests.
+    #[error("{} and {} disagree on {}", first.display(), second.display(), told.join(", "))]
+    Contradiction {
+        /// The run named first.
+        first: PathBuf,
+        /// The run named later.
+        second: PathBuf,
+        /// `KERNEL TEST (VERDICT, VERDICT)`, some of them.
+        told: Vec<String>,
+    },
+}
+
+impl Hint for MergeError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Contradiction { .. } => vec![
+                "parts of one run (--shard) share no test; leave out the run that does not count"
+                    .to_owned(),
+            ],
+        }
+    }
+}
+
+/// Runs put together.
+#[derive(Debug)]
+pub struct Merged {
+    /// The events of the one run, from its start to its end.
+    pub records: Vec<Record>,
+    /// The exit code of the one run.
+    pub exit_code: u8,
+}
+
+/// Kernel, suite, id and the test it is a case of.
+type Key = (String, String, String, Option<String>);
+
+fn key(result: &TestResult) -> Key {
+    (
+        result.kernel.clone(),
+        result.suite.clone(),
+        result.id.clone(),
+        result.case_of.clone(),
+    )
+}
+
+/// Makes one run of several, in the order of the kernels as they are given.
+///
+/// `command` is kiln's command line. A test that several runs have with the
+/// same verdict counts once, and a warning says so.
+///
+/// # Errors
+///
+/// [`MergeError::Contradiction`] if two runs disagree on a test.
+pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError> {
+    let mut warnings: Vec<(Option<String>, String)> = Vec::new();
+    for run in runs {
+        warnings.extend(run_warnings(run));
+    }
+    let repeated = repeated(runs)?;
+    let mut body: Vec<(u64, Event)> = Vec::new();
+    let origin = runs.iter().filter_map(started).min();
+    let mut facts = Facts::default();
+    let mut next_vm = 0;
+    for (run, dropped) in runs.iter().zip(&repeated) {
+        let offset = match (origin, started(run)) {
+            (Some(origin), Some(start)) => {
+                u64::try_from((start - origin).num_milliseconds()).unwrap_or(0)
+            }
+            _ => 0,
+        };
+        let first_vm = next_vm;
+        for record in &run.records {
+            let mut event = record.event.clone();
+            if let Some(vm) = vm_of(&mut event) {
+                *vm = vm.saturating_add(first_vm);
+                next_vm = next_vm.max(vm.saturating_add(1));
+            }
+            if keep(&event, dropped, &mut facts, &mut warnings) {
+                body.push((offset.saturating_add(record.at_ms), event));
+            }
+        }
+        if let Some((example, count)) = dropped.first().map(|key| (&key.2, dropped.len())) {
+            warnings.push((
+                None,
+                format!(
+                    "{}: {count} tests ({example}, …) are in a run named before; they count once",
+                    run.path.display()
+                ),
+            ));
+        }
+    }
+    // Stable: what one run has at the same time stays in its order.
+    body.sort_by_key(|(at_ms, _)| *at_ms);
+    let missing = missing_parts(runs);
+    for part in &missing {
+        warnings.push((None, format!("no run has the part {part}")));
+    }
+
+    let mut records = vec![Record {
+        at_ms: 0,
+        event: start(runs, &repeated, origin, command),
+    }];
+    records.extend(warnings.into_iter().map(|(kernel, message)| Record {
+        at_ms: 0,
+        event: Event::Warning { kernel, message },
+    }));
+    let end = body.last().map_or(0, |(at_ms, _)| *at_ms);
+    records.extend(
+        body.into_iter()
+            .map(|(at_ms, event)| Record { at_ms, event }),
+    );
+    let mut tally = Tally::default();
+    for record in &records {
+        tally.observe(&record.event);
+    }
+    let exit_code = match tally.exit_code() {
+        // The picture is not whole.
+        exit_code::OK | exit_code::TESTS_FAILED if !missing.is_empty() => exit_code::VM_LOST,
+        code => code,
+    };
+    records.push(Record {
+        at_ms: end,
+        event: Event::RunFinished {
+            exit_code,
+            duration_ms: end,
+        },
+    });
+    Ok(Merged { records, exit_code })
+}
+
+/// What is odd about one run.
+fn run_warnings(run: &RunLog) -> Vec<(Option<String>, String)> {
+    let mut warnings = Vec::new();
+    let path = run.path.display();
+    if run.cut_off {
+        warnings.push((
+            None,
+            format!("{path}: the last line is cut off and left out"),
+        ));
+    }
+    let ended = |record: &Record| matches!(record.event, Event::RunFinished { .. });
+    if !run.records.last().is_some_and(ended) {
+        warnings.push((
+            None,
+            format!("{path}: the run did not end: kiln was killed, or still runs"),
+        ));
+    }
+    warnings
+}
+
+/// For each run the tests that one before it has too.
+fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
+    // The verdicts of tests of one name, and the run that has them.
+    let mut known: BTreeMap<Key, (usize, Vec<Verdict>)> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        let mut own: BTreeMap<Key, Vec<Verdict>> = BTreeMap::new();
+        for record in &run.records {
+            if let Event::TestFinished(result) = &record.event {
+                own.entry(key(result)).or_default().push(result.verdict);
+            }
+        }
+        let mut dropped = BTreeSet::new();
+        let mut told = Vec::new();
+        let mut first = index;
+        for (key, mut verdicts) in own {
+            verdicts.sort_by_key(|verdict| *verdict as usize);
+            let Some((other, before)) = known.get(&key) else {
+                known.insert(key, (index, verdicts));
+                continue;
+            };
+            if *before != verdicts && (told.is_empty() || first == *other) {
+                first = *other;
+                told.push(format!(
+                    "{} {} ({}, {})",
+                    key.0,
+                    key.2,
+                    words(before),
+                    words(&verdicts)
+                ));
+            }
+            dropped.insert(key);
+        }
+        if !told.is_empty() {
+            let more = told.len().saturating_sub(MAX_TOLD);
+            told.truncate(MAX_TOLD);
+            if more > 0 {
+                told.push(format!("{more} more"));
+            }
+            return Err(MergeError::Contradiction {
+                first: runs[first].path.clone(),
+                second: run.path.clone(),
+                told,
+            });
+        }
+        all.push(dropped);
+    }
+    Ok(all)
+}
+
+fn words(verdicts: &[Verdict]) -> String {
+    let words: Vec<_> = verdicts.iter().map(Verdict::to_string).collect();
+    words.join(" and ")
+}
+
+/// What runs say once for each kernel and suite.
+#[derive(Default)]
+struct Facts {
+    /// SHA-256 of the image.
+    kernels: BTreeMap<String, String>,
+    /// Version under test.
+    suites: BTreeMap<String, Option<String>>,
+}
+
+/// Whether an event belongs to the one run; parts that differ in what they
+/// tested are warned of.
+fn keep(
+    event: &Event,
+    dropped: &BTreeSet<Key>,
+    facts: &mut Facts,
+    warnings: &mut Vec<(Option<String>, String)>,
+) -> bool {
+    match event {
+        Event::RunStarted { .. } | Event::RunFinished { .. } => false,
+        Event::TestFinished(result) | Event::AttemptFinished(result) => {
+            !dropped.contains(&key(result))
+        }
+        Event::TestStarted {
+            kernel, suite, id, ..
+        } => !dropped.contains(&(kernel.clone(), suite.clone(), id.clone(), None)),
+        Event::KernelReady { kernel, sha256, .. } => {
+            let known = facts.kernels.get(kernel);
+            if known.is_some_and(|known| known != sha256) {
+                let message = "the runs booted different images under this name";
+                warnings.push((Some(kernel.clone()), message.to_owned()));
+            }
+            let new = known != Some(sha256);
+            facts.kernels.insert(kernel.clone(), sha256.clone());
+            new
+        }
+        Event::SuiteReady { suite, version, .. } => {
+            let known = facts.suites.get(suite);
+            if let Some(known) = known.filter(|known| *known != version) {
+                let name = |version: &Option<String>| version.clone().unwrap_or("unknown".into());
+                warnings.push((
+                    None,
+                    format!(
+                        "the runs tested different versions of {suite}: {} and {}",
+                        name(known),
+                        name(version)
+                    ),
+                ));
+            }
+            let new = known != Some(version);
+            facts.suites.insert(suite.clone(), version.clone());
+            new
+        }
+        _ => true,
+    }
+}
+
+/// The number of the VM that an event is about.
+fn vm_of(event: &mut Event) -> Option<&mut u32> {
+    match event {
+        Event::VmStarted { vm, .. }
+        | Event::SpeedMeasured { vm, .. }
+        | Event::TestStarted { vm, .. }
+        | Event::TestSlow { vm, .. }
+        | Event::KernelReport { vm, .. }
+        | Event::VmStopped { vm, .. }
+        | Event::VmLost { vm, .. } => Some(vm),
+        Event::AttemptFinished(result) | Event::TestFinished(result) => Some(&mut result.vm),
+        _ => None,
+    }
+}
+
+fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {
+    match &run.records.first()?.event {
+        Event::RunStarted { started_at, .. } => DateTime::parse_from_rfc3339(started_at).ok(),
+        _ => None,
+    }
+}
+
+/// The parts (`slice:2/3`) that no run is, of those that some run is one of.
+///
+/// The jobs of `kiln matrix` have a kernel each: what `-k` names keeps parts of
+/// the same number apart.
+fn missing_parts(runs: &[RunLog]) -> Vec<String> {
+    let mut seen: BTreeMap<(&str, u32, String), BTreeSet<u32>> = BTreeMap::new();
+    for run in runs {
+        if let Some(Event::RunStarted {
+            shard: Some(shard),
+            command,
+            ..
+        }) = run.records.first().map(|record| &record.event)
+            && let Some((kind, numbers)) = shard.split_once(':')
+            && let Some((part, parts)) = numbers.split_once('/')
+            && let (Ok(part), Ok(parts)) = (part.parse(), parts.parse())
+        {
+            let whole = (kind, parts, kernels_asked_for(command));
+            seen.entry(whole).or_default().insert(part);
+        }
+    }
+    let mut missing = Vec::new();
+    for ((kind, parts, kernels), have) in seen {
+        // A file may say anything: no list is longer than what people read.
+        let lacking = (1..=parts).filter(|part| !have.contains(part)).take(20);
+        missing.extend(lacking.map(|part| match kernels.as_str() {
+            "" => format!("{kind}:{part}/{parts}"),
+            kernels => format!("{kind}:{part}/{parts} of {kernels}"),
+        }));
+    }
+    missing
+}
+
+/// What `-k` names on a command line of `kiln run`.
+fn kernels_asked_for(command: &[String]) -> String {
+    let mut kernels = Vec::new();
+    let mut arguments = command.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "-k" | "--kernel" => kernels.extend(arguments.next().map(String::as_str)),
+            other => kernels.extend(
+                other
+                    .strip_prefix("--kernel=")
+                    .or_else(|| other.strip_prefix("-k"))
+                    .map(|kernel| kernel.trim_start_matches('=')),
+            ),
+        }
+    }
+    kernels.join(" ")
+}
+
+/// The start of the one run, with the plans added up.
+fn start(
+    runs: &[RunLog],
+    repeated: &[BTreeSet<Key>],
+    origin: Option<DateTime<FixedOffset>>,
+    command: Vec<String>,
+) -> Event {
+    let mut names: Vec<String> = Vec::new();
+    let mut all_suites: Vec<String> = Vec::new();
+    let mut sums: BTreeMap<String, usize> = BTreeMap::new();
+    // A part that ran twice, the first time perhaps not to its end, is planned
+    // once.
+    let mut parts: BTreeMap<(String, Vec<String>, String), usize> = BTreeMap::new();
+    for (run, dropped) in runs.iter().zip(repeated) {
+        let Some(Event::RunStarted {
+            kernels,
+            suites,
+            shard,
+            ..
+        }) = run.records.first().map(|record| &record.event)
+        else {
+            continue;
+        };
+        for suite in suites {
+            if !all_suites.contains(suite) {
+                all_suites.push(suite.clone());
+            }
+        }
+        for kernel in kernels {
+            if !names.contains(&kernel.name) {
+                names.push(kernel.name.clone());
+            }
+            let sum = sums.entry(kernel.name.clone()).or_default();
+            if let Some(shard) = shard {
+                let part = (shard.clone(), suites.clone(), kernel.name.clone());
+                let planned = parts.entry(part).or_default();
+                *planned = (*planned).max(kernel.tests);
+            } else {
+                let again = run.records.iter().filter(|record| {
+                    matches!(&record.event, Event::TestFinished(result)
+                        if result.kernel == kernel.name
+                            && result.case_of.is_none()
+                            && dropped.contains(&key(result)))
+                });
+                *sum += kernel.tests.saturating_sub(again.count());
+            }
+        }
+    }
+    for ((_, _, kernel), planned) in parts {
+        *sums.entry(kernel).or_default() += planned;
+    }
+    Event::RunStarted {
+        schema: SCHEMA,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: origin
+            .unwrap_or_default()
+            .to_utc()
+            .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        command,
+        kernels: names
+            .into_iter()
+            .map(|name| KernelPlan {
+                tests: sums.get(&name).copied().unwrap_or(0),
+                name,
+            })
+            .collect(),
+        suites: all_suites,
+        shard: None,
+    }
+}
+
+#[cfg(test)]
+#[path = "merge_tests.rs"]
+mod tests;

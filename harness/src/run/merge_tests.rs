@@ -1,0 +1,262 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::report::samples::{at, finished, started as start_of};
+
+fn run(name: &str, records: Vec<Record>) -> RunLog {
+    RunLog {
+        path: name.into(),
+        records,
+        cut_off: false,
+    }
+}
+
+fn end() -> Record {
+    at(
+        6000,
+        Event::RunFinished {
+            exit_code: 0,
+            duration_ms: 6000,
+        },
+    )
+}
+
+/// The part of a run that planned `tests` tests on each kernel.
+fn part(shard: &str, kernels: &[&str], tests: usize, verdicts: &[Record]) -> RunLog {
+    let mut start = start_of(kernels, tests);
+    if let Event::RunStarted { shard: place, .. } = &mut start.event {
+        *place = (!shard.is_empty()).then(|| shard.to_owned());
+    }
+    let mut records = vec![start];
+    records.extend(verdicts.iter().cloned());
+    records.push(end());
+    run(shard, records)
+}
+
+fn tally(merged: &Merged) -> Tally {
+    let mut tally = Tally::default();
+    for record in &merged.records {
+        tally.observe(&record.event);
+    }
+    tally
+}
+
+fn warnings(merged: &Merged) -> Vec<&str> {
+    let mut found = Vec::new();
+    for record in &merged.records {
+        if let Event::Warning { message, .. } = &record.event {
+            found.push(message.as_str());
+        }
+    }
+    found
+}
+
+#[test]
+fn parts_are_added_up_and_vms_keep_apart() {
+    let one = part(
+        "slice:1/2",
+        &["5.10", "6.1"],
+        1,
+        &[
+            finished("5.10", "a.b", Verdict::Pass, ""),
+            finished("6.1", "a.b", Verdict::Pass, ""),
+        ],
+    );
+    let two = part(
+        "slice:2/2",
+        &["6.1"],
+        1,
+        &[finished("6.1", "a.c", Verdict::Fail, "")],
+    );
+    let merged = merge(&[one, two], Vec::new()).unwrap();
+    let tally = tally(&merged);
+    assert_eq!((tally.planned(), tally.missing()), (3, 0));
+    assert_eq!(merged.exit_code, exit_code::TESTS_FAILED);
+    assert_eq!(warnings(&merged), [""; 0]);
+    let vms: BTreeSet<u32> = merged
+        .records
+        .iter()
+        .filter_map(|record| match &record.event {
+            Event::TestFinished(result) => Some(result.vm),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(vms, BTreeSet::from([0, 1]));
+}
+
+#[test]
+fn a_part_that_is_missing_leaves_no_whole_picture() {
+    let passes = |shard: &str| {
+        let id = format!("a.{shard}");
+        part(
+            shard,
+            &["6.1"],
+            1,
+            &[finished("6.1", &id, Verdict::Pass, "")],
+        )
+    };
+    let merged = merge(&[passes("hash:1/3"), passes("hash:3/3")], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+    assert_eq!(warnings(&merged), ["no run has the part hash:2/3"]);
+}
+
+#[test]
+fn the_same_verdict_twice_counts_once() {
+    let once = || {
+        part(
+            "",
+            &["6.1"],
+            1,
+            &[finished("6.1", "a.b", Verdict::Pass, "")],
+        )
+    };
+    let merged = merge(&[once(), once()], Vec::new()).unwrap();
+    let tally = tally(&merged);
+    assert_eq!((tally.finished(), tally.missing()), (1, 0));
+    assert_eq!(merged.exit_code, exit_code::OK);
+    assert!(warnings(&merged)[0].contains("count once"));
+}
+
+#[test]
+fn different_verdicts_are_named_with_their_runs() {
+    let first = part(
+        "x",
+        &["6.1"],
+        1,
+        &[finished("6.1", "a.b", Verdict::Pass, "")],
+    );
+    let second = part(
+        "y",
+        &["6.1"],
+        1,
+        &[finished("6.1", "a.b", Verdict::Fail, "")],
+    );
+    let error = merge(&[first, second], Vec::new()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "x and y disagree on 6.1 a.b (pass, fail)"
+    );
+}
+
+#[test]
+fn two_tests_of_one_name_in_one_run_are_no_contradiction() {
+    let both = [
+        finished("6.1", "a.b", Verdict::Pass, ""),
+        finished("6.1", "a.b", Verdict::Fail, ""),
+    ];
+    let merged = merge(&[part("", &["6.1"], 2, &both)], Vec::new()).unwrap();
+    assert_eq!(tally(&merged).finished(), 2);
+}
+
+#[test]
+fn a_part_that_was_killed_and_ran_again_is_planned_once() {
+    let verdicts = [
+        finished("6.1", "a.b", Verdict::Pass, ""),
+        finished("6.1", "a.c", Verdict::Pass, ""),
+    ];
+    let mut killed = part("slice:1/1", &["6.1"], 2, &verdicts[..1]);
+    killed.records.pop();
+    killed.cut_off = true;
+    let again = part("slice:1/1", &["6.1"], 2, &verdicts);
+    let merged = merge(&[killed, again], Vec::new()).unwrap();
+    assert_eq!(tally(&merged).missing(), 0);
+    assert_eq!(merged.exit_code, exit_code::OK);
+    let warnings = warnings(&merged);
+    assert!(warnings[0].contains("cut off"), "{warnings:?}");
+    assert!(warnings[1].contains("did not end"), "{warnings:?}");
+}
+
+#[test]
+fn what_a_killed_run_did_not_reach_is_missing() {
+    let mut killed = part(
+        "",
+        &["6.1"],
+        2,
+        &[finished("6.1", "a.b", Verdict::Pass, "")],
+    );
+    killed.records.pop();
+    let merged = merge(&[killed], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+}
+
+#[test]
+fn other_images_and_versions_under_one_name_are_told() {
+    let with = |sha: &str, version: &str, id: &str| {
+        let mut run = part("", &["6.1"], 1, &[finished("6.1", id, Verdict::Pass, "")]);
+        let ready = Event::KernelReady {
+            kernel: "6.1".into(),
+            release: "6.1.7".into(),
+            sha256: sha.into(),
+        };
+        let suite = Event::SuiteReady {
+            suite: "bpftrace".into(),
+            subject: "/bpftrace".into(),
+            version: Some(version.into()),
+            dialect: None,
+        };
+        run.records.insert(1, at(1, ready));
+        run.records.insert(2, at(1, suite));
+        run
+    };
+    let merged = merge(
+        &[with("aa", "0.17", "a.b"), with("bb", "0.18", "a.c")],
+        Vec::new(),
+    )
+    .unwrap();
+    assert_eq!(warnings(&merged).len(), 2, "{:?}", warnings(&merged));
+    let same = [with("aa", "0.17", "a.b"), with("aa", "0.17", "a.c")];
+    let merged = merge(&same, Vec::new()).unwrap();
+    assert_eq!(warnings(&merged), [""; 0]);
+}
+
+#[test]
+fn times_count_from_the_first_start() {
+    let mut later = part(
+        "",
+        &["6.1"],
+        1,
+        &[finished("6.1", "a.c", Verdict::Pass, "")],
+    );
+    if let Event::RunStarted { started_at, .. } = &mut later.records[0].event {
+        *started_at = "2026-11-22T16:00:10.000Z".into();
+    }
+    let first = part(
+        "",
+        &["6.1"],
+        1,
+        &[finished("6.1", "a.b", Verdict::Pass, "")],
+    );
+    let merged = merge(&[later, first], Vec::new()).unwrap();
+    let times: Vec<_> = merged
+        .records
+        .iter()
+        .filter(|record| matches!(record.event, Event::TestFinished(_)))
+        .map(|record| record.at_ms)
+        .collect();
+    assert_eq!(times, [5000, 15000]);
+}
+
+#[test]
+fn the_parts_of_each_job_of_a_matrix_are_looked_for() {
+    let job = |kernel: &str, argument: &[&str], shard: &str| {
+        let id = format!("a.{shard}");
+        let mut run = part(
+            shard,
+            &[kernel],
+            1,
+            &[finished(kernel, &id, Verdict::Pass, "")],
+        );
+        if let Event::RunStarted { command, .. } = &mut run.records[0].event {
+            *command = argument.iter().map(|word| (*word).to_owned()).collect();
+        }
+        run
+    };
+    let runs = [
+        job("5.10", &["kiln", "run", "-k", "5.10"], "slice:1/2"),
+        job("5.10", &["kiln", "run", "--kernel=5.10"], "slice:2/2"),
+        job("6.1", &["kiln", "run", "-k6.1"], "slice:1/2"),
+    ];
+    let merged = merge(&runs, Vec::new()).unwrap();
+    assert_eq!(warnings(&merged), ["no run has the part slice:2/2 of 6.1"]);
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+}
