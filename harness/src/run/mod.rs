@@ -17,6 +17,7 @@ mod place;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+mod preflight;
 mod runtime_test;
 mod session;
 pub mod tally;

@@ -6,7 +6,7 @@
 //! ran in it; a fresh one goes on with the rest.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use std::time::Duration;
 
@@ -60,6 +60,8 @@ struct Pool<'p> {
     /// What runs, by its VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
+    /// Warnings about VMs that were given, by kernel.
+    told: RefCell<BTreeSet<(String, String)>>,
     /// Tests that count for `--max-fail`.
     failures: Cell<u32>,
     /// No test is started any more.
@@ -97,6 +99,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
         ),
         running: RefCell::new(BTreeMap::new()),
         next_vm: Cell::new(0),
+        told: RefCell::new(BTreeSet::new()),
         failures: Cell::new(0),
         stopped: Cell::new(false),
         repeated: Cell::new(false),
@@ -397,10 +400,14 @@ impl Pool<'_> {
             vm,
         });
         let mut session = session;
-        match session.prepare(self.plan).await {
+        match session.prepare(self.plan, kernel).await {
             Ok(warnings) => {
                 for warning in warnings {
-                    self.warn(kernel, warning);
+                    // VMs of one kernel are alike.
+                    let told = (kernel.name.clone(), warning.clone());
+                    if self.told.borrow_mut().insert(told) {
+                        self.warn(kernel, warning);
+                    }
                 }
                 self.emit(Event::SpeedMeasured {
                     kernel: kernel.name.clone(),

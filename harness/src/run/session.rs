@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::bpftrace;
 use super::driver::Driver;
 use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
+use super::preflight;
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{Features, Judgement, Rule};
 use crate::vm::control::Error;
@@ -118,7 +119,11 @@ impl Session {
 
     /// Measures the VM's speed and readies each suite. Returns what is worth a
     /// warning.
-    pub(super) async fn prepare(&mut self, plan: &Plan) -> Result<Vec<String>, Error> {
+    pub(super) async fn prepare(
+        &mut self,
+        plan: &Plan,
+        kernel: &PlannedKernel,
+    ) -> Result<Vec<String>, Error> {
         self.factor = match plan.timeout_scale {
             Some(scale) => scale,
             None => self.measured().await?,
@@ -127,6 +132,7 @@ impl Session {
         for (index, suite) in plan.suites.iter().enumerate() {
             match &suite.runner {
                 PlannedRunner::Bpftrace(suite) => {
+                    warnings.extend(preflight::gaps(self, plan, kernel, index, suite).await?);
                     warnings.extend(bpftrace::prepare(self, plan, index, suite).await?);
                 }
             }
