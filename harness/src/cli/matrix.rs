@@ -15,14 +15,12 @@ use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::partition::{self, Load, Partition};
+use crate::run::times::Times;
 
 /// Jobs that GitHub Actions takes in one matrix ("Running variations of jobs in
 /// a workflow": "A matrix will generate a maximum of 256 jobs per workflow
 /// run").
 const MOST_JOBS: usize = 256;
-
-/// Time of a test, where nothing is known of it.
-const GUESS: Duration = Duration::from_secs(1);
 
 /// Who reads the matrix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -85,11 +83,23 @@ impl MatrixArgs {
             eprintln!("warning: {}", escape::line(line));
         }
         let tests = selection.tests.len();
-        let loads: Vec<Load> = kernels
+        let times = Times::load(context.cache.root());
+        let known: Vec<Option<Duration>> = kernels
             .iter()
-            .map(|_| Load {
+            .map(|kernel| {
+                let ids = selection.tests.iter().map(|test| test.id.to_string());
+                let tests = ids.map(|id| (suite.name.as_str(), id));
+                let estimates = times.estimate(kernel.name(), tests)?;
+                Some(estimates.iter().sum())
+            })
+            .collect();
+        // A kernel that never ran is taken for the slowest that did.
+        let guess = known.iter().flatten().max().copied().unwrap_or_default();
+        let loads: Vec<Load> = known
+            .iter()
+            .map(|time| Load {
                 tests,
-                time: selection.tests.iter().map(|_| GUESS).sum(),
+                time: time.unwrap_or(guess),
             })
             .collect();
         let parts = partition::apportion(&loads, kernels.len() * usize::from(self.shards));

@@ -23,6 +23,7 @@ use crate::run::partition::Partition;
 use crate::run::plan::{
     BpftraceSuite, KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
 };
+use crate::run::times::Times;
 use crate::suite::bpftrace::{RuntimeTest, SuiteError};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
@@ -331,6 +332,7 @@ impl RunArgs {
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
+            times: Times::load(context.cache.root()),
             logs: logs.join("logs"),
         })
     }

@@ -21,3 +21,4 @@ mod preflight;
 mod runtime_test;
 mod session;
 pub mod tally;
+pub mod times;

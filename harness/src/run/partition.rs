@@ -71,7 +71,7 @@ pub fn apportion(kernels: &[Load], total: usize) -> Vec<u32> {
         let next = (0..kernels.len())
             .filter(|&index| (parts[index] as usize) < kernels[index].tests)
             // The first one of several that are the same.
-            .max_by_key(|&index| (each(index), std::cmp::Reverse(index)));
+            .max_by_key(|&index| (each(index), std::cmp::Reverse((parts[index], index))));
         match next {
             Some(index) => parts[index] += 1,
             None => break,
@@ -169,6 +169,11 @@ mod tests {
         assert_eq!(apportion(&same, 4), [2, 2]);
         assert_eq!(apportion(&same, 3), [2, 1]);
         assert_eq!(apportion(&[load(1), load(6)], 4), [1, 3]);
+        assert_eq!(
+            apportion(&[load(0), load(0)], 4),
+            [2, 2],
+            "nothing is known"
+        );
         assert_eq!(apportion(&same, 1), [1, 1], "each kernel has a job");
         assert_eq!(apportion(&same, 99), [10, 10], "no part is empty");
     }

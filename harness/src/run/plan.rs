@@ -6,6 +6,7 @@ use super::event::Known;
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
+use super::times::{Pace, Times};
 use crate::suite::TestId;
 use crate::suite::bpftrace::{Dialect, RuntimeTest};
 use crate::vm::launch::Launch;
@@ -133,19 +134,43 @@ pub struct Plan {
     pub expectations: Expectations,
     /// The part of kernels × tests that [`PlannedKernel::tests`] has.
     pub shard: Option<Partition>,
+    /// How long tests took in earlier runs.
+    pub times: Times,
     /// Where the VMs' logs go, a directory for each kernel.
     pub logs: PathBuf,
 }
 
 impl Plan {
+    /// What is known of the times of a kernel's tests.
+    pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
+        let tests = kernel.tests.iter().map(|&index| {
+            let test = &self.tests[index];
+            (self.suite_of(test).name.as_str(), test.id().to_string())
+        });
+        Pace::new(
+            &kernel.tests,
+            self.times.estimate(&kernel.name, tests),
+            self.times.boot(&kernel.name),
+        )
+    }
+
     /// The tests of a kernel in the order in which they run: those that look
     /// for modules last. Each loaded module slows every start of bpftrace,
     /// which reads all traceable functions and their modules.
+    ///
+    /// Among several VMs the longest go first, so that none is busy with one
+    /// when all others are done. One VM gains nothing from that, and keeps the
+    /// order of the suite.
     pub(super) fn order(&self, kernel: &PlannedKernel) -> Vec<usize> {
-        let (last, first): (Vec<usize>, Vec<usize>) = kernel
+        let (mut last, mut first): (Vec<usize>, Vec<usize>) = kernel
             .tests
             .iter()
             .partition(|&&index| self.tests[index].needs_modules());
+        if self.jobs > 1 {
+            let pace = self.pace(kernel);
+            pace.sort(&mut first);
+            pace.sort(&mut last);
+        }
         first.into_iter().chain(last).collect()
     }
 

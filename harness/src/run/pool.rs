@@ -19,6 +19,7 @@ use super::known;
 use super::plan::Plan;
 use super::policy::Repeat;
 use super::session::{Lost, Session};
+use super::times::{Pace, Times};
 use super::{event, plan::PlannedKernel};
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch;
@@ -39,6 +40,8 @@ struct Waiting {
 /// What is left to do for one kernel.
 struct KernelState {
     queue: VecDeque<Waiting>,
+    /// How long they take.
+    pace: Pace,
     /// VMs that work on it.
     workers: usize,
     /// VMs that have not come up since the last one that did.
@@ -57,6 +60,8 @@ struct Pool<'p> {
     plan: &'p Plan,
     events: UnboundedSender<Event>,
     kernels: RefCell<Vec<KernelState>>,
+    /// How long things take in this run.
+    times: RefCell<Times>,
     /// What runs, by its VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
@@ -92,11 +97,13 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
                         .filter(|&test| !known::is_skip(plan.known(test, &kernel.release)))
                         .map(waiting)
                         .collect(),
+                    pace: plan.pace(kernel),
                     workers: 0,
                     failed_in_a_row: 0,
                 })
                 .collect(),
         ),
+        times: RefCell::new(plan.times.fresh()),
         running: RefCell::new(BTreeMap::new()),
         next_vm: Cell::new(0),
         told: RefCell::new(BTreeSet::new()),
@@ -123,11 +130,15 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
         self.settle();
+        if let Err(error) = self.times.get_mut().keep() {
+            tracing::info!("the times of this run are not kept: {error}");
+        }
     }
 }
 
 impl Pool<'_> {
     fn emit(&self, event: Event) {
+        self.times.borrow_mut().observe(&event);
         // The receiver lives as long as the run.
         let _ = self.events.send(event);
     }
@@ -143,7 +154,6 @@ impl Pool<'_> {
     /// The kernel that needs a VM most. A kernel with a VM gets another one
     /// only if there is enough left to be worth a boot.
     fn take_kernel(&self) -> Option<usize> {
-        const WORTH_A_BOOT: usize = 4;
         if self.stopped.get() {
             return None;
         }
@@ -152,7 +162,8 @@ impl Pool<'_> {
             .iter()
             .enumerate()
             .filter(|(_, kernel)| {
-                kernel.queue.len() > kernel.workers * WORTH_A_BOOT
+                let queue = kernel.queue.iter().map(|waiting| waiting.test);
+                kernel.pace.worth_a_vm(queue, kernel.workers)
                     && kernel.failed_in_a_row < FAILED_IN_A_ROW
             })
             .min_by_key(|(_, kernel)| kernel.workers)

@@ -1,0 +1,324 @@
+//! How long tests and boots took in earlier runs: the longest tests start
+//! first, and a further VM is booted only where that saves time.
+//!
+//! Times are estimates: what is not known or cannot be kept changes no verdict.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use super::event::{Event, Verdict};
+
+const FILE: &str = "times.json";
+const LOCK: &str = "times.lock";
+/// How long to wait for another harness that writes the file, and how often to
+/// look.
+const LOCK_TRIES: u32 = 20;
+const LOCK_POLL: Duration = Duration::from_millis(50);
+
+/// Tests left for each VM from which on a further one is booted, where no times
+/// are known.
+const WORTH_A_BOOT: usize = 4;
+
+/// Times of one kernel, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct KernelTimes {
+    boot: Option<u64>,
+    /// Suite, then id.
+    tests: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// Times by kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Times {
+    dir: PathBuf,
+    kernels: BTreeMap<String, KernelTimes>,
+}
+
+impl Times {
+    /// What earlier runs left in the cache; nothing if that cannot be read.
+    pub fn load(cache_dir: &Path) -> Self {
+        Self {
+            dir: cache_dir.to_owned(),
+            kernels: read(cache_dir),
+        }
+    }
+
+    /// None yet, for the same cache.
+    pub(super) fn fresh(&self) -> Self {
+        Self {
+            dir: self.dir.clone(),
+            kernels: BTreeMap::new(),
+        }
+    }
+
+    /// What these tests (suite, id) take on this kernel; one that is not known
+    /// takes the mean of those that are. `None` if none is known.
+    pub fn estimate<'t>(
+        &self,
+        kernel: &str,
+        tests: impl IntoIterator<Item = (&'t str, String)>,
+    ) -> Option<Vec<Duration>> {
+        let kernel = self.kernels.get(kernel)?;
+        let known: Vec<Option<u64>> = tests
+            .into_iter()
+            .map(|(suite, id)| kernel.tests.get(suite)?.get(&id).copied())
+            .collect();
+        let count = known.iter().flatten().count() as u64;
+        let mean = known.iter().flatten().sum::<u64>().checked_div(count)?;
+        let millis = known.into_iter().map(|time| time.unwrap_or(mean));
+        Some(millis.map(Duration::from_millis).collect())
+    }
+
+    /// How long a boot of this kernel takes.
+    pub(super) fn boot(&self, kernel: &str) -> Option<Duration> {
+        let boot = self.kernels.get(kernel)?.boot?;
+        Some(Duration::from_millis(boot))
+    }
+
+    /// Takes in what an event tells.
+    pub(super) fn observe(&mut self, event: &Event) {
+        match event {
+            Event::VmStarted {
+                kernel, boot_ms, ..
+            } => self.kernels.entry(kernel.clone()).or_default().boot = Some(*boot_ms),
+            // One that was lost or broken off tells nothing of the next time.
+            Event::TestFinished(result) | Event::AttemptFinished(result)
+                if !matches!(result.verdict, Verdict::Lost | Verdict::Error) =>
+            {
+                let kernel = self.kernels.entry(result.kernel.clone()).or_default();
+                let suite = kernel.tests.entry(result.suite.clone()).or_default();
+                suite.insert(result.id.clone(), result.duration_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds these times to those that the cache has. What was known before
+    /// counts half: a busy moment is forgotten after a few runs.
+    pub(super) fn keep(&self) -> io::Result<()> {
+        if self.kernels.is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(&self.dir)?;
+        let _lock = lock(&self.dir.join(LOCK))?;
+        let mut all = read(&self.dir);
+        for (name, new) in &self.kernels {
+            let old = all.entry(name.clone()).or_default();
+            if let Some(boot) = new.boot {
+                old.boot = Some(old.boot.map_or(boot, |before| mean(before, boot)));
+            }
+            for (suite, tests) in &new.tests {
+                let old = old.tests.entry(suite.clone()).or_default();
+                for (id, time) in tests {
+                    old.entry(id.clone())
+                        .and_modify(|before| *before = mean(*before, *time))
+                        .or_insert(*time);
+                }
+            }
+        }
+        // Renamed into place: another harness sees the old file or the new.
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        serde_json::to_writer(&mut file, &all)?;
+        file.flush()?;
+        file.persist(self.dir.join(FILE))?;
+        Ok(())
+    }
+}
+
+fn mean(a: u64, b: u64) -> u64 {
+    a.midpoint(b)
+}
+
+/// All times; what cannot be read is as good as forgotten.
+fn read(dir: &Path) -> BTreeMap<String, KernelTimes> {
+    fs::read(dir.join(FILE))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
+}
+
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let mut file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)?;
+    for _ in 0..LOCK_TRIES {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((back, _)) => file = back,
+        }
+        std::thread::sleep(LOCK_POLL);
+    }
+    Err(io::Error::new(
+        io::ErrorKind::WouldBlock,
+        format!("another kiln holds {}", path.display()),
+    ))
+}
+
+/// What is known of the tests of one kernel of a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pace {
+    boot: Option<Duration>,
+    /// By the test's index in the plan.
+    tests: BTreeMap<usize, Duration>,
+}
+
+impl Pace {
+    /// From estimates of `tests`, and of a boot.
+    pub(super) fn new(
+        tests: &[usize],
+        estimates: Option<Vec<Duration>>,
+        boot: Option<Duration>,
+    ) -> Self {
+        Self {
+            boot,
+            tests: tests
+                .iter()
+                .copied()
+                .zip(estimates.into_iter().flatten())
+                .collect(),
+        }
+    }
+
+    /// Whether the queue is worth one more VM beside the `workers` there are.
+    ///
+    /// Alone they need `queued / workers`, with another one about
+    /// `(queued + boot) / (workers + 1)`; that is less if `queued` is more than
+    /// `workers * boot`.
+    pub(super) fn worth_a_vm(
+        &self,
+        queue: impl ExactSizeIterator<Item = usize>,
+        workers: usize,
+    ) -> bool {
+        let length = queue.len();
+        if workers == 0 || length == 0 {
+            return length > 0;
+        }
+        let queued: Option<Duration> = queue.map(|test| self.tests.get(&test).copied()).sum();
+        match (queued, self.boot) {
+            (Some(queued), Some(boot)) => {
+                let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+                queued > boot.saturating_mul(workers)
+            }
+            _ => length > workers * WORTH_A_BOOT,
+        }
+    }
+
+    /// Sorts by time, the longest first; equal and unknown ones stay in order.
+    pub(super) fn sort(&self, tests: &mut [usize]) {
+        tests.sort_by_key(|test| std::cmp::Reverse(self.tests.get(test)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn times(dir: &Path, boot: u64, tests: &[(&str, u64)]) -> Times {
+        let by_id = tests.iter().map(|&(id, ms)| (id.to_owned(), ms)).collect();
+        let kernel = KernelTimes {
+            boot: Some(boot),
+            tests: BTreeMap::from([("s".to_owned(), by_id)]),
+        };
+        Times {
+            dir: dir.to_owned(),
+            kernels: BTreeMap::from([("6.1".to_owned(), kernel)]),
+        }
+    }
+
+    fn estimate(times: &Times, kernel: &str, ids: &[&str]) -> Option<Vec<u128>> {
+        let tests = ids.iter().map(|&id| ("s", id.to_owned()));
+        let found = times.estimate(kernel, tests)?;
+        Some(found.iter().map(Duration::as_millis).collect())
+    }
+
+    #[test]
+    fn times_are_kept_beside_those_of_other_runs_and_the_past_counts_half() {
+        let dir = tempfile::tempdir().unwrap();
+        times(dir.path(), 4, &[("a", 10), ("b", 20)])
+            .keep()
+            .unwrap();
+        times(dir.path(), 8, &[("a", 30)]).keep().unwrap();
+        let found = Times::load(dir.path());
+        assert_eq!(found.boot("6.1"), Some(Duration::from_millis(6)));
+        assert_eq!(estimate(&found, "6.1", &["a", "b"]), Some(vec![20, 20]));
+    }
+
+    #[test]
+    fn what_is_not_known_takes_the_mean() {
+        let known = times(Path::new("/"), 1, &[("a", 10), ("b", 30)]);
+        let found = estimate(&known, "6.1", &["new", "b", "a"]);
+        assert_eq!(found, Some(vec![20, 30, 10]));
+        assert_eq!(estimate(&known, "6.1", &["new"]), None);
+        assert_eq!(estimate(&known, "5.10", &["a"]), None);
+    }
+
+    #[test]
+    fn a_damaged_file_is_forgotten_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(FILE), "{\"6.1\":[]}").unwrap();
+        assert_eq!(estimate(&Times::load(dir.path()), "6.1", &["a"]), None);
+        times(dir.path(), 4, &[("a", 10)]).keep().unwrap();
+        let found = Times::load(dir.path());
+        assert_eq!(estimate(&found, "6.1", &["a"]), Some(vec![10]));
+    }
+
+    #[test]
+    fn two_that_write_at_once_lose_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for id in ["a", "b", "c", "d"] {
+                let path = dir.path();
+                scope.spawn(move || times(path, 1, &[(id, 5)]).keep().unwrap());
+            }
+        });
+        let found = Times::load(dir.path());
+        let all = estimate(&found, "6.1", &["a", "b", "c", "d"]);
+        assert_eq!(all, Some(vec![5; 4]));
+        assert_eq!(found.kernels["6.1"].tests["s"].len(), 4);
+    }
+
+    fn pace(boot: u64, seconds: &[u64]) -> Pace {
+        let tests: Vec<usize> = (0..seconds.len()).collect();
+        let times = seconds.iter().map(|&s| Duration::from_secs(s)).collect();
+        Pace::new(&tests, Some(times), Some(Duration::from_secs(boot)))
+    }
+
+    #[test]
+    fn a_further_vm_must_save_more_than_its_boot() {
+        let pace = pace(10, &[4, 4, 4]);
+        assert!(pace.worth_a_vm(0..1, 0), "the first one always");
+        assert!(!pace.worth_a_vm(0..0, 0));
+        assert!(!pace.worth_a_vm(0..2, 1));
+        assert!(pace.worth_a_vm(0..3, 1));
+        assert!(!pace.worth_a_vm(0..3, 2));
+    }
+
+    #[test]
+    fn without_times_the_number_of_tests_decides() {
+        let pace = Pace::default();
+        assert!(!pace.worth_a_vm(0..4, 1));
+        assert!(pace.worth_a_vm(0..5, 1));
+        assert!(!pace.worth_a_vm(0..5, 2));
+    }
+
+    #[test]
+    fn the_longest_come_first_and_equals_stay_in_order() {
+        let mut order = vec![0, 1, 2, 3];
+        pace(1, &[2, 5, 2, 9]).sort(&mut order);
+        assert_eq!(order, [3, 1, 0, 2]);
+        let mut order = vec![2, 0, 1];
+        Pace::default().sort(&mut order);
+        assert_eq!(order, [2, 0, 1]);
+    }
+}
