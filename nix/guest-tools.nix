@@ -1,0 +1,20 @@
+# The programs that bpftrace's runtime tests call.
+{ pkgs }:
+
+with pkgs; [
+  bash
+  binutils
+  bpftools
+  coreutils
+  findutils
+  gawk
+  gnugrep
+  gnused
+  iproute2
+  kmod
+  nftables
+  procps
+  python3
+  strace
+  util-linux
+]

@@ -1,0 +1,16 @@
+# The files of this workspace that builds read: a change to the docs builds
+# nothing again.
+{ lib }:
+
+lib.fileset.toSource {
+  root = ../.;
+  fileset = lib.fileset.unions [
+    ../Cargo.toml
+    ../Cargo.lock
+    ../kernels.toml
+    ../kernels.lock
+    ../guest-init
+    ../harness
+    ../tests
+  ];
+}

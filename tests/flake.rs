@@ -1,0 +1,163 @@
+//! The flake without a nixpkgs: its files parse, and the names of its outputs,
+//! kernels.toml and the docs agree. Debian's Nix evaluates the names; what they
+//! stand for needs nixpkgs (docs/nix.md).
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Enough of nixpkgs to name the outputs: values are never looked at.
+const NAMES: &str = r#"
+let
+  lib = builtins // {
+    last = list: builtins.elemAt list (builtins.length list - 1);
+    nameValuePair = name: value: { inherit name value; };
+    optionalAttrs = condition: set: if condition then set else { };
+    genAttrs = names: f:
+      builtins.listToAttrs (map (name: { inherit name; value = f name; }) names);
+  };
+  outputs = import (root + "/nix") {
+    self = { };
+    nixpkgs = {
+      inherit lib;
+      legacyPackages.x86_64-linux = { inherit lib; stdenv.hostPlatform.isx86_64 = true; };
+    };
+    nix-appimage = { };
+    bpftrace = { };
+  };
+in
+{
+  packages = builtins.attrNames outputs.packages.x86_64-linux;
+  shells = builtins.attrNames outputs.devShells.x86_64-linux;
+  systems = builtins.attrNames outputs.packages;
+  inputs = builtins.attrNames (import (root + "/flake.nix")).inputs;
+}
+"#;
+
+fn checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap()
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(checkout().join(name)).unwrap()
+}
+
+/// Nix with nothing of this machine's stores and settings.
+fn nix_instantiate() -> Command {
+    let mut command = Command::new("nix-instantiate");
+    command
+        .env_remove("NIX_PATH")
+        .env("NIX_REMOTE", "dummy://")
+        .env("NIX_CONF_DIR", "/nonexistent");
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command
+        .output()
+        .expect("the package nix-bin is installed: scripts/install-packages");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {err}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The names that `NAMES` has for `what`.
+fn names(what: &str) -> BTreeSet<String> {
+    let expression = format!("let root = {}; in ({NAMES}).{what}", checkout().display());
+    let json = run(nix_instantiate()
+        .args(["--eval", "--strict", "--json", "--expr"])
+        .arg(expression));
+    serde_json::from_str(&json).unwrap()
+}
+
+/// What follows `.#` in the text.
+fn installables(text: &str) -> BTreeSet<String> {
+    text.split(".#")
+        .skip(1)
+        .map(|rest| {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+            rest[..end.unwrap_or(rest.len())].to_owned()
+        })
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn every_nix_file_parses() {
+    let mut files: Vec<PathBuf> = fs::read_dir(checkout().join("nix"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "nix"))
+        .collect();
+    files.push(checkout().join("flake.nix"));
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        let parsed = run(nix_instantiate().arg("--parse").arg(&file));
+        assert!(!parsed.trim().is_empty(), "{}", file.display());
+    }
+}
+
+#[test]
+fn the_flakes_kernels_are_those_of_its_catalogue() {
+    let built: BTreeSet<String> = names("packages")
+        .into_iter()
+        .filter(|name| name.starts_with("kernel-"))
+        .collect();
+    let catalogue: toml::Table = read("nix/kernels.toml").parse().unwrap();
+    let mut listed = BTreeSet::new();
+    for (name, kernel) in catalogue["kernels"].as_table().unwrap() {
+        let attribute = format!("kernel-{}", name.replace('.', "_"));
+        let installable = kernel["nix"].as_str().unwrap();
+        assert_eq!(installable, format!("..#{attribute}"), "kernel {name}");
+        listed.insert(attribute);
+    }
+    assert_eq!(built, listed);
+
+    // Whoever moves from Debian's kernels to the flake's keeps `@quick`.
+    let debian: toml::Table = read("kernels.toml").parse().unwrap();
+    assert_eq!(debian["groups"]["quick"], catalogue["groups"]["quick"]);
+}
+
+#[test]
+fn the_docs_name_every_output_and_no_other() {
+    let packages = names("packages");
+    let shells = names("shells");
+    let doc = read("docs/nix.md");
+    for name in packages.union(&shells) {
+        assert!(doc.contains(&format!("`{name}`")), "docs/nix.md: {name}");
+    }
+    // Checks are no names of `NAMES`; the docs have them with their system.
+    for name in ["nix.md", "roots.md"] {
+        for installable in installables(&read(&format!("docs/{name}"))) {
+            assert!(
+                packages.contains(&installable)
+                    || shells.contains(&installable)
+                    || ["checks", "packages"].contains(&installable.as_str()),
+                "docs/{name}: .#{installable} is no output of the flake"
+            );
+        }
+    }
+    for system in names("systems") {
+        assert!(doc.contains(&system), "docs/nix.md: {system}");
+    }
+}
+
+#[test]
+fn every_input_is_locked_with_a_hash() {
+    let lock: serde_json::Value = serde_json::from_str(&read("flake.lock")).unwrap();
+    let root = lock["nodes"]["root"]["inputs"].as_object().unwrap();
+    let locked: BTreeSet<String> = root.keys().cloned().collect();
+    assert_eq!(locked, names("inputs"));
+    for (input, node) in root {
+        let node = &lock["nodes"][node.as_str().unwrap()]["locked"];
+        let hash = node["narHash"].as_str().unwrap();
+        // SHA-256 in base 64.
+        assert!(hash.starts_with("sha256-") && hash.len() == 51, "{input}");
+        assert_eq!(node["rev"].as_str().unwrap().len(), 40, "{input}");
+    }
+}
