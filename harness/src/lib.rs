@@ -9,6 +9,7 @@
 
 pub mod appimage;
 pub mod child;
+pub mod ci;
 pub mod cli;
 pub mod config;
 pub mod exit_code;

@@ -2,6 +2,7 @@
 //! code.
 
 mod carry_out;
+mod ci;
 mod context;
 mod doctor;
 mod duration;
@@ -83,6 +84,8 @@ enum Command {
     Matrix(matrix::MatrixArgs),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
+    /// Build bpftrace in the flake's environment and run all its tests
+    Ci(Box<ci::CiArgs>),
     /// List, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say what mends it
@@ -156,6 +159,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()),
         Command::Merge(args) => args.run(),
+        Command::Ci(args) => args.run().await,
         Command::Kernels(args) => {
             let config = cli.config;
             tokio::task::spawn_blocking(move || {

@@ -1,0 +1,10 @@
+//! bpftrace's continuous integration in a flake's environment: what upstream's
+//! `.github/include/ci.py` does, with kiln's guests where that needs root.
+
+mod environment;
+mod run;
+mod step;
+
+pub use environment::{Environment, Variable};
+pub use run::{End, Error, Show, run};
+pub use step::{Name, Sanitizer, Settings, Step, steps};

@@ -1,0 +1,228 @@
+//! The steps and their commands.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::environment::Environment;
+
+/// Where cmake builds, below the working directory, as of upstream's ci.py.
+const BUILD: &str = "build-ci";
+
+/// A step, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
+pub enum Name {
+    /// Runs cmake
+    Configure,
+    /// Builds bpftrace and its tests
+    Build,
+    /// Runs the unit tests (gtest), on this machine
+    Gtest,
+    /// Runs tests/self-tests.sh in each kernel
+    SelfTests,
+    /// Runs the runtime tests in each kernel
+    RuntimeTests,
+    /// Has bpftrace parse its tools in each kernel
+    ToolsParsing,
+    /// Runs the tests of programs compiled ahead of time in each kernel
+    Aot,
+}
+
+impl Name {
+    /// As on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Configure => "configure",
+            Self::Build => "build",
+            Self::Gtest => "gtest",
+            Self::SelfTests => "self-tests",
+            Self::RuntimeTests => "runtime-tests",
+            Self::ToolsParsing => "tools-parsing",
+            Self::Aot => "aot",
+        }
+    }
+
+    /// The step without which this one cannot run.
+    pub fn needs(self) -> Option<Self> {
+        match self {
+            Self::Configure => None,
+            Self::Build => Some(Self::Configure),
+            _ => Some(Self::Build),
+        }
+    }
+
+    /// Whether it runs tests: a failure is then one of tests, not of set-up.
+    pub fn tests(self) -> bool {
+        !matches!(self, Self::Configure | Self::Build)
+    }
+
+    /// Whether a kiln of its own runs inside, with kiln's exit codes.
+    pub fn runs_kiln(self) -> bool {
+        matches!(
+            self,
+            Self::SelfTests | Self::RuntimeTests | Self::ToolsParsing | Self::Aot
+        )
+    }
+}
+
+/// A sanitizer to build with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Sanitizer {
+    /// Memory errors
+    Address,
+    /// Undefined behaviour
+    Undefined,
+}
+
+/// What to test, and on what.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The development shell, as in `.#bpftrace-llvm20`.
+    pub shell: String,
+    /// Kernels as of `kiln run -k`.
+    pub kernels: Vec<String>,
+    /// `CMAKE_BUILD_TYPE`.
+    pub build_type: String,
+    /// C and C++ compilers.
+    pub compilers: (String, String),
+    /// Sanitizers; none as a rule.
+    pub sanitizers: Vec<Sanitizer>,
+    /// Processes of the build.
+    pub jobs: usize,
+    /// Filters of runtime tests, as of `kiln run -t`.
+    pub filters: Vec<String>,
+    /// Lists the AOT tests to run; without it all run.
+    pub aot_allowlist: Option<PathBuf>,
+    /// The sources, where commands run.
+    pub directory: PathBuf,
+    /// The kiln that boots kernels: its own path.
+    pub kiln: PathBuf,
+    /// What commands see of the caller's environment.
+    pub environment: Environment,
+}
+
+/// One step, ready to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Which.
+    pub name: Name,
+    /// The whole command: `nix develop … --command …`.
+    pub argv: Vec<OsString>,
+    /// Where it runs.
+    pub directory: PathBuf,
+}
+
+impl Step {
+    /// Its command as a shell reads it, for showing.
+    pub fn line(&self) -> String {
+        let words = self.argv.iter().map(|word| {
+            let word = word.to_string_lossy();
+            shlex::try_quote(&word).map_or_else(|_| word.to_string(), std::borrow::Cow::into_owned)
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// All steps, in their order.
+pub fn steps(settings: &Settings) -> Vec<Step> {
+    [
+        (Name::Configure, configure(settings)),
+        (Name::Build, build(settings)),
+        (Name::Gtest, words(&["./tests/bpftrace_test"])),
+        (Name::SelfTests, exec(settings, "./tests/self-tests.sh")),
+        (Name::RuntimeTests, runtime_tests(settings)),
+        (
+            Name::ToolsParsing,
+            exec(settings, "./tests/tools-parsing-test.sh"),
+        ),
+        (Name::Aot, aot(settings)),
+    ]
+    .into_iter()
+    .map(|(name, command)| Step {
+        name,
+        argv: settings.environment.develop(&settings.shell, command),
+        // Unit tests and scripts look for their files from where they were built.
+        directory: if name.tests() {
+            settings.directory.join(BUILD)
+        } else {
+            settings.directory.clone()
+        },
+    })
+    .collect()
+}
+
+fn configure(settings: &Settings) -> Vec<OsString> {
+    let on = |sanitizer| u8::from(settings.sanitizers.contains(&sanitizer));
+    let mut command = words(&["cmake", "-B", BUILD]);
+    command.extend(
+        [
+            format!("-DCMAKE_C_COMPILER={}", settings.compilers.0),
+            format!("-DCMAKE_CXX_COMPILER={}", settings.compilers.1),
+            format!("-DCMAKE_BUILD_TYPE={}", settings.build_type),
+            format!("-DBUILD_ASAN={}", on(Sanitizer::Address)),
+            format!("-DBUILD_UBSAN={}", on(Sanitizer::Undefined)),
+            "-DCMAKE_VERBOSE_MAKEFILE=1".to_owned(),
+            "-DBUILD_TESTING=1".to_owned(),
+            "-DENABLE_SKB_OUTPUT=1".to_owned(),
+            "-DHARDENED_STDLIB=1".to_owned(),
+        ]
+        .map(OsString::from),
+    );
+    command
+}
+
+fn build(settings: &Settings) -> Vec<OsString> {
+    let jobs = settings.jobs.to_string();
+    words(&["cmake", "--build", BUILD, "--parallel", &jobs])
+}
+
+fn runtime_tests(settings: &Settings) -> Vec<OsString> {
+    let mut command = kiln(settings, "run");
+    for filter in &settings.filters {
+        // One word: a filter may begin with a hyphen.
+        command.push(format!("--filter={filter}").into());
+    }
+    suite(command, &settings.directory)
+}
+
+fn aot(settings: &Settings) -> Vec<OsString> {
+    let mut command = kiln(settings, "run");
+    command.extend(words(&["--aot", "--filter", r"^aot\."]));
+    if let Some(list) = &settings.aot_allowlist {
+        command.push("--allowlist".into());
+        command.push(settings.directory.join(list).into());
+    }
+    suite(command, &settings.directory)
+}
+
+fn suite(mut command: Vec<OsString>, directory: &Path) -> Vec<OsString> {
+    let build = directory.join(BUILD);
+    command.push("--tests".into());
+    command.push(build.join("tests").into());
+    command.push("--bpftrace".into());
+    command.push(build.join("src/bpftrace").into());
+    command.push("bpftrace".into());
+    command
+}
+
+fn exec(settings: &Settings, script: &str) -> Vec<OsString> {
+    let mut command = kiln(settings, "exec");
+    for variable in settings.environment.names() {
+        command.push("--env".into());
+        command.push(variable.into());
+    }
+    command.extend(words(&["--", script]));
+    command
+}
+
+fn kiln(settings: &Settings, subcommand: &str) -> Vec<OsString> {
+    let mut command = vec![settings.kiln.clone().into(), subcommand.into()];
+    for kernel in &settings.kernels {
+        command.push("-k".into());
+        command.push(kernel.into());
+    }
+    command
+}
+
+fn words(words: &[&str]) -> Vec<OsString> {
+    words.iter().map(Into::into).collect()
+}

@@ -1,0 +1,293 @@
+//! `kiln ci`: bpftrace's continuous integration as one command.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use super::input::{self, Interrupts};
+use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
+use crate::exit_code;
+use crate::report::escape;
+
+/// `kiln ci`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  kiln ci --list                        every step and its command
+  kiln ci --llvm 20 -k 6.12             all of it, on one kernel
+  kiln ci --only build --only gtest     two steps, nothing before them")]
+pub(super) struct CiArgs {
+    /// Print each step with its command and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Run this step alone, without those it needs; several add up
+    #[arg(long, value_name = "STEP")]
+    only: Vec<Name>,
+    /// Leave this step out; several add up
+    #[arg(long, value_name = "STEP")]
+    skip: Vec<Name>,
+    /// Version of LLVM: the development shell bpftrace-llvmN of the flake
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    llvm: Option<u16>,
+    /// The flake, such as . or github:OWNER/NAME
+    #[arg(long, default_value = ".")]
+    flake: String,
+    /// Kernel: a name or glob of kernels.toml, @group, or a path [default: @quick]
+    #[arg(
+        short,
+        long = "kernel",
+        value_name = "KERNEL",
+        default_value = "@quick",
+        hide_default_value = true
+    )]
+    kernels: Vec<String>,
+    /// `CMAKE_BUILD_TYPE`
+    #[arg(long, value_name = "TYPE", default_value = "Release")]
+    build_type: String,
+    /// Build with this sanitizer; several add up
+    #[arg(long, value_name = "SANITIZER")]
+    sanitizer: Vec<Sanitizer>,
+    /// The C compiler
+    #[arg(long, value_name = "PROGRAM", default_value = "cc")]
+    cc: String,
+    /// The C++ compiler
+    #[arg(long, value_name = "PROGRAM", default_value = "c++")]
+    cxx: String,
+    /// Processes of the build [default: the number of CPUs]
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<std::num::NonZeroUsize>,
+    /// Filter of the runtime tests, as of `kiln run`
+    #[arg(short = 't', long, value_name = "FILTER", allow_hyphen_values = true)]
+    filter: Vec<String>,
+    /// List of the AOT tests to run [default: all]
+    #[arg(long, value_name = "FILE")]
+    aot_allowlist: Option<PathBuf>,
+    /// The sources of bpftrace, where commands run [default: here]
+    #[arg(short = 'C', long, value_name = "DIR")]
+    directory: Option<PathBuf>,
+    /// Pass a variable on to commands (NAME), or set it (NAME=VALUE)
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<Variable>,
+    /// End a step after this time, such as 30m or 2h
+    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "2h")]
+    step_timeout: Duration,
+}
+
+/// What became of a step.
+struct Verdict {
+    name: Name,
+    ok: bool,
+    code: u8,
+    text: String,
+    took: Duration,
+}
+
+impl CiArgs {
+    pub(super) async fn run(self) -> Result<u8, Failure> {
+        let environment = Environment {
+            variables: self.env.clone(),
+        };
+        let mut steps = ci::steps(&self.settings(&environment)?);
+        steps.retain(|step| self.only.is_empty() || self.only.contains(&step.name));
+        steps.retain(|step| !self.skip.contains(&step.name));
+        if steps.is_empty() {
+            return Err(Failure::new(
+                exit_code::NOTHING_SELECTED,
+                "no step is left to run",
+            ));
+        }
+        if self.list {
+            for step in &steps {
+                say(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+            }
+            return Ok(exit_code::OK);
+        }
+        let mut interrupts = Interrupts::listen()?;
+        let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let mut verdicts: Vec<Verdict> = Vec::new();
+        let mut interrupted = None;
+        for step in &steps {
+            let missing = step.name.needs().filter(|needed| {
+                verdicts
+                    .iter()
+                    .any(|verdict| verdict.name == *needed && !verdict.ok)
+            });
+            if let Some(needed) = missing {
+                verdicts.push(Verdict {
+                    name: step.name,
+                    ok: false,
+                    code: exit_code::OK,
+                    text: format!("not run: {} did not succeed", needed.as_str()),
+                    took: Duration::ZERO,
+                });
+                continue;
+            }
+            let started = Instant::now();
+            open(step, github)?;
+            let show = if github { Show::Marked } else { Show::Through };
+            let end = ci::run(
+                step,
+                &environment,
+                show,
+                self.step_timeout,
+                interrupts.next(),
+            )
+            .await;
+            if github {
+                say("::endgroup::")?;
+            }
+            let (code, text) = match end {
+                Ok(End::Interrupted(signal)) => {
+                    interrupted = Some(signal);
+                    (input::code_of(signal), format!("ended by {signal}"))
+                }
+                Ok(end) => judge(step.name, end, self.step_timeout),
+                // Without Nix no step can run.
+                Err(error @ ci::Error::NoNix) => return Err(error.into()),
+                Err(error) => (exit_code::SETUP_FAILED, error.to_string()),
+            };
+            verdicts.push(Verdict {
+                name: step.name,
+                ok: code == exit_code::OK,
+                code,
+                text,
+                took: started.elapsed(),
+            });
+            if interrupted.is_some() {
+                break;
+            }
+        }
+        report(&verdicts, github)?;
+        Ok(match interrupted {
+            Some(signal) => input::code_of(signal),
+            None => worst(&verdicts),
+        })
+    }
+
+    fn settings(&self, environment: &Environment) -> Result<Settings, Failure> {
+        let cannot = |what: &str, error: std::io::Error| {
+            Failure::new(exit_code::SETUP_FAILED, format!("cannot {what}: {error}"))
+        };
+        let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        let directory = directory
+            .canonicalize()
+            .map_err(|error| cannot(&format!("enter {}", directory.display()), error))?;
+        let kiln = std::env::current_exe().map_err(|error| cannot("find kiln itself", error))?;
+        let shell = self.llvm.map_or_else(
+            || "default".to_owned(),
+            |llvm| format!("bpftrace-llvm{llvm}"),
+        );
+        // Steps run in several directories: a flake by path is one for all.
+        let flake = match std::path::Path::new(&self.flake).canonicalize() {
+            Ok(path) => path.to_string_lossy().into_owned(),
+            Err(_) => self.flake.clone(),
+        };
+        let cpus = std::thread::available_parallelism();
+        Ok(Settings {
+            shell: format!("{flake}#{shell}"),
+            kernels: self.kernels.clone(),
+            build_type: self.build_type.clone(),
+            compilers: (self.cc.clone(), self.cxx.clone()),
+            sanitizers: self.sanitizer.clone(),
+            jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
+            filters: self.filter.clone(),
+            aot_allowlist: self.aot_allowlist.clone(),
+            directory,
+            kiln,
+            environment: environment.clone(),
+        })
+    }
+}
+
+/// Exit code and words for a step that was not interrupted.
+fn judge(name: Name, end: End, limit: Duration) -> (u8, String) {
+    let failed = if name.tests() {
+        exit_code::TESTS_FAILED
+    } else {
+        exit_code::SETUP_FAILED
+    };
+    let status = match end {
+        End::Exited(status) if status.success() => return (exit_code::OK, "ok".to_owned()),
+        End::Exited(status) => status,
+        _ => {
+            let text = format!("ended after {} s (--step-timeout)", limit.as_secs_f64());
+            return (failed, text);
+        }
+    };
+    let code = match status.code() {
+        // A kiln inside tells a lost VM and a failed set-up from failed tests.
+        Some(97) if name.runs_kiln() => exit_code::VM_LOST,
+        Some(96 | 125) if name.runs_kiln() => exit_code::SETUP_FAILED,
+        _ => failed,
+    };
+    (code, format!("failed: {status}"))
+}
+
+/// Set-up before lost VMs before failed tests, as of `kiln run`.
+fn worst(verdicts: &[Verdict]) -> u8 {
+    [
+        exit_code::SETUP_FAILED,
+        exit_code::VM_LOST,
+        exit_code::TESTS_FAILED,
+    ]
+    .into_iter()
+    .find(|code| verdicts.iter().any(|verdict| verdict.code == *code))
+    .unwrap_or(exit_code::OK)
+}
+
+fn open(step: &Step, github: bool) -> Result<(), Failure> {
+    let name = step.name.as_str();
+    let line = step.line();
+    let line = escape::line(&line);
+    if github {
+        say(&format!("::group::{name}\n| {line}"))
+    } else {
+        say(&format!("== {name}: {line}"))
+    }
+}
+
+fn report(verdicts: &[Verdict], github: bool) -> Result<(), Failure> {
+    let mut table = String::new();
+    let mut markdown = "### kiln ci\n\n| step | result | time |\n| --- | --- | ---: |\n".to_owned();
+    for verdict in verdicts {
+        let text = escape::line(&verdict.text);
+        let (name, seconds) = (verdict.name.as_str(), verdict.took.as_secs());
+        // Writing to a string cannot fail.
+        let _ = writeln!(table, "{name:14} {text} ({seconds} s)");
+        let cell = text.replace('|', "\\|");
+        let _ = writeln!(markdown, "| {name} | {cell} | {seconds} s |");
+        if github && !verdict.ok {
+            let _ = writeln!(
+                table,
+                "::error title=kiln ci::{name}: {}",
+                text.replace('%', "%25")
+            );
+        }
+    }
+    say(table.trim_end())?;
+    match std::env::var_os("GITHUB_STEP_SUMMARY") {
+        Some(path) if github => std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .and_then(|mut file| file.write_all(markdown.as_bytes()))
+            .map_err(|error| {
+                let path = PathBuf::from(path);
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot write the summary {}: {error}", path.display()),
+                )
+            }),
+        _ => Ok(()),
+    }
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    writeln!(std::io::stdout(), "{text}").map_err(|error| {
+        Failure::new(
+            exit_code::SETUP_FAILED,
+            format!("cannot write to stdout: {error}"),
+        )
+    })
+}

@@ -1,0 +1,265 @@
+//! `kiln ci`, with a stand-in `nix` that records what it is given. No VMs.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use support::{Invocation, Kiln};
+
+/// Every step, in order.
+const STEPS: [&str; 7] = [
+    "configure",
+    "build",
+    "gtest",
+    "self-tests",
+    "runtime-tests",
+    "tools-parsing",
+    "aot",
+];
+
+/// Appends its arguments and its environment to files, then does what the test
+/// says.
+fn kiln_with_nix(then: &str) -> Kiln {
+    let kiln = Kiln::with_empty_cache();
+    let (argv, env) = (kiln.path("work/argv"), kiln.path("work/env"));
+    let script = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$*\" >> {}\n/usr/bin/env >> {}\n{then}\n",
+        argv.display(),
+        env.display()
+    );
+    kiln.program("bin/nix", script);
+    fs::create_dir_all(kiln.path("work/build-ci")).unwrap();
+    kiln
+}
+
+fn ci<'k>(kiln: &'k Kiln, args: &[&str]) -> Invocation<'k> {
+    let path = format!("{}:/usr/bin:/bin", kiln.path("work/bin").display());
+    kiln.plain(["ci"]).args(args).env("PATH", path)
+}
+
+fn recorded(kiln: &Kiln) -> Vec<String> {
+    let text = fs::read_to_string(kiln.path("work/argv")).unwrap_or_default();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
+    let kiln = kiln_with_nix("");
+    let args = [
+        "--llvm",
+        "20",
+        "-k",
+        "6.12",
+        "--build-type",
+        "Debug",
+        "-j",
+        "3",
+    ];
+    ci(&kiln, &args)
+        .args(["--sanitizer", "address", "-t", "-basic.x"])
+        .run()
+        .assert_code(0);
+    let work = kiln.path("work").canonicalize().unwrap();
+    let work = work.display();
+    let lines = recorded(&kiln);
+    assert_eq!(lines.len(), STEPS.len(), "{lines:#?}");
+    let start = format!(
+        "--extra-experimental-features nix-command flakes develop {work}#bpftrace-llvm20 \
+         --ignore-environment --keep HOME --command "
+    );
+    let suite = format!("--tests {work}/build-ci/tests --bpftrace {work}/build-ci/src/bpftrace");
+    let ends = [
+        "cmake -B build-ci -DCMAKE_C_COMPILER=cc -DCMAKE_CXX_COMPILER=c++ \
+         -DCMAKE_BUILD_TYPE=Debug -DBUILD_ASAN=1 -DBUILD_UBSAN=0 -DCMAKE_VERBOSE_MAKEFILE=1 \
+         -DBUILD_TESTING=1 -DENABLE_SKB_OUTPUT=1 -DHARDENED_STDLIB=1"
+            .to_owned(),
+        "cmake --build build-ci --parallel 3".to_owned(),
+        "./tests/bpftrace_test".to_owned(),
+        "kiln exec -k 6.12 -- ./tests/self-tests.sh".to_owned(),
+        format!("kiln run -k 6.12 --filter=-basic.x {suite} bpftrace"),
+        "kiln exec -k 6.12 -- ./tests/tools-parsing-test.sh".to_owned(),
+        format!("kiln run -k 6.12 --aot --filter ^aot\\. {suite} bpftrace"),
+    ];
+    for (line, end) in lines.iter().zip(&ends) {
+        assert!(line.starts_with(&start), "{line}");
+        assert!(line.ends_with(end), "{line}\nnot: {end}");
+    }
+}
+
+#[test]
+fn nothing_of_the_callers_environment_leaks() {
+    let kiln = kiln_with_nix("");
+    ci(&kiln, &["--env", "NAMED", "--env", "SET=value"])
+        .env("NAMED", "passed")
+        .env("LD_LIBRARY_PATH", "/secret")
+        .env("GITHUB_TOKEN", "secret")
+        .env("PYTHONPATH", "/secret")
+        .run()
+        .assert_code(0);
+    let env = fs::read_to_string(kiln.path("work/env")).unwrap();
+    assert!(env.contains("NAMED=passed\n"), "{env}");
+    assert!(env.contains("SET=value\n"), "{env}");
+    assert!(!env.contains("secret"), "{env}");
+    // PWD, SHLVL and _ are the stand-in's shell's own.
+    let known = [
+        "HOME",
+        "PATH",
+        "TMPDIR",
+        "XDG_STATE_HOME",
+        "NAMED",
+        "SET",
+        "PWD",
+        "SHLVL",
+        "_",
+    ];
+    let of_nix = [
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "HTTPS_PROXY",
+        "SSL_CERT_FILE",
+    ];
+    for line in env.lines() {
+        let name = line.split('=').next().unwrap();
+        assert!(known.contains(&name) || of_nix.contains(&name), "{line}");
+    }
+    // What Nix itself gets it does not hand on: only these are kept.
+    let keeps = "--ignore-environment --keep HOME --keep NAMED --keep SET --command";
+    for line in recorded(&kiln) {
+        assert!(line.contains(keeps), "{line}");
+    }
+}
+
+#[test]
+fn a_failing_test_step_does_not_hide_the_others() {
+    let kiln = kiln_with_nix("case \"$*\" in *bpftrace_test) exit 3;; esac");
+    let output = ci(&kiln, &[]).run();
+    output.assert_code(100);
+    assert_eq!(recorded(&kiln).len(), STEPS.len());
+    let out = output.out();
+    assert!(
+        out.contains("gtest          failed: exit status: 3"),
+        "{out}"
+    );
+    assert!(out.contains("aot            ok"), "{out}");
+}
+
+#[test]
+fn what_needs_a_failed_step_is_told_as_not_run() {
+    let kiln = kiln_with_nix("case \"$*\" in *--parallel*) exit 2;; esac");
+    let output = ci(&kiln, &[]).run();
+    output.assert_code(96);
+    assert_eq!(recorded(&kiln).len(), 2);
+    let out = output.out();
+    for step in &STEPS[2..] {
+        let told = format!("{step:14} not run: build did not succeed");
+        assert!(out.contains(&told), "{told}:\n{out}");
+    }
+}
+
+#[test]
+fn a_lost_vm_inside_keeps_its_exit_code() {
+    let kiln = kiln_with_nix("case \"$*\" in *--aot*) exit 97;; esac");
+    ci(&kiln, &[]).run().assert_code(97);
+}
+
+#[test]
+fn one_step_runs_alone() {
+    let kiln = kiln_with_nix("");
+    ci(&kiln, &["--only", "gtest"]).run().assert_code(0);
+    let lines = recorded(&kiln);
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].ends_with("./tests/bpftrace_test"), "{lines:#?}");
+}
+
+#[test]
+fn the_list_names_every_step_and_runs_nothing() {
+    let kiln = kiln_with_nix("");
+    let output = ci(&kiln, &["--list", "--llvm", "20"]).run();
+    output.assert_code(0);
+    let out = output.out();
+    let names: Vec<_> = out.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(names, STEPS);
+    assert!(
+        out.contains("#bpftrace-llvm20' --ignore-environment --keep HOME --command cmake"),
+        "{out}"
+    );
+    assert!(recorded(&kiln).is_empty());
+}
+
+#[test]
+fn an_unknown_step_is_refused_with_the_known_ones() {
+    let kiln = kiln_with_nix("");
+    let output = ci(&kiln, &["--only", "tests"]).run();
+    output.assert_code(2);
+    assert!(output.err().contains("runtime-tests"), "{}", output.err());
+    assert!(recorded(&kiln).is_empty());
+}
+
+#[test]
+fn without_nix_it_says_what_to_install() {
+    let kiln = Kiln::with_empty_cache();
+    let empty = kiln.path("work");
+    let output = kiln.plain(["ci"]).env("PATH", empty).run();
+    output.assert_code(96);
+    let err = output.err();
+    assert!(err.contains("nix is not installed"), "{err}");
+    assert!(err.contains("https://nixos.org/download"), "{err}");
+}
+
+#[test]
+fn output_on_github_is_folded_and_commands_nothing() {
+    let kiln =
+        kiln_with_nix("printf '  ::set-env name=X::y\\n##[error]x\\n::error::z' >&2; exit 1");
+    let summary = kiln.file("summary.md", "");
+    let output = ci(&kiln, &["--only", "gtest"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .run();
+    output.assert_code(100);
+    let out = output.out();
+    let commands: Vec<_> = out
+        .lines()
+        .filter(|line| line.trim_start().starts_with("::") || line.contains("##["))
+        .collect();
+    let told = "::error title=kiln ci::gtest: failed: exit status: 1";
+    assert_eq!(commands, ["::group::gtest", "::endgroup::", told], "{out}");
+    assert!(out.contains("|   ::set-env name=X::y\n"), "{out}");
+    let summary = fs::read_to_string(summary).unwrap();
+    assert!(
+        summary.contains("| gtest | failed: exit status: 1 | "),
+        "{summary}"
+    );
+}
+
+#[test]
+fn a_step_that_hangs_is_ended_by_its_deadline() {
+    let kiln = kiln_with_nix("exec sleep 60");
+    let begun = Instant::now();
+    let output = ci(&kiln, &["--only", "build", "--step-timeout", "500ms"]).run();
+    output.assert_code(96);
+    assert!(
+        output.out().contains("ended after 0.5 s"),
+        "{}",
+        output.out()
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    kiln.assert_nothing_left();
+}
+
+#[test]
+fn ctrl_c_ends_the_step_and_those_after_it() {
+    let kiln = kiln_with_nix("exec sleep 60");
+    let mut running = ci(&kiln, &[]).start_without_stdin();
+    running.wait_for("== configure");
+    // Until then the signal may come before the step has begun.
+    while recorded(&kiln).is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(nix::sys::signal::Signal::SIGINT);
+    running.wait().assert_code(130);
+    assert_eq!(recorded(&kiln).len(), 1);
+    kiln.assert_nothing_left();
+}
