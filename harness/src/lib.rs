@@ -12,6 +12,7 @@ pub mod child;
 pub mod ci;
 pub mod cli;
 pub mod config;
+pub(crate) mod duration;
 pub mod exit_code;
 pub mod guest;
 pub mod hint;

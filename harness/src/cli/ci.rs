@@ -70,7 +70,7 @@ pub(super) struct CiArgs {
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<Variable>,
     /// End a step after this time, such as 30m or 2h
-    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "2h")]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = "2h")]
     step_timeout: Duration,
 }
 

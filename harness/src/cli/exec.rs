@@ -33,7 +33,7 @@ pub(super) struct ExecArgs {
     #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
     pub(super) kernels: Vec<String>,
     /// End the command after this time, such as 30s or 10m; 0 is never
-    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = "1h")]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = "1h")]
     pub(super) timeout: Duration,
     /// How VMs are made
     #[command(flatten)]

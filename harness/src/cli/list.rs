@@ -25,12 +25,12 @@ impl ListArgs {
     /// Prints the ids to stdout.
     pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let suite = self.suite.resolve(&context)?;
-        let selection = self.suite.select(&suite)?;
+        let suites = self.suite.resolve(&context, || Ok(None))?;
+        let selection = self.suite.select(&suites, Path::new("/"))?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));
         }
-        let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id.to_string()).collect();
+        let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id().to_string()).collect();
         ids.sort();
         print(&ids, &mut std::io::BufWriter::new(std::io::stdout().lock()))?;
         Ok(exit_code::OK)

@@ -77,8 +77,8 @@ impl MatrixArgs {
             [] => context.select(&[QUICK.to_owned()])?,
             kernels => context.select(kernels)?,
         };
-        let suite = self.suite.resolve(&context)?;
-        let selection = self.suite.select(&suite)?;
+        let suites = self.suite.resolve(&context, || Ok(None))?;
+        let selection = self.suite.select(&suites, Path::new("/"))?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));
         }
@@ -87,8 +87,10 @@ impl MatrixArgs {
         let known: Vec<Option<Duration>> = kernels
             .iter()
             .map(|kernel| {
-                let ids = selection.tests.iter().map(|test| test.id.to_string());
-                let tests = ids.map(|id| (suite.name.as_str(), id));
+                let tests = selection
+                    .tests
+                    .iter()
+                    .map(|test| (suites[test.suite].name(), test.id().to_string()));
                 let estimates = times.estimate(kernel.name(), tests)?;
                 Some(estimates.iter().sum())
             })

@@ -5,7 +5,6 @@ mod carry_out;
 mod ci;
 mod context;
 mod doctor;
-mod duration;
 mod exec;
 mod failure;
 mod input;

@@ -31,7 +31,7 @@ pub(super) struct PolicyArgs {
     #[arg(long, conflicts_with = "retries")]
     repeat_until_fail: bool,
     /// End the whole run after this long, such as 90s, 30m or 2h
-    #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     global_timeout: Option<Duration>,
     /// Boot a VM of its own for each test
     #[arg(long)]

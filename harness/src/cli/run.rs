@@ -1,4 +1,4 @@
-//! `kiln run`: a suite on each kernel.
+//! `kiln run`: suites on each kernel.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use super::carry_out::carry_out;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::policy_args::PolicyArgs;
-use super::suite_args::{RuntimeSuite, SuiteArgs};
+use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
 use crate::config::{Origin, Selected};
 use crate::exit_code;
@@ -20,15 +20,13 @@ use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
 use crate::run::partition::Partition;
-use crate::run::plan::{
-    BpftraceSuite, KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, Work,
-};
+use crate::run::plan::{KernelLog, Plan, PlannedKernel, PlannedTest, Work};
 use crate::run::times::Times;
-use crate::suite::bpftrace::{RuntimeTest, SuiteError};
+use crate::suite::bpftrace::SuiteError;
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 
-/// Run a suite on each kernel.
+/// Run suites on each kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kiln run -k @quick bpftrace
@@ -99,19 +97,20 @@ impl RunArgs {
         };
         let selected = context.select(&kernels)?;
         self.vm.resolve(&context).await?;
-        if self.suite.bpftrace.is_none() {
-            self.suite.bpftrace = self.vm.nix.bpftrace()?;
+        let suites = self.suite.resolve(&context, || self.vm.nix.bpftrace())?;
+        for suite in &suites {
+            if let ResolvedSuite::Runtime(suite) = suite {
+                self.vm.nix.check_visible(&suite.bpftrace)?;
+            }
         }
-        let suite = self.suite.resolve(&context)?;
-        self.vm.nix.check_visible(&suite.bpftrace)?;
-        let (tests, mut warnings) = self.tests(&suite)?;
+        let (tests, mut warnings) = self.tests(&suites)?;
         let file = self.expectations_file(&context);
         let expectations = Expectations::load(
             &file,
             self.expectations.is_some() && !self.update_expectations,
         )?;
         warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
-        let selected = self.shard_of(selected, &suite, &tests)?;
+        let selected = self.shard_of(selected, &suites, &tests)?;
         let mut interrupts = Interrupts::listen()?;
         let images = async {
             let mut images = Vec::new();
@@ -119,7 +118,7 @@ impl RunArgs {
                 images.push((context.provide(&kernel).await?, tests));
             }
             for (image, _) in &images {
-                let prepared = self.check(&context, &suite, image).await?;
+                let prepared = self.check(&context, &suites, image).await?;
                 if self.vm.dry_run {
                     let line = args::shell_line(&args::command(&prepared.spec));
                     println!("{}", line.to_string_lossy());
@@ -136,7 +135,8 @@ impl RunArgs {
         }
         let run_dir = RunDir::create(self.run_dir.as_deref())?;
         let events = run_dir.events();
-        let mut plan = self.plan(&context, &suite, tests, images, run_dir.path())?;
+        let version = suites.iter().find_map(ResolvedSuite::version);
+        let mut plan = self.plan(&context, &suites, tests, images, run_dir.path())?;
         plan.expectations = expectations;
         for warning in warnings.drain(..) {
             eprintln!("warning: {warning}");
@@ -144,7 +144,7 @@ impl RunArgs {
         let code = carry_out(&plan, run_dir, &mut interrupts).await?;
         if self.update_expectations {
             let records = read_events(&events)?;
-            let update = expectations::update(&file, &records, Some(&suite.version))?;
+            let update = expectations::update(&file, &records, version)?;
             for line in &update.by_hand {
                 eprintln!("warning: to be changed by hand: {}", escape::line(line));
             }
@@ -178,12 +178,12 @@ impl RunArgs {
         &self,
         expectations: &Expectations,
         file: &std::path::Path,
-        tests: &[RuntimeTest],
+        tests: &[PlannedTest],
     ) -> Vec<String> {
         if !self.suite.filters.is_empty() || self.suite.allowlist.is_some() {
             return Vec::new();
         }
-        let ids: Vec<_> = tests.iter().map(|test| &test.id).collect();
+        let ids: Vec<_> = tests.iter().map(PlannedTest::id).collect();
         let lines = expectations.about_none_of(&ids);
         lines
             .into_iter()
@@ -195,8 +195,8 @@ impl RunArgs {
     fn shard_of(
         &self,
         selected: Vec<Selected>,
-        suite: &RuntimeSuite,
-        tests: &[RuntimeTest],
+        suites: &[ResolvedSuite],
+        tests: &[PlannedTest],
     ) -> Result<Vec<(Selected, Vec<usize>)>, Failure> {
         let parts: Vec<_> = selected
             .into_iter()
@@ -204,9 +204,10 @@ impl RunArgs {
             .map(|(number, kernel)| {
                 let in_part = |index: &usize| {
                     let position = number * tests.len() + index;
-                    let id = tests[*index].id.to_string();
+                    let id = tests[*index].id().to_string();
+                    let suite = suites[tests[*index].suite].name();
                     self.shard
-                        .is_none_or(|shard| shard.has(position, kernel.name(), &suite.name, &id))
+                        .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
                 };
                 let indices: Vec<usize> = (0..tests.len()).filter(in_part).collect();
                 (kernel, indices)
@@ -223,13 +224,21 @@ impl RunArgs {
         }
     }
 
-    /// The selected tests, and what is odd about the suite.
-    fn tests(&self, suite: &RuntimeSuite) -> Result<(Vec<RuntimeTest>, Vec<String>), Failure> {
-        let selection = self.suite.select(suite)?;
+    /// The selected tests, and what is odd about the suites.
+    fn tests(&self, suites: &[ResolvedSuite]) -> Result<(Vec<PlannedTest>, Vec<String>), Failure> {
+        let root = match self.vm.root() {
+            Root::Dir(root) => root,
+            Root::Host | Root::Nix(_) => PathBuf::from("/"),
+        };
+        let selection = self.suite.select(suites, &root)?;
         let tests = selection.tests;
         let problems: Vec<_> = tests
             .iter()
-            .flat_map(RuntimeTest::pattern_problems)
+            .filter_map(|test| match &test.work {
+                Work::Runtime(test) => Some(test.pattern_problems()),
+                Work::Command(_) => None,
+            })
+            .flatten()
             .collect();
         if !problems.is_empty() {
             return Err(SuiteError::Problems(problems).into());
@@ -244,11 +253,11 @@ impl RunArgs {
     async fn check(
         &self,
         context: &Context,
-        suite: &RuntimeSuite,
+        suites: &[ResolvedSuite],
         image: &KernelImage,
     ) -> Result<Prepared, Failure> {
         let dir = super::scratch()?;
-        let visible = self.visible(context, suite);
+        let visible = self.visible(context, suites);
         let launch = self
             .vm
             .launch(context, image.clone(), &visible, dir.path(), dir.path());
@@ -256,26 +265,24 @@ impl RunArgs {
     }
 
     /// What the guest must see at its own path.
-    fn visible(&self, context: &Context, suite: &RuntimeSuite) -> Vec<PathBuf> {
-        let mut visible = vec![context.cwd.clone(), suite.tests.clone()];
-        visible.extend(suite.unpacked.clone());
-        // In a root of its own the path is the guest's.
-        if !matches!(self.vm.root(), Root::Dir(_)) {
-            visible.extend(suite.bpftrace.parent().map(PathBuf::from));
-        }
-        visible
+    fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
+        let root = self.vm.root();
+        let of_suites = suites.iter().flat_map(|suite| suite.visible(&root));
+        std::iter::once(context.cwd.clone())
+            .chain(of_suites)
+            .collect()
     }
 
     fn plan(
         &self,
         context: &Context,
-        suite: &RuntimeSuite,
-        tests: Vec<RuntimeTest>,
+        suites: &[ResolvedSuite],
+        tests: Vec<PlannedTest>,
         images: Vec<(KernelImage, Vec<usize>)>,
         logs: &std::path::Path,
     ) -> Result<Plan, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let visible = self.visible(context, suite);
+        let visible = self.visible(context, suites);
         let kernels = images
             .into_iter()
             .map(|(image, tests)| {
@@ -303,22 +310,8 @@ impl RunArgs {
             .collect();
         Ok(Plan {
             kernels,
-            suites: vec![PlannedSuite {
-                name: suite.name.clone(),
-                runner: PlannedRunner::Bpftrace(BpftraceSuite {
-                    dialect: suite.dialect,
-                    tests_dir: suite.tests.clone(),
-                    bpftrace: suite.bpftrace.clone(),
-                    version: suite.version.clone(),
-                }),
-            }],
-            tests: tests
-                .into_iter()
-                .map(|test| PlannedTest {
-                    suite: 0,
-                    work: Work::Runtime(Box::new(test)),
-                })
-                .collect(),
+            suites: suites.iter().map(ResolvedSuite::planned).collect(),
+            tests,
             env,
             modules: context.catalogue.defaults.modules.clone(),
             jobs: self.jobs.map_or(cpus, usize::from),

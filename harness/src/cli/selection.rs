@@ -1,52 +1,147 @@
-//! Which tests of a suite: `-t`, `--allowlist` and `--aot`.
+//! Which tests of the suites: `-t`, `--allowlist` and `--aot`.
+
+use std::path::{Path, PathBuf};
 
 use super::Failure;
-use super::suite_args::{RuntimeSuite, SuiteArgs};
+use super::suite_args::{CommandSuite, ResolvedSuite, SuiteArgs};
 use crate::exit_code;
-use crate::suite::bpftrace::{Host, RuntimeSuites, RuntimeTest};
-use crate::suite::{Allowlist, AllowlistError, Filter, FilterError, TestId};
+use crate::guest::root::Root;
+use crate::run::plan::{BpftraceSuite, PlannedRunner, PlannedSuite, PlannedTest, Work};
+use crate::suite::bpftrace::{Host, RuntimeSuites};
+use crate::suite::command::discover;
+use crate::suite::{Allowlist, AllowlistError, Filter, FilterError};
 
 /// The tests that are asked for.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// Sorted by id, `RUN` and `PROG`.
-    pub(super) tests: Vec<RuntimeTest>,
-    /// What is odd in the suite's files.
+    /// Suite by suite; bpftrace's sorted by id, `RUN` and `PROG`.
+    pub(super) tests: Vec<PlannedTest>,
+    /// What is odd in the suites' files.
     pub(super) oddities: Vec<String>,
     /// Lines of the allow-list that name no test.
     pub(super) unknown: Vec<String>,
 }
 
 impl SuiteArgs {
-    /// Reads the suite's files and selects from them.
-    pub(super) fn select(&self, suite: &RuntimeSuite) -> Result<Selection, Failure> {
+    /// Reads the suites' files and selects from them. `root` is where the
+    /// guest's root lies on the host.
+    pub(super) fn select(
+        &self,
+        suites: &[ResolvedSuite],
+        root: &Path,
+    ) -> Result<Selection, Failure> {
         let filter = Filter::new(&self.filters).map_err(filter_failure)?;
         let allowlist = match &self.allowlist {
             Some(path) => Some(Allowlist::read(path)?),
             None => None,
         };
-        let mut suites = RuntimeSuites::read(&suite.tests, suite.dialect, &Host::current())?;
-        if self.aot {
-            suites = suites.with_aot();
+        let (mut tests, mut oddities, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+        for (suite, resolved) in suites.iter().enumerate() {
+            match resolved {
+                ResolvedSuite::Runtime(runtime) => {
+                    let mut read =
+                        RuntimeSuites::read(&runtime.tests, runtime.dialect, &Host::current())?;
+                    if self.aot {
+                        read = read.with_aot();
+                    }
+                    oddities.extend(read.warnings.iter().map(ToString::to_string));
+                    elsewhere.extend(read.excluded.into_iter().map(|test| test.id));
+                    tests.extend(read.tests.into_iter().map(|test| PlannedTest {
+                        suite,
+                        work: Work::Runtime(Box::new(test)),
+                    }));
+                }
+                ResolvedSuite::Command(CommandSuite { name, runner }) => {
+                    let found = discover(name, runner, root)?;
+                    tests.extend(found.into_iter().map(|test| PlannedTest {
+                        suite,
+                        work: Work::Command(Box::new(test)),
+                    }));
+                }
+            }
         }
-        let (mut tests, mut unknown) = (suites.tests, Vec::new());
+        let mut unknown = Vec::new();
         if let Some(allowlist) = allowlist {
-            let elsewhere: Vec<TestId> = suites.excluded.into_iter().map(|t| t.id).collect();
             let allowed = allowlist
-                .allow(tests, id_of, &elsewhere)
+                .allow(tests, PlannedTest::id, &elsewhere)
                 .map_err(allowlist_failure)?;
             (tests, unknown) = (allowed.tests, allowed.unknown);
         }
         Ok(Selection {
-            tests: filter.select(tests, id_of).map_err(filter_failure)?,
-            oddities: suites.warnings.iter().map(ToString::to_string).collect(),
+            tests: filter
+                .select(tests, PlannedTest::id)
+                .map_err(filter_failure)?,
+            oddities,
             unknown,
         })
     }
 }
 
-fn id_of(test: &RuntimeTest) -> &TestId {
-    &test.id
+impl ResolvedSuite {
+    /// Its name in reports.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Runtime(suite) => &suite.name,
+            Self::Command(suite) => &suite.name,
+        }
+    }
+
+    /// The version of bpftrace under test, where it is one of its suites.
+    pub(super) fn version(&self) -> Option<&str> {
+        match self {
+            Self::Runtime(suite) => Some(&suite.version),
+            Self::Command(_) => None,
+        }
+    }
+
+    /// As the plan has it.
+    pub(super) fn planned(&self) -> PlannedSuite {
+        match self {
+            Self::Runtime(suite) => PlannedSuite {
+                name: suite.name.clone(),
+                runner: PlannedRunner::Bpftrace(BpftraceSuite {
+                    dialect: suite.dialect,
+                    tests_dir: suite.tests.clone(),
+                    bpftrace: suite.bpftrace.clone(),
+                    version: suite.version.clone(),
+                }),
+            },
+            Self::Command(suite) => PlannedSuite {
+                name: suite.name.clone(),
+                runner: PlannedRunner::Command,
+            },
+        }
+    }
+
+    /// What the guest must see at its own path.
+    pub(super) fn visible(&self, root: &Root) -> Vec<PathBuf> {
+        // In a root of its own such paths are the guest's.
+        let own_root = matches!(root, Root::Dir(_));
+        match self {
+            Self::Runtime(suite) => {
+                let mut visible = vec![suite.tests.clone()];
+                visible.extend(suite.unpacked.clone());
+                if !own_root {
+                    visible.extend(suite.bpftrace.parent().map(PathBuf::from));
+                }
+                visible
+            }
+            Self::Command(CommandSuite { runner, .. }) => {
+                let mut visible = Vec::new();
+                if runner.cwd_is_host || !own_root {
+                    visible.push(runner.cwd.clone());
+                }
+                if runner
+                    .each
+                    .as_deref()
+                    .is_some_and(|each| !each.starts_with('/'))
+                {
+                    visible.push(runner.base.clone());
+                }
+                visible
+            }
+        }
+    }
 }
 
 fn filter_failure(error: FilterError) -> Failure {

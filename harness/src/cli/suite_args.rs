@@ -11,7 +11,7 @@ use clap::Args;
 use super::Failure;
 use super::context::Context;
 use crate::appimage;
-use crate::config::Runner;
+use crate::config::{CommandRunner, Runner};
 use crate::exit_code;
 use crate::program;
 use crate::store;
@@ -27,9 +27,9 @@ const VERSION_DEADLINE: Duration = Duration::from_secs(30);
 /// Which tests.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SuiteArgs {
-    /// Suite of kernels.toml [default: bpftrace]
+    /// Suites of kernels.toml [default: all; bpftrace with --tests]
     #[arg(value_name = "SUITE")]
-    pub(super) suite: Option<String>,
+    pub(super) suites: Vec<String>,
     /// The directory that holds runtime/ (upstream's tests), by hand
     #[arg(long, value_name = "DIR")]
     pub(super) tests: Option<PathBuf>,
@@ -86,20 +86,74 @@ pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     })
 }
 
+/// A suite of commands.
+#[derive(Debug, Clone)]
+pub(super) struct CommandSuite {
+    /// Its name in reports.
+    pub(super) name: String,
+    /// How it runs.
+    pub(super) runner: CommandRunner,
+}
+
+/// A suite, resolved.
+#[derive(Debug, Clone)]
+pub(super) enum ResolvedSuite {
+    /// bpftrace's runtime tests.
+    Runtime(RuntimeSuite),
+    /// Any command.
+    Command(CommandSuite),
+}
+
 impl SuiteArgs {
-    /// Looks the suite up and fills in what was not said.
-    pub(super) fn resolve(&self, context: &Context) -> Result<RuntimeSuite, Failure> {
-        let (name, configured) = self.look_up(context)?;
-        let (tests, bpftrace) = match configured {
-            Some(Runner::BpftraceRuntime { tests, bpftrace }) => (Some(tests), bpftrace),
-            Some(Runner::Command { .. }) => {
-                return Err(Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("suite {name} has the runner `command`, which is not supported yet"),
-                ));
-            }
-            None => (None, None),
+    /// Looks the suites up and fills in what was not said. `packaged` finds
+    /// bpftrace in the packages that the user chose.
+    pub(super) fn resolve(
+        &self,
+        context: &Context,
+        packaged: impl Fn() -> Result<Option<PathBuf>, Failure>,
+    ) -> Result<Vec<ResolvedSuite>, Failure> {
+        let chosen = || match &self.bpftrace {
+            Some(path) => Ok(Some(path.clone())),
+            None => packaged(),
         };
+        let mut resolved: Vec<ResolvedSuite> = Vec::new();
+        for (name, configured) in self.look_up(context)? {
+            resolved.push(match configured {
+                Some(Runner::Command(runner)) => {
+                    ResolvedSuite::Command(CommandSuite { name, runner })
+                }
+                Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
+                    let bpftrace = chosen()?.or(bpftrace);
+                    ResolvedSuite::Runtime(self.runtime(context, name, Some(tests), bpftrace)?)
+                }
+                None => ResolvedSuite::Runtime(self.runtime(context, name, None, chosen()?)?),
+            });
+        }
+        let commands_only = resolved
+            .iter()
+            .all(|suite| matches!(suite, ResolvedSuite::Command(_)));
+        let ignored = [
+            ("--bpftrace", self.bpftrace.is_some()),
+            ("--tests", self.tests.is_some()),
+            ("--dialect", self.dialect.is_some()),
+            ("--aot", self.aot),
+        ];
+        if let (true, Some((option, _))) = (commands_only, ignored.iter().find(|(_, set)| *set)) {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                format!("{option} is for suites of bpftrace's runtime tests, and none is selected"),
+            ));
+        }
+        Ok(resolved)
+    }
+
+    fn runtime(
+        &self,
+        context: &Context,
+        name: String,
+        tests: Option<PathBuf>,
+        bpftrace: Option<PathBuf>,
+    ) -> Result<RuntimeSuite, Failure> {
         let tests = self.tests.clone().or(tests).unwrap_or_default();
         let tests = tests.canonicalize().map_err(|error| {
             Failure::new(
@@ -111,8 +165,7 @@ impl SuiteArgs {
             )
             .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
         })?;
-        let bpftrace = self.bpftrace.clone().or(bpftrace).or_else(on_path);
-        let bpftrace = match bpftrace {
+        let bpftrace = match bpftrace.or_else(on_path) {
             Some(path) => context.cwd.join(path),
             None => PathBuf::from("/usr/bin/bpftrace"),
         };
@@ -145,28 +198,50 @@ impl SuiteArgs {
         })
     }
 
-    /// The suite's name, and what the catalogue knows of it.
-    fn look_up(&self, context: &Context) -> Result<(String, Option<Runner>), Failure> {
-        let name = self.suite.as_deref().unwrap_or(DEFAULT_SUITE);
-        let suite = context.catalogue.suite(name);
-        if suite.is_some() || self.tests.is_some() {
-            return Ok((name.to_owned(), suite.map(|suite| suite.runner.clone())));
+    /// The suites' names, each once, and what the catalogue knows of them.
+    fn look_up(&self, context: &Context) -> Result<Vec<(String, Option<Runner>)>, Failure> {
+        let catalogue = &context.catalogue;
+        let known = |name: &str| catalogue.suite(name).map(|suite| suite.runner.clone());
+        if self.tests.is_some() {
+            return match self.suites.as_slice() {
+                [] => Ok(vec![(DEFAULT_SUITE.to_owned(), known(DEFAULT_SUITE))]),
+                [name] => Ok(vec![(name.clone(), known(name))]),
+                _ => Err(Failure::new(
+                    exit_code::USAGE,
+                    "--tests names the tests of one suite, and several suites are selected",
+                )),
+            };
         }
-        let names: Vec<&str> = context
-            .catalogue
-            .suites
-            .iter()
-            .map(|suite| suite.name.as_str())
-            .collect();
-        let failure = Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("there is no suite `{name}`"),
-        );
-        Err(if names.is_empty() {
-            failure.hint("name the directory of bpftrace's tests with --tests DIR")
-        } else {
-            failure.hint(format!("there are: {}", names.join(", ")))
-        })
+        let names: Vec<String> = catalogue.suites.iter().map(|s| s.name.clone()).collect();
+        let wanted = match self.suites.as_slice() {
+            [] if names.is_empty() => {
+                return Err(Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("{} has no suite", catalogue.origin),
+                )
+                .hint("name the directory of bpftrace's tests with --tests DIR"));
+            }
+            [] => &names,
+            given => given,
+        };
+        let mut found: Vec<(String, Option<Runner>)> = Vec::new();
+        for name in wanted {
+            let Some(runner) = known(name) else {
+                let failure = Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("there is no suite `{name}`"),
+                );
+                return Err(if names.is_empty() {
+                    failure.hint("name the directory of bpftrace's tests with --tests DIR")
+                } else {
+                    failure.hint(format!("there are: {}", names.join(", ")))
+                });
+            };
+            if !found.iter().any(|(other, _)| other == name) {
+                found.push((name.clone(), Some(runner)));
+            }
+        }
+        Ok(found)
     }
 }
 

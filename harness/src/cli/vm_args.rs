@@ -70,10 +70,10 @@ pub(super) struct VmArgs {
     pub(super) dump_on_panic: bool,
     /// How long the guest may give no sign of life before it is taken for
     /// hung, such as 90s
-    #[arg(long, value_name = "TIME", value_parser = super::duration::parse, default_value = HANG_TIMEOUT)]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = HANG_TIMEOUT)]
     pub(super) hang_timeout: Duration,
     /// How long the guest may take to come up, such as 90s or 5m
-    #[arg(long, value_name = "TIME", value_parser = super::duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
 }
 

@@ -5,12 +5,14 @@ mod error;
 mod parse;
 mod select;
 mod size;
+mod suite;
 
 pub(crate) use parse::{explain, line_of};
 
 pub use error::{ConfigError, Problem};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};
+pub use suite::{CommandRunner, ResultsFormat};
 
 use std::path::{Path, PathBuf};
 
@@ -157,11 +159,8 @@ pub enum Runner {
         /// guest's `PATH`.
         bpftrace: Option<PathBuf>,
     },
-    /// Any command; its exit status is the verdict.
-    Command {
-        /// Program and arguments.
-        command: Vec<String>,
-    },
+    /// Any command.
+    Command(CommandRunner),
 }
 
 impl Catalogue {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::suite::RawSuite;
 use super::{
-    AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Runner, Source,
-    Suite, UrlSource, absolute, select,
+    AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
+    absolute, select,
 };
 
 /// The sources a kernel can have, for messages.
@@ -57,20 +58,11 @@ struct RawApt {
     component: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSuite {
-    runner: Spanned<String>,
-    tests: Option<Spanned<PathBuf>>,
-    bpftrace: Option<Spanned<PathBuf>>,
-    command: Option<Spanned<Vec<String>>>,
-}
-
 /// Collects problems; knows the text, to turn offsets into lines.
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     text: &'a str,
     origin: Origin,
-    base: PathBuf,
+    pub(super) base: PathBuf,
     problems: Vec<Problem>,
 }
 
@@ -149,16 +141,12 @@ pub(crate) fn explain(message: &str) -> String {
     message
 }
 
-/// What a suite's runners allow, for messages.
-const RUNNERS: &str =
-    "\"bpftrace-runtime\" (with tests and bpftrace) and \"command\" (with command)";
-
 impl Checker<'_> {
-    fn line(&self, at: &Range<usize>) -> usize {
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
         line_of(self.text, at.start)
     }
 
-    fn problem(&mut self, at: &Range<usize>, message: impl Into<String>) {
+    pub(super) fn problem(&mut self, at: &Range<usize>, message: impl Into<String>) {
         let problem = Problem {
             origin: self.origin.clone(),
             line: self.line(at),
@@ -197,7 +185,7 @@ impl Checker<'_> {
     }
 
     /// A name must be tellable from a glob, a group and a path.
-    fn name(&mut self, what: &str, name: &Spanned<String>) {
+    pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
         let text = name.get_ref();
         let bad = text.is_empty()
             || text.starts_with(['@', '-', '.'])
@@ -400,50 +388,6 @@ impl Checker<'_> {
             name: name.get_ref().clone(),
             kernels,
         }
-    }
-
-    fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<Suite> {
-        let label = format!("suite \"{}\"", name.get_ref());
-        let runner = match (raw.runner.get_ref().as_str(), raw.tests, raw.command) {
-            ("bpftrace-runtime", Some(tests), None) => Runner::BpftraceRuntime {
-                tests: absolute(&self.base, tests.get_ref()),
-                bpftrace: raw
-                    .bpftrace
-                    .map(|path| absolute(&self.base, path.get_ref())),
-            },
-            ("command", None, Some(command)) if raw.bpftrace.is_none() => {
-                if command.get_ref().is_empty() {
-                    self.problem(
-                        &command.span(),
-                        format!("{label} has an empty command; allowed: [\"program\", \"argument\", ...]"),
-                    );
-                    return None;
-                }
-                Runner::Command {
-                    command: command.into_inner(),
-                }
-            }
-            ("bpftrace-runtime" | "command", ..) => {
-                let runner = raw.runner.get_ref();
-                self.problem(
-                    &raw.runner.span(),
-                    format!("{label} lacks a key of runner \"{runner}\" or has one of another; allowed: {RUNNERS}"),
-                );
-                return None;
-            }
-            (other, ..) => {
-                self.problem(
-                    &raw.runner.span(),
-                    format!("{label} has the unknown runner {other:?}; allowed: {RUNNERS}"),
-                );
-                return None;
-            }
-        };
-        Some(Suite {
-            name: name.get_ref().clone(),
-            line: self.line(&name.span()),
-            runner,
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::config::Runner;
 use proptest::prelude::*;
 
 fn parse_at(text: &str) -> Result<Catalogue, ConfigError> {
@@ -169,7 +170,11 @@ fn suites_are_checked_against_their_runner() {
         "{text}"
     );
     let text = message("[suites.a]\nrunner = \"command\"\ntests = \"x\"\n");
-    assert!(text.contains(":2: suite \"a\" lacks a key"), "{text}");
+    assert!(
+        text.contains(":2: suite \"a\" lacks the key command"),
+        "{text}"
+    );
+    assert!(text.contains(":3: suite \"a\" has tests, a key"), "{text}");
     let text = message("[suites.a]\nrunner = \"command\"\ncommand = []\n");
     assert!(
         text.contains(":3: suite \"a\" has an empty command"),

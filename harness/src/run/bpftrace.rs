@@ -2,7 +2,7 @@
 //! once, and each test from its pre-checks to its verdict.
 
 use super::place::Place;
-use super::plan::{BpftraceSuite, Plan, PlannedTest};
+use super::plan::{BpftraceSuite, Plan, PlannedTest, Work};
 use super::runtime_test::{Executed, execute};
 use super::session::{Report, Session};
 use crate::suite::bpftrace::{
@@ -20,7 +20,9 @@ pub(super) async fn prepare(
     suite: &BpftraceSuite,
 ) -> Result<Vec<String>, Error> {
     let wants_features = |test: &PlannedTest| {
-        let super::plan::Work::Runtime(runtime) = &test.work;
+        let Work::Runtime(runtime) = &test.work else {
+            return false;
+        };
         test.suite == index && !runtime.features.is_empty()
     };
     if !plan.tests.iter().any(wants_features) {
@@ -104,5 +106,6 @@ pub(super) async fn test(
         output: observation.output,
         notes,
         kernel_reports: Vec::new(),
+        cases: Vec::new(),
     })
 }

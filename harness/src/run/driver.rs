@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use guest_init::message::{
-    Event, JobId, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, Stdin,
+    Event, JobId, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, Stdin, Stream,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -31,6 +31,14 @@ pub(super) struct Process {
     pub(super) outcome: Option<Outcome>,
     /// Nobody can write to its output any more.
     pub(super) closed: bool,
+    /// Its standard output alone, where the streams are kept apart.
+    pub(super) stdout: Vec<u8>,
+    /// Bytes of it that were dropped.
+    pub(super) stdout_dropped: u64,
+    /// They are.
+    separate: bool,
+    /// One of the two is closed.
+    one_closed: bool,
 }
 
 impl Process {
@@ -74,6 +82,17 @@ impl<'c> Driver<'c> {
         env: &[(String, String)],
         cwd: &str,
     ) -> Result<ProcessId, Error> {
+        self.spawn_with(argv, env, cwd, OutputMode::Merged).await
+    }
+
+    /// The same with a choice of where its output goes.
+    pub(super) async fn spawn_with(
+        &mut self,
+        argv: &[String],
+        env: &[(String, String)],
+        cwd: &str,
+        output: OutputMode,
+    ) -> Result<ProcessId, Error> {
         let bytes = |text: &String| text.clone().into_bytes();
         let spec = ProcessSpec {
             argv: argv.iter().map(bytes).collect(),
@@ -83,11 +102,15 @@ impl<'c> Driver<'c> {
                 .collect(),
             cwd: cwd.as_bytes().to_vec(),
             stdin: Stdin::Null,
-            output: OutputMode::Merged,
+            output,
             deadline_ms: None,
         };
         let process = self.control.spawn(self.job, spec).await?;
-        self.processes.insert(process, Process::default());
+        let state = Process {
+            separate: output == OutputMode::Separate,
+            ..Process::default()
+        };
+        self.processes.insert(process, state);
         let deadline = Instant::now() + GUEST_REPLY;
         let ready = |driver: &Self| {
             let process = driver.process(process);
@@ -112,6 +135,10 @@ impl<'c> Driver<'c> {
             dropped: 0,
             outcome: None,
             closed: false,
+            stdout: Vec::new(),
+            stdout_dropped: 0,
+            separate: false,
+            one_closed: false,
         };
         self.processes.get(&process).unwrap_or(&UNKNOWN)
     }
@@ -231,15 +258,24 @@ impl<'c> Driver<'c> {
         match event {
             Event::Started { pid, .. } => state.pid = Some(pid),
             Event::SpawnFailed { message, .. } => state.failure = Some(message),
-            Event::Output { data, .. } => {
-                let room = MAX_OUTPUT - state.output.len();
-                let kept = data.len().min(room);
-                state.output.extend_from_slice(&data[..kept]);
-                state.dropped += (data.len() - kept) as u64;
+            Event::Output { data, stream, .. } => {
+                if state.separate && stream == Stream::Stdout {
+                    state.stdout_dropped += keep(&mut state.stdout, &data);
+                }
+                state.dropped += keep(&mut state.output, &data);
             }
+            Event::Closed { .. } if state.separate && !state.one_closed => state.one_closed = true,
             Event::Closed { .. } => state.closed = true,
             Event::Exited { outcome, .. } => state.outcome = Some(outcome),
             _ => {}
         }
     }
+}
+
+/// Appends as much of `data` as [`MAX_OUTPUT`] leaves room for; how many bytes
+/// that leaves out.
+fn keep(output: &mut Vec<u8>, data: &[u8]) -> u64 {
+    let kept = data.len().min(MAX_OUTPUT.saturating_sub(output.len()));
+    output.extend_from_slice(&data[..kept]);
+    (data.len() - kept) as u64
 }

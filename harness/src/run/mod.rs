@@ -4,6 +4,7 @@ mod attempts;
 mod befores;
 mod bpftrace;
 pub mod command;
+mod command_suite;
 pub mod dir;
 mod driver;
 pub mod event;

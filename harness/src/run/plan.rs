@@ -9,6 +9,7 @@ use super::policy::Policies;
 use super::times::{Pace, Times};
 use crate::suite::TestId;
 use crate::suite::bpftrace::{Dialect, RuntimeTest};
+use crate::suite::command::CommandTest;
 use crate::vm::launch::Launch;
 
 /// Makes the launch of one more VM of a kernel: its own directory, and where
@@ -41,6 +42,8 @@ pub struct PlannedSuite {
 pub enum PlannedRunner {
     /// bpftrace's runtime tests.
     Bpftrace(BpftraceSuite),
+    /// Any command.
+    Command,
 }
 
 /// A suite of bpftrace's runtime tests.
@@ -71,6 +74,8 @@ pub struct PlannedTest {
 pub enum Work {
     /// One of bpftrace's runtime tests.
     Runtime(Box<RuntimeTest>),
+    /// A command; its cases are not known before.
+    Command(Box<CommandTest>),
 }
 
 impl PlannedTest {
@@ -78,6 +83,15 @@ impl PlannedTest {
     pub fn id(&self) -> &TestId {
         match &self.work {
             Work::Runtime(test) => &test.id,
+            Work::Command(test) => &test.id,
+        }
+    }
+
+    /// Whether it is a suite's only command: its cases are the suite's.
+    pub(super) fn is_only(&self) -> bool {
+        match &self.work {
+            Work::Runtime(_) => false,
+            Work::Command(test) => test.only,
         }
     }
 
@@ -88,6 +102,7 @@ impl PlannedTest {
                 .requires
                 .iter()
                 .any(|command| command.contains("lsmod")),
+            Work::Command(_) => false,
         }
     }
 }
@@ -184,6 +199,7 @@ impl Plan {
             release,
             bpftrace: match &suite.runner {
                 PlannedRunner::Bpftrace(suite) => Some(&suite.version),
+                PlannedRunner::Command => None,
             },
         })
     }

@@ -5,6 +5,8 @@
 //! one, and works through that kernel's queue. A lost VM costs the test that
 //! ran in it; a fresh one goes on with the rest.
 
+mod tell;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -14,14 +16,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use super::attempts::{Attempts, Next};
+use super::command_suite::case_results;
 use super::event::{Event, StopReason, TestResult, Verdict, bounded_text};
 use super::known;
 use super::plan::Plan;
+use super::plan::PlannedKernel;
 use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::times::{Pace, Times};
-use super::{event, plan::PlannedKernel};
-use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
@@ -137,12 +139,6 @@ impl Drop for Pool<'_> {
 }
 
 impl Pool<'_> {
-    fn emit(&self, event: Event) {
-        self.times.borrow_mut().observe(&event);
-        // The receiver lives as long as the run.
-        let _ = self.events.send(event);
-    }
-
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
         while let Some(index) = self.take_kernel() {
@@ -260,6 +256,7 @@ impl Pool<'_> {
         );
         let ended = session.test(self.plan, test).await;
         let duration_ms = millis(start);
+        let mut cases = Vec::new();
         let (result, session) = match ended {
             Ok(report) => {
                 for note in report.notes {
@@ -280,6 +277,7 @@ impl Pool<'_> {
                         .collect(),
                     ..result
                 };
+                cases = case_results(test.id(), test.is_only(), &result, report.cases);
                 (result, Ok(session))
             }
             Err(error) => {
@@ -296,7 +294,7 @@ impl Pool<'_> {
             }
         };
         self.running.borrow_mut().remove(&vm);
-        self.attempt_ended(index, waiting, result);
+        self.attempt_ended(index, waiting, result, cases);
         match session {
             Ok(session) => Some(session),
             Err(lost) => {
@@ -307,10 +305,26 @@ impl Pool<'_> {
     }
 
     /// Gives a test its verdict, or puts it back into the queue.
-    fn attempt_ended(&self, index: usize, mut waiting: Waiting, result: TestResult) {
+    fn attempt_ended(
+        &self,
+        index: usize,
+        mut waiting: Waiting,
+        result: TestResult,
+        cases: Vec<TestResult>,
+    ) {
         let policies = &self.plan.policies;
         let go_on = !self.stopped.get() && !self.repeated.get();
-        match waiting.attempts.take(result, policies, go_on) {
+        let next = waiting.attempts.take(result, policies, go_on);
+        let done = matches!(next, Next::Done(_));
+        // With the test that reported them, before it.
+        for case in cases {
+            self.emit(if done {
+                Event::TestFinished(case)
+            } else {
+                Event::AttemptFinished(case)
+            });
+        }
+        match next {
             Next::Retry => self.kernels.borrow_mut()[index].queue.push_front(waiting),
             Next::Repeat => self.kernels.borrow_mut()[index].queue.push_back(waiting),
             Next::Done(result) => self.finish(*result),
@@ -431,17 +445,6 @@ impl Pool<'_> {
         }
     }
 
-    fn lost(&self, kernel: &PlannedKernel, vm: u32, test: Option<String>, lost: &Lost) {
-        self.emit(Event::VmLost {
-            kernel: kernel.name.clone(),
-            vm,
-            reason: lost.reason.clone(),
-            test,
-            console: bounded_text(lost.evidence.console.as_bytes()),
-            qmp_status: Some(lost.evidence.status.clone()).filter(|status| !status.is_empty()),
-        });
-    }
-
     /// A VM of this kernel has not come up.
     fn not_up(&self, index: usize) {
         let left = {
@@ -458,31 +461,6 @@ impl Pool<'_> {
                 "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
             ),
         );
-    }
-
-    fn kernel_reports(
-        &self,
-        kernel: &PlannedKernel,
-        vm: u32,
-        test: Option<&str>,
-        reports: Vec<KernelReport>,
-    ) {
-        for report in reports {
-            self.emit(Event::KernelReport {
-                kernel: kernel.name.clone(),
-                vm,
-                kind: report.kind.to_owned(),
-                test: test.map(ToOwned::to_owned),
-                text: bounded_text(report.text.as_bytes()),
-            });
-        }
-    }
-
-    fn warn(&self, kernel: &PlannedKernel, message: String) {
-        self.emit(event::Event::Warning {
-            kernel: Some(kernel.name.clone()),
-            message,
-        });
     }
 }
 

@@ -24,9 +24,9 @@ pub(super) async fn gaps(
         .iter()
         .map(|&test| &plan.tests[test])
         .filter(|test| test.suite == index)
-        .map(|test| {
-            let Work::Runtime(test) = &test.work;
-            test.as_ref()
+        .filter_map(|test| match &test.work {
+            Work::Runtime(test) => Some(test.as_ref()),
+            Work::Command(_) => None,
         })
         // Those that this kernel skips need nothing.
         .filter(|test| matches!(precheck(test, &release, env), Ok(None)));

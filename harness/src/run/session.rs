@@ -7,11 +7,13 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::bpftrace;
+use super::command_suite;
 use super::driver::Driver;
 use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
 use super::preflight;
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{Features, Judgement, Rule};
+use crate::suite::command::Case;
 use crate::vm::control::Error;
 use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
@@ -41,6 +43,8 @@ pub(super) struct Report {
     pub(super) notes: Vec<String>,
     /// What the kernel said meanwhile that is wrong with it.
     pub(super) kernel_reports: Vec<KernelReport>,
+    /// The cases that a command reported.
+    pub(super) cases: Vec<Case>,
 }
 
 impl Report {
@@ -50,6 +54,7 @@ impl Report {
             output: Vec::new(),
             notes: Vec::new(),
             kernel_reports: Vec::new(),
+            cases: Vec::new(),
         }
     }
 }
@@ -135,6 +140,7 @@ impl Session {
                     warnings.extend(preflight::gaps(self, plan, kernel, index, suite).await?);
                     warnings.extend(bpftrace::prepare(self, plan, index, suite).await?);
                 }
+                PlannedRunner::Command => {}
             }
         }
         Ok(warnings)
@@ -160,11 +166,15 @@ impl Session {
         if test.needs_modules() {
             notes.extend(self.load_modules(plan).await?);
         }
-        let suite = plan.suite_of(test);
-        let mut report = match (&suite.runner, &test.work) {
+        let runner = &plan.suite_of(test).runner;
+        let mut report = match (runner, &test.work) {
             (PlannedRunner::Bpftrace(suite), Work::Runtime(runtime)) => {
                 bpftrace::test(self, plan, test.suite, suite, runtime).await?
             }
+            (_, Work::Command(command)) => command_suite::test(self, plan, command).await?,
+            (PlannedRunner::Command, Work::Runtime(_)) => Report::without_run(Judgement::error(
+                "a runtime test stands in a suite of commands",
+            )),
         };
         notes.append(&mut report.notes);
         report.notes = notes;

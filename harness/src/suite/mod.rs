@@ -5,6 +5,7 @@
 
 mod allowlist;
 pub mod bpftrace;
+pub mod command;
 mod filter;
 mod pattern;
 

@@ -85,7 +85,10 @@ fn updated(
         .or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
     if let Some(tables) = entries.as_array_of_tables_mut() {
         for record in records {
-            if let Event::TestFinished(result) = &record.event {
+            // What is known is known of commands, not of their cases.
+            if let Event::TestFinished(result) = &record.event
+                && result.case_of.is_none()
+            {
                 let kernel = releases
                     .get(&result.kernel)
                     .and_then(|release| series(release));

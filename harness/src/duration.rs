@@ -1,9 +1,9 @@
-//! Durations on the command line.
+//! Durations as people write them.
 
 use std::time::Duration;
 
 /// Reads `90`, `90s`, `5m`, `1h` or `250ms`; a bare number is seconds.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());

@@ -1,0 +1,261 @@
+//! `[suites.NAME]`: what runs a suite, and how.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::parse::Checker;
+use super::{Runner, Suite, absolute};
+
+/// Limit of a command that names none.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+/// How a command tells its results.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ResultsFormat {
+    /// Its exit status is the verdict.
+    Exit,
+    /// The Test Anything Protocol, versions 12 to 14.
+    Tap,
+    /// The kernel's dialect of it (Documentation/dev-tools/ktap.rst).
+    Ktap,
+    /// A JUnit XML file.
+    Junit,
+    /// GoogleTest's XML file, which is asked for by `GTEST_OUTPUT`.
+    Gtest,
+}
+
+impl ResultsFormat {
+    /// Whether results stand in an XML file.
+    pub fn is_xml(self) -> bool {
+        matches!(self, Self::Junit | Self::Gtest)
+    }
+}
+
+/// A suite of one command, or of one command for each of some files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandRunner {
+    /// Program and arguments; `{file}` and `{results}` are filled in.
+    pub command: Vec<String>,
+    /// How it tells its results.
+    pub results: ResultsFormat,
+    /// The file they stand in, in the guest, relative to `cwd`.
+    pub results_file: Option<String>,
+    /// Where it runs, in the guest; absolute.
+    pub cwd: PathBuf,
+    /// Whether `cwd` is a directory of the host that the guest has to see.
+    pub cwd_is_host: bool,
+    /// Its variables, beside those that every command has; filled in as the
+    /// command is.
+    pub env: BTreeMap<String, String>,
+    /// How long it may take on a machine of the reference's speed.
+    pub timeout: Duration,
+    /// One test for each file that this glob matches. Absolute: in the guest's
+    /// root; else relative to the file of the catalogue.
+    pub each: Option<String>,
+    /// The directory that a relative `each` starts from; absolute.
+    pub base: PathBuf,
+    /// The exit status that says that the test does not apply.
+    pub skip_code: Option<i32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSuite {
+    runner: Spanned<String>,
+    tests: Option<Spanned<PathBuf>>,
+    bpftrace: Option<Spanned<PathBuf>>,
+    command: Option<Spanned<Vec<String>>>,
+    results: Option<Spanned<ResultsFormat>>,
+    results_file: Option<Spanned<String>>,
+    cwd: Option<Spanned<PathBuf>>,
+    env: Option<Spanned<BTreeMap<String, String>>>,
+    timeout: Option<Spanned<String>>,
+    each: Option<Spanned<String>>,
+    skip_code: Option<Spanned<i32>>,
+}
+
+/// What a suite's runners allow, for messages.
+const RUNNERS: &str =
+    "\"bpftrace-runtime\" (with tests and bpftrace) and \"command\" (with command)";
+
+impl Checker<'_> {
+    pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<Suite> {
+        self.name("suite", name);
+        let label = format!("suite \"{}\"", name.get_ref());
+        let runner = match raw.runner.get_ref().as_str() {
+            "bpftrace-runtime" => self.runtime(&label, raw)?,
+            "command" => Runner::Command(self.command(&label, raw)?),
+            other => {
+                self.problem(
+                    &raw.runner.span(),
+                    format!("{label} has the unknown runner {other:?}; allowed: {RUNNERS}"),
+                );
+                return None;
+            }
+        };
+        Some(Suite {
+            name: name.get_ref().clone(),
+            line: self.line(&name.span()),
+            runner,
+        })
+    }
+
+    fn runtime(&mut self, label: &str, raw: RawSuite) -> Option<Runner> {
+        let foreign = [
+            raw.command.map(|v| ("command", v.span())),
+            raw.results.map(|v| ("results", v.span())),
+            raw.results_file.map(|v| ("results-file", v.span())),
+            raw.cwd.map(|v| ("cwd", v.span())),
+            raw.env.map(|v| ("env", v.span())),
+            raw.timeout.map(|v| ("timeout", v.span())),
+            raw.each.map(|v| ("each", v.span())),
+            raw.skip_code.map(|v| ("skip-code", v.span())),
+        ];
+        for (key, at) in foreign.into_iter().flatten() {
+            self.problem(
+                &at,
+                format!("{label} has {key}, a key of runner \"command\"; allowed: {RUNNERS}"),
+            );
+        }
+        let Some(tests) = raw.tests else {
+            self.problem(
+                &raw.runner.span(),
+                format!("{label} lacks the key tests; allowed: {RUNNERS}"),
+            );
+            return None;
+        };
+        Some(Runner::BpftraceRuntime {
+            tests: absolute(&self.base, tests.get_ref()),
+            bpftrace: raw
+                .bpftrace
+                .map(|path| absolute(&self.base, path.get_ref())),
+        })
+    }
+
+    fn command(&mut self, label: &str, raw: RawSuite) -> Option<CommandRunner> {
+        let foreign = [
+            raw.tests.map(|v| ("tests", v.span())),
+            raw.bpftrace.map(|v| ("bpftrace", v.span())),
+        ];
+        for (key, at) in foreign.into_iter().flatten() {
+            self.problem(
+                &at,
+                format!(
+                    "{label} has {key}, a key of runner \"bpftrace-runtime\"; allowed: {RUNNERS}"
+                ),
+            );
+        }
+        let Some(command) = raw.command else {
+            self.problem(
+                &raw.runner.span(),
+                format!("{label} lacks the key command; allowed: command = [\"program\", \"argument\", ...]"),
+            );
+            return None;
+        };
+        if command.get_ref().first().is_none_or(String::is_empty) {
+            self.problem(
+                &command.span(),
+                format!("{label} has an empty command; allowed: [\"program\", \"argument\", ...]"),
+            );
+        }
+        let results = raw
+            .results
+            .as_ref()
+            .map_or(ResultsFormat::Exit, |results| *results.get_ref());
+        let env = raw.env.map(Spanned::into_inner).unwrap_or_default();
+        let uses = |placeholder: &str| {
+            command
+                .get_ref()
+                .iter()
+                .chain(env.values())
+                .any(|text| text.contains(placeholder))
+        };
+        if results == ResultsFormat::Junit && raw.results_file.is_none() && !uses("{results}") {
+            self.problem(
+                &command.span(),
+                format!("{label} does not say where its JUnit file is; allowed: results-file = \"PATH\", or {{results}} in the command, such as \"--junitxml={{results}}\""),
+            );
+        }
+        if let (ResultsFormat::Exit, Some(file)) = (results, &raw.results_file) {
+            self.problem(
+                &file.span(),
+                format!("{label} has a results-file and takes its exit status for its result; allowed: results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"),
+            );
+        }
+        match &raw.each {
+            Some(each) if !uses("{file}") => self.problem(
+                &each.span(),
+                format!("{label} has each and no {{file}} in its command; allowed: command = [\"program\", \"{{file}}\"]"),
+            ),
+            Some(each) => {
+                if let Err(error) = globset::Glob::new(each.get_ref()) {
+                    self.problem(
+                        &each.span(),
+                        format!("{label}: each: {}; allowed: a glob such as \"tests/*.bt\"", error.kind()),
+                    );
+                }
+            }
+            None if uses("{file}") => self.problem(
+                &command.span(),
+                format!("{label} has {{file}} in its command and no each; allowed: each = \"tests/*.bt\" beside it"),
+            ),
+            None => {}
+        }
+        if let Some(code) = &raw.skip_code
+            && !(1..=255).contains(code.get_ref())
+        {
+            self.problem(
+                &code.span(),
+                format!("{label}: skip-code is out of range; allowed: 1 to 255 (kernel selftests: 4, Automake: 77)"),
+            );
+        }
+        let mut timeout = TIMEOUT;
+        if let Some(text) = raw.timeout {
+            match crate::duration::parse(text.get_ref()) {
+                Ok(time) if !time.is_zero() => timeout = time,
+                Ok(_) => self.problem(
+                    &text.span(),
+                    format!("{label}: timeout is 0; allowed: a time such as \"90s\" or \"10m\""),
+                ),
+                Err(error) => self.problem(
+                    &text.span(),
+                    format!(
+                        "{label}: timeout: {error}; allowed: a time such as \"90s\" or \"10m\""
+                    ),
+                ),
+            }
+        }
+        for (name, at) in env.keys().map(|name| (name, raw.runner.span())) {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.problem(
+                    &at,
+                    format!("{label}: env has the name {name:?}; allowed: a name without ="),
+                );
+            }
+        }
+        let cwd_is_host = raw
+            .cwd
+            .as_ref()
+            .is_none_or(|cwd| cwd.get_ref().is_relative());
+        Some(CommandRunner {
+            command: command.into_inner(),
+            results,
+            results_file: raw.results_file.map(Spanned::into_inner),
+            cwd: raw.cwd.map_or_else(
+                || self.base.clone(),
+                |cwd| absolute(&self.base, cwd.get_ref()),
+            ),
+            cwd_is_host,
+            env,
+            timeout,
+            each: raw.each.map(Spanned::into_inner),
+            base: self.base.clone(),
+            skip_code: raw.skip_code.map(Spanned::into_inner),
+        })
+    }
+}

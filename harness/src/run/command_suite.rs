@@ -1,0 +1,213 @@
+//! A command of a suite in a VM: from its start to its results.
+
+use std::time::Duration;
+
+use guest_init::message::{OutputMode, Status};
+use tokio::time::Instant;
+
+use super::driver::{Driver, MAX_OUTPUT};
+use super::event::{TestResult, Verdict, bounded_text};
+use super::plan::Plan;
+use super::session::{Report, Session};
+use crate::config::ResultsFormat;
+use crate::suite::TestId;
+use crate::suite::bpftrace::Exit;
+use crate::suite::command::{Case, CommandTest, End, Observation, judge};
+use crate::vm::control::{Control, Error};
+
+/// Limit of what we do ourselves before and after the command, before scaling.
+const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
+/// Between SIGTERM and SIGKILL, and for output that descendants still hold.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs one command and judges it. An error means that the VM is lost.
+pub(super) async fn test(
+    session: &mut Session,
+    plan: &Plan,
+    test: &CommandTest,
+) -> Result<Report, Error> {
+    let mut env = plan.env.clone();
+    env.retain(|(name, _)| !test.env.iter().any(|(own, _)| own == name));
+    env.extend(test.env.iter().cloned());
+    let factor = session.factor;
+    let executed = {
+        let (control, lost) = session.vm.watched();
+        tokio::select! {
+            executed = execute(control, test, &env, factor) => executed?,
+            loss = lost => return Err(loss.into()),
+        }
+    };
+    let (judgement, cases) = judge(test, &executed.observation);
+    Ok(Report {
+        judgement,
+        output: executed.output,
+        notes: executed.notes,
+        kernel_reports: Vec::new(),
+        cases,
+    })
+}
+
+struct Executed {
+    observation: Observation,
+    output: Vec<u8>,
+    notes: Vec<String>,
+}
+
+async fn execute(
+    control: &mut Control,
+    test: &CommandTest,
+    env: &[(String, String)],
+    factor: f64,
+) -> Result<Executed, Error> {
+    let mut driver = Driver::open(control).await?;
+    // What lay there before, in the root or from another test, must not pass
+    // for what this command reports. The host's file stays: the guest's root is
+    // an overlay.
+    let removed = match &test.results_file {
+        Some(file) => {
+            let argv = ["rm", "-f", "--", file].map(str::to_owned);
+            let removed = auxiliary(&mut driver, &argv, test, env, factor).await?;
+            removed.map(|_| ()).map_err(|why| {
+                format!("what was left in its results file {file} could not be removed: {why}")
+            })
+        }
+        None => Ok(()),
+    };
+    let mode = match (test.results, &test.results_file) {
+        (ResultsFormat::Tap | ResultsFormat::Ktap, None) => OutputMode::Separate,
+        _ => OutputMode::Merged,
+    };
+    let process = driver.spawn_with(&test.argv, env, &test.cwd, mode).await?;
+    let limit = test.timeout.mul_f64(factor);
+    let over = |driver: &Driver<'_>| driver.process(process).over();
+    let ended = driver.until(Instant::now() + limit, over).await?;
+    if ended {
+        let drained = |driver: &Driver<'_>| driver.process(process).drained();
+        driver.until(Instant::now() + GRACE, drained).await?;
+    } else {
+        driver.end(process, GRACE).await?;
+    }
+    let state = driver.process(process);
+    let end = match (&state.failure, &state.outcome) {
+        (Some(why), _) => End::NotStarted(why.clone()),
+        (None, Some(outcome)) if ended => End::Exited(match outcome.status {
+            Status::Exited(code) => Exit::Code(code),
+            Status::Signaled(signal) => Exit::Signal(signal),
+        }),
+        _ => End::Killed { after: limit },
+    };
+    let output = state.output.clone();
+    let stdout = state.stdout.clone();
+    let mut dropped = state.stdout_dropped;
+    let mut notes = Vec::new();
+    if state.dropped > 0 {
+        notes.push(format!(
+            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            state.dropped
+        ));
+    }
+    let results = match (&test.results_file, removed) {
+        (None, _) => Ok(stdout),
+        (Some(_), Err(why)) => Err(why),
+        (Some(_), Ok(())) if matches!(end, End::NotStarted(_)) => Ok(Vec::new()),
+        (Some(file), Ok(())) => {
+            let argv = ["cat", "--", file].map(str::to_owned);
+            match auxiliary(&mut driver, &argv, test, env, factor).await? {
+                Ok((bytes, too_many)) => {
+                    dropped = too_many;
+                    Ok(bytes)
+                }
+                Err(why) => Err(format!("its results file cannot be read: {why}")),
+            }
+        }
+    };
+    let leftovers = driver.close().await?;
+    let stuck: Vec<&str> = leftovers
+        .iter()
+        .filter(|leftover| !leftover.killed)
+        .map(|leftover| leftover.comm.as_str())
+        .collect();
+    if !stuck.is_empty() {
+        notes.push(format!("cannot be killed: {}", stuck.join(", ")));
+    }
+    Ok(Executed {
+        observation: Observation {
+            end,
+            results,
+            dropped,
+        },
+        output,
+        notes,
+    })
+}
+
+/// A command of ours in the test's directory; what it printed, and how much of
+/// that is missing.
+async fn auxiliary(
+    driver: &mut Driver<'_>,
+    argv: &[String],
+    test: &CommandTest,
+    env: &[(String, String)],
+    factor: f64,
+) -> Result<Result<(Vec<u8>, u64), String>, Error> {
+    let process = driver.spawn(argv, env, &test.cwd).await?;
+    let limit = AUXILIARY_LIMIT.mul_f64(factor);
+    let drained = |driver: &Driver<'_>| driver.process(process).drained();
+    if !driver.until(Instant::now() + limit, drained).await? {
+        driver.end(process, GRACE).await?;
+        return Ok(Err(format!("{} took too long", argv.join(" "))));
+    }
+    let state = driver.process(process);
+    if let Some(why) = &state.failure {
+        return Ok(Err(why.clone()));
+    }
+    let succeeded = state
+        .outcome
+        .is_some_and(|outcome| outcome.status == Status::Exited(0));
+    Ok(if succeeded {
+        Ok((state.output.clone(), state.dropped))
+    } else {
+        let said = String::from_utf8_lossy(&state.output);
+        Err(said.lines().next().unwrap_or("it failed").to_owned())
+    })
+}
+
+/// The results of the cases that `test` reported, whose own result is
+/// `parent`.
+pub(super) fn case_results(
+    test: &TestId,
+    only: bool,
+    parent: &TestResult,
+    cases: Vec<Case>,
+) -> Vec<TestResult> {
+    let id = |case: &Case| {
+        if only {
+            TestId::new(&test.suite, &case.name)
+        } else {
+            TestId::new(&test.suite, format!("{}: {}", test.name, case.name))
+        }
+    };
+    cases
+        .into_iter()
+        .map(|case| TestResult {
+            id: id(&case).to_string(),
+            case_of: Some(parent.id.clone()),
+            verdict: case.verdict,
+            // What is known is known of the command: a case of it that passes
+            // is no surprise.
+            known: parent
+                .known
+                .clone()
+                .filter(|_| !matches!(case.verdict, Verdict::Pass | Verdict::Skip)),
+            reason: Some(case.reason).filter(|reason| !reason.is_empty()),
+            duration_ms: Duration::try_from_secs_f64(case.seconds.unwrap_or(0.0))
+                .map_or(0, |time| {
+                    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+                }),
+            output: String::new(),
+            details: bounded_text(case.details.as_bytes()),
+            rules: Vec::new(),
+            ..parent.clone()
+        })
+        .collect()
+}

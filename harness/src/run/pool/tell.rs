@@ -1,0 +1,50 @@
+//! What the pool says of VMs and kernels, as events.
+
+use super::{Lost, Pool};
+use crate::run::event::{Event, bounded_text};
+use crate::run::plan::PlannedKernel;
+use crate::vm::kernel_log::KernelReport;
+
+impl Pool<'_> {
+    pub(super) fn emit(&self, event: Event) {
+        self.times.borrow_mut().observe(&event);
+        // The receiver lives as long as the run.
+        let _ = self.events.send(event);
+    }
+
+    pub(super) fn lost(&self, kernel: &PlannedKernel, vm: u32, test: Option<String>, lost: &Lost) {
+        self.emit(Event::VmLost {
+            kernel: kernel.name.clone(),
+            vm,
+            reason: lost.reason.clone(),
+            test,
+            console: bounded_text(lost.evidence.console.as_bytes()),
+            qmp_status: Some(lost.evidence.status.clone()).filter(|status| !status.is_empty()),
+        });
+    }
+
+    pub(super) fn kernel_reports(
+        &self,
+        kernel: &PlannedKernel,
+        vm: u32,
+        test: Option<&str>,
+        reports: Vec<KernelReport>,
+    ) {
+        for report in reports {
+            self.emit(Event::KernelReport {
+                kernel: kernel.name.clone(),
+                vm,
+                kind: report.kind.to_owned(),
+                test: test.map(ToOwned::to_owned),
+                text: bounded_text(report.text.as_bytes()),
+            });
+        }
+    }
+
+    pub(super) fn warn(&self, kernel: &PlannedKernel, message: String) {
+        self.emit(Event::Warning {
+            kernel: Some(kernel.name.clone()),
+            message,
+        });
+    }
+}

@@ -1,0 +1,275 @@
+//! Which tests a suite of commands has.
+
+use std::path::{Path, PathBuf};
+
+use globset::GlobBuilder;
+use thiserror::Error;
+
+use super::CommandTest;
+use crate::config::{CommandRunner, ResultsFormat};
+use crate::hint::Hint;
+use crate::suite::TestId;
+
+/// Name of a suite's only test.
+const ONLY: &str = "command";
+/// Where results go in the guest if the suite does not say.
+const RESULTS: &str = "/tmp/kiln-results.xml";
+/// Files below the directory of a glob that are looked at.
+const MAX_FILES: usize = 100_000;
+
+/// Why the tests of a suite cannot be told.
+#[derive(Debug, Error)]
+pub enum DiscoverError {
+    /// The glob is none.
+    #[error("suite {suite}: each: {source}")]
+    Glob {
+        /// The suite.
+        suite: String,
+        /// Why.
+        source: globset::Error,
+    },
+    /// A directory cannot be read.
+    #[error("suite {suite}: cannot look for files that match {glob}: {source}")]
+    Walk {
+        /// The suite.
+        suite: String,
+        /// The glob.
+        glob: String,
+        /// Why.
+        source: walkdir::Error,
+    },
+    /// No file matches.
+    #[error("suite {suite}: no file matches {glob}")]
+    Nothing {
+        /// The suite.
+        suite: String,
+        /// The glob, absolute on the host.
+        glob: String,
+    },
+    /// Too many files to look at.
+    #[error("suite {suite}: more than {MAX_FILES} files lie below {}", dir.display())]
+    TooMany {
+        /// The suite.
+        suite: String,
+        /// The directory.
+        dir: PathBuf,
+    },
+}
+
+impl Hint for DiscoverError {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::Nothing { .. } => vec![
+                "a relative glob starts at the directory of kernels.toml, an absolute one at the guest's root"
+                    .to_owned(),
+            ],
+            Self::TooMany { .. } => {
+                vec!["begin the glob with a directory that holds less".to_owned()]
+            }
+            Self::Glob { .. } | Self::Walk { .. } => Vec::new(),
+        }
+    }
+}
+
+/// The tests of the suite `name`: one, or one for each file. `root` is where
+/// the guest's root lies on the host.
+pub fn discover(
+    name: &str,
+    runner: &CommandRunner,
+    root: &Path,
+) -> Result<Vec<CommandTest>, DiscoverError> {
+    let Some(glob) = &runner.each else {
+        return Ok(vec![test(name, ONLY, runner, "")]);
+    };
+    let in_root = Path::new(glob).is_absolute();
+    let base = if in_root { root } else { &runner.base };
+    let pattern = glob.trim_start_matches('/');
+    let matcher = GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .build()
+        .map_err(|source| DiscoverError::Glob {
+            suite: name.to_owned(),
+            source,
+        })?
+        .compile_matcher();
+    let prefix = fixed_prefix(pattern);
+    let dir = base.join(&prefix);
+    let mut found = Vec::new();
+    for (count, entry) in walkdir::WalkDir::new(&dir)
+        .sort_by_file_name()
+        .into_iter()
+        .enumerate()
+    {
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Whatever cannot be read below it may not match either.
+            Err(error) if error.depth() > 0 => continue,
+            Err(source) => {
+                return Err(DiscoverError::Walk {
+                    suite: name.to_owned(),
+                    glob: base.join(pattern).display().to_string(),
+                    source,
+                });
+            }
+        };
+        if count > MAX_FILES {
+            return Err(DiscoverError::TooMany {
+                suite: name.to_owned(),
+                dir,
+            });
+        }
+        let Ok(relative) = entry.path().strip_prefix(base) else {
+            continue;
+        };
+        if !entry.path().is_file() || !matcher.is_match(relative) {
+            continue;
+        }
+        let guest = if in_root {
+            Path::new("/").join(relative)
+        } else {
+            entry.path().to_owned()
+        };
+        let short = relative.strip_prefix(&prefix).unwrap_or(relative);
+        found.push(test(
+            name,
+            &short.to_string_lossy(),
+            runner,
+            &guest.to_string_lossy(),
+        ));
+    }
+    if found.is_empty() {
+        return Err(DiscoverError::Nothing {
+            suite: name.to_owned(),
+            glob: base.join(pattern).display().to_string(),
+        });
+    }
+    Ok(found)
+}
+
+/// The directories that a glob begins with before its first special character.
+fn fixed_prefix(pattern: &str) -> PathBuf {
+    let Some((dirs, _)) = pattern.rsplit_once('/') else {
+        return PathBuf::new();
+    };
+    dirs.split('/')
+        .take_while(|part| !part.contains(['*', '?', '[', '{', '\\']))
+        .collect()
+}
+
+fn test(suite: &str, name: &str, runner: &CommandRunner, file: &str) -> CommandTest {
+    let mut env = runner.env.clone();
+    let needs_file = runner.results.is_xml() || runner.results_file.is_some();
+    let results_file = runner
+        .results_file
+        .clone()
+        .or_else(|| needs_file.then(|| RESULTS.to_owned()));
+    let path = results_file.as_deref().unwrap_or(RESULTS);
+    if runner.results == ResultsFormat::Gtest {
+        // googletest/docs/advanced.md, "Generating an XML Report".
+        env.entry("GTEST_OUTPUT".to_owned())
+            .or_insert_with(|| format!("xml:{path}"));
+    }
+    let filled = |text: &str| fill(text, file, path);
+    let uses_results = runner.command.iter().any(|word| word.contains("{results}"));
+    CommandTest {
+        id: TestId::new(suite, name),
+        argv: runner.command.iter().map(|word| filled(word)).collect(),
+        cwd: runner.cwd.to_string_lossy().into_owned(),
+        env: env
+            .iter()
+            .map(|(key, value)| (key.clone(), filled(value)))
+            .collect(),
+        results: runner.results,
+        results_file: results_file.or_else(|| {
+            (uses_results && runner.results != ResultsFormat::Exit).then(|| RESULTS.to_owned())
+        }),
+        timeout: runner.timeout,
+        skip_code: runner.skip_code,
+        only: runner.each.is_none(),
+    }
+}
+
+/// Fills in what `{file}` and `{results}` stand for; a file's name is not
+/// looked at again.
+fn fill(text: &str, file: &str, results: &str) -> String {
+    text.split("{file}")
+        .map(|part| part.replace("{results}", results))
+        .collect::<Vec<_>>()
+        .join(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::{Catalogue, Origin, Runner};
+
+    fn runner(dir: &Path, keys: &str) -> CommandRunner {
+        let text = format!("[suites.s]\nrunner = \"command\"\n{keys}\n");
+        let origin = Origin::File(dir.join("kernels.toml"));
+        let catalogue = Catalogue::parse(&text, origin).unwrap();
+        match &catalogue.suites[0].runner {
+            Runner::Command(runner) => runner.clone(),
+            Runner::BpftraceRuntime { .. } => panic!("not a command"),
+        }
+    }
+
+    #[test]
+    fn each_file_is_a_test_named_by_its_path_below_the_glob_s_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [
+            "self/b.bt",
+            "self/a {results}.bt",
+            "self/sub/c.bt",
+            "self/d.txt",
+        ] {
+            let path = dir.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, "").unwrap();
+        }
+        let keys = "command = [\"bpftrace\", \"--test\", \"{file}\"]\neach = ";
+        let names = |each: &str, root: &Path| -> Vec<String> {
+            discover("s", &runner(dir.path(), &format!("{keys}\"{each}\"")), root)
+                .unwrap()
+                .iter()
+                .map(|test| format!("{} {}", test.id, test.argv[2]))
+                .collect()
+        };
+        let path = dir.path().display();
+        assert_eq!(
+            names("self/*.bt", Path::new("/nowhere")),
+            [
+                format!("s.a {{results}}.bt {path}/self/a {{results}}.bt"),
+                format!("s.b.bt {path}/self/b.bt"),
+            ]
+        );
+        assert_eq!(names("self/**/*.bt", Path::new("/")).len(), 3);
+        assert_eq!(names("/self/b*", dir.path()), ["s.b.bt /self/b.bt"]);
+        let nothing = runner(dir.path(), &format!("{keys}\"self/*.no\""));
+        let error = discover("s", &nothing, Path::new("/")).unwrap_err();
+        assert!(error.to_string().contains("no file matches"), "{error}");
+    }
+
+    #[test]
+    fn googletest_is_told_where_to_write_and_results_are_filled_in() {
+        let dir = Path::new("/etc/lab");
+        let tests = discover(
+            "s",
+            &runner(dir, "command = [\"t\"]\nresults = \"gtest\""),
+            dir,
+        );
+        let test = &tests.unwrap()[0];
+        assert_eq!(
+            test.env,
+            [("GTEST_OUTPUT".to_owned(), format!("xml:{RESULTS}"))]
+        );
+        assert_eq!(
+            (test.id.to_string(), test.cwd.as_str()),
+            ("s.command".into(), "/etc/lab")
+        );
+        let keys = "command = [\"t\", \"--junitxml={results}\"]\nresults = \"junit\"";
+        let tests = discover("s", &runner(dir, keys), dir).unwrap();
+        assert_eq!(tests[0].argv[1], format!("--junitxml={RESULTS}"));
+        assert_eq!(tests[0].results_file.as_deref(), Some(RESULTS));
+    }
+}

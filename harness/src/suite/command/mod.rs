@@ -1,0 +1,45 @@
+//! Suites of commands: any program whose results are its exit status, TAP or
+//! KTAP on its output, or a JUnit or GoogleTest XML file that it writes.
+//!
+//! A test is one start of the command; what it reports are its cases, which
+//! nobody knows before.
+
+mod discover;
+mod judge;
+mod results;
+mod tap;
+mod xml;
+
+use std::time::Duration;
+
+pub use discover::{DiscoverError, discover};
+pub use judge::{End, Observation, judge};
+pub use results::{Case, Results};
+pub use tap::{Dialect, read_tap};
+pub use xml::read_xml;
+
+use super::TestId;
+use crate::config::ResultsFormat;
+
+/// One start of a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandTest {
+    /// Its id.
+    pub id: TestId,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Where it runs, in the guest.
+    pub cwd: String,
+    /// Its variables, beside those that every command has.
+    pub env: Vec<(String, String)>,
+    /// How it tells its results.
+    pub results: ResultsFormat,
+    /// The file they stand in, in the guest, relative to `cwd`.
+    pub results_file: Option<String>,
+    /// How long it may take on a machine of the reference's speed.
+    pub timeout: Duration,
+    /// The exit status that says that it does not apply.
+    pub skip_code: Option<i32>,
+    /// Whether it is its suite's only test, and not one of many files.
+    pub only: bool,
+}

@@ -1,0 +1,154 @@
+//! Suites of commands: exit status, TAP and JUnit XML, a verdict for each case.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+#[path = "support/suite.rs"]
+mod suite;
+
+use suite::{events, finished, junit, out, verdicts};
+use support::{Kiln, checkout};
+
+const SUITES: &str = r#"
+[suites.each]
+runner = "command"
+command = ["/bin/sh", "{file}"]
+each = "files/*.sh"
+skip-code = 4
+env = { GREETING = "hello" }
+
+[suites.tap]
+runner = "command"
+command = ["/bin/sh", "tap.sh"]
+results = "tap"
+
+[suites.xml]
+runner = "command"
+command = ["/bin/sh", "xml.sh", "{results}"]
+results = "junit"
+
+[suites.slow]
+runner = "command"
+command = ["/bin/sleep", "600"]
+timeout = "2s"
+
+[suites.cut]
+runner = "command"
+command = ["/bin/echo", "1..3"]
+results = "tap"
+"#;
+
+/// A kiln with the checkout's kernels and these suites.
+fn kiln(kiln: Kiln, suites: &str) -> Kiln {
+    let text = std::fs::read_to_string(checkout().join("kernels.toml")).unwrap();
+    let kernels = text.split("\n[suites.").next().unwrap();
+    for (name, text) in [
+        ("files/good.sh", "test \"$GREETING\" = hello"),
+        ("files/bad.sh", "echo out of luck; exit 3"),
+        ("files/skips.sh", "exit 4"),
+        (
+            "tap.sh",
+            "echo 1..3; echo 'ok 1 - opens'; echo noise >&2; \
+             echo 'not ok 2 - closes'; echo '# no door'; echo 'ok 3 reads # SKIP no book'; exit 1",
+        ),
+        (
+            "xml.sh",
+            "echo '<testsuite><testcase classname=\"Door\" name=\"opens\"/>\
+             <testcase classname=\"Door\" name=\"closes\"><failure message=\"stuck\"/></testcase>\
+             </testsuite>' >\"$1\"; exit 1",
+        ),
+    ] {
+        kiln.file(name, text);
+    }
+    let lock = std::fs::read(checkout().join("kernels.lock")).unwrap();
+    kiln.file("kernels.lock", lock);
+    let file = kiln.file("kernels.toml", format!("{kernels}{suites}"));
+    kiln.config(file)
+}
+
+#[test]
+fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
+    let kiln = kiln(Kiln::new(), SUITES);
+    let output = kiln
+        .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "1"])
+        .args(["--run-dir", out(&kiln).to_str().unwrap()])
+        .run();
+    output.assert_code(100);
+    let found: Vec<String> = verdicts(&out(&kiln))
+        .iter()
+        .map(|(_, id, verdict)| format!("{id} {verdict}"))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "cut.command error",
+            "each.bad.sh fail",
+            "each.good.sh pass",
+            "each.skips.sh skip",
+            "slow.command timeout",
+            "tap.closes fail",
+            "tap.command fail",
+            "tap.opens pass",
+            "tap.reads skip",
+            "xml.Door.closes fail",
+            "xml.Door.opens pass",
+            "xml.command fail",
+        ],
+        "{}\n{}",
+        output.out(),
+        output.err()
+    );
+    let run = out(&kiln);
+    let case = finished(&run, "tap.closes");
+    assert_eq!(case["case_of"], "tap.command");
+    assert_eq!(case["details"], "no door\n");
+    assert_eq!(finished(&run, "tap.reads")["reason"], "no book");
+    assert_eq!(finished(&run, "xml.Door.closes")["reason"], "stuck");
+    let bad = finished(&run, "each.bad.sh");
+    assert_eq!(
+        (&bad["reason"], &bad["output"]),
+        (&"exit status 3".into(), &"out of luck\n".into())
+    );
+    let command = finished(&run, "tap.command");
+    assert_eq!(command["reason"], "1 of 3 cases did not pass");
+    let noise = command["output"].as_str().unwrap();
+    assert!(noise.contains("noise"), "{noise}");
+    // Cases are not known before and not among what is planned.
+    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 7);
+    assert!(junit(&run).contains("Door.closes"));
+}
+
+#[test]
+fn commands_are_listed_selected_and_refused_before_anything_boots() {
+    let kiln = kiln(Kiln::with_empty_cache(), SUITES);
+    let list = |args: &[&str]| kiln.plain(["list"]).args(args).run();
+    list(&["each", "tap"])
+        .assert_code(0)
+        .assert_out("each.bad.sh\neach.good.sh\neach.skips.sh\ntap.command\n");
+    list(&["-t", "^each:-bad"])
+        .assert_code(0)
+        .assert_out("each.good.sh\neach.skips.sh\n");
+    list(&["taps"])
+        .assert_code(96)
+        .assert_err_contains("there is no suite `taps`");
+    list(&["tap", "--dialect", "0.17"])
+        .assert_code(2)
+        .assert_err_contains("--dialect is for suites of bpftrace's runtime tests");
+}
+
+#[test]
+fn what_is_wrong_in_a_suite_of_commands_is_told_with_its_line() {
+    let wrong = "\n[suites.a]\nrunner = \"command\"\ncommand = [\"x\"]\neach = \"*.sh\"\n\
+                 results = \"exit\"\nresults-file = \"y\"\ntimeout = \"soon\"\nskip-code = 0\n";
+    let kiln = kiln(Kiln::with_empty_cache(), wrong);
+    let output = kiln.plain(["list"]).run();
+    output.assert_code(96);
+    for part in [
+        "has each and no {file} in its command",
+        "has a results-file and takes its exit status",
+        "timeout: ",
+        "skip-code is out of range",
+    ] {
+        output.assert_err_contains(part);
+    }
+}
