@@ -224,7 +224,11 @@ mod tests {
     fn modules_mounts_files_and_the_pmu_are_found() {
         assert_eq!(
             needs_of("PROG BEGIN {}\nREQUIRES lsmod | grep '^nf_tables'"),
-            ["the program lsmod", "the module nf_tables"]
+            [
+                "the program grep",
+                "the program lsmod",
+                "the module nf_tables"
+            ]
         );
         assert_eq!(
             needs_of("PROG BEGIN {}\nREQUIRES grep -q '^cgroup2' /proc/mounts"),
