@@ -6,14 +6,14 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::Failure;
+use super::again;
 use super::input::{self, Interrupts};
-use crate::report::{Junit, Report, ReportError, Terminal, TerminalStyle};
+use crate::report::{Junit, Reports, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, SCHEMA};
 use crate::run::event_log::EventWriter;
 use crate::run::plan::Plan;
 use crate::run::pool;
-use crate::run::tally::Tally;
 
 /// Runs the plan; every event is written, then shown.
 pub(super) async fn carry_out(
@@ -23,29 +23,31 @@ pub(super) async fn carry_out(
 ) -> Result<u8, Failure> {
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
-        tally: Tally::default(),
-        reports: vec![
+        reports: Reports::new(vec![
             Box::new(Terminal::new(
                 std::io::stdout(),
                 TerminalStyle::detect(),
                 run_dir.path(),
             )),
             Box::new(Junit::new(run_dir)),
-        ],
+        ]),
     };
     sink.take(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: sink.log.started_at(),
         schema: SCHEMA,
-        command: std::env::args_os()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect(),
+        command: again::command_line(),
+        again: again::options(std::env::args_os()),
+        cwd: std::env::current_dir()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         kernels: plan
             .kernels
             .iter()
             .map(|kernel| KernelPlan {
                 name: kernel.name.clone(),
                 tests: kernel.tests.len(),
+                suites: plan.count_by_suite(kernel),
             })
             .collect(),
         suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
@@ -80,47 +82,32 @@ pub(super) async fn carry_out(
         }
     }
     if let Some(failure) = broken {
-        sink.finish()?;
+        sink.reports.finish()?;
         return Err(failure);
     }
     let code = match interrupted {
         Some(signal) => input::code_of(signal),
-        None => sink.tally.exit_code(),
+        None => sink.reports.history().tally.exit_code(),
     };
     let duration = Duration::from_millis(sink.log.elapsed_ms());
     sink.take(Event::RunFinished {
         exit_code: code,
         duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
     })?;
-    sink.finish()?;
+    sink.reports.finish()?;
     Ok(code)
 }
 
-/// Where events go: first the log, then whoever shows them.
+/// Where events go: first the log, then whoever tells of them.
 struct Sink {
     log: EventWriter,
-    tally: Tally,
-    reports: Vec<Box<dyn Report>>,
+    reports: Reports,
 }
 
 impl Sink {
     fn take(&mut self, event: Event) -> Result<(), Failure> {
         let record = self.log.write(event)?;
-        self.tally.observe(&record.event);
-        for report in &mut self.reports {
-            report.record(&record)?;
-        }
+        self.reports.record(&record)?;
         Ok(())
-    }
-
-    fn finish(&mut self) -> Result<(), ReportError> {
-        let mut first = Ok(());
-        for report in &mut self.reports {
-            let finished = report.finish();
-            if first.is_ok() {
-                first = finished;
-            }
-        }
-        first
     }
 }

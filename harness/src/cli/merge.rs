@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use crate::report::{Junit, Report, Terminal, TerminalStyle};
+use super::again;
+use crate::report::{Junit, Reports, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
 use crate::run::merge::merge;
@@ -37,10 +38,7 @@ impl MergeArgs {
             .iter()
             .map(|dir| RunLog::read(dir))
             .collect::<Result<Vec<_>, _>>()?;
-        let command = std::env::args_os()
-            .map(|argument| argument.to_string_lossy().into_owned())
-            .collect();
-        let merged = merge(&runs, command)?;
+        let merged = merge(&runs, again::command_line())?;
         let run_dir = RunDir::create(self.run_dir.as_deref())?;
         let mut log = EventWriter::create(&run_dir.events())?;
         for record in &merged.records {
@@ -51,16 +49,14 @@ impl MergeArgs {
             progress: false,
             ..TerminalStyle::detect()
         };
-        let mut reports: [Box<dyn Report>; 2] = [
+        let mut reports = Reports::new(vec![
             Box::new(Terminal::new(std::io::stdout(), style, run_dir.path())),
             Box::new(Junit::new(run_dir)),
-        ];
-        for report in &mut reports {
-            for record in &merged.records {
-                report.record(record)?;
-            }
-            report.finish()?;
+        ]);
+        for record in &merged.records {
+            reports.record(record)?;
         }
+        reports.finish()?;
         Ok(merged.exit_code)
     }
 }

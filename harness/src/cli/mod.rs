@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, arguments → library call → exit
 //! code.
 
+mod again;
 mod carry_out;
 mod ci;
 mod context;

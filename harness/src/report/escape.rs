@@ -72,7 +72,7 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
 
 /// Controls (Unicode category Cc), characters that order or hide text without
 /// being seen (Cf, Zl, Zp), and noncharacters.
-fn is_unsafe(c: char) -> bool {
+pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(
             c,

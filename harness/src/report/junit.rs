@@ -9,7 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, FixedOffset};
 use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
 
-use super::{Report, ReportError, escape};
+use super::{History, Report, ReportError, escape};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, Record, TestResult, Verdict};
 
@@ -30,12 +30,12 @@ impl Junit {
 }
 
 impl Report for Junit {
-    fn record(&mut self, record: &Record) -> Result<(), ReportError> {
+    fn record(&mut self, record: &Record, _history: &History) -> Result<(), ReportError> {
         self.fold.observe(record);
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<(), ReportError> {
+    fn finish(&mut self, _history: &History) -> Result<(), ReportError> {
         let text = std::mem::take(&mut self.fold).report().to_string()?;
         self.dir.write(&self.dir.junit(), text.as_bytes())?;
         Ok(())

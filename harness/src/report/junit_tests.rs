@@ -168,9 +168,10 @@ fn the_file_is_written_at_the_end() {
     let parent = tempfile::tempdir().unwrap();
     let dir = RunDir::create(Some(parent.path())).unwrap();
     let mut junit = Junit::new(dir.clone());
-    junit.record(&started(&["6.1"], 1)).unwrap();
+    let history = History::default();
+    junit.record(&started(&["6.1"], 1), &history).unwrap();
     assert!(!dir.junit().exists());
-    junit.finish().unwrap();
+    junit.finish(&history).unwrap();
     let text = std::fs::read_to_string(dir.junit()).unwrap();
     let report = quick_junit::Report::deserialize_from_str(&text).unwrap();
     assert_eq!(

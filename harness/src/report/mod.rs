@@ -4,8 +4,11 @@
 //! came from a guest passes [`escape`] on its way out.
 
 pub mod escape;
+mod differences;
+mod history;
 mod junit;
 mod live;
+mod reproduce;
 mod table;
 mod terminal;
 mod terminal_style;
@@ -18,17 +21,61 @@ use crate::hint::Hint;
 use crate::run::dir::RunDirError;
 use crate::run::event::Record;
 
+pub use history::History;
 pub use junit::Junit;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
 
-/// A fold over the events of a run.
+/// What is told of a run, to people or to machines.
 pub trait Report: Send {
-    /// Takes the next event.
-    fn record(&mut self, record: &Record) -> Result<(), ReportError>;
+    /// Takes the next event, which `history` has taken in already.
+    fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError>;
 
     /// Says what stands at the end; also after a run that was cut short.
-    fn finish(&mut self) -> Result<(), ReportError>;
+    fn finish(&mut self, history: &History) -> Result<(), ReportError>;
+}
+
+/// A run and those who tell of it.
+pub struct Reports {
+    history: History,
+    reports: Vec<Box<dyn Report>>,
+}
+
+impl Reports {
+    /// A run that begins.
+    pub fn new(reports: Vec<Box<dyn Report>>) -> Self {
+        Self {
+            history: History::default(),
+            reports,
+        }
+    }
+
+    /// What has happened so far.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// Takes the next event and tells all of it, up to the first error.
+    pub fn record(&mut self, record: &Record) -> Result<(), ReportError> {
+        self.history.observe(record);
+        for report in &mut self.reports {
+            report.record(record, &self.history)?;
+        }
+        Ok(())
+    }
+
+    /// Has all say what stands at the end, whatever one of them meets; the
+    /// first error.
+    pub fn finish(&mut self) -> Result<(), ReportError> {
+        let mut first = Ok(());
+        for report in &mut self.reports {
+            let finished = report.finish(&self.history);
+            if first.is_ok() {
+                first = finished;
+            }
+        }
+        first
+    }
 }
 
 /// What can go wrong with a report.
@@ -75,17 +122,29 @@ pub(crate) mod samples {
                 version: "0.1.0".into(),
                 started_at: "2026-11-22T16:00:00.000Z".into(),
                 command: vec!["kiln".into(), "run".into()],
+                again: vec!["kiln".into(), "run".into()],
+                cwd: "/home/u/bpftrace".into(),
                 kernels: kernels
                     .iter()
                     .map(|kernel| KernelPlan {
                         name: (*kernel).to_owned(),
                         tests,
+                        suites: vec![tests],
                     })
                     .collect(),
                 suites: vec!["bpftrace".into()],
                 shard: None,
             },
         )
+    }
+
+    /// The run of these events.
+    pub(crate) fn history(records: &[Record]) -> crate::report::History {
+        let mut history = crate::report::History::default();
+        for record in records {
+            history.observe(record);
+        }
+        history
     }
 
     pub(crate) fn result(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> TestResult {
@@ -95,6 +154,7 @@ pub(crate) mod samples {
             suite: "bpftrace".into(),
             id: id.into(),
             case_of: None,
+            source: None,
             attempt: 1,
             verdict,
             reason: (!reason.is_empty()).then(|| reason.to_owned()),

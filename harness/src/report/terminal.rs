@@ -8,7 +8,7 @@ use indicatif::ProgressDrawTarget;
 
 use super::live::Live;
 use super::table::table;
-use super::{Report, ReportError, TerminalStyle, escape};
+use super::{History, Report, ReportError, TerminalStyle, escape};
 use crate::run::event::{Event, KernelPlan, Record, TestResult, VERDICTS, Verdict};
 use crate::run::tally::Tally;
 
@@ -179,7 +179,7 @@ impl<W: Write + Send> Terminal<W> {
 }
 
 impl<W: Write + Send> Report for Terminal<W> {
-    fn record(&mut self, record: &Record) -> Result<(), ReportError> {
+    fn record(&mut self, record: &Record, _history: &History) -> Result<(), ReportError> {
         self.tally.observe(&record.event);
         self.live.observe(&record.event, &self.tally);
         self.at_ms = record.at_ms;
@@ -237,7 +237,7 @@ impl<W: Write + Send> Report for Terminal<W> {
         self.say(&text)
     }
 
-    fn finish(&mut self) -> Result<(), ReportError> {
+    fn finish(&mut self, _history: &History) -> Result<(), ReportError> {
         self.live.clear();
         let text = self.summary();
         self.out

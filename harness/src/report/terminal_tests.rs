@@ -6,10 +6,12 @@ use crate::report::samples::{at, finished, started, with_texts};
 fn shown_with(style: TerminalStyle, records: &[Record]) -> String {
     let mut out = Vec::new();
     let mut terminal = Terminal::new(&mut out, style, "/runs/1");
+    let mut history = History::default();
     for record in records {
-        terminal.record(record).unwrap();
+        history.observe(record);
+        terminal.record(record, &history).unwrap();
     }
-    terminal.finish().unwrap();
+    terminal.finish(&history).unwrap();
     drop(terminal);
     String::from_utf8(out).unwrap()
 }
@@ -175,8 +177,9 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
         }
     }
     let mut terminal = Terminal::new(Closed, TerminalStyle::PLAIN, "/runs/1");
-    assert!(terminal.record(&started(&["6.1"], 1)).is_err());
-    assert!(terminal.finish().is_ok());
+    let history = History::default();
+    assert!(terminal.record(&started(&["6.1"], 1), &history).is_err());
+    assert!(terminal.finish(&history).is_ok());
 }
 
 #[test]

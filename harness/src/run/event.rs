@@ -34,6 +34,19 @@ pub struct KernelPlan {
     /// How many tests it is to run; the cases that a command reports are not
     /// known before and not among them.
     pub tests: usize,
+    /// The same for each suite, in the order of the run's suites; empty in
+    /// files of before this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<usize>,
+}
+
+/// Where a test stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file, absolute.
+    pub file: String,
+    /// Its first line there, from 1.
+    pub line: usize,
 }
 
 /// What a test is known to do, from `expectations.toml`.
@@ -85,6 +98,9 @@ pub struct TestResult {
     /// that speaks TAP or writes a JUnit file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_of: Option<String>,
+    /// Where it stands, if that is a line of a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
     /// Counts the attempts at this test on this kernel, from 1.
     pub attempt: u32,
     /// The verdict.
@@ -144,6 +160,14 @@ pub enum Event {
         /// kiln's command line.
         #[serde(default)]
         command: Vec<String>,
+        /// The same without what selects kernels and tests, and without what
+        /// only says how often and where to run: with a kernel and a test
+        /// added, it runs that one again.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        again: Vec<String>,
+        /// The working directory; relative paths are relative to it.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        cwd: String,
         /// The kernels, in report order.
         kernels: Vec<KernelPlan>,
         /// The suites, by their names in `kernels.toml`.
@@ -351,6 +375,7 @@ mod tests {
             suite: "bpftrace".into(),
             id: id.into(),
             case_of: None,
+            source: None,
             attempt: 1,
             verdict,
             reason: None,

@@ -25,6 +25,7 @@ pub(super) fn skipped(plan: &Plan) -> Vec<TestResult> {
                 suite: plan.suite_of(test).name.clone(),
                 id: test.id().to_string(),
                 case_of: None,
+                source: test.source(),
                 attempt: 1,
                 verdict: Verdict::Skip,
                 reason: Some(format!("known: {}", known.reason)),

@@ -362,10 +362,11 @@ fn start(
 ) -> Event {
     let mut names: Vec<String> = Vec::new();
     let mut all_suites: Vec<String> = Vec::new();
-    let mut sums: BTreeMap<String, usize> = BTreeMap::new();
+    // By kernel and suite.
+    let mut sums: BTreeMap<(String, String), usize> = BTreeMap::new();
     // A part that ran twice, the first time perhaps not to its end, is planned
     // once.
-    let mut parts: BTreeMap<(String, Vec<String>, String), usize> = BTreeMap::new();
+    let mut parts: BTreeMap<(String, Vec<String>, String, String), usize> = BTreeMap::new();
     for (run, dropped) in runs.iter().zip(repeated) {
         let Some(Event::RunStarted {
             kernels,
@@ -385,25 +386,36 @@ fn start(
             if !names.contains(&kernel.name) {
                 names.push(kernel.name.clone());
             }
-            let sum = sums.entry(kernel.name.clone()).or_default();
-            if let Some(shard) = shard {
-                let part = (shard.clone(), suites.clone(), kernel.name.clone());
-                let planned = parts.entry(part).or_default();
-                *planned = (*planned).max(kernel.tests);
-            } else {
+            for (suite, tests) in planned(kernel, suites) {
+                if let Some(shard) = shard {
+                    let (shard, kernel) = (shard.clone(), kernel.name.clone());
+                    let part = (shard, suites.clone(), kernel, suite.to_owned());
+                    let most = parts.entry(part).or_default();
+                    *most = (*most).max(tests);
+                    continue;
+                }
                 let again = run.records.iter().filter(|record| {
                     matches!(&record.event, Event::TestFinished(result)
                         if result.kernel == kernel.name
+                            && (suite.is_empty() || result.suite == suite)
                             && result.case_of.is_none()
                             && dropped.contains(&key(result)))
                 });
-                *sum += kernel.tests.saturating_sub(again.count());
+                let own = tests.saturating_sub(again.count());
+                let sum = sums.entry((kernel.name.clone(), suite.to_owned()));
+                let sum = sum.or_default();
+                *sum = sum.saturating_add(own);
             }
         }
     }
-    for ((_, _, kernel), planned) in parts {
-        *sums.entry(kernel).or_default() += planned;
+    for ((_, _, kernel, suite), tests) in parts {
+        let sum = sums.entry((kernel, suite)).or_default();
+        *sum = sum.saturating_add(tests);
     }
+    let sum = |kernel: &str, suite: &str| {
+        let key = (kernel.to_owned(), suite.to_owned());
+        sums.get(&key).copied().unwrap_or(0)
+    };
     Event::RunStarted {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -412,15 +424,51 @@ fn start(
             .to_utc()
             .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         command,
+        // The options that the runs have in common, if they have.
+        again: common(runs, |again, _| again),
+        cwd: common(runs, |_, cwd| cwd),
         kernels: names
             .into_iter()
-            .map(|name| KernelPlan {
-                tests: sums.get(&name).copied().unwrap_or(0),
-                name,
+            .map(|name| {
+                let suites: Vec<usize> = all_suites.iter().map(|suite| sum(&name, suite)).collect();
+                let unknown = sum(&name, "");
+                KernelPlan {
+                    tests: suites.iter().copied().fold(unknown, usize::saturating_add),
+                    suites: if unknown == 0 { suites } else { Vec::new() },
+                    name,
+                }
             })
             .collect(),
         suites: all_suites,
         shard: None,
+    }
+}
+
+/// What the starts of all runs say alike; else nothing.
+fn common<'r, T: Clone + Default + PartialEq + 'r>(
+    runs: &'r [RunLog],
+    of: impl Fn(&'r Vec<String>, &'r String) -> &'r T,
+) -> T {
+    let mut said = runs.iter().filter_map(|run| match &run.records.first()?.event {
+        Event::RunStarted { again, cwd, .. } => Some(of(again, cwd)),
+        _ => None,
+    });
+    match said.next() {
+        Some(first) if said.all(|other| other == first) => first.clone(),
+        _ => T::default(),
+    }
+}
+
+/// The planned tests of a kernel by suite; of no suite where the file does not
+/// say of which they are.
+fn planned<'r>(kernel: &KernelPlan, suites: &'r [String]) -> Vec<(&'r str, usize)> {
+    match suites {
+        [only] => vec![(only, kernel.tests)],
+        _ if kernel.suites.len() == suites.len() => {
+            let suites = suites.iter().map(String::as_str);
+            suites.zip(kernel.suites.iter().copied()).collect()
+        }
+        _ => vec![("", kernel.tests)],
     }
 }
 

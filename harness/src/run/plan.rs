@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::event::Known;
+use super::event::{Known, Source};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
@@ -87,6 +87,17 @@ impl PlannedTest {
         }
     }
 
+    /// Where it stands, if that is a line of a file.
+    pub(super) fn source(&self) -> Option<Source> {
+        match &self.work {
+            Work::Runtime(test) => Some(Source {
+                file: test.path.to_string_lossy().into_owned(),
+                line: test.line,
+            }),
+            Work::Command(_) => None,
+        }
+    }
+
     /// Whether it is a suite's only command: its cases are the suite's.
     pub(super) fn is_only(&self) -> bool {
         match &self.work {
@@ -156,6 +167,15 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How many tests of each suite a kernel is to run.
+    pub fn count_by_suite(&self, kernel: &PlannedKernel) -> Vec<usize> {
+        let mut counts = vec![0; self.suites.len()];
+        for &test in &kernel.tests {
+            counts[self.tests[test].suite] += 1;
+        }
+        counts
+    }
+
     /// What is known of the times of a kernel's tests.
     pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
         let tests = kernel.tests.iter().map(|&index| {

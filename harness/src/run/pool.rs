@@ -235,6 +235,7 @@ impl Pool<'_> {
             suite,
             id: id.clone(),
             case_of: None,
+            source: test.source(),
             attempt,
             verdict: Verdict::Lost,
             reason: None,

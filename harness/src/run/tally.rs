@@ -1,38 +1,38 @@
 //! Counts verdicts, and says what they mean for the exit code.
 
-use super::event::{Event, TestResult, Verdict};
+use super::event::{Event, KernelPlan, TestResult, Verdict};
 use crate::exit_code;
 
-/// How many tests of one kernel ended how.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct KernelTally {
-    /// Name of the kernel.
-    pub kernel: String,
-    /// How many verdicts it is to have, the cases of commands aside.
+/// Verdicts counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// How many verdicts there are to be, the cases of commands aside.
     planned: usize,
-    counts: [usize; 6],
+    verdicts: [usize; 6],
     /// Verdicts of cases that a command reported, counted above too.
     cases: usize,
     /// Verdicts that are not as expected.
     unexpected: usize,
+    /// Failures that are known and expected.
+    known: usize,
     /// Tests that passed after a failed attempt.
     flaky: usize,
 }
 
-impl KernelTally {
+impl Counts {
     /// How many tests have this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.counts[verdict as usize]
+        self.verdicts[verdict as usize]
     }
 
-    /// How many verdicts it is to have, cases of commands aside.
+    /// How many verdicts there are to be, cases of commands aside.
     pub fn planned(&self) -> usize {
         self.planned
     }
 
     /// How many tests have any verdict, cases of commands included.
     pub fn finished(&self) -> usize {
-        self.counts.iter().sum()
+        self.verdicts.iter().sum()
     }
 
     /// How many planned tests have no verdict.
@@ -45,16 +45,90 @@ impl KernelTally {
         self.unexpected
     }
 
+    /// How many tests failed as it was known that they would.
+    pub fn known(&self) -> usize {
+        self.known
+    }
+
     /// How many tests passed only after an attempt that did not.
     pub fn flaky(&self) -> usize {
         self.flaky
     }
 
     fn take(&mut self, result: &TestResult) {
-        self.counts[result.verdict as usize] += 1;
+        let bad = !matches!(result.verdict, Verdict::Pass | Verdict::Skip);
+        self.verdicts[result.verdict as usize] += 1;
         self.cases += usize::from(result.case_of.is_some());
         self.unexpected += usize::from(!result.is_expected());
+        self.known += usize::from(bad && result.is_expected());
         self.flaky += usize::from(result.flaky);
+    }
+
+    fn add(&mut self, other: &Self) {
+        // Files may say anything; the other numbers are of events that are there.
+        self.planned = self.planned.saturating_add(other.planned);
+        for (sum, count) in self.verdicts.iter_mut().zip(other.verdicts) {
+            *sum += count;
+        }
+        self.cases += other.cases;
+        self.unexpected += other.unexpected;
+        self.known += other.known;
+        self.flaky += other.flaky;
+    }
+}
+
+/// The verdicts of one suite on one kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SuiteTally {
+    /// Name of the suite in `kernels.toml`.
+    pub suite: String,
+    /// Its verdicts.
+    pub counts: Counts,
+}
+
+/// The verdicts of one kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KernelTally {
+    /// Name of the kernel.
+    pub kernel: String,
+    /// By suite, in the order of the run's.
+    pub suites: Vec<SuiteTally>,
+    /// Of all suites.
+    pub counts: Counts,
+}
+
+impl std::ops::Deref for KernelTally {
+    type Target = Counts;
+
+    fn deref(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+impl KernelTally {
+    fn suite(&mut self, name: &str) -> &mut SuiteTally {
+        let found = self.suites.iter().position(|tally| tally.suite == name);
+        let index = found.unwrap_or_else(|| {
+            self.suites.push(SuiteTally {
+                suite: name.to_owned(),
+                counts: Counts::default(),
+            });
+            self.suites.len() - 1
+        });
+        &mut self.suites[index]
+    }
+
+    fn plan(&mut self, plan: &KernelPlan, suites: &[String]) {
+        self.counts.planned = plan.tests;
+        // A file of before the counts by suite says it of one suite only.
+        let alone = [plan.tests];
+        let planned: &[usize] = match suites {
+            [_] => &alone,
+            _ => &plan.suites,
+        };
+        for (name, planned) in suites.iter().zip(planned) {
+            self.suite(name).counts.planned = *planned;
+        }
     }
 }
 
@@ -71,60 +145,84 @@ impl Tally {
     /// Takes the next event into account.
     pub fn observe(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { kernels, .. } => {
+            Event::RunStarted {
+                kernels, suites, ..
+            } => {
                 for kernel in kernels {
-                    self.kernel(&kernel.name).planned = kernel.tests;
+                    self.kernel(&kernel.name).plan(kernel, suites);
                 }
             }
-            Event::TestFinished(result) => self.kernel(&result.kernel).take(result),
+            Event::TestFinished(result) => {
+                let kernel = self.kernel(&result.kernel);
+                kernel.counts.take(result);
+                kernel.suite(&result.suite).counts.take(result);
+            }
             Event::RunStopped { .. } => self.stopped = true,
             _ => {}
         }
     }
 
     fn kernel(&mut self, name: &str) -> &mut KernelTally {
-        let index = self
-            .kernels
-            .iter()
-            .position(|tally| tally.kernel == name)
-            .unwrap_or_else(|| {
-                self.kernels.push(KernelTally {
-                    kernel: name.to_owned(),
-                    ..KernelTally::default()
-                });
-                self.kernels.len() - 1
+        let found = self.kernels.iter().position(|tally| tally.kernel == name);
+        let index = found.unwrap_or_else(|| {
+            self.kernels.push(KernelTally {
+                kernel: name.to_owned(),
+                ..KernelTally::default()
             });
+            self.kernels.len() - 1
+        });
         &mut self.kernels[index]
+    }
+
+    /// The verdicts of all kernels.
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        for kernel in &self.kernels {
+            total.add(&kernel.counts);
+        }
+        total
+    }
+
+    /// Names of all suites, in the order of the run.
+    pub fn suites(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for suite in self.kernels.iter().flat_map(|kernel| &kernel.suites) {
+            if !names.contains(&suite.suite.as_str()) {
+                names.push(&suite.suite);
+            }
+        }
+        names
     }
 
     /// How many tests, over all kernels, have this verdict.
     pub fn count(&self, verdict: Verdict) -> usize {
-        self.kernels.iter().map(|tally| tally.count(verdict)).sum()
+        self.total().count(verdict)
     }
 
     /// How many verdicts the run has, over all kernels.
     pub fn finished(&self) -> usize {
-        self.kernels.iter().map(KernelTally::finished).sum()
+        self.total().finished()
     }
 
     /// How many verdicts the run is to have, cases of commands aside.
     pub fn planned(&self) -> usize {
-        self.kernels.iter().map(|tally| tally.planned).sum()
+        self.total().planned()
     }
 
-    /// How many planned tests have no verdict.
+    /// How many planned tests have no verdict, over all kernels: one that has
+    /// too many makes up for no other.
     pub fn missing(&self) -> usize {
-        self.kernels.iter().map(KernelTally::missing).sum()
+        self.kernels.iter().map(|kernel| kernel.missing()).sum()
     }
 
     /// How many verdicts are not as expected.
     pub fn unexpected(&self) -> usize {
-        self.kernels.iter().map(KernelTally::unexpected).sum()
+        self.total().unexpected()
     }
 
     /// How many tests passed only after an attempt that did not.
     pub fn flaky(&self) -> usize {
-        self.kernels.iter().map(KernelTally::flaky).sum()
+        self.total().flaky()
     }
 
     /// What the run's exit code says of these verdicts; an interrupted run has
@@ -217,5 +315,27 @@ mod tests {
     #[test]
     fn no_test_at_all_is_an_error() {
         assert_eq!(Tally::default().exit_code(), exit_code::NOTHING_SELECTED);
+    }
+
+    #[test]
+    fn suites_count_apart() {
+        let mut tally = Tally::default();
+        let mut start = started(&["6.1"], 3).event;
+        if let Event::RunStarted {
+            kernels, suites, ..
+        } = &mut start
+        {
+            *suites = vec!["bpftrace".into(), "bcc".into()];
+            kernels[0].suites = vec![1, 2];
+        }
+        tally.observe(&start);
+        tally.observe(&finished("6.1", "a.b", Verdict::Pass, "").event);
+        assert_eq!(tally.suites(), ["bpftrace", "bcc"]);
+        let missing: Vec<_> = tally.kernels[0]
+            .suites
+            .iter()
+            .map(|suite| suite.counts.missing())
+            .collect();
+        assert_eq!(missing, [0, 2]);
     }
 }

@@ -1,0 +1,139 @@
+//! Which tests fail on some kernels and not on others.
+
+use super::history::History;
+use crate::run::event::Verdict;
+
+/// A test that fails on some kernels and not on others.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference<'h> {
+    /// Name of the suite.
+    pub(super) suite: &'h str,
+    /// `suite.name`.
+    pub(super) id: &'h str,
+    /// Each kernel that has a verdict on it, in report order. Of several tests
+    /// of one name the worst counts.
+    pub(super) verdicts: Vec<(&'h str, Verdict)>,
+}
+
+/// The differences, in the order in which the tests first had a verdict.
+pub(super) fn differences(history: &History) -> Vec<Difference<'_>> {
+    let mut all: Vec<Difference<'_>> = Vec::new();
+    let mut places = std::collections::HashMap::new();
+    for outcome in &history.outcomes {
+        let result = &outcome.result;
+        let key = (&result.suite, &result.id, &result.case_of);
+        let place = *places.entry(key).or_insert_with(|| {
+            all.push(Difference {
+                suite: &result.suite,
+                id: &result.id,
+                verdicts: Vec::new(),
+            });
+            all.len() - 1
+        });
+        let verdicts = &mut all[place].verdicts;
+        match verdicts.iter_mut().find(|(one, _)| *one == result.kernel) {
+            Some((_, verdict)) if is_bad(*verdict) || !is_bad(result.verdict) => {}
+            Some((_, verdict)) => *verdict = result.verdict,
+            None => verdicts.push((&result.kernel, result.verdict)),
+        }
+    }
+    all.retain(|test| {
+        let bad = test.on(is_bad).count();
+        bad > 0 && bad < test.verdicts.len()
+    });
+    for test in &mut all {
+        test.verdicts.sort_by_key(|(kernel, _)| {
+            let kernels = &history.tally.kernels;
+            kernels.iter().position(|tally| tally.kernel == *kernel)
+        });
+    }
+    all
+}
+
+fn is_bad(verdict: Verdict) -> bool {
+    !matches!(verdict, Verdict::Pass | Verdict::Skip)
+}
+
+impl<'h> Difference<'h> {
+    fn on(&self, which: impl Fn(Verdict) -> bool) -> impl Iterator<Item = &'h str> {
+        self.verdicts
+            .iter()
+            .filter(move |(_, verdict)| which(*verdict))
+            .map(|(kernel, _)| *kernel)
+    }
+
+    /// In a few words: `fails on 5.10 only`, `fails on all but 6.1`, `fails on
+    /// 5.10, 5.15`. Kernels' names are as they are, and to be escaped.
+    pub(super) fn words(&self) -> String {
+        let bad: Vec<&str> = self.on(is_bad).collect();
+        let good: Vec<&str> = self.on(|verdict| !is_bad(verdict)).collect();
+        let mut kinds = self.verdicts.iter().filter(|(_, verdict)| is_bad(*verdict));
+        let first = kinds.next().map(|(_, verdict)| *verdict);
+        let does = match first {
+            Some(Verdict::Timeout) if kinds.all(|(_, verdict)| Some(*verdict) == first) => {
+                "times out"
+            }
+            Some(Verdict::Lost) if kinds.all(|(_, verdict)| Some(*verdict) == first) => "is lost",
+            _ => "fails",
+        };
+        match (bad.as_slice(), good.as_slice()) {
+            ([only], _) => format!("{does} on {only} only"),
+            ([_, _, ..], [only]) => format!("{does} on all but {only}"),
+            _ => format!("{does} on {}", bad.join(", ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::{finished, history, started};
+
+    #[test]
+    fn a_test_that_fails_on_some_kernels_only_is_a_difference() {
+        let all = ["5.10", "5.15", "6.1", "6.12"];
+        let mut records = vec![started(&all, 6)];
+        let mut add = |id: &str, bad: &[&str], verdict: Verdict| {
+            // Not in report order.
+            for kernel in all.iter().rev() {
+                let verdict = match bad.contains(kernel) {
+                    true => verdict,
+                    false if *kernel == "6.1" => Verdict::Skip,
+                    false => Verdict::Pass,
+                };
+                records.push(finished(kernel, id, verdict, ""));
+            }
+        };
+        add("a.none", &[], Verdict::Fail);
+        add("a.all", &all, Verdict::Fail);
+        add("a.one", &["5.15"], Verdict::Fail);
+        add("a.three", &["5.10", "6.1", "6.12"], Verdict::Timeout);
+        add("a.two", &["6.12", "5.10"], Verdict::Lost);
+        // Two tests of one name: the one that failed counts.
+        add("a.one", &["6.1"], Verdict::Fail);
+
+        let history = history(&records);
+        let found: Vec<_> = differences(&history)
+            .into_iter()
+            .map(|test| (test.id.to_owned(), test.words()))
+            .collect();
+        let expected = [
+            ("a.one", "fails on 5.15, 6.1"),
+            ("a.three", "times out on all but 5.15"),
+            ("a.two", "is lost on 5.10, 6.12"),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(id, words)| (id.to_owned(), words.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_test_with_a_verdict_on_one_kernel_is_none() {
+        let history = history(&[
+            started(&["5.10", "6.1"], 1),
+            finished("6.1", "a.b", Verdict::Fail, ""),
+        ]);
+        assert_eq!(differences(&history), []);
+    }
+}

@@ -1,0 +1,455 @@
+//! A run as reports see it: every event folded into what belongs together.
+
+use crate::run::event::{Event, Known, KnownResult, Record, TestResult, Verdict};
+use crate::run::tally::Tally;
+
+/// Everything known of a run so far.
+#[derive(Debug, Default)]
+pub struct History {
+    /// What was asked for; the default before the first event.
+    pub(super) start: Start,
+    /// The verdicts, counted.
+    pub tally: Tally,
+    /// What each kernel is, in the order of the run; no entry before it is
+    /// ready.
+    pub(super) images: Vec<Image>,
+    /// What each suite tests.
+    pub(super) subjects: Vec<Subject>,
+    /// The VMs, in the order they started.
+    pub(super) vms: Vec<VmFacts>,
+    /// The verdicts, in the order they fell.
+    pub(super) outcomes: Vec<Outcome>,
+    /// Attempts that another one follows.
+    pending: Vec<TestResult>,
+    /// Reports of kernels that no verdict has taken yet.
+    pub(super) reports: Vec<KernelReport>,
+    /// What users should know.
+    pub(super) warnings: Vec<Warning>,
+    /// Why the run ended before its last test, in one line.
+    pub(super) stopped: Option<String>,
+    /// The exit code, once the run is over.
+    pub exit_code: Option<u8>,
+    /// When the last event happened, in milliseconds from the start.
+    pub(super) at_ms: u64,
+}
+
+/// How a run began.
+#[derive(Debug, Default)]
+pub(super) struct Start {
+    pub(super) version: String,
+    pub(super) started_at: String,
+    pub(super) command: Vec<String>,
+    pub(super) again: Vec<String>,
+    pub(super) cwd: String,
+    pub(super) shard: Option<String>,
+    /// The kernels, in report order.
+    pub(super) kernels: Vec<String>,
+}
+
+/// The image of a kernel.
+#[derive(Debug)]
+pub(super) struct Image {
+    pub(super) kernel: String,
+    pub(super) release: String,
+    pub(super) sha256: String,
+}
+
+/// What a suite tests.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) suite: String,
+    pub(super) program: String,
+    pub(super) version: Option<String>,
+    pub(super) dialect: Option<String>,
+}
+
+/// One VM.
+#[derive(Debug)]
+pub(super) struct VmFacts {
+    pub(super) kernel: String,
+    pub(super) vm: u32,
+    /// What is known since its guest said hello.
+    pub(super) up: Option<Up>,
+    /// Factor of the time limits.
+    pub(super) factor: Option<f64>,
+    /// How it was lost.
+    pub(super) lost: Option<Loss>,
+}
+
+/// A guest that said hello.
+#[derive(Debug)]
+pub(super) struct Up {
+    pub(super) release: String,
+    pub(super) accelerator: String,
+    pub(super) qemu: String,
+    pub(super) boot_ms: u64,
+}
+
+/// How a VM was lost.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) reason: String,
+    pub(super) test: Option<String>,
+    pub(super) console: String,
+    pub(super) qmp_status: Option<String>,
+}
+
+/// A verdict with what led to it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// The last attempt.
+    pub(super) result: TestResult,
+    /// When, in milliseconds from the start.
+    pub(super) at_ms: u64,
+    /// The attempts before it.
+    pub(super) attempts: Vec<TestResult>,
+    /// What the kernel reported meanwhile.
+    pub(super) reports: Vec<KernelReport>,
+}
+
+/// What a kernel said is wrong with it.
+#[derive(Debug)]
+pub(super) struct KernelReport {
+    pub(super) kernel: String,
+    pub(super) vm: u32,
+    pub(super) kind: String,
+    pub(super) test: Option<String>,
+    pub(super) text: String,
+}
+
+/// Something that users should know.
+#[derive(Debug)]
+pub(super) struct Warning {
+    pub(super) kernel: Option<String>,
+    pub(super) message: String,
+}
+
+impl Outcome {
+    /// It asks for attention.
+    pub(super) fn is_unexpected(&self) -> bool {
+        !self.result.is_expected()
+    }
+
+    /// It was known to fail, and passed.
+    pub(super) fn is_unexpected_pass(&self) -> bool {
+        self.result.verdict == Verdict::Pass && self.is_unexpected()
+    }
+
+    /// It failed as it was known to.
+    pub(super) fn known_failure(&self) -> Option<&Known> {
+        let bad = !matches!(self.result.verdict, Verdict::Pass | Verdict::Skip);
+        let known = self.result.known.as_ref()?;
+        (bad && known.result != KnownResult::Skip && !self.is_unexpected()).then_some(known)
+    }
+
+    /// The test to run to see this again: for a case, the command that
+    /// reported it.
+    pub(super) fn runs_as(&self) -> &str {
+        self.result.case_of.as_deref().unwrap_or(&self.result.id)
+    }
+}
+
+impl History {
+    /// Takes the next event.
+    pub fn observe(&mut self, record: &Record) {
+        self.tally.observe(&record.event);
+        self.at_ms = record.at_ms;
+        match &record.event {
+            Event::RunStarted {
+                version,
+                started_at,
+                command,
+                again,
+                cwd,
+                shard,
+                kernels,
+                ..
+            } => {
+                self.start = Start {
+                    version: version.clone(),
+                    started_at: started_at.clone(),
+                    command: command.clone(),
+                    again: again.clone(),
+                    cwd: cwd.clone(),
+                    shard: shard.clone(),
+                    kernels: kernels.iter().map(|plan| plan.name.clone()).collect(),
+                }
+            }
+            Event::KernelReady {
+                kernel,
+                release,
+                sha256,
+            } => self.images.push(Image {
+                kernel: kernel.clone(),
+                release: release.clone(),
+                sha256: sha256.clone(),
+            }),
+            Event::SuiteReady {
+                suite,
+                subject,
+                version,
+                dialect,
+            } => self.subjects.push(Subject {
+                suite: suite.clone(),
+                program: subject.clone(),
+                version: version.clone(),
+                dialect: dialect.clone(),
+            }),
+            Event::VmStarted {
+                kernel,
+                release,
+                accelerator,
+                qemu,
+                boot_ms,
+                vm,
+            } => {
+                self.vm(kernel, *vm).up = Some(Up {
+                    release: release.clone(),
+                    accelerator: accelerator.clone(),
+                    qemu: qemu.clone(),
+                    boot_ms: *boot_ms,
+                });
+            }
+            Event::SpeedMeasured { kernel, vm, factor } => {
+                self.vm(kernel, *vm).factor = Some(*factor);
+            }
+            Event::AttemptFinished(result) => self.pending.push(result.clone()),
+            Event::TestFinished(result) => self.finished(result, record.at_ms),
+            Event::KernelReport {
+                kernel,
+                vm,
+                kind,
+                test,
+                text,
+            } => self.reports.push(KernelReport {
+                kernel: kernel.clone(),
+                vm: *vm,
+                kind: kind.clone(),
+                test: test.clone(),
+                text: text.clone(),
+            }),
+            Event::VmLost {
+                kernel,
+                vm,
+                reason,
+                test,
+                console,
+                qmp_status,
+            } => {
+                self.vm(kernel, *vm).lost = Some(Loss {
+                    reason: reason.clone(),
+                    test: test.clone(),
+                    console: console.clone(),
+                    qmp_status: qmp_status.clone(),
+                });
+            }
+            Event::Warning { kernel, message } => self.warnings.push(Warning {
+                kernel: kernel.clone(),
+                message: message.clone(),
+            }),
+            Event::RunStopped { message, .. } => self.stopped = Some(message.clone()),
+            Event::RunFinished { exit_code, .. } => self.exit_code = Some(*exit_code),
+            Event::TestStarted { .. } | Event::TestSlow { .. } | Event::VmStopped { .. } => {}
+        }
+    }
+
+    fn finished(&mut self, result: &TestResult, at_ms: u64) {
+        let same = |other: &TestResult| {
+            (&other.kernel, &other.suite, &other.id, &other.case_of)
+                == (&result.kernel, &result.suite, &result.id, &result.case_of)
+        };
+        let attempts = self.pending.extract_if(.., |other| same(other)).collect();
+        // An attempt that lost its VM had another one than the last. The cases of
+        // a command come before its own verdict, and what the kernel said is told
+        // with that.
+        let reports = self
+            .reports
+            .extract_if(.., |report| {
+                result.case_of.is_none()
+                    && report.kernel == result.kernel
+                    && report.test.as_ref() == Some(&result.id)
+            })
+            .collect();
+        self.outcomes.push(Outcome {
+            result: result.clone(),
+            at_ms,
+            attempts,
+            reports,
+        });
+    }
+
+    fn vm(&mut self, kernel: &str, vm: u32) -> &mut VmFacts {
+        let found = self
+            .vms
+            .iter()
+            .position(|facts| facts.vm == vm && facts.kernel == kernel);
+        let index = found.unwrap_or_else(|| {
+            self.vms.push(VmFacts {
+                kernel: kernel.to_owned(),
+                vm,
+                up: None,
+                factor: None,
+                lost: None,
+            });
+            self.vms.len() - 1
+        });
+        &mut self.vms[index]
+    }
+
+    /// How the VM was lost that this verdict fell in.
+    pub(super) fn loss(&self, result: &TestResult) -> Option<&Loss> {
+        let facts = self
+            .vms
+            .iter()
+            .find(|facts| facts.vm == result.vm && facts.kernel == result.kernel)?;
+        let loss = facts.lost.as_ref()?;
+        let ran = result.case_of.as_ref().unwrap_or(&result.id);
+        (loss.test.as_ref() == Some(ran)).then_some(loss)
+    }
+
+    /// VMs that were lost while they ran no test.
+    pub(super) fn losses_between_tests(&self) -> impl Iterator<Item = (&VmFacts, &Loss)> {
+        self.vms.iter().filter_map(|facts| {
+            let loss = facts.lost.as_ref()?;
+            loss.test.is_none().then_some((facts, loss))
+        })
+    }
+
+    /// Verdicts that ask for attention, in the order they fell.
+    pub(super) fn unexpected(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes
+            .iter()
+            .filter(|outcome| outcome.is_unexpected())
+    }
+
+    /// Failures as it was known that there would be, each with what is known.
+    pub(super) fn known_failures(&self) -> impl Iterator<Item = (&Outcome, &Known)> {
+        self.outcomes
+            .iter()
+            .filter_map(|outcome| Some((outcome, outcome.known_failure()?)))
+    }
+
+    /// Tests that passed only after an attempt that did not.
+    pub(super) fn flaky(&self) -> impl Iterator<Item = &Outcome> {
+        self.outcomes.iter().filter(|outcome| outcome.result.flaky)
+    }
+
+    /// Reports of kernels, each with the test that ran then, that made no test
+    /// fail: those are told with their tests.
+    pub(super) fn other_reports(&self) -> impl Iterator<Item = &KernelReport> {
+        let beside = self
+            .outcomes
+            .iter()
+            .filter(|outcome| !outcome.is_unexpected())
+            .flat_map(|outcome| &outcome.reports);
+        self.reports.iter().chain(beside)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::{at, finished, history, result, started};
+
+    fn attempt(id: &str, attempt: u32, verdict: Verdict) -> TestResult {
+        TestResult {
+            attempt,
+            ..result("6.1", id, verdict, "")
+        }
+    }
+
+    #[test]
+    fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
+        let report = |test: Option<&str>, vm: u32| {
+            let event = Event::KernelReport {
+                kernel: "6.1".into(),
+                vm,
+                kind: "warning".into(),
+                test: test.map(str::to_owned),
+                text: "WARNING: CPU: 0".into(),
+            };
+            at(1, event)
+        };
+        let last = TestResult {
+            flaky: true,
+            ..attempt("a.b", 2, Verdict::Pass)
+        };
+        let history = history(&[
+            started(&["6.1"], 2),
+            report(Some("a.b"), 0),
+            report(Some("a.c"), 1),
+            report(None, 1),
+            at(2, Event::AttemptFinished(attempt("a.b", 1, Verdict::Lost))),
+            at(3, Event::AttemptFinished(attempt("a.c", 1, Verdict::Fail))),
+            at(4, Event::TestFinished(last)),
+        ]);
+        let [outcome] = history.outcomes.as_slice() else {
+            panic!("{:?}", history.outcomes);
+        };
+        let verdicts: Vec<_> = outcome.attempts.iter().map(|one| one.verdict).collect();
+        assert_eq!(verdicts, [Verdict::Lost]);
+        assert_eq!(outcome.reports.len(), 1);
+        assert_eq!(history.reports.len(), 2);
+        assert_eq!(history.flaky().count(), 1);
+        // Its test passed in the end.
+        assert_eq!(history.other_reports().count(), 3);
+        assert_eq!(history.pending.len(), 1);
+    }
+
+    #[test]
+    fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
+        let known = |id: &str, verdict| {
+            let known = Known {
+                result: KnownResult::Fail,
+                reason: "no BTF".into(),
+                link: None,
+            };
+            let result = TestResult {
+                known: Some(known),
+                ..result("6.1", id, verdict, "")
+            };
+            at(1, Event::TestFinished(result))
+        };
+        let history = history(&[
+            started(&["6.1"], 3),
+            known("a.fails", Verdict::Fail),
+            known("a.passes", Verdict::Pass),
+            finished("6.1", "a.new", Verdict::Fail, ""),
+        ]);
+        let ids = |outcomes: Vec<&Outcome>| -> Vec<String> {
+            let ids = outcomes.iter().map(|one| one.result.id.clone());
+            ids.collect()
+        };
+        assert_eq!(ids(history.unexpected().collect()), ["a.passes", "a.new"]);
+        let known: Vec<_> = history.known_failures().map(|(one, _)| one).collect();
+        assert_eq!(ids(known), ["a.fails"]);
+        assert!(history.outcomes[1].is_unexpected_pass());
+    }
+
+    #[test]
+    fn the_end_of_a_vm_belongs_to_the_test_that_ran_in_it() {
+        let lost = |vm: u32, test: Option<&str>| {
+            let event = Event::VmLost {
+                kernel: "6.1".into(),
+                vm,
+                reason: "hung".into(),
+                test: test.map(str::to_owned),
+                console: "Kernel panic".into(),
+                qmp_status: None,
+            };
+            at(2, event)
+        };
+        let history = history(&[
+            started(&["6.1"], 2),
+            finished("6.1", "a.b", Verdict::Lost, "hung"),
+            lost(0, Some("a.b")),
+            lost(1, None),
+        ]);
+        let loss = history.loss(&history.outcomes[0].result);
+        assert_eq!(loss.map(|loss| loss.console.as_str()), Some("Kernel panic"));
+        let others = result("6.1", "a.c", Verdict::Pass, "");
+        assert!(history.loss(&others).is_none());
+        let between: Vec<_> = history.losses_between_tests().map(|(vm, _)| vm.vm).collect();
+        assert_eq!(between, [1]);
+    }
+}

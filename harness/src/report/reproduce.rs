@@ -1,0 +1,179 @@
+//! The line that runs one test again.
+
+use std::fmt::Write as _;
+
+use super::escape;
+use super::history::{History, Outcome};
+
+/// A line for a shell that runs this test on this kernel again, with the
+/// options of the run that matter to it.
+///
+/// Whatever a test or a kernel is called, it is one line without controls, and
+/// a shell takes no part of a name for anything but a word.
+pub(super) fn line(history: &History, outcome: &Outcome) -> String {
+    let again = &history.start.again;
+    let (program, options) = match again.as_slice() {
+        [program, command, options @ ..] => (vec![program.as_str(), command], options),
+        _ => (vec!["kiln", "run"], [].as_slice()),
+    };
+    let filter = filter(outcome.runs_as());
+    let mut words = program;
+    words.extend(["-k", &outcome.result.kernel, "-t", &filter]);
+    words.extend(options.iter().map(String::as_str));
+    // Other suites may have a test of this name.
+    words.push(&outcome.result.suite);
+    let quoted: Vec<String> = words.into_iter().map(quote).collect();
+    quoted.join(" ")
+}
+
+/// A filter that selects this id and no other.
+fn filter(id: &str) -> String {
+    let mut filter = String::from("^");
+    for c in id.chars() {
+        // A colon separates patterns, and what cannot be seen cannot be copied.
+        if c == ':' || escape::is_unsafe(c) {
+            filter.push_str(&code_point(c));
+        } else {
+            if r"\.+*?()|[]{}^$".contains(c) {
+                filter.push('\\');
+            }
+            filter.push(c);
+        }
+    }
+    filter.push('$');
+    filter
+}
+
+/// As Python's `re` spells it.
+fn code_point(c: char) -> String {
+    match u32::from(c) {
+        low @ ..=0xff => format!("\\x{low:02x}"),
+        middle @ ..=0xffff => format!("\\u{middle:04x}"),
+        high => format!("\\U{high:08x}"),
+    }
+}
+
+/// One word of a command line, quoted where a shell needs it.
+fn quote(word: &str) -> String {
+    // No argument holds a NUL; shlex refuses it.
+    let word = word.replace('\0', "");
+    if !word.chars().any(escape::is_unsafe) {
+        return shlex::try_quote(&word)
+            .map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
+    }
+    // What cannot be seen is written as bash, ksh and zsh read it.
+    let mut quoted = String::from("$'");
+    for c in word.chars() {
+        if escape::is_unsafe(c) {
+            // By bytes: `\xNN` is a byte there, not a character.
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                // Writing to a string cannot fail.
+                let _ = write!(quoted, "\\{byte:03o}");
+            }
+        } else {
+            if matches!(c, '\'' | '\\') {
+                quoted.push('\\');
+            }
+            quoted.push(c);
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::samples::{finished, history, started};
+    use crate::run::event::{Event, Verdict};
+    use crate::suite::{Filter, TestId};
+
+    fn line_of(again: &[&str], kernel: &str, id: &str) -> String {
+        let mut start = started(&[kernel], 1);
+        if let Event::RunStarted { again: words, .. } = &mut start.event {
+            *words = again.iter().map(|word| (*word).to_owned()).collect();
+        }
+        let history = history(&[start, finished(kernel, id, Verdict::Fail, "")]);
+        line(&history, &history.outcomes[0])
+    }
+
+    #[test]
+    fn the_line_has_the_options_of_the_run() {
+        assert_eq!(
+            line_of(
+                &["./kiln", "run", "--tests", "my tests"],
+                "6.1",
+                "call.it's a:b"
+            ),
+            r#"./kiln run -k 6.1 -t "^call\\.it's a\\x3ab\$" --tests 'my tests' bpftrace"#
+        );
+        assert_eq!(
+            line_of(&[], "../linux", "builtin.cpu"),
+            r"kiln run -k ../linux -t '^builtin\.cpu$' bpftrace"
+        );
+    }
+
+    #[test]
+    fn a_case_is_run_as_the_command_that_reported_it() {
+        let mut record = finished("6.1", "a.b.case 1", Verdict::Fail, "");
+        if let Event::TestFinished(result) = &mut record.event {
+            result.case_of = Some("a.b".into());
+        }
+        let history = history(&[started(&["6.1"], 1), record]);
+        assert_eq!(
+            line(&history, &history.outcomes[0]),
+            r"kiln run -k 6.1 -t '^a\.b$' bpftrace"
+        );
+    }
+
+    /// The words that a shell makes of a line.
+    fn words(line: &str) -> Vec<String> {
+        let output = Command::new("bash")
+            .args(["-c", &format!("printf '%s\\0' {line}")])
+            .env("LC_ALL", "C.UTF-8")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let words = text.split_terminator('\0');
+        words.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_shell_takes_hostile_names_for_words() {
+        for name in [
+            "$(touch /tmp/x) `id` \"\\\" '",
+            "a\nb\tc\x1b[31m1",
+            "\u{202e}abc",
+            "a\\",
+            "!! ~ * {a,b} \u{e4} # ; & | < > =",
+            "",
+        ] {
+            assert_eq!(words(&quote(name)), [name], "{name:?}");
+        }
+    }
+
+    proptest! {
+        // Each starts a shell.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn the_filter_selects_that_test_and_no_other(kernel in "[^\0]{1,9}", name in "[^\0]{0,20}") {
+            let id = TestId::new("suite", &name);
+            let line = line_of(&[], &kernel, &id.to_string());
+            prop_assert!(!line.contains(escape::is_unsafe), "{}", line);
+            let words = words(&line);
+            prop_assert_eq!(words.len(), 7, "{}", line);
+            prop_assert_eq!(&words[3], &kernel);
+            let filter = Filter::new(&[&words[5]]).unwrap();
+            prop_assert!(filter.selects(&id), "{}", line);
+            prop_assert!(!filter.selects(&TestId::new("xsuite", &name)), "{}", line);
+            prop_assert!(!filter.selects(&TestId::new("suite", name + "x")), "{}", line);
+        }
+    }
+}
