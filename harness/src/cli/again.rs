@@ -54,7 +54,9 @@ pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<S
         return Vec::new();
     };
     // What all commands have goes down to each.
-    let config = command.get_arguments().filter(|arg| arg.get_id() == "config");
+    let config = command
+        .get_arguments()
+        .filter(|arg| arg.get_id() == "config");
     for argument in config.chain(run.get_arguments()) {
         let id = argument.get_id().as_str();
         if !WITHOUT.contains(&id) {

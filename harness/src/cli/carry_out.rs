@@ -8,29 +8,31 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::again;
 use super::input::{self, Interrupts};
-use crate::report::{Junit, Reports, Terminal, TerminalStyle};
+use crate::report::{self, Reports, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, SCHEMA};
 use crate::run::event_log::EventWriter;
-use crate::run::plan::Plan;
+use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
 use crate::run::pool;
 
 /// Runs the plan; every event is written, then shown.
 pub(super) async fn carry_out(
     plan: &Plan,
-    run_dir: RunDir,
+    run_dir: &RunDir,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
+    let mut reports = report::files(run_dir);
+    reports.insert(
+        0,
+        Box::new(Terminal::new(
+            std::io::stdout(),
+            TerminalStyle::detect(),
+            run_dir.path(),
+        )),
+    );
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
-        reports: Reports::new(vec![
-            Box::new(Terminal::new(
-                std::io::stdout(),
-                TerminalStyle::detect(),
-                run_dir.path(),
-            )),
-            Box::new(Junit::new(run_dir)),
-        ]),
+        reports: Reports::new(reports),
     };
     sink.take(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,6 +55,9 @@ pub(super) async fn carry_out(
         suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
         shard: plan.shard.map(|shard| shard.to_string()),
     })?;
+    for suite in &plan.suites {
+        sink.take(ready(plan, suite))?;
+    }
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut pool = Box::pin(pool::run(plan, sender));
     let mut interrupted = None;
@@ -96,6 +101,24 @@ pub(super) async fn carry_out(
     })?;
     sink.reports.finish()?;
     Ok(code)
+}
+
+/// What a suite tests.
+fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
+    let (subject, version, dialect) = match &suite.runner {
+        PlannedRunner::Bpftrace(runner) => (
+            runner.bpftrace.to_string_lossy().into_owned(),
+            Some(runner.version.clone()),
+            Some(runner.dialect.name.to_owned()),
+        ),
+        PlannedRunner::Command => (plan.programs(&suite.name).join(", "), None, None),
+    };
+    Event::SuiteReady {
+        suite: suite.name.clone(),
+        subject,
+        version,
+        dialect,
+    }
 }
 
 /// Where events go: first the log, then whoever tells of them.

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
-use crate::config::{Catalogue, Selected};
+use crate::config::{Catalogue, Origin, Selected};
 use crate::exit_code;
 use crate::kernel::{self, Cache, KernelImage, Progress};
+use crate::run::dir;
 
 /// The catalogue and the cache.
 #[derive(Debug, Clone)]
@@ -35,6 +36,16 @@ impl Context {
             cache: Cache::from_env()?,
             cwd,
         })
+    }
+
+    /// Where the runs of this place go: below the directory of its
+    /// `kernels.toml`, else below the working directory.
+    pub(super) fn runs(&self) -> PathBuf {
+        let base = match &self.catalogue.origin {
+            Origin::File(file) => file.parent().filter(|dir| self.cwd.starts_with(dir)),
+            Origin::BuiltIn => None,
+        };
+        dir::parent_in(base.unwrap_or(&self.cwd))
     }
 
     /// The kernels that `-k` selects.

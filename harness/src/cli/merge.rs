@@ -1,12 +1,13 @@
 //! `kiln merge`: the directories of several runs as one report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::Failure;
 use super::again;
-use crate::report::{Junit, Reports, Terminal, TerminalStyle};
+use super::context::Context;
+use crate::report::{self, Reports, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
 use crate::run::merge::merge;
@@ -24,22 +25,22 @@ pub(super) struct MergeArgs {
     /// Directories of runs, such as --run-dir of kiln run names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Where events.jsonl and junit.xml of the whole go [default: below
-    /// $XDG_STATE_HOME/kiln/runs]
+    /// Where the reports of the whole go [default: a new directory below
+    /// target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
 }
 
 impl MergeArgs {
     /// Writes and shows the report; the exit code is that of the one run.
-    pub(super) fn run(self) -> Result<u8, Failure> {
+    pub(super) fn run(self, config: Option<&Path>) -> Result<u8, Failure> {
         let runs = self
             .runs
             .iter()
             .map(|dir| RunLog::read(dir))
             .collect::<Result<Vec<_>, _>>()?;
         let merged = merge(&runs, again::command_line())?;
-        let run_dir = RunDir::create(self.run_dir.as_deref())?;
+        let run_dir = RunDir::create(self.run_dir.as_deref(), &Context::load(config)?.runs())?;
         let mut log = EventWriter::create(&run_dir.events())?;
         for record in &merged.records {
             log.append(record)?;
@@ -49,10 +50,10 @@ impl MergeArgs {
             progress: false,
             ..TerminalStyle::detect()
         };
-        let mut reports = Reports::new(vec![
-            Box::new(Terminal::new(std::io::stdout(), style, run_dir.path())),
-            Box::new(Junit::new(run_dir)),
-        ]);
+        let mut reports = report::files(&run_dir);
+        let terminal = Terminal::new(std::io::stdout(), style, run_dir.path());
+        reports.insert(0, Box::new(terminal));
+        let mut reports = Reports::new(reports);
         for record in &merged.records {
             reports.record(record)?;
         }

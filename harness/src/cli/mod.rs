@@ -158,7 +158,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::List(args) => args.run(cli.config.as_deref()),
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()),
-        Command::Merge(args) => args.run(),
+        Command::Merge(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run().await,
         Command::Kernels(args) => {
             let config = cli.config;

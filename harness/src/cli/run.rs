@@ -53,8 +53,8 @@ pub(super) struct RunArgs {
     /// the test that ran then
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     kernel_log: KernelLog,
-    /// Where events.jsonl, junit.xml and the VMs' logs go [default: below
-    /// $XDG_STATE_HOME/kiln/runs]
+    /// Where events, reports and the VMs' logs go [default: a new directory
+    /// below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// Run one part of kernels × tests: slice:I/N deals them in turn, hash:I/N
@@ -133,15 +133,15 @@ impl RunArgs {
         if self.vm.dry_run {
             return Ok(exit_code::OK);
         }
-        let run_dir = RunDir::create(self.run_dir.as_deref())?;
+        let run_dir = RunDir::create(self.run_dir.as_deref(), &context.runs())?;
         let events = run_dir.events();
         let version = suites.iter().find_map(ResolvedSuite::version);
-        let mut plan = self.plan(&context, &suites, tests, images, run_dir.path())?;
+        let mut plan = self.plan(&context, &suites, tests, images, &run_dir)?;
         plan.expectations = expectations;
         for warning in warnings.drain(..) {
             eprintln!("warning: {warning}");
         }
-        let code = carry_out(&plan, run_dir, &mut interrupts).await?;
+        let code = carry_out(&plan, &run_dir, &mut interrupts).await?;
         if self.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, version)?;
@@ -279,7 +279,7 @@ impl RunArgs {
         suites: &[ResolvedSuite],
         tests: Vec<PlannedTest>,
         images: Vec<(KernelImage, Vec<usize>)>,
-        logs: &std::path::Path,
+        run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let visible = self.visible(context, suites);
@@ -326,7 +326,7 @@ impl RunArgs {
             expectations: Expectations::default(),
             shard: self.shard,
             times: Times::load(context.cache.root()),
-            logs: logs.join("logs"),
+            logs: run_dir.logs(),
         })
     }
 }

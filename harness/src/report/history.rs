@@ -42,8 +42,6 @@ pub(super) struct Start {
     pub(super) again: Vec<String>,
     pub(super) cwd: String,
     pub(super) shard: Option<String>,
-    /// The kernels, in report order.
-    pub(super) kernels: Vec<String>,
 }
 
 /// The image of a kernel.
@@ -99,8 +97,6 @@ pub(super) struct Loss {
 pub(super) struct Outcome {
     /// The last attempt.
     pub(super) result: TestResult,
-    /// When, in milliseconds from the start.
-    pub(super) at_ms: u64,
     /// The attempts before it.
     pub(super) attempts: Vec<TestResult>,
     /// What the kernel reported meanwhile.
@@ -111,7 +107,6 @@ pub(super) struct Outcome {
 #[derive(Debug)]
 pub(super) struct KernelReport {
     pub(super) kernel: String,
-    pub(super) vm: u32,
     pub(super) kind: String,
     pub(super) test: Option<String>,
     pub(super) text: String,
@@ -162,7 +157,6 @@ impl History {
                 again,
                 cwd,
                 shard,
-                kernels,
                 ..
             } => {
                 self.start = Start {
@@ -172,7 +166,6 @@ impl History {
                     again: again.clone(),
                     cwd: cwd.clone(),
                     shard: shard.clone(),
-                    kernels: kernels.iter().map(|plan| plan.name.clone()).collect(),
                 }
             }
             Event::KernelReady {
@@ -214,16 +207,15 @@ impl History {
                 self.vm(kernel, *vm).factor = Some(*factor);
             }
             Event::AttemptFinished(result) => self.pending.push(result.clone()),
-            Event::TestFinished(result) => self.finished(result, record.at_ms),
+            Event::TestFinished(result) => self.finished(result),
             Event::KernelReport {
                 kernel,
-                vm,
                 kind,
                 test,
                 text,
+                ..
             } => self.reports.push(KernelReport {
                 kernel: kernel.clone(),
-                vm: *vm,
                 kind: kind.clone(),
                 test: test.clone(),
                 text: text.clone(),
@@ -253,7 +245,7 @@ impl History {
         }
     }
 
-    fn finished(&mut self, result: &TestResult, at_ms: u64) {
+    fn finished(&mut self, result: &TestResult) {
         let same = |other: &TestResult| {
             (&other.kernel, &other.suite, &other.id, &other.case_of)
                 == (&result.kernel, &result.suite, &result.id, &result.case_of)
@@ -272,7 +264,6 @@ impl History {
             .collect();
         self.outcomes.push(Outcome {
             result: result.clone(),
-            at_ms,
             attempts,
             reports,
         });
@@ -449,7 +440,10 @@ mod tests {
         assert_eq!(loss.map(|loss| loss.console.as_str()), Some("Kernel panic"));
         let others = result("6.1", "a.c", Verdict::Pass, "");
         assert!(history.loss(&others).is_none());
-        let between: Vec<_> = history.losses_between_tests().map(|(vm, _)| vm.vm).collect();
+        let between: Vec<_> = history
+            .losses_between_tests()
+            .map(|(vm, _)| vm.vm)
+            .collect();
         assert_eq!(between, [1]);
     }
 }

@@ -1,248 +1,263 @@
-//! The JUnit report: a test suite per kernel, a test case per test.
+//! The JUnit report: a test suite for each kernel and suite, a test case for
+//! each test.
 //!
 //! `fail` and `timeout` are failures, `lost` and `error` are errors, each with
-//! its verdict as the type; a skip is a skip. What a test printed is its
-//! `system-out`; what its VM left behind is its `system-err`.
+//! its verdict as the type; a skip is a skip. What was known to fail and did is
+//! a skip too, and a pass of it a failure: readers then see what the exit code
+//! says. Attempts before the last are flaky runs where a test passed in the end
+//! and reruns where it did not. What a test printed is its `system-out`; what
+//! its VM and its kernel said is its `system-err`.
+//!
+//! The file holds to the schema that Jenkins' xUnit plugin has (`junit-10.xsd`).
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use chrono::{DateTime, FixedOffset};
-use quick_junit::{NonSuccessKind, Property, TestCase, TestCaseStatus, TestSuite};
+use chrono::DateTime;
+use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
+use quick_junit::{Report as JunitReport, TestSuite};
 
-use super::{History, Report, ReportError, escape};
+use super::history::{History, Outcome};
+use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, Record, TestResult, Verdict};
+use crate::run::event::{Record, TestResult, Verdict};
+use crate::run::tally::{KernelTally, SuiteTally};
 
-/// Collects a run and writes `junit.xml` into its directory at the end.
+/// Writes `junit.xml` into the directory of a run at its end.
 pub struct Junit {
     dir: RunDir,
-    fold: Fold,
 }
 
 impl Junit {
     /// A report for the run of this directory.
     pub fn new(dir: RunDir) -> Self {
-        Self {
-            dir,
-            fold: Fold::default(),
-        }
+        Self { dir }
     }
 }
 
 impl Report for Junit {
-    fn record(&mut self, record: &Record, _history: &History) -> Result<(), ReportError> {
-        self.fold.observe(record);
+    fn record(&mut self, _record: &Record, _history: &History) -> Result<(), ReportError> {
         Ok(())
     }
 
-    fn finish(&mut self, _history: &History) -> Result<(), ReportError> {
-        let text = std::mem::take(&mut self.fold).report().to_string()?;
+    fn finish(&mut self, history: &History) -> Result<(), ReportError> {
+        let text = text(history)?;
         self.dir.write(&self.dir.junit(), text.as_bytes())?;
         Ok(())
     }
 }
 
-/// The report so far.
-#[derive(Default)]
-struct Fold {
-    started: Option<DateTime<FixedOffset>>,
-    at_ms: u64,
-    suites: Vec<Suite>,
-    warnings: String,
-}
-
-struct Suite {
-    cases: TestSuite,
-    /// What VMs of the kernel that were lost left behind.
-    evidence: Vec<Evidence>,
-    time: Duration,
-    warnings: String,
-}
-
-struct Evidence {
-    test: Option<String>,
-    text: String,
-}
-
-impl Fold {
-    fn suite(&mut self, kernel: &str) -> &mut Suite {
-        let name = escape::line(kernel);
-        let found = self
-            .suites
-            .iter()
-            .position(|suite| suite.cases.name.as_str() == name);
-        let index = found.unwrap_or_else(|| {
-            self.suites.push(Suite {
-                cases: TestSuite::new(name),
-                evidence: Vec::new(),
-                time: Duration::ZERO,
-                warnings: String::new(),
-            });
-            self.suites.len() - 1
-        });
-        &mut self.suites[index]
-    }
-
-    fn observe(&mut self, record: &Record) {
-        self.at_ms = record.at_ms;
-        match &record.event {
-            Event::RunStarted {
-                started_at,
-                kernels,
-                ..
-            } => {
-                self.started = DateTime::parse_from_rfc3339(started_at).ok();
-                for kernel in kernels {
-                    self.suite(&kernel.name);
-                }
-            }
-            Event::VmStarted {
-                kernel,
-                release,
-                accelerator,
-                qemu,
-                boot_ms,
-                vm,
-            } => {
-                let boot = format!("{}.{:03} s", boot_ms / 1000, boot_ms % 1000);
-                let facts = [
-                    ("release", escape::line(release)),
-                    ("accelerator", escape::line(accelerator)),
-                    ("qemu", escape::line(qemu)),
-                    ("boot", boot.into()),
-                ];
-                for (fact, value) in facts {
-                    self.suite(kernel).property(*vm, fact, &value);
-                }
-            }
-            Event::SpeedMeasured { kernel, vm, factor } => {
-                self.suite(kernel)
-                    .property(*vm, "time-factor", &factor.to_string());
-            }
-            Event::TestFinished(result) => {
-                let timestamp = self.started.map(|at| at + millis(record.at_ms));
-                self.suite(&result.kernel).add(result, timestamp);
-            }
-            Event::VmLost {
-                kernel,
-                reason,
-                test,
-                console,
-                qmp_status,
-                ..
-            } => {
-                let status = qmp_status.as_deref().unwrap_or("unknown");
-                let text = format!("{reason}\nQMP status: {status}\nconsole:\n{console}\n");
-                self.suite(kernel).evidence.push(Evidence {
-                    test: test.clone(),
-                    text: escape::xml(&text).into_owned(),
-                });
-            }
-            Event::Warning { kernel, message } => {
-                let place = match kernel {
-                    Some(kernel) => &mut self.suite(kernel).warnings,
-                    None => &mut self.warnings,
-                };
-                place.push_str(&escape::line(message));
-                place.push('\n');
-            }
-            Event::KernelReady { .. }
-            | Event::SuiteReady { .. }
-            | Event::TestStarted { .. }
-            | Event::TestSlow { .. }
-            | Event::AttemptFinished(_)
-            | Event::KernelReport { .. }
-            | Event::VmStopped { .. }
-            | Event::RunStopped { .. }
-            | Event::RunFinished { .. } => {}
+/// The file.
+fn text(history: &History) -> Result<String, ReportError> {
+    let mut report = JunitReport::new("kiln");
+    report.set_time(Duration::from_millis(history.at_ms));
+    for kernel in &history.tally.kernels {
+        for suite in &kernel.suites {
+            report.add_test_suite(test_suite(history, kernel, suite));
         }
     }
+    let skipped = format!(" skipped=\"{}\"", report.skipped);
+    // The first element of all, of which the schema knows no such attribute.
+    Ok(report.to_string()?.replacen(&skipped, "", 1))
+}
 
-    fn report(self) -> quick_junit::Report {
-        let mut report = quick_junit::Report::new("kiln");
-        if let Some(started) = self.started {
-            report.set_timestamp(started);
-        }
-        report.set_time(Duration::from_millis(self.at_ms));
-        for mut suite in self.suites {
-            // Evidence that no test of the suite has taken, and warnings: those
-            // that concern the whole run stand in every suite.
-            let mut said = format!("{}{}", self.warnings, suite.warnings);
-            for evidence in suite.evidence {
-                said.push_str(&evidence.text);
+fn test_suite(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> TestSuite {
+    let (kernel_name, suite_name) = (escape::line(&kernel.kernel), escape::line(&suite.suite));
+    let mut cases = TestSuite::new(format!("{suite_name} on {kernel_name}"));
+    if let Ok(started) = DateTime::parse_from_rfc3339(&history.start.started_at) {
+        cases.set_timestamp(started);
+    }
+    properties(&mut cases, history, kernel, suite);
+    let own = |outcome: &&Outcome| {
+        outcome.result.kernel == kernel.kernel && outcome.result.suite == suite.suite
+    };
+    let mut time = Duration::ZERO;
+    for outcome in history.outcomes.iter().filter(own) {
+        time += Duration::from_millis(outcome.result.duration_ms);
+        cases.add_test_case(test_case(history, outcome));
+    }
+    cases.set_time(time);
+    let said = said(history, kernel, suite);
+    if !said.is_empty() {
+        cases.set_system_err(escape::xml(&said));
+    }
+    cases
+}
+
+fn properties(cases: &mut TestSuite, history: &History, kernel: &KernelTally, suite: &SuiteTally) {
+    let mut add = |name: &str, value: &str| {
+        cases.add_property(Property::new(name, escape::line(value)));
+    };
+    add("kernel", &kernel.kernel);
+    add("suite", &suite.suite);
+    for image in history
+        .images
+        .iter()
+        .filter(|one| one.kernel == kernel.kernel)
+    {
+        add("release", &image.release);
+        add("sha256", &image.sha256);
+    }
+    for subject in history
+        .subjects
+        .iter()
+        .filter(|one| one.suite == suite.suite)
+    {
+        add("program", &subject.program);
+        for (name, value) in [("version", &subject.version), ("dialect", &subject.dialect)] {
+            if let Some(value) = value {
+                add(name, value);
             }
-            if !said.is_empty() {
-                suite.cases.set_system_err(said);
-            }
-            suite.cases.set_time(suite.time);
-            report.add_test_suite(suite.cases);
         }
-        report
+    }
+    for vm in history.vms.iter().filter(|vm| vm.kernel == kernel.kernel) {
+        let number = vm.vm;
+        if let Some(up) = &vm.up {
+            let boot = format!("{}.{:03} s", up.boot_ms / 1000, up.boot_ms % 1000);
+            add(&format!("vm{number}.release"), &up.release);
+            add(&format!("vm{number}.accelerator"), &up.accelerator);
+            add(&format!("vm{number}.qemu"), &up.qemu);
+            add(&format!("vm{number}.boot"), &boot);
+        }
+        if let Some(factor) = vm.factor {
+            add(&format!("vm{number}.time-factor"), &factor.to_string());
+        }
+    }
+    if let Some(shard) = &history.start.shard {
+        add("shard", shard);
+    }
+    add("kiln", &history.start.version);
+    if suite.counts.missing() > 0 {
+        add("not-run", &suite.counts.missing().to_string());
     }
 }
 
-impl Suite {
-    fn property(&mut self, vm: u32, fact: &str, value: &str) {
-        let name = format!("vm{vm}.{fact}");
-        self.cases.add_property(Property::new(name, value));
+/// What belongs to no test: warnings, those of the whole run in every suite;
+/// the end of VMs that ran no test; what did not run.
+fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
+    let mut said = String::new();
+    // Writing to a string cannot fail.
+    for warning in &history.warnings {
+        if warning
+            .kernel
+            .as_ref()
+            .is_none_or(|name| *name == kernel.kernel)
+        {
+            let _ = writeln!(said, "warning: {}", warning.message);
+        }
     }
+    for (vm, loss) in history.losses_between_tests() {
+        if vm.kernel == kernel.kernel {
+            said.push_str(&loss_text(loss));
+        }
+    }
+    if suite.counts.missing() > 0 {
+        let _ = writeln!(said, "{} tests did not run", suite.counts.missing());
+    }
+    said
+}
 
-    fn add(&mut self, result: &TestResult, timestamp: Option<DateTime<FixedOffset>>) {
-        let TestResult {
-            id,
-            verdict,
-            reason,
-            duration_ms,
-            output,
-            details,
-            ..
-        } = result;
-        let mut status = match verdict {
-            Verdict::Pass => TestCaseStatus::success(),
-            Verdict::Skip => TestCaseStatus::skipped(),
-            Verdict::Fail | Verdict::Timeout => {
-                TestCaseStatus::non_success(NonSuccessKind::Failure)
-            }
-            Verdict::Lost | Verdict::Error => TestCaseStatus::non_success(NonSuccessKind::Error),
-        };
-        if let Some(reason) = reason {
-            status.set_message(escape::line(reason));
-        }
-        if !matches!(verdict, Verdict::Pass | Verdict::Skip) {
-            status.set_type(verdict.to_string());
-            if !details.is_empty() {
-                status.set_description(escape::xml(details));
-            }
-        }
+fn loss_text(loss: &super::history::Loss) -> String {
+    let status = loss.qmp_status.as_deref().unwrap_or("unknown");
+    let (reason, console) = (&loss.reason, &loss.console);
+    format!("{reason}\nQMP status: {status}\nconsole:\n{console}\n")
+}
 
-        let time = Duration::from_millis(*duration_ms);
-        let mut case = TestCase::new(escape::line(id), status);
-        // The kernel: readers that merge suites still tell the cases apart.
-        case.set_classname(self.cases.name.clone());
-        case.set_time(time);
-        if let Some(end) = timestamp {
-            case.set_timestamp(end - millis(*duration_ms));
+fn test_case(history: &History, outcome: &Outcome) -> TestCase {
+    let result = &outcome.result;
+    let mut case = TestCase::new(escape::line(&result.id), status(outcome));
+    // Readers take the last dot for the end of a package's name, and merge
+    // suites: the cases of two kernels are told apart by this alone.
+    let kernel = result.kernel.replace('.', "_");
+    let suite = result.suite.replace('.', "_");
+    case.set_classname(escape::line(&format!("{kernel}.{suite}")));
+    case.set_time(Duration::from_millis(result.duration_ms));
+    if !result.output.is_empty() {
+        case.set_system_out(escape::xml(&result.output));
+    }
+    let mut said = String::new();
+    for report in &outcome.reports {
+        let _ = writeln!(
+            said,
+            "the kernel reported: {}\n{}",
+            report.kind, report.text
+        );
+    }
+    if result.verdict == Verdict::Lost
+        && let Some(loss) = history.loss(result)
+    {
+        said.push_str(&loss_text(loss));
+    }
+    if !said.is_empty() {
+        case.set_system_err(escape::xml(&said));
+    }
+    case
+}
+
+fn status(outcome: &Outcome) -> TestCaseStatus {
+    let result = &outcome.result;
+    let mut status = if outcome.is_unexpected_pass() {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+        status.set_type("unexpected-pass");
+        status
+    } else if let Some(known) = outcome.known_failure() {
+        let mut status = TestCaseStatus::skipped();
+        status.set_type(format!("known-{}", result.verdict));
+        status.set_message(escape::line(&format!("known: {}", known.reason)));
+        // The reason of the failure stands in the description.
+        status.set_description(escape::xml(&format!(
+            "{}\n{}",
+            result.reason.as_deref().unwrap_or_default(),
+            result.details
+        )));
+        return status;
+    } else {
+        match kind(result.verdict) {
+            Some(kind) => {
+                let mut status = TestCaseStatus::non_success(kind);
+                status.set_type(result.verdict.to_string());
+                status
+            }
+            None if result.verdict == Verdict::Skip => TestCaseStatus::skipped(),
+            None => TestCaseStatus::success(),
         }
-        if !output.is_empty() {
-            case.set_system_out(escape::xml(output));
-        }
-        let taken = self
-            .evidence
-            .iter()
-            .position(|evidence| evidence.test.as_ref() == Some(id));
-        if let (Verdict::Lost, Some(index)) = (verdict, taken) {
-            case.set_system_err(self.evidence.remove(index).text);
-        }
-        self.time += time;
-        self.cases.add_test_case(case);
+    };
+    if let Some(reason) = &result.reason {
+        status.set_message(escape::line(reason));
+    }
+    if !result.details.is_empty() && !matches!(result.verdict, Verdict::Pass | Verdict::Skip) {
+        status.set_description(escape::xml(&result.details));
+    }
+    if result.flaky {
+        status.set_rerun_kind(FlakyOrRerun::Flaky);
+    }
+    status.add_reruns(outcome.attempts.iter().filter_map(rerun));
+    status
+}
+
+/// What a verdict is that is no pass and no skip.
+fn kind(verdict: Verdict) -> Option<NonSuccessKind> {
+    match verdict {
+        Verdict::Pass | Verdict::Skip => None,
+        Verdict::Fail | Verdict::Timeout => Some(NonSuccessKind::Failure),
+        Verdict::Lost | Verdict::Error => Some(NonSuccessKind::Error),
     }
 }
 
-fn millis(count: u64) -> chrono::TimeDelta {
-    i64::try_from(count)
-        .ok()
-        .and_then(chrono::TimeDelta::try_milliseconds)
-        .unwrap_or_default()
+/// An attempt that failed and that another one followed.
+fn rerun(attempt: &TestResult) -> Option<TestRerun> {
+    let mut rerun = TestRerun::new(kind(attempt.verdict)?);
+    rerun.set_type(attempt.verdict.to_string());
+    if let Some(reason) = &attempt.reason {
+        rerun.set_message(escape::line(reason));
+    }
+    if !attempt.details.is_empty() {
+        rerun.set_stack_trace(escape::xml(&attempt.details));
+    }
+    if !attempt.output.is_empty() {
+        rerun.set_system_out(escape::xml(&attempt.output));
+    }
+    Some(rerun)
 }
 
 #[cfg(test)]

@@ -3,17 +3,13 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::samples::{at, finished, started, with_texts};
-use crate::run::event::bounded_text;
+use crate::report::samples::{at, finished, history, result, started, with_texts};
+use crate::run::event::{Event, Known, KnownResult, bounded_text};
 
 /// The report of these records, written as XML and read back.
-fn read_back(records: &[Record]) -> quick_junit::Report {
-    let mut fold = Fold::default();
-    for record in records {
-        fold.observe(record);
-    }
-    let xml = fold.report().to_string().unwrap();
-    quick_junit::Report::deserialize_from_str(&xml).unwrap()
+fn read_back(records: &[Record]) -> JunitReport {
+    let xml = text(&history(records)).unwrap();
+    JunitReport::deserialize_from_str(&xml).unwrap()
 }
 
 #[test]
@@ -28,7 +24,7 @@ fn each_verdict_has_its_place() {
         finished("6.1", "a.error", Verdict::Error, ""),
     ]);
     let names: Vec<_> = report.test_suites.iter().map(|s| s.name.as_str()).collect();
-    assert_eq!(names, ["5.10", "6.1"]);
+    assert_eq!(names, ["bpftrace on 5.10", "bpftrace on 6.1"]);
     let suite = &report.test_suites[1];
     assert_eq!(
         (suite.tests, suite.failures, suite.errors, suite.skipped),
@@ -60,7 +56,7 @@ fn each_verdict_has_its_place() {
     );
     assert_eq!(
         suite.test_cases[0].classname.as_ref().unwrap().as_str(),
-        "6.1"
+        "6_1.bpftrace"
     );
     assert_eq!(suite.test_cases[0].time, Some(Duration::from_millis(3100)));
 }
@@ -92,12 +88,12 @@ fn what_cannot_stand_in_xml_is_readable_after_a_round_trip() {
 
 #[test]
 fn the_evidence_of_a_lost_vm_stands_with_its_test() {
-    let lost = |test: Option<&str>, console: &str| {
+    let lost = |vm: u32, test: Option<&str>, console: &str| {
         at(
             10,
             Event::VmLost {
                 kernel: "6.1".into(),
-                vm: 0,
+                vm,
                 reason: "hung".into(),
                 test: test.map(ToOwned::to_owned),
                 console: console.into(),
@@ -107,9 +103,9 @@ fn the_evidence_of_a_lost_vm_stands_with_its_test() {
     };
     let report = read_back(&[
         started(&["6.1"], 2),
-        lost(None, "died in boot"),
-        lost(Some("a.b"), "Kernel panic"),
         finished("6.1", "a.b", Verdict::Lost, "the VM hung"),
+        lost(0, Some("a.b"), "Kernel panic"),
+        lost(1, None, "died in boot"),
         finished("6.1", "a.c", Verdict::Pass, ""),
     ]);
     let suite = &report.test_suites[0];
@@ -123,9 +119,26 @@ fn the_evidence_of_a_lost_vm_stands_with_its_test() {
 }
 
 #[test]
-fn facts_about_the_vms_are_properties() {
+fn what_ran_stands_in_properties() {
     let report = read_back(&[
         started(&["6.1"], 0),
+        at(
+            0,
+            Event::SuiteReady {
+                suite: "bpftrace".into(),
+                subject: "/usr/bin/bpftrace".into(),
+                version: Some("v0.17.0".into()),
+                dialect: Some("0.17".into()),
+            },
+        ),
+        at(
+            0,
+            Event::KernelReady {
+                kernel: "6.1".into(),
+                release: "6.1.0-x".into(),
+                sha256: "00ff".into(),
+            },
+        ),
         at(
             1,
             Event::VmStarted {
@@ -154,11 +167,19 @@ fn facts_about_the_vms_are_properties() {
     assert_eq!(
         pairs,
         [
+            ("kernel", "6.1"),
+            ("suite", "bpftrace"),
+            ("release", "6.1.0-x"),
+            ("sha256", "00ff"),
+            ("program", "/usr/bin/bpftrace"),
+            ("version", "v0.17.0"),
+            ("dialect", "0.17"),
             ("vm0.release", "6.1.0-x"),
             ("vm0.accelerator", "tcg"),
             ("vm0.qemu", "7.2.22"),
             ("vm0.boot", "4.100 s"),
             ("vm0.time-factor", "12.5"),
+            ("kiln", "0.1.0"),
         ]
     );
 }
@@ -166,18 +187,104 @@ fn facts_about_the_vms_are_properties() {
 #[test]
 fn the_file_is_written_at_the_end() {
     let parent = tempfile::tempdir().unwrap();
-    let dir = RunDir::create(Some(parent.path())).unwrap();
+    let dir = RunDir::create(Some(parent.path()), parent.path()).unwrap();
     let mut junit = Junit::new(dir.clone());
-    let history = History::default();
+    let history = history(&[started(&["6.1"], 1)]);
     junit.record(&started(&["6.1"], 1), &history).unwrap();
     assert!(!dir.junit().exists());
     junit.finish(&history).unwrap();
     let text = std::fs::read_to_string(dir.junit()).unwrap();
-    let report = quick_junit::Report::deserialize_from_str(&text).unwrap();
+    let report = JunitReport::deserialize_from_str(&text).unwrap();
+    let suite = &report.test_suites[0];
     assert_eq!(
-        report.timestamp.unwrap().to_rfc3339(),
+        suite.timestamp.unwrap().to_rfc3339(),
         "2026-11-22T16:00:00+00:00"
     );
+    let said = suite.system_err.as_ref().unwrap();
+    assert_eq!(said.as_str(), "1 tests did not run\n");
+}
+
+#[test]
+fn attempts_are_flaky_runs_or_reruns_by_how_it_ended() {
+    let attempt = |id: &str, verdict| {
+        let result = TestResult {
+            details: "expected: x".into(),
+            output: "y".into(),
+            ..result("6.1", id, verdict, "why")
+        };
+        at(1, Event::AttemptFinished(result))
+    };
+    let end = |id: &str, verdict, flaky| {
+        let result = TestResult {
+            attempt: 2,
+            flaky,
+            ..result("6.1", id, verdict, "")
+        };
+        at(2, Event::TestFinished(result))
+    };
+    let history = history(&[
+        started(&["6.1"], 3),
+        attempt("a.passed", Verdict::Lost),
+        end("a.passed", Verdict::Pass, true),
+        attempt("a.failed", Verdict::Timeout),
+        end("a.failed", Verdict::Fail, false),
+        attempt("a.counted", Verdict::Fail),
+        end("a.counted", Verdict::Fail, true),
+    ]);
+    let xml = text(&history).unwrap();
+    for (element, times) in [
+        ("<flakyError message=\"why\" type=\"lost\">", 1),
+        ("<rerunFailure message=\"why\" type=\"timeout\">", 1),
+        ("<flakyFailure message=\"why\" type=\"fail\">", 1),
+        ("<stackTrace>expected: x</stackTrace>", 3),
+    ] {
+        assert_eq!(xml.matches(element).count(), times, "{element} in {xml}");
+    }
+    let report = JunitReport::deserialize_from_str(&xml).unwrap();
+    let suite = &report.test_suites[0];
+    assert_eq!((suite.tests, suite.failures, suite.errors), (3, 2, 0));
+}
+
+#[test]
+fn readers_see_of_known_results_what_the_exit_code_says() {
+    let known = |id: &str, verdict, reason: &str| {
+        let known = Known {
+            result: KnownResult::Fail,
+            reason: "no BTF".into(),
+            link: None,
+        };
+        let result = TestResult {
+            known: Some(known),
+            ..result("6.1", id, verdict, reason)
+        };
+        at(1, Event::TestFinished(result))
+    };
+    let report = read_back(&[
+        started(&["6.1"], 2),
+        known("a.fails", Verdict::Fail, "exit status 1"),
+        known("a.passes", Verdict::Pass, "passes, and is known to fail"),
+    ]);
+    let suite = &report.test_suites[0];
+    assert_eq!((suite.skipped, suite.failures), (1, 1));
+    let TestCaseStatus::Skipped { ty, message, .. } = &suite.test_cases[0].status else {
+        panic!("{suite:?}");
+    };
+    assert_eq!(ty.as_ref().unwrap().as_str(), "known-fail");
+    assert_eq!(message.as_ref().unwrap().as_str(), "known: no BTF");
+    let TestCaseStatus::NonSuccess { ty, message, .. } = &suite.test_cases[1].status else {
+        panic!("{suite:?}");
+    };
+    assert_eq!(ty.as_ref().unwrap().as_str(), "unexpected-pass");
+    assert!(message.as_ref().unwrap().contains("known to fail"));
+}
+
+#[test]
+fn the_element_of_all_has_no_attribute_that_the_schema_lacks() {
+    let skip = finished("6.1", "a.b", Verdict::Skip, "");
+    let xml = text(&history(&[started(&["6.1"], 1), skip])).unwrap();
+    let root = xml.lines().find(|line| line.starts_with("<testsuites"));
+    assert!(!root.unwrap().contains("skipped"), "{xml}");
+    assert_eq!(xml.matches("skipped=\"1\"").count(), 1, "{xml}");
 }
 
 proptest! {

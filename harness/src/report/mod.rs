@@ -3,26 +3,32 @@
 //! A report is fed every [`Record`] as it happens and finishes once. Text that
 //! came from a guest passes [`escape`] on its way out.
 
-pub mod escape;
 mod differences;
+pub mod escape;
 mod history;
 mod junit;
 mod live;
+mod markdown;
+mod output_files;
 mod reproduce;
+mod summary;
 mod table;
 mod terminal;
 mod terminal_style;
+mod words;
 
 use std::io;
 
 use thiserror::Error;
 
 use crate::hint::Hint;
-use crate::run::dir::RunDirError;
+use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
 pub use history::History;
 pub use junit::Junit;
+pub use output_files::OutputFiles;
+pub use summary::Summary;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
 
@@ -33,6 +39,15 @@ pub trait Report: Send {
 
     /// Says what stands at the end; also after a run that was cut short.
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
+}
+
+/// What is written into the directory of a run.
+pub fn files(dir: &RunDir) -> Vec<Box<dyn Report>> {
+    vec![
+        Box::new(OutputFiles::new(dir.clone())),
+        Box::new(Junit::new(dir.clone())),
+        Box::new(Summary::new(dir.clone())),
+    ]
 }
 
 /// A run and those who tell of it.

@@ -22,7 +22,12 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     words.extend(options.iter().map(String::as_str));
     // Other suites may have a test of this name.
     words.push(&outcome.result.suite);
-    let quoted: Vec<String> = words.into_iter().map(quote).collect();
+    command_line(&words)
+}
+
+/// A command as a line for a shell.
+pub(super) fn command_line<S: AsRef<str>>(words: &[S]) -> String {
+    let quoted: Vec<String> = words.iter().map(|word| quote(word.as_ref())).collect();
     quoted.join(" ")
 }
 

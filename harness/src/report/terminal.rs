@@ -8,6 +8,7 @@ use indicatif::ProgressDrawTarget;
 
 use super::live::Live;
 use super::table::table;
+use super::words::{counted, minutes, seconds};
 use super::{History, Report, ReportError, TerminalStyle, escape};
 use crate::run::event::{Event, KernelPlan, Record, TestResult, VERDICTS, Verdict};
 use crate::run::tally::Tally;
@@ -299,26 +300,6 @@ fn quote(text: &mut String, quoted: &str, keep: &Keep) {
 /// Writing to a string cannot fail.
 fn append(text: &mut String, formatted: fmt::Arguments<'_>) {
     let _ = fmt::Write::write_fmt(text, formatted);
-}
-
-fn counted(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
-/// Tenths of seconds, as integers: a duration needs no floating point.
-fn seconds(ms: u64) -> String {
-    let tenths = ms.saturating_add(50) / 100;
-    format!("{}.{} s", tenths / 10, tenths % 10)
-}
-
-fn minutes(ms: u64) -> String {
-    let whole = ms / 1000;
-    if whole < 60 {
-        seconds(ms)
-    } else {
-        format!("{} min {} s", whole / 60, whole % 60)
-    }
 }
 
 #[cfg(test)]

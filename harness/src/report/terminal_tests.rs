@@ -181,11 +181,3 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
     assert!(terminal.record(&started(&["6.1"], 1), &history).is_err());
     assert!(terminal.finish(&history).is_ok());
 }
-
-#[test]
-fn durations_read_well() {
-    assert_eq!(seconds(3_149), "3.1 s");
-    assert_eq!(seconds(999), "1.0 s");
-    assert_eq!(minutes(59_900), "59.9 s");
-    assert_eq!(minutes(483_000), "8 min 3 s");
-}

@@ -1,10 +1,8 @@
 //! The directory of one run.
 //!
-//! By default `$XDG_STATE_HOME/kiln/runs/<start>`, `~/.local/state` standing
-//! in for the variable (XDG Base Directory Specification 0.8); `--run-dir`
-//! names another. It holds `events.jsonl` and `junit.xml`.
+//! By default `target/kiln/runs/<start>` in the directory that the run belongs
+//! to; `--run-dir` names another. docs/runs.md says what it holds.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,9 +16,6 @@ use crate::hint::Hint;
 /// What can go wrong with a run's directory.
 #[derive(Debug, Error)]
 pub enum RunDirError {
-    /// Neither `XDG_STATE_HOME` nor `HOME` says where runs go.
-    #[error("no place for the run's directory: neither XDG_STATE_HOME nor HOME is set")]
-    NoHome,
     /// The directory cannot be made.
     #[error("cannot create the run's directory {}: {source}", path.display())]
     Create {
@@ -48,7 +43,7 @@ pub enum RunDirError {
 impl Hint for RunDirError {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NoHome | Self::Create { .. } => {
+            Self::Create { .. } => {
                 vec!["name a directory you can write to with --run-dir DIR".to_owned()]
             }
             Self::Occupied { .. } => {
@@ -71,11 +66,11 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory `chosen`, or one of the default's place.
-    pub fn create(chosen: Option<&Path>) -> Result<Self, RunDirError> {
+    /// Makes the directory `chosen`, or a new one below `parent`.
+    pub fn create(chosen: Option<&Path>, parent: &Path) -> Result<Self, RunDirError> {
         match chosen {
             Some(path) => Self::at(path),
-            None => Self::below(&default_parent(std::env::var_os::<&str>)?),
+            None => Self::below(parent),
         }
     }
 
@@ -95,7 +90,7 @@ impl RunDir {
     }
 
     fn below(parent: &Path) -> Result<Self, RunDirError> {
-        fs::create_dir_all(parent).map_err(|source| RunDirError::Create {
+        make_parent(parent).map_err(|source| RunDirError::Create {
             path: parent.to_owned(),
             source,
         })?;
@@ -133,9 +128,27 @@ impl RunDir {
         self.path.join("junit.xml")
     }
 
+    /// The report to read.
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.md")
+    }
+
+    /// What failing tests printed, a file each.
+    pub fn output(&self) -> PathBuf {
+        self.path.join("output")
+    }
+
+    /// The VMs' logs, a directory for each kernel.
+    pub fn logs(&self) -> PathBuf {
+        self.path.join("logs")
+    }
+
     /// Writes a file of the directory, whole or not at all.
     pub fn write(&self, path: &Path, contents: &[u8]) -> Result<(), RunDirError> {
         let write = || -> io::Result<()> {
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
             let mut file = tempfile::Builder::new()
                 .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
                 .tempfile_in(&self.path)?;
@@ -150,20 +163,19 @@ impl RunDir {
     }
 }
 
-/// `variable` looks up the environment.
-fn default_parent(
-    variable: impl Fn(&'static str) -> Option<OsString>,
-) -> Result<PathBuf, RunDirError> {
-    // The specification says to ignore a relative path.
-    let absolute = |name| {
-        variable(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
-    let state = absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .ok_or(RunDirError::NoHome)?;
-    Ok(state.join("kiln/runs"))
+/// Where the runs of a directory go.
+pub fn parent_in(base: &Path) -> PathBuf {
+    base.join("target/kiln/runs")
+}
+
+/// Makes the directory of runs; what is in it is no part of the user's sources.
+fn make_parent(parent: &Path) -> io::Result<()> {
+    fs::create_dir_all(parent)?;
+    match fs::File::create_new(parent.join(".gitignore")) {
+        Ok(mut file) => file.write_all(b"*\n"),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]
@@ -173,22 +185,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_default_place_follows_the_environment() {
-        let parent = |pairs: &[(&str, &str)]| {
-            default_parent(|name| {
-                let found = pairs.iter().find(|(key, _)| *key == name);
-                found.map(|(_, value)| OsString::from(value))
-            })
-        };
-        assert_eq!(
-            parent(&[("XDG_STATE_HOME", "/s"), ("HOME", "/h")]).unwrap(),
-            Path::new("/s/kiln/runs")
-        );
-        assert_eq!(
-            parent(&[("XDG_STATE_HOME", "relative"), ("HOME", "/h")]).unwrap(),
-            Path::new("/h/.local/state/kiln/runs")
-        );
-        assert!(matches!(parent(&[]), Err(RunDirError::NoHome)));
+    fn runs_are_kept_out_of_the_sources() {
+        let base = tempfile::tempdir().unwrap();
+        let parent = parent_in(base.path());
+        let dir = RunDir::create(None, &parent).unwrap();
+        assert!(dir.path().starts_with(base.path().join("target/kiln/runs")));
+        let ignore = fs::read_to_string(parent.join(".gitignore")).unwrap();
+        assert_eq!(ignore, "*\n");
     }
 
     #[test]
@@ -207,10 +210,10 @@ mod tests {
     fn a_directory_with_a_run_is_refused() {
         let parent = tempfile::tempdir().unwrap();
         let chosen = parent.path().join("a/b");
-        let dir = RunDir::create(Some(&chosen)).unwrap();
+        let dir = RunDir::create(Some(&chosen), &chosen).unwrap();
         fs::write(dir.events(), "").unwrap();
         assert!(matches!(
-            RunDir::create(Some(&chosen)),
+            RunDir::create(Some(&chosen), &chosen),
             Err(RunDirError::Occupied { .. })
         ));
     }
@@ -218,7 +221,7 @@ mod tests {
     #[test]
     fn a_file_is_written_whole_and_replaces_the_old_one() {
         let parent = tempfile::tempdir().unwrap();
-        let dir = RunDir::create(Some(parent.path())).unwrap();
+        let dir = RunDir::create(Some(parent.path()), parent.path()).unwrap();
         dir.write(&dir.junit(), b"old").unwrap();
         dir.write(&dir.junit(), b"new").unwrap();
         assert_eq!(fs::read(dir.junit()).unwrap(), b"new");

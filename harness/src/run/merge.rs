@@ -449,10 +449,12 @@ fn common<'r, T: Clone + Default + PartialEq + 'r>(
     runs: &'r [RunLog],
     of: impl Fn(&'r Vec<String>, &'r String) -> &'r T,
 ) -> T {
-    let mut said = runs.iter().filter_map(|run| match &run.records.first()?.event {
-        Event::RunStarted { again, cwd, .. } => Some(of(again, cwd)),
-        _ => None,
-    });
+    let mut said = runs
+        .iter()
+        .filter_map(|run| match &run.records.first()?.event {
+            Event::RunStarted { again, cwd, .. } => Some(of(again, cwd)),
+            _ => None,
+        });
     match said.next() {
         Some(first) if said.all(|other| other == first) => first.clone(),
         _ => T::default(),

@@ -167,6 +167,21 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The programs that a suite of commands starts, each once.
+    pub fn programs(&self, suite: &str) -> Vec<&str> {
+        let mut programs: Vec<&str> = Vec::new();
+        for test in &self.tests {
+            if let Work::Command(command) = &test.work
+                && self.suite_of(test).name == suite
+                && let Some(program) = command.argv.first()
+                && !programs.contains(&program.as_str())
+            {
+                programs.push(program);
+            }
+        }
+        programs
+    }
+
     /// How many tests of each suite a kernel is to run.
     pub fn count_by_suite(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let mut counts = vec![0; self.suites.len()];

@@ -1,0 +1,127 @@
+//! Text in Markdown that says what it says and does nothing.
+//!
+//! Guests' texts and the names of tests may hold markup, links, HTML, and what
+//! GitHub makes links or messages of (`@name`, `#1`).
+
+use super::escape;
+
+/// One line as code, anywhere in a line of Markdown, in a table too.
+///
+/// Characters that mean something are written as numbers, which Markdown takes
+/// for text (CommonMark 0.31, section 2.5); inside `<code>` GitHub looks for no
+/// names and no issues.
+pub(super) fn code(text: &str) -> String {
+    format!("<code>{}</code>", literal(text))
+}
+
+/// Text of many lines, as it is, on lines of its own.
+///
+/// A `<pre>` goes on until its end tag (CommonMark 0.31, section 4.6), which no
+/// text holds with its `<` written otherwise.
+pub(super) fn block(text: &str) -> String {
+    let text = escape::block(text.trim_end());
+    let text = text
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;");
+    format!("<pre>\n{text}\n</pre>\n")
+}
+
+/// A link, where it is one to a web page and nothing else; else its text.
+pub(super) fn link(words: &str, url: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/?#=&%+:@!,;".contains(c);
+    let web = url.starts_with("https://") || url.starts_with("http://");
+    if web && url.chars().all(plain) {
+        format!("[{}]({url})", literal(words))
+    } else {
+        code(url)
+    }
+}
+
+fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    for c in escape::line(text).chars() {
+        let plain = !c.is_ascii_punctuation() || "-,=/+%?()'".contains(c);
+        // `www.` makes a link.
+        if plain || (c == '.' && !literal.ends_with(['w', 'W'])) {
+            literal.push(c);
+        } else {
+            literal.push_str(&format!("&#{};", u32::from(c)));
+        }
+    }
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_of_tests_stay_readable() {
+        assert_eq!(code("builtin.cpu - a"), "<code>builtin.cpu - a</code>");
+        assert_eq!(
+            code("@[x] | <b> www.a\n"),
+            "<code>&#64;&#91;x&#93; &#124; &#60;b&#62; www&#46;a&#92;x0a</code>"
+        );
+    }
+
+    #[test]
+    fn a_block_ends_where_it_is_ended() {
+        assert_eq!(
+            block("a </pre>\n\n&lt; *b*\x1b[m\n"),
+            "<pre>\na &lt;/pre&gt;\n\n&amp;lt; *b*\\x1b[m\n</pre>\n"
+        );
+    }
+
+    #[test]
+    fn only_web_pages_are_linked_to() {
+        assert_eq!(
+            link("why", "https://example.org/issues/1?a=b#c"),
+            "[why](https://example.org/issues/1?a=b#c)"
+        );
+        for other in [
+            "javascript:alert(1)",
+            "https://a) [b](https://c",
+            "https://a\n# b",
+            "/etc/passwd",
+        ] {
+            assert!(link("why", other).starts_with("<code>"), "{other}");
+        }
+    }
+
+    /// What stands in the place of the numbers.
+    fn decoded(html: &str) -> String {
+        let mut text = String::new();
+        let mut rest = html;
+        while let Some((before, after)) = rest.split_once("&#") {
+            let (number, after) = after.split_once(';').expect("a number ends");
+            text.push_str(before);
+            let number = number.parse().expect("a number");
+            text.push(char::from_u32(number).expect("a character"));
+            rest = after;
+        }
+        text + rest
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_of_a_text_is_markup(text: String) {
+            let code = code(&text);
+            let inner = code.strip_prefix("<code>").and_then(|code| code.strip_suffix("</code>"));
+            let inner = inner.expect("it is code");
+            prop_assert_eq!(decoded(inner), escape::line(&text));
+            let numbers = ["&#", ";"];
+            let bare = numbers.iter().fold(inner.to_owned(), |text, part| text.replace(part, ""));
+            prop_assert!(!bare.contains(['<', '>', '&', '|', '`', '*', '_', '[', ']', '@', '#', ':', '~', '!', '\\', '\n']), "{}", code);
+        }
+
+        #[test]
+        fn a_block_has_no_tag_but_its_own(text: String) {
+            let block = block(&text);
+            prop_assert_eq!(block.matches('<').count(), 2);
+            prop_assert!(block.starts_with("<pre>\n") && block.ends_with("\n</pre>\n"));
+        }
+    }
+}

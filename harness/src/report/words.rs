@@ -1,0 +1,36 @@
+//! Counts and times in words.
+
+/// `1 test`, `2 tests`.
+pub(super) fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// Tenths of seconds, as integers: a duration needs no floating point.
+pub(super) fn seconds(ms: u64) -> String {
+    let tenths = ms.saturating_add(50) / 100;
+    format!("{}.{} s", tenths / 10, tenths % 10)
+}
+
+/// The same for times that may be long.
+pub(super) fn minutes(ms: u64) -> String {
+    let whole = ms / 1000;
+    if whole < 60 {
+        seconds(ms)
+    } else {
+        format!("{} min {} s", whole / 60, whole % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(seconds(3_149), "3.1 s");
+        assert_eq!(seconds(999), "1.0 s");
+        assert_eq!(minutes(59_900), "59.9 s");
+        assert_eq!(minutes(483_000), "8 min 3 s");
+    }
+}
