@@ -18,6 +18,7 @@ use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStat
 use quick_junit::{Report as JunitReport, TestSuite};
 
 use super::history::{History, Outcome};
+use super::words::counted;
 use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
 use crate::run::event::{Record, TestResult, Verdict};
@@ -152,7 +153,8 @@ fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
         }
     }
     if suite.counts.missing() > 0 {
-        let _ = writeln!(said, "{} tests did not run", suite.counts.missing());
+        let missing = counted(suite.counts.missing(), "test");
+        let _ = writeln!(said, "{missing} did not run");
     }
     said
 }
