@@ -2,13 +2,12 @@
 //! read can be written and read again, and the folds take whatever comes.
 #![no_main]
 
-use kiln::report::{Report, Terminal, TerminalStyle};
+use kiln::report::{History, Report, Terminal, TerminalStyle};
 use kiln::run::event::Record;
-use kiln::run::tally::Tally;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut tally = Tally::default();
+    let mut history = History::default();
     let mut printed = Vec::new();
     let style = TerminalStyle::PLAIN;
     let mut terminal = Terminal::new(&mut printed, style, "/results");
@@ -18,12 +17,13 @@ fuzz_target!(|bytes: &[u8]| {
         };
         let written = record.to_json_line().unwrap();
         assert_eq!(Record::from_json(&written).unwrap(), record);
-        tally.observe(&record.event);
-        terminal.record(&record).unwrap();
+        history.observe(&record);
+        terminal.record(&record, &history).unwrap();
     }
-    terminal.finish().unwrap();
+    terminal.finish(&history).unwrap();
     drop(terminal);
     // Counts hold together, and nothing reaches the terminal as a control.
+    let tally = &history.tally;
     assert!(tally.unexpected() <= tally.finished());
     let _ = tally.exit_code();
     let printed = String::from_utf8(printed).unwrap();

@@ -3,6 +3,8 @@
 //! Guests' texts and the names of tests may hold markup, links, HTML, and what
 //! GitHub makes links or messages of (`@name`, `#1`).
 
+use std::fmt::Write as _;
+
 use super::escape;
 
 /// One line as code, anywhere in a line of Markdown, in a table too.
@@ -46,7 +48,8 @@ fn literal(text: &str) -> String {
         if plain || (c == '.' && !literal.ends_with(['w', 'W'])) {
             literal.push(c);
         } else {
-            literal.push_str(&format!("&#{};", u32::from(c)));
+            // Writing to a string cannot fail.
+            let _ = write!(literal, "&#{};", u32::from(c));
         }
     }
     literal
