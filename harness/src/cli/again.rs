@@ -10,7 +10,7 @@ use super::Cli;
 
 /// Arguments of `kiln run` that do not change how a test runs: they say which
 /// tests, how often, and what becomes of the results.
-const WITHOUT: [&str; 16] = [
+const WITHOUT: [&str; 18] = [
     "kernels",
     "suites",
     "filters",
@@ -27,6 +27,8 @@ const WITHOUT: [&str; 16] = [
     "repeat_until_fail",
     "global_timeout",
     "dry_run",
+    "status_level",
+    "final_status_level",
 ];
 
 /// This process's command line.

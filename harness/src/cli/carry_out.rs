@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::again;
 use super::input::{self, Interrupts};
-use crate::report::{self, Reports, Terminal, TerminalStyle};
+use crate::report::{self, Levels, Reports, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, SCHEMA};
 use crate::run::event_log::EventWriter;
@@ -19,6 +19,7 @@ use crate::run::pool;
 pub(super) async fn carry_out(
     plan: &Plan,
     run_dir: &RunDir,
+    levels: Levels,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let mut reports = report::files(run_dir);
@@ -27,6 +28,7 @@ pub(super) async fn carry_out(
         Box::new(Terminal::new(
             std::io::stdout(),
             TerminalStyle::detect(),
+            levels,
             run_dir.path(),
         )),
     );

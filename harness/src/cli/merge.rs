@@ -7,7 +7,8 @@ use clap::Args;
 use super::Failure;
 use super::again;
 use super::context::Context;
-use crate::report::{self, Reports, Terminal, TerminalStyle};
+use super::level_args::LevelArgs;
+use crate::report::{self, Reports, StatusLevel, Terminal, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
 use crate::run::merge::merge;
@@ -29,6 +30,9 @@ pub(super) struct MergeArgs {
     /// target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
+    /// What the terminal shows
+    #[command(flatten)]
+    levels: LevelArgs,
 }
 
 impl MergeArgs {
@@ -51,7 +55,8 @@ impl MergeArgs {
             ..TerminalStyle::detect()
         };
         let mut reports = report::files(&run_dir);
-        let terminal = Terminal::new(std::io::stdout(), style, run_dir.path());
+        let levels = self.levels.levels(StatusLevel::None);
+        let terminal = Terminal::new(std::io::stdout(), style, levels, run_dir.path());
         reports.insert(0, Box::new(terminal));
         let mut reports = Reports::new(reports);
         for record in &merged.records {

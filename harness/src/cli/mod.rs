@@ -10,6 +10,7 @@ mod exec;
 mod failure;
 mod input;
 mod kernels;
+mod level_args;
 mod lint;
 mod list;
 mod matrix;

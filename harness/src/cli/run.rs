@@ -8,6 +8,7 @@ use super::Failure;
 use super::carry_out::carry_out;
 use super::context::Context;
 use super::input::{self, Interrupts};
+use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
@@ -15,7 +16,7 @@ use crate::config::{Origin, Selected};
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
-use crate::report::escape;
+use crate::report::{StatusLevel, escape};
 use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
@@ -71,6 +72,9 @@ pub(super) struct RunArgs {
     /// How often a test runs
     #[command(flatten)]
     policies: PolicyArgs,
+    /// What the terminal shows
+    #[command(flatten)]
+    levels: LevelArgs,
     /// How VMs are made
     #[command(flatten)]
     vm: VmArgs,
@@ -139,9 +143,10 @@ impl RunArgs {
         let mut plan = self.plan(&context, &suites, tests, images, &run_dir)?;
         plan.expectations = expectations;
         for warning in warnings.drain(..) {
-            eprintln!("warning: {warning}");
+            eprintln!("warning: {}", escape::line(&warning));
         }
-        let code = carry_out(&plan, &run_dir, &mut interrupts).await?;
+        let levels = self.levels.levels(StatusLevel::Skip);
+        let code = carry_out(&plan, &run_dir, levels, &mut interrupts).await?;
         if self.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, version)?;

@@ -1,5 +1,6 @@
 //! Which tests of the suites: `-t`, `--allowlist` and `--aot`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
@@ -16,7 +17,8 @@ use crate::suite::{Allowlist, AllowlistError, Filter, FilterError};
 pub(super) struct Selection {
     /// Suite by suite; bpftrace's sorted by id, `RUN` and `PROG`.
     pub(super) tests: Vec<PlannedTest>,
-    /// What is odd in the suites' files.
+    /// What is odd in the suites' files; with a filter or an allow-list, in those
+    /// of the selected tests.
     pub(super) oddities: Vec<String>,
     /// Lines of the allow-list that name no test.
     pub(super) unknown: Vec<String>,
@@ -35,7 +37,8 @@ impl SuiteArgs {
             Some(path) => Some(Allowlist::read(path)?),
             None => None,
         };
-        let (mut tests, mut oddities, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+        let mut tests = Vec::new();
+        let (mut oddities, mut elsewhere) = (Vec::new(), Vec::new());
         for (suite, resolved) in suites.iter().enumerate() {
             match resolved {
                 ResolvedSuite::Runtime(runtime) => {
@@ -44,7 +47,7 @@ impl SuiteArgs {
                     if self.aot {
                         read = read.with_aot();
                     }
-                    oddities.extend(read.warnings.iter().map(ToString::to_string));
+                    oddities.extend(read.warnings);
                     elsewhere.extend(read.excluded.into_iter().map(|test| test.id));
                     tests.extend(read.tests.into_iter().map(|test| PlannedTest {
                         suite,
@@ -67,11 +70,16 @@ impl SuiteArgs {
                 .map_err(allowlist_failure)?;
             (tests, unknown) = (allowed.tests, allowed.unknown);
         }
+        let tests = filter
+            .select(tests, PlannedTest::id)
+            .map_err(filter_failure)?;
+        if !self.filters.is_empty() || self.allowlist.is_some() {
+            let files: HashSet<&Path> = tests.iter().filter_map(file_of).collect();
+            oddities.retain(|oddity| files.contains(oddity.path.as_path()));
+        }
         Ok(Selection {
-            tests: filter
-                .select(tests, PlannedTest::id)
-                .map_err(filter_failure)?,
-            oddities,
+            tests,
+            oddities: oddities.iter().map(ToString::to_string).collect(),
             unknown,
         })
     }
@@ -141,6 +149,14 @@ impl ResolvedSuite {
                 visible
             }
         }
+    }
+}
+
+/// The file of bpftrace's suite that a test stands in.
+fn file_of(test: &PlannedTest) -> Option<&Path> {
+    match &test.work {
+        Work::Runtime(test) => Some(&test.path),
+        Work::Command(_) => None,
     }
 }
 

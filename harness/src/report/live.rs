@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::escape;
-use crate::run::event::{Event, VERDICTS, Verdict};
-use crate::run::tally::Tally;
+use super::class::Class;
+use super::{History, TerminalStyle, escape};
+use crate::run::event::Event;
 
 /// Between two drawings of the seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -14,6 +14,11 @@ const TICK: Duration = Duration::from_secs(1);
 const MAX_KERNEL: usize = 12;
 /// Characters handed over of a test's id; the line's width cuts it further.
 const MAX_ID: usize = 200;
+/// Columns of a bar, and those that a terminal needs for the lines to have one.
+const BAR: usize = 16;
+const ROOM_FOR_BARS: u16 = 60;
+/// What the line of the whole run has in place of a kernel's name.
+const WHOLE: &str = "all";
 
 /// A line per running VM and one for the whole run, at the terminal's end.
 ///
@@ -23,6 +28,9 @@ pub(super) struct Live {
     total: ProgressBar,
     vms: Vec<VmLine>,
     ticks: bool,
+    look: TerminalStyle,
+    /// Columns of the longest name.
+    names: usize,
 }
 
 struct VmLine {
@@ -35,7 +43,7 @@ struct VmLine {
 
 impl Live {
     /// Draws on `target`, once there is something to draw.
-    pub(super) fn new(target: ProgressDrawTarget) -> Self {
+    pub(super) fn new(target: ProgressDrawTarget, look: TerminalStyle) -> Self {
         let ticks = !target.is_hidden();
         let lines = MultiProgress::with_draw_target(target);
         Self {
@@ -43,21 +51,26 @@ impl Live {
             lines,
             vms: Vec::new(),
             ticks,
+            look,
+            names: 0,
         }
     }
 
-    /// Takes in what happened; `tally` has counted it already.
-    pub(super) fn observe(&mut self, event: &Event, tally: &Tally) {
+    /// Takes in what happened; `history` has taken it in already.
+    pub(super) fn observe(&mut self, event: &Event, history: &History) {
+        let tally = &history.tally;
         match event {
-            Event::RunStarted { .. } => {
-                self.total
-                    .set_style(style("{pos}/{len}  {elapsed}  {wide_msg}"));
+            Event::RunStarted { kernels, .. } => {
+                let names = kernels.iter().map(|kernel| short(&kernel.name).len());
+                self.names = names.chain([WHOLE.len()]).max().unwrap_or(0);
+                self.total.set_style(self.style(tally.planned()));
+                self.total.set_prefix(WHOLE);
                 self.total.set_length(tally.planned() as u64);
                 if self.ticks {
                     self.total.enable_steady_tick(TICK);
                 }
             }
-            Event::VmStarted { kernel, vm, .. } => self.up(kernel, *vm, tally),
+            Event::VmStarted { kernel, vm, .. } => self.up(kernel, *vm, history),
             Event::TestStarted { kernel, vm, id, .. } => {
                 if let Some(line) = self.find(kernel, *vm) {
                     line.test = Some(id.clone());
@@ -75,7 +88,7 @@ impl Live {
                     line.bar.reset_elapsed();
                     line.bar.set_message("");
                 }
-                self.count(tally);
+                self.count(history);
             }
             Event::VmStopped { kernel, vm } | Event::VmLost { kernel, vm, .. } => {
                 self.down(kernel, *vm);
@@ -103,12 +116,16 @@ impl Live {
             .find(|line| line.vm == vm && line.kernel == kernel)
     }
 
-    fn up(&mut self, kernel: &str, vm: u32, tally: &Tally) {
+    fn up(&mut self, kernel: &str, vm: u32, history: &History) {
         let bar = ProgressBar::no_length();
-        bar.set_style(style("{prefix}  {pos}/{len}  {elapsed}  {wide_msg}"));
+        let of_kernel = history
+            .tally
+            .kernels
+            .iter()
+            .find(|one| one.kernel == kernel);
+        bar.set_style(self.style(of_kernel.map_or(0, |kernel| kernel.planned())));
         let bar = self.lines.insert_before(&self.total, bar);
-        let name: String = escape::line(kernel).chars().take(MAX_KERNEL).collect();
-        bar.set_prefix(name);
+        bar.set_prefix(short(kernel));
         if self.ticks {
             bar.enable_steady_tick(TICK);
         }
@@ -118,7 +135,29 @@ impl Live {
             test: None,
             bar,
         });
-        self.count(tally);
+        self.count(history);
+    }
+
+    /// How a line looks: name, bar, count, time, and what goes on.
+    fn style(&self, planned: usize) -> ProgressStyle {
+        let names = self.names;
+        let digits = planned.to_string().len();
+        let (bold, done) = if self.look.colours {
+            (".bold", ".green/black.bright")
+        } else {
+            ("", "")
+        };
+        let bar = if self.look.width.is_some_and(|width| width >= ROOM_FOR_BARS) {
+            format!("{{bar:{BAR}{done}}}  ")
+        } else {
+            String::new()
+        };
+        let template = format!(
+            "{{prefix:{names}{bold}}}  {bar}{{pos:>{digits}}}/{{len}}  {{elapsed:>3}}  {{wide_msg}}"
+        );
+        ProgressStyle::with_template(&template)
+            .unwrap_or_else(|_| ProgressStyle::default_bar())
+            .progress_chars("━╸─")
     }
 
     fn down(&mut self, kernel: &str, vm: u32) {
@@ -133,7 +172,8 @@ impl Live {
     }
 
     /// Shows how far each kernel is, and the whole run.
-    fn count(&self, tally: &Tally) {
+    fn count(&self, history: &History) {
+        let tally = &history.tally;
         for line in &self.vms {
             let of_kernel = tally.kernels.iter().find(|one| one.kernel == line.kernel);
             if let Some(kernel) = of_kernel {
@@ -144,11 +184,12 @@ impl Live {
         }
         self.total
             .set_position((tally.planned() - tally.missing()) as u64);
-        let bad: Vec<String> = VERDICTS
+        let bad: Vec<String> = Class::ALL
             .into_iter()
-            .filter(|verdict| !matches!(verdict, Verdict::Pass | Verdict::Skip))
-            .filter(|verdict| tally.count(*verdict) > 0)
-            .map(|verdict| format!("{} {verdict}", tally.count(verdict)))
+            .filter(|class| !matches!(class, Class::Pass | Class::Skip | Class::XFail))
+            .map(|class| (class.count(history), class.word()))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
             .collect();
         self.total.set_message(bad.join(", "));
     }
@@ -161,8 +202,9 @@ impl Drop for Live {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+/// As much of a kernel's name as a line has room for.
+fn short(kernel: &str) -> String {
+    escape::line(kernel).chars().take(MAX_KERNEL).collect()
 }
 
 #[cfg(test)]

@@ -1,70 +1,13 @@
 #![allow(clippy::unwrap_used)]
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
-use indicatif::TermLike;
+use indicatif::{InMemoryTerm, TermLike};
 
 use super::*;
-use crate::report::samples::{finished, started};
+use crate::report::samples::{at, finished, started};
+use crate::report::screen;
+use crate::run::event::Verdict;
 
-/// A terminal that keeps all that was ever written to it.
-#[derive(Debug, Clone)]
-struct Paper {
-    width: u16,
-    written: Arc<Mutex<String>>,
-}
-
-impl Paper {
-    fn new(width: u16) -> Self {
-        Self {
-            width,
-            written: Arc::default(),
-        }
-    }
-
-    fn live(&self) -> Live {
-        let mut live = Live::new(ProgressDrawTarget::term_like(Box::new(self.clone())));
-        live.ticks = false;
-        live
-    }
-
-    /// What was written since the last call.
-    fn take(&self) -> String {
-        std::mem::take(&mut *self.written.lock().unwrap())
-    }
-}
-
-impl TermLike for Paper {
-    fn width(&self) -> u16 {
-        self.width
-    }
-    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
-        Ok(())
-    }
-    fn write_line(&self, text: &str) -> io::Result<()> {
-        self.write_str(&format!("{text}\n"))
-    }
-    fn write_str(&self, text: &str) -> io::Result<()> {
-        self.written.lock().unwrap().push_str(text);
-        Ok(())
-    }
-    fn clear_line(&self) -> io::Result<()> {
-        self.write_str("\n")
-    }
-    fn flush(&self) -> io::Result<()> {
-        Ok(())
-    }
-}
+const ROWS: u16 = 10;
 
 fn up(kernel: &str, vm: u32) -> Event {
     Event::VmStarted {
@@ -87,23 +30,39 @@ fn runs(kernel: &str, vm: u32, id: &str) -> Event {
     }
 }
 
-/// Feeds `events`; what stands on the terminal afterwards.
-fn drawn(paper: &Paper, events: &[Event]) -> String {
-    let (mut live, mut tally) = (paper.live(), Tally::default());
+fn live(terminal: &InMemoryTerm) -> Live {
+    let look = TerminalStyle {
+        width: Some(terminal.width()),
+        ..TerminalStyle::PLAIN
+    };
+    let mut live = Live::new(screen::on(terminal.clone()), look);
+    live.ticks = false;
+    live
+}
+
+/// Feeds `events` and draws.
+fn feed(live: &mut Live, events: &[Event]) {
+    let mut history = History::default();
     for event in events {
-        tally.observe(event);
-        live.observe(event, &tally);
+        history.observe(&at(0, event.clone()));
+        live.observe(event, &history);
     }
-    paper.take();
     // Draws everything anew.
     live.suspend(|| ());
-    paper.take()
+}
+
+/// What stands on a terminal of `width` columns after `events`.
+fn drawn(width: u16, events: &[Event]) -> String {
+    let terminal = InMemoryTerm::new(ROWS, width);
+    let mut live = live(&terminal);
+    feed(&mut live, events);
+    terminal.contents()
 }
 
 #[test]
 fn each_vm_has_a_line_with_its_test_and_its_kernels_counts() {
     let text = drawn(
-        &Paper::new(80),
+        80,
         &[
             started(&["5.10", "6.1"], 3).event,
             up("5.10", 0),
@@ -115,16 +74,18 @@ fn each_vm_has_a_line_with_its_test_and_its_kernels_counts() {
             runs("6.1", 1, "e.f"),
         ],
     );
-    assert!(text.contains("5.10  1/3  0s  c.d"), "{text}");
-    assert!(text.contains("6.1  0/3  0s  e.f"), "{text}");
-    assert!(text.contains("1/6  0s  1 fail"), "{text}");
-    assert!(!text.contains("another"), "{text}");
+    assert_eq!(
+        text,
+        "5.10  ━━━━━╸──────────  1/3   0s  c.d\n\
+         6.1   ────────────────  0/3   0s  e.f\n\
+         all   ━━╸─────────────  1/6   0s  1 fail"
+    );
 }
 
 #[test]
 fn a_vm_that_is_gone_has_no_line() {
     let text = drawn(
-        &Paper::new(80),
+        80,
         &[
             started(&["5.10", "6.1"], 3).event,
             up("5.10", 0),
@@ -136,14 +97,14 @@ fn a_vm_that_is_gone_has_no_line() {
         ],
     );
     assert!(!text.contains("5.10"), "{text}");
-    assert!(text.contains("6.1  0/3"), "{text}");
+    assert!(text.starts_with("6.1 "), "{text}");
 }
 
 #[test]
 fn lines_fit_40_columns_and_carry_no_escapes_of_a_guest() {
     let hostile = format!("\x1b[2J\r{}", "long".repeat(1000));
     let text = drawn(
-        &Paper::new(40),
+        40,
         &[
             started(&[&hostile], 3).event,
             up(&hostile, 0),
@@ -151,7 +112,24 @@ fn lines_fit_40_columns_and_carry_no_escapes_of_a_guest() {
         ],
     );
     assert!(!text.contains(['\x1b', '\r']), "{text:?}");
-    assert!(text.contains("0/3  0s  "), "{text:?}");
-    // Two lines; a full one needs no newline to reach the next.
-    assert!(text.trim().chars().count() <= 2 * 40, "{text:?}");
+    assert!(text.contains("  0/3   0s  "), "{text:?}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[test]
+fn an_interrupt_key_s_echo_leaves_no_stale_line() {
+    let terminal = InMemoryTerm::new(ROWS, 40);
+    let mut live = live(&terminal);
+    feed(
+        &mut live,
+        &[
+            started(&["5.10", "6.1"], 3).event,
+            up("5.10", 0),
+            runs("5.10", 0, &"long".repeat(20)),
+        ],
+    );
+    assert_eq!(terminal.contents().lines().count(), 2);
+    terminal.write_str("^C^C").unwrap();
+    live.clear();
+    assert_eq!(terminal.contents(), "");
 }

@@ -3,18 +3,24 @@
 //! A report is fed every [`Record`] as it happens and finishes once. Text that
 //! came from a guest passes [`escape`] on its way out.
 
+mod class;
 mod differences;
+mod ending;
 pub mod escape;
 mod history;
 mod junit;
+mod lines;
 mod live;
 mod markdown;
 mod output_files;
 mod reproduce;
+mod screen;
+mod status;
 mod summary;
 mod table;
 mod terminal;
 mod terminal_style;
+mod text;
 mod words;
 
 use std::io;
@@ -28,6 +34,7 @@ use crate::run::event::Record;
 pub use history::History;
 pub use junit::Junit;
 pub use output_files::OutputFiles;
+pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
@@ -122,7 +129,9 @@ impl Hint for ReportError {
 pub(crate) mod samples {
     //! Runs to test reports with.
 
-    use crate::run::event::{Event, KernelPlan, Record, SCHEMA, TestResult, Verdict};
+    use crate::run::event::{
+        Event, KernelPlan, Known, KnownResult, Record, SCHEMA, TestResult, Verdict,
+    };
 
     pub(crate) fn at(at_ms: u64, event: Event) -> Record {
         Record { at_ms, event }
@@ -179,6 +188,18 @@ pub(crate) mod samples {
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),
+        }
+    }
+
+    /// `result` of a test of which this is known, for want of BTF.
+    pub(crate) fn known(result: TestResult, known: KnownResult) -> TestResult {
+        TestResult {
+            known: Some(Known {
+                result: known,
+                reason: "no BTF".into(),
+                link: None,
+            }),
+            ..result
         }
     }
 

@@ -48,7 +48,7 @@ impl Report for OutputFiles {
 impl OutputFiles {
     /// `KERNEL/ID.txt`, with a number if that is taken.
     fn free_name(&mut self, result: &TestResult) -> String {
-        let stem = format!("{}/{}", file_name(&result.kernel), file_name(&result.id));
+        let stem = stem(result);
         let mut name = format!("{stem}.txt");
         let mut count = 1;
         while !self.written.insert(name.clone()) {
@@ -57,6 +57,16 @@ impl OutputFiles {
         }
         name
     }
+}
+
+/// Where the file of a test lies in a run's directory, unless another test of
+/// that name was first.
+pub(super) fn usual_place(result: &TestResult) -> String {
+    format!("output/{}.txt", stem(result))
+}
+
+fn stem(result: &TestResult) -> String {
+    format!("{}/{}", file_name(&result.kernel), file_name(&result.id))
 }
 
 /// A name for one file: letters, digits and what no shell and no file system

@@ -1,5 +1,6 @@
 //! The line that runs one test again.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::escape;
@@ -62,18 +63,19 @@ fn code_point(c: char) -> String {
 fn quote(word: &str) -> String {
     // No argument holds a NUL; shlex refuses it.
     let word = word.replace('\0', "");
-    if !word.chars().any(escape::is_unsafe) {
+    if matches!(escape::line(&word), Cow::Borrowed(_)) {
         // shlex knows which words need quotes; its own change in mid-word for
         // the sake of shells that are none of POSIX, and are hard to read.
         return match shlex::try_quote(&word) {
-            Ok(std::borrow::Cow::Borrowed(plain)) => plain.to_owned(),
+            Ok(Cow::Borrowed(plain)) => plain.to_owned(),
             _ => format!("'{}'", word.replace('\'', r"'\''")),
         };
     }
     // What cannot be seen is written as bash, ksh and zsh read it.
     let mut quoted = String::from("$'");
     for c in word.chars() {
-        if escape::is_unsafe(c) {
+        // A number sign may begin a CI service's command.
+        if escape::is_unsafe(c) || c == '#' {
             // By bytes: `\xNN` is a byte there, not a character.
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 // Writing to a string cannot fail.

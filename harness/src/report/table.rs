@@ -1,25 +1,47 @@
-//! The table kernels × verdicts.
+//! The table kernels × suites.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Table};
 
-use super::escape;
-use crate::run::event::{VERDICTS, Verdict};
-use crate::run::tally::Tally;
+use super::class::Class;
+use super::{History, escape};
+
+/// What the column of tests without a verdict is called.
+const NOT_RUN: &str = "not run";
+
+/// One row: a kernel, or one suite on it.
+struct Row {
+    kernel: String,
+    suite: String,
+    /// In the order of [`Class::ALL`], then the tests that did not run.
+    counts: [usize; Class::ALL.len() + 1],
+}
 
 /// The table, without a newline at its end; `width` is in columns, `None`
-/// gives every cell the room it wants.
+/// gives every cell the room it wants. Suites have a column and rows of their
+/// own where there are several.
 ///
-/// A verdict that no test has gets no column, passes and failures excepted:
-/// that keeps the table narrow, and a terminal of 40 columns shows it whole.
-pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
-    let shown: Vec<Verdict> = VERDICTS
+/// What no test comes to gets no column, passes and failures excepted: that
+/// keeps the table narrow, and a terminal of 40 columns shows it whole.
+pub(super) fn table(history: &History, width: Option<u16>) -> String {
+    let rows = rows(history);
+    let headings: Vec<&str> = Class::ALL
         .into_iter()
-        .filter(|verdict| {
-            matches!(verdict, Verdict::Pass | Verdict::Fail) || tally.count(*verdict) > 0
+        .map(Class::word)
+        .chain([NOT_RUN])
+        .collect();
+    let shown: Vec<usize> = (0..headings.len())
+        .filter(|&column| {
+            let class = Class::ALL.get(column);
+            matches!(class, Some(Class::Pass | Class::Fail))
+                || rows.iter().any(|row| row.counts[column] > 0)
         })
         .collect();
-    let missing = tally.missing() > 0;
+    let names = if history.tally.suites().len() > 1 {
+        2
+    } else {
+        1
+    };
 
     let mut table = Table::new();
     table
@@ -28,56 +50,79 @@ pub(super) fn table(tally: &Tally, width: Option<u16>) -> String {
     if let Some(width) = width {
         table.set_width(width);
     }
-    let mut header = vec!["kernel".to_owned()];
-    header.extend(shown.iter().map(ToString::to_string));
-    if missing {
-        header.push("not run".to_owned());
-    }
-    table.set_header(header);
-    for kernel in &tally.kernels {
-        let mut row = vec![Cell::new(escape::line(&kernel.kernel))];
-        row.extend(
-            shown
-                .iter()
-                .map(|verdict| Cell::new(kernel.count(*verdict))),
-        );
-        if missing {
-            row.push(Cell::new(kernel.missing()));
-        }
-        table.add_row(row);
+    let header = ["kernel", "suite"].into_iter().take(names);
+    table.set_header(header.chain(shown.iter().map(|column| headings[*column])));
+    let mut above = None;
+    for row in &rows {
+        // A kernel is named once.
+        let kernel = if above == Some(&row.kernel) {
+            ""
+        } else {
+            &row.kernel
+        };
+        above = Some(&row.kernel);
+        let names = [kernel, &row.suite].into_iter().take(names).map(Cell::new);
+        let counts = shown.iter().map(|column| Cell::new(row.counts[*column]));
+        table.add_row(names.chain(counts));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
-        // The style puts one blank between columns. Only kernels' names may wrap.
+        // The style puts one blank between columns. Only names may wrap.
         column.set_padding((0, 0));
-        if index > 0 {
+        if index >= names {
             column.set_cell_alignment(CellAlignment::Right);
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
     }
     let widths = table.column_max_content_widths();
-    let kernels = widths.first().copied().unwrap_or(0).min(KERNEL_WIDTH);
-    let others: u16 = widths.iter().skip(1).map(|width| width + 1).sum();
-    if width.is_some_and(|width| width < kernels + others) {
-        return list(tally);
+    let wrapped = widths.iter().take(names);
+    let needed: u16 = wrapped
+        .map(|width| (*width).min(NAME_WIDTH) + 1)
+        .chain(widths.iter().skip(names).map(|width| width + 1))
+        .sum();
+    if width.is_some_and(|width| width + 1 < needed) {
+        return list(&rows, &headings, names);
     }
     table.trim_fmt()
 }
 
-/// Columns a kernel's name needs, wrapped, to stay readable.
-const KERNEL_WIDTH: u16 = 6;
+/// Columns a name needs, wrapped, to stay readable.
+const NAME_WIDTH: u16 = 6;
+
+fn rows(history: &History) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for kernel in &history.tally.kernels {
+        for suite in &kernel.suites {
+            let mut counts = [0; Class::ALL.len() + 1];
+            for outcome in &history.outcomes {
+                let result = &outcome.result;
+                if result.kernel == kernel.kernel && result.suite == suite.suite {
+                    counts[Class::of(result) as usize] += 1;
+                }
+            }
+            counts[Class::ALL.len()] = suite.counts.missing();
+            rows.push(Row {
+                kernel: escape::line(&kernel.kernel).into_owned(),
+                suite: escape::line(&suite.suite).into_owned(),
+                counts,
+            });
+        }
+    }
+    rows
+}
 
 /// The same for a terminal too narrow for the table: a short line each.
-fn list(tally: &Tally) -> String {
+fn list(rows: &[Row], headings: &[&str], names: usize) -> String {
     let mut lines = Vec::new();
-    for kernel in &tally.kernels {
-        lines.push(escape::line(&kernel.kernel).into_owned());
-        for verdict in VERDICTS {
-            if kernel.count(verdict) > 0 {
-                lines.push(format!("  {} {verdict}", kernel.count(verdict)));
+    for row in rows {
+        lines.push(if names > 1 {
+            format!("{} {}", row.kernel, row.suite)
+        } else {
+            row.kernel.clone()
+        });
+        for (count, heading) in row.counts.iter().zip(headings) {
+            if *count > 0 {
+                lines.push(format!("  {count} {heading}"));
             }
-        }
-        if kernel.missing() > 0 {
-            lines.push(format!("  {} not run", kernel.missing()));
         }
     }
     lines.join("\n")
@@ -86,15 +131,15 @@ fn list(tally: &Tally) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples::{finished, started};
+    use crate::report::samples::{at, finished, history, known, result, started};
+    use crate::run::event::{Event, KnownResult, TestResult, VERDICTS, Verdict};
 
-    fn tally(kernels: &[&str], tests: usize, verdicts: &[(&str, Verdict)]) -> Tally {
-        let mut tally = Tally::default();
-        tally.observe(&started(kernels, tests).event);
+    fn run(kernels: &[&str], tests: usize, verdicts: &[(&str, Verdict)]) -> History {
+        let mut records = vec![started(kernels, tests)];
         for (kernel, verdict) in verdicts {
-            tally.observe(&finished(kernel, "a.b", *verdict, "").event);
+            records.push(finished(kernel, "a.b", *verdict, ""));
         }
-        tally
+        history(&records)
     }
 
     /// The rows' words.
@@ -108,7 +153,7 @@ mod tests {
 
     #[test]
     fn each_kernel_has_a_row_and_each_verdict_given_a_column() {
-        let tally = tally(
+        let run = run(
             &["5.10", "6.1"],
             2,
             &[
@@ -119,7 +164,7 @@ mod tests {
             ],
         );
         assert_eq!(
-            cells(&table(&tally, None)),
+            cells(&table(&run, None)),
             [
                 vec!["kernel", "pass", "fail", "skip"],
                 vec!["5.10", "2", "0", "0"],
@@ -130,9 +175,9 @@ mod tests {
 
     #[test]
     fn tests_that_did_not_run_are_counted() {
-        let tally = tally(&["6.1"], 3, &[("6.1", Verdict::Pass)]);
+        let run = run(&["6.1"], 3, &[("6.1", Verdict::Pass)]);
         assert_eq!(
-            cells(&table(&tally, None)),
+            cells(&table(&run, None)),
             [
                 vec!["kernel", "pass", "fail", "not", "run"],
                 vec!["6.1", "1", "0", "2"]
@@ -146,7 +191,7 @@ mod tests {
             .into_iter()
             .map(|verdict| ("6.14-upstream", verdict))
             .collect();
-        let text = table(&tally(&["6.14-upstream"], 6, &verdicts), Some(40));
+        let text = table(&run(&["6.14-upstream"], 6, &verdicts), Some(40));
         for line in text.lines() {
             assert!(line.chars().count() <= 40, "{text}");
         }
@@ -155,21 +200,81 @@ mod tests {
     }
 
     #[test]
+    fn each_suite_has_a_row_where_there_are_several() {
+        let mut start = started(&["5.10", "6.1"], 2);
+        if let Event::RunStarted {
+            kernels, suites, ..
+        } = &mut start.event
+        {
+            *suites = vec!["bpftrace".into(), "self".into()];
+            for plan in kernels.iter_mut() {
+                plan.suites = vec![1, 1];
+            }
+        }
+        let other = TestResult {
+            suite: "self".into(),
+            ..result("6.1", "c.d", Verdict::Fail, "")
+        };
+        let history = history(&[
+            start,
+            finished("6.1", "a.b", Verdict::Pass, ""),
+            at(1, Event::TestFinished(other)),
+        ]);
+        assert_eq!(
+            cells(&table(&history, None)),
+            [
+                vec!["kernel", "suite", "pass", "fail", "not", "run"],
+                vec!["5.10", "bpftrace", "0", "0", "1"],
+                vec!["self", "0", "0", "1"],
+                vec!["6.1", "bpftrace", "1", "0", "0"],
+                vec!["self", "0", "1", "0"],
+            ]
+        );
+        for line in table(&history, Some(40)).lines() {
+            assert!(line.chars().count() <= 40, "{line}");
+        }
+    }
+
+    #[test]
+    fn flaky_and_known_results_have_their_columns() {
+        let flaky = TestResult {
+            flaky: true,
+            ..result("6.1", "a.b", Verdict::Pass, "")
+        };
+        let fails = known(
+            result("6.1", "c.d", Verdict::Timeout, ""),
+            KnownResult::Fail,
+        );
+        let history = history(&[
+            started(&["6.1"], 2),
+            at(1, Event::TestFinished(flaky)),
+            at(1, Event::TestFinished(fails)),
+        ]);
+        assert_eq!(
+            cells(&table(&history, None)),
+            [
+                vec!["kernel", "pass", "flaky", "fail", "xfail"],
+                vec!["6.1", "0", "1", "0", "1"],
+            ]
+        );
+    }
+
+    #[test]
     fn a_terminal_too_narrow_for_the_table_gets_a_list() {
-        let tally = tally(
+        let run = run(
             &["6.1"],
             3,
             &[("6.1", Verdict::Pass), ("6.1", Verdict::Fail)],
         );
         assert_eq!(
-            table(&tally, Some(20)),
+            table(&run, Some(20)),
             "6.1\n  1 pass\n  1 fail\n  1 not run"
         );
     }
 
     #[test]
     fn a_hostile_kernel_name_cannot_move_the_cursor() {
-        let text = table(&tally(&["a\x1b[2Jb"], 0, &[]), None);
+        let text = table(&run(&["a\x1b[2Jb"], 0, &[]), None);
         assert!(!text.contains('\x1b'));
     }
 }

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use anstyle::{AnsiColor, Style};
 
+use super::class::Class;
 use crate::run::event::Verdict;
 
 /// What the place the report goes to can show.
@@ -48,6 +49,25 @@ impl TerminalStyle {
         self.paint(style_of(verdict), &word)
     }
 
+    /// The same for what a test comes to.
+    pub(super) fn class(self, class: Class) -> String {
+        let style = match class {
+            Class::Pass => style_of(Verdict::Pass),
+            Class::Flaky | Class::XPass | Class::XFail => caution(),
+            Class::Fail => style_of(Verdict::Fail),
+            Class::Timeout => style_of(Verdict::Timeout),
+            Class::Skip => style_of(Verdict::Skip),
+            Class::Lost => style_of(Verdict::Lost),
+            Class::Error => style_of(Verdict::Error),
+        };
+        self.paint(style, &class.word().to_uppercase())
+    }
+
+    /// A word that asks for a second look.
+    pub(super) fn caution(self, word: &str) -> String {
+        self.paint(caution(), word)
+    }
+
     /// A heading or a mark that is no verdict.
     pub(super) fn mark(self, word: &str) -> String {
         self.paint(Style::new().bold(), word)
@@ -60,6 +80,10 @@ impl TerminalStyle {
             word.to_owned()
         }
     }
+}
+
+fn caution() -> Style {
+    AnsiColor::Yellow.on_default().bold()
 }
 
 fn style_of(verdict: Verdict) -> Style {

@@ -1,11 +1,18 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::report::samples::{at, finished, started, with_texts};
+use crate::report::samples::{at, finished, known, result, started, with_texts};
+use crate::run::event::{KnownResult, TestResult, Verdict};
 
-fn shown_with(style: TerminalStyle, records: &[Record]) -> String {
+const LEVELS: Levels = Levels {
+    status: StatusLevel::Skip,
+    at_end: StatusLevel::Retry,
+};
+
+fn shown_as(style: TerminalStyle, status: StatusLevel, records: &[Record]) -> String {
     let mut out = Vec::new();
-    let mut terminal = Terminal::new(&mut out, style, "/runs/1");
+    let levels = Levels { status, ..LEVELS };
+    let mut terminal = Terminal::new(&mut out, style, levels, "/runs/1");
     let mut history = History::default();
     for record in records {
         history.observe(record);
@@ -14,6 +21,10 @@ fn shown_with(style: TerminalStyle, records: &[Record]) -> String {
     terminal.finish(&history).unwrap();
     drop(terminal);
     String::from_utf8(out).unwrap()
+}
+
+fn shown_with(style: TerminalStyle, records: &[Record]) -> String {
+    shown_as(style, LEVELS.status, records)
 }
 
 fn shown(records: &[Record]) -> String {
@@ -42,11 +53,11 @@ fn a_run_ends_in_its_table_and_its_directory() {
         "{text}"
     );
     assert!(
-        text.contains("\nFAIL  6.1  btf.a  (3.1 s)\n      exit status 1\n"),
+        text.contains("\nFAIL  6.1  btf.a  (3.1 s): exit status 1\n"),
         "{text}"
     );
     assert!(
-        text.contains("\nNot as expected:\nFAIL  6.1  btf.a: exit status 1\n"),
+        text.contains("\nNot as expected:\n\nFAIL  6.1  btf.a  (3.1 s)\n      exit status 1\n"),
         "{text}"
     );
     assert!(text.contains("2 pass, 1 fail, 1 skip in 5.0 s\n"), "{text}");
@@ -65,21 +76,6 @@ fn a_cut_short_run_says_what_did_not_run() {
         finished("6.1", "a.b", Verdict::Pass, ""),
     ]);
     assert!(text.contains("1 pass, 2 not run in "), "{text}");
-}
-
-#[test]
-fn details_are_shown_for_failures_and_output_where_there_are_none() {
-    let fail = finished("6.1", "a.b", Verdict::Fail, "");
-    let text = shown(&[
-        started(&["6.1"], 2),
-        with_texts(fail.clone(), "said", "expected: x\n   found: y\n"),
-        with_texts(fail, "said", ""),
-    ]);
-    assert!(
-        text.contains("      | expected: x\n      |    found: y\n"),
-        "{text}"
-    );
-    assert_eq!(text.matches("| said").count(), 1, "{text}");
 }
 
 #[test]
@@ -118,40 +114,6 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
 }
 
 #[test]
-fn a_line_of_ten_megabytes_and_ten_thousand_lines_stay_small() {
-    let fail = finished("6.1", "a.b", Verdict::Fail, &"r".repeat(10_000_000));
-    let text = shown(&[
-        started(&["6.1"], 2),
-        with_texts(fail.clone(), "", &"\x1b".repeat(10_000_000)),
-        with_texts(fail, "", &"line\n".repeat(10_000)),
-    ]);
-    assert!(text.len() < 20_000, "{}", text.len());
-    assert!(text.contains("[9999600 more characters]"));
-    assert!(text.contains("[9960 lines more in events.jsonl]"));
-}
-
-#[test]
-fn a_lost_vm_shows_its_console_and_its_status() {
-    let lost = Event::VmLost {
-        kernel: "6.1".into(),
-        vm: 2,
-        reason: "no answer for 30 s".into(),
-        test: Some("a.b".into()),
-        console: "line\n".repeat(100) + "Kernel panic\n",
-        qmp_status: Some("internal-error".into()),
-    };
-    let text = shown(&[started(&["6.1"], 1), at(9, lost)]);
-    assert!(
-        text.contains("VM  6.1  VM 2 lost: no answer for 30 s\n"),
-        "{text}"
-    );
-    assert!(text.contains("      it ran a.b\n"), "{text}");
-    assert!(text.contains("QMP status: internal-error\n"), "{text}");
-    assert!(text.contains("      | Kernel panic\n"), "{text}");
-    assert_eq!(text.matches("      | line").count(), CONSOLE_LINES - 1);
-}
-
-#[test]
 fn colours_are_used_only_where_asked_for() {
     let records = [
         started(&["6.1"], 1),
@@ -176,8 +138,115 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
             Ok(())
         }
     }
-    let mut terminal = Terminal::new(Closed, TerminalStyle::PLAIN, "/runs/1");
+    let mut terminal = Terminal::new(Closed, TerminalStyle::PLAIN, LEVELS, "/runs/1");
     let history = History::default();
     assert!(terminal.record(&started(&["6.1"], 1), &history).is_err());
     assert!(terminal.finish(&history).is_ok());
+}
+
+/// A failure that is known.
+fn known_failure() -> TestResult {
+    let fail = result("6.1", "a.known", Verdict::Fail, "exit status 1");
+    known(fail, KnownResult::Fail)
+}
+
+#[test]
+fn each_level_shows_what_those_before_it_show_and_more() {
+    let flaky = TestResult {
+        flaky: true,
+        reason: Some("flaky: passed at attempt 2".into()),
+        attempt: 2,
+        ..result("6.1", "a.flaky", Verdict::Pass, "")
+    };
+    let first = result("6.1", "a.flaky", Verdict::Timeout, "too late");
+    let slow = Event::TestSlow {
+        kernel: "6.1".into(),
+        vm: 0,
+        id: "a.slow".into(),
+        elapsed_ms: 60_000,
+    };
+    let records = [
+        started(&["6.1"], 5),
+        finished("6.1", "a.fail", Verdict::Fail, "exit status 1"),
+        at(1, Event::AttemptFinished(first)),
+        at(2, Event::TestFinished(flaky)),
+        at(3, slow),
+        finished("6.1", "a.pass", Verdict::Pass, ""),
+        at(4, Event::TestFinished(known_failure())),
+        finished("6.1", "a.skip", Verdict::Skip, "no BTF"),
+    ];
+    let lines = [
+        (
+            StatusLevel::Fail,
+            "FAIL  6.1  a.fail  (3.1 s): exit status 1\n",
+        ),
+        (
+            StatusLevel::Retry,
+            "TRY 1 TIMEOUT  6.1  a.flaky  (3.1 s): too late\n",
+        ),
+        (
+            StatusLevel::Retry,
+            "FLAKY  6.1  a.flaky  (3.1 s): passed at attempt 2\n",
+        ),
+        (StatusLevel::Slow, "SLOW  6.1  a.slow  (> 60.0 s)\n"),
+        (StatusLevel::Pass, "PASS  6.1  a.pass  (3.1 s)\n"),
+        (StatusLevel::Pass, "XFAIL  6.1  a.known  (3.1 s): no BTF\n"),
+        (StatusLevel::Skip, "SKIP  6.1  a.skip  (3.1 s): no BTF\n"),
+    ];
+    for level in <StatusLevel as clap::ValueEnum>::value_variants() {
+        let text = shown_as(TerminalStyle::PLAIN, *level, &records);
+        let (before, end) = text.split_once("\n\n").unwrap();
+        let before = format!("{before}\n");
+        for (from, line) in lines {
+            assert_eq!(
+                before.contains(line),
+                *level >= from,
+                "{level:?}: {line}{text}"
+            );
+        }
+        // At the end as ever.
+        assert!(
+            end.starts_with("Not as expected:\n\nFAIL  6.1  a.fail"),
+            "{text}"
+        );
+        assert!(end.contains("\nFLAKY  6.1  a.flaky  (3.1 s)"), "{text}");
+        assert!(
+            !end.contains("a.pass") && !end.contains("a.known"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
+    let report = Event::KernelReport {
+        kernel: "6.1".into(),
+        vm: 0,
+        kind: "warning".into(),
+        test: Some("a.b".into()),
+        text: "WARNING: CPU: 0 PID: 1 at kernel/x.c:1\n".repeat(100),
+    };
+    let text = shown(&[started(&["6.1"], 1), at(9, report)]);
+    assert!(
+        text.contains("KERNEL  6.1  warning, in a.b\n      | WARNING: CPU: 0"),
+        "{text}"
+    );
+    let (before, _) = text.split_once("\n\n").unwrap();
+    assert_eq!(before.matches("| WARNING").count(), REPORT_LINES);
+}
+
+#[test]
+fn a_lost_vm_is_told_with_its_test_and_its_status() {
+    let lost = Event::VmLost {
+        kernel: "6.1".into(),
+        vm: 2,
+        reason: "no answer for 30 s".into(),
+        test: Some("a.b".into()),
+        console: "Kernel panic".into(),
+        qmp_status: Some("internal-error".into()),
+    };
+    let text = shown(&[started(&["6.1"], 1), at(9, lost)]);
+    let expected = "VM  6.1  VM 2 lost: no answer for 30 s\n      it ran a.b\n      \
+                    QMP status: internal-error\n";
+    assert!(text.contains(expected), "{text}");
 }

@@ -1,0 +1,35 @@
+//! What the terminal tells of a run.
+
+use clap::Args;
+
+use crate::report::{Levels, StatusLevel};
+
+/// What the terminal tells of a run.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct LevelArgs {
+    /// Which verdicts to show as they happen; each level adds to those before
+    /// it [default: skip; none where nothing happens any more]
+    #[arg(long, value_enum, value_name = "LEVEL", env = "KILN_STATUS_LEVEL")]
+    status_level: Option<StatusLevel>,
+    /// Which to show again at the end; failures are shown in full there
+    #[arg(
+        long,
+        value_enum,
+        default_value = "retry",
+        value_name = "LEVEL",
+        env = "KILN_FINAL_STATUS_LEVEL"
+    )]
+    final_status_level: StatusLevel,
+}
+
+impl LevelArgs {
+    /// What was asked for; `status` is shown as it happens unless told
+    /// otherwise.
+    pub(super) fn levels(self, status: StatusLevel) -> Levels {
+        Levels {
+            status: self.status_level.unwrap_or(status),
+            at_end: self.final_status_level,
+        }
+    }
+}

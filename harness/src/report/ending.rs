@@ -1,0 +1,293 @@
+//! The end of the terminal's report: what asks for attention in full, the
+//! table, where kernels differ.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::class::Class;
+use super::differences::differences;
+use super::history::{History, Outcome};
+use super::lines::{self, reason_of};
+use super::table::table;
+use super::text::{Keep, append, quote};
+use super::words::{counted, minutes, seconds};
+use super::{StatusLevel, TerminalStyle, escape, output_files, reproduce};
+
+/// Lines of a failure's text; the rest is in its file.
+const MAX_LINES: usize = 60;
+/// Lines of what a kernel said is wrong with it.
+const REPORT_LINES: usize = 40;
+/// Lines of the console of a VM that was lost between tests.
+const CONSOLE_LINES: usize = 20;
+/// Where the rest of a text is.
+const EVENTS: &str = "events.jsonl";
+/// Failures that are shown with their texts; of more, only the lines.
+const MAX_IN_FULL: usize = 40;
+/// Tests that are named of a group that has the same to say.
+const MAX_NAMED: usize = 20;
+
+/// What stands at the end of a run, or after its verdicts were read: failures
+/// from `level` on in full, and the `results` directory.
+pub(super) fn ending(
+    style: TerminalStyle,
+    level: StatusLevel,
+    history: &History,
+    results: &Path,
+) -> String {
+    let mut text = String::from("\n");
+    if level >= StatusLevel::Fail {
+        failures(&mut text, style, history);
+        troubles(&mut text, style, history);
+    }
+    others(&mut text, style, level, history);
+    text.push_str(&table(history, style.width));
+    text.push_str("\n\n");
+    differing(&mut text, style, history);
+    append(
+        &mut text,
+        format_args!(
+            "{} in {}\nresults: {}\n",
+            counts(history),
+            minutes(history.at_ms),
+            escape::line(&results.to_string_lossy())
+        ),
+    );
+    text
+}
+
+/// Tests that are not as expected and have the same to say.
+struct Failure<'h> {
+    first: &'h Outcome,
+    /// The others; of the same kernel, without a text of their own.
+    others: Vec<&'h Outcome>,
+}
+
+/// By test, and the kernels of a test in the order of the run.
+fn sorted(history: &History) -> Vec<Failure<'_>> {
+    let kernels = &history.tally.kernels;
+    let mut outcomes: Vec<&Outcome> = history.unexpected().collect();
+    outcomes.sort_by_key(|outcome| {
+        let result = &outcome.result;
+        let kernel = kernels
+            .iter()
+            .position(|tally| tally.kernel == result.kernel);
+        (&result.suite, &result.id, kernel)
+    });
+    let mut failures: Vec<Failure<'_>> = Vec::new();
+    let mut alike = HashMap::new();
+    for outcome in outcomes {
+        let result = &outcome.result;
+        let has_text = !(result.details.is_empty()
+            && result.output.is_empty()
+            && outcome.attempts.is_empty()
+            && outcome.reports.is_empty());
+        // A kernel that does not boot has every test say the same.
+        let story = (&result.kernel, result.verdict, &result.reason);
+        match alike.get(&story) {
+            Some(&index) if !has_text => {
+                let failure: &mut Failure<'_> = &mut failures[index];
+                failure.others.push(outcome);
+            }
+            _ => {
+                if !has_text {
+                    alike.insert(story, failures.len());
+                }
+                failures.push(Failure {
+                    first: outcome,
+                    others: Vec::new(),
+                });
+            }
+        }
+    }
+    failures
+}
+
+fn failures(text: &mut String, style: TerminalStyle, history: &History) {
+    let failures = sorted(history);
+    if failures.is_empty() {
+        return;
+    }
+    append(text, format_args!("{}\n\n", style.mark("Not as expected:")));
+    for (number, failure) in failures.iter().enumerate() {
+        let outcome = failure.first;
+        let result = &outcome.result;
+        append(
+            text,
+            format_args!(
+                "{}  ({})\n",
+                lines::name(style, result),
+                seconds(result.duration_ms)
+            ),
+        );
+        if let Some(reason) = reason_of(result) {
+            append(text, format_args!("      {reason}\n"));
+        }
+        if number < MAX_IN_FULL {
+            story(text, history, outcome);
+        } else if number == MAX_IN_FULL {
+            append(
+                text,
+                format_args!("      [from here on without texts: those are below output]\n"),
+            );
+        }
+        if !failure.others.is_empty() {
+            let ids = failure.others.iter().map(|other| other.result.id.as_str());
+            append(
+                text,
+                format_args!(
+                    "      and {} of this kernel: ",
+                    counted(failure.others.len(), "test")
+                ),
+            );
+            named(text, ids);
+        }
+        append(
+            text,
+            format_args!("      again: {}\n\n", reproduce::line(history, outcome)),
+        );
+    }
+}
+
+/// What a failed test said, and what was said of it.
+fn story(text: &mut String, history: &History, outcome: &Outcome) {
+    for attempt in &outcome.attempts {
+        let reason = reason_of(attempt).map_or(String::new(), |reason| format!(": {reason}"));
+        append(
+            text,
+            format_args!(
+                "      attempt {}: {}{reason}\n",
+                attempt.attempt, attempt.verdict
+            ),
+        );
+    }
+    let result = &outcome.result;
+    let console = || history.loss(result).map(|loss| &loss.console);
+    let shown = [&result.details, &result.output]
+        .into_iter()
+        .find(|text| !text.is_empty())
+        .or_else(console)
+        .map_or("", String::as_str);
+    let file = output_files::usual_place(result);
+    quote(text, shown, &Keep::First(MAX_LINES), Some(&file));
+    for report in &outcome.reports {
+        append(
+            text,
+            format_args!("      the kernel reports: {}\n", escape::line(&report.kind)),
+        );
+        quote(text, &report.text, &Keep::First(REPORT_LINES), Some(&file));
+    }
+}
+
+/// What went wrong beside the tests.
+fn troubles(text: &mut String, style: TerminalStyle, history: &History) {
+    for report in history.other_reports() {
+        text.push_str(&lines::kernel_report(
+            style,
+            &report.kernel,
+            &report.kind,
+            report.test.as_deref(),
+        ));
+        quote(text, &report.text, &Keep::First(REPORT_LINES), Some(EVENTS));
+        text.push('\n');
+    }
+    for (facts, loss) in history.losses_between_tests() {
+        text.push_str(&lines::vm_lost(
+            style,
+            &facts.kernel,
+            facts.vm,
+            &loss.reason,
+            None,
+            loss.qmp_status.as_deref(),
+        ));
+        quote(
+            text,
+            &loss.console,
+            &Keep::Last(CONSOLE_LINES),
+            Some(EVENTS),
+        );
+        text.push('\n');
+    }
+}
+
+/// A line for each other verdict that is wanted again.
+fn others(text: &mut String, style: TerminalStyle, level: StatusLevel, history: &History) {
+    let before = text.len();
+    for outcome in &history.outcomes {
+        let of = StatusLevel::of(&outcome.result);
+        if of > StatusLevel::Fail && of <= level {
+            text.push_str(&lines::verdict(style, &outcome.result));
+        }
+    }
+    if text.len() > before {
+        text.push('\n');
+    }
+}
+
+fn differing(text: &mut String, style: TerminalStyle, history: &History) {
+    let several = history.tally.suites().len() > 1;
+    // In the order in which they first occur.
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for test in differences(history) {
+        let how = test.words();
+        let name = if several {
+            format!("{}: {}", test.suite, test.id)
+        } else {
+            test.id.to_owned()
+        };
+        match groups.iter_mut().find(|(one, _)| *one == how) {
+            Some((_, tests)) => tests.push(name),
+            None => groups.push((how, vec![name])),
+        }
+    }
+    if groups.is_empty() {
+        return;
+    }
+    append(
+        text,
+        format_args!("{}\n", style.mark("Differences between kernels:")),
+    );
+    for (how, mut tests) in groups {
+        tests.sort();
+        append(text, format_args!("  {}\n", escape::line(&how)));
+        for test in tests.iter().take(MAX_NAMED) {
+            append(text, format_args!("    {}\n", escape::line(test)));
+        }
+        if tests.len() > MAX_NAMED {
+            append(
+                text,
+                format_args!("    [{} more]\n", tests.len() - MAX_NAMED),
+            );
+        }
+    }
+    text.push('\n');
+}
+
+/// Ids in one line, and how many are left out.
+fn named<'i>(text: &mut String, ids: impl Iterator<Item = &'i str>) {
+    let mut ids: Vec<_> = ids.map(escape::line).collect();
+    let more = ids.len().saturating_sub(MAX_NAMED);
+    ids.truncate(MAX_NAMED);
+    text.push_str(&ids.join(", "));
+    if more > 0 {
+        append(text, format_args!(", [{more} more]"));
+    }
+    text.push('\n');
+}
+
+fn counts(history: &History) -> String {
+    let mut counts: Vec<String> = Class::ALL
+        .into_iter()
+        .map(|class| (class.count(history), class.word()))
+        .chain([(history.tally.missing(), "not run")])
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if counts.is_empty() {
+        counts.push("no test".to_owned());
+    }
+    counts.join(", ")
+}
+
+#[cfg(test)]
+#[path = "ending_tests.rs"]
+mod tests;
