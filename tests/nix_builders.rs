@@ -1,5 +1,6 @@
 //! A matrix of kernels and shards as derivations that Nix spreads over two
-//! builders: results are kept whatever the verdicts, and a gate judges them.
+//! builders: results are kept whatever the verdicts, `kiln merge` makes one run
+//! of them, and a gate judges them.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -9,7 +10,6 @@ mod nix_support;
 #[path = "support/suite.rs"]
 mod suite;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -28,18 +28,19 @@ let
     PATH = "/usr/sbin:/usr/bin";
     args = [ "-c" script ];
   };
-  cell = kernel: lab: filter: make "cell-${kernel}-${lab}" [ "kvm" "lab-${lab}" ] ''
+  filter = "^call.printf$:^suite\\.:^variable.global_int$";
+  cell = lab: shard: kernel: make "cell-${kernel}-${lab}" [ "kvm" "lab-${lab}" ] ''
     export HOME=$PWD XDG_STATE_HOME=$PWD KILN_CACHE_DIR=/kiln/cache KILN_ACCEL=tcg
     mkdir $out
     /kiln/kiln --config /kiln/kernels.toml run -k ${kernel} --tests /kiln/tests \
-      --dialect 0.17 --bpftrace /usr/bin/bpftrace -t '${filter}' \
+      --dialect 0.17 --bpftrace /usr/bin/bpftrace -t '${filter}' --shard slice:${shard} \
       --run-dir $out/run > $out/log 2>&1
     echo $? > $out/status
   '';
 in rec {
   cells = {
-    a = map (kernel: cell kernel "a" "^call.printf$:^suite.right$") [ "6.1" "6.12" ];
-    b = map (kernel: cell kernel "b" "^variable.global_int$:^suite.wrong$") [ "6.1" "6.12" ];
+    a = map (cell "a" "1/2") [ "6.1" "6.12" ];
+    b = map (cell "b" "2/2") [ "6.1" "6.12" ];
   };
   gate = builtins.mapAttrs (lab: cells: make "gate-${lab}" [ "lab-${lab}" ] ''
     for cell in ${toString cells}; do
@@ -138,13 +139,24 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
         .iter()
         .map(|cell| main.on_host(cell).join("run"))
         .collect();
-    let mut verdicts = BTreeMap::new();
-    for run in &runs {
-        for (kernel, id, verdict) in suite::verdicts(run) {
-            assert!(verdicts.insert((kernel, id), verdict).is_none());
-        }
-    }
-    let expected: BTreeMap<_, _> = ["6.1", "6.12"]
+    let mut shards: Vec<String> = runs
+        .iter()
+        .map(|run| suite::events(run)[0]["shard"].as_str().unwrap().to_owned())
+        .collect();
+    shards.sort();
+    assert_eq!(shards, ["slice:1/2", "slice:1/2", "slice:2/2", "slice:2/2"]);
+
+    // Together they are the run of all tests on both kernels.
+    let merged = kiln
+        .plain(["merge", "--run-dir", "whole"])
+        .args(&runs)
+        .run();
+    merged.assert_code(100);
+    let report = merged.out();
+    assert!(!report.contains("warning"), "{report}");
+    assert!(!report.contains("not run"), "{report}");
+    let verdicts = suite::verdicts(&kiln.path("work/whole"));
+    let expected: Vec<_> = ["6.1", "6.12"]
         .iter()
         .flat_map(|kernel| {
             [
@@ -153,20 +165,21 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
                 ("suite.wrong", "fail"),
                 ("variable.global_int", "pass"),
             ]
-            .map(|(id, verdict)| (((*kernel).to_owned(), id.to_owned()), verdict.to_owned()))
+            .map(|(id, verdict)| ((*kernel).to_owned(), id.to_owned(), verdict.to_owned()))
         })
         .collect();
     assert_eq!(verdicts, expected);
 
-    let gate = build("gate.a");
+    // The second shard has all that passes.
+    let gate = build("gate.b");
     assert!(
         gate.status.success(),
         "{}",
         String::from_utf8_lossy(&gate.stderr)
     );
-    let gate = build("gate.b");
+    let gate = build("gate.a");
     assert!(!gate.status.success());
     let err = String::from_utf8_lossy(&gate.stderr);
-    assert!(err.contains("-cell-6.1-b: unexpected verdicts"), "{err}");
+    assert!(err.contains("-cell-6.1-a: unexpected verdicts"), "{err}");
     kiln.assert_nothing_left();
 }
