@@ -221,6 +221,32 @@ fn without_nix_a_package_is_refused_and_a_store_path_that_is_there_is_used() {
 }
 
 #[test]
+fn ctrl_c_ends_the_wait_for_a_package() {
+    let kiln = Kiln::with_empty_cache();
+    let started = kiln.path("work/started");
+    let script = format!("#!/bin/sh\n: > {}\nexec sleep 60\n", started.display());
+    kiln.program("bin/nix", script);
+    let path = format!("{}:/usr/bin:/bin", kiln.path("work/bin").display());
+    let package = ["-k", "6.1", "--package", ".#slow"];
+    for command in [&["run"][..], &["exec", "--", "true"], &["shell"]] {
+        let (name, rest) = command.split_first().unwrap();
+        let running = kiln
+            .plain([name])
+            .args(package)
+            .args(rest)
+            .env("PATH", &path)
+            .start_without_stdin();
+        while !started.exists() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running.signal(nix::sys::signal::Signal::SIGINT);
+        running.wait().assert_code(130);
+        fs::remove_file(&started).unwrap();
+        kiln.assert_nothing_left();
+    }
+}
+
+#[test]
 fn a_store_that_is_not_on_this_machine_is_refused() {
     let kiln = Kiln::new();
     for args in [["--store", "ssh-ng://host"], ["--store", "elsewhere"]] {

@@ -49,8 +49,12 @@ impl ExecArgs {
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels)?;
-        self.vm.resolve(&context).await?;
         let mut interrupts = Interrupts::listen()?;
+        // Builds packages, for hours at worst.
+        tokio::select! {
+            resolved = self.vm.resolve(&context) => resolved?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        }
         let mut stdin = input::StdinSource::new(selected.len() > 1)?;
         let mut code = exit_code::OK;
         for kernel in &selected {

@@ -100,7 +100,12 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels)?;
-        self.vm.resolve(&context).await?;
+        let mut interrupts = Interrupts::listen()?;
+        // Builds packages, for hours at worst.
+        tokio::select! {
+            resolved = self.vm.resolve(&context) => resolved?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        }
         let suites = self.suite.resolve(&context, || self.vm.nix.bpftrace())?;
         for suite in &suites {
             if let ResolvedSuite::Runtime(suite) = suite {
@@ -115,7 +120,6 @@ impl RunArgs {
         )?;
         warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
         let selected = self.shard_of(selected, &suites, &tests)?;
-        let mut interrupts = Interrupts::listen()?;
         let images = async {
             let mut images = Vec::new();
             for (kernel, tests) in selected {

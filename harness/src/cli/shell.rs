@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::context::Context;
-use super::input::{Interrupts, StdinSource, window_size};
+use super::input::{self, Interrupts, StdinSource, window_size};
 use super::vm_args::VmArgs;
 use super::{Failure, exec};
 use crate::guest::root::Root;
@@ -45,7 +45,12 @@ impl ShellArgs {
                 ),
             ));
         };
-        self.vm.resolve(&context).await?;
+        let mut interrupts = Interrupts::listen()?;
+        // Builds packages, for hours at worst.
+        tokio::select! {
+            resolved = self.vm.resolve(&context) => resolved?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        }
         if self.vm.dry_run {
             return exec::print_command_line(&context, &self.vm, selected).await;
         }
@@ -65,7 +70,6 @@ impl ShellArgs {
             terminal: interactive.then(window_size),
             timeout: None,
         };
-        let mut interrupts = Interrupts::listen()?;
         let mut stdin = StdinSource::new(false)?;
         if interactive {
             eprintln!("kiln: booting; Ctrl-] three times ends the VM whatever it does");
