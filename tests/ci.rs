@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::{Invocation, Kiln};
+use support::{Invocation, Kiln, checkout};
 
 /// Every step, in order.
 const STEPS: [&str; 7] = [
@@ -70,6 +70,9 @@ fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
          --ignore-environment --keep HOME --command "
     );
     let suite = format!("--tests {work}/build-ci/tests --bpftrace {work}/build-ci/src/bpftrace");
+    // The tests name a catalogue to every kiln, by KILN_CONFIG.
+    let catalogue = checkout().join("kernels.toml").canonicalize().unwrap();
+    let kiln_of_step = format!("kiln --config {}", catalogue.display());
     let ends = [
         "cmake -B build-ci -DCMAKE_C_COMPILER=cc -DCMAKE_CXX_COMPILER=c++ \
          -DCMAKE_BUILD_TYPE=Debug -DBUILD_ASAN=1 -DBUILD_UBSAN=0 -DCMAKE_VERBOSE_MAKEFILE=1 \
@@ -77,15 +80,44 @@ fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
             .to_owned(),
         "cmake --build build-ci --parallel 3".to_owned(),
         "./tests/bpftrace_test".to_owned(),
-        "kiln exec -k 6.12 -- ./tests/self-tests.sh".to_owned(),
-        format!("kiln run -k 6.12 --filter=-basic.x {suite} bpftrace"),
-        "kiln exec -k 6.12 -- ./tests/tools-parsing-test.sh".to_owned(),
-        format!("kiln run -k 6.12 --aot --filter ^aot\\. {suite} bpftrace"),
+        format!("{kiln_of_step} exec -k 6.12 -- ./tests/self-tests.sh"),
+        format!("{kiln_of_step} run -k 6.12 --filter=-basic.x {suite} bpftrace"),
+        format!("{kiln_of_step} exec -k 6.12 -- ./tests/tools-parsing-test.sh"),
+        format!("{kiln_of_step} run -k 6.12 --aot --filter ^aot\\. {suite} bpftrace"),
     ];
     for (line, end) in lines.iter().zip(&ends) {
         assert!(line.starts_with(&start), "{line}");
         assert!(line.ends_with(end), "{line}\nnot: {end}");
     }
+}
+
+#[test]
+fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
+    let kiln = kiln_with_nix("");
+    kiln.file("kernels/of.toml", "");
+    let options = ["--config", "kernels/of.toml", "--run-dir", "runs"];
+    ci(&kiln, &options).run().assert_code(0);
+    let work = kiln.path("work").canonicalize().unwrap();
+    let work = work.display();
+    let config = format!("kiln --config {work}/kernels/of.toml");
+    let lines = recorded(&kiln);
+    let boots: Vec<_> = lines.iter().filter(|line| line.contains("kiln ")).collect();
+    assert_eq!(boots.len(), 4, "{lines:#?}");
+    for line in boots {
+        assert!(line.contains(&config), "{line}");
+    }
+    for (line, step) in [(4, "runtime-tests"), (6, "aot")] {
+        let run_dir = format!(" --run-dir {work}/runs/{step} ");
+        assert!(lines[line].contains(&run_dir), "{}", lines[line]);
+    }
+
+    let output = ci(&kiln, &["--config", "none.toml"]).run();
+    output.assert_code(96);
+    assert!(
+        output.err().contains("cannot read none.toml"),
+        "{}",
+        output.err()
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The steps and their commands.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::environment::Environment;
 
@@ -92,6 +92,12 @@ pub struct Settings {
     pub filters: Vec<String>,
     /// Lists the AOT tests to run; without it all run.
     pub aot_allowlist: Option<PathBuf>,
+    /// The catalogue of kernels, absolute; else what `kiln` finds in the steps'
+    /// directory or above.
+    pub config: Option<PathBuf>,
+    /// Holds the run directories of the runtime and AOT tests, absolute; else
+    /// they are in their default place.
+    pub run_dir: Option<PathBuf>,
     /// The sources, where commands run.
     pub directory: PathBuf,
     /// The kiln that boots kernels: its own path.
@@ -181,7 +187,7 @@ fn runtime_tests(settings: &Settings) -> Vec<OsString> {
         // One word: a filter may begin with a hyphen.
         command.push(format!("--filter={filter}").into());
     }
-    suite(command, &settings.directory)
+    suite(command, settings, Name::RuntimeTests)
 }
 
 fn aot(settings: &Settings) -> Vec<OsString> {
@@ -191,11 +197,15 @@ fn aot(settings: &Settings) -> Vec<OsString> {
         command.push("--allowlist".into());
         command.push(settings.directory.join(list).into());
     }
-    suite(command, &settings.directory)
+    suite(command, settings, Name::Aot)
 }
 
-fn suite(mut command: Vec<OsString>, directory: &Path) -> Vec<OsString> {
-    let build = directory.join(BUILD);
+fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsString> {
+    let build = settings.directory.join(BUILD);
+    if let Some(run_dir) = &settings.run_dir {
+        command.push("--run-dir".into());
+        command.push(run_dir.join(step.as_str()).into());
+    }
     command.push("--tests".into());
     command.push(build.join("tests").into());
     command.push("--bpftrace".into());
@@ -215,7 +225,12 @@ fn exec(settings: &Settings, script: &str) -> Vec<OsString> {
 }
 
 fn kiln(settings: &Settings, subcommand: &str) -> Vec<OsString> {
-    let mut command = vec![settings.kiln.clone().into(), subcommand.into()];
+    let mut command: Vec<OsString> = vec![settings.kiln.clone().into()];
+    if let Some(config) = &settings.config {
+        command.push("--config".into());
+        command.push(config.into());
+    }
+    command.push(subcommand.into());
     for kernel in &settings.kernels {
         command.push("-k".into());
         command.push(kernel.into());

@@ -63,6 +63,10 @@ pub(super) struct CiArgs {
     /// List of the AOT tests to run [default: all]
     #[arg(long, value_name = "FILE")]
     aot_allowlist: Option<PathBuf>,
+    /// Where the runs of tests go: DIR/runtime-tests and DIR/aot, as of `kiln run
+    /// --run-dir` [default: below $XDG_STATE_HOME/kiln/runs]
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
     /// The sources of bpftrace, where commands run [default: here]
     #[arg(short = 'C', long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -84,11 +88,11 @@ struct Verdict {
 }
 
 impl CiArgs {
-    pub(super) async fn run(self) -> Result<u8, Failure> {
+    pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let environment = Environment {
             variables: self.env.clone(),
         };
-        let mut steps = ci::steps(&self.settings(&environment)?);
+        let mut steps = ci::steps(&self.settings(&environment, config)?);
         steps.retain(|step| self.only.is_empty() || self.only.contains(&step.name));
         steps.retain(|step| !self.skip.contains(&step.name));
         if steps.is_empty() {
@@ -165,7 +169,11 @@ impl CiArgs {
         })
     }
 
-    fn settings(&self, environment: &Environment) -> Result<Settings, Failure> {
+    fn settings(
+        &self,
+        environment: &Environment,
+        config: Option<PathBuf>,
+    ) -> Result<Settings, Failure> {
         let cannot = |what: &str, error: std::io::Error| {
             Failure::new(exit_code::SETUP_FAILED, format!("cannot {what}: {error}"))
         };
@@ -173,6 +181,24 @@ impl CiArgs {
         let directory = directory
             .canonicalize()
             .map_err(|error| cannot(&format!("enter {}", directory.display()), error))?;
+        // Steps run in other directories.
+        let config = match config {
+            Some(config) => {
+                let path = config
+                    .canonicalize()
+                    .map_err(|error| cannot(&format!("read {}", config.display()), error))?;
+                Some(path)
+            }
+            None => None,
+        };
+        let run_dir = match &self.run_dir {
+            Some(dir) => {
+                let path = std::path::absolute(dir)
+                    .map_err(|error| cannot(&format!("use {}", dir.display()), error))?;
+                Some(path)
+            }
+            None => None,
+        };
         let kiln = std::env::current_exe().map_err(|error| cannot("find kiln itself", error))?;
         let shell = self.llvm.map_or_else(
             || "default".to_owned(),
@@ -193,6 +219,8 @@ impl CiArgs {
             jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
             filters: self.filter.clone(),
             aot_allowlist: self.aot_allowlist.clone(),
+            config,
+            run_dir,
             directory,
             kiln,
             environment: environment.clone(),

@@ -160,7 +160,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()),
         Command::Merge(args) => args.run(cli.config.as_deref()),
-        Command::Ci(args) => args.run().await,
+        Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {
             let config = cli.config;
             tokio::task::spawn_blocking(move || {
