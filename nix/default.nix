@@ -55,4 +55,4 @@ let
   output = name: lib.mapAttrs (_: outputs: outputs.${name}) perSystem;
 in
 lib.genAttrs [ "packages" "devShells" "apps" "formatter" "checks" ] output
-// { lib = { inherit mkKernelMatrix; }; }
+// { lib = { inherit llvmVersions mkKernelMatrix; }; }

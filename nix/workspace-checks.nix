@@ -1,7 +1,14 @@
-# This workspace: build, lints, format, unit tests.
+# This workspace: build, lints, format, unit tests; workflows and scripts.
 { pkgs, kiln }:
 
 let
+  inherit (pkgs) lib;
+
+  scripts = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [ ../.github ../action.yml ../scripts ];
+  };
+
   check = name: packages: command: kiln.overrideAttrs (old: {
     pname = "kiln-${name}";
     nativeBuildInputs = old.nativeBuildInputs ++ packages;
@@ -21,4 +28,17 @@ in
     "cargo clippy --workspace --all-targets --locked --offline -- -D warnings";
   fmt = check "fmt" [ pkgs.rustfmt ] "cargo fmt --all --check";
   tests = check "tests" [ ] "cargo test --workspace --locked --offline --lib --bins";
+
+  # actionlint brings shellcheck, for the scripts in the workflows.
+  workflows = pkgs.runCommand "workflows"
+    { nativeBuildInputs = [ pkgs.actionlint pkgs.shellcheck ]; } ''
+    cp -r ${scripts} source
+    chmod -R u+w source
+    cd source
+    # Actions of this repository are looked up where there is a repository.
+    mkdir .git
+    actionlint -verbose
+    shellcheck scripts/*
+    touch $out
+  '';
 }

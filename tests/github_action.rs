@@ -1,0 +1,146 @@
+//! `action.yml`, as far as it is a script: a real run with a workflow's inputs.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+#[path = "support/suite.rs"]
+mod suite;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use support::{Kiln, Output, checkout, run_command};
+
+/// Runs the script as a job's step would, with kiln on the job's PATH.
+fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output {
+    let bin = kiln.path("work/bin");
+    fs::create_dir_all(&bin).unwrap();
+    let own = bin.join("kiln");
+    if !own.exists() {
+        symlink(env!("CARGO_BIN_EXE_kiln"), own).unwrap();
+    }
+    let path = std::env::var("PATH").unwrap();
+    let invocation = if boots {
+        kiln.vm([what])
+    } else {
+        kiln.plain([what])
+    };
+    let (like, slot) = invocation.into_command();
+    let mut command = std::process::Command::new(checkout().join("scripts/github-action"));
+    command.arg(what).env_clear().current_dir(kiln.work());
+    for (name, value) in like.get_envs() {
+        command.env(name, value.unwrap());
+    }
+    command
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("GITHUB_ACTION_PATH", checkout())
+        .env("GITHUB_OUTPUT", kiln.file("output", ""))
+        .env("GITHUB_PATH", kiln.file("paths", ""))
+        .env("RUNNER_TEMP", kiln.path("tmp"));
+    for (name, value) in inputs {
+        command.env(format!("INPUT_{name}"), value);
+    }
+    run_command(command, slot)
+}
+
+/// What the step gave to later ones.
+fn outputs(kiln: &Kiln) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(kiln.path("work/output")).unwrap();
+    text.lines()
+        .map(|line| {
+            let (name, value) = line.split_once('=').unwrap();
+            (name.to_owned(), value.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn a_workflow_s_inputs_become_a_run_in_a_kernel() {
+    let kiln = suite::suite(
+        "NAME right\nRUN echo right\nEXPECT right\nTIMEOUT 20\n\n\
+         NAME wrong\nRUN echo wrong\nEXPECT right\nTIMEOUT 20\n\n",
+    );
+    step(&kiln, "install", &[], false).assert_code(0);
+    let inputs = [
+        ("KERNELS", "6.1\n"),
+        ("TESTS", "tests"),
+        ("SHARD", ""),
+        ("ARGS", "--dialect\n0.17\n--filter\n^suite\\.\n"),
+    ];
+    step(&kiln, "run", &inputs, true).assert_code(100);
+    let outputs = outputs(&kiln);
+    assert_eq!(outputs["exit-code"], "100");
+    let run_dir = PathBuf::from(&outputs["run-dir"]);
+    let verdicts = suite::verdicts(&run_dir);
+    let expected = [("suite.right", "pass"), ("suite.wrong", "fail")]
+        .map(|(id, verdict)| ("6.1".to_owned(), id.to_owned(), verdict.to_owned()));
+    assert_eq!(verdicts, expected);
+    kiln.assert_nothing_left();
+}
+
+#[test]
+fn an_input_is_words_and_never_a_script() {
+    let kiln = Kiln::with_empty_cache();
+    kiln.program("bin/kiln", "#!/bin/sh\nprintf '<%s>\\n' \"$@\" > argv\n");
+    let inputs = [
+        ("KERNELS", "@quick 7.*\n$(touch hacked)"),
+        ("SUITES", "one\n`touch hacked`"),
+        ("CONFIG", "a b.toml; touch hacked"),
+        ("BPFTRACE", "-x"),
+        ("PACKAGE", ".#one\n\n.#two words"),
+        ("ARGS", "-t\n^a b$\n\n$HOME"),
+    ];
+    step(&kiln, "run", &inputs, false).assert_code(0);
+    assert!(!kiln.path("work/hacked").exists());
+    let argv = fs::read_to_string(kiln.path("work/argv")).unwrap();
+    let expected = "\
+<--config>
+<a b.toml; touch hacked>
+<run>
+<--run-dir>
+<RUN>
+<--kernel>
+<@quick>
+<--kernel>
+<7.*>
+<--kernel>
+<$(touch>
+<--kernel>
+<hacked)>
+<--bpftrace>
+<-x>
+<--package>
+<.#one>
+<--package>
+<.#two words>
+<-t>
+<^a b$>
+<$HOME>
+<-->
+<one>
+<`touch>
+<hacked`>
+";
+    let run_dir = &outputs(&kiln)["run-dir"];
+    assert_eq!(argv.replace(run_dir.as_str(), "RUN"), expected);
+    assert_eq!(outputs(&kiln)["exit-code"], "0");
+}
+
+#[test]
+fn without_nix_and_cargo_the_action_says_what_it_builds_with() {
+    let kiln = Kiln::with_empty_cache();
+    let script = checkout().join("scripts/github-action");
+    let command = std::process::Command::new("/bin/bash")
+        .arg(script)
+        .arg("install")
+        .env("PATH", "/nonexistent")
+        .env("GITHUB_ACTION_PATH", checkout())
+        .env("RUNNER_TEMP", kiln.path("tmp"))
+        .output()
+        .unwrap();
+    assert_eq!(command.status.code(), Some(1));
+    let out = String::from_utf8_lossy(&command.stdout);
+    assert!(out.contains("neither"), "{out}");
+}
