@@ -1,12 +1,15 @@
 """Runs tests with upstream's own engine, one process a test.
 
-    driver.py TESTS_DIR RESULTS SCALE [ID...]
+    driver.py TESTS_DIR RESULTS SCALE MODULES [ID...]
 
 Imports `runtime/engine` of TESTS_DIR as it is and calls its `run_test` in
 upstream's order, with its time limits multiplied by SCALE. Each test appends a
 JSON line to RESULTS when it starts and one when it has ended; what RESULTS has
 already is not run again. The engine can hang or die on a test, so each runs in
 a child, which inherits what the engine remembers, and has a deadline.
+
+The tests that look for modules come last, with MODULES (separated by commas)
+loaded, as kiln has it.
 """
 
 import ctypes
@@ -14,6 +17,7 @@ import json
 import math
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -22,7 +26,7 @@ from collections import Counter
 
 PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
-tests_dir, results_path, scale, *wanted = sys.argv[1:]
+tests_dir, results_path, scale, modules, *wanted = sys.argv[1:]
 scale = float(scale)
 os.chdir(tests_dir)
 sys.dont_write_bytecode = True
@@ -135,44 +139,57 @@ def verdict(status):
     return "crash"
 
 
+def needs_modules(entry):
+    return any("lsmod" in command for command in entry[1].requirement)
+
+
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 done = finished_before()
 output_path = "/tmp/kiln-parity-output"
-for suite, tests in sorted(TestParser.read_all(False)):
-    for test in sorted(tests):
-        test_id = "%s.%s" % (suite, test.name)
-        if wanted and test_id not in wanted:
-            continue
-        if done[test_id]:
-            done[test_id] -= 1
-            continue
-        limit = test.timeout or runner.DEFAULT_TIMEOUT
-        test = test._replace(timeout=math.ceil(limit * scale))
-        start = time.monotonic()
-        record(event="started", id=test_id)
-        if test.feature_requirement or test.neg_feature_requirement:
-            Runner._Runner__get_bpffeature()  # once a run, as upstream has it
-        # BEFORE, attach and TIMEOUT one after the other, and as much again.
-        deadline = start + 2 * (2 * test.timeout + runner.ATTACH_TIMEOUT) + 20
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            run(test, output_path)
-        ended = 0
-        while not ended and time.monotonic() < deadline:
-            ended, status = os.waitpid(child, os.WNOHANG)
-            if not ended:
-                time.sleep(0.02)
-        if ended:
-            result = verdict(status)
-        else:
-            result = "hang"
-            kill_all()
-            os.waitpid(child, 0)
-        reap()
-        ms = round(1000 * (time.monotonic() - start))
-        with open(output_path, errors="backslashreplace") as text:
-            output = text.read(16384)
-        record(event="finished", id=test_id, verdict=result, ms=ms, output=output)
-        print("%-8s %s (%d ms)" % (result, test_id, ms), flush=True)
+everything = [
+    ("%s.%s" % (suite, test.name), test)
+    for suite, tests in sorted(TestParser.read_all(False))
+    for test in sorted(tests)
+]
+# Stable: upstream's order within each half.
+everything.sort(key=needs_modules)
+loaded = False
+for test_id, test in everything:
+    if wanted and test_id not in wanted:
+        continue
+    if done[test_id]:
+        done[test_id] -= 1
+        continue
+    if modules and not loaded and needs_modules((test_id, test)):
+        loaded = True
+        subprocess.run(["modprobe", "-a", *modules.split(",")], check=True)
+    limit = test.timeout or runner.DEFAULT_TIMEOUT
+    test = test._replace(timeout=math.ceil(limit * scale))
+    start = time.monotonic()
+    record(event="started", id=test_id)
+    if test.feature_requirement or test.neg_feature_requirement:
+        Runner._Runner__get_bpffeature()  # once a run, as upstream has it
+    # BEFORE, attach and TIMEOUT one after the other, and as much again.
+    deadline = start + 2 * (2 * test.timeout + runner.ATTACH_TIMEOUT) + 20
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        run(test, output_path)
+    ended = 0
+    while not ended and time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if not ended:
+            time.sleep(0.02)
+    if ended:
+        result = verdict(status)
+    else:
+        result = "hang"
+        kill_all()
+        os.waitpid(child, 0)
+    reap()
+    ms = round(1000 * (time.monotonic() - start))
+    with open(output_path, errors="backslashreplace") as text:
+        output = text.read(16384)
+    record(event="finished", id=test_id, verdict=result, ms=ms, output=output)
+    print("%-8s %s (%d ms)" % (result, test_id, ms), flush=True)
 record(event="done")

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use kiln::config::Catalogue;
 
 use verdicts::{Results, Selection};
 
@@ -94,6 +95,7 @@ fn compare_all(options: &Options) -> Result<bool> {
     let selection = Selection {
         tests: workspace.join("target/bpftrace-0.17/tests"),
         ids: (!options.filters.is_empty()).then(|| ids.clone()),
+        modules: Catalogue::load(&workspace.join("kernels.toml"))?.defaults.modules,
         scale: options.scale,
         jobs: options.jobs,
         resume: options.resume,

@@ -58,6 +58,7 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
             .arg(&selection.tests)
             .arg(file(dir))
             .arg(selection.scale.to_string())
+            .arg(selection.modules.join(","))
             .args(selection.ids.iter().flatten())
             .stdin(Stdio::null())
             .stdout(fs::File::create(dir.join("upstream.log"))?)

@@ -11,6 +11,8 @@ pub(crate) struct Selection {
     pub(crate) tests: PathBuf,
     /// The tests; `None` is all.
     pub(crate) ids: Option<Vec<String>>,
+    /// Loaded before the tests that look for modules: those of `kernels.toml`.
+    pub(crate) modules: Vec<String>,
     /// Time limits are multiplied by this.
     pub(crate) scale: f64,
     /// VMs of kiln at the same time.
