@@ -95,7 +95,9 @@ fn compare_all(options: &Options) -> Result<bool> {
     let selection = Selection {
         tests: workspace.join("target/bpftrace-0.17/tests"),
         ids: (!options.filters.is_empty()).then(|| ids.clone()),
-        modules: Catalogue::load(&workspace.join("kernels.toml"))?.defaults.modules,
+        modules: Catalogue::load(&workspace.join("kernels.toml"))?
+            .defaults
+            .modules,
         scale: options.scale,
         jobs: options.jobs,
         resume: options.resume,
