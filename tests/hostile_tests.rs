@@ -85,6 +85,11 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
                 "added",
                 20,
             ),
+            // Any use of nft loads nf_tables: only here.
+            "NAME 10 leaves an nftables table\nRUN nft add table inet kiln-left && echo added\n\
+             EXPECT added\nTIMEOUT 20\n\n\
+             NAME 10 then\nRUN nft list tables && echo listed\nEXPECT ^listed$\nTIMEOUT 20\n\n"
+                .to_owned(),
         ]
         .concat(),
     );
@@ -100,11 +105,12 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
         "7 closes its stdout pass",
         "8 mounts pass",
         "9 leaves a network namespace pass",
+        "10 leaves an nftables table pass",
     ]
     .into_iter()
     .map(str::to_owned)
     .collect::<Vec<_>>();
-    expected.extend((1..=9).map(|number| format!("{number} then pass")));
+    expected.extend((1..=10).map(|number| format!("{number} then pass")));
     expected.sort();
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     assert_verdicts(&kiln, &output, &expected);
@@ -150,6 +156,11 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
         "9 leaves a network namespace",
         "left a network namespace behind, deleted now: kiln-left",
     );
+    assert_warned(
+        "10 leaves an nftables table",
+        "left an nftables table behind, deleted now: inet kiln-left",
+    );
+    assert_eq!(finished(&out(&kiln), "suite.10 then")["output"], "listed\n");
     assert!(
         !warnings.iter().any(|line| line.contains(" then: ")),
         "{warnings:#?}"

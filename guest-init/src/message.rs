@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
@@ -329,7 +329,8 @@ pub struct Leftover {
 pub struct Remnant {
     /// What it is.
     pub kind: RemnantKind,
-    /// Its name: of a process its `comm`, of a mount its type and place.
+    /// Its name: of a process its `comm`, of a mount its type and place, of a
+    /// table its family and name.
     pub name: String,
     /// Whether the change is undone; the VM is no longer clean otherwise.
     pub gone: bool,
@@ -346,4 +347,6 @@ pub enum RemnantKind {
     LostMount,
     /// A network namespace with a name, ip-netns(8).
     NetworkNamespace,
+    /// A table of nftables, in the first network namespace.
+    NftablesTable,
 }

@@ -167,7 +167,7 @@ pub(crate) fn hello(clock: &Clock, warnings: Vec<String>) -> Result<Hello, Failu
 
 /// Does something while the kernel cannot load modules by itself: an empty
 /// `kernel.modprobe` says so (kernel doc, admin-guide/sysctl/kernel).
-fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
+pub(super) fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     let before = fs::read(MODPROBE).unwrap_or_default();
     // Should it not work, it only takes longer.
     let _ = fs::write(MODPROBE, "\n");

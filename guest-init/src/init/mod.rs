@@ -5,6 +5,7 @@ mod cgroup;
 mod job;
 mod mounts;
 mod net;
+mod nftables;
 mod port;
 mod process;
 mod procfs;

@@ -10,6 +10,8 @@ const PF_EXITING: u32 = 0x4;
 pub(crate) struct Stat {
     /// Its name, at most 15 bytes; 63 for kernel threads.
     pub(crate) comm: String,
+    /// Pid of its parent.
+    pub(crate) parent: i32,
     /// Id of its session.
     pub(crate) session: i32,
     /// It runs no code of its own any more.
@@ -19,6 +21,18 @@ pub(crate) struct Stat {
 /// Reads it; `None` once the process is gone.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// The children of a process by a look at all processes, which takes
+/// milliseconds under emulation.
+pub(crate) fn children_of(parent: i32) -> Vec<i32> {
+    fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|&pid| stat(pid).is_some_and(|stat| stat.parent == parent))
+        .collect()
 }
 
 /// The name may hold spaces and parentheses, so its end is the last of them.
@@ -31,6 +45,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
     let flags: u32 = fields.get(6)?.parse().ok()?;
     Some(Stat {
         comm: String::from_utf8_lossy(comm).into_owned(),
+        parent: fields.get(1)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         exiting: flags & PF_EXITING != 0 || matches!(fields.first(), Some(&"Z" | &"X")),
     })
@@ -45,10 +60,22 @@ mod tests {
         let line = b"42 (a) (b) S 1 42 41 0 -1 4194560 95 0 0 0\n";
         let expected = Stat {
             comm: "a) (b".to_owned(),
+            parent: 1,
             session: 41,
             exiting: false,
         };
         assert_eq!(parse(line), Some(expected));
+    }
+
+    #[test]
+    fn a_child_is_found_among_all_processes() -> std::io::Result<()> {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
+        let found = i32::try_from(std::process::id()).map(children_of);
+        child.kill()?;
+        child.wait()?;
+        let pid = i32::try_from(child.id()).unwrap_or_default();
+        assert!(found.is_ok_and(|found| found.contains(&pid)));
+        Ok(())
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What outlives the jobs that are closed: processes that left their cgroup,
-//! mounts, named network namespaces.
+//! mounts, named network namespaces, nftables tables.
 //!
-//! Looking costs two reads and a directory; only what is found costs more.
+//! Looking costs two reads, a directory and, where nf_tables is, a question to
+//! the kernel; only what is found costs more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -12,11 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use guest_init::message::{MAX_NAMED, Remnant, RemnantKind};
+use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::procfs::stat;
+use super::nftables::{self, Table};
+use super::procfs::{children_of, stat};
 use super::{boot, mounts};
 
 /// Where ip-netns(8) keeps its names.
@@ -34,11 +38,15 @@ type Mount = (String, PathBuf);
 #[derive(Debug)]
 pub(crate) struct Stock {
     /// `mountinfo` and `children` of PID 1, open, so that whatever is mounted
-    /// over `/proc` hides nothing. `None` where the kernel lacks one.
+    /// over `/proc` hides nothing. `None` where the kernel lacks one: `children`
+    /// came with `CONFIG_PROC_CHILDREN`.
     mountinfo: Option<File>,
     children: Option<File>,
     mounts: Vec<Mount>,
     namespaces: BTreeSet<OsString>,
+    tables: BTreeSet<Table>,
+    /// The kernel has nf_tables in it, and not as a module.
+    nftables_built_in: bool,
     /// Processes that cannot be killed and have been told of.
     stuck: BTreeSet<i32>,
 }
@@ -46,11 +54,16 @@ pub(crate) struct Stock {
 impl Stock {
     /// Takes stock for the first time.
     pub(crate) fn take() -> Self {
+        // A start of modprobe to find out would cost a tenth of a second under
+        // emulation. What comes later comes as a module, and shows.
+        let tables = boot::without_modprobe(nftables::tables);
         let mut stock = Self {
             mountinfo: File::open("/proc/1/mountinfo").ok(),
             children: File::open("/proc/1/task/1/children").ok(),
             mounts: Vec::new(),
             namespaces: BTreeSet::new(),
+            nftables_built_in: tables.is_some() && !nftables::module_loaded(),
+            tables: tables.unwrap_or_default(),
             stuck: BTreeSet::new(),
         };
         stock.mounts = stock.mounts_now().unwrap_or_default();
@@ -89,8 +102,15 @@ impl Stock {
         }
     }
 
-    /// Undoes what has changed in mounts and network namespaces.
+    /// Undoes what has changed in mounts, network namespaces and nftables.
     pub(crate) fn restore(&mut self) -> Vec<Remnant> {
+        let mut remnants = self.restore_mounts();
+        remnants.extend(self.restore_tables());
+        remnants.truncate(MAX_NAMED);
+        remnants
+    }
+
+    fn restore_mounts(&mut self) -> Vec<Remnant> {
         let mut remnants = Vec::new();
         for name in namespaces_now().difference(&self.namespaces) {
             let path = Path::new(NAMESPACES).join(name);
@@ -134,7 +154,38 @@ impl Stock {
             self.mounts = self.mounts_now().unwrap_or_default();
             self.namespaces = namespaces_now();
         }
-        remnants.truncate(MAX_NAMED);
+        remnants
+    }
+
+    /// Deletes nftables tables. Last, for the sysfs that tells of the module
+    /// may have been unmounted.
+    fn restore_tables(&mut self) -> Vec<Remnant> {
+        if !self.nftables_built_in && !nftables::module_loaded() {
+            self.tables.clear();
+            return Vec::new();
+        }
+        let Some(now) = nftables::tables() else {
+            return Vec::new();
+        };
+        let new: Vec<&Table> = now.difference(&self.tables).collect();
+        if new.is_empty() {
+            self.tables = now;
+            return Vec::new();
+        }
+        for table in &new {
+            // Whether it worked is seen below.
+            let _ = nftables::delete(table);
+        }
+        let left = nftables::tables().unwrap_or_default();
+        let remnants = new
+            .into_iter()
+            .map(|table| Remnant {
+                kind: RemnantKind::NftablesTable,
+                gone: !left.contains(table),
+                name: shown(&table.to_string()),
+            })
+            .collect();
+        self.tables = left;
         remnants
     }
 
@@ -150,8 +201,14 @@ impl Stock {
     }
 
     fn children_now(&mut self) -> Vec<i32> {
-        let text = self.children.as_mut().and_then(read_again);
-        String::from_utf8_lossy(&text.unwrap_or_default())
+        let Some(children) = &mut self.children else {
+            let any = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            return match waitid(Id::All, any) {
+                Err(Errno::ECHILD) => Vec::new(),
+                _ => children_of(1),
+            };
+        };
+        String::from_utf8_lossy(&read_again(children).unwrap_or_default())
             .split_ascii_whitespace()
             .filter_map(|pid| pid.parse().ok())
             .collect()

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use guest_init::message::{OutputMode, Status};
+use guest_init::message::{OutputMode, Remnant, Status};
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
 use super::event::{TestResult, Verdict, bounded_text};
+use super::leftovers;
 use super::plan::Plan;
 use super::session::{Report, Session};
 use crate::config::ResultsFormat;
@@ -121,15 +122,14 @@ async fn execute(
             }
         }
     };
+    let ours = match end {
+        End::Killed { .. } => driver.pids_except(&[]),
+        _ => driver.pids_except(&[process]),
+    };
     let leftovers = driver.close().await?;
-    let stuck: Vec<&str> = leftovers
-        .iter()
-        .filter(|leftover| !leftover.killed)
-        .map(|leftover| leftover.comm.as_str())
-        .collect();
-    if !stuck.is_empty() {
-        notes.push(format!("cannot be killed: {}", stuck.join(", ")));
-    }
+    let mut remnants: Vec<Remnant> = leftovers::of_test(leftovers, &ours).collect();
+    remnants.extend(leftovers::tidy(control).await?);
+    notes.extend(leftovers::notes(remnants));
     Ok(Executed {
         observation: Observation {
             end,

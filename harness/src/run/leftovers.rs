@@ -73,6 +73,11 @@ fn line(kind: RemnantKind, several: bool, gone: bool) -> String {
             "deleted now",
             "which cannot be deleted",
         ),
+        RemnantKind::NftablesTable => (
+            ["an nftables table", "nftables tables"],
+            "deleted now",
+            "which cannot be deleted",
+        ),
         RemnantKind::LostMount => {
             let what = if several { "mounts" } else { "a mount" };
             let done = if gone {

@@ -1,0 +1,238 @@
+//! nftables: which tables there are, and taking them away. By netlink, for the
+//! root may have no `nft`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
+    socket,
+};
+
+/// There while the module is loaded.
+const MODULE: &str = "/sys/module/nf_tables";
+/// The kernel's dumps come in pieces of at most 32 KiB
+/// (`netlink_recvmsg` of `net/netlink/af_netlink.c`).
+const PIECE: usize = 32 * 1024;
+
+// linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h;
+// crates that know them all would make this program a tenth larger.
+const NLM_F_REQUEST: u16 = 0x1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
+const NFNL_MSG_BATCH_END: u16 = 0x11;
+const NFNL_SUBSYS_NFTABLES: u16 = 10;
+const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
+const NFT_MSG_GETTABLE: u16 = NFT_MSG_NEWTABLE | 1;
+const NFT_MSG_DELTABLE: u16 = NFT_MSG_NEWTABLE | 2;
+const NFTA_TABLE_NAME: u16 = 1;
+/// `struct nlmsghdr`.
+const HEADER: usize = 16;
+/// That and `struct nfgenmsg`.
+const HEADERS: usize = HEADER + 4;
+/// `struct nlattr`.
+const ATTRIBUTE: usize = 4;
+
+/// A table of the first network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Table {
+    family: u8,
+    /// Without the final NUL. The kernel takes any bytes.
+    name: Vec<u8>,
+}
+
+impl fmt::Display for Table {
+    /// As `nft list tables` has it, without the word `table`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // linux/netfilter.h
+        let family = match self.family {
+            1 => "inet",
+            2 => "ip",
+            3 => "arp",
+            5 => "netdev",
+            7 => "bridge",
+            10 => "ip6",
+            _ => "unknown",
+        };
+        write!(f, "{family} {}", String::from_utf8_lossy(&self.name))
+    }
+}
+
+/// Whether nf_tables is loaded; in a kernel that has it built in this says no.
+pub(crate) fn module_loaded() -> bool {
+    Path::new(MODULE).exists()
+}
+
+/// All tables. `None` where the kernel has no nf_tables: it would look for the
+/// module first, so ask only where there is one, or where it cannot look.
+pub(crate) fn tables() -> Option<BTreeSet<Table>> {
+    let socket = open().ok()?;
+    let request = message(NFT_MSG_GETTABLE, NLM_F_DUMP, 0, None);
+    send(socket.as_raw_fd(), &request, MsgFlags::empty()).ok()?;
+    let mut tables = BTreeSet::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        // The kernel answers within send and recv, so there is nothing to wait
+        // for.
+        let length = recv(socket.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT).ok()?;
+        if !collect(piece.get(..length)?, &mut tables)? {
+            return Some(tables);
+        }
+    }
+}
+
+/// Deletes a table and all that is in it; [`tables`] tells whether it worked.
+pub(crate) fn delete(table: &Table) -> nix::Result<()> {
+    let socket = open()?;
+    // Changes come in batches, one transaction each.
+    let batch = [
+        message(NFNL_MSG_BATCH_BEGIN, 0, 0, None),
+        message(NFT_MSG_DELTABLE, 0, table.family, Some(&table.name)),
+        message(NFNL_MSG_BATCH_END, 0, 0, None),
+    ];
+    send(socket.as_raw_fd(), &batch.concat(), MsgFlags::empty()).map(drop)
+}
+
+fn open() -> nix::Result<OwnedFd> {
+    let socket = socket(
+        AddressFamily::Netlink,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::NetlinkNetFilter,
+    )?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    Ok(socket)
+}
+
+/// One message for the kernel, aligned.
+fn message(kind: u16, flags: u16, family: u8, name: Option<&[u8]>) -> Vec<u8> {
+    let attribute = name.map_or(0, |name| ATTRIBUTE + name.len() + 1);
+    let length = HEADERS + attribute.next_multiple_of(4);
+    // Of whom a batch is.
+    let resource = if kind < NFT_MSG_NEWTABLE {
+        NFNL_SUBSYS_NFTABLES
+    } else {
+        0
+    };
+    let mut bytes = Vec::with_capacity(length);
+    bytes.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    bytes.extend([0; 8]); // sequence number, port id: the kernel
+    bytes.extend([family, 0]);
+    bytes.extend(resource.to_be_bytes());
+    if let Some(name) = name {
+        bytes.extend(u16::try_from(attribute).unwrap_or_default().to_ne_bytes());
+        bytes.extend(NFTA_TABLE_NAME.to_ne_bytes());
+        bytes.extend(name);
+        bytes.resize(length, 0);
+    }
+    bytes
+}
+
+/// Takes the tables out of a piece of a dump; says whether more pieces come.
+/// `None` is a refusal.
+fn collect(mut piece: &[u8], tables: &mut BTreeSet<Table>) -> Option<bool> {
+    while !piece.is_empty() {
+        let length = u32::from_ne_bytes(piece.get(..4)?.try_into().ok()?);
+        let length = usize::try_from(length).ok()?;
+        let message = piece.get(..length).filter(|_| length >= HEADER)?;
+        match u16_at(message, 4)? {
+            NLMSG_DONE => return Some(false),
+            NLMSG_ERROR => return None,
+            NFT_MSG_NEWTABLE => {
+                let family = *message.get(HEADER)?;
+                let name = name(message.get(HEADERS..)?);
+                tables.extend(name.map(|name| Table { family, name }));
+            }
+            _ => {}
+        }
+        // Messages are aligned to 4 bytes, netlink(7).
+        piece = piece.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(true)
+}
+
+/// The name among a table's attributes.
+fn name(mut attributes: &[u8]) -> Option<Vec<u8>> {
+    loop {
+        let length = usize::from(u16_at(attributes, 0)?);
+        let value = attributes.get(ATTRIBUTE..length)?;
+        if u16_at(attributes, 2)? == NFTA_TABLE_NAME {
+            let end = value.iter().position(|&byte| byte == 0);
+            return Some(value.get(..end.unwrap_or(value.len()))?.to_vec());
+        }
+        attributes = attributes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?;
+    bytes.try_into().ok().map(u16::from_ne_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the kernel answers: another attribute stands before the name.
+    fn answer(family: u8, name: &str) -> Vec<u8> {
+        let named = message(NFT_MSG_NEWTABLE, 2, family, Some(name.as_bytes()));
+        let uses = [8, 0, 3, 0, 0, 0, 0, 1];
+        let mut bytes = [&named[..HEADERS], &uses, &named[HEADERS..]].concat();
+        bytes[0] += 8;
+        bytes
+    }
+
+    /// `NLMSG_DONE` with its status.
+    fn done() -> Vec<u8> {
+        let fields: [&[u8]; 6] = [
+            &20_u32.to_ne_bytes(),
+            &3_u16.to_ne_bytes(),
+            &2_u16.to_ne_bytes(),
+            &7_u32.to_ne_bytes(),
+            &0_u32.to_ne_bytes(),
+            &0_i32.to_ne_bytes(),
+        ];
+        fields.concat()
+    }
+
+    #[test]
+    fn a_dump_is_read_piece_by_piece() {
+        let mut tables = BTreeSet::new();
+        let piece = [answer(1, "a"), answer(10, "kiln-left")].concat();
+        assert_eq!(collect(&piece, &mut tables), Some(true));
+        let piece = [answer(2, "nat"), done()].concat();
+        assert_eq!(collect(&piece, &mut tables), Some(false));
+        let names: Vec<String> = tables.iter().map(Table::to_string).collect();
+        assert_eq!(names, ["inet a", "ip nat", "ip6 kiln-left"]);
+    }
+
+    #[test]
+    fn a_refusal_and_a_broken_piece_are_no_tables() {
+        let mut refusal = done();
+        refusal[4..6].copy_from_slice(&2_u16.to_ne_bytes());
+        refusal[16..20].copy_from_slice(&(-95_i32).to_ne_bytes());
+        assert_eq!(collect(&refusal, &mut BTreeSet::new()), None);
+        let whole = answer(2, "nat");
+        for end in 1..whole.len() {
+            let mut tables = BTreeSet::new();
+            assert_eq!(collect(&whole[..end], &mut tables), None);
+            assert!(tables.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_batch_names_the_subsystem_in_network_order_and_a_table_ends_in_nul() {
+        let begin = message(NFNL_MSG_BATCH_BEGIN, 0, 0, None);
+        assert_eq!(begin[..6], [20, 0, 0, 0, 16, 0]);
+        assert_eq!(begin[18..], [0, 10]);
+        let delete = message(NFT_MSG_DELTABLE, 0, 1, Some(b"left"));
+        assert_eq!(delete[..8], [32, 0, 0, 0, 2, 10, 1, 0]);
+        assert_eq!(delete[16..], *b"\x01\0\0\0\x09\0\x01\0left\0\0\0\0");
+    }
+}
