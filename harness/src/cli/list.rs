@@ -9,6 +9,7 @@ use super::Failure;
 use super::context::Context;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
+use crate::guest::root::Root;
 use crate::hint::Hint;
 use crate::report::escape;
 
@@ -25,7 +26,7 @@ impl ListArgs {
     /// Prints the ids to stdout.
     pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let suites = self.suite.resolve(&context, || Ok(None))?;
+        let suites = self.suite.resolve(&context, &Root::Host, || Ok(None))?;
         let selection = self.suite.select(&suites, Path::new("/"))?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));

@@ -13,6 +13,7 @@ use super::context::Context;
 use super::run::QUICK;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
+use crate::guest::root::Root;
 use crate::report::escape;
 use crate::run::partition::{self, Load, Partition};
 use crate::run::times::Times;
@@ -77,7 +78,7 @@ impl MatrixArgs {
             [] => context.select(&[QUICK.to_owned()])?,
             kernels => context.select(kernels)?,
         };
-        let suites = self.suite.resolve(&context, || Ok(None))?;
+        let suites = self.suite.resolve(&context, &Root::Host, || Ok(None))?;
         let selection = self.suite.select(&suites, Path::new("/"))?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));

@@ -106,7 +106,10 @@ impl RunArgs {
             resolved = self.vm.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
-        let suites = self.suite.resolve(&context, || self.vm.nix.bpftrace())?;
+        let root = self.vm.root();
+        let suites = self
+            .suite
+            .resolve(&context, &root, || self.vm.nix.bpftrace())?;
         for suite in &suites {
             if let ResolvedSuite::Runtime(suite) = suite {
                 self.vm.nix.check_visible(&suite.bpftrace)?;

@@ -1,28 +1,20 @@
 //! Which suite: its tests, its bpftrace, its dialect.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use clap::Args;
 
 use super::Failure;
+use super::bpftrace_version::{on_path, version_of};
 use super::context::Context;
 use crate::appimage;
 use crate::config::{CommandRunner, Runner};
 use crate::exit_code;
-use crate::program;
-use crate::store;
+use crate::guest::root::Root;
 use crate::suite::bpftrace::Dialect;
 
 /// Name of the suite where neither the user nor the catalogue says.
 const DEFAULT_SUITE: &str = "bpftrace";
-/// Where the answers of `bpftrace --version` are kept, in the cache.
-const VERSIONS: &str = "bpftrace-versions.json";
-/// How long `bpftrace --version` may take on the host.
-const VERSION_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Which tests.
 #[derive(Debug, Clone, Args)]
@@ -110,6 +102,7 @@ impl SuiteArgs {
     pub(super) fn resolve(
         &self,
         context: &Context,
+        root: &Root,
         packaged: impl Fn() -> Result<Option<PathBuf>, Failure>,
     ) -> Result<Vec<ResolvedSuite>, Failure> {
         let chosen = || match &self.bpftrace {
@@ -124,9 +117,12 @@ impl SuiteArgs {
                 }
                 Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
                     let bpftrace = chosen()?.or(bpftrace);
-                    ResolvedSuite::Runtime(self.runtime(context, name, Some(tests), bpftrace)?)
+                    ResolvedSuite::Runtime(self.runtime(context, root, name, Some(tests), bpftrace)?)
                 }
-                None => ResolvedSuite::Runtime(self.runtime(context, name, None, chosen()?)?),
+                None => {
+                    let bpftrace = chosen()?;
+                    ResolvedSuite::Runtime(self.runtime(context, root, name, None, bpftrace)?)
+                }
             });
         }
         let commands_only = resolved
@@ -150,6 +146,7 @@ impl SuiteArgs {
     fn runtime(
         &self,
         context: &Context,
+        root: &Root,
         name: String,
         tests: Option<PathBuf>,
         bpftrace: Option<PathBuf>,
@@ -165,7 +162,7 @@ impl SuiteArgs {
             )
             .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
         })?;
-        let bpftrace = match bpftrace.or_else(on_path) {
+        let bpftrace = match bpftrace.or_else(|| on_path(root)) {
             Some(path) => context.cwd.join(path),
             None => PathBuf::from("/usr/bin/bpftrace"),
         };
@@ -176,24 +173,20 @@ impl SuiteArgs {
         } else {
             (bpftrace, None)
         };
-        let asked = match self.dialect {
+        let version = match self.dialect {
             Some(_) => None,
-            None => asked_version(&bpftrace, context.cache.root()),
+            None => version_of(&bpftrace, root, context.cache.root()),
         };
         let dialect = self
             .dialect
-            .or_else(|| asked.as_deref().and_then(Dialect::from_info))
-            .or_else(|| named_dialect(&bpftrace))
+            .or_else(|| version.as_deref().and_then(Dialect::from_info))
             .unwrap_or_else(Dialect::newest);
         Ok(RuntimeSuite {
             name,
             tests,
             bpftrace,
             unpacked,
-            version: match asked {
-                Some(printed) => printed.trim_start_matches("bpftrace ").to_owned(),
-                None => dialect.name.to_owned(),
-            },
+            version: version.unwrap_or_else(|| dialect.name.to_owned()),
             dialect,
         })
     }
@@ -243,58 +236,4 @@ impl SuiteArgs {
         }
         Ok(found)
     }
-}
-
-fn on_path() -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join("bpftrace"))
-        .find(|path| path.is_file())
-}
-
-/// What this binary prints as its version, where it can be run here. Starting
-/// bpftrace takes longer than listing its tests, so the answer is kept.
-fn asked_version(bpftrace: &Path, cache: &Path) -> Option<String> {
-    let file = bpftrace.metadata().ok()?;
-    let key = format!(
-        "{}:{}:{}.{}",
-        bpftrace.display(),
-        file.len(),
-        file.mtime(),
-        file.mtime_nsec()
-    );
-    let kept = cache.join(VERSIONS);
-    let mut versions: BTreeMap<String, String> = std::fs::read(&kept)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
-    if let Some(version) = versions.get(&key) {
-        return Some(version.clone());
-    }
-    let mut command = Command::new(bpftrace);
-    command.arg("--version");
-    let what = "bpftrace --version";
-    let output = program::run_within(command, what, VERSION_DEADLINE).ok()?;
-    let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Dialect::from_info(&version)?;
-    versions.insert(key, version.clone());
-    // Not kept, it is asked again the next time.
-    let _ = remember(&kept, &versions);
-    Some(version)
-}
-
-/// The dialect of a bpftrace in a Nix store by the store path's name, such as
-/// `HASH-bpftrace-0.23.1`: in a chroot store it cannot be run here.
-fn named_dialect(bpftrace: &Path) -> Option<&'static Dialect> {
-    let name = store::name_of(bpftrace)?;
-    let version = name.split_once("-bpftrace-")?.1;
-    Dialect::for_version(version)
-}
-
-fn remember(path: &Path, versions: &BTreeMap<String, String>) -> std::io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    std::fs::create_dir_all(dir)?;
-    let file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer(&file, versions)?;
-    file.persist(path)?;
-    Ok(())
 }

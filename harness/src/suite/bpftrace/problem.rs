@@ -134,6 +134,9 @@ pub enum WarningKind {
     DuplicateId { id: String, first: String },
 }
 
+/// Errors that a message tells at most.
+const MAX_SHOWN: usize = 20;
+
 /// Why a directory could not be read as suites.
 #[derive(Debug, Error)]
 pub enum SuiteError {
@@ -151,14 +154,21 @@ pub enum SuiteError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// Files have errors: all of them, in the order of the files.
+    /// Files have errors: all of them, in the order of the files. The message
+    /// has the first ones.
     #[error("{}", lines(.0))]
     Problems(Vec<Problem>),
 }
 
+/// The first [`MAX_SHOWN`], a line each: tests of another version have an error
+/// each.
 fn lines(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    lines.join("\n")
+    let shown = problems.iter().take(MAX_SHOWN).map(ToString::to_string);
+    let more = match problems.len().saturating_sub(MAX_SHOWN) {
+        0 => None,
+        more => Some(format!("and {more} more errors; `kiln lint` tells them all")),
+    };
+    shown.chain(more).collect::<Vec<_>>().join("\n")
 }
 
 impl Hint for SuiteError {
