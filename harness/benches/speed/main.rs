@@ -11,6 +11,7 @@
 mod boot;
 mod list;
 mod memory;
+mod overhead;
 mod sample;
 
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ enum Subject {
     Boot,
     Memory,
     List,
+    Overhead,
 }
 
 fn main() -> ExitCode {
@@ -76,6 +78,10 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::List) {
         list::measure(options.rounds)?;
+    }
+    if wanted(Subject::Overhead) {
+        let kernel = options.kernels.first().ok_or("no kernel was named")?;
+        overhead::measure(kernel, options.rounds)?;
     }
     Ok(())
 }

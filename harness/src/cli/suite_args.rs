@@ -117,7 +117,13 @@ impl SuiteArgs {
                 }
                 Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
                     let bpftrace = chosen()?.or(bpftrace);
-                    ResolvedSuite::Runtime(self.runtime(context, root, name, Some(tests), bpftrace)?)
+                    ResolvedSuite::Runtime(self.runtime(
+                        context,
+                        root,
+                        name,
+                        Some(tests),
+                        bpftrace,
+                    )?)
                 }
                 None => {
                     let bpftrace = chosen()?;

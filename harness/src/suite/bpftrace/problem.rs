@@ -166,7 +166,9 @@ fn lines(problems: &[Problem]) -> String {
     let shown = problems.iter().take(MAX_SHOWN).map(ToString::to_string);
     let more = match problems.len().saturating_sub(MAX_SHOWN) {
         0 => None,
-        more => Some(format!("and {more} more errors; `kiln lint` tells them all")),
+        more => Some(format!(
+            "and {more} more errors; `kiln lint` tells them all"
+        )),
     };
     shown.chain(more).collect::<Vec<_>>().join("\n")
 }
