@@ -13,7 +13,7 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::time::{ClockId, clock_gettime};
 
-use super::mounts::{DEV_LINKS, EARLY, Mount, SYSTEM};
+use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, SYSTEM};
 use super::{Context, Failure, net};
 
 /// The read-only share that holds the guest's root.
@@ -225,14 +225,15 @@ pub(super) fn mount_entry(entry: &Mount) -> Result<(), Failure> {
     if !Path::new(entry.target).is_dir() {
         fs::create_dir_all(entry.target).during(STAGE, &thing)?;
     }
-    mount_raw(
-        entry.source,
-        Path::new(entry.target),
-        entry.fstype,
-        entry.flags,
-        entry.options,
-    )
-    .during(STAGE, &thing)
+    let mount_with = |options: &str| {
+        let target = Path::new(entry.target);
+        mount_raw(entry.source, target, entry.fstype, entry.flags, options)
+    };
+    // An older kernel refuses it.
+    if entry.fstype == "cgroup2" && mount_with(FAVOR_DYNMODS).is_ok() {
+        return Ok(());
+    }
+    mount_with(entry.options).during(STAGE, &thing)
 }
 
 fn mount_raw(

@@ -92,6 +92,11 @@ pub(crate) const SYSTEM: &[Mount] = &[
     mount("bpf", "/sys/fs/bpf", "bpf", SECURE, "mode=0700", false),
 ];
 
+/// What makes a cgroup2 cheap to change, since Linux 6.0 (kernel doc,
+/// admin-guide/cgroup-v2): without it every process that joins a cgroup waits
+/// for an RCU grace period, 20 ms of each test under emulation.
+pub(crate) const FAVOR_DYNMODS: &str = "favordynmods";
+
 /// Links that programs expect in `/dev` and that devtmpfs does not make.
 pub(crate) const DEV_LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd", "/dev/fd"),
