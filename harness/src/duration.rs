@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Reads `90`, `90s`, `5m`, `1h` or `250ms`; a bare number is seconds.
+/// Reads `90`, `90s`, `5m`, `1h`, `14d` or `250ms`; a bare number is seconds.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
@@ -16,7 +16,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "" | "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
         "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-        _ => Err(format!("unknown unit `{unit}`: use ms, s, m or h")),
+        "d" => Ok(Duration::from_secs(number.saturating_mul(24 * 3600))),
+        _ => Err(format!("unknown unit `{unit}`: use ms, s, m, h or d")),
     }
 }
 
@@ -30,6 +31,7 @@ mod tests {
         assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(parse("5m"), Ok(Duration::from_secs(300)));
         assert_eq!(parse("1h"), Ok(Duration::from_secs(3600)));
+        assert_eq!(parse("2d"), Ok(Duration::from_secs(172_800)));
         assert!(parse("soon").is_err());
         assert!(parse("5 min").is_err());
         assert!(parse("").is_err());

@@ -12,7 +12,7 @@ use super::environment::Environment;
 use super::step::Step;
 use crate::child::Supervised;
 use crate::hint::Hint;
-use crate::report::escape;
+use crate::report::github;
 
 /// How long a step that is ended may take to take its own VMs down.
 const GRACE: Duration = Duration::from_secs(15);
@@ -167,5 +167,5 @@ fn say(line: &[u8]) {
     let text = String::from_utf8_lossy(line);
     let text = text.trim_end_matches('\r');
     // A closed stdout does not stop the step.
-    let _ = writeln!(io::stdout(), "| {}", escape::line(text));
+    let _ = writeln!(io::stdout(), "{}", github::marked(text));
 }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::Failure;
 use super::again;
 use super::input::{self, Interrupts};
-use crate::report::{self, Levels, Reports, Terminal, TerminalStyle};
+use crate::report::{Levels, Reports, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, SCHEMA};
 use crate::run::event_log::EventWriter;
@@ -22,19 +22,9 @@ pub(super) async fn carry_out(
     levels: Levels,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
-    let mut reports = report::files(run_dir);
-    reports.insert(
-        0,
-        Box::new(Terminal::new(
-            std::io::stdout(),
-            TerminalStyle::detect(),
-            levels,
-            run_dir.path(),
-        )),
-    );
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
-        reports: Reports::new(reports),
+        reports: Reports::of_run(run_dir, TerminalStyle::detect(), levels),
     };
     sink.take(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),

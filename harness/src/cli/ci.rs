@@ -9,7 +9,8 @@ use super::Failure;
 use super::input::{self, Interrupts};
 use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
 use crate::exit_code;
-use crate::report::escape;
+use crate::report::github::{self, Annotation, Github, Level};
+use crate::report::{escape, markdown};
 
 /// `kiln ci`.
 #[derive(Debug, clap::Args)]
@@ -108,7 +109,7 @@ impl CiArgs {
             return Ok(exit_code::OK);
         }
         let mut interrupts = Interrupts::listen()?;
-        let github = std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true");
+        let github = Github::detect();
         let mut verdicts: Vec<Verdict> = Vec::new();
         let mut interrupted = None;
         for step in &steps {
@@ -128,8 +129,12 @@ impl CiArgs {
                 continue;
             }
             let started = Instant::now();
-            open(step, github)?;
-            let show = if github { Show::Marked } else { Show::Through };
+            open(step, github.is_some())?;
+            let show = if github.is_some() {
+                Show::Marked
+            } else {
+                Show::Through
+            };
             let end = ci::run(
                 step,
                 &environment,
@@ -138,8 +143,8 @@ impl CiArgs {
                 interrupts.next(),
             )
             .await;
-            if github {
-                say("::endgroup::")?;
+            if github.is_some() {
+                say(github::END_GROUP)?;
             }
             let (code, text) = match end {
                 Ok(End::Interrupted(signal)) => {
@@ -162,7 +167,7 @@ impl CiArgs {
                 break;
             }
         }
-        report(&verdicts, github)?;
+        report(&verdicts, github.as_ref())?;
         Ok(match interrupted {
             Some(signal) => input::code_of(signal),
             None => worst(&verdicts),
@@ -267,48 +272,50 @@ fn worst(verdicts: &[Verdict]) -> u8 {
 fn open(step: &Step, github: bool) -> Result<(), Failure> {
     let name = step.name.as_str();
     let line = step.line();
-    let line = escape::line(&line);
     if github {
-        say(&format!("::group::{name}\n| {line}"))
+        say(&format!(
+            "{}\n{}",
+            github::group(name),
+            github::marked(&line)
+        ))
     } else {
-        say(&format!("== {name}: {line}"))
+        say(&format!("== {name}: {}", escape::line(&line)))
     }
 }
 
-fn report(verdicts: &[Verdict], github: bool) -> Result<(), Failure> {
+fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<(), Failure> {
     let mut table = String::new();
-    let mut markdown = "### kiln ci\n\n| step | result | time |\n| --- | --- | ---: |\n".to_owned();
+    let mut page = "### kiln ci\n\n| step | result | time |\n| --- | --- | ---: |\n".to_owned();
     for verdict in verdicts {
         let text = escape::line(&verdict.text);
         let (name, seconds) = (verdict.name.as_str(), verdict.took.as_secs());
         // Writing to a string cannot fail.
         let _ = writeln!(table, "{name:14} {text} ({seconds} s)");
-        let cell = text.replace('|', "\\|");
-        let _ = writeln!(markdown, "| {name} | {cell} | {seconds} s |");
-        if github && !verdict.ok {
-            let _ = writeln!(
-                table,
-                "::error title=kiln ci::{name}: {}",
-                text.replace('%', "%25")
-            );
+        let _ = writeln!(
+            page,
+            "| {name} | {} | {seconds} s |",
+            markdown::literal(&text)
+        );
+        if let (Some(github), false) = (github, verdict.ok) {
+            let annotation = github.annotation(&Annotation {
+                level: Level::Error,
+                title: "kiln ci",
+                place: None,
+                message: &format!("{name}: {text}"),
+            });
+            let _ = writeln!(table, "{annotation}");
         }
     }
     say(table.trim_end())?;
-    match std::env::var_os("GITHUB_STEP_SUMMARY") {
-        Some(path) if github => std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(&path)
-            .and_then(|mut file| file.write_all(markdown.as_bytes()))
-            .map_err(|error| {
-                let path = PathBuf::from(path);
-                Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("cannot write the summary {}: {error}", path.display()),
-                )
-            }),
-        _ => Ok(()),
-    }
+    let Some(github) = github else {
+        return Ok(());
+    };
+    github.add_summary(&page).map_err(|(path, error)| {
+        Failure::new(
+            exit_code::SETUP_FAILED,
+            format!("cannot write the summary {}: {error}", path.display()),
+        )
+    })
 }
 
 fn say(text: &str) -> Result<(), Failure> {

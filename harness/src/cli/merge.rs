@@ -8,7 +8,7 @@ use super::Failure;
 use super::again;
 use super::context::Context;
 use super::level_args::LevelArgs;
-use crate::report::{self, Reports, StatusLevel, Terminal, TerminalStyle};
+use crate::report::{Reports, StatusLevel, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
 use crate::run::merge::merge;
@@ -54,11 +54,8 @@ impl MergeArgs {
             progress: false,
             ..TerminalStyle::detect()
         };
-        let mut reports = report::files(&run_dir);
         let levels = self.levels.levels(StatusLevel::None);
-        let terminal = Terminal::new(std::io::stdout(), style, levels, run_dir.path());
-        reports.insert(0, Box::new(terminal));
-        let mut reports = Reports::new(reports);
+        let mut reports = Reports::of_run(&run_dir, style, levels);
         for record in &merged.records {
             reports.record(record)?;
         }

@@ -19,6 +19,7 @@ mod merge;
 mod nix_args;
 mod policy_args;
 mod run;
+mod runs;
 mod selection;
 mod shell;
 mod suite_args;
@@ -86,6 +87,8 @@ enum Command {
     Matrix(matrix::MatrixArgs),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
+    /// List the runs that are kept, and remove old ones
+    Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
     /// List, fetch and pin kernels
@@ -161,6 +164,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()),
         Command::Merge(args) => args.run(cli.config.as_deref()),
+        Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {
             let config = cli.config;

@@ -241,7 +241,10 @@ impl History {
             }),
             Event::RunStopped { message, .. } => self.stopped = Some(message.clone()),
             Event::RunFinished { exit_code, .. } => self.exit_code = Some(*exit_code),
-            Event::TestStarted { .. } | Event::TestSlow { .. } | Event::VmStopped { .. } => {}
+            Event::TestStarted { .. }
+            | Event::TestSlow { .. }
+            | Event::VmStopped { .. }
+            | Event::Unknown => {}
         }
     }
 

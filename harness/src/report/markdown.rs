@@ -12,7 +12,7 @@ use super::escape;
 /// Characters that mean something are written as numbers, which Markdown takes
 /// for text (CommonMark 0.31, section 2.5); inside `<code>` GitHub looks for no
 /// names and no issues.
-pub(super) fn code(text: &str) -> String {
+pub fn code(text: &str) -> String {
     format!("<code>{}</code>", literal(text))
 }
 
@@ -20,7 +20,7 @@ pub(super) fn code(text: &str) -> String {
 ///
 /// A `<pre>` goes on until its end tag (CommonMark 0.31, section 4.6), which no
 /// text holds with its `<` written otherwise.
-pub(super) fn block(text: &str) -> String {
+pub fn block(text: &str) -> String {
     let text = escape::block(text.trim_end());
     let text = text
         .replace('&', "&amp;")
@@ -30,7 +30,7 @@ pub(super) fn block(text: &str) -> String {
 }
 
 /// A link, where it is one to a web page and nothing else; else its text.
-pub(super) fn link(words: &str, url: &str) -> String {
+pub fn link(words: &str, url: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/?#=&%+:@!,;".contains(c);
     let web = url.starts_with("https://") || url.starts_with("http://");
     if web && url.chars().all(plain) {
@@ -40,12 +40,19 @@ pub(super) fn link(words: &str, url: &str) -> String {
     }
 }
 
-fn literal(text: &str) -> String {
+/// One line as text, where nobody cares for names of people and issues.
+pub fn literal(text: &str) -> String {
+    let text = escape::line(text);
     let mut literal = String::with_capacity(text.len());
-    for c in escape::line(text).chars() {
+    for (at, c) in text.char_indices() {
         let plain = !c.is_ascii_punctuation() || "-,=/+%?()'".contains(c);
-        // `www.` makes a link.
-        if plain || (c == '.' && !literal.ends_with(['w', 'W'])) {
+        // `www.` makes a link, and so does `https:`; `:smile:` a picture.
+        let harmless = match c {
+            '.' => !literal.ends_with(['w', 'W']),
+            ':' => text[at + 1..].starts_with(' '),
+            _ => plain,
+        };
+        if harmless {
             literal.push(c);
         } else {
             // Writing to a string cannot fail.
@@ -117,7 +124,8 @@ mod tests {
             prop_assert_eq!(decoded(inner), escape::line(&text));
             let numbers = ["&#", ";"];
             let bare = numbers.iter().fold(inner.to_owned(), |text, part| text.replace(part, ""));
-            prop_assert!(!bare.contains(['<', '>', '&', '|', '`', '*', '_', '[', ']', '@', '#', ':', '~', '!', '\\', '\n']), "{}", code);
+            prop_assert!(!bare.contains(['<', '>', '&', '|', '`', '*', '_', '[', ']', '@', '#', '~', '!', '\\', '\n']), "{}", code);
+            prop_assert!(!bare.contains("://"), "{}", code);
         }
 
         #[test]

@@ -7,11 +7,13 @@ mod class;
 mod differences;
 mod ending;
 pub mod escape;
+pub mod github;
+mod github_log;
 mod history;
 mod junit;
 mod lines;
 mod live;
-mod markdown;
+pub mod markdown;
 mod output_files;
 mod reproduce;
 mod screen;
@@ -24,6 +26,7 @@ mod text;
 mod words;
 
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -31,6 +34,7 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
+pub use github_log::GithubLog;
 pub use history::History;
 pub use junit::Junit;
 pub use output_files::OutputFiles;
@@ -48,15 +52,6 @@ pub trait Report: Send {
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
 }
 
-/// What is written into the directory of a run.
-pub fn files(dir: &RunDir) -> Vec<Box<dyn Report>> {
-    vec![
-        Box::new(OutputFiles::new(dir.clone())),
-        Box::new(Junit::new(dir.clone())),
-        Box::new(Summary::new(dir.clone())),
-    ]
-}
-
 /// A run and those who tell of it.
 pub struct Reports {
     history: History,
@@ -64,8 +59,23 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// A run that begins.
-    pub fn new(reports: Vec<Box<dyn Report>>) -> Self {
+    /// Those of the run in this directory: its files, the standard output,
+    /// and GitHub where kiln runs there.
+    pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels) -> Self {
+        let mut reports: Vec<Box<dyn Report>> = Vec::new();
+        // Before the terminal, which has the last word.
+        if let Some(github) = github::Github::detect() {
+            reports.push(Box::new(GithubLog::new(io::stdout(), github)));
+        }
+        reports.push(Box::new(Terminal::new(
+            io::stdout(),
+            style,
+            levels,
+            dir.path(),
+        )));
+        reports.push(Box::new(OutputFiles::new(dir.clone())));
+        reports.push(Box::new(Junit::new(dir.clone())));
+        reports.push(Box::new(Summary::new(dir.clone())));
         Self {
             history: History::default(),
             reports,
@@ -109,6 +119,14 @@ pub enum ReportError {
     /// The JUnit report cannot be put into words.
     #[error("cannot write the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
+    /// The summary of a step cannot be written.
+    #[error("cannot write the step's summary {}: {source}", path.display())]
+    Summary {
+        /// What GITHUB_STEP_SUMMARY names.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A report's file cannot be written.
     #[error(transparent)]
     File(#[from] RunDirError),
@@ -118,7 +136,7 @@ impl Hint for ReportError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::File(error) => error.hints(),
-            Self::Output(_) | Self::Junit(_) => {
+            Self::Output(_) | Self::Junit(_) | Self::Summary { .. } => {
                 vec!["the verdicts so far are in events.jsonl of the run's directory".to_owned()]
             }
         }

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
+use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 use super::event::{Event, Record, SCHEMA};
@@ -113,6 +114,16 @@ trait Sink: Send {
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
+impl Sink for Flock<File> {
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.write_all(line)
+    }
+
+    fn cut(&mut self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+}
+
 impl Sink for File {
     fn append(&mut self, line: &[u8]) -> io::Result<()> {
         self.write_all(line)
@@ -136,15 +147,21 @@ pub struct EventWriter {
 impl EventWriter {
     /// Creates the file, which must not exist, and starts the run's clock.
     pub fn create(path: &Path) -> Result<Self, EventLogError> {
+        let failed = |source| EventLogError::Create {
+            path: path.to_owned(),
+            source,
+        };
         let file = OpenOptions::new()
             .append(true)
             .create_new(true)
             .open(path)
-            .map_err(|source| EventLogError::Create {
-                path: path.to_owned(),
-                source,
-            })?;
-        Ok(Self::over(Box::new(file), path))
+            .map_err(failed)?;
+        // Others see by the lock that the run goes on; it goes with kiln. A file
+        // system without locks is no reason not to run.
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(locked) => Ok(Self::over(Box::new(locked), path)),
+            Err((file, _)) => Ok(Self::over(Box::new(file), path)),
+        }
     }
 
     fn over(sink: Box<dyn Sink>, path: &Path) -> Self {
@@ -262,7 +279,8 @@ impl RunLog {
 }
 
 /// Reads the events of a run, also of one that was killed while writing: a last
-/// line without its newline is left out.
+/// line without its newline is left out. So are events that only a later kiln
+/// knows.
 pub fn read_events(path: &Path) -> Result<Vec<Record>, EventLogError> {
     let bytes = std::fs::read(path).map_err(|source| EventLogError::Read {
         path: path.to_owned(),
@@ -283,6 +301,7 @@ fn parse(bytes: &[u8], path: &Path) -> Result<Vec<Record>, EventLogError> {
                 source,
             })
         })
+        .filter(|record| !matches!(record, Ok(record) if record.event == Event::Unknown))
         .collect()
 }
 
@@ -423,5 +442,32 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let writer = EventWriter::create(&dir.path().join("events.jsonl")).unwrap();
         assert!(chrono::DateTime::parse_from_rfc3339(&writer.started_at()).is_ok());
+    }
+
+    #[test]
+    fn what_a_later_kiln_says_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events.jsonl");
+        let mut writer = EventWriter::create(&path).unwrap();
+        let first = writer.write(warning("one")).unwrap();
+        drop(writer);
+        let mut text = std::fs::read_to_string(&path).unwrap();
+        text.push_str("{\"at_ms\":5,\"event\":\"test_explained\",\"why\":[1,{\"a\":2}]}\n");
+        text.push_str(
+            "{\"at_ms\":6,\"event\":\"vm_stopped\",\"kernel\":\"6.1\",\"vm\":0,\"new\":true}\n",
+        );
+        std::fs::write(&path, &text).unwrap();
+        let stopped = Event::VmStopped {
+            kernel: "6.1".into(),
+            vm: 0,
+        };
+        let second = Record {
+            at_ms: 6,
+            event: stopped,
+        };
+        assert_eq!(read_events(&path).unwrap(), [first, second]);
+        // A known event without what it needs is none.
+        std::fs::write(&path, "{\"at_ms\":6,\"event\":\"vm_stopped\",\"vm\":0}\n").unwrap();
+        assert!(read_events(&path).is_err());
     }
 }

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod policy;
 pub mod pool;
 mod preflight;
+pub mod runs;
 mod runtime_test;
 mod session;
 pub mod tally;

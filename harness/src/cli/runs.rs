@@ -1,0 +1,181 @@
+//! `kiln runs`: the runs that are kept, and how to be rid of them.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use super::Failure;
+use super::context::Context;
+use crate::exit_code;
+use crate::report::escape;
+use crate::run::event::VERDICTS;
+use crate::run::runs::{self, Keep, KeptRun, State};
+
+/// Arguments of `kiln runs`.
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  kiln runs
+  kiln runs prune --keep 10
+  kiln runs prune --older-than 14d --dry-run"
+)]
+pub(super) struct RunsArgs {
+    #[command(subcommand)]
+    command: Option<RunsCommand>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Where runs are.
+#[derive(Debug, Args)]
+struct Place {
+    /// The directory that holds the runs [default: target/kiln/runs beside
+    /// kernels.toml, else here]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RunsCommand {
+    /// Remove runs that are over
+    Prune(PruneArgs),
+}
+
+/// Which runs to remove.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+struct PruneArgs {
+    /// Keep the newest N
+    #[arg(long, value_name = "N", group = "which")]
+    keep: Option<usize>,
+    /// Remove what started longer ago than this, such as 12h or 14d
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, group = "which")]
+    older_than: Option<Duration>,
+    /// Say what would be removed, and remove nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl RunsArgs {
+    pub(super) fn run(self, config: Option<&Path>) -> Result<u8, Failure> {
+        let place = match &self.command {
+            Some(RunsCommand::Prune(args)) => &args.place,
+            None => &self.place,
+        };
+        let parent = match &place.dir {
+            Some(dir) => dir.clone(),
+            None => Context::load(config)?.runs(),
+        };
+        let kept = runs::kept(&parent)?;
+        for error in &kept.unreadable {
+            eprintln!("warning: {}", escape::line(&error.to_string()));
+        }
+        match self.command {
+            None => list(&parent, &kept.runs),
+            Some(RunsCommand::Prune(args)) => args.prune(&kept.runs),
+        }
+    }
+}
+
+impl PruneArgs {
+    fn prune(&self, runs: &[KeptRun]) -> Result<u8, Failure> {
+        let keep = match (self.keep, self.older_than) {
+            (Some(count), _) => Keep::Newest(count),
+            (None, Some(time)) => Keep::Within(time),
+            // Refused by clap.
+            (None, None) => return Ok(exit_code::USAGE),
+        };
+        let pruned = runs::to_prune(runs, keep, chrono::Utc::now());
+        for run in &pruned {
+            if !self.dry_run {
+                run.remove()?;
+            }
+            let did = if self.dry_run {
+                "would remove"
+            } else {
+                "removed"
+            };
+            say(&format!(
+                "{did} {}",
+                escape::line(&run.path.to_string_lossy())
+            ))?;
+        }
+        if pruned.is_empty() {
+            say("nothing to remove")?;
+        }
+        Ok(exit_code::OK)
+    }
+}
+
+fn list(parent: &Path, runs: &[KeptRun]) -> Result<u8, Failure> {
+    if runs.is_empty() {
+        let place = parent.to_string_lossy();
+        say(&format!("no runs in {}", escape::line(&place)))?;
+        return Ok(exit_code::OK);
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["run", "started", "exit", "kernels", "verdicts"]);
+    for run in runs {
+        let local = run.started.with_timezone(&chrono::Local);
+        let kernels: Vec<_> = run
+            .tally
+            .kernels
+            .iter()
+            .map(|tally| escape::line(&tally.kernel).into_owned())
+            .collect();
+        table.add_row([
+            escape::line(&run.id).into_owned(),
+            local.format("%Y-%m-%d %H:%M:%S").to_string(),
+            match run.state {
+                State::Ended(code) => code.to_string(),
+                State::Running => "running".to_owned(),
+                State::BrokenOff => "broken off".to_owned(),
+            },
+            kernels.join(" "),
+            counts(run),
+        ]);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let lines: Vec<String> = table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect();
+    say(&lines.join("\n"))?;
+    Ok(exit_code::OK)
+}
+
+fn counts(run: &KeptRun) -> String {
+    let tally = &run.tally;
+    let mut parts: Vec<String> = VERDICTS
+        .into_iter()
+        .filter(|verdict| tally.count(*verdict) > 0)
+        .map(|verdict| format!("{} {verdict}", tally.count(verdict)))
+        .collect();
+    if tally.missing() > 0 {
+        parts.push(format!("{} not run", tally.missing()));
+    }
+    parts.join(", ")
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{text}") {
+        // Nobody reads any more.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot write to stdout: {error}"),
+            )
+        }),
+    }
+}

@@ -1,0 +1,258 @@
+//! What a run says to GitHub Actions at its end: a group for each kernel,
+//! annotations at the tests that are not as expected, the step's summary.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::github::{self, Annotation, Github, Level};
+use super::history::{History, Outcome};
+use super::summary::summary;
+use super::words::{counted, seconds};
+use super::{Report, ReportError, escape, reproduce};
+use crate::run::event::{Record, VERDICTS};
+use crate::run::tally::KernelTally;
+
+/// GitHub shows so many annotations of each level of a step.
+const MAX_ANNOTATIONS: usize = 10;
+/// Characters of one line.
+const MAX_LINE: usize = 400;
+
+/// Writes to `out`, which the runner reads.
+pub struct GithubLog<W> {
+    out: W,
+    github: Github,
+}
+
+impl<W: Write + Send> GithubLog<W> {
+    /// For a run under `github`.
+    pub fn new(out: W, github: Github) -> Self {
+        Self { out, github }
+    }
+}
+
+impl<W: Write + Send> Report for GithubLog<W> {
+    fn record(&mut self, _record: &Record, _history: &History) -> Result<(), ReportError> {
+        Ok(())
+    }
+
+    fn finish(&mut self, history: &History) -> Result<(), ReportError> {
+        let mut lines = Vec::new();
+        for kernel in &history.tally.kernels {
+            group(&mut lines, history, kernel);
+        }
+        annotations(&mut lines, &self.github, history);
+        let mut text = lines.join("\n");
+        text.push('\n');
+        self.out
+            .write_all(text.as_bytes())
+            .and_then(|()| self.out.flush())
+            .or_else(|error| match error.kind() {
+                // Nobody reads any more: that is no failure of the run.
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(ReportError::Output(error)),
+            })?;
+        self.github
+            .add_summary(&summary(history))
+            .map_err(|(path, source)| ReportError::Summary { path, source })
+    }
+}
+
+/// The verdicts of a kernel, folded.
+fn group(lines: &mut Vec<String>, history: &History, kernel: &KernelTally) {
+    let mut counts: Vec<String> = VERDICTS
+        .into_iter()
+        .filter(|verdict| kernel.count(*verdict) > 0)
+        .map(|verdict| format!("{} {verdict}", kernel.count(verdict)))
+        .collect();
+    if kernel.missing() > 0 {
+        counts.push(format!("{} not run", kernel.missing()));
+    }
+    if counts.is_empty() {
+        counts.push("no test".to_owned());
+    }
+    lines.push(github::group(&format!(
+        "{}: {}",
+        kernel.kernel,
+        counts.join(", ")
+    )));
+    let own = |outcome: &&Outcome| outcome.result.kernel == kernel.kernel;
+    for outcome in history.outcomes.iter().filter(own) {
+        let result = &outcome.result;
+        let mut line = format!(
+            "{:7}  {}  ({})",
+            result.verdict.to_string().to_uppercase(),
+            result.id,
+            seconds(result.duration_ms)
+        );
+        if let Some(reason) = &result.reason {
+            line.push_str(": ");
+            line.push_str(reason);
+        }
+        lines.push(github::marked(&escape::clip(&line, MAX_LINE)));
+    }
+    lines.push(github::END_GROUP.to_owned());
+}
+
+fn annotations(lines: &mut Vec<String>, github: &Github, history: &History) {
+    let unexpected: Vec<&Outcome> = history.unexpected().collect();
+    add(lines, github, history, Level::Error, &unexpected);
+    let flaky: Vec<&Outcome> = history
+        .flaky()
+        .filter(|outcome| !outcome.is_unexpected())
+        .collect();
+    add(lines, github, history, Level::Warning, &flaky);
+}
+
+fn add(
+    lines: &mut Vec<String>,
+    github: &Github,
+    history: &History,
+    level: Level,
+    outcomes: &[&Outcome],
+) {
+    // The last one says how many others there are.
+    let shown = if outcomes.len() > MAX_ANNOTATIONS {
+        MAX_ANNOTATIONS - 1
+    } else {
+        outcomes.len()
+    };
+    for outcome in &outcomes[..shown] {
+        let result = &outcome.result;
+        let what = if outcome.is_unexpected_pass() {
+            "passes and is known to fail".to_owned()
+        } else if result.flaky {
+            format!("flaky: {}", result.verdict)
+        } else {
+            result.verdict.to_string()
+        };
+        let mut message = result.reason.clone().unwrap_or_default();
+        if !message.is_empty() {
+            message.push('\n');
+        }
+        message.push_str("again: ");
+        message.push_str(&reproduce::line(history, outcome));
+        lines.push(
+            github.annotation(&Annotation {
+                level,
+                title: &format!("{} on {}: {what}", result.id, result.kernel),
+                place: result
+                    .source
+                    .as_ref()
+                    .map(|source| (Path::new(&source.file), source.line)),
+                message: &message,
+            }),
+        );
+    }
+    let left = outcomes.len() - shown;
+    if left > 0 {
+        lines.push(github.annotation(&Annotation {
+            level,
+            title: "kiln",
+            place: None,
+            message: &format!("{} more: see the step's summary", counted(left, "test")),
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::report::samples::{at, finished, history, result, started};
+    use crate::run::event::{Event, Source, TestResult, Verdict};
+
+    fn said(records: &[Record]) -> (String, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("summary");
+        let github = Github::of("/w/repo".into(), path.clone());
+        let mut out = Vec::new();
+        let mut log = GithubLog::new(&mut out, github);
+        log.finish(&history(records)).unwrap();
+        drop(log);
+        let summary = std::fs::read_to_string(path).unwrap();
+        (String::from_utf8(out).unwrap(), summary)
+    }
+
+    fn at_line(id: &str, file: &str, line: usize) -> Record {
+        let result = TestResult {
+            source: Some(Source {
+                file: file.into(),
+                line,
+            }),
+            ..result("6.1", id, Verdict::Fail, "exit status 1")
+        };
+        at(9, Event::TestFinished(result))
+    }
+
+    #[test]
+    fn each_kernel_has_a_group_and_each_failure_its_line() {
+        let (log, summary) = said(&[
+            started(&["5.10", "6.1"], 2),
+            finished("5.10", "call.str", Verdict::Pass, ""),
+            at_line("call.str", "/w/repo/tests/runtime/call", 12),
+        ]);
+        let lines: Vec<&str> = log.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "::group::5.10: 1 pass, 1 not run",
+                "| PASS     call.str  (3.1 s)",
+                "::endgroup::",
+                "::group::6.1: 1 fail, 1 not run",
+                "| FAIL     call.str  (3.1 s): exit status 1",
+                "::endgroup::",
+                r"::error title=call.str on 6.1%3A fail,file=tests/runtime/call,line=12::exit status 1%0Aagain: kiln run -k 6.1 -t '^call\.str$' bpftrace",
+            ]
+        );
+        assert!(summary.contains("call.str"), "{summary}");
+    }
+
+    #[test]
+    fn there_are_no_more_annotations_than_are_shown() {
+        let mut records = vec![started(&["6.1"], 30)];
+        records.extend((0..30).map(|n| at_line(&format!("a.{n}"), "/x", n + 1)));
+        let (log, _) = said(&records);
+        let errors: Vec<&str> = log
+            .lines()
+            .filter(|line| line.starts_with("::error"))
+            .collect();
+        assert_eq!(errors.len(), MAX_ANNOTATIONS);
+        assert!(errors[9].ends_with("::21 tests more: see the step's summary"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_guest_prints_only_kiln_commands(text: String, other in ".*\n(::|##\\[|##vso\\[).*") {
+            for hostile in [&text, &other] {
+                let record = |verdict| {
+                    let result = TestResult {
+                        output: hostile.clone(),
+                        details: hostile.clone(),
+                        source: Some(Source { file: hostile.clone(), line: 1 }),
+                        ..result(hostile, hostile, verdict, hostile)
+                    };
+                    at(9, Event::TestFinished(result))
+                };
+                let warning = Event::Warning { kernel: Some(hostile.clone()), message: hostile.clone() };
+                let (log, summary) = said(&[
+                    started(&[hostile], 3),
+                    record(Verdict::Pass),
+                    record(Verdict::Fail),
+                    at(9, warning),
+                ]);
+                let lines: Vec<&str> = log.split(['\n', '\r']).collect();
+                // Group, two verdicts, end, annotation.
+                prop_assert_eq!(lines.len(), 6, "{:?}", log);
+                for (line, begin) in lines.iter().zip(["::group::", "| ", "| ", "::endgroup::", "::error title=", ""]) {
+                    prop_assert!(line.starts_with(begin), "{:?}", log);
+                    prop_assert!(!line.contains("##[") && !line.contains("##vso["), "{:?}", log);
+                    prop_assert!(!line.chars().any(char::is_control), "{:?}", log);
+                }
+                prop_assert!(!summary.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+            }
+        }
+    }
+}
