@@ -110,8 +110,9 @@ fn mixed_run() -> Vec<Value> {
 }
 
 fn written(kiln: &Kiln, name: &str, records: &[Value]) -> PathBuf {
-    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
-    let file = kiln.file(&format!("{name}/events.jsonl"), lines);
+    let mut lines: Vec<String> = records.iter().map(ToString::to_string).collect();
+    lines.push(String::new());
+    let file = kiln.file(&format!("{name}/events.jsonl"), lines.join("\n"));
     file.parent().unwrap().to_owned()
 }
 

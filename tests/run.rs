@@ -421,6 +421,13 @@ fn without_run_dir_each_run_gets_a_directory_of_its_own_and_tells_it() {
         assert!(dir.starts_with(runs), "{}", dir.display());
         assert_eq!(verdicts(&dir).len(), 1);
         junit(&dir);
+        let page = fs::read_to_string(dir.join("summary.md")).unwrap();
+        assert!(page.contains("kiln: all as expected"), "{page}");
+        assert!(page.contains("/bpftrace</code>"), "{page}");
+        for name in ["console.log", "qemu.sh"] {
+            let log = dir.join("logs/6_1/vm-0").join(name);
+            assert!(log.metadata().unwrap().len() > 0, "{}", log.display());
+        }
         dirs.push(dir);
     }
     assert_ne!(dirs[0], dirs[1]);

@@ -201,11 +201,12 @@ fn failure(page: &mut String, history: &History, outcome: &Outcome) {
     }
     say!(page, "<details><summary>{title}</summary>\n");
     if let Some(source) = &result.source {
-        say!(
-            page,
-            "{}\n",
-            code(&format!("{}:{}", source.file, source.line))
-        );
+        // As the user sees it from where they are.
+        let cwd = Some(&history.start.cwd).filter(|cwd| !cwd.is_empty());
+        let file = cwd
+            .and_then(|cwd| source.file.strip_prefix(cwd)?.strip_prefix('/'))
+            .unwrap_or(&source.file);
+        say!(page, "{}\n", code(&format!("{file}:{}", source.line)));
     }
     let mut room = MAX_EVIDENCE;
     for attempt in &outcome.attempts {
@@ -445,3 +446,7 @@ fn what_ran(page: &mut String, history: &History) {
     );
     say!(page, "</details>");
 }
+
+#[cfg(test)]
+#[path = "summary_tests.rs"]
+mod tests;

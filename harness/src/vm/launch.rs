@@ -13,7 +13,7 @@ use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
 use super::qmp::VmEvent;
 use super::spec::{VirtiofsSpec, VmConfig, VmSpec};
-use super::tsc;
+use super::{args, tsc};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
@@ -23,6 +23,9 @@ use crate::kernel::modules::{self, Index, ModuleFile};
 
 /// How long QEMU may take to open its QMP socket.
 const QMP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// QEMU's command line, in the VM's log directory.
+const COMMAND_FILE: &str = "qemu.sh";
 
 /// How often a guest is booted that comes up without a clock. Seen once in some
 /// 150 boots on two cores with a load of 8.
@@ -261,6 +264,15 @@ impl Prepared {
         self.boot().await
     }
 
+    /// Writes QEMU's command line beside its logs.
+    fn note_command(&self) -> Result<(), Error> {
+        let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
+        let mut line = args::shell_line(&args::command(&self.spec));
+        line.push("\n");
+        std::fs::write(&path, line.as_encoded_bytes())
+            .map_err(|source| Error::Directory { path, source })
+    }
+
     async fn boot(&self) -> Result<Vm, Error> {
         let start = Instant::now();
         let deadline = start + self.boot_timeout;
@@ -268,6 +280,7 @@ impl Prepared {
         for config in &self.shares {
             shares.push(Share::start(config.clone()).await?);
         }
+        self.note_command()?;
         let mut qemu = QemuProcess::start(&self.spec).await?;
         let (qmp, mut events) = qemu.connect_qmp(QMP_DEADLINE).await?;
         let socket = self.spec.control_socket.clone().unwrap_or_default();
