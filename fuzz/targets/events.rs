@@ -3,29 +3,54 @@
 #![no_main]
 
 use kiln::report::{History, Report, Terminal, TerminalStyle};
-use kiln::run::event::Record;
+use kiln::run::event::{Event, Record};
+use kiln::run::event_log::RunLog;
+use kiln::run::merge::merge;
+use kiln::run::tally::Tally;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
+    let mut records = Vec::new();
+    for line in bytes.split(|b| *b == b'\n') {
+        if let Ok(record) = Record::from_json(line) {
+            let written = record.to_json_line().unwrap();
+            assert_eq!(Record::from_json(&written).unwrap(), record);
+            records.push(record);
+        }
+    }
+    if records.is_empty() {
+        return;
+    }
     let mut history = History::default();
     let mut printed = Vec::new();
-    let style = TerminalStyle::PLAIN;
-    let mut terminal = Terminal::new(&mut printed, style, "/results");
-    for line in bytes.split(|b| *b == b'\n') {
-        let Ok(record) = Record::from_json(line) else {
-            continue;
-        };
-        let written = record.to_json_line().unwrap();
-        assert_eq!(Record::from_json(&written).unwrap(), record);
-        history.observe(&record);
-        terminal.record(&record, &history).unwrap();
+    let mut terminal = Terminal::new(&mut printed, TerminalStyle::PLAIN, "/results");
+    for record in &records {
+        history.observe(record);
+        terminal.record(record, &history).unwrap();
     }
     terminal.finish(&history).unwrap();
     drop(terminal);
-    // Counts hold together, and nothing reaches the terminal as a control.
-    let tally = &history.tally;
-    assert!(tally.unexpected() <= tally.finished());
-    let _ = tally.exit_code();
+    // Nothing reaches the terminal as a control.
     let printed = String::from_utf8(printed).unwrap();
     assert!(!printed.chars().any(|c| c.is_control() && c != '\n'));
+    let tally = &history.tally;
+    // Counts hold together.
+    assert!(tally.unexpected() <= tally.finished());
+    assert!(tally.missing() <= tally.planned());
+    let _ = tally.exit_code();
+
+    // A run merged with itself is that run.
+    if matches!(records[0].event, Event::RunStarted { .. }) {
+        let log = |path: &str| RunLog {
+            path: path.into(),
+            records: records.clone(),
+            cut_off: false,
+        };
+        let merged = merge(&[log("a"), log("b")], Vec::new()).unwrap();
+        let mut both = Tally::default();
+        for record in &merged.records {
+            both.observe(&record.event);
+        }
+        assert_eq!(both.finished(), tally.finished());
+    }
 });

@@ -161,16 +161,9 @@ impl<'d> Draft<'d> {
 
     fn known(&mut self, word: &str, line: usize) -> Result<Directive, ProblemKind> {
         let Some(directive) = Directive::from_word(word) else {
-            let allowed: Vec<_> = self.dialect.directives.iter().map(|d| d.word()).collect();
-            let nearest = allowed
-                .iter()
-                .map(|known| (strsim::damerau_levenshtein(word, known), *known))
-                .filter(|(distance, _)| *distance <= 2)
-                .min();
             return Err(ProblemKind::UnknownDirective {
                 word: word.to_owned(),
-                nearest: nearest.map(|(_, known)| known.to_owned()),
-                allowed,
+                allowed: self.dialect.directives,
             });
         };
         if !self.dialect.has(directive) {
@@ -324,7 +317,7 @@ impl<'d> Draft<'d> {
             } else {
                 let kind = ProblemKind::UnknownFeature {
                     name: name.to_owned(),
-                    allowed: self.dialect.features.iter().map(|f| f.name).collect(),
+                    allowed: self.dialect.features,
                 };
                 self.problem(line, kind);
             }

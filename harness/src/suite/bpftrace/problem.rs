@@ -6,7 +6,11 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::Directive;
+use super::features::Feature;
 use crate::hint::Hint;
+
+/// Edits between what stands in a file and what may be meant.
+const MAX_DISTANCE: usize = 2;
 
 /// An error in a test file.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -26,11 +30,10 @@ pub struct Problem {
 pub enum ProblemKind {
     #[error("the file is not UTF-8 from here on")]
     NotUtf8,
-    #[error("`{word}` is not a directive{}; allowed are {}", suggestion(.nearest.as_deref()), .allowed.join(", "))]
+    #[error("`{word}` is not a directive{}; allowed are {}", suggestion(.word, .allowed), words(.allowed))]
     UnknownDirective {
         word: String,
-        nearest: Option<String>,
-        allowed: Vec<&'static str>,
+        allowed: &'static [Directive],
     },
     #[error("{} is not a directive of bpftrace {dialect}'s tests; it came with {since}", .directive.word())]
     DirectiveTooNew {
@@ -48,10 +51,10 @@ pub enum ProblemKind {
     BadEnv { word: String },
     #[error("SKIP_IF_ENV_HAS takes `NAME=VALUE`, not `{value}`")]
     BadSkipIfEnvHas { value: String },
-    #[error("`{name}` is not a feature; allowed are {} (each also with `!`), separated by one blank", .allowed.join(", "))]
+    #[error("`{name}` is not a feature; allowed are {} (each also with `!`), separated by one blank", names(.allowed))]
     UnknownFeature {
         name: String,
-        allowed: Vec<&'static str>,
+        allowed: &'static [Feature],
     },
     #[error("a test without NAME; every test needs one")]
     MissingName,
@@ -79,8 +82,31 @@ pub enum ProblemKind {
     NoValue { directive: Directive },
 }
 
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!(" (did you mean {nearest}?)"))
+/// The nearest directive, if one is near. Looked for when it is told: a file
+/// that is none of ours has thousands of such lines.
+fn suggestion(word: &str, allowed: &[Directive]) -> String {
+    let length = word.chars().count();
+    allowed
+        .iter()
+        .map(|directive| directive.word())
+        // The distance is no less than the difference of the lengths.
+        .filter(|known| known.len().abs_diff(length) <= MAX_DISTANCE)
+        .map(|known| (strsim::damerau_levenshtein(word, known), known))
+        .filter(|(distance, _)| *distance <= MAX_DISTANCE)
+        .min()
+        .map_or_else(String::new, |(_, nearest)| {
+            format!(" (did you mean {nearest}?)")
+        })
+}
+
+fn words(directives: &[Directive]) -> String {
+    let words: Vec<_> = directives.iter().map(|d| d.word()).collect();
+    words.join(", ")
+}
+
+fn names(features: &[Feature]) -> String {
+    let names: Vec<_> = features.iter().map(|feature| feature.name).collect();
+    names.join(", ")
 }
 
 /// Something that works here but not with upstream's engine, or that is
