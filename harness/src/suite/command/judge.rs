@@ -53,6 +53,10 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
     let (cases, problems) = match results {
         None => (Results::default(), Vec::new()),
         Some(Ok(mut results)) => {
+            // Its cases are the suite's tests, and so is the command itself.
+            if test.only {
+                results.keep_apart_from(&test.id.name);
+            }
             let mut problems = std::mem::take(&mut results.problems);
             if observed.dropped > 0 {
                 problems.push(format!(
@@ -139,12 +143,8 @@ mod tests {
     use super::*;
     use crate::suite::TestId;
 
-    fn judged(
-        results: ResultsFormat,
-        end: End,
-        text: Result<&str, &str>,
-    ) -> (Verdict, String, usize) {
-        let test = CommandTest {
+    fn command(results: ResultsFormat) -> CommandTest {
+        CommandTest {
             id: TestId::new("s", "command"),
             argv: vec!["x".into()],
             cwd: "/".into(),
@@ -154,7 +154,15 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
             skip_code: Some(4),
             only: true,
-        };
+        }
+    }
+
+    fn judged(
+        results: ResultsFormat,
+        end: End,
+        text: Result<&str, &str>,
+    ) -> (Verdict, String, usize) {
+        let test = command(results);
         let observed = Observation {
             end,
             results: text
@@ -168,6 +176,18 @@ mod tests {
 
     fn exit(code: i32) -> End {
         End::Exited(Exit::Code(code))
+    }
+
+    #[test]
+    fn a_case_does_not_share_its_id_with_the_command() {
+        let observed = Observation {
+            end: exit(0),
+            results: Ok(b"1..2\nok 1 command\nok 2 other\n".to_vec()),
+            dropped: 0,
+        };
+        let (_, cases) = judge(&command(ResultsFormat::Tap), &observed);
+        let names: Vec<_> = cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!(names, ["command #2", "other"]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a command reported, whatever the format.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::suite::Verdict;
 
@@ -45,7 +45,7 @@ impl Results {
             self.problem(format!("it reports more than {MAX_CASES} cases"));
             return;
         }
-        clip(&mut case.name, MAX_NAME);
+        clip_name(&mut case.name);
         clip(&mut case.reason, MAX_NAME);
         clip(&mut case.details, MAX_DETAILS);
         self.cases.push(case);
@@ -61,22 +61,87 @@ impl Results {
 
     /// Tells cases of one name apart: the second is `NAME #2`.
     pub(super) fn number_namesakes(&mut self) {
-        let mut seen: HashMap<String, usize> = HashMap::new();
+        self.number_beside(HashSet::new());
+    }
+
+    /// The same; no case keeps the name `taken`.
+    pub(super) fn keep_apart_from(&mut self, taken: &str) {
+        self.number_beside(HashSet::from([taken.to_owned()]));
+    }
+
+    fn number_beside(&mut self, mut taken: HashSet<String>) {
+        // Where the search for a free number begins: thousands of one name are
+        // as quick to number as a few.
+        let mut next: HashMap<String, usize> = HashMap::new();
         for case in &mut self.cases {
-            let count = seen.entry(case.name.clone()).or_default();
-            *count += 1;
-            if *count > 1 {
-                case.name = format!("{} #{count}", case.name);
+            if taken.insert(case.name.clone()) {
+                continue;
             }
+            let number = next.entry(case.name.clone()).or_insert(2);
+            // Also `a #2` may be the name of a case.
+            case.name = loop {
+                let name = format!("{} #{number}", case.name);
+                *number += 1;
+                if taken.insert(name.clone()) {
+                    break name;
+                }
+            };
         }
     }
 }
 
+/// Cuts a name to what is kept of it.
+pub(super) fn clip_name(name: &mut String) {
+    clip(name, MAX_NAME);
+}
+
 /// Cuts a text to so many bytes, at a character.
-pub(super) fn clip(text: &mut String, most: usize) {
+fn clip(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or_default());
         text.push('…');
+    }
+}
+
+/// The cases, each as `VERDICT NAME REASON`, and the problems, for the tests of
+/// this room.
+#[cfg(test)]
+pub(super) fn told(results: Results) -> (Vec<String>, Vec<String>) {
+    let case = |case: &Case| {
+        format!("{} {} {}", case.verdict, case.name, case.reason)
+            .trim_end()
+            .to_owned()
+    };
+    (results.cases.iter().map(case).collect(), results.problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(names: &[&str], taken: &str) -> Vec<String> {
+        let mut results = Results::default();
+        for name in names {
+            results.add(Case {
+                name: (*name).to_owned(),
+                verdict: Verdict::Pass,
+                reason: String::new(),
+                details: String::new(),
+                seconds: None,
+            });
+        }
+        results.number_namesakes();
+        results.keep_apart_from(taken);
+        results.cases.into_iter().map(|case| case.name).collect()
+    }
+
+    #[test]
+    fn no_name_stands_twice_whatever_the_names_are() {
+        assert_eq!(
+            numbered(&["a", "a #2", "a", "a", "a #2"], "b"),
+            ["a", "a #2", "a #3", "a #4", "a #2 #2"]
+        );
+        assert_eq!(numbered(&["b", "a", "b"], "b"), ["b #2", "a", "b #2 #2"]);
     }
 }

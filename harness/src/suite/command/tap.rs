@@ -3,7 +3,7 @@
 //! Sources: testanything.org, versions 13 and 14;
 //! Documentation/dev-tools/ktap.rst of Linux 6.12, version 1.
 
-use super::results::{Case, Results};
+use super::results::{Case, Results, clip_name};
 use crate::suite::Verdict;
 use crate::suite::bpftrace::decode;
 
@@ -177,6 +177,7 @@ impl Reader {
             let mut failed = false;
             for case in below {
                 case.name = format!("{name}/{}", case.name);
+                clip_name(&mut case.name);
                 failed |= !matches!(case.verdict, Verdict::Pass | Verdict::Skip);
             }
             // Its cases say it all, unless it has failed by itself.
@@ -351,20 +352,11 @@ fn split_directive(text: &str) -> (&str, Option<Directive<'_>>) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::results::told;
     use super::*;
 
     fn cases(text: &str, dialect: Dialect) -> (Vec<String>, Vec<String>) {
-        let results = read_tap(text.as_bytes(), dialect);
-        let cases = results
-            .cases
-            .iter()
-            .map(|case| {
-                format!("{} {} {}", case.verdict, case.name, case.reason)
-                    .trim_end()
-                    .to_owned()
-            })
-            .collect();
-        (cases, results.problems)
+        told(read_tap(text.as_bytes(), dialect))
     }
 
     #[test]

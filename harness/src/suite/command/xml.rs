@@ -136,8 +136,9 @@ fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
 }
 
 fn new_case(element: &BytesStart<'_>) -> Case {
-    let name = attribute(element, "name").unwrap_or_else(|| "without a name".to_owned());
-    let name = match attribute(element, "classname").filter(|class| !class.is_empty()) {
+    let said = |name| attribute(element, name).filter(|said| !said.is_empty());
+    let name = said("name").unwrap_or_else(|| "without a name".to_owned());
+    let name = match said("classname") {
         Some(class) => format!("{class}.{name}"),
         None => name,
     };
@@ -200,20 +201,11 @@ fn say(case: Option<&mut Case>, text: &str) {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::results::told;
     use super::*;
 
     fn cases(text: &str) -> (Vec<String>, Vec<String>) {
-        let results = read_xml(text.as_bytes());
-        let cases = results
-            .cases
-            .iter()
-            .map(|case| {
-                format!("{} {} {}", case.verdict, case.name, case.reason)
-                    .trim_end()
-                    .to_owned()
-            })
-            .collect();
-        (cases, results.problems)
+        told(read_xml(text.as_bytes()))
     }
 
     const GTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -255,9 +247,12 @@ Expected: 1]]></failure>
     fn a_lone_suite_is_a_file_too_and_names_may_come_twice() {
         let (found, problems) = cases(
             "<testsuite><testcase name='a'/><testcase name='a &lt; b'><error/></testcase>\
-             <testcase name='a'/></testsuite>",
+             <testcase name='a'/><testcase name=''/></testsuite>",
         );
-        assert_eq!(found, ["pass a", "error a < b", "pass a #2"]);
+        assert_eq!(
+            found,
+            ["pass a", "error a < b", "pass a #2", "pass without a name"]
+        );
         assert_eq!(problems, Vec::<String>::new());
     }
 
