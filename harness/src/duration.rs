@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-/// Reads `90`, `90s`, `5m`, `1h`, `14d` or `250ms`; a bare number is seconds.
+/// Longer than anybody waits: scaled or added to a clock's time, it stays within
+/// what both can tell.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Reads `90`, `90s`, `5m`, `1h`, `14d` or `250ms`; a bare number is seconds. At
+/// most a year.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
@@ -11,14 +16,18 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let number: u64 = number
         .parse()
         .map_err(|_| format!("`{text}` does not start with a number"))?;
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "" | "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
-        "d" => Ok(Duration::from_secs(number.saturating_mul(24 * 3600))),
-        _ => Err(format!("unknown unit `{unit}`: use ms, s, m, h or d")),
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.saturating_mul(60)),
+        "h" => Duration::from_secs(number.saturating_mul(3600)),
+        "d" => Duration::from_secs(number.saturating_mul(24 * 3600)),
+        _ => return Err(format!("unknown unit `{unit}`: use ms, s, m, h or d")),
+    };
+    if duration > LONGEST {
+        return Err(format!("`{text}` is longer than a year (366d)"));
     }
+    Ok(duration)
 }
 
 #[cfg(test)]
@@ -35,5 +44,8 @@ mod tests {
         assert!(parse("soon").is_err());
         assert!(parse("5 min").is_err());
         assert!(parse("").is_err());
+        assert_eq!(parse("8784h"), Ok(LONGEST));
+        assert!(parse("8785h").is_err());
+        assert!(parse(&u64::MAX.to_string()).is_err());
     }
 }

@@ -83,10 +83,13 @@ pub(super) struct RunArgs {
 /// Default kernels.
 pub(super) const QUICK: &str = "@quick";
 
+/// More than any emulation costs; longer limits are beyond the clocks.
+const MAX_SCALE: f64 = 100_000.0;
+
 fn parse_scale(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(scale) if scale.is_finite() && scale > 0.0 => Ok(scale),
-        _ => Err("must be a number above 0".to_owned()),
+        Ok(scale) if scale > 0.0 && scale <= MAX_SCALE => Ok(scale),
+        _ => Err(format!("must be a number above 0, and at most {MAX_SCALE}")),
     }
 }
 

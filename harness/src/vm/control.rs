@@ -231,11 +231,18 @@ impl Control {
 
     /// Measures how fast the guest is: how many times slower than the
     /// reference of [`guest_init::speed`].
+    ///
+    /// The work has not taken longer than its answer did to come, whatever the
+    /// guest says: nobody's time limits become endless.
     pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
         const WHAT: &str = "the speed measurement";
+        let asked = Instant::now();
         self.send(&Request::MeasureSpeed).await?;
         match self.event(deadline, WHAT).await? {
-            Event::Speed { micros } => Ok(guest_init::speed::factor(micros)),
+            Event::Speed { micros } => {
+                let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+                Ok(guest_init::speed::factor(micros.min(waited)))
+            }
             _ => Err(Error::OutOfTurn {
                 what: WHAT.to_owned(),
             }),
@@ -350,6 +357,17 @@ mod tests {
         }
         let error = control.hello(soon()).await.unwrap_err();
         assert!(matches!(error, Error::Garbage(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_guest_cannot_claim_to_be_endlessly_slow() {
+        let (mut control, mut guest) = pair();
+        let frame = frame::encode(&Event::Speed { micros: u64::MAX }).unwrap();
+        guest.write_all(&frame).await.unwrap();
+        let began = Instant::now();
+        let factor = control.speed_factor(soon()).await.unwrap();
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap();
+        assert!(factor <= guest_init::speed::factor(micros), "{factor}");
     }
 
     #[tokio::test]
