@@ -3,6 +3,8 @@
 //! The events stay what they are. VMs get new numbers, times count from the
 //! start of the first run, and the plans are added up.
 
+mod parts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -14,6 +16,7 @@ use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
+use parts::{loses_tests, missing_parts};
 
 /// Contradictions that are told one by one.
 const MAX_TOLD: usize = 5;
@@ -138,6 +141,7 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
     let exit_code = match tally.exit_code() {
         // The picture is not whole.
         exit_code::OK | exit_code::TESTS_FAILED if !missing.is_empty() => exit_code::VM_LOST,
+        exit_code::TESTS_FAILED if tally.missing() > 0 && loses_tests(runs) => exit_code::VM_LOST,
         code => code,
     };
     records.push(Record {
@@ -301,56 +305,6 @@ fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {
         Event::RunStarted { started_at, .. } => DateTime::parse_from_rfc3339(started_at).ok(),
         _ => None,
     }
-}
-
-/// The parts (`slice:2/3`) that no run is, of those that some run is one of.
-///
-/// The jobs of `kiln matrix` have a kernel each: what `-k` names keeps parts of
-/// the same number apart.
-fn missing_parts(runs: &[RunLog]) -> Vec<String> {
-    let mut seen: BTreeMap<(&str, u32, String), BTreeSet<u32>> = BTreeMap::new();
-    for run in runs {
-        if let Some(Event::RunStarted {
-            shard: Some(shard),
-            command,
-            ..
-        }) = run.records.first().map(|record| &record.event)
-            && let Some((kind, numbers)) = shard.split_once(':')
-            && let Some((part, parts)) = numbers.split_once('/')
-            && let (Ok(part), Ok(parts)) = (part.parse(), parts.parse())
-        {
-            let whole = (kind, parts, kernels_asked_for(command));
-            seen.entry(whole).or_default().insert(part);
-        }
-    }
-    let mut missing = Vec::new();
-    for ((kind, parts, kernels), have) in seen {
-        // A file may say anything: no list is longer than what people read.
-        let lacking = (1..=parts).filter(|part| !have.contains(part)).take(20);
-        missing.extend(lacking.map(|part| match kernels.as_str() {
-            "" => format!("{kind}:{part}/{parts}"),
-            kernels => format!("{kind}:{part}/{parts} of {kernels}"),
-        }));
-    }
-    missing
-}
-
-/// What `-k` names on a command line of `kiln run`.
-fn kernels_asked_for(command: &[String]) -> String {
-    let mut kernels = Vec::new();
-    let mut arguments = command.iter();
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "-k" | "--kernel" => kernels.extend(arguments.next().map(String::as_str)),
-            other => kernels.extend(
-                other
-                    .strip_prefix("--kernel=")
-                    .or_else(|| other.strip_prefix("-k"))
-                    .map(|kernel| kernel.trim_start_matches('=')),
-            ),
-        }
-    }
-    kernels.join(" ")
 }
 
 /// The start of the one run, with the plans added up.

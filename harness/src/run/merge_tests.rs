@@ -180,6 +180,37 @@ fn what_a_killed_run_did_not_reach_is_missing() {
 }
 
 #[test]
+fn a_part_that_was_to_end_early_excuses_no_other() {
+    let stopped = || {
+        let mut run = part(
+            "slice:1/2",
+            &["6.1"],
+            3,
+            &[finished("6.1", "a.b", Verdict::Fail, "")],
+        );
+        let stop = Event::RunStopped {
+            why: crate::run::event::StopReason::MaxFail,
+            message: String::new(),
+        };
+        run.records.insert(2, at(5000, stop));
+        run
+    };
+    let other = |verdicts: &[Record]| part("slice:2/2", &["6.1"], 2, verdicts);
+    let verdicts = [
+        finished("6.1", "a.x", Verdict::Pass, ""),
+        finished("6.1", "a.y", Verdict::Pass, ""),
+    ];
+    let merged = merge(&[stopped(), other(&verdicts)], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::TESTS_FAILED);
+    let killed = other(&verdicts[..1]);
+    let merged = merge(&[stopped(), killed], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+    let again = [stopped(), other(&verdicts[..1]), other(&verdicts)];
+    let merged = merge(&again, Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::TESTS_FAILED);
+}
+
+#[test]
 fn other_images_and_versions_under_one_name_are_told() {
     let with = |sha: &str, version: &str, id: &str| {
         let mut run = part("", &["6.1"], 1, &[finished("6.1", id, Verdict::Pass, "")]);

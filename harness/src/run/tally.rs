@@ -212,7 +212,8 @@ impl Tally {
     /// How many planned tests have no verdict, over all kernels: one that has
     /// too many makes up for no other.
     pub fn missing(&self) -> usize {
-        self.kernels.iter().map(|kernel| kernel.missing()).sum()
+        let missing = self.kernels.iter().map(|kernel| kernel.missing());
+        missing.fold(0, usize::saturating_add)
     }
 
     /// How many verdicts are not as expected.
@@ -223,6 +224,11 @@ impl Tally {
     /// How many tests passed only after an attempt that did not.
     pub fn flaky(&self) -> usize {
         self.total().flaky()
+    }
+
+    /// Whether the run was ended before its last test, as the user wanted.
+    pub fn stopped(&self) -> bool {
+        self.stopped
     }
 
     /// What the run's exit code says of these verdicts; an interrupted run has
