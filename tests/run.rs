@@ -236,6 +236,25 @@ fn before_and_after_run_in_their_places() {
 }
 
 #[test]
+fn what_setup_leaves_running_is_there_until_cleanup_has_ended_it() {
+    let kiln = suite(
+        "NAME serves\n\
+         SETUP sleep 1000 >/dev/null 2>&1 & echo $! >/tmp/server\n\
+         RUN kill -0 $(cat /tmp/server) && echo there\nEXPECT there\n\
+         CLEANUP kill $(cat /tmp/server)\n\n\
+         NAME then\nRUN pgrep -c '^sleep$'\nEXPECT 0\nRETURN_CODE 1\n",
+    );
+    // SETUP came with 0.23.
+    let output = kiln
+        .vm(["run", "-k", "6.1", "--tests", "tests", "--dialect", "0.23"])
+        .arg("--run-dir")
+        .arg(out(&kiln))
+        .run();
+    assert_verdicts(&kiln, &output, &["serves pass", "then pass"]);
+    output.assert_code(0);
+}
+
+#[test]
 fn a_test_that_misbehaves_delays_nobody_and_changes_no_other_verdict() {
     let check = "pidof sleep yes && echo left || echo alone";
     let tests = [

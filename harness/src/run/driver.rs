@@ -231,6 +231,11 @@ impl<'c> Driver<'c> {
             .collect()
     }
 
+    /// Leaves the job as it is; [`close_job`] closes it.
+    pub(super) fn leave(self) -> JobId {
+        self.job
+    }
+
     /// Closes the job; returns what still ran.
     pub(super) async fn close(self) -> Result<Vec<Leftover>, Error> {
         close_job(self.control, self.job).await

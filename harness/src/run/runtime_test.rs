@@ -9,6 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::befores::start_befores;
+use super::command::close_job;
 use super::driver::{Driver, MAX_OUTPUT};
 use super::leftovers;
 use super::place::{Place, UNLIMITED};
@@ -48,7 +49,18 @@ pub(super) async fn execute(
         rules: job.rules.clone(),
     };
     let mut driver = Driver::open(control).await?;
-    let process = main_part(&mut driver, job, place, &mut executed).await?;
+    let ready = prepare(&mut driver, job, place, &mut executed.observation).await?;
+    // What SETUP leaves running is there for the test, and for CLEANUP to end.
+    let mut setup = None;
+    if job.setup.is_some() {
+        setup = Some(driver.leave());
+        driver = Driver::open(control).await?;
+    }
+    let process = if ready {
+        main_part(&mut driver, job, place, &mut executed).await?
+    } else {
+        None
+    };
     if let Some(moment) = place.local_time {
         executed.observation.utc_offset = utc_offset(&mut driver, job, place, moment).await?;
     }
@@ -68,6 +80,10 @@ pub(super) async fn execute(
         let leftovers = driver.close().await?;
         remnants.extend(leftovers::of_test(leftovers, &BTreeSet::new()));
         executed.observation.cleanup = Some(outcome);
+    }
+    if let Some(setup) = setup {
+        let leftovers = close_job(control, setup).await?;
+        remnants.extend(leftovers::of_test(leftovers, &BTreeSet::new()));
     }
     remnants.extend(leftovers::tidy(control).await?);
     executed.notes.extend(leftovers::notes(remnants));
@@ -96,7 +112,31 @@ impl Executed {
     }
 }
 
-/// Everything but CLEANUP; gives the test's command, where it came to that.
+/// REQUIRES and SETUP; false if the test ends with them.
+async fn prepare(
+    driver: &mut Driver<'_>,
+    job: &Job,
+    place: &Place<'_>,
+    observation: &mut Observation,
+) -> Result<bool, Error> {
+    for (index, requirement) in job.requires.iter().enumerate() {
+        let outcome = auxiliary(driver, requirement, place).await?;
+        if outcome.exit != Some(Exit::Code(0)) {
+            observation.unmet = Some(index);
+            return Ok(false);
+        }
+    }
+    if let Some(setup) = &job.setup {
+        let outcome = auxiliary(driver, setup, place).await?;
+        let failed = outcome.exit != Some(Exit::Code(0));
+        observation.setup = Some(outcome);
+        return Ok(!failed);
+    }
+    Ok(true)
+}
+
+/// From BEFORE to the end of the test's command; gives that, where it came to
+/// it.
 async fn main_part(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -104,21 +144,6 @@ async fn main_part(
     executed: &mut Executed,
 ) -> Result<Option<ProcessId>, Error> {
     let observation = &mut executed.observation;
-    for (index, requirement) in job.requires.iter().enumerate() {
-        let outcome = auxiliary(driver, requirement, place).await?;
-        if outcome.exit != Some(Exit::Code(0)) {
-            observation.unmet = Some(index);
-            return Ok(None);
-        }
-    }
-    if let Some(setup) = &job.setup {
-        let outcome = auxiliary(driver, setup, place).await?;
-        let failed = outcome.exit != Some(Exit::Code(0));
-        observation.setup = Some(outcome);
-        if failed {
-            return Ok(None);
-        }
-    }
     let befores = match start_befores(driver, job, place).await? {
         Ok(befores) => befores,
         Err(why) => {
