@@ -42,32 +42,25 @@ const fn mount(
     }
 }
 
+const PROC: Mount = mount("proc", "/proc", "proc", SECURE, "", true);
+const SYS: Mount = mount("sysfs", "/sys", "sysfs", SECURE, "", true);
+const DEV: Mount = mount(
+    "devtmpfs",
+    "/dev",
+    "devtmpfs",
+    MsFlags::MS_NOSUID,
+    "mode=0755",
+    true,
+);
+
 /// What the initramfs needs to load modules and find the control port.
-pub(crate) const EARLY: &[Mount] = &[
-    mount("proc", "/proc", "proc", SECURE, "", true),
-    mount("sysfs", "/sys", "sysfs", SECURE, "", true),
-    mount(
-        "devtmpfs",
-        "/dev",
-        "devtmpfs",
-        MsFlags::MS_NOSUID,
-        "mode=0755",
-        true,
-    ),
-];
+pub(crate) const EARLY: &[Mount] = &[PROC, SYS, DEV];
 
 /// What stands over the root when commands run, in this order.
 pub(crate) const SYSTEM: &[Mount] = &[
-    mount("proc", "/proc", "proc", SECURE, "", true),
-    mount("sysfs", "/sys", "sysfs", SECURE, "", true),
-    mount(
-        "devtmpfs",
-        "/dev",
-        "devtmpfs",
-        MsFlags::MS_NOSUID,
-        "mode=0755",
-        true,
-    ),
+    PROC,
+    SYS,
+    DEV,
     mount(
         "devpts",
         "/dev/pts",
