@@ -23,3 +23,4 @@ pub mod run;
 pub mod store;
 pub mod suite;
 pub mod vm;
+mod whole_file;

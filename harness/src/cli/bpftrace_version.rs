@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +13,7 @@ use crate::guest::root::Root;
 use crate::program;
 use crate::store;
 use crate::suite::bpftrace::Dialect;
+use crate::whole_file;
 
 /// Where the answers of `bpftrace --version` are kept, in the cache.
 const VERSIONS: &str = "bpftrace-versions.json";
@@ -89,10 +89,7 @@ fn asked(bpftrace: &Path, cache: &Path) -> Option<String> {
         file.mtime_nsec()
     );
     let kept = cache.join(VERSIONS);
-    let mut versions: BTreeMap<String, String> = fs::read(&kept)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default();
+    let mut versions: BTreeMap<String, String> = whole_file::recall(&kept);
     if let Some(version) = versions.get(&key) {
         return Some(version.clone());
     }
@@ -102,19 +99,13 @@ fn asked(bpftrace: &Path, cache: &Path) -> Option<String> {
     let output = program::run_within(command, what, VERSION_DEADLINE).ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     Dialect::from_info(&version)?;
+    // An earlier build is not asked about again.
+    let same_path = format!("{}:", bpftrace.display());
+    versions.retain(|known, _| !known.starts_with(&same_path));
     versions.insert(key, version.clone());
     // Not kept, it is asked again the next time.
-    let _ = remember(&kept, &versions);
+    let _ = whole_file::remember(&kept, &versions);
     Some(version)
-}
-
-fn remember(path: &Path, versions: &BTreeMap<String, String>) -> io::Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(dir)?;
-    let file = tempfile::NamedTempFile::new_in(dir)?;
-    serde_json::to_writer(&file, versions)?;
-    file.persist(path)?;
-    Ok(())
 }
 
 /// The version that stands in the program's file.

@@ -6,7 +6,6 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
@@ -15,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::hint::Hint;
 use crate::kernel::modules::{self, ModuleFile};
+use crate::whole_file;
 
 /// Counts up whenever equal inputs give another archive.
 const FORMAT: u32 = 1;
@@ -186,14 +186,11 @@ fn regular<'a>(name: &str, permissions: u32, data: &'a [u8]) -> Entry<'a> {
 }
 
 fn write(dest: &Path, entries: Vec<Entry<'_>>) -> io::Result<()> {
-    let dir = match dest.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o644))
-        .tempfile_in(dir)?;
-    let mut out: BufWriter<&mut File> = BufWriter::new(file.as_file_mut());
+    whole_file::write_with(dest, |file| archive(file, entries))
+}
+
+fn archive(file: &mut File, entries: Vec<Entry<'_>>) -> io::Result<()> {
+    let mut out: BufWriter<&mut File> = BufWriter::new(file);
     for (entry, inode) in entries.into_iter().zip(1..) {
         let size = u32::try_from(entry.data.len()).map_err(io::Error::other)?;
         // Owned by root, of time 0, and with counted inode numbers: equal inputs
@@ -208,10 +205,7 @@ fn write(dest: &Path, entries: Vec<Entry<'_>>) -> io::Result<()> {
         writer.write_all(entry.data)?;
         writer.finish()?;
     }
-    trailer(&mut out)?.flush()?;
-    drop(out);
-    file.persist(dest)?;
-    Ok(())
+    trailer(&mut out)?.flush()
 }
 
 #[cfg(test)]

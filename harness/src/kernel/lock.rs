@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::Error;
 use crate::config::{AptSource, line_of};
 use crate::store::{STORE_DIR, name_of};
+use crate::whole_file;
 
 /// Version of the file's format.
 const FORMAT: u32 = 1;
@@ -214,17 +215,11 @@ impl Lock {
 
     /// Replaces the file at `path` at once.
     pub fn store(&self, path: &Path) -> Result<(), Error> {
-        let directory = path.parent().unwrap_or(Path::new("/"));
-        let mut file = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(directory)
-            .map_err(Error::io("create a file in", directory))?;
-        file.write_all(self.to_text().as_bytes())
-            .and_then(|()| file.as_file().sync_all())
-            .map_err(Error::io("write", path))?;
-        file.persist(path)
-            .map_err(|error| Error::io("write", path)(error.error))?;
-        Ok(())
+        whole_file::write_with(path, |file| {
+            file.write_all(self.to_text().as_bytes())?;
+            file.sync_all()
+        })
+        .map_err(Error::io("write", path))
     }
 }
 

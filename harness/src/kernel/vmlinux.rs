@@ -7,7 +7,6 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use object::elf;
@@ -17,6 +16,7 @@ use object::{Endianness, LittleEndian};
 use super::BootProtocol;
 use super::compression::Compression;
 use crate::hint::Hint;
+use crate::whole_file;
 
 /// No kernel unpacks to more than this: what says so is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
@@ -172,20 +172,11 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 fn write(dest: &Path, data: &[u8]) -> Result<(), Error> {
-    let attempt = || {
-        let dir = match dest.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        let mut file = tempfile::Builder::new()
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(dir)?;
+    whole_file::write_with(dest, |file| {
         file.write_all(data)?;
-        file.as_file().sync_all()?;
-        file.persist(dest)?;
-        Ok(())
-    };
-    attempt().map_err(|source| Error::Write {
+        file.sync_all()
+    })
+    .map_err(|source| Error::Write {
         path: dest.into(),
         source,
     })

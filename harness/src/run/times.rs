@@ -2,17 +2,20 @@
 //! first, and a further VM is booted only where that saves time.
 //!
 //! Times are estimates: what is not known or cannot be kept changes no verdict.
+//! What no run has seen for a while is forgotten: tests are renamed, and kernels
+//! given as paths come and go.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Verdict};
+use crate::whole_file;
 
 const FILE: &str = "times.json";
 const LOCK: &str = "times.lock";
@@ -25,13 +28,56 @@ const LOCK_POLL: Duration = Duration::from_millis(50);
 /// are known.
 const WORTH_A_BOOT: usize = 4;
 
-/// Times of one kernel, in milliseconds.
+/// Days after which a time is forgotten that no run has seen.
+const KEPT_DAYS: u64 = 60;
+/// Kernels that are remembered; those that ran last.
+const MAX_KERNELS: usize = 100;
+
+/// How long something took, in milliseconds, and the day (of Unix time) when
+/// that was last seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen(u64, u64);
+
+impl Seen {
+    fn now(millis: u64) -> Self {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self(millis, since.map_or(0, |time| time.as_secs() / 86400))
+    }
+
+    /// With what was known before, which counts half.
+    fn after(self, before: Option<Self>) -> Self {
+        let millis = before.map_or(self.0, |before| before.0.midpoint(self.0));
+        Self(millis, self.1)
+    }
+
+    fn fresh(self, today: u64) -> bool {
+        today.saturating_sub(self.1) <= KEPT_DAYS
+    }
+}
+
+/// Times of one kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 struct KernelTimes {
-    boot: Option<u64>,
+    boot: Option<Seen>,
     /// Suite, then id.
-    tests: BTreeMap<String, BTreeMap<String, u64>>,
+    tests: BTreeMap<String, BTreeMap<String, Seen>>,
+}
+
+impl KernelTimes {
+    /// The day when anything of it was last seen.
+    fn last_seen(&self) -> Option<u64> {
+        let tests = self.tests.values().flat_map(BTreeMap::values);
+        tests.chain(&self.boot).map(|seen| seen.1).max()
+    }
+
+    fn forget(&mut self, today: u64) {
+        self.boot = self.boot.filter(|boot| boot.fresh(today));
+        for tests in self.tests.values_mut() {
+            tests.retain(|_, seen| seen.fresh(today));
+        }
+        self.tests.retain(|_, tests| !tests.is_empty());
+    }
 }
 
 /// Times by kernel.
@@ -68,7 +114,7 @@ impl Times {
         let kernel = self.kernels.get(kernel)?;
         let known: Vec<Option<u64>> = tests
             .into_iter()
-            .map(|(suite, id)| kernel.tests.get(suite)?.get(&id).copied())
+            .map(|(suite, id)| Some(kernel.tests.get(suite)?.get(&id)?.0))
             .collect();
         let count = known.iter().flatten().count() as u64;
         let mean = known.iter().flatten().sum::<u64>().checked_div(count)?;
@@ -78,7 +124,7 @@ impl Times {
 
     /// How long a boot of this kernel takes.
     pub(super) fn boot(&self, kernel: &str) -> Option<Duration> {
-        let boot = self.kernels.get(kernel)?.boot?;
+        let Seen(boot, _) = self.kernels.get(kernel)?.boot?;
         Some(Duration::from_millis(boot))
     }
 
@@ -87,21 +133,27 @@ impl Times {
         match event {
             Event::VmStarted {
                 kernel, boot_ms, ..
-            } => self.kernels.entry(kernel.clone()).or_default().boot = Some(*boot_ms),
-            // One that was lost or broken off tells nothing of the next time.
+            } => {
+                let kernel = self.kernels.entry(kernel.clone()).or_default();
+                kernel.boot = Some(Seen::now(*boot_ms));
+            }
+            // One that was lost or broken off tells nothing of the next time;
+            // the cases of a command are not planned by themselves.
             Event::TestFinished(result) | Event::AttemptFinished(result)
-                if !matches!(result.verdict, Verdict::Lost | Verdict::Error) =>
+                if !matches!(result.verdict, Verdict::Lost | Verdict::Error)
+                    && result.case_of.is_none() =>
             {
                 let kernel = self.kernels.entry(result.kernel.clone()).or_default();
                 let suite = kernel.tests.entry(result.suite.clone()).or_default();
-                suite.insert(result.id.clone(), result.duration_ms);
+                suite.insert(result.id.clone(), Seen::now(result.duration_ms));
             }
             _ => {}
         }
     }
 
-    /// Adds these times to those that the cache has. What was known before
-    /// counts half: a busy moment is forgotten after a few runs.
+    /// Adds these times to those that the cache has, without those that nobody
+    /// has seen for long. What was known before counts half: a busy moment is
+    /// forgotten after a few runs.
     pub(super) fn keep(&self) -> io::Result<()> {
         if self.kernels.is_empty() {
             return Ok(());
@@ -112,36 +164,43 @@ impl Times {
         for (name, new) in &self.kernels {
             let old = all.entry(name.clone()).or_default();
             if let Some(boot) = new.boot {
-                old.boot = Some(old.boot.map_or(boot, |before| mean(before, boot)));
+                old.boot = Some(boot.after(old.boot));
             }
             for (suite, tests) in &new.tests {
                 let old = old.tests.entry(suite.clone()).or_default();
                 for (id, time) in tests {
-                    old.entry(id.clone())
-                        .and_modify(|before| *before = mean(*before, *time))
-                        .or_insert(*time);
+                    let before = old.get(id).copied();
+                    old.insert(id.clone(), time.after(before));
                 }
             }
         }
-        // Renamed into place: another harness sees the old file or the new.
-        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        serde_json::to_writer(&mut file, &all)?;
-        file.flush()?;
-        file.persist(self.dir.join(FILE))?;
-        Ok(())
+        forget(&mut all, Seen::now(0).1);
+        whole_file::remember(&self.dir.join(FILE), &all)
     }
 }
 
-fn mean(a: u64, b: u64) -> u64 {
-    a.midpoint(b)
+fn forget(all: &mut BTreeMap<String, KernelTimes>, today: u64) {
+    all.values_mut().for_each(|kernel| kernel.forget(today));
+    all.retain(|_, kernel| kernel.last_seen().is_some());
+    if all.len() > MAX_KERNELS {
+        let mut days: Vec<_> = all.values().map(KernelTimes::last_seen).collect();
+        days.sort_unstable();
+        // Days are coarse: as many of the first day that is kept as there is
+        // room for.
+        let first = days[days.len() - MAX_KERNELS];
+        let mut room = MAX_KERNELS - days.iter().filter(|day| **day > first).count();
+        all.retain(|_, kernel| {
+            let day = kernel.last_seen();
+            let kept = day > first || (day == first && room > 0);
+            room -= usize::from(kept && day == first);
+            kept
+        });
+    }
 }
 
-/// All times; what cannot be read is as good as forgotten.
+/// All times.
 fn read(dir: &Path) -> BTreeMap<String, KernelTimes> {
-    fs::read(dir.join(FILE))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+    whole_file::recall(&dir.join(FILE))
 }
 
 fn lock(path: &Path) -> io::Result<Flock<File>> {
@@ -225,9 +284,12 @@ mod tests {
     use super::*;
 
     fn times(dir: &Path, boot: u64, tests: &[(&str, u64)]) -> Times {
-        let by_id = tests.iter().map(|&(id, ms)| (id.to_owned(), ms)).collect();
+        let by_id = tests
+            .iter()
+            .map(|&(id, ms)| (id.to_owned(), Seen::now(ms)))
+            .collect();
         let kernel = KernelTimes {
-            boot: Some(boot),
+            boot: Some(Seen::now(boot)),
             tests: BTreeMap::from([("s".to_owned(), by_id)]),
         };
         Times {
@@ -286,6 +348,56 @@ mod tests {
         let all = estimate(&found, "6.1", &["a", "b", "c", "d"]);
         assert_eq!(all, Some(vec![5; 4]));
         assert_eq!(found.kernels["6.1"].tests["s"].len(), 4);
+    }
+
+    #[test]
+    fn what_no_run_has_seen_for_long_is_forgotten() {
+        let kernel = |boot, tests: &[(&str, u64)]| KernelTimes {
+            boot: Some(Seen(1, boot)),
+            tests: BTreeMap::from([(
+                "s".to_owned(),
+                tests
+                    .iter()
+                    .map(|&(id, day)| (id.to_owned(), Seen(1, day)))
+                    .collect(),
+            )]),
+        };
+        let mut all = BTreeMap::from([
+            ("6.1".to_owned(), kernel(1000, &[("old", 900), ("a", 1000)])),
+            ("/tmp/linux".to_owned(), kernel(900, &[("a", 900)])),
+        ]);
+        forget(&mut all, 1000);
+        let kept = BTreeMap::from([("6.1".to_owned(), kernel(1000, &[("a", 1000)]))]);
+        assert_eq!(all, kept);
+    }
+
+    #[test]
+    fn no_more_kernels_are_remembered_than_anybody_has() {
+        let mut all: BTreeMap<_, _> = (0..300_u64)
+            .map(|index| {
+                let kernel = KernelTimes {
+                    boot: Some(Seen(1, 1000 + index / 40)),
+                    tests: BTreeMap::new(),
+                };
+                (format!("{index:03}"), kernel)
+            })
+            .collect();
+        forget(&mut all, 1010);
+        assert_eq!(all.len(), MAX_KERNELS);
+        assert!(all.contains_key("299") && !all.contains_key("199"));
+    }
+
+    #[test]
+    fn cases_of_a_command_are_not_tests_that_are_planned() {
+        use crate::report::samples::result;
+        let mut times = Times::default();
+        let mut case = result("6.1", "s.case", Verdict::Pass, "");
+        case.case_of = Some("s.command".to_owned());
+        times.observe(&Event::TestFinished(case));
+        assert!(times.kernels.is_empty());
+        let whole = result("6.1", "s.command", Verdict::Pass, "");
+        times.observe(&Event::TestFinished(whole));
+        assert_eq!(times.kernels["6.1"].tests["bpftrace"].len(), 1);
     }
 
     fn pace(boot: u64, seconds: &[u64]) -> Pace {

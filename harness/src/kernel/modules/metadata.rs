@@ -6,14 +6,13 @@
 //! the modules in question loaded by their users; they are left out.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt;
+use std::io;
 use std::path::Path;
 
 use super::closure::Walk;
 use super::kmod_index::KmodIndex;
 use super::{Error, Index, normalise, scan};
+use crate::whole_file;
 
 /// Writes `modules.dep`, `modules.alias`, `modules.softdep`, their binary forms
 /// and what [`Index::open`] takes instead of reading every module again, into
@@ -125,23 +124,15 @@ fn normalise_alias(alias: &str) -> Option<String> {
 }
 
 fn write(dir: &Path, name: &str, data: &[u8]) -> Result<(), Error> {
-    let attempt = || -> io::Result<()> {
-        let mut file = tempfile::Builder::new()
-            .permissions(fs::Permissions::from_mode(0o644))
-            .tempfile_in(dir)?;
-        file.write_all(data)?;
-        file.persist(dir.join(name))?;
-        Ok(())
-    };
-    attempt().map_err(|source| Error::Write {
-        path: dir.join(name),
-        source,
-    })
+    let path = dir.join(name);
+    whole_file::write(&path, data).map_err(|source| Error::Write { path, source })
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::fs;
 
     use super::super::fixture::{put, tree};
     use super::*;

@@ -2,7 +2,6 @@
 //! and everything else in the file as they are.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
@@ -10,6 +9,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 use super::ExpectationsError;
 use super::range::series;
 use crate::run::event::{Event, KnownResult, Record, TestResult, Verdict};
+use crate::whole_file;
 
 /// What an update changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -41,23 +41,12 @@ pub fn update(
     };
     let (text, update) = updated(&text, path, records, bpftrace)?;
     if update.added + update.removed > 0 {
-        write(path, &text).map_err(|source| ExpectationsError::Write {
+        whole_file::write(path, text.as_bytes()).map_err(|source| ExpectationsError::Write {
             path: path.to_owned(),
             source,
         })?;
     }
     Ok(update)
-}
-
-fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // `parent` of a bare name is empty.
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-    let mut file = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(dir.unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn updated(

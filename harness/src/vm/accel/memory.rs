@@ -1,7 +1,7 @@
 //! What an earlier probe said, for as long as host and QEMU stay the same.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Choice;
 use crate::vm::qemu::Qemu;
 use crate::vm::spec::Accelerator;
+use crate::whole_file;
 
 /// Changes with each boot of the host (random(4)).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -77,22 +78,12 @@ impl Memory {
             accelerator: choice.accelerator,
             reason: choice.reason.clone(),
         });
-        let dir = self.file.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(dir)?;
-        // Renamed into place: another harness sees the old file or the new.
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        serde_json::to_writer_pretty(&mut file, &answers)?;
-        file.flush()?;
-        file.persist(&self.file)?;
-        Ok(())
+        whole_file::remember(&self.file, &answers)
     }
 
-    /// All answers; what cannot be read is as good as forgotten.
+    /// All answers.
     fn read(&self) -> Vec<Answer> {
-        fs::read(&self.file)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-            .unwrap_or_default()
+        whole_file::recall(&self.file)
     }
 }
 

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Qemu, Version};
+use crate::whole_file;
 
 const FILE: &str = "qemu.json";
 
@@ -80,21 +81,11 @@ pub(super) fn keep(cache_dir: &Path, qemu: &Qemu) -> io::Result<()> {
             kvm: qemu.kvm,
         },
     );
-    fs::create_dir_all(cache_dir)?;
-    // Renamed into place: another harness sees the old file or the new.
-    let mut file = tempfile::NamedTempFile::new_in(cache_dir)?;
-    serde_json::to_writer_pretty(&mut file, &answers)?;
-    file.flush()?;
-    file.persist(cache_dir.join(FILE))?;
-    Ok(())
+    whole_file::remember(&cache_dir.join(FILE), &answers)
 }
 
-/// All answers; what cannot be read is as good as forgotten.
 fn read(cache_dir: &Path) -> Answers {
-    fs::read(cache_dir.join(FILE))
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or_default()
+    whole_file::recall(&cache_dir.join(FILE))
 }
 
 #[cfg(test)]
