@@ -180,7 +180,9 @@ impl Times {
 }
 
 fn forget(all: &mut BTreeMap<String, KernelTimes>, today: u64) {
-    all.values_mut().for_each(|kernel| kernel.forget(today));
+    for kernel in all.values_mut() {
+        kernel.forget(today);
+    }
     all.retain(|_, kernel| kernel.last_seen().is_some());
     if all.len() > MAX_KERNELS {
         let mut days: Vec<_> = all.values().map(KernelTimes::last_seen).collect();
