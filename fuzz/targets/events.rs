@@ -12,7 +12,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let mut records = Vec::new();
     for line in bytes.split(|b| *b == b'\n') {
-        if let Ok(record) = Record::from_json(line) {
+        // A reader passes over what a later kiln tells.
+        if let Ok(record) = Record::from_json(line)
+            && record.event != Event::Unknown
+        {
             let written = record.to_json_line().unwrap();
             assert_eq!(Record::from_json(&written).unwrap(), record);
             records.push(record);
