@@ -4,10 +4,10 @@ use std::time::Duration;
 
 /// Longer than anybody waits: scaled or added to a clock's time, it stays within
 /// what both can tell.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+const LONGEST: Duration = Duration::from_secs(3660 * 24 * 3600);
 
 /// Reads `90`, `90s`, `5m`, `1h`, `14d` or `250ms`; a bare number is seconds. At
-/// most a year.
+/// most ten years.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     let split = text
         .find(|c: char| !c.is_ascii_digit())
@@ -25,7 +25,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("unknown unit `{unit}`: use ms, s, m, h or d")),
     };
     if duration > LONGEST {
-        return Err(format!("`{text}` is longer than a year (366d)"));
+        return Err(format!("`{text}` is longer than ten years (3660d)"));
     }
     Ok(duration)
 }
@@ -44,8 +44,8 @@ mod tests {
         assert!(parse("soon").is_err());
         assert!(parse("5 min").is_err());
         assert!(parse("").is_err());
-        assert_eq!(parse("8784h"), Ok(LONGEST));
-        assert!(parse("8785h").is_err());
+        assert_eq!(parse("3660d"), Ok(LONGEST));
+        assert!(parse("3661d").is_err());
         assert!(parse(&u64::MAX.to_string()).is_err());
     }
 }
