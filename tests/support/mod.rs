@@ -16,7 +16,7 @@
 
 mod left;
 mod running;
-mod slots;
+pub(crate) mod slots;
 pub(crate) mod terminal;
 
 use std::ffi::{OsStr, OsString};

@@ -1,0 +1,141 @@
+//! Upstream's own engine and kiln give the same verdicts: the quickest tests of
+//! bpftrace 0.17; `make parity` compares all.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+#[allow(
+    dead_code,
+    reason = "wall times and runs without rules are of `make parity`"
+)]
+#[path = "../harness/benches/parity/compare.rs"]
+mod compare;
+#[path = "../harness/benches/parity/explain.rs"]
+mod explain;
+#[path = "../harness/benches/parity/ours.rs"]
+mod ours;
+#[path = "../harness/benches/parity/upstream.rs"]
+mod upstream;
+#[path = "../harness/benches/parity/verdicts.rs"]
+mod verdicts;
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+
+use support::{Kiln, checkout, slots};
+use verdicts::{Results, Selection};
+
+const KILN: &str = env!("CARGO_BIN_EXE_kiln");
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+const KERNEL: &str = "6.1";
+
+/// Above what a busy machine of two cores needs. No test of the list reaches a
+/// limit.
+const SCALE: f64 = 20.0;
+
+/// So many verdicts may depend on time; more is a mistake of kiln's.
+const FLAKY: usize = 3;
+
+#[test]
+fn both_engines_give_the_same_verdicts() {
+    let tests = checkout().join("target/bpftrace-0.17/tests");
+    assert!(
+        tests.join("runtime").is_dir(),
+        "{} is missing: `make bpftrace` gets it",
+        tests.display()
+    );
+    let kiln = Kiln::new();
+    let list = fs::read_to_string(checkout().join("tests/data/parity.allow")).unwrap();
+    let ids: Vec<String> = list
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect();
+    assert!(ids.len() >= 100, "{} tests", ids.len());
+    let selection = Selection {
+        tests,
+        ids: Some(ids.clone()),
+        modules: Vec::new(),
+        scale: SCALE,
+        jobs: 1,
+        resume: false,
+        compat: false,
+    };
+    let (theirs, own) = both(&selection, &kiln.work());
+    // Nothing was left out on either side, and nothing hung.
+    for results in [&theirs, &own] {
+        assert_eq!(results.said.len(), ids.len());
+        let counts: usize = ["pass", "fail", "timeout", "skip"]
+            .map(|verdict| results.count(verdict))
+            .iter()
+            .sum();
+        assert_eq!(counts, ids.len(), "{results:?}");
+    }
+    let mut rows = compare::rows(&theirs, &own, &ids);
+    // As `make parity` has it: a test that depends on time gets another run.
+    let differ = |rows: &[compare::Row]| -> Vec<String> {
+        let rows = rows.iter().filter(|row| row.is_unexplained());
+        rows.map(|row| row.id.clone()).collect()
+    };
+    let again = differ(&rows);
+    if !again.is_empty() && again.len() <= FLAKY {
+        let dir = kiln.work().join("again");
+        fs::create_dir(&dir).unwrap();
+        let selection = Selection {
+            ids: Some(again),
+            ..selection
+        };
+        let (theirs, own) = both(&selection, &dir);
+        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+            row.add(&theirs, &own);
+        }
+    }
+    let report = compare::report(KERNEL, &rows, &theirs, &own);
+    println!("{report}");
+    assert!(differ(&rows).is_empty(), "{report}");
+}
+
+/// Runs both engines on the selection, each in a VM.
+fn both(selection: &Selection, dir: &Path) -> (Results, Results) {
+    let run = |engine: fn(&str, &Selection, &Path) -> Result<()>| {
+        let _slot = slots::take();
+        engine(KERNEL, selection, dir).map_err(|error| error.to_string())
+    };
+    let (theirs, own) = thread::scope(|scope| {
+        let theirs = scope.spawn(|| run(upstream::run));
+        let own = run(ours::run);
+        (theirs.join().unwrap(), own)
+    });
+    theirs.unwrap();
+    own.unwrap();
+    assert!(ours::is_complete(dir));
+    (upstream::results(dir).unwrap(), ours::results(dir).unwrap())
+}
+
+#[test]
+fn a_rule_explains_only_the_difference_that_it_alone_turned() {
+    let said = |verdict: &str, rules: &[&str]| verdicts::Said {
+        verdicts: vec![verdict.to_owned()],
+        rules: rules.iter().map(|&rule| rule.to_owned()).collect(),
+    };
+    let is_explained = |rules: &[&str], compat: Option<&str>| {
+        let row = compare::Row {
+            id: "call.count".to_owned(),
+            upstream: vec![said("timeout", &[])],
+            ours: vec![said("pass", rules)],
+            compat: compat.map(|verdict| said(verdict, &[])),
+        };
+        explain::explain(&row).is_some()
+    };
+    assert!(is_explained(&["held-before"], Some("timeout")));
+    assert!(!is_explained(&["held-before"], Some("pass")));
+    assert!(!is_explained(&["held-before"], None));
+    assert!(!is_explained(
+        &["held-before", "kept-output"],
+        Some("timeout")
+    ));
+    assert!(!is_explained(&["no-such-rule"], Some("timeout")));
+}
