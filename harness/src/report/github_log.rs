@@ -1,7 +1,7 @@
 //! What a run says to GitHub Actions at its end: a group for each kernel,
 //! annotations at the tests that are not as expected, the step's summary.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use super::github::{self, Annotation, Github, Level};
@@ -43,14 +43,7 @@ impl<W: Write + Send> Report for GithubLog<W> {
         annotations(&mut lines, &self.github, history);
         let mut text = lines.join("\n");
         text.push('\n');
-        self.out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.out.flush())
-            .or_else(|error| match error.kind() {
-                // Nobody reads any more: that is no failure of the run.
-                io::ErrorKind::BrokenPipe => Ok(()),
-                _ => Err(ReportError::Output(error)),
-            })?;
+        super::put(&mut self.out, &text)?;
         self.github
             .add_summary(&summary(history))
             .map_err(|(path, source)| ReportError::Summary { path, source })

@@ -25,7 +25,7 @@ mod terminal_style;
 mod text;
 mod words;
 
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -42,6 +42,17 @@ pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
+
+/// Writes the end of a report at once.
+fn put(out: &mut impl Write, text: &str) -> Result<(), ReportError> {
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .or_else(|error| match error.kind() {
+            // Nobody reads any more: that is no failure of the run.
+            io::ErrorKind::BrokenPipe => Ok(()),
+            _ => Err(ReportError::Output(error)),
+        })
+}
 
 /// What is told of a run, to people or to machines.
 pub trait Report: Send {

@@ -1,6 +1,6 @@
 //! The report on the terminal: what happens as it happens, then the whole.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use indicatif::ProgressDrawTarget;
@@ -141,14 +141,7 @@ impl<W: Write + Send> Report for Terminal<W> {
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
         self.live.clear();
         let text = ending(self.style, self.levels.at_end, history, &self.results);
-        self.out
-            .write_all(text.as_bytes())
-            .and_then(|()| self.out.flush())
-            .or_else(|error| match error.kind() {
-                // Nobody reads any more: that is no failure of the run.
-                io::ErrorKind::BrokenPipe => Ok(()),
-                _ => Err(ReportError::Output(error)),
-            })
+        super::put(&mut self.out, &text)
     }
 }
 

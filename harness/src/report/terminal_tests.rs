@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io;
+
 use super::*;
 use crate::report::samples::{at, finished, known, result, started, with_texts};
 use crate::run::event::{KnownResult, TestResult, Verdict};
