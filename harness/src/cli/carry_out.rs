@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use indicatif::MultiProgress;
 use tokio::sync::mpsc;
 
 use super::Failure;
@@ -15,16 +16,18 @@ use crate::run::event_log::EventWriter;
 use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
 use crate::run::pool;
 
-/// Runs the plan; every event is written, then shown.
+/// Runs the plan; every event is written, then shown. `lines` are those of
+/// `style`, on which the plan's downloads are shown too.
 pub(super) async fn carry_out(
     plan: &Plan,
     run_dir: &RunDir,
     levels: Levels,
+    (style, lines): (TerminalStyle, MultiProgress),
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
-        reports: Reports::of_run(run_dir, TerminalStyle::detect(), levels),
+        reports: Reports::of_run(run_dir, style, lines, levels),
     };
     sink.take(Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),

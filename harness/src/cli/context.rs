@@ -55,12 +55,21 @@ impl Context {
 
     /// Gets a kernel ready to boot, from the cache or its source.
     pub(super) async fn provide(&self, selected: &Selected) -> Result<KernelImage, Failure> {
+        self.provide_beside(selected, Progress::stderr()).await
+    }
+
+    /// The same, with its progress shown elsewhere.
+    pub(super) async fn provide_beside(
+        &self,
+        selected: &Selected,
+        progress: Progress,
+    ) -> Result<KernelImage, Failure> {
         let catalogue = Arc::clone(&self.catalogue);
         let cache = self.cache.clone();
         let selected = selected.clone();
         // Downloads and unpacks, for minutes at worst.
         let provided = tokio::task::spawn_blocking(move || {
-            kernel::provide(&catalogue, &selected, &cache, &Progress::stderr())
+            kernel::provide(&catalogue, &selected, &cache, &progress)
         });
         match provided.await {
             Ok(provided) => Ok(provided?),
@@ -68,6 +77,16 @@ impl Context {
                 exit_code::SETUP_FAILED,
                 format!("preparing a kernel was broken off: {error}"),
             )),
+        }
+    }
+
+    /// Whether a kernel is ready without a download.
+    pub(super) fn is_at_hand(&self, selected: &Selected) -> bool {
+        match selected {
+            Selected::Path { .. } => true,
+            // What cannot be told now is told when it is provided.
+            Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)
+                .is_ok_and(|status| status.cached),
         }
     }
 }

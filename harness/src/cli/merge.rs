@@ -55,7 +55,7 @@ impl MergeArgs {
             ..TerminalStyle::detect()
         };
         let levels = self.levels.levels(StatusLevel::None);
-        let mut reports = Reports::of_run(&run_dir, style, levels);
+        let mut reports = Reports::of_run(&run_dir, style, style.lines(), levels);
         for record in &merged.records {
             reports.record(record)?;
         }

@@ -19,6 +19,7 @@ mod merge;
 mod nix_args;
 mod policy_args;
 mod run;
+mod run_vms;
 mod runs;
 mod selection;
 mod shell;

@@ -1,6 +1,7 @@
 //! `kiln run`: suites on each kernel.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,13 +11,13 @@ use super::context::Context;
 use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
+use super::run_vms::RunVms;
 use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
 use crate::config::{Origin, Selected};
 use crate::exit_code;
 use crate::guest::root::Root;
-use crate::kernel::KernelImage;
-use crate::report::{StatusLevel, escape};
+use crate::report::{StatusLevel, TerminalStyle, escape};
 use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
@@ -24,8 +25,6 @@ use crate::run::partition::Partition;
 use crate::run::plan::{KernelLog, Plan, PlannedKernel, PlannedTest, Work};
 use crate::run::times::Times;
 use crate::suite::bpftrace::SuiteError;
-use crate::vm::args;
-use crate::vm::launch::Prepared;
 
 /// Run suites on each kernel.
 #[derive(Debug, Args)]
@@ -126,37 +125,41 @@ impl RunArgs {
         )?;
         warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
         let selected = self.shard_of(selected, &suites, &tests)?;
-        let images = async {
-            let mut images = Vec::new();
-            for (kernel, tests) in selected {
-                images.push((context.provide(&kernel).await?, tests));
+        let vms = Arc::new(RunVms {
+            vm: self.vm.clone(),
+            visible: self.visible(&context, &suites),
+            context: context.clone(),
+        });
+        let style = TerminalStyle::detect();
+        let lines = style.lines();
+        let checked = async {
+            vms.vm.check(&context, &vms.visible).await?;
+            if self.vm.dry_run {
+                vms.dry_run(&selected).await?;
             }
-            for (image, _) in &images {
-                let prepared = self.check(&context, &suites, image).await?;
-                if self.vm.dry_run {
-                    let line = args::shell_line(&args::command(&prepared.spec));
-                    println!("{}", line.to_string_lossy());
-                }
-            }
-            Ok::<_, Failure>(images)
+            Ok::<_, Failure>(())
         };
-        let images = tokio::select! {
-            images = images => images?,
+        tokio::select! {
+            checked = checked => checked?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
-        };
+        }
         if self.vm.dry_run {
             return Ok(exit_code::OK);
         }
         let run_dir = RunDir::create(self.run_dir.as_deref(), &context.runs())?;
         let events = run_dir.events();
         let version = suites.iter().find_map(ResolvedSuite::version);
-        let mut plan = self.plan(&context, &suites, tests, images, &run_dir)?;
+        let kernels = selected
+            .into_iter()
+            .map(|(kernel, tests)| vms.planned(kernel, tests, &lines))
+            .collect();
+        let mut plan = self.plan(&context, &suites, tests, kernels, &run_dir)?;
         plan.expectations = expectations;
         for warning in warnings.drain(..) {
             eprintln!("warning: {}", escape::line(&warning));
         }
         let levels = self.levels.levels(StatusLevel::Skip);
-        let code = carry_out(&plan, &run_dir, levels, &mut interrupts).await?;
+        let code = carry_out(&plan, &run_dir, levels, (style, lines), &mut interrupts).await?;
         if self.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, version)?;
@@ -263,22 +266,6 @@ impl RunArgs {
         Ok((tests, warnings))
     }
 
-    /// Resolves a VM of this kernel without starting it, so that whatever is
-    /// wrong is known before anything boots.
-    async fn check(
-        &self,
-        context: &Context,
-        suites: &[ResolvedSuite],
-        image: &KernelImage,
-    ) -> Result<Prepared, Failure> {
-        let dir = super::scratch()?;
-        let visible = self.visible(context, suites);
-        let launch = self
-            .vm
-            .launch(context, image.clone(), &visible, dir.path(), dir.path());
-        Ok(launch.prepare().await?)
-    }
-
     /// What the guest must see at its own path.
     fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
         let root = self.vm.root();
@@ -293,25 +280,10 @@ impl RunArgs {
         context: &Context,
         suites: &[ResolvedSuite],
         tests: Vec<PlannedTest>,
-        images: Vec<(KernelImage, Vec<usize>)>,
+        kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        let visible = self.visible(context, suites);
-        let kernels = images
-            .into_iter()
-            .map(|(image, tests)| {
-                let (vm, context, visible) = (self.vm.clone(), context.clone(), visible.clone());
-                PlannedKernel {
-                    name: image.name.clone(),
-                    release: image.release.clone(),
-                    launch: Box::new(move |dir, logs| {
-                        vm.launch(&context, image.clone(), &visible, dir, logs)
-                    }),
-                    tests,
-                }
-            })
-            .collect();
         let env = self
             .vm
             .environment()?

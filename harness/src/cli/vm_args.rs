@@ -13,7 +13,7 @@ use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
-use crate::vm::launch::Launch;
+use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, VmConfig};
 
 /// Default boot deadline. Under TCG on a busy machine of two cores a boot took
@@ -101,6 +101,25 @@ impl VmArgs {
             .hint("leave --root out, or say --root nix"));
         }
         self.nix.resolve(context, &root).await
+    }
+
+    /// Checks what all VMs have in common, before there is a kernel.
+    pub(super) async fn check(
+        &self,
+        context: &Context,
+        visible: &[PathBuf],
+    ) -> Result<(), Failure> {
+        let scratch = super::scratch()?;
+        let common = Common {
+            qemu: self.qemu.as_deref(),
+            accel: self.accel,
+            root: &self.root(),
+            visible,
+            writable: &self.rw,
+            scratch: scratch.path(),
+            cache: context.cache.root(),
+        };
+        Ok(common.check().await?)
     }
 
     /// Everything about one VM.

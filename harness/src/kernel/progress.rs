@@ -36,6 +36,17 @@ impl Progress {
         Progress { mode }
     }
 
+    /// Bars above those that `bars` shows already; one line a file if it shows
+    /// nothing.
+    pub fn beside(bars: &MultiProgress) -> Self {
+        let mode = if bars.is_hidden() {
+            Mode::Lines
+        } else {
+            Mode::Bars(bars.clone())
+        };
+        Progress { mode }
+    }
+
     /// Shows nothing.
     pub fn silent() -> Self {
         Progress { mode: Mode::Silent }
@@ -60,10 +71,11 @@ impl Progress {
     pub fn file(&self, name: &str, total: Option<u64>) -> FileProgress {
         let bar = match &self.mode {
             Mode::Bars(bars) => {
-                let bar = bars.add(match total {
+                let bar = match total {
                     Some(total) => ProgressBar::new(total),
                     None => ProgressBar::no_length(),
-                });
+                };
+                let bar = bars.insert(0, bar);
                 let template = if total.is_some() {
                     "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
                 } else {

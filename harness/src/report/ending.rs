@@ -190,6 +190,15 @@ fn troubles(text: &mut String, style: TerminalStyle, history: &History) {
         quote(text, &report.text, &Keep::First(REPORT_LINES), Some(EVENTS));
         text.push('\n');
     }
+    for failed in &history.failed {
+        text.push_str(&lines::no_kernel(
+            style,
+            &failed.kernel,
+            &failed.reason,
+            &failed.hints,
+        ));
+        text.push('\n');
+    }
     for (facts, loss) in history.losses_between_tests() {
         text.push_str(&lines::vm_lost(
             style,

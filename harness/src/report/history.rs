@@ -13,6 +13,8 @@ pub struct History {
     /// What each kernel is, in the order of the run; no entry before it is
     /// ready.
     pub(super) images: Vec<Image>,
+    /// Kernels that could not be provided.
+    pub(super) failed: Vec<NoKernel>,
     /// What each suite tests.
     pub(super) subjects: Vec<Subject>,
     /// The VMs, in the order they started.
@@ -50,6 +52,16 @@ pub(super) struct Image {
     pub(super) kernel: String,
     pub(super) release: String,
     pub(super) sha256: String,
+}
+
+/// A kernel that could not be provided.
+#[derive(Debug)]
+pub(super) struct NoKernel {
+    pub(super) kernel: String,
+    /// The first line says what failed.
+    pub(super) reason: String,
+    /// What to do about it, a line each.
+    pub(super) hints: Vec<String>,
 }
 
 /// What a suite tests.
@@ -176,6 +188,15 @@ impl History {
                 kernel: kernel.clone(),
                 release: release.clone(),
                 sha256: sha256.clone(),
+            }),
+            Event::KernelFailed {
+                kernel,
+                reason,
+                hints,
+            } => self.failed.push(NoKernel {
+                kernel: kernel.clone(),
+                reason: reason.clone(),
+                hints: hints.clone(),
             }),
             Event::SuiteReady {
                 suite,

@@ -17,7 +17,7 @@ use chrono::DateTime;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
 use quick_junit::{Report as JunitReport, TestSuite};
 
-use super::history::{History, Outcome};
+use super::history::{History, NoKernel, Outcome};
 use super::words::counted;
 use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
@@ -78,6 +78,11 @@ fn test_suite(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> Te
         cases.add_test_case(test_case(history, outcome));
     }
     cases.set_time(time);
+    for failed in &history.failed {
+        if failed.kernel == kernel.kernel && suite.counts.missing() > 0 {
+            cases.add_test_case(no_kernel(failed, suite));
+        }
+    }
     let said = said(history, kernel, suite);
     if !said.is_empty() {
         cases.set_system_err(escape::xml(&said));
@@ -165,14 +170,32 @@ fn loss_text(loss: &super::history::Loss) -> String {
     format!("{reason}\nQMP status: {status}\nconsole:\n{console}\n")
 }
 
+/// Readers take the last dot for the end of a package's name, and merge suites:
+/// the cases of two kernels are told apart by this alone.
+fn class_name(kernel: &str, suite: &str) -> String {
+    let (kernel, suite) = (kernel.replace('.', "_"), suite.replace('.', "_"));
+    escape::line(&format!("{kernel}.{suite}")).into_owned()
+}
+
+/// An error, for a suite without one would pass for a good one.
+fn no_kernel(failed: &NoKernel, suite: &SuiteTally) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_type("kernel");
+    let first = failed.reason.lines().next().unwrap_or_default();
+    status.set_message(escape::line(first));
+    let text = format!("{}\n{}", failed.reason, failed.hints.join("\n"));
+    status.set_description(escape::xml(text.trim_end()));
+    let mut case = TestCase::new("kernel", status);
+    case.set_classname(class_name(&failed.kernel, &suite.suite));
+    // Viewers want a time of every case.
+    case.set_time(Duration::ZERO);
+    case
+}
+
 fn test_case(history: &History, outcome: &Outcome) -> TestCase {
     let result = &outcome.result;
     let mut case = TestCase::new(escape::line(&result.id), status(outcome));
-    // Readers take the last dot for the end of a package's name, and merge
-    // suites: the cases of two kernels are told apart by this alone.
-    let kernel = result.kernel.replace('.', "_");
-    let suite = result.suite.replace('.', "_");
-    case.set_classname(escape::line(&format!("{kernel}.{suite}")));
+    case.set_classname(class_name(&result.kernel, &result.suite));
     case.set_time(Duration::from_millis(result.duration_ms));
     if !result.output.is_empty() {
         case.set_system_out(escape::xml(&result.output));

@@ -13,6 +13,32 @@ fn read_back(records: &[Record]) -> JunitReport {
 }
 
 #[test]
+fn a_kernel_that_cannot_be_had_is_an_error_of_its_suite() {
+    let failed = Event::KernelFailed {
+        kernel: "6.1".into(),
+        reason: "wrong hash\n  expected 1".into(),
+        hints: vec!["look".into()],
+    };
+    let report = read_back(&[started(&["5.10", "6.1"], 1), at(9, failed)]);
+    assert_eq!(report.test_suites[0].errors, 0);
+    let suite = &report.test_suites[1];
+    assert_eq!((suite.tests, suite.errors), (1, 1));
+    let case = &suite.test_cases[0];
+    assert_eq!(case.classname.as_ref().unwrap().as_str(), "6_1.bpftrace");
+    let TestCaseStatus::NonSuccess {
+        message,
+        description,
+        ..
+    } = &case.status
+    else {
+        panic!("{case:?}");
+    };
+    assert_eq!(message.as_ref().unwrap().as_str(), "wrong hash");
+    let said = description.as_ref().unwrap().as_str();
+    assert!(said.contains("expected 1\nlook"), "{said}");
+}
+
+#[test]
 fn each_verdict_has_its_place() {
     let report = read_back(&[
         started(&["5.10", "6.1"], 6),

@@ -87,6 +87,32 @@ pub(super) fn kernel_report(
     )
 }
 
+/// A kernel could not be provided.
+pub(super) fn no_kernel(
+    style: TerminalStyle,
+    kernel: &str,
+    reason: &str,
+    hints: &[String],
+) -> String {
+    let mut lines = reason.lines();
+    let mut text = format!(
+        "{}  {}  {}\n",
+        style.mark("NO KERNEL"),
+        escape::line(kernel),
+        escape::line(lines.next().unwrap_or_default())
+    );
+    for line in lines {
+        append(&mut text, format_args!("      {}\n", escape::line(line)));
+    }
+    for hint in hints {
+        append(
+            &mut text,
+            format_args!("      hint: {}\n", escape::line(hint)),
+        );
+    }
+    text
+}
+
 /// Something about a VM.
 pub(super) fn vm(style: TerminalStyle, kernel: &str, vm: u32, what: &str) -> String {
     format!(

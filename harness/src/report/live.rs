@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::class::Class;
 use super::{History, TerminalStyle, escape};
@@ -42,10 +42,9 @@ struct VmLine {
 }
 
 impl Live {
-    /// Draws on `target`, once there is something to draw.
-    pub(super) fn new(target: ProgressDrawTarget, look: TerminalStyle) -> Self {
-        let ticks = !target.is_hidden();
-        let lines = MultiProgress::with_draw_target(target);
+    /// Draws among `lines`, once there is something to draw.
+    pub(super) fn new(lines: MultiProgress, look: TerminalStyle) -> Self {
+        let ticks = !lines.is_hidden();
         Self {
             total: lines.add(ProgressBar::no_length()),
             lines,

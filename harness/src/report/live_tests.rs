@@ -35,7 +35,10 @@ fn live(terminal: &InMemoryTerm) -> Live {
         width: Some(terminal.width()),
         ..TerminalStyle::PLAIN
     };
-    let mut live = Live::new(screen::on(terminal.clone()), look);
+    let mut live = Live::new(
+        MultiProgress::with_draw_target(screen::on(terminal.clone())),
+        look,
+    );
     live.ticks = false;
     live
 }

@@ -28,6 +28,7 @@ mod words;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use indicatif::MultiProgress;
 use thiserror::Error;
 
 use crate::hint::Hint;
@@ -71,8 +72,14 @@ pub struct Reports {
 
 impl Reports {
     /// Those of the run in this directory: its files, the standard output,
-    /// and GitHub where kiln runs there.
-    pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels) -> Self {
+    /// and GitHub where kiln runs there. What changes on the terminal is drawn
+    /// among `lines`, which others draw on too.
+    pub fn of_run(
+        dir: &RunDir,
+        style: TerminalStyle,
+        lines: MultiProgress,
+        levels: Levels,
+    ) -> Self {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         // Before the terminal, which has the last word.
         if let Some(github) = github::Github::detect() {
@@ -81,6 +88,7 @@ impl Reports {
         reports.push(Box::new(Terminal::new(
             io::stdout(),
             style,
+            lines,
             levels,
             dir.path(),
         )));

@@ -63,6 +63,7 @@ pub(super) fn summary(history: &History) -> String {
         difference_table,
         flaky,
         known,
+        no_kernels,
         kernel_reports,
         losses,
         warnings,
@@ -352,6 +353,15 @@ fn kernel_reports(page: &mut String, history: &History) {
         })
         .collect();
     list(page, "What kernels reported", &entries);
+}
+
+fn no_kernels(page: &mut String, history: &History) {
+    let entries: Vec<String> = history
+        .failed
+        .iter()
+        .map(|failed| format!("{}: {}", clipped(&failed.kernel), clipped(&failed.reason)))
+        .collect();
+    list(page, "Kernels that could not be provided", &entries);
 }
 
 fn losses(page: &mut String, history: &History) {

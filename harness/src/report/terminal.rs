@@ -3,13 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use indicatif::ProgressDrawTarget;
+use indicatif::MultiProgress;
 
 use super::ending::ending;
 use super::live::Live;
 use super::text::{Keep, quote};
 use super::words::seconds;
-use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines, screen};
+use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines};
 use crate::run::event::{Event, Record};
 
 /// Lines shown at once of what a kernel said is wrong with it: enough to know
@@ -27,19 +27,21 @@ pub struct Terminal<W> {
 
 impl<W: Write + Send> Terminal<W> {
     /// A report that tells verdicts by `levels`, and names `results` at its end
-    /// as the run's directory.
-    pub fn new(out: W, style: TerminalStyle, levels: Levels, results: impl Into<PathBuf>) -> Self {
-        let target = if style.progress {
-            screen::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
+    /// as the run's directory. Its live lines are among `drawn`, which others
+    /// draw on too.
+    pub fn new(
+        out: W,
+        style: TerminalStyle,
+        drawn: MultiProgress,
+        levels: Levels,
+        results: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             out,
             style,
             levels,
             results: results.into(),
-            live: Live::new(target, style),
+            live: Live::new(drawn, style),
         }
     }
 
@@ -124,6 +126,14 @@ impl<W: Write + Send> Terminal<W> {
             Event::RunStopped { message, .. } => {
                 (StatusLevel::None, lines::stopped(style, message))
             }
+            Event::KernelFailed {
+                kernel,
+                reason,
+                hints,
+            } => (
+                StatusLevel::Fail,
+                lines::no_kernel(style, kernel, reason, hints),
+            ),
             _ => return None,
         })
     }

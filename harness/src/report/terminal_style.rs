@@ -3,8 +3,10 @@
 use std::io::IsTerminal as _;
 
 use anstyle::{AnsiColor, Style};
+use indicatif::{MultiProgress, ProgressDrawTarget};
 
 use super::class::Class;
+use super::screen;
 use crate::run::event::Verdict;
 
 /// What the place the report goes to can show.
@@ -41,6 +43,15 @@ impl TerminalStyle {
                 .map(|(terminal_size::Width(width), _)| width),
             progress: !dumb && std::io::stderr().is_terminal(),
         }
+    }
+
+    /// Where lines that change are drawn: the standard error, or nowhere.
+    pub fn lines(self) -> MultiProgress {
+        MultiProgress::with_draw_target(if self.progress {
+            screen::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        })
     }
 
     /// The verdict's word as it stands at the start of a line.

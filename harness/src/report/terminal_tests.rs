@@ -14,7 +14,7 @@ const LEVELS: Levels = Levels {
 fn shown_as(style: TerminalStyle, status: StatusLevel, records: &[Record]) -> String {
     let mut out = Vec::new();
     let levels = Levels { status, ..LEVELS };
-    let mut terminal = Terminal::new(&mut out, style, levels, "/runs/1");
+    let mut terminal = Terminal::new(&mut out, style, style.lines(), levels, "/runs/1");
     let mut history = History::default();
     for record in records {
         history.observe(record);
@@ -116,6 +116,19 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
 }
 
 #[test]
+fn a_kernel_that_cannot_be_had_is_told_with_what_to_do_and_again_at_the_end() {
+    let failed = Event::KernelFailed {
+        kernel: "6.1".into(),
+        reason: "it has a wrong hash\n  expected sha256 \x1b[2J".into(),
+        hints: vec!["look".into()],
+    };
+    let text = shown(&[started(&["5.10", "6.1"], 1), at(9, failed)]);
+    let lines =
+        "NO KERNEL  6.1  it has a wrong hash\n        expected sha256 \\x1b[2J\n      hint: look\n";
+    assert_eq!(text.matches(lines).count(), 2, "{text}");
+}
+
+#[test]
 fn colours_are_used_only_where_asked_for() {
     let records = [
         started(&["6.1"], 1),
@@ -140,7 +153,13 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
             Ok(())
         }
     }
-    let mut terminal = Terminal::new(Closed, TerminalStyle::PLAIN, LEVELS, "/runs/1");
+    let mut terminal = Terminal::new(
+        Closed,
+        TerminalStyle::PLAIN,
+        TerminalStyle::PLAIN.lines(),
+        LEVELS,
+        "/runs/1",
+    );
     let history = History::default();
     assert!(terminal.record(&started(&["6.1"], 1), &history).is_err());
     assert!(terminal.finish(&history).is_ok());

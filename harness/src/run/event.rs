@@ -185,6 +185,17 @@ pub enum Event {
         /// SHA-256 of the image that boots, 64 hexadecimal digits.
         sha256: String,
     },
+    /// A kernel could not be provided: its tests are not run. Schema 1 has it
+    /// since kernels are provided while tests run.
+    KernelFailed {
+        /// Name of the kernel.
+        kernel: String,
+        /// Why: the first line says what failed.
+        reason: String,
+        /// What to do about it, a line each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        hints: Vec<String>,
+    },
     /// What a suite tests, and how it is read.
     SuiteReady {
         /// Name of the suite.

@@ -2,41 +2,39 @@
 //! nobody expects.
 
 use super::event::{Known, KnownResult, TestResult, Verdict};
-use super::plan::Plan;
+use super::plan::{Plan, PlannedKernel};
 
 /// Whether a test is known not to be worth a run.
 pub(super) fn is_skip(known: Option<&Known>) -> bool {
     known.is_some_and(|known| known.result == KnownResult::Skip)
 }
 
-/// The verdicts of the tests that are known not to be worth a run.
-pub(super) fn skipped(plan: &Plan) -> Vec<TestResult> {
+/// The verdicts of a kernel's tests that are known not to be worth a run.
+pub(super) fn skipped(plan: &Plan, kernel: &PlannedKernel, release: &str) -> Vec<TestResult> {
     let mut results = Vec::new();
-    for kernel in &plan.kernels {
-        for &index in &kernel.tests {
-            let known = plan.known(index, &kernel.release);
-            let Some(known) = known.filter(|known| is_skip(Some(known))) else {
-                continue;
-            };
-            let test = &plan.tests[index];
-            results.push(TestResult {
-                kernel: kernel.name.clone(),
-                vm: 0,
-                suite: plan.suite_of(test).name.clone(),
-                id: test.id().to_string(),
-                case_of: None,
-                source: test.source(),
-                attempt: 1,
-                verdict: Verdict::Skip,
-                reason: Some(format!("known: {}", known.reason)),
-                flaky: false,
-                known: Some(known.clone()),
-                duration_ms: 0,
-                output: String::new(),
-                details: String::new(),
-                rules: Vec::new(),
-            });
-        }
+    for &index in &kernel.tests {
+        let known = plan.known(index, release);
+        let Some(known) = known.filter(|known| is_skip(Some(known))) else {
+            continue;
+        };
+        let test = &plan.tests[index];
+        results.push(TestResult {
+            kernel: kernel.name.clone(),
+            vm: 0,
+            suite: plan.suite_of(test).name.clone(),
+            id: test.id().to_string(),
+            case_of: None,
+            source: test.source(),
+            attempt: 1,
+            verdict: Verdict::Skip,
+            reason: Some(format!("known: {}", known.reason)),
+            flaky: false,
+            known: Some(known.clone()),
+            duration_ms: 0,
+            output: String::new(),
+            details: String::new(),
+            rules: Vec::new(),
+        });
     }
     results
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use futures::future::LocalBoxFuture;
+
 use super::event::{Known, Source};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
@@ -16,16 +18,39 @@ use crate::vm::launch::Launch;
 /// its logs go.
 pub type LaunchVm = Box<dyn Fn(&Path, &Path) -> Launch>;
 
+/// Gets a kernel ready to boot: fetches and unpacks it where needed.
+pub type ProvideKernel =
+    Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>>>;
+
 /// A kernel of the run.
 pub struct PlannedKernel {
     /// Its name in reports.
     pub name: String,
-    /// Its release, from its image.
-    pub release: String,
-    /// Makes a VM of it.
-    pub launch: LaunchVm,
+    /// Nothing need be fetched: it is ready in a moment.
+    pub at_hand: bool,
+    /// Gets it ready; called once, while tests of other kernels run.
+    pub provide: ProvideKernel,
     /// What it is to run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
+}
+
+/// A kernel that is ready to boot.
+pub struct ReadyKernel {
+    /// Its release, from its image.
+    pub release: String,
+    /// SHA-256 of the image that boots, 64 hexadecimal digits.
+    pub sha256: String,
+    /// Makes a VM of it.
+    pub launch: LaunchVm,
+}
+
+/// Why a kernel cannot be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelFailure {
+    /// What failed.
+    pub reason: String,
+    /// What to do about it, a line each.
+    pub hints: Vec<String>,
 }
 
 /// A suite of the run.

@@ -5,31 +5,28 @@
 //! one, and works through that kernel's queue. A lost VM costs the test that
 //! ran in it; a fresh one goes on with the rest.
 
+mod kernels;
 mod tell;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use self::kernels::KernelState;
 use super::attempts::{Attempts, Next};
 use super::command_suite::case_results;
-use super::event::{Event, StopReason, TestResult, Verdict, bounded_text};
+use super::event::{Event, Known, StopReason, TestResult, Verdict, bounded_text};
 use super::known;
-use super::plan::Plan;
-use super::plan::PlannedKernel;
+use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
-use super::times::{Pace, Times};
+use super::times::Times;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
-
-/// VMs of one kernel that may fail to come up in a row before the kernel is
-/// given up.
-const FAILED_IN_A_ROW: u32 = 3;
 
 /// A test that waits for a VM.
 #[derive(Debug, Clone)]
@@ -39,15 +36,13 @@ struct Waiting {
     attempts: Attempts,
 }
 
-/// What is left to do for one kernel.
-struct KernelState {
-    queue: VecDeque<Waiting>,
-    /// How long they take.
-    pace: Pace,
-    /// VMs that work on it.
-    workers: usize,
-    /// VMs that have not come up since the last one that did.
-    failed_in_a_row: u32,
+impl Waiting {
+    fn new(test: usize) -> Self {
+        Self {
+            test,
+            attempts: Attempts::default(),
+        }
+    }
 }
 
 /// A test that runs.
@@ -62,6 +57,8 @@ struct Pool<'p> {
     plan: &'p Plan,
     events: UnboundedSender<Event>,
     kernels: RefCell<Vec<KernelState>>,
+    /// There may be something to do for a worker that waits.
+    changed: Notify,
     /// How long things take in this run.
     times: RefCell<Times>,
     /// What runs, by its VM.
@@ -82,29 +79,11 @@ struct Pool<'p> {
 /// kills every VM; tests that have ended and wait to be run again get their
 /// verdict all the same.
 pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
-    let waiting = |test| Waiting {
-        test,
-        attempts: Attempts::default(),
-    };
     let pool = Pool {
         plan,
         events,
-        kernels: RefCell::new(
-            plan.kernels
-                .iter()
-                .map(|kernel| KernelState {
-                    queue: plan
-                        .order(kernel)
-                        .into_iter()
-                        .filter(|&test| !known::is_skip(plan.known(test, &kernel.release)))
-                        .map(waiting)
-                        .collect(),
-                    pace: plan.pace(kernel),
-                    workers: 0,
-                    failed_in_a_row: 0,
-                })
-                .collect(),
-        ),
+        kernels: RefCell::new(plan.kernels.iter().map(KernelState::new).collect()),
+        changed: Notify::new(),
         times: RefCell::new(plan.times.fresh()),
         running: RefCell::new(BTreeMap::new()),
         next_vm: Cell::new(0),
@@ -113,16 +92,24 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
         stopped: Cell::new(false),
         repeated: Cell::new(false),
     };
-    for result in known::skipped(plan) {
-        pool.emit(Event::TestFinished(result));
-    }
-    let workers = (0..plan.jobs.max(1)).map(|_| pool.work());
-    let workers = futures::future::join_all(workers);
+    let all = async {
+        let workers = (0..plan.jobs.max(1)).map(|_| pool.work());
+        let workers = futures::future::join_all(workers);
+        let provided = async {
+            pool.provide_all().await;
+            std::future::pending::<()>().await;
+        };
+        // Whatever is still fetched when the workers are through is of no use.
+        tokio::select! {
+            _ = workers => {}
+            () = provided => {}
+        }
+    };
     match plan.policies.global_timeout {
-        None => drop(workers.await),
+        None => all.await,
         // Its VMs are gone with the future that has them.
         Some(limit) => {
-            if tokio::time::timeout(limit, workers).await.is_err() {
+            if tokio::time::timeout(limit, all).await.is_err() {
                 pool.time_is_up(limit);
             }
         }
@@ -141,31 +128,10 @@ impl Drop for Pool<'_> {
 impl Pool<'_> {
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
-        while let Some(index) = self.take_kernel() {
-            self.one_vm(index).await;
-            self.kernels.borrow_mut()[index].workers -= 1;
+        while let Some((index, ready)) = self.next_kernel().await {
+            self.one_vm(index, &ready).await;
+            self.vm_gone(index);
         }
-    }
-
-    /// The kernel that needs a VM most. A kernel with a VM gets another one
-    /// only if there is enough left to be worth a boot.
-    fn take_kernel(&self) -> Option<usize> {
-        if self.stopped.get() {
-            return None;
-        }
-        let mut kernels = self.kernels.borrow_mut();
-        let index = kernels
-            .iter()
-            .enumerate()
-            .filter(|(_, kernel)| {
-                let queue = kernel.queue.iter().map(|waiting| waiting.test);
-                kernel.pace.worth_a_vm(queue, kernel.workers)
-                    && kernel.failed_in_a_row < FAILED_IN_A_ROW
-            })
-            .min_by_key(|(_, kernel)| kernel.workers)
-            .map(|(index, _)| index)?;
-        kernels[index].workers += 1;
-        Some(index)
     }
 
     /// The next test of this kernel.
@@ -177,11 +143,11 @@ impl Pool<'_> {
     }
 
     /// Boots a VM of this kernel and works through its queue.
-    async fn one_vm(&self, index: usize) {
+    async fn one_vm(&self, index: usize, ready: &ReadyKernel) {
         let kernel = &self.plan.kernels[index];
         let vm = self.next_vm.get();
         self.next_vm.set(vm + 1);
-        let mut session = match self.boot(kernel, vm).await {
+        let mut session = match self.boot(kernel, ready, vm).await {
             Ok(session) => session,
             Err(lost) => {
                 self.lost(kernel, vm, None, &lost);
@@ -189,9 +155,10 @@ impl Pool<'_> {
                 return;
             }
         };
-        self.kernels.borrow_mut()[index].failed_in_a_row = 0;
+        self.up(index);
         while let Some(waiting) = self.take_test(index) {
-            let Some(alive) = self.one_test(index, session, vm, waiting).await else {
+            let known = self.plan.known(waiting.test, &ready.release).cloned();
+            let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {
                 return;
             };
             session = alive;
@@ -213,6 +180,7 @@ impl Pool<'_> {
         mut session: Session,
         vm: u32,
         mut waiting: Waiting,
+        known: Option<Known>,
     ) -> Option<Session> {
         let kernel = &self.plan.kernels[index];
         let test = &self.plan.tests[waiting.test];
@@ -240,7 +208,7 @@ impl Pool<'_> {
             verdict: Verdict::Lost,
             reason: None,
             flaky: false,
-            known: self.plan.known(waiting.test, &kernel.release).cloned(),
+            known,
             duration_ms: 0,
             output: String::new(),
             details: String::new(),
@@ -354,6 +322,7 @@ impl Pool<'_> {
                     if failures == 1 { "" } else { "s" }
                 ),
             });
+            self.changed.notify_waiters();
         }
     }
 
@@ -395,9 +364,14 @@ impl Pool<'_> {
         }
     }
 
-    async fn boot(&self, kernel: &PlannedKernel, vm: u32) -> Result<Session, Lost> {
+    async fn boot(
+        &self,
+        kernel: &PlannedKernel,
+        ready: &ReadyKernel,
+        vm: u32,
+    ) -> Result<Session, Lost> {
         let start = Instant::now();
-        let session = Session::boot(self.plan, kernel, vm)
+        let session = Session::boot(self.plan, &kernel.name, ready, vm)
             .await
             .map_err(|error| match error {
                 launch::Error::Boot { why, evidence, .. } => Lost {
@@ -444,24 +418,6 @@ impl Pool<'_> {
             }
             Err(error) => Err(session.lost(error.to_string()).await),
         }
-    }
-
-    /// A VM of this kernel has not come up.
-    fn not_up(&self, index: usize) {
-        let left = {
-            let state = &mut self.kernels.borrow_mut()[index];
-            state.failed_in_a_row += 1;
-            if state.failed_in_a_row < FAILED_IN_A_ROW {
-                return;
-            }
-            state.queue.len()
-        };
-        self.warn(
-            &self.plan.kernels[index],
-            format!(
-                "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
-            ),
-        );
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::bpftrace;
 use super::command_suite;
 use super::driver::Driver;
-use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, Work};
+use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, ReadyKernel, Work};
 use super::preflight;
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{Features, Judgement, Rule};
@@ -95,7 +95,8 @@ impl Session {
     /// Boots a VM.
     pub(super) async fn boot(
         plan: &Plan,
-        kernel: &PlannedKernel,
+        kernel: &str,
+        ready: &ReadyKernel,
         vm: u32,
     ) -> Result<Self, launch::Error> {
         let dir = tempfile::Builder::new()
@@ -105,9 +106,9 @@ impl Session {
                 path: std::env::temp_dir(),
                 source,
             })?;
-        let name = kernel.name.replace(['/', '.'], "_");
+        let name = kernel.replace(['/', '.'], "_");
         let logs = plan.logs.join(name).join(format!("vm-{vm}"));
-        let prepared = (kernel.launch)(dir.path(), &logs).prepare().await?;
+        let prepared = (ready.launch)(dir.path(), &logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
         let qemu_version = prepared.qemu.full_version.clone();
         Ok(Self {

@@ -95,6 +95,8 @@ pub struct KernelTally {
     pub suites: Vec<SuiteTally>,
     /// Of all suites.
     pub counts: Counts,
+    /// It could not be provided: none of its tests runs.
+    pub failed: bool,
 }
 
 impl std::ops::Deref for KernelTally {
@@ -157,6 +159,7 @@ impl Tally {
                 kernel.counts.take(result);
                 kernel.suite(&result.suite).counts.take(result);
             }
+            Event::KernelFailed { kernel, .. } => self.kernel(kernel).failed = true,
             Event::RunStopped { .. } => self.stopped = true,
             _ => {}
         }
@@ -234,13 +237,20 @@ impl Tally {
     /// What the run's exit code says of these verdicts; an interrupted run has
     /// [`exit_code::INTERRUPTED`] whatever they are.
     ///
-    /// A lost VM outweighs failed tests: it says that the picture is not whole.
-    /// A run that was ended early has failed, for want of the rest at least.
+    /// A lost VM and a kernel that could not be provided outweigh failed tests:
+    /// they say that the picture is not whole. A run that was ended early has
+    /// failed, for want of the rest at least.
     pub fn exit_code(&self) -> u8 {
+        let provided = self.kernels.iter().filter(|tally| !tally.failed);
+        let missing = provided
+            .map(|tally| tally.missing())
+            .fold(0, usize::saturating_add);
         if self.planned() == 0 {
             exit_code::NOTHING_SELECTED
-        } else if self.count(Verdict::Lost) > 0 || (self.missing() > 0 && !self.stopped) {
+        } else if self.count(Verdict::Lost) > 0 || (missing > 0 && !self.stopped) {
             exit_code::VM_LOST
+        } else if self.kernels.iter().any(|tally| tally.failed) {
+            exit_code::SETUP_FAILED
         } else if self.unexpected() > 0 || self.missing() > 0 {
             exit_code::TESTS_FAILED
         } else {
@@ -306,6 +316,28 @@ mod tests {
     fn a_test_without_a_verdict_did_not_pass() {
         let tally = tally(1, &[("5.10", Verdict::Pass)]);
         assert_eq!(tally.exit_code(), exit_code::VM_LOST);
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_be_had_outweighs_failures_and_no_lost_vm() {
+        let failed = Event::KernelFailed {
+            kernel: "5.10".into(),
+            reason: "gone".into(),
+            hints: Vec::new(),
+        };
+        for (verdict, code) in [
+            (Verdict::Pass, exit_code::SETUP_FAILED),
+            (Verdict::Fail, exit_code::SETUP_FAILED),
+            (Verdict::Lost, exit_code::VM_LOST),
+        ] {
+            let mut tally = tally(1, &[("6.1", verdict)]);
+            tally.observe(&failed);
+            assert_eq!(tally.exit_code(), code, "{verdict}");
+            assert_eq!(tally.missing(), 1, "its tests did not run");
+        }
+        let mut tally = tally(2, &[("6.1", Verdict::Pass)]);
+        tally.observe(&failed);
+        assert_eq!(tally.exit_code(), exit_code::VM_LOST, "6.1 lacks one");
     }
 
     #[test]

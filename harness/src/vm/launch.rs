@@ -12,7 +12,7 @@ use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
 use super::qmp::VmEvent;
-use super::spec::{VirtiofsSpec, VmConfig, VmSpec};
+use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
 use super::{args, tsc};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
@@ -96,6 +96,43 @@ impl Hint for Error {
                     .to_owned(),
             ],
         }
+    }
+}
+
+/// What all VMs of one command have in common, whatever their kernels.
+#[derive(Debug)]
+pub struct Common<'a> {
+    /// QEMU binary; `None` looks for it on `PATH`.
+    pub qemu: Option<&'a Path>,
+    /// Which accelerator is asked for.
+    pub accel: AccelChoice,
+    /// The guest's root.
+    pub root: &'a Root,
+    /// Directories to be seen at the same path, copy-on-write.
+    pub visible: &'a [PathBuf],
+    /// Directories to be seen at the same path, written through.
+    pub writable: &'a [PathBuf],
+    /// A directory of our own.
+    pub scratch: &'a Path,
+    /// The user's cache.
+    pub cache: &'a Path,
+}
+
+impl Common<'_> {
+    /// Finds what would keep every VM from starting: no QEMU, no KVM where it
+    /// was insisted on, a directory that cannot be shared.
+    pub async fn check(&self) -> Result<(), Error> {
+        Layout::new(&LayoutRequest {
+            root: self.root,
+            visible: self.visible,
+            writable: self.writable,
+            modules: None,
+            hostname: "kiln",
+            scratch: self.scratch,
+        })?;
+        let qemu = Qemu::find_remembered(self.qemu, self.cache).await?;
+        accel::settled(self.accel, &qemu, self.cache)?;
+        Ok(())
     }
 }
 

@@ -1,0 +1,107 @@
+//! The VMs of `kiln run`: what a kernel's name becomes while the run goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures::FutureExt as _;
+use indicatif::MultiProgress;
+
+use super::Failure;
+use super::context::Context;
+use super::vm_args::VmArgs;
+use crate::config::Selected;
+use crate::exit_code;
+use crate::kernel::{KernelImage, Progress};
+use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
+use crate::vm::args;
+use crate::vm::launch::Prepared;
+
+/// How the VMs of a run are made, whatever their kernel.
+#[derive(Debug)]
+pub(super) struct RunVms {
+    pub(super) vm: VmArgs,
+    /// What the guest must see at its own path.
+    pub(super) visible: Vec<PathBuf>,
+    pub(super) context: Context,
+}
+
+impl RunVms {
+    /// A kernel of the plan, with the progress of its download shown among
+    /// `lines`.
+    pub(super) fn planned(
+        self: &Arc<Self>,
+        kernel: Selected,
+        tests: Vec<usize>,
+        lines: &MultiProgress,
+    ) -> PlannedKernel {
+        let (vms, lines) = (Arc::clone(self), lines.clone());
+        PlannedKernel {
+            name: kernel.name().to_owned(),
+            at_hand: self.context.is_at_hand(&kernel),
+            provide: Box::new(move || {
+                let (vms, kernel, lines) = (Arc::clone(&vms), kernel.clone(), lines.clone());
+                async move {
+                    let ready = vms.ready(&kernel, Progress::beside(&lines)).await;
+                    ready.map_err(|failure| KernelFailure {
+                        reason: failure.message,
+                        hints: failure.hints,
+                    })
+                }
+                .boxed_local()
+            }),
+            tests,
+        }
+    }
+
+    /// Fetches a kernel and checks that a VM can be made of it.
+    async fn ready(
+        self: Arc<Self>,
+        kernel: &Selected,
+        progress: Progress,
+    ) -> Result<ReadyKernel, Failure> {
+        let image = self.context.provide_beside(kernel, progress).await?;
+        self.check(&image).await?;
+        let hashed = image.clone();
+        let sha256 = tokio::task::spawn_blocking(move || hashed.sha256())
+            .await
+            .map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("reading a kernel was broken off: {error}"),
+                )
+            })??;
+        Ok(ReadyKernel {
+            release: image.release.clone(),
+            sha256,
+            launch: Box::new(move |dir, logs| {
+                self.vm
+                    .launch(&self.context, image.clone(), &self.visible, dir, logs)
+            }),
+        })
+    }
+
+    /// Resolves a VM of this kernel without starting it, so that whatever the
+    /// kernel lacks is told once.
+    async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
+        let dir = super::scratch()?;
+        let launch = self.vm.launch(
+            &self.context,
+            image.clone(),
+            &self.visible,
+            dir.path(),
+            dir.path(),
+        );
+        Ok(launch.prepare().await?)
+    }
+
+    /// Prints QEMU's command line for each kernel.
+    pub(super) async fn dry_run(&self, kernels: &[(Selected, Vec<usize>)]) -> Result<(), Failure> {
+        for (kernel, _) in kernels {
+            let image = self.context.provide(kernel).await?;
+            let prepared = self.check(&image).await?;
+            let line = args::shell_line(&args::command(&prepared.spec));
+            println!("{}", line.to_string_lossy());
+        }
+        Ok(())
+    }
+}

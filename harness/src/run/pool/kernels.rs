@@ -1,0 +1,277 @@
+//! The kernels of a run: how far each is, and which gets the next VM.
+//!
+//! Kernels are provided while tests of others run. One that cannot be provided
+//! costs its own tests and no others.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use futures::StreamExt as _;
+
+use super::Pool;
+use super::Waiting;
+use crate::run::event::Event;
+use crate::run::known;
+use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
+use crate::run::times::Pace;
+
+/// VMs of one kernel that may fail to come up in a row before the kernel is
+/// given up.
+const FAILED_IN_A_ROW: u32 = 3;
+
+/// Kernels that are fetched and unpacked at once: one on the line, one on the
+/// processor.
+const PROVIDED_AT_ONCE: usize = 2;
+
+/// How far a kernel is, and what is left to do for it.
+pub(super) struct KernelState {
+    provision: Provision,
+    /// Empty until the kernel is ready.
+    pub(super) queue: VecDeque<Waiting>,
+    /// How long they take.
+    pace: Pace,
+    /// VMs that work on it.
+    workers: usize,
+    /// VMs that have not come up since the last one that did.
+    failed_in_a_row: u32,
+}
+
+enum Provision {
+    /// It is being provided, or will be.
+    Pending {
+        /// It will not take long.
+        at_hand: bool,
+    },
+    Ready(Rc<ReadyKernel>),
+    Failed,
+}
+
+/// What a worker is to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Choice {
+    /// Boot a VM of this kernel.
+    Boot(usize),
+    /// See what becomes of the kernels that are not ready yet.
+    Wait,
+    /// Nothing is left for it.
+    End,
+}
+
+impl KernelState {
+    /// Nothing is known of the kernel yet.
+    pub(super) fn new(kernel: &PlannedKernel) -> Self {
+        Self {
+            provision: Provision::Pending {
+                at_hand: kernel.at_hand,
+            },
+            queue: VecDeque::new(),
+            pace: Pace::default(),
+            workers: 0,
+            failed_in_a_row: 0,
+        }
+    }
+
+    fn is_pending(&self) -> bool {
+        matches!(self.provision, Provision::Pending { .. })
+    }
+
+    fn is_ready_soon(&self) -> bool {
+        matches!(self.provision, Provision::Pending { at_hand: true })
+    }
+
+    /// Whether one more VM would be of use.
+    fn wants_a_vm(&self) -> bool {
+        let queue = self.queue.iter().map(|waiting| waiting.test);
+        self.pace.worth_a_vm(queue, self.workers) && self.failed_in_a_row < FAILED_IN_A_ROW
+    }
+}
+
+/// The kernel that needs a VM most. A kernel with a VM gets another one only if
+/// there is enough left to be worth a boot, and no other kernel is about to be
+/// ready for its first.
+fn choose(kernels: &[KernelState]) -> Choice {
+    let most = kernels
+        .iter()
+        .enumerate()
+        .filter(|(_, kernel)| kernel.wants_a_vm())
+        .min_by_key(|(_, kernel)| kernel.workers);
+    match most {
+        Some((index, kernel)) if kernel.workers == 0 => Choice::Boot(index),
+        Some((index, _)) if !kernels.iter().any(KernelState::is_ready_soon) => Choice::Boot(index),
+        _ if kernels.iter().any(KernelState::is_pending) => Choice::Wait,
+        _ => Choice::End,
+    }
+}
+
+impl Pool<'_> {
+    /// Provides all kernels, those first that need not be fetched.
+    pub(super) async fn provide_all(&self) {
+        let mut order: Vec<usize> = (0..self.plan.kernels.len()).collect();
+        order.sort_by_key(|&index| !self.plan.kernels[index].at_hand);
+        futures::stream::iter(order)
+            .for_each_concurrent(PROVIDED_AT_ONCE, |index| self.provide(index))
+            .await;
+    }
+
+    async fn provide(&self, index: usize) {
+        let kernel = &self.plan.kernels[index];
+        let provided = (kernel.provide)().await;
+        if self.stopped.get() {
+            return;
+        }
+        match provided {
+            Ok(ready) => self.ready(index, ready),
+            Err(KernelFailure { reason, hints }) => {
+                self.kernels.borrow_mut()[index].provision = Provision::Failed;
+                self.emit(Event::KernelFailed {
+                    kernel: kernel.name.clone(),
+                    reason,
+                    hints,
+                });
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    fn ready(&self, index: usize, ready: ReadyKernel) {
+        let plan = self.plan;
+        let kernel = &plan.kernels[index];
+        self.emit(Event::KernelReady {
+            kernel: kernel.name.clone(),
+            release: ready.release.clone(),
+            sha256: ready.sha256.clone(),
+        });
+        for result in known::skipped(plan, kernel, &ready.release) {
+            self.emit(Event::TestFinished(result));
+        }
+        let state = &mut self.kernels.borrow_mut()[index];
+        state.queue = plan
+            .order(kernel)
+            .into_iter()
+            .filter(|&test| !known::is_skip(plan.known(test, &ready.release)))
+            .map(Waiting::new)
+            .collect();
+        state.pace = plan.pace(kernel);
+        state.provision = Provision::Ready(Rc::new(ready));
+    }
+
+    /// The kernel to boot a VM of, once there is one; `None` when nothing is
+    /// left to do.
+    pub(super) async fn next_kernel(&self) -> Option<(usize, Rc<ReadyKernel>)> {
+        loop {
+            let changed = self.changed.notified();
+            if self.stopped.get() {
+                return None;
+            }
+            let choice = choose(&self.kernels.borrow());
+            match choice {
+                Choice::Boot(index) => {
+                    let state = &mut self.kernels.borrow_mut()[index];
+                    // None but a kernel that is ready has tests in its queue.
+                    let Provision::Ready(ready) = &state.provision else {
+                        return None;
+                    };
+                    state.workers += 1;
+                    return Some((index, Rc::clone(ready)));
+                }
+                Choice::Wait => changed.await,
+                Choice::End => return None,
+            }
+        }
+    }
+
+    /// A worker has done with its VM.
+    pub(super) fn vm_gone(&self, index: usize) {
+        self.kernels.borrow_mut()[index].workers -= 1;
+        self.changed.notify_waiters();
+    }
+
+    /// A VM of this kernel has come up.
+    pub(super) fn up(&self, index: usize) {
+        self.kernels.borrow_mut()[index].failed_in_a_row = 0;
+    }
+
+    /// A VM of this kernel has not come up.
+    pub(super) fn not_up(&self, index: usize) {
+        let left = {
+            let state = &mut self.kernels.borrow_mut()[index];
+            state.failed_in_a_row += 1;
+            if state.failed_in_a_row < FAILED_IN_A_ROW {
+                return;
+            }
+            state.queue.len()
+        };
+        self.warn(
+            &self.plan.kernels[index],
+            format!(
+                "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
+            ),
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(provision: Provision, tests: usize, workers: usize) -> KernelState {
+        KernelState {
+            provision,
+            queue: (0..tests).map(Waiting::new).collect(),
+            pace: Pace::default(),
+            workers,
+            failed_in_a_row: 0,
+        }
+    }
+
+    fn ready() -> Provision {
+        Provision::Ready(Rc::new(ReadyKernel {
+            release: "6.1.0".into(),
+            sha256: String::new(),
+            launch: Box::new(|_, _| unreachable!("nothing boots here")),
+        }))
+    }
+
+    fn pending(at_hand: bool) -> Provision {
+        Provision::Pending { at_hand }
+    }
+
+    #[test]
+    fn the_first_kernel_that_is_ready_is_booted_while_others_are_fetched() {
+        let kernels = [state(pending(false), 0, 0), state(ready(), 1, 0)];
+        assert_eq!(choose(&kernels), Choice::Boot(1));
+    }
+
+    #[test]
+    fn workers_wait_for_kernels_and_end_when_the_last_one_failed() {
+        let busy = || state(ready(), 0, 1);
+        let fetched = [busy(), state(pending(false), 0, 0)];
+        assert_eq!(choose(&fetched), Choice::Wait);
+        let failed = [busy(), state(Provision::Failed, 0, 0)];
+        assert_eq!(choose(&failed), Choice::End);
+    }
+
+    #[test]
+    fn a_second_vm_waits_for_kernels_at_hand_and_not_for_downloads() {
+        let long = || state(ready(), 50, 1);
+        assert_eq!(
+            choose(&[long(), state(pending(true), 0, 0)]),
+            Choice::Wait,
+            "the other kernel's first VM is worth more"
+        );
+        assert_eq!(
+            choose(&[long(), state(pending(false), 0, 0)]),
+            Choice::Boot(0),
+            "a download may take minutes"
+        );
+    }
+
+    #[test]
+    fn the_kernel_with_the_fewest_vms_is_next_and_one_given_up_is_not() {
+        let kernels = || vec![state(ready(), 50, 1), state(ready(), 50, 0)];
+        assert_eq!(choose(&kernels()), Choice::Boot(1));
+        let mut kernels = kernels();
+        kernels[1].failed_in_a_row = FAILED_IN_A_ROW;
+        assert_eq!(choose(&kernels), Choice::Boot(0));
+    }
+}
