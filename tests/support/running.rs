@@ -78,6 +78,17 @@ impl Running {
         }
     }
 
+    /// Waits until stderr holds `text`.
+    pub(crate) fn wait_for_err(&mut self, text: &str) {
+        while !self.stderr.text().contains(text) {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{}\nended before it said {text:?}", self.told(status));
+            }
+            self.check_deadline(&format!("{text:?} on stderr"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// What has come on stdout so far.
     pub(crate) fn out(&self) -> String {
         self.stdout.text()

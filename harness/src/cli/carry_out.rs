@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 
 use super::Failure;
 use super::again;
+use super::asked::Asked;
 use super::input::{self, Interrupts};
 use crate::report::{Levels, Reports, TerminalStyle};
 use crate::run::dir::RunDir;
@@ -55,6 +56,7 @@ pub(super) async fn carry_out(
     }
     let (sender, mut events) = mpsc::unbounded_channel();
     let mut pool = Box::pin(pool::run(plan, sender));
+    let mut asked = Asked::listen();
     let mut interrupted = None;
     let mut running = true;
     let mut broken = None;
@@ -69,6 +71,7 @@ pub(super) async fn carry_out(
                 }
             }
             () = &mut pool => running = false,
+            () = asked.next() => sink.tell(),
             signal = interrupts.next() => {
                 interrupted = Some(signal);
                 break;
@@ -76,6 +79,7 @@ pub(super) async fn carry_out(
         }
     }
     drop(pool);
+    drop(asked);
     while let Ok(event) = events.try_recv() {
         if broken.is_none() {
             broken = sink.take(event).err();
@@ -127,5 +131,9 @@ impl Sink {
         let record = self.log.write(event)?;
         self.reports.record(&record)?;
         Ok(())
+    }
+
+    fn tell(&mut self) {
+        self.reports.tell(self.log.elapsed_ms());
     }
 }

@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod asked;
 mod bpftrace_version;
 mod carry_out;
 mod ci;

@@ -33,6 +33,10 @@ pub(super) struct PolicyArgs {
     /// End the whole run after this long, such as 90s, 30m or 2h
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     global_timeout: Option<Duration>,
+    /// Say that a test is slow once it has run for this long [default: three
+    /// quarters of its limits]
+    #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
+    slow_timeout: Option<Duration>,
     /// Boot a VM of its own for each test
     #[arg(long)]
     fresh_vm: bool,
@@ -55,6 +59,7 @@ impl PolicyArgs {
                 self.max_fail
             },
             global_timeout: self.global_timeout,
+            slow_timeout: self.slow_timeout,
             fresh_vm: self.fresh_vm,
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::Failure;
+use super::asked;
 use super::carry_out::carry_out;
 use super::context::Context;
 use super::input::{self, Interrupts};
@@ -103,6 +104,7 @@ impl RunArgs {
         };
         let selected = context.select(&kernels)?;
         let mut interrupts = Interrupts::listen()?;
+        asked::survive();
         // Builds packages, for hours at worst.
         tokio::select! {
             resolved = self.vm.resolve(&context) => resolved?,

@@ -262,7 +262,8 @@ impl History {
             }),
             Event::RunStopped { message, .. } => self.stopped = Some(message.clone()),
             Event::RunFinished { exit_code, .. } => self.exit_code = Some(*exit_code),
-            Event::TestStarted { .. }
+            Event::VmStarting { .. }
+            | Event::TestStarted { .. }
             | Event::TestSlow { .. }
             | Event::VmStopped { .. }
             | Event::Unknown => {}

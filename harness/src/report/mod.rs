@@ -5,6 +5,7 @@
 
 mod class;
 mod differences;
+mod doing;
 mod ending;
 pub mod escape;
 pub mod github;
@@ -60,6 +61,9 @@ pub trait Report: Send {
     /// Takes the next event, which `history` has taken in already.
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError>;
 
+    /// The user asks what goes on, so many milliseconds after the start.
+    fn tell(&mut self, _now_ms: u64) {}
+
     /// Says what stands at the end; also after a run that was cut short.
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
 }
@@ -113,6 +117,14 @@ impl Reports {
             report.record(record, &self.history)?;
         }
         Ok(())
+    }
+
+    /// Has all answer the user who asks what goes on, so many milliseconds
+    /// after the start.
+    pub fn tell(&mut self, now_ms: u64) {
+        for report in &mut self.reports {
+            report.tell(now_ms);
+        }
     }
 
     /// Has all say what stands at the end, whatever one of them meets; the

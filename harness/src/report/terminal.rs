@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
+use super::doing::Doing;
 use super::ending::ending;
 use super::live::Live;
 use super::text::{Keep, quote};
@@ -23,6 +24,7 @@ pub struct Terminal<W> {
     levels: Levels,
     results: PathBuf,
     live: Live,
+    doing: Doing,
 }
 
 impl<W: Write + Send> Terminal<W> {
@@ -42,6 +44,7 @@ impl<W: Write + Send> Terminal<W> {
             levels,
             results: results.into(),
             live: Live::new(drawn, style),
+            doing: Doing::default(),
         }
     }
 
@@ -142,10 +145,19 @@ impl<W: Write + Send> Terminal<W> {
 impl<W: Write + Send> Report for Terminal<W> {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError> {
         self.live.observe(&record.event, history);
+        self.doing.observe(record);
         match self.line(&record.event) {
             Some((level, text)) if level <= self.levels.status => self.say(&text),
             _ => Ok(()),
         }
+    }
+
+    fn tell(&mut self, now_ms: u64) {
+        let text = self.doing.text(now_ms);
+        // For who asked, wherever the report goes; nobody asks twice if it is
+        // closed.
+        self.live
+            .suspend(|| drop(io::stderr().write_all(text.as_bytes())));
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {

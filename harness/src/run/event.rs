@@ -209,6 +209,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         dialect: Option<String>,
     },
+    /// A VM is being started.
+    VmStarting {
+        /// Name of its kernel.
+        kernel: String,
+        /// Counts the VMs of the run, from 0.
+        vm: u32,
+    },
     /// A VM is up: its guest said hello.
     VmStarted {
         /// Name of its kernel.
@@ -246,7 +253,8 @@ pub enum Event {
         /// Counts the attempts at this test on this kernel, from 1.
         attempt: u32,
     },
-    /// A test has run for most of its time limit.
+    /// A test has run for most of its time limits, or for `--slow-timeout`; at
+    /// most once an attempt.
     TestSlow {
         /// Name of the kernel.
         kernel: String,

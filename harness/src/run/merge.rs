@@ -236,6 +236,8 @@ struct Facts {
     kernels: BTreeMap<String, String>,
     /// Version under test.
     suites: BTreeMap<String, Option<String>>,
+    /// Kernels that could not be had, and why: parts of one run say it each.
+    failed: BTreeSet<(String, String)>,
 }
 
 /// Whether an event belongs to the one run; parts that differ in what they
@@ -264,6 +266,9 @@ fn keep(
             facts.kernels.insert(kernel.clone(), sha256.clone());
             new
         }
+        Event::KernelFailed { kernel, reason, .. } => {
+            facts.failed.insert((kernel.clone(), reason.clone()))
+        }
         Event::SuiteReady { suite, version, .. } => {
             let known = facts.suites.get(suite);
             if let Some(known) = known.filter(|known| *known != version) {
@@ -288,7 +293,8 @@ fn keep(
 /// The number of the VM that an event is about.
 fn vm_of(event: &mut Event) -> Option<&mut u32> {
     match event {
-        Event::VmStarted { vm, .. }
+        Event::VmStarting { vm, .. }
+        | Event::VmStarted { vm, .. }
         | Event::SpeedMeasured { vm, .. }
         | Event::TestStarted { vm, .. }
         | Event::TestSlow { vm, .. }

@@ -241,6 +241,29 @@ fn other_images_and_versions_under_one_name_are_told() {
 }
 
 #[test]
+fn a_kernel_that_no_part_could_have_is_told_once_and_fails_the_whole() {
+    let without = |id: &str| {
+        let mut run = part("", &["5.10", "6.1"], 1, &[]);
+        let failed = Event::KernelFailed {
+            kernel: "5.10".into(),
+            reason: "gone".into(),
+            hints: Vec::new(),
+        };
+        run.records.insert(1, at(1, failed));
+        run.records
+            .insert(2, finished("6.1", id, Verdict::Pass, ""));
+        run
+    };
+    let merged = merge(&[without("a.b"), without("a.c")], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, exit_code::SETUP_FAILED);
+    let told = merged
+        .records
+        .iter()
+        .filter(|record| matches!(record.event, Event::KernelFailed { .. }));
+    assert_eq!(told.count(), 1);
+}
+
+#[test]
 fn times_count_from_the_first_start() {
     let mut later = part(
         "",

@@ -22,5 +22,6 @@ mod preflight;
 pub mod runs;
 mod runtime_test;
 mod session;
+mod slow;
 pub mod tally;
 pub mod times;

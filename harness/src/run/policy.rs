@@ -38,6 +38,9 @@ pub struct Policies {
     pub max_fail: Option<u32>,
     /// The run ends after so long; what runs then has timed out.
     pub global_timeout: Option<Duration>,
+    /// A test that has run for so long is told as slow; by its own limits if
+    /// not given.
+    pub slow_timeout: Option<Duration>,
     /// Each test gets a VM that nothing has run in.
     pub fresh_vm: bool,
 }

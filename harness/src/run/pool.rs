@@ -24,6 +24,7 @@ use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
+use super::slow::slow_after;
 use super::times::Times;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
@@ -147,6 +148,10 @@ impl Pool<'_> {
         let kernel = &self.plan.kernels[index];
         let vm = self.next_vm.get();
         self.next_vm.set(vm + 1);
+        self.emit(Event::VmStarting {
+            kernel: kernel.name.clone(),
+            vm,
+        });
         let mut session = match self.boot(kernel, ready, vm).await {
             Ok(session) => session,
             Err(lost) => {
@@ -223,7 +228,22 @@ impl Pool<'_> {
                 result: result.clone(),
             },
         );
-        let ended = session.test(self.plan, test).await;
+        let slow_after = slow_after(self.plan, test, session.factor);
+        let ended = {
+            let ended = session.test(self.plan, test);
+            tokio::pin!(ended);
+            if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
+                ended
+            } else {
+                self.emit(Event::TestSlow {
+                    kernel: kernel.name.clone(),
+                    vm,
+                    id: id.clone(),
+                    elapsed_ms: millis(start),
+                });
+                ended.await
+            }
+        };
         let duration_ms = millis(start);
         let mut cases = Vec::new();
         let (result, session) = match ended {

@@ -1,0 +1,211 @@
+//! What each VM is doing: the answer to SIGUSR1.
+
+use std::fmt::Write as _;
+
+use super::escape;
+use crate::run::event::{Event, Record};
+
+/// Characters of a test's id or a kernel's name that are shown.
+const MAX_NAME: usize = 200;
+
+/// A fold over the events so far.
+#[derive(Debug, Default)]
+pub(super) struct Doing {
+    /// Kernels that cannot be booted yet.
+    awaited: Vec<String>,
+    vms: Vec<Vm>,
+}
+
+#[derive(Debug)]
+struct Vm {
+    kernel: String,
+    number: u32,
+    state: State,
+    since_ms: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    /// QEMU has been started.
+    Boots,
+    /// The guest is up and is looked at.
+    IsMadeReady,
+    Runs {
+        id: String,
+        attempt: u32,
+        /// Told as slow.
+        slow: bool,
+    },
+    /// Between two tests, or on its way down.
+    IsDone,
+}
+
+impl Doing {
+    pub(super) fn observe(&mut self, record: &Record) {
+        let at_ms = record.at_ms;
+        match &record.event {
+            Event::RunStarted { kernels, .. } => {
+                self.awaited = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+            }
+            Event::KernelReady { kernel, .. } | Event::KernelFailed { kernel, .. } => {
+                self.awaited.retain(|name| name != kernel);
+            }
+            Event::VmStarting { kernel, vm } => self.vms.push(Vm {
+                kernel: kernel.clone(),
+                number: *vm,
+                state: State::Boots,
+                since_ms: at_ms,
+            }),
+            Event::VmStarted { vm, .. } => self.set(*vm, State::IsMadeReady, at_ms),
+            Event::SpeedMeasured { vm, .. } => self.set(*vm, State::IsDone, at_ms),
+            Event::TestStarted {
+                vm, id, attempt, ..
+            } => {
+                let state = State::Runs {
+                    id: id.clone(),
+                    attempt: *attempt,
+                    slow: false,
+                };
+                self.set(*vm, state, at_ms);
+            }
+            Event::TestSlow { vm, .. } => {
+                for each in self.vms.iter_mut().filter(|each| each.number == *vm) {
+                    if let State::Runs { slow, .. } = &mut each.state {
+                        *slow = true;
+                    }
+                }
+            }
+            Event::TestFinished(result) | Event::AttemptFinished(result) => {
+                let runs = |each: &Vm| {
+                    each.number == result.vm
+                        // A case's verdict comes before its command's.
+                        && matches!(&each.state, State::Runs { id, .. } if *id == result.id)
+                };
+                if self.vms.iter().any(runs) {
+                    self.set(result.vm, State::IsDone, at_ms);
+                }
+            }
+            Event::VmStopped { vm, .. } | Event::VmLost { vm, .. } => {
+                self.vms.retain(|each| each.number != *vm);
+            }
+            _ => {}
+        }
+    }
+
+    fn set(&mut self, vm: u32, state: State, at_ms: u64) {
+        if let Some(each) = self.vms.iter_mut().find(|each| each.number == vm) {
+            each.state = state;
+            each.since_ms = at_ms;
+        }
+    }
+
+    /// A line for each VM, and one for the kernels that are not ready yet.
+    pub(super) fn text(&self, now_ms: u64) -> String {
+        let mut text = String::new();
+        let name = |name: &str| escape::clip(&escape::line(name), MAX_NAME).into_owned();
+        for vm in &self.vms {
+            let what = match &vm.state {
+                State::Boots => "boots".to_owned(),
+                State::IsMadeReady => "is made ready".to_owned(),
+                State::IsDone => "runs no test".to_owned(),
+                State::Runs { id, attempt, slow } => {
+                    let again = match attempt {
+                        0 | 1 => String::new(),
+                        attempt => format!(", attempt {attempt}"),
+                    };
+                    let slow = if *slow { ", slow" } else { "" };
+                    format!("runs {}{again}{slow}", name(id))
+                }
+            };
+            let seconds = now_ms.saturating_sub(vm.since_ms) / 100;
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "VM {}  {}  {what}  (for {}.{} s)",
+                vm.number,
+                name(&vm.kernel),
+                seconds / 10,
+                seconds % 10
+            );
+        }
+        if self.vms.is_empty() {
+            text.push_str("no VM runs\n");
+        }
+        if !self.awaited.is_empty() {
+            let names: Vec<_> = self.awaited.iter().map(|kernel| name(kernel)).collect();
+            let _ = writeln!(text, "not ready yet: {}", names.join(", "));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples::{at, finished, started};
+    use crate::run::event::Verdict;
+
+    fn test_started(at_ms: u64, attempt: u32) -> Record {
+        let event = Event::TestStarted {
+            kernel: "6.1".into(),
+            vm: 0,
+            suite: "bpftrace".into(),
+            id: "a.b\x1b[2J".into(),
+            attempt,
+        };
+        at(at_ms, event)
+    }
+
+    #[test]
+    fn each_vm_is_told_with_what_it_does_and_since_when() {
+        let mut doing = Doing::default();
+        let mut tell = |record: Record, now: u64| {
+            doing.observe(&record);
+            doing.text(now)
+        };
+        let text = tell(started(&["5.10", "6.1"], 2), 0);
+        assert_eq!(text, "no VM runs\nnot ready yet: 5.10, 6.1\n");
+        let ready = Event::KernelReady {
+            kernel: "6.1".into(),
+            release: "6.1.0".into(),
+            sha256: String::new(),
+        };
+        tell(at(10, ready), 10);
+        let starting = Event::VmStarting {
+            kernel: "6.1".into(),
+            vm: 0,
+        };
+        let text = tell(at(100, starting), 2_100);
+        assert_eq!(text, "VM 0  6.1  boots  (for 2.0 s)\nnot ready yet: 5.10\n");
+        let failed = Event::KernelFailed {
+            kernel: "5.10".into(),
+            reason: String::new(),
+            hints: Vec::new(),
+        };
+        tell(at(110, failed), 110);
+        let text = tell(test_started(5_000, 1), 6_550);
+        assert_eq!(text, "VM 0  6.1  runs a.b\\x1b[2J  (for 1.5 s)\n");
+        let slow = Event::TestSlow {
+            kernel: "6.1".into(),
+            vm: 0,
+            id: "a.b\x1b[2J".into(),
+            elapsed_ms: 3_000,
+        };
+        let text = tell(at(8_000, slow), 9_000);
+        assert_eq!(text, "VM 0  6.1  runs a.b\\x1b[2J, slow  (for 4.0 s)\n");
+        let text = tell(test_started(9_000, 2), 9_000);
+        assert_eq!(
+            text,
+            "VM 0  6.1  runs a.b\\x1b[2J, attempt 2  (for 0.0 s)\n"
+        );
+        let other = finished("6.1", "a.case", Verdict::Pass, "");
+        assert!(tell(other, 9_000).contains("attempt 2"), "a case of it");
+        let own = finished("6.1", "a.b\x1b[2J", Verdict::Pass, "");
+        assert!(tell(own, 9_000).contains("runs no test"));
+        let stopped = Event::VmStopped {
+            kernel: "6.1".into(),
+            vm: 0,
+        };
+        assert_eq!(tell(at(9_100, stopped), 9_100), "no VM runs\n");
+    }
+}
