@@ -9,6 +9,7 @@
 //! ```
 
 mod boot;
+mod jobs;
 mod list;
 mod memory;
 mod overhead;
@@ -48,6 +49,7 @@ enum Subject {
     Memory,
     List,
     Overhead,
+    Jobs,
 }
 
 fn main() -> ExitCode {
@@ -82,6 +84,9 @@ async fn measure(options: &Options) -> Result<()> {
     if wanted(Subject::Overhead) {
         let kernel = options.kernels.first().ok_or("no kernel was named")?;
         overhead::measure(kernel, options.rounds)?;
+    }
+    if wanted(Subject::Jobs) {
+        jobs::measure()?;
     }
     Ok(())
 }

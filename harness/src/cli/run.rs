@@ -19,6 +19,7 @@ use crate::config::{Origin, Selected};
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::report::{StatusLevel, TerminalStyle, escape};
+use crate::run::capacity::Jobs;
 use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
@@ -41,7 +42,8 @@ pub(super) struct RunArgs {
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// VMs at the same time [default: the number of CPUs]
+    /// VMs at the same time; one that does not fit into memory waits [default:
+    /// the number of CPUs, as far as memory goes]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Multiply time limits by this [default: measured in each VM]
@@ -285,7 +287,7 @@ impl RunArgs {
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let memory = self.vm.memory(context);
         let env = self
             .vm
             .environment()?
@@ -297,13 +299,19 @@ impl RunArgs {
                 )
             })
             .collect();
+        let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
+        let jobs = match self.jobs {
+            Some(jobs) => Jobs::asked(jobs.into()),
+            None => Jobs::fitting(memory, useful),
+        };
         Ok(Plan {
             kernels,
             suites: suites.iter().map(ResolvedSuite::planned).collect(),
             tests,
             env,
             modules: context.catalogue.defaults.modules.clone(),
-            jobs: self.jobs.map_or(cpus, usize::from),
+            jobs,
+            memory,
             timeout_scale: self.timeout_scale,
             compat: self.compat,
             kernel_log: match self.kernel_log {

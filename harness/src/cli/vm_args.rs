@@ -103,6 +103,12 @@ impl VmArgs {
         self.nix.resolve(context, &root).await
     }
 
+    /// Memory of a guest in bytes.
+    pub(super) fn memory(&self, context: &Context) -> u64 {
+        let default = context.catalogue.defaults.memory;
+        self.memory.unwrap_or(default).bytes()
+    }
+
     /// Checks what all VMs have in common, before there is a kernel.
     pub(super) async fn check(
         &self,
@@ -136,7 +142,7 @@ impl VmArgs {
             config: VmConfig {
                 kernel,
                 accel: self.accel,
-                memory: self.memory.unwrap_or(defaults.memory).bytes(),
+                memory: self.memory(context),
                 cpus: self.cpus.unwrap_or(defaults.cpus),
                 qemu: self.qemu.clone(),
                 kernel_args: self.append.clone(),

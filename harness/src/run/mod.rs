@@ -3,6 +3,7 @@
 mod attempts;
 mod befores;
 mod bpftrace;
+pub mod capacity;
 pub mod command;
 mod command_suite;
 pub mod dir;

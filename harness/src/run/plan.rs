@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
 
+use super::capacity::Jobs;
 use super::event::{Known, Source};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
@@ -169,8 +170,10 @@ pub struct Plan {
     /// Modules that tests look for with lsmod; loaded before the first test
     /// that does.
     pub modules: Vec<String>,
-    /// VMs that run at the same time, at least 1.
-    pub jobs: usize,
+    /// VMs that run at the same time, where they fit.
+    pub jobs: Jobs,
+    /// Memory of each guest, in bytes.
+    pub memory: u64,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
     /// Upstream's verdicts also where they come from bugs of its engine: no
@@ -241,7 +244,7 @@ impl Plan {
             .tests
             .iter()
             .partition(|&&index| self.tests[index].needs_modules());
-        if self.jobs > 1 {
+        if self.jobs.count > 1 {
             let pace = self.pace(kernel);
             pace.sort(&mut first);
             pace.sort(&mut last);

@@ -12,12 +12,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::kernels::KernelState;
 use super::attempts::{Attempts, Next};
+use super::capacity::Host;
 use super::command_suite::case_results;
 use super::event::{Event, Known, StopReason, TestResult, Verdict, bounded_text};
 use super::known;
@@ -65,6 +67,11 @@ struct Pool<'p> {
     /// What runs, by its VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
+    /// The VMs there are, with their processes once they are up.
+    vms: RefCell<BTreeMap<u32, Option<Pid>>>,
+    host: Host,
+    /// It was told that a VM waits for memory.
+    told_of_memory: Cell<bool>,
     /// Warnings about VMs that were given, by kernel.
     told: RefCell<BTreeSet<(String, String)>>,
     /// Tests that count for `--max-fail`.
@@ -88,13 +95,22 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
         times: RefCell::new(plan.times.fresh()),
         running: RefCell::new(BTreeMap::new()),
         next_vm: Cell::new(0),
+        vms: RefCell::new(BTreeMap::new()),
+        host: Host::here(),
+        told_of_memory: Cell::new(false),
         told: RefCell::new(BTreeSet::new()),
         failures: Cell::new(0),
         stopped: Cell::new(false),
         repeated: Cell::new(false),
     };
+    if let Some(note) = &plan.jobs.note {
+        pool.emit(Event::Warning {
+            kernel: None,
+            message: note.clone(),
+        });
+    }
     let all = async {
-        let workers = (0..plan.jobs.max(1)).map(|_| pool.work());
+        let workers = (0..plan.jobs.count.max(1)).map(|_| pool.work());
         let workers = futures::future::join_all(workers);
         let provided = async {
             pool.provide_all().await;
@@ -130,8 +146,9 @@ impl Pool<'_> {
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
-            self.one_vm(index, &ready).await;
-            self.vm_gone(index);
+            let vm = self.new_vm();
+            self.one_vm(index, &ready, vm).await;
+            self.vm_gone(index, vm);
         }
     }
 
@@ -144,10 +161,8 @@ impl Pool<'_> {
     }
 
     /// Boots a VM of this kernel and works through its queue.
-    async fn one_vm(&self, index: usize, ready: &ReadyKernel) {
+    async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) {
         let kernel = &self.plan.kernels[index];
-        let vm = self.next_vm.get();
-        self.next_vm.set(vm + 1);
         self.emit(Event::VmStarting {
             kernel: kernel.name.clone(),
             vm,
@@ -160,7 +175,7 @@ impl Pool<'_> {
                 return;
             }
         };
-        self.up(index);
+        self.up(index, vm, session.vm.pid());
         while let Some(waiting) = self.take_test(index) {
             let known = self.plan.known(waiting.test, &ready.release).cloned();
             let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {

@@ -138,6 +138,11 @@ impl Vm {
         }
     }
 
+    /// QEMU's process.
+    pub fn pid(&self) -> nix::unistd::Pid {
+        self.qemu.pid()
+    }
+
     /// What the guest's kernel has written to the console.
     pub fn console(&self) -> &Console {
         self.qemu.console()

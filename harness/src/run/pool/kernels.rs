@@ -5,11 +5,15 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
 use futures::StreamExt as _;
+use indicatif::HumanBytes;
+use nix::unistd::Pid;
 
 use super::Pool;
 use super::Waiting;
+use crate::run::capacity::{of_vm, one_more_fits};
 use crate::run::event::Event;
 use crate::run::known;
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
@@ -22,6 +26,9 @@ const FAILED_IN_A_ROW: u32 = 3;
 /// Kernels that are fetched and unpacked at once: one on the line, one on the
 /// processor.
 const PROVIDED_AT_ONCE: usize = 2;
+
+/// How often to look whether there is memory for a VM that waits for it.
+const MEMORY_POLL: Duration = Duration::from_secs(1);
 
 /// How far a kernel is, and what is left to do for it.
 pub(super) struct KernelState {
@@ -165,6 +172,10 @@ impl Pool<'_> {
             }
             let choice = choose(&self.kernels.borrow());
             match choice {
+                Choice::Boot(_) if !self.has_room() => {
+                    // Also others give memory back.
+                    let _ = tokio::time::timeout(MEMORY_POLL, changed).await;
+                }
                 Choice::Boot(index) => {
                     let state = &mut self.kernels.borrow_mut()[index];
                     // None but a kernel that is ready has tests in its queue.
@@ -180,15 +191,56 @@ impl Pool<'_> {
         }
     }
 
+    /// The number of one more VM, which takes memory from now on.
+    pub(super) fn new_vm(&self) -> u32 {
+        let vm = self.next_vm.get();
+        self.next_vm.set(vm + 1);
+        self.vms.borrow_mut().insert(vm, None);
+        vm
+    }
+
     /// A worker has done with its VM.
-    pub(super) fn vm_gone(&self, index: usize) {
+    pub(super) fn vm_gone(&self, index: usize, vm: u32) {
         self.kernels.borrow_mut()[index].workers -= 1;
+        self.vms.borrow_mut().remove(&vm);
         self.changed.notify_waiters();
     }
 
     /// A VM of this kernel has come up.
-    pub(super) fn up(&self, index: usize) {
+    pub(super) fn up(&self, index: usize, vm: u32, process: Pid) {
         self.kernels.borrow_mut()[index].failed_in_a_row = 0;
+        self.vms.borrow_mut().insert(vm, Some(process));
+    }
+
+    /// Whether one more VM fits into memory; the first time that it does not,
+    /// this is told.
+    fn has_room(&self) -> bool {
+        let Some(available) = self.host.available() else {
+            return true;
+        };
+        let resident = |process: &Option<Pid>| {
+            // Nothing is known of one that boots.
+            process.and_then(|process| self.host.resident(process))
+        };
+        let vms = self.vms.borrow();
+        let running: Vec<u64> = vms
+            .values()
+            .map(|process| resident(process).unwrap_or(0))
+            .collect();
+        let memory = self.plan.memory;
+        let room = one_more_fits(available, memory, &running);
+        if !room && !self.told_of_memory.replace(true) {
+            self.emit(Event::Warning {
+                kernel: None,
+                message: format!(
+                    "a further VM waits until it fits beside {}: {} of memory are available, a VM takes up to {}",
+                    running.len(),
+                    HumanBytes(available.bytes),
+                    HumanBytes(of_vm(memory)),
+                ),
+            });
+        }
+        room
     }
 
     /// A VM of this kernel has not come up.
