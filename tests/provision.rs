@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "support/material.rs"]
+mod material;
 #[path = "support/suite.rs"]
 mod suite;
 #[path = "support/web.rs"]
@@ -88,7 +90,8 @@ fn a_kernel_that_cannot_be_fetched_fails_alone_and_the_other_is_tested_meanwhile
         panic!("one kernel failed: {all:#?}");
     };
     assert_eq!(failed["kernel"], "far");
-    assert!(failed["reason"].as_str().unwrap().contains("cut short"));
+    let reason = failed["reason"].as_str().unwrap();
+    assert!(reason.contains("it ended after "), "{reason}");
     let [ready] = of("kernel_ready")[..] else {
         panic!("one kernel was ready: {all:#?}");
     };
@@ -131,4 +134,29 @@ fn a_run_whose_only_kernel_cannot_be_had_boots_nothing_and_says_why() {
         .assert_code(96)
         .assert_out("")
         .assert_err_contains("there is no kernel \"fra\"");
+}
+
+#[test]
+fn a_kernel_that_lacks_what_a_guest_needs_costs_its_own_tests_only() {
+    let material = material::Material::of(&suite(TESTS));
+    let kiln = Kiln::with_empty_cache();
+    kiln.file("tests/runtime/suite", TESTS);
+    let [good, bad] = ["good", "bad"].map(|name| kiln.path(name));
+    material.unpack(&good, &[]);
+    material.unpack(&bad, &["overlay"]);
+    let [good, bad] = [good.to_str().unwrap(), bad.to_str().unwrap()];
+    let output = run(&kiln, &[bad, good]).run();
+    output.assert_code(96);
+    let text = output.out();
+    assert!(
+        text.contains(&format!("NO KERNEL  {bad}  "))
+            && text.contains("the kernel has no overlay")
+            && text.contains("CONFIG_OVERLAY_FS"),
+        "{text}"
+    );
+    let pass = |id: &str| (good.to_owned(), id.to_owned(), "pass".to_owned());
+    assert_eq!(
+        verdicts(&out(&kiln)),
+        [pass("suite.1 first"), pass("suite.2 second")]
+    );
 }

@@ -4,8 +4,6 @@
 
 mod support;
 
-#[path = "support/material.rs"]
-mod material;
 #[path = "support/suite.rs"]
 mod suite;
 
@@ -399,7 +397,7 @@ fn errors_in_test_files_are_all_told_before_anything_boots() {
 }
 
 #[test]
-fn what_a_machine_lacks_is_told_before_anything_boots_and_what_a_kernel_lacks_is_its_own() {
+fn what_a_machine_lacks_is_told_before_anything_boots() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let output = run(&kiln, &["6.1"])
         .env("KILN_QEMU", "/nonexistent/qemu")
@@ -409,24 +407,6 @@ fn what_a_machine_lacks_is_told_before_anything_boots_and_what_a_kernel_lacks_is
         .assert_err_contains("/nonexistent/qemu")
         .assert_err_contains("apt-get install qemu-system-x86");
     assert!(!out(&kiln).exists(), "there was no run");
-    let material = material::Material::of(&kiln);
-    let kiln = Kiln::with_empty_cache();
-    kiln.file("tests/runtime/suite", test("a", "echo a", "a", 5));
-    let [good, bad] = ["good", "bad"].map(|name| kiln.path(name));
-    material.unpack(&good, &[]);
-    material.unpack(&bad, &["overlay"]);
-    let [good, bad] = [good.to_str().unwrap(), bad.to_str().unwrap()];
-    let output = run(&kiln, &[bad, good]).run();
-    output.assert_code(96);
-    let text = output.out();
-    assert!(
-        text.contains(&format!("NO KERNEL  {bad}  "))
-            && text.contains("the kernel has no overlay")
-            && text.contains("CONFIG_OVERLAY_FS"),
-        "{text}"
-    );
-    let passed = (good.to_owned(), "suite.a".to_owned(), "pass".to_owned());
-    assert_eq!(verdicts(&out(&kiln)), [passed]);
 }
 
 #[test]

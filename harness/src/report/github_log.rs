@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::Path;
 
 use super::github::{self, Annotation, Github, Level};
-use super::history::{History, Outcome};
+use super::history::{History, NoKernel, Outcome};
 use super::summary::summary;
-use super::words::{counted, seconds};
+use super::words::seconds;
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::event::{Record, VERDICTS};
 use crate::run::tally::KernelTally;
@@ -87,29 +87,43 @@ fn group(lines: &mut Vec<String>, history: &History, kernel: &KernelTally) {
 }
 
 fn annotations(lines: &mut Vec<String>, github: &Github, history: &History) {
-    let unexpected: Vec<&Outcome> = history.unexpected().collect();
-    add(lines, github, history, Level::Error, &unexpected);
-    let flaky: Vec<&Outcome> = history
+    let mut errors: Vec<Note<'_>> = history.failed.iter().map(Note::of_no_kernel).collect();
+    errors.extend(
+        history
+            .unexpected()
+            .map(|outcome| Note::of_test(history, outcome)),
+    );
+    add(lines, github, Level::Error, &errors);
+    let flaky: Vec<Note<'_>> = history
         .flaky()
         .filter(|outcome| !outcome.is_unexpected())
+        .map(|outcome| Note::of_test(history, outcome))
         .collect();
-    add(lines, github, history, Level::Warning, &flaky);
+    add(lines, github, Level::Warning, &flaky);
 }
 
-fn add(
-    lines: &mut Vec<String>,
-    github: &Github,
-    history: &History,
-    level: Level,
-    outcomes: &[&Outcome],
-) {
-    // The last one says how many others there are.
-    let shown = if outcomes.len() > MAX_ANNOTATIONS {
-        MAX_ANNOTATIONS - 1
-    } else {
-        outcomes.len()
-    };
-    for outcome in &outcomes[..shown] {
+/// What an annotation is made of.
+struct Note<'h> {
+    title: String,
+    place: Option<(&'h Path, usize)>,
+    message: String,
+}
+
+impl<'h> Note<'h> {
+    fn of_no_kernel(failed: &NoKernel) -> Self {
+        let mut message = failed.reason.clone();
+        for hint in &failed.hints {
+            message.push_str("\nhint: ");
+            message.push_str(hint);
+        }
+        Note {
+            title: format!("no kernel {}: its tests did not run", failed.kernel),
+            place: None,
+            message,
+        }
+    }
+
+    fn of_test(history: &History, outcome: &'h Outcome) -> Self {
         let result = &outcome.result;
         let what = if outcome.is_unexpected_pass() {
             "passes and is known to fail".to_owned()
@@ -124,25 +138,37 @@ fn add(
         }
         message.push_str("again: ");
         message.push_str(&reproduce::line(history, outcome));
-        lines.push(
-            github.annotation(&Annotation {
-                level,
-                title: &format!("{} on {}: {what}", result.id, result.kernel),
-                place: result
-                    .source
-                    .as_ref()
-                    .map(|source| (Path::new(&source.file), source.line)),
-                message: &message,
-            }),
-        );
+        let source = result.source.as_ref();
+        Note {
+            title: format!("{} on {}: {what}", result.id, result.kernel),
+            place: source.map(|source| (Path::new(&source.file), source.line)),
+            message,
+        }
     }
-    let left = outcomes.len() - shown;
+}
+
+fn add(lines: &mut Vec<String>, github: &Github, level: Level, notes: &[Note<'_>]) {
+    // The last one says how many others there are.
+    let shown = if notes.len() > MAX_ANNOTATIONS {
+        MAX_ANNOTATIONS - 1
+    } else {
+        notes.len()
+    };
+    for note in &notes[..shown] {
+        lines.push(github.annotation(&Annotation {
+            level,
+            title: &note.title,
+            place: note.place,
+            message: &note.message,
+        }));
+    }
+    let left = notes.len() - shown;
     if left > 0 {
         lines.push(github.annotation(&Annotation {
             level,
             title: "kiln",
             place: None,
-            message: &format!("{} more: see the step's summary", counted(left, "test")),
+            message: &format!("{left} more: see the step's summary"),
         }));
     }
 }
@@ -203,6 +229,29 @@ mod tests {
         assert!(summary.contains("call.str"), "{summary}");
     }
 
+    /// A kernel that could not be provided, whose every text is this.
+    fn no_kernel(text: &str) -> Event {
+        Event::KernelFailed {
+            kernel: text.to_owned(),
+            reason: text.to_owned(),
+            hints: vec![text.to_owned()],
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_could_not_be_provided_is_annotated_and_in_the_summary() {
+        let (log, summary) = said(&[started(&["7.3"], 2), at(9, no_kernel("7.3"))]);
+        let told: Vec<&str> = log
+            .lines()
+            .filter(|line| line.starts_with("::error"))
+            .collect();
+        assert_eq!(
+            told,
+            ["::error title=no kernel 7.3%3A its tests did not run::7.3%0Ahint: 7.3"]
+        );
+        assert!(summary.contains("could not be provided"), "{summary}");
+    }
+
     #[test]
     fn there_are_no_more_annotations_than_are_shown() {
         let mut records = vec![started(&["6.1"], 30)];
@@ -213,7 +262,7 @@ mod tests {
             .filter(|line| line.starts_with("::error"))
             .collect();
         assert_eq!(errors.len(), MAX_ANNOTATIONS);
-        assert!(errors[9].ends_with("::21 tests more: see the step's summary"));
+        assert!(errors[9].ends_with("::21 more: see the step's summary"));
     }
 
     proptest! {
@@ -235,11 +284,13 @@ mod tests {
                     record(Verdict::Pass),
                     record(Verdict::Fail),
                     at(9, warning),
+                    at(9, no_kernel(hostile)),
                 ]);
                 let lines: Vec<&str> = log.split(['\n', '\r']).collect();
-                // Group, two verdicts, end, annotation.
-                prop_assert_eq!(lines.len(), 6, "{:?}", log);
-                for (line, begin) in lines.iter().zip(["::group::", "| ", "| ", "::endgroup::", "::error title=", ""]) {
+                // Group, two verdicts, end, annotations.
+                let begins = ["::group::", "| ", "| ", "::endgroup::", "::error title=", "::error title=", ""];
+                prop_assert_eq!(lines.len(), begins.len(), "{:?}", log);
+                for (line, begin) in lines.iter().zip(begins) {
                     prop_assert!(line.starts_with(begin), "{:?}", log);
                     prop_assert!(!line.contains("##[") && !line.contains("##vso["), "{:?}", log);
                     prop_assert!(!line.chars().any(|c| c.is_control() && c != '\t'), "{:?}", log);

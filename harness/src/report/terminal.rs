@@ -1,6 +1,6 @@
 //! The report on the terminal: what happens as it happens, then the whole.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use indicatif::MultiProgress;
