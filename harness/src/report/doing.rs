@@ -1,4 +1,4 @@
-//! What each VM is doing: the answer to SIGUSR1.
+//! What each VM is doing: on the live lines, and in the answer to SIGUSR1.
 
 use std::fmt::Write as _;
 
@@ -16,12 +16,16 @@ pub(super) struct Doing {
     vms: Vec<Vm>,
 }
 
+/// A VM of the run.
 #[derive(Debug)]
-struct Vm {
-    kernel: String,
-    number: u32,
+pub(super) struct Vm {
+    /// Name of its kernel; to be escaped.
+    pub(super) kernel: String,
+    /// Counts the VMs of the run, from 0.
+    pub(super) number: u32,
     state: State,
-    since_ms: u64,
+    /// When it began to do what it does.
+    pub(super) since_ms: u64,
 }
 
 #[derive(Debug)]
@@ -99,23 +103,25 @@ impl Doing {
         }
     }
 
+    /// The VMs there are, in the order of their start.
+    pub(super) fn vms(&self) -> &[Vm] {
+        &self.vms
+    }
+
+    /// Says which kernels cannot be booted yet, if there are any.
+    pub(super) fn awaited(&self) -> Option<String> {
+        let names: Vec<_> = self.awaited.iter().map(|kernel| name(kernel)).collect();
+        (!names.is_empty()).then(|| format!("not ready yet: {}", names.join(", ")))
+    }
+
     /// A line for each VM, and one for the kernels that are not ready yet.
     pub(super) fn text(&self, now_ms: u64) -> String {
         let mut text = String::new();
-        let name = |name: &str| escape::clip(&escape::line(name), MAX_NAME).into_owned();
         for vm in &self.vms {
-            let what = match &vm.state {
-                State::Boots => "boots".to_owned(),
-                State::IsMadeReady => "is made ready".to_owned(),
-                State::IsDone => "runs no test".to_owned(),
-                State::Runs { id, attempt, slow } => {
-                    let again = match attempt {
-                        0 | 1 => String::new(),
-                        attempt => format!(", attempt {attempt}"),
-                    };
-                    let slow = if *slow { ", slow" } else { "" };
-                    format!("runs {}{again}{slow}", name(id))
-                }
+            let what = match (&vm.state, vm.what()) {
+                (State::Runs { .. }, what) => format!("runs {what}"),
+                (State::IsDone, _) => "runs no test".to_owned(),
+                (_, what) => what,
             };
             let seconds = now_ms.saturating_sub(vm.since_ms) / 100;
             // Writing to a string cannot fail.
@@ -131,12 +137,36 @@ impl Doing {
         if self.vms.is_empty() {
             text.push_str("no VM runs\n");
         }
-        if !self.awaited.is_empty() {
-            let names: Vec<_> = self.awaited.iter().map(|kernel| name(kernel)).collect();
-            let _ = writeln!(text, "not ready yet: {}", names.join(", "));
+        if let Some(awaited) = self.awaited() {
+            text.push_str(&awaited);
+            text.push('\n');
         }
         text
     }
+}
+
+impl Vm {
+    /// What it does in a few words, of a test its id; nothing between two tests.
+    pub(super) fn what(&self) -> String {
+        match &self.state {
+            State::Boots => "boots".to_owned(),
+            State::IsMadeReady => "is made ready".to_owned(),
+            State::IsDone => String::new(),
+            State::Runs { id, attempt, slow } => {
+                let again = match attempt {
+                    0 | 1 => String::new(),
+                    attempt => format!(", attempt {attempt}"),
+                };
+                let slow = if *slow { ", slow" } else { "" };
+                format!("{}{again}{slow}", name(id))
+            }
+        }
+    }
+}
+
+/// A name, fit to be shown.
+fn name(name: &str) -> String {
+    escape::clip(&escape::line(name), MAX_NAME).into_owned()
 }
 
 #[cfg(test)]

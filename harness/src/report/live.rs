@@ -5,6 +5,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::class::Class;
+use super::doing::Doing;
 use super::{History, TerminalStyle, escape};
 use crate::run::event::Event;
 
@@ -12,11 +13,12 @@ use crate::run::event::Event;
 const TICK: Duration = Duration::from_secs(1);
 /// Characters shown of a kernel's name: leaves half of 40 columns to the test.
 const MAX_KERNEL: usize = 12;
-/// Characters handed over of a test's id; the line's width cuts it further.
-const MAX_ID: usize = 200;
 /// Columns of a bar, and those that a terminal needs for the lines to have one.
 const BAR: usize = 16;
 const ROOM_FOR_BARS: u16 = 60;
+/// Columns that stay free in the last line: a terminal shows Ctrl-C there as
+/// `^C`, and must not begin a line of its own for it.
+const ROOM_FOR_KEYS: usize = 4;
 /// What the line of the whole run has in place of a kernel's name.
 const WHOLE: &str = "all";
 
@@ -36,8 +38,8 @@ pub(super) struct Live {
 struct VmLine {
     kernel: String,
     vm: u32,
-    /// The test that runs.
-    test: Option<String>,
+    /// When what it shows began.
+    since_ms: u64,
     bar: ProgressBar,
 }
 
@@ -55,45 +57,35 @@ impl Live {
         }
     }
 
-    /// Takes in what happened; `history` has taken it in already.
-    pub(super) fn observe(&mut self, event: &Event, history: &History) {
+    /// Takes in what happened; `history` and `doing` have taken it in already.
+    pub(super) fn observe(&mut self, event: &Event, history: &History, doing: &Doing) {
         let tally = &history.tally;
-        match event {
-            Event::RunStarted { kernels, .. } => {
-                let names = kernels.iter().map(|kernel| short(&kernel.name).len());
-                self.names = names.chain([WHOLE.len()]).max().unwrap_or(0);
-                self.total.set_style(self.style(tally.planned()));
-                self.total.set_prefix(WHOLE);
-                self.total.set_length(tally.planned() as u64);
-                if self.ticks {
-                    self.total.enable_steady_tick(TICK);
-                }
+        if let Event::RunStarted { kernels, .. } = event {
+            let names = kernels.iter().map(|kernel| short(&kernel.name).len());
+            self.names = names.chain([WHOLE.len()]).max().unwrap_or(0);
+            self.total
+                .set_style(self.style(tally.planned(), ROOM_FOR_KEYS));
+            self.total.set_prefix(WHOLE);
+            self.total.set_length(tally.planned() as u64);
+            if self.ticks {
+                self.total.enable_steady_tick(TICK);
             }
-            Event::VmStarted { kernel, vm, .. } => self.up(kernel, *vm, history),
-            Event::TestStarted { kernel, vm, id, .. } => {
-                if let Some(line) = self.find(kernel, *vm) {
-                    line.test = Some(id.clone());
-                    let id = escape::line(id);
-                    line.bar.reset_elapsed();
-                    line.bar.set_message(escape::clip(&id, MAX_ID).into_owned());
-                }
-            }
-            Event::TestFinished(result) | Event::AttemptFinished(result) => {
-                if let Some(line) = self.find(&result.kernel, result.vm)
-                    // A case's verdict comes while its command runs.
-                    && line.test.as_ref() == Some(&result.id)
-                {
-                    line.test = None;
-                    line.bar.reset_elapsed();
-                    line.bar.set_message("");
-                }
-                self.count(history);
-            }
-            Event::VmStopped { kernel, vm } | Event::VmLost { kernel, vm, .. } => {
-                self.down(kernel, *vm);
-            }
-            _ => {}
         }
+        self.down(doing);
+        for vm in doing.vms() {
+            let found = self.vms.iter().position(|line| line.vm == vm.number);
+            let line = found.unwrap_or_else(|| self.up(&vm.kernel, vm.number, history));
+            let line = &mut self.vms[line];
+            if line.since_ms != vm.since_ms {
+                line.since_ms = vm.since_ms;
+                line.bar.reset_elapsed();
+            }
+            let what = vm.what();
+            if line.bar.message() != what {
+                line.bar.set_message(what);
+            }
+        }
+        self.count(history, doing);
     }
 
     /// Does `write` with the lines out of its way.
@@ -109,20 +101,15 @@ impl Live {
         self.total.finish_and_clear();
     }
 
-    fn find(&mut self, kernel: &str, vm: u32) -> Option<&mut VmLine> {
-        self.vms
-            .iter_mut()
-            .find(|line| line.vm == vm && line.kernel == kernel)
-    }
-
-    fn up(&mut self, kernel: &str, vm: u32, history: &History) {
+    /// A line for one more VM; its place among the lines.
+    fn up(&mut self, kernel: &str, vm: u32, history: &History) -> usize {
         let bar = ProgressBar::no_length();
         let of_kernel = history
             .tally
             .kernels
             .iter()
             .find(|one| one.kernel == kernel);
-        bar.set_style(self.style(of_kernel.map_or(0, |kernel| kernel.planned())));
+        bar.set_style(self.style(of_kernel.map_or(0, |kernel| kernel.planned()), 0));
         let bar = self.lines.insert_before(&self.total, bar);
         bar.set_prefix(short(kernel));
         if self.ticks {
@@ -131,14 +118,15 @@ impl Live {
         self.vms.push(VmLine {
             kernel: kernel.to_owned(),
             vm,
-            test: None,
+            since_ms: 0,
             bar,
         });
-        self.count(history);
+        self.vms.len() - 1
     }
 
-    /// How a line looks: name, bar, count, time, and what goes on.
-    fn style(&self, planned: usize) -> ProgressStyle {
+    /// How a line looks: name, bar, count, time, and what goes on, with so many
+    /// columns `free` behind it.
+    fn style(&self, planned: usize, free: usize) -> ProgressStyle {
         let names = self.names;
         let digits = planned.to_string().len();
         let (bold, done) = if self.look.colours {
@@ -152,16 +140,18 @@ impl Live {
             String::new()
         };
         let template = format!(
-            "{{prefix:{names}{bold}}}  {bar}{{pos:>{digits}}}/{{len}}  {{elapsed:>3}}  {{wide_msg}}"
+            "{{prefix:{names}{bold}}}  {bar}{{pos:>{digits}}}/{{len}}  {{elapsed:>3}}  {{wide_msg}}{:free$}",
+            ""
         );
         ProgressStyle::with_template(&template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
             .progress_chars("━╸─")
     }
 
-    fn down(&mut self, kernel: &str, vm: u32) {
+    /// Takes away the lines of VMs that are gone.
+    fn down(&mut self, doing: &Doing) {
         self.vms.retain(|line| {
-            let stays = line.vm != vm || line.kernel != kernel;
+            let stays = doing.vms().iter().any(|vm| vm.number == line.vm);
             if !stays {
                 line.bar.finish_and_clear();
                 self.lines.remove(&line.bar);
@@ -171,7 +161,7 @@ impl Live {
     }
 
     /// Shows how far each kernel is, and the whole run.
-    fn count(&self, history: &History) {
+    fn count(&self, history: &History, doing: &Doing) {
         let tally = &history.tally;
         for line in &self.vms {
             let of_kernel = tally.kernels.iter().find(|one| one.kernel == line.kernel);
@@ -183,14 +173,14 @@ impl Live {
         }
         self.total
             .set_position((tally.planned() - tally.missing()) as u64);
-        let bad: Vec<String> = Class::ALL
+        let bad = Class::ALL
             .into_iter()
             .filter(|class| !matches!(class, Class::Pass | Class::Skip | Class::XFail))
             .map(|class| (class.count(history), class.word()))
             .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"))
-            .collect();
-        self.total.set_message(bad.join(", "));
+            .map(|(count, word)| format!("{count} {word}"));
+        let message: Vec<String> = bad.chain(doing.awaited()).collect();
+        self.total.set_message(message.join(", "));
     }
 }
 

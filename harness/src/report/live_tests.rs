@@ -9,14 +9,26 @@ use crate::run::event::Verdict;
 
 const ROWS: u16 = 10;
 
-fn up(kernel: &str, vm: u32) -> Event {
-    Event::VmStarted {
+fn boots(kernel: &str, vm: u32) -> Event {
+    Event::VmStarting {
+        kernel: kernel.into(),
+        vm,
+    }
+}
+
+fn ready(kernel: &str) -> Event {
+    Event::KernelReady {
         kernel: kernel.into(),
         release: "6.1.0".into(),
-        accelerator: "tcg".into(),
-        qemu: "8.2".into(),
-        boot_ms: 1,
+        sha256: String::new(),
+    }
+}
+
+fn measured(kernel: &str, vm: u32) -> Event {
+    Event::SpeedMeasured {
+        kernel: kernel.into(),
         vm,
+        factor: 1.0,
     }
 }
 
@@ -46,9 +58,12 @@ fn live(terminal: &InMemoryTerm) -> Live {
 /// Feeds `events` and draws.
 fn feed(live: &mut Live, events: &[Event]) {
     let mut history = History::default();
+    let mut doing = Doing::default();
     for event in events {
-        history.observe(&at(0, event.clone()));
-        live.observe(event, &history);
+        let record = at(0, event.clone());
+        history.observe(&record);
+        doing.observe(&record);
+        live.observe(event, &history, &doing);
     }
     // Draws everything anew.
     live.suspend(|| ());
@@ -68,9 +83,10 @@ fn each_vm_has_a_line_with_its_test_and_its_kernels_counts() {
         80,
         &[
             started(&["5.10", "6.1"], 3).event,
-            up("5.10", 0),
-            up("6.1", 1),
-            runs("6.1", 0, "of.another"),
+            ready("5.10"),
+            ready("6.1"),
+            boots("5.10", 0),
+            boots("6.1", 1),
             runs("5.10", 0, "a.b"),
             finished("5.10", "a.b", Verdict::Fail, "").event,
             runs("5.10", 0, "c.d"),
@@ -86,13 +102,38 @@ fn each_vm_has_a_line_with_its_test_and_its_kernels_counts() {
 }
 
 #[test]
+fn a_vm_that_boots_has_a_line_and_a_kernel_that_is_not_ready_is_named() {
+    let mut events = vec![
+        started(&["5.10", "6.1", "6.12"], 3).event,
+        ready("5.10"),
+        boots("5.10", 0),
+        ready("6.12"),
+        boots("6.12", 1),
+        measured("6.12", 1),
+    ];
+    assert_eq!(
+        drawn(80, &events),
+        "5.10  ────────────────  0/3   0s  boots\n\
+         6.12  ────────────────  0/3   0s\n\
+         all   ────────────────  0/9   0s  not ready yet: 6.1"
+    );
+    events.push(Event::KernelFailed {
+        kernel: "6.1".into(),
+        reason: "gone".into(),
+        hints: Vec::new(),
+    });
+    assert!(drawn(80, &events).ends_with("0/9   0s"));
+}
+
+#[test]
 fn a_vm_that_is_gone_has_no_line() {
     let text = drawn(
         80,
         &[
             started(&["5.10", "6.1"], 3).event,
-            up("5.10", 0),
-            up("6.1", 1),
+            ready("5.10"),
+            boots("5.10", 0),
+            boots("6.1", 1),
             Event::VmStopped {
                 kernel: "5.10".into(),
                 vm: 0,
@@ -101,6 +142,7 @@ fn a_vm_that_is_gone_has_no_line() {
     );
     assert!(!text.contains("5.10"), "{text}");
     assert!(text.starts_with("6.1 "), "{text}");
+    assert!(text.ends_with("not ready yet: 6.1"), "{text}");
 }
 
 #[test]
@@ -110,7 +152,8 @@ fn lines_fit_40_columns_and_carry_no_escapes_of_a_guest() {
         40,
         &[
             started(&[&hostile], 3).event,
-            up(&hostile, 0),
+            ready(&hostile),
+            boots(&hostile, 0),
             runs(&hostile, 0, &hostile),
         ],
     );
@@ -127,7 +170,7 @@ fn an_interrupt_key_s_echo_leaves_no_stale_line() {
         &mut live,
         &[
             started(&["5.10", "6.1"], 3).event,
-            up("5.10", 0),
+            boots("5.10", 0),
             runs("5.10", 0, &"long".repeat(20)),
         ],
     );

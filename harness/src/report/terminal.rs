@@ -144,8 +144,8 @@ impl<W: Write + Send> Terminal<W> {
 
 impl<W: Write + Send> Report for Terminal<W> {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError> {
-        self.live.observe(&record.event, history);
         self.doing.observe(record);
+        self.live.observe(&record.event, history, &self.doing);
         match self.line(&record.event) {
             Some((level, text)) if level <= self.levels.status => self.say(&text),
             _ => Ok(()),
