@@ -96,7 +96,10 @@ fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
     let kiln = kiln_with_nix("");
     kiln.file("kernels/of.toml", "");
     let options = ["--config", "kernels/of.toml", "--run-dir", "runs"];
-    ci(&kiln, &options).run().assert_code(0);
+    ci(&kiln, &options)
+        .args(["--shard", "slice:1/2"])
+        .run()
+        .assert_code(0);
     let work = kiln.path("work").canonicalize().unwrap();
     let work = work.display();
     let config = format!("kiln --config {work}/kernels/of.toml");
@@ -107,9 +110,12 @@ fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
         assert!(line.contains(&config), "{line}");
     }
     for (line, step) in [(4, "runtime-tests"), (6, "aot")] {
-        let run_dir = format!(" --run-dir {work}/runs/{step} ");
+        let run_dir = format!(" --shard slice:1/2 --run-dir {work}/runs/{step} ");
         assert!(lines[line].contains(&run_dir), "{}", lines[line]);
     }
+    // What else there is is not divided.
+    let divided = lines.iter().filter(|line| line.contains("--shard"));
+    assert_eq!(divided.count(), 2, "{lines:#?}");
 
     let output = ci(&kiln, &["--config", "none.toml"]).run();
     output.assert_code(96);
@@ -264,6 +270,72 @@ fn output_on_github_is_folded_and_commands_nothing() {
         summary.contains("| gtest | failed: exit status: 1 | "),
         "{summary}"
     );
+}
+
+/// A run of two tests, as its events: one fails, at a line of a file.
+const EVENTS: &str = r#"{"at_ms":0,"event":"run_started","schema":1,"version":"0.1.0","started_at":"2026-11-25T16:00:00.000Z","command":["kiln","run"],"again":["kiln","run"],"cwd":"/w","kernels":[{"name":"6.1","tests":2,"suites":[2]}],"suites":["bpftrace"]}
+{"at_ms":1,"event":"test_finished","kernel":"6.1","vm":0,"suite":"bpftrace","id":"call.str","attempt":1,"verdict":"pass","duration_ms":1}
+{"at_ms":2,"event":"test_finished","kernel":"6.1","vm":0,"suite":"bpftrace","id":"call.ustack","attempt":1,"verdict":"fail","reason":"::error::x","source":{"file":"/w/call","line":7},"duration_ms":1}
+{"at_ms":3,"event":"run_finished","exit_code":100,"duration_ms":3}
+"#;
+
+#[test]
+fn the_tests_inside_a_step_are_annotated_and_in_the_summary_on_github() {
+    let kiln = kiln_with_nix(
+        "case \"$*\" in *--run-dir*runs/runtime-tests*)
+           mkdir -p runs/runtime-tests; cp events.jsonl runs/runtime-tests; exit 100;; esac",
+    );
+    // Steps of tests run in build-ci.
+    let events = kiln.file("build-ci/events.jsonl", EVENTS);
+    let runs = kiln.path("work/build-ci/runs");
+    let summary = kiln.file("summary.md", "");
+    let run = || {
+        ci(&kiln, &["--only", "runtime-tests", "--only", "aot"])
+            .arg("--run-dir")
+            .arg(&runs)
+            .env("GITHUB_ACTIONS", "true")
+            .env("GITHUB_STEP_SUMMARY", &summary)
+            .run()
+    };
+    let output = run();
+    output.assert_code(100);
+    let out = output.out();
+    let told: Vec<_> = out.lines().filter(|line| line.starts_with("::")).collect();
+    assert_eq!(told.len(), 8, "{out}");
+    assert_eq!(
+        told[4],
+        "::error title=kiln ci::runtime-tests: failed: exit status: 100"
+    );
+    assert_eq!(told[5], "::group::6.1: 1 pass, 1 fail");
+    assert!(
+        told[7].starts_with("::error title=call.ustack on 6.1%3A fail,file=/w/call,line=7::"),
+        "{out}"
+    );
+    let page = fs::read_to_string(&summary).unwrap();
+    let order = [
+        "## kiln ci",
+        "| aot | ok |",
+        "## runtime-tests",
+        "call.ustack",
+    ];
+    let places: Vec<_> = order.iter().map(|text| page.find(text)).collect();
+    assert!(
+        places.iter().all(Option::is_some) && places.is_sorted(),
+        "{page}"
+    );
+    assert!(!page.contains("## aot"), "{page}");
+
+    // An earlier run in the same place is not told as this one.
+    fs::remove_file(events).unwrap();
+    let output = run();
+    output.assert_code(100);
+    assert!(!output.out().contains("call.ustack"), "{}", output.out());
+}
+
+#[test]
+fn a_filter_that_selects_nothing_is_no_failed_test() {
+    let kiln = kiln_with_nix("case \"$*\" in *--filter=none*) exit 4;; esac");
+    ci(&kiln, &["-t", "none"]).run().assert_code(96);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::environment::Environment;
+use crate::run::partition::Partition;
 
 /// Where cmake builds, below the working directory, as of upstream's ci.py.
 const BUILD: &str = "build-ci";
@@ -57,10 +58,12 @@ impl Name {
 
     /// Whether a kiln of its own runs inside, with kiln's exit codes.
     pub fn runs_kiln(self) -> bool {
-        matches!(
-            self,
-            Self::SelfTests | Self::RuntimeTests | Self::ToolsParsing | Self::Aot
-        )
+        self.runs_suite() || matches!(self, Self::SelfTests | Self::ToolsParsing)
+    }
+
+    /// Whether that is a `kiln run`, with a run's directory.
+    pub fn runs_suite(self) -> bool {
+        matches!(self, Self::RuntimeTests | Self::Aot)
     }
 }
 
@@ -90,6 +93,8 @@ pub struct Settings {
     pub jobs: usize,
     /// Filters of runtime tests, as of `kiln run -t`.
     pub filters: Vec<String>,
+    /// The part of the runtime and the AOT tests to run; without it all run.
+    pub shard: Option<Partition>,
     /// Lists the AOT tests to run; without it all run.
     pub aot_allowlist: Option<PathBuf>,
     /// The catalogue of kernels, absolute; else what `kiln` finds in the steps'
@@ -104,6 +109,14 @@ pub struct Settings {
     pub kiln: PathBuf,
     /// What commands see of the caller's environment.
     pub environment: Environment,
+}
+
+impl Settings {
+    /// The run's directory of a step that has one, where it was named.
+    pub fn run_dir_of(&self, step: Name) -> Option<PathBuf> {
+        let dir = self.run_dir.as_ref().filter(|_| step.runs_suite())?;
+        Some(dir.join(step.as_str()))
+    }
 }
 
 /// One step, ready to run.
@@ -202,9 +215,13 @@ fn aot(settings: &Settings) -> Vec<OsString> {
 
 fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsString> {
     let build = settings.directory.join(BUILD);
-    if let Some(run_dir) = &settings.run_dir {
+    if let Some(shard) = settings.shard {
+        command.push("--shard".into());
+        command.push(shard.to_string().into());
+    }
+    if let Some(run_dir) = settings.run_dir_of(step) {
         command.push("--run-dir".into());
-        command.push(run_dir.join(step.as_str()).into());
+        command.push(run_dir.into());
     }
     command.push("--tests".into());
     command.push(build.join("tests").into());

@@ -1,16 +1,18 @@
 //! `kiln ci`: bpftrace's continuous integration as one command.
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
 use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
 use crate::exit_code;
-use crate::report::github::{self, Annotation, Github, Level};
-use crate::report::{escape, markdown};
+use crate::report::escape;
+use crate::report::github::{self, Github};
+use crate::run::event_log::EVENTS;
+use crate::run::partition::Partition;
 
 /// `kiln ci`.
 #[derive(Debug, clap::Args)]
@@ -61,6 +63,10 @@ pub(super) struct CiArgs {
     /// Filter of the runtime tests, as of `kiln run`
     #[arg(short = 't', long, value_name = "FILTER", allow_hyphen_values = true)]
     filter: Vec<String>,
+    /// Run one part of the runtime and the AOT tests, as of `kiln run`; other
+    /// steps are not divided
+    #[arg(long, value_name = "PART")]
+    shard: Option<Partition>,
     /// List of the AOT tests to run [default: all]
     #[arg(long, value_name = "FILE")]
     aot_allowlist: Option<PathBuf>,
@@ -79,21 +85,13 @@ pub(super) struct CiArgs {
     step_timeout: Duration,
 }
 
-/// What became of a step.
-struct Verdict {
-    name: Name,
-    ok: bool,
-    code: u8,
-    text: String,
-    took: Duration,
-}
-
 impl CiArgs {
     pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let environment = Environment {
             variables: self.env.clone(),
         };
-        let mut steps = ci::steps(&self.settings(&environment, config)?);
+        let settings = self.settings(&environment, config)?;
+        let mut steps = ci::steps(&settings);
         steps.retain(|step| self.only.is_empty() || self.only.contains(&step.name));
         steps.retain(|step| !self.skip.contains(&step.name));
         if steps.is_empty() {
@@ -125,10 +123,15 @@ impl CiArgs {
                     code: exit_code::OK,
                     text: format!("not run: {} did not succeed", needed.as_str()),
                     took: Duration::ZERO,
+                    run: None,
                 });
                 continue;
             }
             let started = Instant::now();
+            // A directory that has one already is refused by the step.
+            let run = settings
+                .run_dir_of(step.name)
+                .filter(|dir| !dir.join(EVENTS).exists());
             open(step, github.is_some())?;
             let show = if github.is_some() {
                 Show::Marked
@@ -162,12 +165,13 @@ impl CiArgs {
                 code,
                 text,
                 took: started.elapsed(),
+                run,
             });
             if interrupted.is_some() {
                 break;
             }
         }
-        report(&verdicts, github.as_ref())?;
+        ci_report::report(&verdicts, github.as_ref())?;
         Ok(match interrupted {
             Some(signal) => input::code_of(signal),
             None => worst(&verdicts),
@@ -223,6 +227,7 @@ impl CiArgs {
             sanitizers: self.sanitizer.clone(),
             jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
             filters: self.filter.clone(),
+            shard: self.shard,
             aot_allowlist: self.aot_allowlist.clone(),
             config,
             run_dir,
@@ -252,6 +257,8 @@ fn judge(name: Name, end: End, limit: Duration) -> (u8, String) {
         // A kiln inside tells a lost VM and a failed set-up from failed tests.
         Some(97) if name.runs_kiln() => exit_code::VM_LOST,
         Some(96 | 125) if name.runs_kiln() => exit_code::SETUP_FAILED,
+        // A filter or a part with no test in it: none failed.
+        Some(4) if name.runs_suite() => exit_code::SETUP_FAILED,
         _ => failed,
     };
     (code, format!("failed: {status}"))
@@ -283,42 +290,7 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
     }
 }
 
-fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<(), Failure> {
-    let mut table = String::new();
-    let mut page = "### kiln ci\n\n| step | result | time |\n| --- | --- | ---: |\n".to_owned();
-    for verdict in verdicts {
-        let text = escape::line(&verdict.text);
-        let (name, seconds) = (verdict.name.as_str(), verdict.took.as_secs());
-        // Writing to a string cannot fail.
-        let _ = writeln!(table, "{name:14} {text} ({seconds} s)");
-        let _ = writeln!(
-            page,
-            "| {name} | {} | {seconds} s |",
-            markdown::literal(&text)
-        );
-        if let (Some(github), false) = (github, verdict.ok) {
-            let annotation = github.annotation(&Annotation {
-                level: Level::Error,
-                title: "kiln ci",
-                place: None,
-                message: &format!("{name}: {text}"),
-            });
-            let _ = writeln!(table, "{annotation}");
-        }
-    }
-    say(table.trim_end())?;
-    let Some(github) = github else {
-        return Ok(());
-    };
-    github.add_summary(&page).map_err(|(path, error)| {
-        Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("cannot write the summary {}: {error}", path.display()),
-        )
-    })
-}
-
-fn say(text: &str) -> Result<(), Failure> {
+pub(super) fn say(text: &str) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{text}").map_err(|error| {
         Failure::new(
             exit_code::SETUP_FAILED,

@@ -6,6 +6,7 @@ mod asked;
 mod bpftrace_version;
 mod carry_out;
 mod ci;
+mod ci_report;
 mod context;
 mod doctor;
 mod exec;

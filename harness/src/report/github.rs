@@ -17,6 +17,9 @@ use super::escape;
 /// Most bytes of a step's summary: GitHub refuses one that is longer.
 pub const MAX_SUMMARY: usize = 1024 * 1024;
 
+/// Stands where a page was too much.
+const FULL: &str = "A part of this summary is left out: it is too long.\n\n";
+
 /// Characters of a message in an annotation; GitHub cuts at 4 KB.
 const MAX_MESSAGE: usize = 2000;
 
@@ -114,8 +117,9 @@ impl Github {
             .unwrap_or(file)
     }
 
-    /// Adds Markdown to the step's summary, where there is one. The error names
-    /// the file.
+    /// Adds Markdown to the step's summary, where there is one; a note instead
+    /// where it would become longer than [`MAX_SUMMARY`]. The error names the
+    /// file.
     pub fn add_summary(&self, markdown: &str) -> Result<(), (PathBuf, io::Error)> {
         let Some(path) = &self.summary else {
             return Ok(());
@@ -124,7 +128,15 @@ impl Github {
             .append(true)
             .create(true)
             .open(path)
-            .and_then(|mut file| file.write_all(markdown.as_bytes()))
+            .and_then(|mut file| {
+                let length = file.metadata()?.len() + markdown.len() as u64;
+                let text = if length > MAX_SUMMARY as u64 {
+                    FULL
+                } else {
+                    markdown
+                };
+                file.write_all(text.as_bytes())
+            })
             .map_err(|error| (path.clone(), error))
     }
 }
@@ -211,6 +223,10 @@ mod tests {
         github.add_summary("one\n").unwrap();
         github.add_summary("two\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        // GitHub takes none of one that is too long.
+        github.add_summary(&"x".repeat(MAX_SUMMARY)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("one\ntwo\n{FULL}"));
     }
 
     /// Splits a line as GitHub's runner does (`ActionCommand.TryParseV2`).

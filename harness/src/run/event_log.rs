@@ -106,7 +106,7 @@ impl Hint for EventLogError {
 }
 
 /// Name of the file in a run's directory.
-pub(super) const EVENTS: &str = "events.jsonl";
+pub const EVENTS: &str = "events.jsonl";
 
 /// Where lines go: a file, but for tests.
 trait Sink: Send {
