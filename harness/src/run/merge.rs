@@ -16,7 +16,7 @@ use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
-use parts::{loses_tests, missing_parts};
+use parts::{loses_tests, missing_parts, tests_asked_for};
 
 /// Contradictions that are told one by one.
 const MAX_TOLD: usize = 5;
@@ -326,12 +326,13 @@ fn start(
     let mut sums: BTreeMap<(String, String), usize> = BTreeMap::new();
     // A part that ran twice, the first time perhaps not to its end, is planned
     // once.
-    let mut parts: BTreeMap<(String, Vec<String>, String, String), usize> = BTreeMap::new();
+    let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (run, dropped) in runs.iter().zip(repeated) {
         let Some(Event::RunStarted {
             kernels,
             suites,
             shard,
+            command,
             ..
         }) = run.records.first().map(|record| &record.event)
         else {
@@ -348,8 +349,8 @@ fn start(
             }
             for (suite, tests) in planned(kernel, suites) {
                 if let Some(shard) = shard {
-                    let (shard, kernel) = (shard.clone(), kernel.name.clone());
-                    let part = (shard, suites.clone(), kernel, suite.to_owned());
+                    let (asked, kernel) = (tests_asked_for(command), kernel.name.clone());
+                    let part = (shard, suites, asked, kernel, suite.to_owned());
                     let most = parts.entry(part).or_default();
                     *most = (*most).max(tests);
                     continue;
@@ -368,7 +369,7 @@ fn start(
             }
         }
     }
-    for ((_, _, kernel, suite), tests) in parts {
+    for ((_, _, _, kernel, suite), tests) in parts {
         let sum = sums.entry((kernel, suite)).or_default();
         *sum = sum.saturating_add(tests);
     }

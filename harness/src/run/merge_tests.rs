@@ -314,3 +314,36 @@ fn the_parts_of_each_job_of_a_matrix_are_looked_for() {
     assert_eq!(warnings(&merged), ["no run has the part slice:2/2 of 6.1"]);
     assert_eq!(merged.exit_code, exit_code::VM_LOST);
 }
+
+#[test]
+fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
+    let of = |command: &str, id: &str, shard: &str, tests: usize| {
+        let verdict = finished("6.1", id, Verdict::Pass, "");
+        let mut run = part(shard, &["6.1"], tests, &[verdict]);
+        if let Event::RunStarted { command: own, .. } = &mut run.records[0].event {
+            *own = command.split(' ').map(str::to_owned).collect();
+        }
+        run
+    };
+    let runtime = "kiln run -k 6.1";
+    let aot = r"kiln run -k 6.1 --aot --filter ^aot\.";
+    // The AOT run lost one of its two tests.
+    let runs = [
+        of(runtime, "a.b", "slice:1/1", 1),
+        of(aot, "aot.b", "slice:1/1", 2),
+    ];
+    let merged = merge(&runs, Vec::new()).unwrap();
+    assert_eq!(tally(&merged).missing(), 1);
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+    // A half of each is no whole.
+    let runs = [
+        of(runtime, "a.b", "slice:1/2", 1),
+        of(aot, "aot.b", "slice:2/2", 1),
+    ];
+    let merged = merge(&runs, Vec::new()).unwrap();
+    let missing = [
+        "no run has the part slice:2/2 of 6.1",
+        "no run has the part slice:1/2 of 6.1",
+    ];
+    assert_eq!(warnings(&merged), missing);
+}

@@ -17,6 +17,7 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
             kernels,
             suites,
             shard,
+            command,
             ..
         }) = run.records.first().map(|record| &record.event)
         else {
@@ -31,7 +32,7 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
         let own = shard.is_none().then_some(index);
         let missing = if tally.stopped() { 0 } else { tally.missing() };
         parts
-            .entry((shard, suites, names, own))
+            .entry((shard, suites, names, tests_asked_for(command), own))
             .and_modify(|least| *least = (*least).min(missing))
             .or_insert(missing);
     }
@@ -43,7 +44,7 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
 /// The jobs of `kiln matrix` have a kernel each: what `-k` names keeps parts of
 /// the same number apart.
 pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
-    let mut seen: BTreeMap<(&str, u32, String), BTreeSet<u32>> = BTreeMap::new();
+    let mut seen: BTreeMap<(&str, u32, String, Vec<&str>), BTreeSet<u32>> = BTreeMap::new();
     for run in runs {
         if let Some(Event::RunStarted {
             shard: Some(shard),
@@ -54,12 +55,13 @@ pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
             && let Some((part, parts)) = numbers.split_once('/')
             && let (Ok(part), Ok(parts)) = (part.parse(), parts.parse())
         {
-            let whole = (kind, parts, kernels_asked_for(command));
+            let kernels = kernels_asked_for(command);
+            let whole = (kind, parts, kernels, tests_asked_for(command));
             seen.entry(whole).or_default().insert(part);
         }
     }
     let mut missing = Vec::new();
-    for ((kind, parts, kernels), have) in seen {
+    for ((kind, parts, kernels, _), have) in seen {
         // A file may say anything: no list is longer than what people read.
         let lacking = (1..=parts).filter(|part| !have.contains(part)).take(20);
         missing.extend(lacking.map(|part| match kernels.as_str() {
@@ -72,18 +74,37 @@ pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
 
 /// What `-k` names on a command line of `kiln run`.
 fn kernels_asked_for(command: &[String]) -> String {
-    let mut kernels = Vec::new();
+    values(command, "-k", &["--kernel"]).join(" ")
+}
+
+/// What selects tests on a command line of `kiln run`: runs of the same part
+/// that differ in it, as those of `kiln ci` do, are parts of two runs.
+pub(super) fn tests_asked_for(command: &[String]) -> Vec<&str> {
+    let mut asked = values(command, "-t", &["--filter", "--allowlist"]);
+    asked.sort_unstable();
+    asked.extend(
+        command
+            .iter()
+            .find(|argument| *argument == "--aot")
+            .map(String::as_str),
+    );
+    asked
+}
+
+/// The values of an option, which may stand behind its short name.
+fn values<'c>(command: &'c [String], short: &str, long: &[&str]) -> Vec<&'c str> {
+    let mut values = Vec::new();
     let mut arguments = command.iter();
     while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "-k" | "--kernel" => kernels.extend(arguments.next().map(String::as_str)),
-            other => kernels.extend(
-                other
-                    .strip_prefix("--kernel=")
-                    .or_else(|| other.strip_prefix("-k"))
-                    .map(|kernel| kernel.trim_start_matches('=')),
-            ),
+        if argument == short || long.contains(&argument.as_str()) {
+            values.extend(arguments.next().map(String::as_str));
+        } else if let Some((name, value)) = argument.split_once('=')
+            && long.contains(&name)
+        {
+            values.push(value);
+        } else if let Some(value) = argument.strip_prefix(short) {
+            values.push(value.trim_start_matches('='));
         }
     }
-    kernels.join(" ")
+    values
 }
