@@ -1,4 +1,4 @@
-# The files of this workspace that builds read: a change to the docs builds
+# The files of this workspace that builds read: a change to other docs builds
 # nothing again.
 { lib }:
 
@@ -12,5 +12,8 @@ lib.fileset.toSource {
     ../guest-init
     ../harness
     ../tests
+    # Unit tests hold them against the code.
+    ../docs/events.md
+    ../docs/verdicts.md
   ];
 }

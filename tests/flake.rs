@@ -28,6 +28,46 @@ fn every_nix_file_parses() {
 }
 
 #[test]
+fn nix_builds_the_workspace_from_every_file_that_its_sources_read() {
+    let source = read("nix/source.nix");
+    let given: Vec<PathBuf> = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("../"))
+        .map(|path| checkout().join(path))
+        .collect();
+    assert!(given.len() > 5, "{given:?}");
+    let mut read_by_sources = 0;
+    for part in ["harness", "guest-init"] {
+        for entry in walkdir::WalkDir::new(checkout().join(part)) {
+            let file = entry.unwrap().into_path();
+            if file.extension().is_none_or(|extension| extension != "rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            let beside = file.parent().unwrap();
+            // `include_str!("…")` and `concat!(env!("CARGO_MANIFEST_DIR"), "/…")`.
+            let included = text.split("include_str!(\"").skip(1);
+            let included = included.map(|rest| beside.join(upto_quote(rest)));
+            let named = text.split("env!(\"CARGO_MANIFEST_DIR\"), \"/").skip(1);
+            let named = named.map(|rest| checkout().join("harness").join(upto_quote(rest)));
+            for path in included.chain(named) {
+                let Ok(path) = path.canonicalize() else {
+                    panic!("{} reads {}", file.display(), path.display());
+                };
+                let there = given.iter().any(|given| path.starts_with(given));
+                assert!(there, "nix/source.nix lacks {}", path.display());
+                read_by_sources += 1;
+            }
+        }
+    }
+    assert!(read_by_sources >= 4, "{read_by_sources}");
+}
+
+fn upto_quote(text: &str) -> &str {
+    text.split('"').next().unwrap_or_default()
+}
+
+#[test]
 fn the_flakes_kernels_are_those_of_its_catalogue() {
     let built: BTreeSet<String> = names("packages")
         .into_iter()

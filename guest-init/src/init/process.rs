@@ -318,9 +318,11 @@ mod tests {
     use super::*;
 
     fn spec(argv: &[&str]) -> ProcessSpec {
+        // Where Nix builds, programs are in no directory of the system.
+        let path = std::env::var("PATH").unwrap_or("/usr/bin:/bin".to_owned());
         ProcessSpec {
             argv: argv.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
-            env: vec![(b"PATH".to_vec(), b"/usr/bin:/bin".to_vec())],
+            env: vec![(b"PATH".to_vec(), path.into_bytes())],
             cwd: b"/".to_vec(),
             ..ProcessSpec::default()
         }

@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_directory_that_the_host_root_shows_is_not_shared_twice() {
-        let layout = layout(&Root::Host, &["/usr".into()], &[]);
+        let layout = layout(&Root::Host, &["/etc".into()], &[]);
         assert_eq!(layout.shares.len(), 1);
         assert_eq!(layout.shares[0].dir, Path::new("/"));
         assert!(!layout.shares[0].writable);
@@ -329,7 +329,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("inner");
         std::fs::create_dir(&inner).unwrap();
-        let layout = layout(&Root::Dir("/usr".into()), &[inner], &[dir.path().into()]);
+        let layout = layout(&Root::Dir("/etc".into()), &[inner], &[dir.path().into()]);
         let access: Vec<_> = layout
             .plan
             .shares
@@ -344,7 +344,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("results");
         std::fs::create_dir(&inner).unwrap();
-        let layout = layout(&Root::Dir("/usr".into()), &[dir.path().into()], &[inner]);
+        let layout = layout(&Root::Dir("/etc".into()), &[dir.path().into()], &[inner]);
         let access: Vec<_> = layout
             .plan
             .shares
