@@ -1,5 +1,6 @@
 //! The command line of this kiln, and what of it runs a test again.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -31,11 +32,57 @@ const WITHOUT: [&str; 18] = [
     "final_status_level",
 ];
 
-/// This process's command line.
+/// The option that gives a variable to the guest. Its values may be secrets.
+const VARIABLES: &str = "env";
+
+/// This process's command line, fit to be published.
 pub(super) fn command_line() -> Vec<String> {
-    std::env::args_os()
-        .map(|argument| argument.to_string_lossy().into_owned())
+    published(std::env::args_os())
+}
+
+/// A command line with `***` for each value of a variable.
+fn published(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let words: Vec<OsString> = command_line.into_iter().collect();
+    let variables = variables(&words);
+    let text = |word: &OsString| word.to_string_lossy().into_owned();
+    words
+        .iter()
+        .map(|word| {
+            let word = text(word);
+            // As a word of its own, or at the end of `--env=` or `-e`.
+            let set = variables.iter().find_map(|set| {
+                let option = word.strip_suffix(set.as_str())?;
+                (option.is_empty() || option.starts_with('-')).then_some((option, set))
+            });
+            match set {
+                Some((option, set)) => format!("{option}{}=***", name_in(set)),
+                None => word,
+            }
+        })
         .collect()
+}
+
+/// The variables that a command line sets, each as `KEY=VALUE`.
+fn variables(command_line: &[OsString]) -> Vec<String> {
+    let Ok(matches) = Cli::command().try_get_matches_from(command_line) else {
+        return Vec::new();
+    };
+    let Some((_, matches)) = matches.subcommand() else {
+        return Vec::new();
+    };
+    // Not every command has the option.
+    let Ok(Some(values)) = matches.try_get_raw(VARIABLES) else {
+        return Vec::new();
+    };
+    values
+        .map(|value| value.to_string_lossy().into_owned())
+        .filter(|value| value.contains('='))
+        .collect()
+}
+
+/// The name in `KEY=VALUE` or `KEY`.
+fn name_in(variable: &str) -> &str {
+    variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
 /// Program, `run`, and the options of this command line of `kiln run` that
@@ -92,6 +139,11 @@ fn add(words: &mut Vec<String>, argument: &clap::Arg, matches: &ArgMatches) {
     }
     for value in matches.get_raw(id).into_iter().flatten() {
         let value = value.to_string_lossy();
+        let value = match id {
+            // The value stays where it is; by its name it is passed on.
+            VARIABLES => Cow::Borrowed(name_in(&value)),
+            _ => value,
+        };
         // Else it would be taken for an option.
         if value.starts_with('-') {
             words.push(format!("--{long}={value}"));
@@ -117,9 +169,31 @@ mod tests {
                 "/opt/kiln -v run -k 6.1 -j2 --tests t bpftrace --compat -t a -e A=b -e C=d \
                  --retries 2 --run-dir out --append=-x --config k.toml --memory 1G"
             ),
-            "kiln run --config k.toml --tests t --compat --memory 1G --env A=b --env C=d --append=-x"
+            "kiln run --config k.toml --tests t --compat --memory 1G --env A --env C --append=-x"
         );
         assert_eq!(options_of("target/debug/kiln run"), "target/debug/kiln run");
+    }
+
+    #[test]
+    fn no_value_of_a_variable_is_published() {
+        let published = |line: &str| published(line.split(' ').map(OsString::from)).join(" ");
+        for (typed, shown) in [
+            ("-e A=s3cret", "-e A=***"),
+            ("-eA=s3cret", "-eA=***"),
+            ("-e=A=s3cret", "-e=A=***"),
+            ("--env A=s3cret=x", "--env A=***"),
+            ("--env=A=s3cret", "--env=A=***"),
+            ("-ve A=s3cret -e B= -e C", "-ve A=*** -e B=*** -e C"),
+            ("-veA=s3cret", "-veA=***"),
+            ("--append=A=b -e A=s3cret", "--append=A=b -e A=***"),
+        ] {
+            assert_eq!(
+                published(&format!("kiln run {typed} -t a")),
+                format!("kiln run {shown} -t a")
+            );
+        }
+        assert_eq!(published("kiln merge -e A=b"), "kiln merge -e A=b");
+        assert_eq!(published("kiln merge A=b"), "kiln merge A=b");
     }
 
     #[test]
