@@ -62,11 +62,13 @@ impl<'h> Difference<'h> {
             .map(|(kernel, _)| *kernel)
     }
 
-    /// In a few words: `fails on 5.10 only`, `fails on all but 6.1`, `fails on
-    /// 5.10, 5.15`. Kernels' names are as they are, and to be escaped.
+    /// In a few words, about the fewer kernels: `fails on 5.10 only`, `fails on
+    /// 5.10, 5.15`, `passes on 6.1 only`. Kernels' names are as they are, and to
+    /// be escaped.
     pub(super) fn words(&self) -> String {
         let bad: Vec<&str> = self.on(is_bad).collect();
         let good: Vec<&str> = self.on(|verdict| !is_bad(verdict)).collect();
+        let passes: Vec<&str> = self.on(|verdict| verdict == Verdict::Pass).collect();
         let mut kinds = self.verdicts.iter().filter(|(_, verdict)| is_bad(*verdict));
         let first = kinds.next().map(|(_, verdict)| *verdict);
         let does = match first {
@@ -76,9 +78,14 @@ impl<'h> Difference<'h> {
             Some(Verdict::Lost) if kinds.all(|(_, verdict)| Some(*verdict) == first) => "is lost",
             _ => "fails",
         };
+        let few_pass = !passes.is_empty() && passes.len() < bad.len();
         match (bad.as_slice(), good.as_slice()) {
             ([only], _) => format!("{does} on {only} only"),
-            ([_, _, ..], [only]) => format!("{does} on all but {only}"),
+            _ if few_pass && does == "fails" => format!("passes on {} only", passes.join(", ")),
+            _ if few_pass && passes == good => {
+                format!("passes on {} only, {does} on the others", passes.join(", "))
+            }
+            (_, [only]) => format!("{does} on all but {only}"),
             _ => format!("{does} on {}", bad.join(", ")),
         }
     }
@@ -108,6 +115,8 @@ mod tests {
         add("a.all", &all, Verdict::Fail);
         add("a.one", &["5.15"], Verdict::Fail);
         add("a.three", &["5.10", "6.1", "6.12"], Verdict::Timeout);
+        add("a.pass", &["5.10", "6.1", "6.12"], Verdict::Fail);
+        add("a.skip", &["5.10", "5.15", "6.12"], Verdict::Fail);
         add("a.two", &["6.12", "5.10"], Verdict::Lost);
         // Two tests of one name: the one that failed counts.
         add("a.one", &["6.1"], Verdict::Fail);
@@ -119,7 +128,9 @@ mod tests {
             .collect();
         let expected = [
             ("a.one", "fails on 5.15, 6.1"),
-            ("a.three", "times out on all but 5.15"),
+            ("a.three", "passes on 5.15 only, times out on the others"),
+            ("a.pass", "passes on 5.15 only"),
+            ("a.skip", "fails on all but 6.1"),
             ("a.two", "is lost on 5.10, 6.12"),
         ];
         assert_eq!(
