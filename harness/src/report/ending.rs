@@ -169,7 +169,7 @@ fn story(text: &mut String, history: &History, outcome: &Outcome) {
         .map_or("", String::as_str);
     let file = output_files::usual_place(result);
     quote(text, shown, &Keep::First(MAX_LINES), Some(&file));
-    for report in &outcome.reports {
+    for report in outcome.reports_beside_details() {
         append(
             text,
             format_args!("      the kernel reports: {}\n", escape::line(&report.kind)),

@@ -149,6 +149,16 @@ impl Outcome {
         (bad && known.result != KnownResult::Skip && !self.is_unexpected()).then_some(known)
     }
 
+    /// What the kernel reported, but for what the evidence of a lost VM says
+    /// already: its console's last lines.
+    pub(super) fn reports_beside_details(&self) -> impl Iterator<Item = &KernelReport> {
+        let details = &self.result.details;
+        self.reports.iter().filter(|report| {
+            let mut lines = report.text.lines().filter(|line| !line.trim().is_empty());
+            details.is_empty() || !lines.all(|line| details.contains(line))
+        })
+    }
+
     /// The test to run to see this again: for a case, the command that
     /// reported it.
     pub(super) fn runs_as(&self) -> &str {
@@ -312,6 +322,28 @@ impl History {
         &mut self.vms[index]
     }
 
+    /// A path as the user sees it from where they are: relative to the working
+    /// directory if it is beneath.
+    pub(super) fn short_path<'p>(&self, path: &'p str) -> &'p str {
+        let beneath = match self.start.cwd.as_str() {
+            "" | "/" => None,
+            cwd => path
+                .strip_prefix(cwd)
+                .and_then(|rest| rest.strip_prefix('/')),
+        };
+        // Neither nothing nor an option.
+        let names = |rest: &&str| !rest.is_empty() && !rest.starts_with('-');
+        beneath.filter(names).unwrap_or(path)
+    }
+
+    /// kiln's command line as the user sees it from where they are.
+    pub(super) fn command(&self) -> Vec<&str> {
+        let mut words = self.start.command.iter().map(String::as_str);
+        let program = words.next();
+        let rest = words.map(|word| self.short_path(word));
+        program.into_iter().chain(rest).collect()
+    }
+
     /// How the VM was lost that this verdict fell in.
     pub(super) fn loss(&self, result: &TestResult) -> Option<&Loss> {
         let facts = self
@@ -363,112 +395,5 @@ impl History {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::report::samples::{at, finished, history, result, started};
-
-    fn attempt(id: &str, attempt: u32, verdict: Verdict) -> TestResult {
-        TestResult {
-            attempt,
-            ..result("6.1", id, verdict, "")
-        }
-    }
-
-    #[test]
-    fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
-        let report = |test: Option<&str>, vm: u32| {
-            let event = Event::KernelReport {
-                kernel: "6.1".into(),
-                vm,
-                kind: "warning".into(),
-                test: test.map(str::to_owned),
-                text: "WARNING: CPU: 0".into(),
-            };
-            at(1, event)
-        };
-        let last = TestResult {
-            flaky: true,
-            ..attempt("a.b", 2, Verdict::Pass)
-        };
-        let history = history(&[
-            started(&["6.1"], 2),
-            report(Some("a.b"), 0),
-            report(Some("a.c"), 1),
-            report(None, 1),
-            at(2, Event::AttemptFinished(attempt("a.b", 1, Verdict::Lost))),
-            at(3, Event::AttemptFinished(attempt("a.c", 1, Verdict::Fail))),
-            at(4, Event::TestFinished(last)),
-        ]);
-        let [outcome] = history.outcomes.as_slice() else {
-            panic!("{:?}", history.outcomes);
-        };
-        let verdicts: Vec<_> = outcome.attempts.iter().map(|one| one.verdict).collect();
-        assert_eq!(verdicts, [Verdict::Lost]);
-        assert_eq!(outcome.reports.len(), 1);
-        assert_eq!(history.reports.len(), 2);
-        assert_eq!(history.flaky().count(), 1);
-        // Its test passed in the end.
-        assert_eq!(history.other_reports().count(), 3);
-        assert_eq!(history.pending.len(), 1);
-    }
-
-    #[test]
-    fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
-        let known = |id: &str, verdict| {
-            let known = Known {
-                result: KnownResult::Fail,
-                reason: "no BTF".into(),
-                link: None,
-            };
-            let result = TestResult {
-                known: Some(known),
-                ..result("6.1", id, verdict, "")
-            };
-            at(1, Event::TestFinished(result))
-        };
-        let history = history(&[
-            started(&["6.1"], 3),
-            known("a.fails", Verdict::Fail),
-            known("a.passes", Verdict::Pass),
-            finished("6.1", "a.new", Verdict::Fail, ""),
-        ]);
-        let ids = |outcomes: Vec<&Outcome>| -> Vec<String> {
-            let ids = outcomes.iter().map(|one| one.result.id.clone());
-            ids.collect()
-        };
-        assert_eq!(ids(history.unexpected().collect()), ["a.passes", "a.new"]);
-        let known: Vec<_> = history.known_failures().map(|(one, _)| one).collect();
-        assert_eq!(ids(known), ["a.fails"]);
-        assert!(history.outcomes[1].is_unexpected_pass());
-    }
-
-    #[test]
-    fn the_end_of_a_vm_belongs_to_the_test_that_ran_in_it() {
-        let lost = |vm: u32, test: Option<&str>| {
-            let event = Event::VmLost {
-                kernel: "6.1".into(),
-                vm,
-                reason: "hung".into(),
-                test: test.map(str::to_owned),
-                console: "Kernel panic".into(),
-                qmp_status: None,
-            };
-            at(2, event)
-        };
-        let history = history(&[
-            started(&["6.1"], 2),
-            finished("6.1", "a.b", Verdict::Lost, "hung"),
-            lost(0, Some("a.b")),
-            lost(1, None),
-        ]);
-        let loss = history.loss(&history.outcomes[0].result);
-        assert_eq!(loss.map(|loss| loss.console.as_str()), Some("Kernel panic"));
-        let others = result("6.1", "a.c", Verdict::Pass, "");
-        assert!(history.loss(&others).is_none());
-        let between: Vec<_> = history
-            .losses_between_tests()
-            .map(|(vm, _)| vm.vm)
-            .collect();
-        assert_eq!(between, [1]);
-    }
-}
+#[path = "history_tests.rs"]
+mod tests;

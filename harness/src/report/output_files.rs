@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::history::{History, Outcome};
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, Record, TestResult};
+use crate::run::event::{Event, Record, TestResult, Verdict};
 
 /// Characters of a test's id that go into the name of its file: a path has 255
 /// bytes for it, and several tests may share the beginning.
@@ -112,15 +112,16 @@ fn contents(history: &History, outcome: &Outcome) -> String {
                 attempt.attempt, attempt.verdict
             );
         }
-        section(&mut text, "what was expected and found", &attempt.details);
+        let details = match attempt.verdict {
+            Verdict::Lost => "how the VM was lost",
+            _ => "what was expected and found",
+        };
+        section(&mut text, details, &attempt.details);
         section(&mut text, "what the test printed", &attempt.output);
     }
-    for report in &outcome.reports {
+    for report in outcome.reports_beside_details() {
         let title = format!("the kernel reported: {}", escape::line(&report.kind));
         section(&mut text, &title, &report.text);
-    }
-    if let Some(loss) = history.loss(result) {
-        section(&mut text, "the VM's console", &loss.console);
     }
     text
 }
@@ -140,7 +141,6 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, started, with_texts};
-    use crate::run::event::Verdict;
 
     fn written(records: &[Record]) -> (tempfile::TempDir, Vec<String>) {
         let parent = tempfile::tempdir().unwrap();
@@ -194,6 +194,30 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part:?} is not in:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_test_that_lost_its_vm_has_the_evidence_once() {
+        let report = Event::KernelReport {
+            kernel: "6.1".into(),
+            vm: 0,
+            kind: "panic".into(),
+            test: Some("a.lost".into()),
+            text: "[1.0] Kernel panic\n[1.1] Call Trace:".into(),
+        };
+        let lost = finished("6.1", "a.lost", Verdict::Lost, "the guest panicked");
+        let evidence = "  QMP status: guest-panicked\n  the console's last lines:\n    \
+             \x1b[31m\n    [1.0] Kernel panic\n    [1.1] Call Trace:";
+        let (parent, _) = written(&[
+            started(&["6.1"], 1),
+            at(4000, report),
+            with_texts(lost, "", evidence),
+        ]);
+        let text = fs::read_to_string(parent.path().join("output/6.1/a.lost.txt")).unwrap();
+        let end = "-- how the VM was lost\n  QMP status: guest-panicked\n  \
+             the console's last lines:\n    \\x1b[31m\n    [1.0] Kernel panic\n    \
+             [1.1] Call Trace:\n";
+        assert!(text.ends_with(end), "{text}");
     }
 
     #[test]

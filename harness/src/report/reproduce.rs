@@ -20,7 +20,7 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     let filter = filter(outcome.runs_as());
     let mut words = program;
     words.extend(["-k", &outcome.result.kernel, "-t", &filter]);
-    words.extend(options.iter().map(String::as_str));
+    words.extend(options.iter().map(|word| history.short_path(word)));
     // Other suites may have a test of this name.
     words.push(&outcome.result.suite);
     command_line(&words)

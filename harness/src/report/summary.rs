@@ -8,7 +8,7 @@ use super::markdown::{block, code, link};
 use super::words::{counted, minutes, seconds};
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
-use crate::run::event::{Record, TestResult, VERDICTS};
+use crate::run::event::{Record, TestResult, VERDICTS, Verdict};
 use crate::run::tally::Counts;
 
 /// Characters of the evidence of one failure; the rest is in its output file.
@@ -202,11 +202,7 @@ fn failure(page: &mut String, history: &History, outcome: &Outcome) {
     }
     say!(page, "<details><summary>{title}</summary>\n");
     if let Some(source) = &result.source {
-        // As the user sees it from where they are.
-        let cwd = Some(&history.start.cwd).filter(|cwd| !cwd.is_empty());
-        let file = cwd
-            .and_then(|cwd| source.file.strip_prefix(cwd)?.strip_prefix('/'))
-            .unwrap_or(&source.file);
+        let file = history.short_path(&source.file);
         say!(page, "{}\n", code(&format!("{file}:{}", source.line)));
     }
     let mut room = MAX_EVIDENCE;
@@ -215,17 +211,19 @@ fn failure(page: &mut String, history: &History, outcome: &Outcome) {
         let text = attempt_text(attempt);
         evidence(page, &heading, text, &mut room);
     }
-    let what = if result.details.is_empty() {
-        "What it printed"
-    } else {
-        "What was expected and found"
+    let what = match result.verdict {
+        _ if result.details.is_empty() => "What it printed",
+        Verdict::Lost => "How the VM was lost",
+        _ => "What was expected and found",
     };
     evidence(page, what, attempt_text(result), &mut room);
-    for report in &outcome.reports {
+    for report in outcome.reports_beside_details() {
         let heading = format!("The kernel reported: {}", code(&report.kind));
         evidence(page, &heading, &report.text, &mut room);
     }
-    if let Some(loss) = history.loss(result) {
+    if let Some(loss) = history.loss(result)
+        && result.details.is_empty()
+    {
         // The end says what happened.
         let tail = last(&loss.console, MAX_EVIDENCE / 2);
         evidence(page, "The VM's console", tail, &mut room);
@@ -400,7 +398,7 @@ fn what_ran(page: &mut String, history: &History) {
         let mut line = format!(
             "- suite {}: {}",
             code(&subject.suite),
-            code(&subject.program)
+            code(history.short_path(&subject.program))
         );
         if let Some(version) = &subject.version {
             let _ = write!(line, ", version {}", code(version));
@@ -452,7 +450,7 @@ fn what_ran(page: &mut String, history: &History) {
     say!(
         page,
         "\n{}",
-        block(&reproduce::command_line(&start.command))
+        block(&reproduce::command_line(&history.command()))
     );
     say!(page, "</details>");
 }
