@@ -6,6 +6,8 @@ mod support;
 #[path = "support/suite.rs"]
 mod suite;
 
+use std::path::{Path, PathBuf};
+
 use suite::{events, finished, junit, out, verdicts};
 use support::{Kiln, checkout};
 
@@ -54,7 +56,7 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
         (
             "xml.sh",
             "echo '<testsuite><testcase classname=\"Door\" name=\"opens\"/>\
-             <testcase classname=\"Door\" name=\"closes\"><failure message=\"stuck\"/></testcase>\
+             <testcase classname=\"Door\" name=\"closes\" file=\"src/../door.c\" line=\"7\"><failure message=\"stuck\"/></testcase>\
              </testsuite>' >\"$1\"; exit 1",
         ),
     ] {
@@ -72,6 +74,7 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     let output = kiln
         .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "1"])
         .args(["--run-dir", out(&kiln).to_str().unwrap()])
+        .args(["-e", "TOKEN=s3cret"])
         .run();
     output.assert_code(100);
     let found: Vec<String> = verdicts(&out(&kiln))
@@ -113,9 +116,45 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(command["reason"], "1 of 3 cases did not pass");
     let noise = command["output"].as_str().unwrap();
     assert!(noise.contains("noise"), "{noise}");
+    let source = |id: &str| {
+        let source = &finished(&run, id)["source"];
+        let file = Path::new(source["file"].as_str().unwrap());
+        assert!(file.is_absolute(), "{source}");
+        let name = file.strip_prefix(kiln.work()).unwrap().to_owned();
+        (name, source["line"].as_u64().unwrap())
+    };
+    let entry = |suite: &str| {
+        let text = std::fs::read_to_string(kiln.work().join("kernels.toml")).unwrap();
+        let line = text
+            .lines()
+            .position(|line| line == format!("[suites.{suite}]"));
+        (PathBuf::from("kernels.toml"), line.unwrap() as u64 + 1)
+    };
+    assert_eq!(source("each.bad.sh"), ("files/bad.sh".into(), 1));
+    assert_eq!(source("tap.closes"), entry("tap"));
+    assert_eq!(source("xml.command"), entry("xml"));
+    assert_eq!(source("xml.Door.opens"), entry("xml"));
+    assert_eq!(source("xml.Door.closes"), ("door.c".into(), 7));
+    assert_no_secret(&run);
     // Cases are not known before and not among what is planned.
     assert_eq!(events(&run)[0]["kernels"][0]["tests"], 7);
     assert!(junit(&run).contains("Door.closes"));
+}
+
+/// The value of `-e TOKEN=` stands in no file of a run's directory, and the
+/// variable's name does.
+fn assert_no_secret(run: &Path) {
+    let mut named = 0;
+    for file in walkdir::WalkDir::new(run).into_iter().flatten() {
+        if !file.file_type().is_file() {
+            continue;
+        }
+        let text = std::fs::read(file.path()).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!text.contains("s3cret"), "{}", file.path().display());
+        named += usize::from(text.contains("--env TOKEN"));
+    }
+    assert!(named > 3, "the line to run it again is in {named} files");
 }
 
 #[test]

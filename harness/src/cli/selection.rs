@@ -54,8 +54,12 @@ impl SuiteArgs {
                         work: Work::Runtime(Box::new(test)),
                     }));
                 }
-                ResolvedSuite::Command(CommandSuite { name, runner }) => {
-                    let found = discover(name, runner, root)?;
+                ResolvedSuite::Command(CommandSuite {
+                    name,
+                    runner,
+                    named,
+                }) => {
+                    let found = discover(name, runner, named.as_ref(), root)?;
                     tests.extend(found.into_iter().map(|test| PlannedTest {
                         suite,
                         work: Work::Command(Box::new(test)),

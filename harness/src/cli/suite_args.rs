@@ -11,6 +11,7 @@ use crate::appimage;
 use crate::config::{CommandRunner, Runner};
 use crate::exit_code;
 use crate::guest::root::Root;
+use crate::suite::Source;
 use crate::suite::bpftrace::Dialect;
 
 /// Name of the suite where neither the user nor the catalogue says.
@@ -85,6 +86,8 @@ pub(super) struct CommandSuite {
     pub(super) name: String,
     /// How it runs.
     pub(super) runner: CommandRunner,
+    /// Where it is named, if that is a file.
+    pub(super) named: Option<Source>,
 }
 
 /// A suite, resolved.
@@ -113,7 +116,15 @@ impl SuiteArgs {
         for (name, configured) in self.look_up(context)? {
             resolved.push(match configured {
                 Some(Runner::Command(runner)) => {
-                    ResolvedSuite::Command(CommandSuite { name, runner })
+                    let named = context.catalogue.place_of(&name);
+                    ResolvedSuite::Command(CommandSuite {
+                        named: named.map(|(file, line)| Source {
+                            file: file.to_string_lossy().into_owned(),
+                            line,
+                        }),
+                        name,
+                        runner,
+                    })
                 }
                 Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
                     let bpftrace = chosen()?.or(bpftrace);

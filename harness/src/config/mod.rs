@@ -210,6 +210,15 @@ impl Catalogue {
         self.suites.iter().find(|suite| suite.name == name)
     }
 
+    /// The file and the line that name the suite called `name`; `None` for the
+    /// built-in catalogue.
+    pub fn place_of(&self, name: &str) -> Option<(&Path, usize)> {
+        match &self.origin {
+            Origin::File(path) => Some((path, self.suite(name)?.line)),
+            Origin::BuiltIn => None,
+        }
+    }
+
     /// Where the lock of this catalogue lies; `None` for the built-in one.
     pub fn lock_path(&self) -> Option<PathBuf> {
         match &self.origin {

@@ -1,14 +1,15 @@
 //! A command of a suite in a VM: from its start to its results.
 
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use guest_init::message::{OutputMode, Remnant, Status};
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
-use super::event::{TestResult, Verdict, bounded_text};
+use super::event::{Source, TestResult, Verdict, bounded_text};
 use super::leftovers;
-use super::plan::Plan;
+use super::plan::{Plan, PlannedTest, Work};
 use super::session::{Report, Session};
 use crate::config::ResultsFormat;
 use crate::suite::TestId;
@@ -175,11 +176,14 @@ async fn auxiliary(
 /// The results of the cases that `test` reported, whose own result is
 /// `parent`.
 pub(super) fn case_results(
-    test: &TestId,
-    only: bool,
+    test: &PlannedTest,
     parent: &TestResult,
     cases: Vec<Case>,
 ) -> Vec<TestResult> {
+    let Work::Command(test) = &test.work else {
+        return Vec::new();
+    };
+    let (only, cwd, test) = (test.only, Path::new(&test.cwd), &test.id);
     let id = |case: &Case| {
         if only {
             TestId::new(&test.suite, &case.name)
@@ -192,6 +196,10 @@ pub(super) fn case_results(
         .map(|case| TestResult {
             id: id(&case).to_string(),
             case_of: Some(parent.id.clone()),
+            source: match case.source {
+                Some(source) => Some(seen_from(cwd, &source)),
+                None => parent.source.clone(),
+            },
             verdict: case.verdict,
             // What is known is known of the command: a case of it that passes
             // is no surprise.
@@ -210,4 +218,43 @@ pub(super) fn case_results(
             ..parent.clone()
         })
         .collect()
+}
+
+/// Where a case stands that says so relative to the directory of its command.
+/// Nothing is looked up: the path is the guest's.
+fn seen_from(cwd: &Path, source: &Source) -> Source {
+    let mut path = PathBuf::new();
+    for part in cwd.join(&source.file).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                path.pop();
+            }
+            part => path.push(part),
+        }
+    }
+    Source {
+        file: path.to_string_lossy().into_owned(),
+        line: source.line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_case_stands_where_it_says_as_seen_from_its_command() {
+        let file = |file: &str| {
+            let source = Source {
+                file: file.to_owned(),
+                line: 3,
+            };
+            seen_from(Path::new("/w/build"), &source).file
+        };
+        assert_eq!(file("../src/a.cpp"), "/w/src/a.cpp");
+        assert_eq!(file("./t.py"), "/w/build/t.py");
+        assert_eq!(file("/abs/x.c"), "/abs/x.c");
+        assert_eq!(file("../../../../x.c"), "/x.c");
+    }
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 /// Most bytes of one guest text (output, details, console) an event carries.
 pub const MAX_TEXT: usize = 64 * 1024;
 
-pub use crate::suite::Verdict;
 use crate::suite::bpftrace::decode;
+pub use crate::suite::{Source, Verdict};
 
 /// Every verdict, in the order reports show them.
 pub const VERDICTS: [Verdict; 6] = [
@@ -38,15 +38,6 @@ pub struct KernelPlan {
     /// files of before this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<usize>,
-}
-
-/// Where a test stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
-    /// The file, absolute.
-    pub file: String,
-    /// Its first line there, from 1.
-    pub line: usize,
 }
 
 /// What a test is known to do, from `expectations.toml`.
@@ -98,7 +89,7 @@ pub struct TestResult {
     /// that speaks TAP or writes a JUnit file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_of: Option<String>,
-    /// Where it stands, if that is a line of a file.
+    /// Where it stands, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Source>,
     /// Counts the attempts at this test on this kernel, from 1.

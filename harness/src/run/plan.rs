@@ -113,22 +113,14 @@ impl PlannedTest {
         }
     }
 
-    /// Where it stands, if that is a line of a file.
+    /// Where it stands, if that is known.
     pub(super) fn source(&self) -> Option<Source> {
         match &self.work {
             Work::Runtime(test) => Some(Source {
                 file: test.path.to_string_lossy().into_owned(),
                 line: test.line,
             }),
-            Work::Command(_) => None,
-        }
-    }
-
-    /// Whether it is a suite's only command: its cases are the suite's.
-    pub(super) fn is_only(&self) -> bool {
-        match &self.work {
-            Work::Runtime(_) => false,
-            Work::Command(test) => test.only,
+            Work::Command(test) => test.source.clone(),
         }
     }
 

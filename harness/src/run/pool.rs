@@ -281,7 +281,7 @@ impl Pool<'_> {
                         .collect(),
                     ..result
                 };
-                cases = case_results(test.id(), test.is_only(), &result, report.cases);
+                cases = case_results(test, &result, report.cases);
                 (result, Ok(session))
             }
             Err(error) => {

@@ -42,6 +42,15 @@ impl fmt::Display for TestId {
     }
 }
 
+/// Where a test stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file, absolute.
+    pub file: String,
+    /// Its first line there, from 1.
+    pub line: usize,
+}
+
 /// How a test ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::CommandTest;
 use crate::config::{CommandRunner, ResultsFormat};
 use crate::hint::Hint;
-use crate::suite::TestId;
+use crate::suite::{Source, TestId};
 
 /// Name of a suite's only test.
 const ONLY: &str = "command";
@@ -72,14 +72,15 @@ impl Hint for DiscoverError {
 }
 
 /// The tests of the suite `name`: one, or one for each file. `root` is where
-/// the guest's root lies on the host.
+/// the guest's root lies on the host, and `named` where the suite is named.
 pub fn discover(
     name: &str,
     runner: &CommandRunner,
+    named: Option<&Source>,
     root: &Path,
 ) -> Result<Vec<CommandTest>, DiscoverError> {
     let Some(glob) = &runner.each else {
-        return Ok(vec![test(name, ONLY, runner, "")]);
+        return Ok(vec![test(name, ONLY, runner, "", named.cloned())]);
     };
     let in_root = Path::new(glob).is_absolute();
     let base = if in_root { root } else { &runner.base };
@@ -135,6 +136,10 @@ pub fn discover(
             &short.to_string_lossy(),
             runner,
             &guest.to_string_lossy(),
+            Some(Source {
+                file: entry.path().to_string_lossy().into_owned(),
+                line: 1,
+            }),
         ));
     }
     if found.is_empty() {
@@ -156,7 +161,13 @@ fn fixed_prefix(pattern: &str) -> PathBuf {
         .collect()
 }
 
-fn test(suite: &str, name: &str, runner: &CommandRunner, file: &str) -> CommandTest {
+fn test(
+    suite: &str,
+    name: &str,
+    runner: &CommandRunner,
+    file: &str,
+    source: Option<Source>,
+) -> CommandTest {
     let mut env = runner.env.clone();
     let needs_file = runner.results.is_xml() || runner.results_file.is_some();
     let results_file = runner
@@ -186,6 +197,7 @@ fn test(suite: &str, name: &str, runner: &CommandRunner, file: &str) -> CommandT
         timeout: runner.timeout,
         skip_code: runner.skip_code,
         only: runner.each.is_none(),
+        source,
     }
 }
 
@@ -229,11 +241,16 @@ mod tests {
         }
         let keys = "command = [\"bpftrace\", \"--test\", \"{file}\"]\neach = ";
         let names = |each: &str, root: &Path| -> Vec<String> {
-            discover("s", &runner(dir.path(), &format!("{keys}\"{each}\"")), root)
-                .unwrap()
+            let runner = runner(dir.path(), &format!("{keys}\"{each}\""));
+            let tests = discover("s", &runner, None, root).unwrap();
+            for test in &tests {
+                let source = test.source.as_ref().unwrap();
+                assert!(Path::new(&source.file).is_file(), "{source:?}");
+            }
+            let names = tests
                 .iter()
-                .map(|test| format!("{} {}", test.id, test.argv[2]))
-                .collect()
+                .map(|test| format!("{} {}", test.id, test.argv[2]));
+            names.collect()
         };
         let path = dir.path().display();
         assert_eq!(
@@ -246,19 +263,25 @@ mod tests {
         assert_eq!(names("self/**/*.bt", Path::new("/")).len(), 3);
         assert_eq!(names("/self/b*", dir.path()), ["s.b.bt /self/b.bt"]);
         let nothing = runner(dir.path(), &format!("{keys}\"self/*.no\""));
-        let error = discover("s", &nothing, Path::new("/")).unwrap_err();
+        let error = discover("s", &nothing, None, Path::new("/")).unwrap_err();
         assert!(error.to_string().contains("no file matches"), "{error}");
     }
 
     #[test]
     fn googletest_is_told_where_to_write_and_results_are_filled_in() {
         let dir = Path::new("/etc/lab");
+        let named = Source {
+            file: "/etc/lab/kernels.toml".into(),
+            line: 7,
+        };
         let tests = discover(
             "s",
             &runner(dir, "command = [\"t\"]\nresults = \"gtest\""),
+            Some(&named),
             dir,
         );
         let test = &tests.unwrap()[0];
+        assert_eq!(test.source, Some(named));
         assert_eq!(
             test.env,
             [("GTEST_OUTPUT".to_owned(), format!("xml:{RESULTS}"))]
@@ -268,7 +291,7 @@ mod tests {
             ("s.command".into(), "/etc/lab")
         );
         let keys = "command = [\"t\", \"--junitxml={results}\"]\nresults = \"junit\"";
-        let tests = discover("s", &runner(dir, keys), dir).unwrap();
+        let tests = discover("s", &runner(dir, keys), None, dir).unwrap();
         assert_eq!(tests[0].argv[1], format!("--junitxml={RESULTS}"));
         assert_eq!(tests[0].results_file.as_deref(), Some(RESULTS));
     }

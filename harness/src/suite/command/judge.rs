@@ -154,6 +154,7 @@ mod tests {
             timeout: std::time::Duration::from_secs(1),
             skip_code: Some(4),
             only: true,
+            source: None,
         }
     }
 

@@ -18,7 +18,7 @@ pub use results::{Case, Results};
 pub use tap::{Dialect, read_tap};
 pub use xml::read_xml;
 
-use super::TestId;
+use super::{Source, TestId};
 use crate::config::ResultsFormat;
 
 /// One start of a command.
@@ -42,4 +42,7 @@ pub struct CommandTest {
     pub skip_code: Option<i32>,
     /// Whether it is its suite's only test, and not one of many files.
     pub only: bool,
+    /// Where it stands on the host: the file that it is about, or its suite's
+    /// entry in kernels.toml.
+    pub source: Option<Source>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::suite::Verdict;
+use crate::suite::{Source, Verdict};
 
 /// Cases of one command that are kept.
 pub(super) const MAX_CASES: usize = 20_000;
@@ -24,6 +24,9 @@ pub struct Case {
     pub details: String,
     /// How long it took, in seconds, where that is told.
     pub seconds: Option<f64>,
+    /// Where it stands, where that is told: a path as it came, absolute or
+    /// relative to something.
+    pub source: Option<Source>,
 }
 
 /// What a command reported.
@@ -129,6 +132,7 @@ mod tests {
                 reason: String::new(),
                 details: String::new(),
                 seconds: None,
+                source: None,
             });
         }
         results.number_namesakes();

@@ -193,6 +193,7 @@ impl Reader {
             reason: line.reason.clone(),
             details,
             seconds: None,
+            source: None,
         });
     }
 

@@ -3,17 +3,20 @@
 //! There is no one standard; what counts here is what all have: elements
 //! `testcase` with `name` and `classname`, and in them `failure`, `error` or
 //! `skipped`. GoogleTest also marks cases that did not run in `status` and
-//! `result`.
+//! `result`, and says in `file` and `line` where a case stands, as pytest, PHPUnit
+//! and others do.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
 use super::results::{Case, Results};
-use crate::suite::Verdict;
 use crate::suite::bpftrace::decode;
+use crate::suite::{Source, Verdict};
 
 /// Depth of elements that is looked at.
 const MAX_DEPTH: usize = 64;
+/// Bytes of a path, as Linux's `PATH_MAX` has it.
+const MAX_PATH: usize = 4096;
 /// Bytes of text of one case that are collected.
 const MAX_TEXT: usize = 16 * 1024;
 
@@ -159,6 +162,15 @@ fn new_case(element: &BytesStart<'_>) -> Case {
         seconds: attribute(element, "time")
             .and_then(|time| time.parse().ok())
             .filter(|time: &f64| time.is_finite() && *time >= 0.0),
+        source: said("file")
+            .filter(|file| file.len() <= MAX_PATH)
+            .map(|file| Source {
+                file,
+                // pytest counts from 0.
+                line: said("line")
+                    .and_then(|line| line.parse().ok())
+                    .map_or(1, |line: u32| line.max(1) as usize),
+            }),
     }
 }
 
@@ -212,7 +224,7 @@ mod tests {
 <testsuites tests="4" failures="1" disabled="1" errors="0" time="0.5" name="AllTests">
   <testsuite name="Parser" tests="4" failures="1" time="0.4">
     <testcase name="reads" status="run" result="completed" time="0.25" classname="Parser" />
-    <testcase name="fails" status="run" result="completed" time="0." classname="Parser">
+    <testcase name="fails" file="../src/parser.cpp" line="12" status="run" result="completed" time="0." classname="Parser">
       <failure message="parser.cpp:3&#x0A;Expected: 1" type=""><![CDATA[parser.cpp:3
 Expected: 1]]></failure>
       <failure message="parser.cpp:4" type=""><![CDATA[second]]></failure>
@@ -241,6 +253,12 @@ Expected: 1]]></failure>
         let results = read_xml(GTEST.as_bytes());
         assert_eq!(results.cases[0].seconds, Some(0.25));
         assert!(results.cases[1].details.contains("Expected: 1"));
+        assert_eq!(results.cases[0].source, None);
+        let source = Source {
+            file: "../src/parser.cpp".into(),
+            line: 12,
+        };
+        assert_eq!(results.cases[1].source, Some(source));
     }
 
     #[test]
@@ -254,6 +272,15 @@ Expected: 1]]></failure>
             ["pass a", "error a < b", "pass a #2", "pass without a name"]
         );
         assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_that_is_none_is_the_first() {
+        for line in ["", "line='0'", "line='-3'", "line='x'"] {
+            let text = format!("<testsuite><testcase name='a' file='t.py' {line}/></testsuite>");
+            let source = read_xml(text.as_bytes()).cases[0].source.clone();
+            assert_eq!(source.map(|source| source.line), Some(1), "{line}");
+        }
     }
 
     #[test]
