@@ -60,6 +60,12 @@ impl Cgroup {
         }
     }
 
+    /// Removes the cgroup if no process is in it and no cgroup below it
+    /// (kernel doc, admin-guide/cgroup-v2: any other is busy).
+    pub(crate) fn remove_empty(&self) -> bool {
+        fs::remove_dir(&self.path).is_ok()
+    }
+
     /// Removes the cgroup and what tests made below it.
     pub(crate) fn remove(self) -> std::io::Result<()> {
         remove_tree(&self.path)

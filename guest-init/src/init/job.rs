@@ -70,6 +70,10 @@ impl Job {
     /// which stay in the cgroup's list otherwise.
     pub(crate) fn close(self, mut reap: impl FnMut()) -> Vec<Leftover> {
         reap();
+        // That is all it takes where everything has ended.
+        if self.cgroup.remove_empty() {
+            return Vec::new();
+        }
         let mut leftovers: Vec<Leftover> = self
             .cgroup
             .pids()

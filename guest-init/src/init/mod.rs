@@ -9,6 +9,7 @@ mod nftables;
 mod port;
 mod process;
 mod procfs;
+mod program;
 mod remnants;
 mod server;
 
@@ -56,10 +57,11 @@ pub(crate) fn run() {
         console(&format!("failed to {}: {}", failure.stage, failure.message));
         if let Some(port) = &mut port {
             // The console has it already should this fail.
-            let _ = port.send(&Event::Failed {
+            let _ = port.queue(&Event::Failed {
                 stage: failure.stage.to_owned(),
                 message: failure.message,
             });
+            let _ = port.flush();
         }
     }
     power_off();

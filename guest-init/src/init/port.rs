@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use guest_init::frame::{self, Decoder};
+use guest_init::frame::{self, Decoder, MAX_DATA};
 use guest_init::message::{Event, Request};
 use guest_init::plan::CONTROL_PORT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -23,6 +23,8 @@ const STAGE: &str = "open the control port";
 pub(crate) struct Port {
     file: File,
     decoder: Decoder,
+    /// Frames that are not written yet.
+    queue: Vec<u8>,
 }
 
 impl Port {
@@ -37,6 +39,7 @@ impl Port {
                         let port = Self {
                             file,
                             decoder: Decoder::new(),
+                            queue: Vec::new(),
                         };
                         if port.connected()? {
                             return Ok(port);
@@ -73,10 +76,25 @@ impl Port {
         self.file.as_fd()
     }
 
-    /// Sends one event; blocks until the host has taken it.
-    pub(crate) fn send(&mut self, event: &Event) -> std::io::Result<()> {
+    /// Sends an event with those that follow it soon: each write costs an exit
+    /// to QEMU. Blocks until the host has taken them once there are many.
+    pub(crate) fn queue(&mut self, event: &Event) -> std::io::Result<()> {
         let frame = frame::encode(event).map_err(std::io::Error::other)?;
-        self.file.write_all(&frame)
+        self.queue.extend(frame);
+        if self.queue.len() < MAX_DATA {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Sends what is queued; blocks until the host has taken it.
+    pub(crate) fn flush(&mut self) -> std::io::Result<()> {
+        if self.queue.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(&self.queue);
+        self.queue.clear();
+        written
     }
 
     /// Reads what has arrived. Call when poll says there is something;

@@ -4,19 +4,19 @@ use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::{OutputMode, ProcessSpec, Stdin, Stream, TERM_GRACE_MS, WindowSize};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+
+use super::program::{self, Surroundings};
 
 /// Why a process could not be started.
 #[derive(Debug)]
@@ -64,7 +64,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a process in the cgroup that `procs` is of.
     pub(crate) fn spawn(spec: &ProcessSpec, procs: File) -> Result<Self, SpawnError> {
-        let (program, arguments) = spec.argv.split_first().ok_or_else(|| SpawnError {
+        let name = spec.argv.first().ok_or_else(|| SpawnError {
             errno: nix::libc::EINVAL,
             message: "no command given".to_owned(),
         })?;
@@ -74,35 +74,17 @@ impl Process {
         std::fs::metadata(cwd).map_err(|error| {
             SpawnError::new(format!("working directory {}", cwd.display()), &error)
         })?;
-        let name = String::from_utf8_lossy(program).into_owned();
-        let plumb = |error: std::io::Error| SpawnError::new("prepare stdio", &error);
-        let mut command = Command::new(OsStr::from_bytes(program));
-        command
-            .args(arguments.iter().map(|argument| OsStr::from_bytes(argument)))
-            .env_clear()
-            .envs(
-                spec.env
-                    .iter()
-                    .map(|(key, value)| (OsStr::from_bytes(key), OsStr::from_bytes(value))),
-            )
-            .current_dir(cwd);
-        let streams = Streams::connect(spec, &mut command).map_err(plumb)?;
+        let (streams, stdio) =
+            Streams::connect(spec).map_err(|error| SpawnError::new("prepare stdio", &error))?;
         let terminal = matches!(spec.output, OutputMode::Terminal(_));
-        let join = move || -> std::io::Result<()> {
-            (&procs).write_all(b"0")?;
-            nix::unistd::setsid()?;
-            if terminal {
-                rustix::process::ioctl_tiocsctty(std::io::stdin())?;
-            }
-            Ok(())
+        let surroundings = Surroundings {
+            stdio,
+            terminal,
+            procs,
         };
-        // SAFETY: runs between fork and exec in a single-threaded process and
-        // only makes system calls; it allocates nothing and takes no lock.
-        unsafe { command.pre_exec(join) };
-        let child = command
-            .spawn()
-            .map_err(|error| SpawnError::new(name, &error))?;
-        let pid = i32::try_from(child.id()).unwrap_or(0);
+        let pid = program::spawn(spec, &surroundings)
+            .map_err(|error| SpawnError::new(String::from_utf8_lossy(name), &error))?
+            .as_raw();
         Ok(Self {
             pid,
             exited: false,
@@ -254,61 +236,55 @@ struct Streams {
 }
 
 impl Streams {
-    /// Makes pipes or a terminal, and gives the other ends to `command`.
-    fn connect(spec: &ProcessSpec, command: &mut Command) -> std::io::Result<Self> {
+    /// Makes pipes or a terminal; returns the other ends too, as the process's
+    /// standard input, output and error.
+    fn connect(spec: &ProcessSpec) -> std::io::Result<(Self, [OwnedFd; 3])> {
+        if let OutputMode::Terminal(size) = spec.output {
+            let size = Winsize {
+                ws_row: size.rows,
+                ws_col: size.cols,
+                ws_xpixel: 0,
+                ws_ypixel: 0,
+            };
+            let pty = openpty(&size, None)?;
+            let streams = Self {
+                stdin: Some(own_end(pty.master.try_clone()?)?),
+                stdout: Some(own_end(pty.master)?),
+                stderr: None,
+            };
+            let stdio = [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave];
+            // An open end would keep the terminal from ending.
+            for fd in &stdio {
+                fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            }
+            return Ok((streams, stdio));
+        }
         let mut streams = Self::default();
-        match (spec.stdin, spec.output) {
-            (_, OutputMode::Terminal(_)) => {}
-            (Stdin::Null, _) => {
-                command.stdin(Stdio::null());
-            }
-            (Stdin::Pipe, _) => {
+        let stdin = match spec.stdin {
+            Stdin::Null => File::open("/dev/null")?.into(),
+            Stdin::Pipe => {
                 let (read, write) = std::io::pipe()?;
-                command.stdin(read);
                 streams.stdin = Some(own_end(write.into())?);
+                read.into()
             }
-        }
-        match spec.output {
-            OutputMode::Separate => {
-                let (read, write) = std::io::pipe()?;
-                command.stdout(write);
-                streams.stdout = Some(own_end(read.into())?);
-                let (read, write) = std::io::pipe()?;
-                command.stderr(write);
-                streams.stderr = Some(own_end(read.into())?);
-            }
-            OutputMode::Merged => {
-                let (read, write) = std::io::pipe()?;
-                command.stdout(write.try_clone()?);
-                command.stderr(write);
-                streams.stdout = Some(own_end(read.into())?);
-            }
-            OutputMode::Terminal(size) => {
-                let size = Winsize {
-                    ws_row: size.rows,
-                    ws_col: size.cols,
-                    ws_xpixel: 0,
-                    ws_ypixel: 0,
-                };
-                let pty = openpty(&size, None)?;
-                command.stdin(pty.slave.try_clone()?);
-                command.stdout(pty.slave.try_clone()?);
-                command.stderr(pty.slave);
-                streams.stdin = Some(own_end(pty.master.try_clone()?)?);
-                streams.stdout = Some(own_end(pty.master)?);
-            }
-        }
-        Ok(streams)
+        };
+        let (read, write) = std::io::pipe()?;
+        streams.stdout = Some(own_end(read.into())?);
+        let stderr = if spec.output == OutputMode::Separate {
+            let (read, write) = std::io::pipe()?;
+            streams.stderr = Some(own_end(read.into())?);
+            write.into()
+        } else {
+            write.try_clone()?.into()
+        };
+        Ok((streams, [stdin, write.into(), stderr]))
     }
 }
 
 /// Our end of a pipe: not blocking, not inherited.
 fn own_end(fd: OwnedFd) -> std::io::Result<File> {
-    fcntl(fd.as_fd(), FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    fcntl(
-        fd.as_fd(),
-        FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC),
-    )?;
+    fcntl(&fd, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     Ok(File::from(fd))
 }
 
@@ -387,6 +363,50 @@ mod tests {
         };
         let error = Process::spawn(&missing, null()).unwrap_err();
         assert!(error.message.starts_with("working directory /no/such/dir"));
+    }
+
+    #[test]
+    fn a_program_starts_in_a_session_of_its_own_with_plain_signals() {
+        let argv = ["cat", "/proc/self/status", "/proc/self/stat"];
+        let mut process = Process::spawn(&spec(&argv), null()).unwrap();
+        let told = String::from_utf8(read_all(&mut process, Stream::Stdout)).unwrap();
+        let mask = |name: &str| {
+            let line = told.lines().find_map(|line| line.strip_prefix(name));
+            u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
+        };
+        assert_eq!(mask("SigBlk:"), 0, "{told}");
+        // This process may have been started with others ignored.
+        let pipe = 1 << (nix::libc::SIGPIPE - 1);
+        assert_eq!(mask("SigIgn:") & pipe, 0, "{told}");
+        // Of pid, name, state, parent, group, session the last two are its own.
+        let stat = told.lines().last().unwrap();
+        let fields: Vec<&str> = stat.split(' ').collect();
+        let pid = process.pid.to_string();
+        assert_eq!([fields[0], fields[4], fields[5]], [&pid; 3], "{stat}");
+    }
+
+    #[test]
+    fn a_program_is_looked_for_in_its_own_path_and_run_by_its_own_name() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let [data, bin] = ["data", "bin"].map(|name| dir.path().join(name));
+        for (dir, mode) in [(&data, 0o644), (&bin, 0o755)] {
+            std::fs::create_dir(dir).unwrap();
+            std::fs::copy("/bin/sh", dir.join("prog")).unwrap();
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(dir.join("prog"), mode).unwrap();
+        }
+        let with_path = |path: String| ProcessSpec {
+            env: vec![(b"PATH".to_vec(), path.into_bytes())],
+            ..spec(&["prog", "-c", "echo $0"])
+        };
+        // What cannot be executed hides nothing that comes later.
+        let both = format!("/nowhere:{}:{}", data.display(), bin.display());
+        let mut process = Process::spawn(&with_path(both), null()).unwrap();
+        assert_eq!(read_all(&mut process, Stream::Stdout), b"prog\n");
+        let one = with_path(data.display().to_string());
+        let error = Process::spawn(&one, null()).unwrap_err();
+        assert_eq!(error.errno, nix::libc::EACCES);
     }
 
     #[test]

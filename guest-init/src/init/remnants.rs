@@ -1,13 +1,14 @@
 //! What outlives the jobs that are closed: processes that left their cgroup,
 //! mounts, named network namespaces, nftables tables.
 //!
-//! Looking costs two reads, a directory and, where nf_tables is, a question to
+//! Looking costs a read, a directory, a poll and, where nf_tables is, a question to
 //! the kernel; only what is found costs more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use guest_init::message::{MAX_NAMED, Remnant, RemnantKind};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
@@ -121,6 +123,9 @@ impl Stock {
                 name: shown(&name.to_string_lossy()),
             });
         }
+        if remnants.is_empty() && !self.mounts_changed() {
+            return remnants;
+        }
         let Some(now) = self.mounts_now() else {
             return remnants;
         };
@@ -187,6 +192,21 @@ impl Stock {
             .collect();
         self.tables = left;
         remnants
+    }
+
+    /// Whether anything was mounted or unmounted since this was last asked:
+    /// poll(2) tells, proc_pid_mountinfo(5) says so of `mounts`, and the kernel
+    /// does it for both (fs/proc_namespace.c).
+    fn mounts_changed(&self) -> bool {
+        let Some(mountinfo) = &self.mountinfo else {
+            return true;
+        };
+        let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
+        match poll(&mut fds, PollTimeout::ZERO) {
+            Ok(0) => false,
+            // An error is no reason to look away.
+            _ => true,
+        }
     }
 
     fn mounts_now(&mut self) -> Option<Vec<Mount>> {

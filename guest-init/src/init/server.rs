@@ -75,6 +75,7 @@ impl<'a> Server<'a> {
     /// Says hello and serves until told to power off, or the host has gone.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
         self.send(&Event::Hello(hello))?;
+        self.flush()?;
         while !self.done {
             for ready in self.wait()? {
                 match ready {
@@ -87,14 +88,21 @@ impl<'a> Server<'a> {
                 }
             }
             self.look_at_clock()?;
+            self.flush()?;
         }
         Ok(())
     }
 
+    /// Sends an event by the end of this round.
     fn send(&mut self, event: &Event) -> Result<(), Failure> {
         self.port
-            .send(event)
+            .queue(event)
             .during("send an event", &"control port")
+    }
+
+    /// Sends all events now: what comes next may take long.
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.port.flush().during("send events", &"control port")
     }
 
     fn refuse(&mut self, message: String) -> Result<(), Failure> {
@@ -303,6 +311,7 @@ impl<'a> Server<'a> {
         let Some(state) = self.jobs.remove(&job) else {
             return self.refuse(format!("close job {job}: there is none"));
         };
+        self.flush()?;
         let mut reaped = Vec::new();
         let leftovers = state.close(|| reaped.extend(collect_children()));
         for child in reaped {
@@ -313,6 +322,7 @@ impl<'a> Server<'a> {
     }
 
     fn tidy(&mut self) -> Result<(), Failure> {
+        self.flush()?;
         let mut remnants = Vec::new();
         if self.jobs.is_empty() {
             // No process that the host asked for lives any more.
