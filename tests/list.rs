@@ -219,3 +219,34 @@ fn the_507_tests_of_debian_s_bpftrace_are_all_listed() {
         assert!(ids.contains(&id), "{id} is missing");
     }
 }
+
+#[test]
+fn the_tests_are_those_of_the_bpftrace_that_the_root_has() {
+    let kiln = suite(&[("ant", "NAME none\nPROG x\nEXPECT_NONE y\nTIMEOUT 5\n")]);
+    // What is in a root is read and not run.
+    for (root, version) in [("old", "v0.17.0"), ("new", "v0.23.2")] {
+        let path = format!("{root}/usr/bin/bpftrace");
+        kiln.file(&path, format!("\x7fELF\0{version}\0"));
+    }
+    for command in ["list", "matrix"] {
+        let of = |root: &str| {
+            kiln.plain([command, "--tests", "tests", "--root", root])
+                .run()
+        };
+        of("dir:new").assert_code(0);
+        of("dir:old")
+            .assert_code(96)
+            .assert_out("")
+            .assert_err_contains("EXPECT_NONE is not a directive of bpftrace 0.17");
+        of("dir:none")
+            .assert_code(96)
+            .assert_err_contains("cannot share none: No such file");
+        let output = kiln
+            .plain([command, "--tests", "tests", "--root", "host"])
+            .args(["--package", ".#bpftrace"])
+            .run();
+        output
+            .assert_code(2)
+            .assert_err_contains("--root names another root");
+    }
+}

@@ -35,12 +35,12 @@ pub(super) struct ExecArgs {
     /// End the command after this time, such as 30s or 10m; 0 is never
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = "1h")]
     pub(super) timeout: Duration,
-    /// How VMs are made
-    #[command(flatten)]
-    pub(super) vm: VmArgs,
     /// Command and arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
+    /// How VMs are made
+    #[command(flatten)]
+    pub(super) vm: VmArgs,
 }
 
 impl ExecArgs {
@@ -52,7 +52,7 @@ impl ExecArgs {
         let mut interrupts = Interrupts::listen()?;
         // Builds packages, for hours at worst.
         tokio::select! {
-            resolved = self.vm.resolve(&context) => resolved?,
+            resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
         let mut stdin = input::StdinSource::new(selected.len() > 1)?;

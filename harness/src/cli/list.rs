@@ -7,9 +7,9 @@ use thiserror::Error;
 
 use super::Failure;
 use super::context::Context;
+use super::root_args::RootArgs;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
-use crate::guest::root::Root;
 use crate::hint::Hint;
 use crate::report::escape;
 
@@ -20,14 +20,21 @@ pub(super) struct ListArgs {
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
+    /// Of which root
+    #[command(flatten)]
+    root: RootArgs,
 }
 
 impl ListArgs {
     /// Prints the ids to stdout.
-    pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
+    pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let suites = self.suite.resolve(&context, &Root::Host, || Ok(None))?;
-        let selection = self.suite.select(&suites, Path::new("/"))?;
+        self.root.resolve(&context).await?;
+        let root = self.root.root();
+        let suites = self
+            .suite
+            .resolve(&context, &root, || self.root.nix.bpftrace())?;
+        let selection = self.suite.select(&suites, &self.root.on_host())?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));
         }

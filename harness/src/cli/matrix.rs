@@ -10,10 +10,10 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::Context;
+use super::root_args::RootArgs;
 use super::run::QUICK;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
-use crate::guest::root::Root;
 use crate::report::escape;
 use crate::run::partition::{self, Load, Partition};
 use crate::run::times::Times;
@@ -36,7 +36,7 @@ enum Format {
 /// Arguments of `kiln matrix`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each job is `kiln run -k KERNEL --shard SHARD`, with the same choice of tests.
+    after_help = "Each job is `kiln run -k KERNEL --shard SHARD`, with the same choice of tests and root.
 
 Example:
   echo \"matrix=$(kiln matrix -k @lts --shards 2)\" >> \"$GITHUB_OUTPUT\""
@@ -55,6 +55,9 @@ pub(super) struct MatrixArgs {
     /// Who reads it
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+    /// Of which root
+    #[command(flatten)]
+    root: RootArgs,
 }
 
 /// One job.
@@ -72,14 +75,18 @@ struct Job {
 
 impl MatrixArgs {
     /// Prints the matrix to stdout.
-    pub(super) fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
+    pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let kernels = match self.kernels.as_slice() {
             [] => context.select(&[QUICK.to_owned()])?,
             kernels => context.select(kernels)?,
         };
-        let suites = self.suite.resolve(&context, &Root::Host, || Ok(None))?;
-        let selection = self.suite.select(&suites, Path::new("/"))?;
+        self.root.resolve(&context).await?;
+        let root = self.root.root();
+        let suites = self
+            .suite
+            .resolve(&context, &root, || self.root.nix.bpftrace())?;
+        let selection = self.suite.select(&suites, &self.root.on_host())?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));
         }

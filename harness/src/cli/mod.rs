@@ -20,6 +20,7 @@ mod matrix;
 mod merge;
 mod nix_args;
 mod policy_args;
+mod root_args;
 mod run;
 mod run_vms;
 mod runs;
@@ -83,11 +84,11 @@ enum Command {
     /// Run a suite on each kernel
     Run(Box<run::RunArgs>),
     /// List the tests of a suite, without booting anything
-    List(list::ListArgs),
+    List(Box<list::ListArgs>),
     /// Check a directory of bpftrace's runtime tests, without booting anything
     Lint(lint::LintArgs),
     /// Print kernels × parts of a suite as a job matrix, for several machines
-    Matrix(matrix::MatrixArgs),
+    Matrix(Box<matrix::MatrixArgs>),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
     /// List the runs that are kept, and remove old ones
@@ -163,9 +164,9 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
         Command::Run(args) => args.run(cli.config).await,
-        Command::List(args) => args.run(cli.config.as_deref()),
+        Command::List(args) => args.run(cli.config.as_deref()).await,
         Command::Lint(args) => args.run(),
-        Command::Matrix(args) => args.run(cli.config.as_deref()),
+        Command::Matrix(args) => args.run(cli.config.as_deref()).await,
         Command::Merge(args) => args.run(cli.config.as_deref()),
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,

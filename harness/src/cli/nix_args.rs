@@ -13,7 +13,6 @@ use crate::store::{self, STORE_DIR, Store};
 
 /// What of a store is the guest's.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Nix options")]
 pub(super) struct NixArgs {
     /// Put this package's programs on the guest's PATH: an installable such as
     /// .#bpftrace-llvm20, or a store path. Implies --root nix

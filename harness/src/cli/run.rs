@@ -17,7 +17,6 @@ use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
 use crate::config::{Origin, Selected};
 use crate::exit_code;
-use crate::guest::root::Root;
 use crate::report::{StatusLevel, TerminalStyle, escape};
 use crate::run::capacity::Jobs;
 use crate::run::dir::RunDir;
@@ -109,16 +108,16 @@ impl RunArgs {
         asked::survive();
         // Builds packages, for hours at worst.
         tokio::select! {
-            resolved = self.vm.resolve(&context) => resolved?,
+            resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
-        let root = self.vm.root();
+        let root = self.vm.root.root();
         let suites = self
             .suite
-            .resolve(&context, &root, || self.vm.nix.bpftrace())?;
+            .resolve(&context, &root, || self.vm.root.nix.bpftrace())?;
         for suite in &suites {
             if let ResolvedSuite::Runtime(suite) = suite {
-                self.vm.nix.check_visible(&suite.bpftrace)?;
+                self.vm.root.nix.check_visible(&suite.bpftrace)?;
             }
         }
         let (tests, mut warnings) = self.tests(&suites)?;
@@ -248,11 +247,7 @@ impl RunArgs {
 
     /// The selected tests, and what is odd about the suites.
     fn tests(&self, suites: &[ResolvedSuite]) -> Result<(Vec<PlannedTest>, Vec<String>), Failure> {
-        let root = match self.vm.root() {
-            Root::Dir(root) => root,
-            Root::Host | Root::Nix(_) => PathBuf::from("/"),
-        };
-        let selection = self.suite.select(suites, &root)?;
+        let selection = self.suite.select(suites, &self.vm.root.on_host())?;
         let tests = selection.tests;
         let problems: Vec<_> = tests
             .iter()
@@ -272,7 +267,7 @@ impl RunArgs {
 
     /// What the guest must see at its own path.
     fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
-        let root = self.vm.root();
+        let root = self.vm.root.root();
         let of_suites = suites.iter().flat_map(|suite| suite.visible(&root));
         std::iter::once(context.cwd.clone())
             .chain(of_suites)

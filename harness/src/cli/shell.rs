@@ -48,7 +48,7 @@ impl ShellArgs {
         let mut interrupts = Interrupts::listen()?;
         // Builds packages, for hours at worst.
         tokio::select! {
-            resolved = self.vm.resolve(&context) => resolved?,
+            resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
         if self.vm.dry_run {
@@ -58,7 +58,7 @@ impl ShellArgs {
         let shell = self
             .shell
             .clone()
-            .unwrap_or_else(|| default_shell(&self.vm.root()));
+            .unwrap_or_else(|| default_shell(&self.vm.root.root()));
         let mut argv = vec![shell.into_os_string().into_vec()];
         if interactive {
             argv.push(b"-i".to_vec());

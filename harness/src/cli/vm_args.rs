@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
-use super::nix_args::{self, NixArgs};
+use super::root_args::RootArgs;
 use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
@@ -41,12 +41,6 @@ pub(super) struct VmArgs {
     /// Number of vCPUs [default: kernels.toml, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
-    /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
-    #[arg(long, value_name = "ROOT")]
-    pub(super) root: Option<Root>,
-    /// What of a Nix store the guest gets
-    #[command(flatten)]
-    pub(super) nix: NixArgs,
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
@@ -75,34 +69,13 @@ pub(super) struct VmArgs {
     /// How long the guest may take to come up, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
+    // Last: what follows a group with a heading would be shown under it.
+    /// What the guest sees
+    #[command(flatten)]
+    pub(super) root: RootArgs,
 }
 
 impl VmArgs {
-    /// The root to use.
-    pub(super) fn root(&self) -> Root {
-        self.nix.root().unwrap_or_else(|| self.asked_root())
-    }
-
-    /// The root that was asked for, with a Nix store's not yet looked into.
-    fn asked_root(&self) -> Root {
-        let root = self.root.clone().or_else(|| nix_args::implied(&self.nix));
-        root.unwrap_or_else(Root::default_here)
-    }
-
-    /// Gets ready what must be known before a VM is made: with a Nix store as
-    /// the root, builds packages and looks up closures.
-    pub(super) async fn resolve(&mut self, context: &Context) -> Result<(), Failure> {
-        let root = self.asked_root();
-        if self.nix.any() && !matches!(root, Root::Nix(_)) {
-            return Err(Failure::new(
-                crate::exit_code::USAGE,
-                "--package, --dev-shell, --closure-only and --store are about a Nix store, and --root names another root",
-            )
-            .hint("leave --root out, or say --root nix"));
-        }
-        self.nix.resolve(context, &root).await
-    }
-
     /// Memory of a guest in bytes.
     pub(super) fn memory(&self, context: &Context) -> u64 {
         let default = context.catalogue.defaults.memory;
@@ -119,7 +92,7 @@ impl VmArgs {
         let common = Common {
             qemu: self.qemu.as_deref(),
             accel: self.accel,
-            root: &self.root(),
+            root: &self.root.root(),
             visible,
             writable: &self.rw,
             scratch: scratch.path(),
@@ -150,7 +123,7 @@ impl VmArgs {
                 hang_timeout: self.hang_timeout,
                 dump_on_panic: self.dump_on_panic,
             },
-            root: self.root(),
+            root: self.root.root(),
             visible: visible.to_vec(),
             writable: self.rw.clone(),
             kiln: PathBuf::from("/proc/self/exe"),
@@ -174,7 +147,7 @@ impl VmArgs {
                 environment.push((name.into(), value.into_encoded_bytes()));
             }
         }
-        for (name, value) in self.nix.variables() {
+        for (name, value) in self.root.nix.variables() {
             environment.retain(|(other, _)| other != name.as_bytes());
             environment.push((name.clone().into(), value.clone().into()));
         }
@@ -210,12 +183,12 @@ impl VmArgs {
     /// Nix's, and the system's directories.
     pub(super) fn path(&self) -> OsString {
         let mut path = OsString::new();
-        if let Some(dirs) = self.nix.path() {
+        if let Some(dirs) = self.root.nix.path() {
             for dir in dirs {
                 path.push(dir);
                 path.push(":");
             }
-        } else if !matches!(self.root(), Root::Dir(_))
+        } else if !matches!(self.root.root(), Root::Dir(_))
             && let Some(own) = std::env::var_os("PATH")
         {
             path.push(own);

@@ -87,6 +87,14 @@ impl NixRoot {
 }
 
 impl Root {
+    /// Whether a root's directory is there, before anything is looked up in it.
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Dir(dir) => directory(dir).map(|_| ()),
+            Self::Host | Self::Nix(_) => Ok(()),
+        }
+    }
+
     /// `nix` on NixOS, where little lives outside the store; `host` elsewhere.
     pub fn default_here() -> Self {
         if Path::new("/etc/NIXOS").exists() {
