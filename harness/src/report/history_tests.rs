@@ -1,5 +1,5 @@
 use super::*;
-use crate::report::samples::{at, finished, history, result, started};
+use crate::report::samples::{self, at, finished, history, result, started};
 
 fn attempt(id: &str, attempt: u32, verdict: Verdict) -> TestResult {
     TestResult {
@@ -49,16 +49,11 @@ fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
 #[test]
 fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
     let known = |id: &str, verdict| {
-        let known = Known {
-            result: KnownResult::Fail,
-            reason: "no BTF".into(),
-            link: None,
-        };
-        let result = TestResult {
-            known: Some(known),
-            ..result("6.1", id, verdict, "")
-        };
-        at(1, Event::TestFinished(result))
+        let result = result("6.1", id, verdict, "");
+        at(
+            1,
+            Event::TestFinished(samples::known(result, KnownResult::Fail)),
+        )
     };
     let history = history(&[
         started(&["6.1"], 3),

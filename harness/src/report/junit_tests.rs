@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::report::samples::{at, finished, history, result, started, with_texts};
-use crate::run::event::{Event, Known, KnownResult, bounded_text};
+use crate::report::samples::{self, at, finished, history, result, started, with_texts};
+use crate::run::event::{Event, KnownResult, bounded_text};
 
 /// The report of these records, written as XML and read back.
 fn read_back(records: &[Record]) -> JunitReport {
@@ -274,16 +274,11 @@ fn attempts_are_flaky_runs_or_reruns_by_how_it_ended() {
 #[test]
 fn readers_see_of_known_results_what_the_exit_code_says() {
     let known = |id: &str, verdict, reason: &str| {
-        let known = Known {
-            result: KnownResult::Fail,
-            reason: "no BTF".into(),
-            link: None,
-        };
-        let result = TestResult {
-            known: Some(known),
-            ..result("6.1", id, verdict, reason)
-        };
-        at(1, Event::TestFinished(result))
+        let result = result("6.1", id, verdict, reason);
+        at(
+            1,
+            Event::TestFinished(samples::known(result, KnownResult::Fail)),
+        )
     };
     let report = read_back(&[
         started(&["6.1"], 2),

@@ -72,6 +72,8 @@ impl<W: Write + Send> Terminal<W> {
                 vm,
             } => {
                 let took = seconds(*boot_ms);
+                // The rest is the distribution's name of it, and fills a line.
+                let qemu = qemu.split_whitespace().next().unwrap_or_default();
                 let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu})");
                 (StatusLevel::Pass, lines::vm(style, kernel, *vm, &what))
             }

@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::event_log::EVENTS;
 use crate::hint::Hint;
+use crate::whole_file;
 
 /// What can go wrong with a run's directory.
 #[derive(Debug, Error)]
@@ -149,12 +150,7 @@ impl RunDir {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;
             }
-            let mut file = tempfile::Builder::new()
-                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-                .tempfile_in(&self.path)?;
-            file.write_all(contents)?;
-            file.persist(path)?;
-            Ok(())
+            whole_file::write(path, contents)
         };
         write().map_err(|source| RunDirError::Write {
             path: path.to_owned(),

@@ -3,40 +3,15 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::report::samples;
 
 fn result(id: &str, verdict: Verdict) -> TestResult {
-    TestResult {
-        kernel: "6.1".into(),
-        vm: 0,
-        suite: "bpftrace".into(),
-        id: id.into(),
-        case_of: None,
-        source: None,
-        attempt: 1,
-        verdict,
-        reason: None,
-        flaky: false,
-        known: None,
-        duration_ms: 3100,
-        output: String::new(),
-        details: String::new(),
-        rules: Vec::new(),
-    }
+    samples::result("6.1", id, verdict, "")
 }
 
 #[test]
 fn a_known_result_makes_a_failure_expected_and_a_pass_unexpected() {
-    let known = |known, verdict| {
-        TestResult {
-            known: Some(Known {
-                result: known,
-                reason: "why".into(),
-                link: None,
-            }),
-            ..result("a.b", verdict)
-        }
-        .is_expected()
-    };
+    let known = |known, verdict| samples::known(result("a.b", verdict), known).is_expected();
     assert!(known(KnownResult::Fail, Verdict::Fail));
     assert!(known(KnownResult::Fail, Verdict::Timeout));
     assert!(!known(KnownResult::Fail, Verdict::Pass));

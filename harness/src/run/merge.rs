@@ -16,7 +16,7 @@ use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
-use parts::{loses_tests, missing_parts, tests_asked_for};
+use parts::{Began, began, loses_tests, missing_parts, tests_asked_for};
 
 /// Contradictions that are told one by one.
 const MAX_TOLD: usize = 5;
@@ -307,10 +307,7 @@ fn vm_of(event: &mut Event) -> Option<&mut u32> {
 }
 
 fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {
-    match &run.records.first()?.event {
-        Event::RunStarted { started_at, .. } => DateTime::parse_from_rfc3339(started_at).ok(),
-        _ => None,
-    }
+    DateTime::parse_from_rfc3339(began(run)?.started_at).ok()
 }
 
 /// The start of the one run, with the plans added up.
@@ -328,13 +325,13 @@ fn start(
     // once.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (run, dropped) in runs.iter().zip(repeated) {
-        let Some(Event::RunStarted {
+        let Some(Began {
             kernels,
             suites,
             shard,
             command,
             ..
-        }) = run.records.first().map(|record| &record.event)
+        }) = began(run)
         else {
             continue;
         };
@@ -386,8 +383,8 @@ fn start(
             .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         command,
         // The options that the runs have in common, if they have.
-        again: common(runs, |again, _| again),
-        cwd: common(runs, |_, cwd| cwd),
+        again: common(runs, |start| start.again).to_vec(),
+        cwd: common(runs, |start| start.cwd).to_owned(),
         kernels: names
             .into_iter()
             .map(|name| {
@@ -406,18 +403,12 @@ fn start(
 }
 
 /// What the starts of all runs say alike; else nothing.
-fn common<'r, T: Clone + Default + PartialEq + 'r>(
-    runs: &'r [RunLog],
-    of: impl Fn(&'r Vec<String>, &'r String) -> &'r T,
-) -> T {
+fn common<'r, T: PartialEq + Default>(runs: &'r [RunLog], of: impl Fn(&Began<'r>) -> T) -> T {
     let mut said = runs
         .iter()
-        .filter_map(|run| match &run.records.first()?.event {
-            Event::RunStarted { again, cwd, .. } => Some(of(again, cwd)),
-            _ => None,
-        });
+        .filter_map(|run| began(run).map(|start| of(&start)));
     match said.next() {
-        Some(first) if said.all(|other| other == first) => first.clone(),
+        Some(first) if said.all(|other| other == first) => first,
         _ => T::default(),
     }
 }

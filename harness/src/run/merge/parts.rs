@@ -2,9 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::run::event::Event;
+use crate::run::event::{Event, KernelPlan};
 use crate::run::event_log::RunLog;
 use crate::run::tally::Tally;
+
+/// What a run says of itself at its start.
+pub(super) struct Began<'r> {
+    pub(super) started_at: &'r str,
+    pub(super) command: &'r [String],
+    pub(super) again: &'r [String],
+    pub(super) cwd: &'r str,
+    pub(super) kernels: &'r [KernelPlan],
+    pub(super) suites: &'r [String],
+    pub(super) shard: Option<&'r str>,
+}
+
+/// How a run began; [`RunLog::read`] refuses one that does not say it.
+pub(super) fn began(run: &RunLog) -> Option<Began<'_>> {
+    match &run.records.first()?.event {
+        Event::RunStarted {
+            started_at,
+            command,
+            again,
+            cwd,
+            kernels,
+            suites,
+            shard,
+            ..
+        } => Some(Began {
+            started_at,
+            command,
+            again,
+            cwd,
+            kernels,
+            suites,
+            shard: shard.as_deref(),
+        }),
+        _ => None,
+    }
+}
 
 /// Whether some part has tests without a verdict that it was not asked to leave
 /// out: that another part was ended early (`--max-fail`) excuses nothing of it.
@@ -13,13 +49,13 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
     // has to ask for where one of its runs was to end early.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
-        let Some(Event::RunStarted {
+        let Some(Began {
             kernels,
             suites,
             shard,
             command,
             ..
-        }) = run.records.first().map(|record| &record.event)
+        }) = began(run)
         else {
             continue;
         };
@@ -46,11 +82,11 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
 pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
     let mut seen: BTreeMap<(&str, u32, String, Vec<&str>), BTreeSet<u32>> = BTreeMap::new();
     for run in runs {
-        if let Some(Event::RunStarted {
+        if let Some(Began {
             shard: Some(shard),
             command,
             ..
-        }) = run.records.first().map(|record| &record.event)
+        }) = began(run)
             && let Some((kind, numbers)) = shard.split_once(':')
             && let Some((part, parts)) = numbers.split_once('/')
             && let (Ok(part), Ok(parts)) = (part.parse(), parts.parse())
