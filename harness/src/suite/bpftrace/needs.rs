@@ -112,7 +112,7 @@ fn of_command(command: &str, needs: &mut BTreeSet<Need>) {
         let words = words(at);
         let is_assignment = |word: &&String| {
             word.split_once('=')
-                .is_some_and(|(name, _)| !name.contains(['/', '-']))
+                .is_some_and(|(name, _)| !name.is_empty() && !name.contains(['/', '-']))
         };
         let mut words = words.iter().skip_while(is_assignment);
         let Some(first) = words.next() else { continue };
@@ -146,7 +146,7 @@ fn of_command(command: &str, needs: &mut BTreeSet<Need>) {
             (name, _)
                 if name.is_empty()
                     || SHELL.contains(&name)
-                    || name.contains(['$', '{', '`', '*', '<', '>']) => {}
+                    || name.contains(['$', '{', '`', '*', '<', '>', '=']) => {}
             (name, _) => {
                 needs.insert(Need::Tool(name.to_owned()));
             }
@@ -218,6 +218,11 @@ mod tests {
             ["the program b", "the program pidof", "the program strace"]
         );
         assert!(needs_of("PROG BEGIN { printf(\"a|b;c\"); }").is_empty());
+        // A comparison is no assignment before a program.
+        assert_eq!(
+            needs_of("RUN test $(uname -r) = 6 && echo c"),
+            ["the program uname"]
+        );
     }
 
     #[test]
