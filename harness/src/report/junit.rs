@@ -18,7 +18,7 @@ use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStat
 use quick_junit::{Report as JunitReport, TestSuite};
 
 use super::history::{History, NoKernel, Outcome};
-use super::words::counted;
+use super::words::{counted, qmp_status};
 use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
 use crate::run::event::{Record, TestResult, Verdict};
@@ -165,9 +165,9 @@ fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
 }
 
 fn loss_text(loss: &super::history::Loss) -> String {
-    let status = loss.qmp_status.as_deref().unwrap_or("unknown");
+    let status = qmp_status(loss.qmp_status.as_deref().unwrap_or("unknown"));
     let (reason, console) = (&loss.reason, &loss.console);
-    format!("{reason}\nQMP status: {status}\nconsole:\n{console}\n")
+    format!("{reason}\n{status}\nconsole:\n{console}\n")
 }
 
 /// Readers take the last dot for the end of a package's name, and merge suites:

@@ -2,7 +2,7 @@
 
 use super::class::Class;
 use super::text::{MAX_LINE, append};
-use super::words::{counted, seconds};
+use super::words::{counted, qmp_status, seconds};
 use super::{TerminalStyle, escape};
 use crate::run::event::{KernelPlan, TestResult, Verdict};
 
@@ -130,7 +130,7 @@ pub(super) fn vm_lost(
     vm: u32,
     reason: &str,
     test: Option<&str>,
-    qmp_status: Option<&str>,
+    status: Option<&str>,
 ) -> String {
     let mut text = format!(
         "{}  {}  VM {vm} lost: {}\n",
@@ -144,10 +144,10 @@ pub(super) fn vm_lost(
             format_args!("      it ran {}\n", escape::line(test)),
         );
     }
-    if let Some(status) = qmp_status {
+    if let Some(status) = status {
         append(
             &mut text,
-            format_args!("      QMP status: {}\n", escape::line(status)),
+            format_args!("      {}\n", escape::line(&qmp_status(status))),
         );
     }
     text

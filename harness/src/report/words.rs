@@ -22,9 +22,28 @@ pub(super) fn minutes(ms: u64) -> String {
     }
 }
 
+/// The state of a lost VM as QMP had it, or why there is none.
+pub(super) fn qmp_status(status: &str) -> String {
+    // It says itself what it is about.
+    if status.starts_with("QEMU ") || status.starts_with("QMP ") {
+        status.to_owned()
+    } else {
+        format!("QMP status: {status}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_is_named_and_an_end_names_itself() {
+        assert_eq!(qmp_status("running"), "QMP status: running");
+        assert_eq!(
+            qmp_status("QEMU ended (signal: 9)"),
+            "QEMU ended (signal: 9)"
+        );
+    }
 
     #[test]
     fn durations_read_well() {

@@ -34,6 +34,9 @@ const ENDING: Duration = Duration::from_secs(1);
 /// How long a guest may take to power off before it is killed.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
+/// What stands before QMP's run state in [`Evidence::status`].
+pub const QMP_STATUS: &str = "QMP status: ";
+
 /// What is known about a VM that was lost or did not come up. Guest text is
 /// in it as it came: whoever shows it escapes it.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +55,7 @@ impl Evidence {
     /// Asks everybody who may know.
     pub(super) async fn gather(qemu: &mut QemuProcess, qmp: &Qmp) -> Self {
         let (status, ended) = match qmp.status().await {
-            Ok(status) => (format!("QMP status: {}", status.state), false),
+            Ok(status) => (format!("{QMP_STATUS}{}", status.state), false),
             Err(error) => match tokio::time::timeout(ENDING, qemu.wait()).await {
                 Ok(Ok(status)) => (format!("QEMU ended ({status})"), true),
                 _ => (format!("QMP status unknown: {error}"), true),

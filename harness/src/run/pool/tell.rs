@@ -4,6 +4,7 @@ use super::{Lost, Pool};
 use crate::run::event::{Event, bounded_text};
 use crate::run::plan::PlannedKernel;
 use crate::vm::kernel_log::KernelReport;
+use crate::vm::machine::QMP_STATUS;
 
 impl Pool<'_> {
     pub(super) fn emit(&self, event: Event) {
@@ -13,13 +14,17 @@ impl Pool<'_> {
     }
 
     pub(super) fn lost(&self, kernel: &PlannedKernel, vm: u32, test: Option<String>, lost: &Lost) {
+        let status = &lost.evidence.status;
         self.emit(Event::VmLost {
             kernel: kernel.name.clone(),
             vm,
             reason: lost.reason.clone(),
             test,
             console: bounded_text(lost.evidence.console.as_bytes()),
-            qmp_status: Some(lost.evidence.status.clone()).filter(|status| !status.is_empty()),
+            // Reports say what it is.
+            qmp_status: Some(status.strip_prefix(QMP_STATUS).unwrap_or(status))
+                .filter(|status| !status.is_empty())
+                .map(str::to_owned),
         });
     }
 
