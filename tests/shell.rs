@@ -71,14 +71,14 @@ fn a_resize_reaches_the_guest() {
 fn ctrl_c_interrupts_the_program_and_not_the_shell() {
     let kiln = Kiln::new();
     let mut terminal = shell(&kiln, "6.1");
-    terminal.say("echo be''gin; sleep 1000\n");
+    // What says that it runs is in the foreground by then.
+    terminal.say("sh -c 'echo be\"\"gin; exec sleep 1000'\n");
     terminal.wait_for("begin", SOON);
-    std::thread::sleep(Duration::from_millis(500));
     terminal.say("\x03");
     terminal.say("echo status=$?\n");
     terminal.wait_for("status=130", SOON);
-    terminal.say("sleep 1000\n");
-    std::thread::sleep(Duration::from_millis(500));
+    terminal.say("sh -c 'echo ag\"\"ain; exec sleep 1000'\n");
+    terminal.wait_for("again", SOON);
     // Ctrl-Z stops it, and the shell goes on.
     terminal.say("\x1a");
     terminal.wait_for("Stopped", SOON);
