@@ -103,7 +103,7 @@ pub fn needs(test: &RuntimeTest) -> BTreeSet<Need> {
 /// What a shell command needs. What is not plain is passed over: a need that
 /// is not one would be worse than one that is missed.
 fn of_command(command: &str, needs: &mut BTreeSet<Need>) {
-    let simple = simple_commands(command);
+    let simple = simple_commands(&without_arithmetic(command));
     let words = |at: usize| -> Vec<String> {
         let text = simple.get(at).map_or("", String::as_str);
         shlex::split(text).unwrap_or_default()
@@ -164,6 +164,21 @@ fn grepped(command: &str, file: &str) -> Option<String> {
     (grep == "grep" && is_name && words.next().is_none()).then(|| name.to_owned())
 }
 
+/// The command with a number for each `$((…))`: its operators and names are no
+/// commands.
+fn without_arithmetic(command: &str) -> String {
+    let (mut plain, mut rest) = (String::new(), command);
+    while let Some((before, expression)) = rest.split_once("$((")
+        && let Some((_, after)) = expression.split_once("))")
+    {
+        plain.push_str(before);
+        plain.push('0');
+        rest = after;
+    }
+    plain.push_str(rest);
+    plain
+}
+
 /// Splits at the shell's operators outside of quotes.
 fn simple_commands(command: &str) -> Vec<String> {
     let mut commands = vec![String::new()];
@@ -222,6 +237,11 @@ mod tests {
         assert_eq!(
             needs_of("RUN test $(uname -r) = 6 && echo c"),
             ["the program uname"]
+        );
+        assert!(needs_of("RUN i=0; i=$((i+1)); echo $((i|1 & 2)) $((").is_empty());
+        assert_eq!(
+            needs_of("RUN i=$((i+1)); c $((2)) | d"),
+            ["the program c", "the program d"]
         );
     }
 
