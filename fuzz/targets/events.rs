@@ -2,7 +2,7 @@
 //! read can be written and read again, and the folds take whatever comes.
 #![no_main]
 
-use kiln::report::{History, Report, Terminal, TerminalStyle};
+use kiln::report::{History, Levels, Report, StatusLevel, Terminal, TerminalStyle};
 use kiln::run::event::{Event, Record};
 use kiln::run::event_log::RunLog;
 use kiln::run::merge::merge;
@@ -26,7 +26,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let mut history = History::default();
     let mut printed = Vec::new();
-    let mut terminal = Terminal::new(&mut printed, TerminalStyle::PLAIN, "/results");
+    let style = TerminalStyle::PLAIN;
+    let levels = Levels {
+        status: StatusLevel::All,
+        at_end: StatusLevel::All,
+    };
+    let mut terminal = Terminal::new(&mut printed, style, style.lines(), levels, "/results");
     for record in &records {
         history.observe(record);
         terminal.record(record, &history).unwrap();
