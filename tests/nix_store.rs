@@ -52,7 +52,7 @@ fn bpftrace_s_tests_run_from_the_closure_of_a_chroot_store_as_an_ordinary_user()
 }
 
 /// Tests that need little but bpftrace, and little time.
-const QUICK: &str = "^variable\\.:^precedence\\.:^signed_ints\\.:^tuples\\.(basic|mixed|nested):\
+const QUICK: &str = "^variable\\.:^precedence\\.:^signed_ints\\.:^tuples\\.basic:\
     ^basic\\.(it shows|errors|defines|delete|clear|increment|disable|pid fails):\
     -scratch:-tracepoint";
 
@@ -88,13 +88,14 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
          name={secret}; cat /m/${{name##*/}} /m/.links 2>/dev/null && echo READ
          readlink /bin/sh; echo end"
     );
-    let run = |closure_only: &[&str]| {
+    let run = |closure_only: &[&str], path: &str| {
         let output = store
             .with(kiln.vm(["exec", "-k", "6.1", "--store"]))
             .arg(store.root())
             .args(["--package", &busybox])
             .args(closure_only)
             .args(["--", "sh", "-c", &script])
+            .env("PATH", path)
             .run();
         output.assert_code(0);
         output.out()
@@ -102,12 +103,16 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
     let name = busybox.trim_start_matches("/nix/store/");
     assert_eq!(store.closure(&[&busybox]), [name]);
     let only = format!(".\n..\n{name}\n");
+    let path = std::env::var("PATH").unwrap();
     assert_eq!(
-        run(&["--closure-only"]),
+        run(&["--closure-only"], &path),
         format!("{only}{only}{busybox}/bin/sh\nend\n")
     );
-    // Without the option the whole store is there: the test above can fail.
-    let whole = run(&[]);
+    // Without the option the whole store is there: the test above can fail. A
+    // store path that is there needs no Nix: the one before QEMU's is a wreck.
+    kiln.program("bin/nix", "#!/bin/sh\nexit 99\n");
+    let path = format!("{}/bin:{path}", kiln.work().display());
+    let whole = run(&[], &path);
     assert!(whole.contains("not for the guestREAD\n"), "{whole}");
 }
 
@@ -117,12 +122,13 @@ fn a_package_that_is_not_to_be_had_is_told_before_anything_boots() {
     let store = Store::new(&kiln);
     let busybox = store.busybox();
     let missing = "/nix/store/0123456789abcdfghijklmnpqrsvwxyz-bpftrace-0.1";
+    let list = format!("path-info --store {} -r {busybox}", store.root().display());
     let runs: [(&[&str], i32, &str, &str); 6] = [
         (
             &["run", "--tests", ".", "--package", &busybox],
             96,
             "there is no bin/bpftrace in the closure of /nix/store/",
-            "nix path-info -r /nix/store/",
+            &list,
         ),
         (
             &["run", "--tests", ".", "--package", missing],
@@ -194,10 +200,8 @@ fn a_package_that_is_not_to_be_had_is_told_before_anything_boots() {
 }
 
 #[test]
-fn without_nix_a_package_is_refused_and_a_store_path_that_is_there_is_used() {
+fn without_nix_a_package_is_refused_with_what_works_without() {
     let kiln = Kiln::new();
-    let store = Store::new(&kiln);
-    let busybox = store.busybox();
     let output = kiln
         .plain(["exec", "-k", "6.1", "--package", ".#bpftrace", "--", "true"])
         .env("PATH", "/nowhere")
@@ -207,17 +211,6 @@ fn without_nix_a_package_is_refused_and_a_store_path_that_is_there_is_used() {
         .assert_err_contains("cannot build .#bpftrace: nix is not installed")
         .assert_err_contains("nix-bin on Debian")
         .assert_err_contains("--root host, --root dir:PATH and --root nix:STORE");
-    // QEMU is on the PATH, and nix in front of it is a wreck.
-    kiln.program("bin/nix", "#!/bin/sh\nexit 99\n");
-    let path = std::env::var("PATH").unwrap();
-    let output = kiln
-        .vm(["exec", "-k", "6.1", "--store"])
-        .arg(store.root())
-        .args(["--package", &busybox, "--", "sh", "-c", "which ls"])
-        .env("PATH", format!("{}/bin:{path}", kiln.work().display()))
-        .run();
-    output.assert_code(0);
-    output.assert_out(&format!("{busybox}/bin/ls\n"));
 }
 
 #[test]

@@ -153,16 +153,9 @@ impl NixArgs {
                 exit_code::SETUP_FAILED,
                 format!("there is no bin/bpftrace in the closure of {names}"),
             );
-            let shown: Vec<String> = view
-                .packages
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect();
+            let list = view.store.closure_command(&view.packages);
             failure
-                .hint(format!(
-                    "see what there is with: nix path-info -r {}",
-                    shown.join(" ")
-                ))
+                .hint(format!("see what there is with: {list}"))
                 .hint("name another package with --package, or the program with --bpftrace")
         })
     }

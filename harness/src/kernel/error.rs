@@ -54,6 +54,8 @@ pub enum Error {
         installable: String,
         /// The store paths.
         path: String,
+        /// Where they lie on this host.
+        files: Vec<PathBuf>,
     },
     /// The flake gives another kernel than the pinned one, which is gone.
     #[error(
@@ -255,8 +257,13 @@ impl Hint for Error {
             Error::NoPackage { .. } => {
                 "check suite and package in kernels.toml; `*` in package takes the newest match".to_owned()
             }
-            Error::NixWithoutKernel { path, .. } => {
-                format!("it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {path}")
+            Error::NixWithoutKernel { files, .. } => {
+                let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
+                let files = shlex::try_join(files.iter().map(AsRef::as_ref));
+                format!(
+                    "it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {}",
+                    files.unwrap_or_default()
+                )
             }
             Error::NixChanged { name, .. } => {
                 format!("`kiln kernels update {name}` pins what it gives now")

@@ -63,6 +63,12 @@ impl Store {
         Ok(names)
     }
 
+    /// The command that lists this closure, for a user to type.
+    pub fn closure_command(&self, paths: &[PathBuf]) -> String {
+        let nix = Nix::new(self, "path-info", String::new());
+        nix.arg("-r").args(paths).line()
+    }
+
     /// `path` if it is one of this store and its files are there.
     fn path_that_is_there(&self, path: &Path) -> Option<PathBuf> {
         let name = name_of(path)?;

@@ -122,17 +122,22 @@ impl<'a> Nix<'a> {
                 wanted: String::new(),
             },
         };
-        let words = more.words();
-        let words = words.iter().map(|word| word.to_string_lossy());
-        let line = std::iter::once("nix".into())
-            .chain(words)
-            .map(|word| quoted(&word))
-            .collect::<Vec<_>>();
         Err(Error::Failed {
             wanted: self.wanted.clone(),
             cause,
-            more: line.join(" "),
+            more: more.line(),
         })
+    }
+
+    /// The command, as a user types it.
+    pub(super) fn line(&self) -> String {
+        let words = self.words();
+        let words = words.iter().map(|word| word.to_string_lossy());
+        let line: Vec<_> = std::iter::once("nix".into())
+            .chain(words)
+            .map(|word| quoted(&word))
+            .collect();
+        line.join(" ")
     }
 }
 

@@ -121,6 +121,7 @@ fn find(pin: &LockedNix, store: &Store) -> Result<Layout, Error> {
             name: pin.name.clone(),
             installable: pin.installable.clone(),
             path: pin.paths.join(" "),
+            files: directories.clone(),
         },
         other => other,
     })
