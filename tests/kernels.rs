@@ -280,6 +280,8 @@ impl Archive {
     fn fetch(&self, mirror: impl AsRef<OsStr>) -> Output {
         self.kiln
             .plain(["kernels", "fetch", "-k", "k"])
+            // apt is found where PATH is a Nix shell's.
+            .env("PATH", "/nowhere")
             .env("KILN_APT_MIRROR", mirror)
             .env("no_proxy", "127.0.0.1")
             .run()
@@ -375,6 +377,7 @@ fn an_index_without_a_signature_is_not_trusted() {
         .kiln
         .plain(["kernels", "update", "k"])
         .env("KILN_APT_MIRROR", &archive.uri)
+        .env("PATH", "/nowhere")
         .run();
     output
         .assert_code(96)

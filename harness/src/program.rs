@@ -5,8 +5,10 @@
 //! parent-death signal is tied to the thread that forks (prctl(2)), and here
 //! that thread stays until the child is reaped.
 
+use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -83,6 +85,26 @@ impl Drop for Running {
             self.kill();
         }
     }
+}
+
+/// Where a system's own programs are.
+const SYSTEM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// `PATH`, and the system's directories behind it: a development shell of Nix,
+/// as `kiln ci` enters, has a `PATH` without them.
+pub(crate) fn system_path() -> OsString {
+    let own = std::env::var_os("PATH").unwrap_or_default();
+    let own: Vec<PathBuf> = std::env::split_paths(&own).collect();
+    let all = own.into_iter().chain(SYSTEM_DIRS.map(PathBuf::from));
+    // What was split has no separator in it.
+    std::env::join_paths(all).unwrap_or_default()
+}
+
+/// A program that belongs to the system, such as apt, wherever `PATH` leads.
+pub(crate) fn of_system(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command.env("PATH", system_path());
+    command
 }
 
 /// Runs `command` to its end with empty input; `what` says what is waited for.

@@ -12,6 +12,7 @@ use nix::unistd::ftruncate;
 
 use super::{Check, Status};
 use crate::guest::share;
+use crate::program;
 use crate::vm::args::MAX_SOCKET_PATH;
 
 const MIB: u64 = 1 << 20;
@@ -185,7 +186,7 @@ pub(super) fn apt() -> Check {
     const NAME: &str = "apt";
     let missing: Vec<&str> = ["apt-get", "apt-cache", "apt-config"]
         .into_iter()
-        .filter(|name| !on_path(name))
+        .filter(|name| !of_system(name))
         .collect();
     if missing.is_empty() {
         Check::ok(NAME, "there, for kernels of apt sources")
@@ -201,9 +202,8 @@ pub(super) fn apt() -> Check {
     }
 }
 
-fn on_path(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
+fn of_system(name: &str) -> bool {
+    std::env::split_paths(&program::system_path()).any(|dir| dir.join(name).is_file())
 }
 
 /// Tries, because permission bits do not tell of read-only mounts.

@@ -131,7 +131,7 @@ pub(crate) fn resolve(
 
 /// By dpkg, which defines the order (deb-version(7)).
 fn compare_versions(a: &str, b: &str) -> Result<Ordering, Error> {
-    let mut command = Command::new("dpkg");
+    let mut command = program::of_system("dpkg");
     command.args(["--compare-versions", a, "lt", b]);
     let output = program::run_within(command, "dpkg --compare-versions", LOCAL_DEADLINE)?;
     match output.status.code() {
@@ -175,7 +175,7 @@ impl Apt {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+        let mut command = program::of_system(program);
         command.arg("-c").arg(&self.config);
         command
     }
