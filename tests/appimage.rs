@@ -1,10 +1,4 @@
 //! An AppImage as the bpftrace under test.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -12,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use support::{KERNELS, Kiln, checkout};
+use crate::support::suite;
+use crate::support::{KERNELS, Kiln, checkout};
 
 /// From Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

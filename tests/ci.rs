@@ -1,12 +1,9 @@
 //! `kiln ci`, with a stand-in `nix` that records what it is given. No VMs.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use support::{Invocation, Kiln, checkout};
+use crate::support::{Invocation, Kiln, checkout};
 
 /// Every step, in order.
 const STEPS: [&str; 7] = [

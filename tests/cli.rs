@@ -1,11 +1,8 @@
 //! Help, completions, usage errors and `kiln doctor`.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::process::Command;
 
-use support::Kiln;
+use crate::support::Kiln;
 
 const SUBCOMMANDS: [&[&str]; 10] = [
     &["exec"],

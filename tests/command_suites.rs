@@ -1,15 +1,9 @@
 //! Suites of commands: exit status, TAP and JUnit XML, a verdict for each case.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::path::{Path, PathBuf};
 
-use suite::{events, finished, junit, out, verdicts};
-use support::{Kiln, checkout};
+use crate::support::suite::{events, finished, junit, out, verdicts};
+use crate::support::{Kiln, checkout};
 
 const SUITES: &str = r#"
 [suites.each]

@@ -1,10 +1,7 @@
 //! What is wrong in a `kernels.toml`, and kernels that do not exist: told
 //! before anything starts, with the place and with what is allowed.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use support::{Kiln, Output};
+use crate::support::{Kiln, Output};
 
 /// A catalogue in which everything is right.
 const GOOD: &str = r#"

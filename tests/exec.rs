@@ -1,15 +1,12 @@
 //! `kiln exec` in real VMs: streams, statuses, environment, options.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fmt::Write as _;
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::support::{KERNELS, Kiln};
 use sha2::{Digest as _, Sha256};
-use support::{KERNELS, Kiln};
 
 #[test]
 fn a_command_runs_as_root_on_each_kernel() {
@@ -226,7 +223,7 @@ fn stdin_may_be_closed() {
     for (name, value) in kiln_command.get_envs() {
         shell.env(name, value.unwrap());
     }
-    let output = support::run_command(shell, slot);
+    let output = crate::support::run_command(shell, slot);
     output.assert_code(0).assert_out("done\n");
 }
 
@@ -242,7 +239,7 @@ fn a_closed_stdout_ends_it_as_sigpipe_does_and_leaves_nothing() {
     drop(write);
     let mut child = command.spawn().unwrap();
     drop(command);
-    let status = support::wait_for_child(&mut child, Duration::from_secs(60));
+    let status = crate::support::wait_for_child(&mut child, Duration::from_secs(60));
     assert_eq!(status.code(), Some(141), "{status}");
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
@@ -349,7 +346,7 @@ fn options_for_the_kernel_and_for_qemu_pass_through() {
     ];
     let mut running = kiln.vm(args).start();
     running.wait_for("MemTotal");
-    let qemu = support::processes_naming(&kiln.path("tmp"))
+    let qemu = crate::support::processes_naming(&kiln.path("tmp"))
         .into_iter()
         .find(|(_, arguments)| arguments.contains("marked-by-the-test"));
     assert!(qemu.is_some(), "--qemu-arg does not reach QEMU");

@@ -1,13 +1,10 @@
 //! What a user is told when a VM cannot be made, does not come up, or is lost.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::{KERNELS, Kiln};
 use nix::sys::signal::{Signal, kill};
-use support::{KERNELS, Kiln};
 
 #[test]
 fn a_killed_qemu_is_told_with_125_and_the_consoles_tail() {
@@ -15,7 +12,7 @@ fn a_killed_qemu_is_told_with_125_and_the_consoles_tail() {
     let script = "echo 'mark on the console' >/dev/kmsg; sleep 1; echo ready; sleep 1000";
     let mut running = kiln.sh("6.1", script).start();
     running.wait_for("ready");
-    let qemu = support::processes_naming(&kiln.path("tmp"))
+    let qemu = crate::support::processes_naming(&kiln.path("tmp"))
         .into_iter()
         .find(|(_, arguments)| arguments.contains("microvm"))
         .expect("a running QEMU");
@@ -36,7 +33,7 @@ fn a_killed_share_process_is_told() {
     let script = "echo ready; sleep 2; cat /usr/share/doc/*/copyright; sleep 1000";
     let mut running = kiln.sh("6.1", script).start();
     running.wait_for("ready");
-    for (pid, arguments) in support::processes_naming(&kiln.path("tmp")) {
+    for (pid, arguments) in crate::support::processes_naming(&kiln.path("tmp")) {
         if arguments.contains("__share") {
             kill(pid, Signal::SIGKILL).unwrap();
         }
@@ -308,7 +305,7 @@ fn escape_sequences_of_a_console_do_not_reach_the_terminal() {
     );
 }
 
-fn with_qemu(kiln: &Kiln, qemu: &Path) -> support::Output {
+fn with_qemu(kiln: &Kiln, qemu: &Path) -> crate::support::Output {
     kiln.vm(["exec", "-k", "6.1", "--qemu"])
         .arg(qemu)
         .args(["--", "true"])

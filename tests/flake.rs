@@ -1,16 +1,12 @@
 //! The flake without a nixpkgs: its files parse, and the names of its outputs,
 //! kernels.toml and the docs agree. Debian's Nix evaluates the names; what they
 //! stand for needs nixpkgs (docs/nix.md).
-#![allow(clippy::unwrap_used)]
-
-#[path = "support/flake.rs"]
-mod flake;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use flake::{checkout, installables, names, nix_instantiate, read, run};
+use crate::support::flake::{checkout, installables, names, nix_instantiate, read, run};
 
 #[test]
 fn every_nix_file_parses() {

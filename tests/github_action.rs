@@ -1,17 +1,12 @@
 //! `action.yml`, as far as it is a script: a real run with a workflow's inputs.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use support::{Kiln, Output, checkout, run_command};
+use crate::support::suite;
+use crate::support::{Kiln, Output, checkout, run_command};
 
 /// Runs the script as a job's step would, with kiln on the job's PATH.
 fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output {

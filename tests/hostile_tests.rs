@@ -1,15 +1,7 @@
 //! `kiln run` of tests that behave badly: each gets its own verdict, and the
 //! test after it finds the VM as if nothing had been.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/suite.rs"]
-mod suite;
-
-use suite::{assert_verdicts, events, finished, out, run, suite};
+use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
 
 /// Prints what a test finds of the earlier ones. `[s]leep` does not match the
 /// shell that looks.

@@ -1,17 +1,11 @@
 //! Kernels of this machine: unpacked packages and images, and what they lack.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
-use material::Material;
-use support::{Kiln, Output};
+use crate::support::material::Material;
+use crate::support::{Kiln, Output};
 
 /// A file that is neither an archive nor a kernel.
 const NOISE: &[u8] = b"neither an archive nor a kernel, and longer than any header";

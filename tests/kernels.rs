@@ -1,22 +1,14 @@
 //! `kiln kernels` and where kernels come from: downloads that go wrong leave
 //! nothing, good ones boot, also offline.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/web.rs"]
-mod web;
 
 use std::ffi::OsStr;
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use material::{Material, package, sha256, tarball};
-use support::{Kiln, Output};
-use web::{Page, WebServer, dead_url};
+use crate::support::material::{Material, package, sha256, tarball};
+use crate::support::web::{Page, WebServer, dead_url};
+use crate::support::{Kiln, Output};
 
 /// A file that is neither an archive nor a kernel.
 const NOISE: &[u8] = b"neither an archive nor a kernel, and longer than any header";
@@ -193,7 +185,10 @@ fn two_harnesses_at_once_fetch_one_kernel_once() {
                 .start()
         })
         .collect();
-    let outputs: Vec<Output> = running.into_iter().map(support::Running::wait).collect();
+    let outputs: Vec<Output> = running
+        .into_iter()
+        .map(crate::support::Running::wait)
+        .collect();
     for output in &outputs {
         output.assert_code(0).assert_out(&outputs[0].out());
     }

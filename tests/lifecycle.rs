@@ -1,12 +1,9 @@
 //! However kiln ends, no process is left.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::time::{Duration, Instant};
 
+use crate::support::{Kiln, Running};
 use nix::sys::signal::Signal;
-use support::{Kiln, Running};
 
 /// Longer than a VM takes to power off, shorter than the grace that a
 /// stubborn command gets.
@@ -87,7 +84,7 @@ fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
 fn kill_9_takes_qemu_and_the_shares_along() {
     let kiln = Kiln::new();
     let running = ready(&kiln, "echo ready; exec sleep 1000");
-    let before = support::processes_naming(&kiln.path("tmp"));
+    let before = crate::support::processes_naming(&kiln.path("tmp"));
     assert!(before.len() >= 3, "QEMU and its shares: {before:?}");
     running.signal(Signal::SIGKILL);
     running.wait_at_most(SOON).assert_code(137);
@@ -136,7 +133,7 @@ fn ctrl_c_ends_a_row_of_kernels_too() {
 /// Waits until the QEMU of the only running kiln is there.
 fn wait_for_qemu(kiln: &Kiln) {
     let start = Instant::now();
-    while !support::processes_naming(&kiln.path("tmp"))
+    while !crate::support::processes_naming(&kiln.path("tmp"))
         .iter()
         .any(|(_, arguments)| arguments.contains("microvm"))
     {

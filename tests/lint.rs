@@ -1,9 +1,6 @@
 //! `kiln lint`: findings on stdout, each with its place, and exit codes.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use support::{Kiln, checkout};
+use crate::support::{Kiln, checkout};
 
 const GOOD: &str = "NAME a\nPROG BEGIN { exit() }\nEXPECT x\nTIMEOUT 5\n";
 

@@ -1,9 +1,6 @@
 //! `kiln list`: ids on stdout, everything that is wrong with place on stderr.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-use support::{Kiln, checkout};
+use crate::support::{Kiln, checkout};
 
 const GOOD: &str = "\
 NAME second

@@ -1,10 +1,7 @@
 //! `kiln matrix`: jobs on stdout, what cannot be a matrix told.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
+use crate::support::{Invocation, Kiln};
 use serde_json::{Value, json};
-use support::{Invocation, Kiln};
 
 const TEST: &str = "PROG BEGIN { exit() }\nEXPECT x\nTIMEOUT 5\n\n";
 

@@ -1,20 +1,13 @@
 //! A matrix of kernels and shards as derivations that Nix spreads over two
 //! builders: results are kept whatever the verdicts, `kiln merge` makes one run
 //! of them, and a gate judges them.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/nix.rs"]
-mod nix_support;
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::path::PathBuf;
 
-use nix_support::Store;
-use support::{Kiln, checkout};
+use crate::support::nix_support::Store;
+use crate::support::suite;
+use crate::support::{Kiln, checkout};
 
 /// Two kernels, two shards. A cell always succeeds, with the run's directory and
 /// kiln's exit status as its output: Nix keeps no output of a failed build.
@@ -105,7 +98,7 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
             .expect("the package nix-bin is installed: scripts/install-packages")
     };
 
-    let slot = support::take_slot();
+    let slot = crate::support::take_slot();
     let output = build("all");
     drop(slot);
     let err = String::from_utf8_lossy(&output.stderr);

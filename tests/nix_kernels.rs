@@ -1,19 +1,11 @@
 //! Kernels from Nix: built from a real flake in a chroot store, pinned by store
 //! path, booted; and what goes wrong on the way.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/nix.rs"]
-mod nix_support;
 
 use std::fs;
 
-use material::Material;
-use nix_support::Store;
-use support::{Invocation, Kiln};
+use crate::support::material::Material;
+use crate::support::nix_support::Store;
+use crate::support::{Invocation, Kiln};
 
 /// A flake with the outputs `OUTPUTS`, whose builder is the busybox beside it.
 const FLAKE: &str = r#"{

@@ -1,20 +1,13 @@
 //! The guest's root from a real Nix store: bpftrace's tests from a closure, and
 //! nothing but the closure to be seen.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/nix.rs"]
-mod nix_support;
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use nix_support::Store;
-use support::{Kiln, checkout};
+use crate::support::nix_support::Store;
+use crate::support::suite;
+use crate::support::{Kiln, checkout};
 
 #[test]
 fn bpftrace_s_tests_run_from_the_closure_of_a_chroot_store_as_an_ordinary_user() {

@@ -1,12 +1,9 @@
 //! `kiln` as a user who is not root.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use support::{KERNELS, Kiln};
+use crate::support::{KERNELS, Kiln};
 
 #[test]
 fn an_ordinary_user_gets_the_same_output_as_whoever_runs_the_tests() {
@@ -34,7 +31,7 @@ fn no_process_of_an_ordinary_users_kiln_is_roots() {
     let kiln = Kiln::as_ordinary_user();
     let mut running = kiln.sh("6.1", "echo ready; exec sleep 1000").start();
     running.wait_for("ready");
-    let processes = support::processes_naming(&kiln.path("tmp"));
+    let processes = crate::support::processes_naming(&kiln.path("tmp"));
     assert!(processes.len() >= 3, "QEMU and its shares: {processes:?}");
     for (pid, arguments) in processes {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

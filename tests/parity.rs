@@ -2,6 +2,8 @@
 //! bpftrace 0.17; `make parity` compares all.
 #![allow(clippy::unwrap_used)]
 
+// It uses a part of this.
+#[allow(dead_code, unused_imports)]
 mod support;
 
 #[allow(

@@ -1,16 +1,10 @@
 //! `kiln run`'s policies: retries, repetitions, early ends, a VM for each test.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::time::Duration;
 
+use crate::support::Kiln;
+use crate::support::suite::{assert_verdicts, events, finished, out, run, run_scaled, suite};
 use serde_json::Value;
-use suite::{assert_verdicts, events, finished, out, run, run_scaled, suite};
-use support::Kiln;
 
 /// One test: a name, a shell command that is to print `hello`, its limit in
 /// seconds.

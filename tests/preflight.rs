@@ -1,15 +1,7 @@
 //! `kiln run` looks first for what the selected tests need, and says how many
 //! tests each gap costs.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/suite.rs"]
-mod suite;
-
-use suite::{assert_verdicts, events, out, run, suite};
+use crate::support::suite::{assert_verdicts, events, out, run, suite};
 
 #[test]
 fn what_the_selected_tests_need_and_the_vm_lacks_is_told_before_they_run() {

@@ -1,15 +1,5 @@
 //! `kiln run` provides kernels while it tests others; one that cannot be had
 //! costs its own tests and no others.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/suite.rs"]
-mod suite;
-#[path = "support/web.rs"]
-mod web;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -18,8 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use suite::{events, junit, out, run, suite, verdicts};
-use support::{Kiln, checkout};
+use crate::support::material;
+use crate::support::suite::{events, junit, out, run, suite, verdicts};
+use crate::support::web;
+use crate::support::{Kiln, checkout};
 
 const TESTS: &str = "NAME 1 first\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
                      NAME 2 second\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n";

@@ -1,19 +1,13 @@
 //! What a run leaves in its directory, and what GitHub Actions is told: made
 //! again from written events, so that no VM is needed.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::support::Kiln;
+use crate::support::suite::{events, junit};
 use serde_json::{Value, json};
-use suite::{events, junit};
-use support::Kiln;
 
 /// What a hostile guest prints.
 const HOSTILE: &str = "\u{1b}]0;x\u{7}\n::error::x\r\n::stop-commands::y\n##[error]z\n</pre></details><img src=x>\n]]> @all | [a](b)\n";

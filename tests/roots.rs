@@ -1,13 +1,10 @@
 //! What the guest sees as `/`: the host, a directory, a Nix store.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use support::{KERNELS, Kiln};
+use crate::support::{KERNELS, Kiln};
 
 /// From Debian's package busybox-static.
 const BUSYBOX: &str = "/bin/busybox";

@@ -1,17 +1,13 @@
 //! `kiln run`: verdicts, reports and exit codes, with bpftrace's own tests and
 //! with ones that are written to be difficult.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::time::Duration;
 
-use suite::{assert_verdicts, events, finished, junit, out, run, suite, verdict_line, verdicts};
-use support::{KERNELS, Kiln, checkout};
+use crate::support::suite::{
+    assert_verdicts, events, finished, junit, out, run, suite, verdict_line, verdicts,
+};
+use crate::support::{KERNELS, Kiln, checkout};
 
 /// One test: a name, a shell command, what it has to print.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {

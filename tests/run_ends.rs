@@ -1,19 +1,13 @@
 //! How `kiln run` ends early: interrupted, killed, nowhere to write; what it
 //! has found by then is kept.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use crate::support::Kiln;
+use crate::support::suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
 use nix::sys::signal::{Signal, kill};
-use suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
-use support::Kiln;
 
 /// One test: a name, a shell command, what it has to print.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
@@ -33,7 +27,7 @@ fn slow() -> Kiln {
 
 /// Starts [`slow`] and waits until the second test runs. The scale gives it a
 /// long time.
-fn start_slow(kiln: &Kiln) -> support::Running {
+fn start_slow(kiln: &Kiln) -> crate::support::Running {
     let running = run_scaled(kiln, &["6.1"], "30").arg("-j").arg("1").start();
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl")).is_ok_and(|text| {

@@ -1,23 +1,16 @@
 //! `kiln run` when something dies in the middle of a test: that test is lost or
 //! fails, every other one has its verdict, and nothing is left.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/broken_module.rs"]
-mod broken_module;
-#[path = "support/material.rs"]
-mod material;
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use crate::support::broken_module;
+use crate::support::suite::{
+    assert_verdicts, events, finished, junit, out, run, run_scaled, suite,
+};
+use crate::support::{Kiln, Output};
 use nix::sys::signal::{Signal, kill};
-use suite::{assert_verdicts, events, finished, junit, out, run, run_scaled, suite};
-use support::{Kiln, Output};
 
 /// A quick test before and after one that does harm.
 fn around(command: &str) -> Kiln {
@@ -65,7 +58,7 @@ fn assert_one_lost(kiln: &Kiln, output: &Output) -> String {
 
 /// The processes of this kiln whose arguments contain `word`.
 fn processes(kiln: &Kiln, word: &str) -> Vec<nix::unistd::Pid> {
-    support::processes_naming(&kiln.path("tmp"))
+    crate::support::processes_naming(&kiln.path("tmp"))
         .into_iter()
         .filter(|(_, arguments)| arguments.contains(word))
         .map(|(pid, _)| pid)

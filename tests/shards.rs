@@ -1,13 +1,7 @@
 //! `--shard`: parts of a run for several machines, which together are the whole.
-#![allow(clippy::unwrap_used)]
 
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
-
-use suite::{events, junit, out, run, suite, verdicts};
-use support::Kiln;
+use crate::support::Kiln;
+use crate::support::suite::{events, junit, out, run, suite, verdicts};
 
 #[test]
 fn the_parts_of_a_run_are_together_verdict_for_verdict_the_whole() {

@@ -2,16 +2,13 @@
 //!
 //! The guest is root and hostile: it tries through its overlays, and then on
 //! the shares themselves, which it mounts again by their tags.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-use support::{KERNELS, Kiln};
+use crate::support::{KERNELS, Kiln};
 
 /// Everything that can be done to the tree in `$1`. Prints a line for each
 /// thing that succeeded.

@@ -1,13 +1,10 @@
 //! `kiln shell` on a real terminal.
-#![allow(clippy::unwrap_used)]
-
-mod support;
 
 use std::time::Duration;
 
+use crate::support::terminal::Terminal;
+use crate::support::{KERNELS, Kiln};
 use nix::sys::signal::Signal;
-use support::terminal::Terminal;
-use support::{KERNELS, Kiln};
 
 /// How long a line may take to come back from a guest.
 const SOON: Duration = Duration::from_secs(20);

@@ -1,19 +1,13 @@
 //! What `kiln run` says of a test that takes its time, by itself and when it is
 //! asked.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/suite.rs"]
-mod suite;
 
 use std::time::Duration;
 
+use crate::support::Kiln;
+use crate::support::suite::{events, out, run_scaled, suite};
+use crate::support::terminal::Terminal;
 use nix::sys::signal::Signal;
 use nix::sys::termios::LocalFlags;
-use suite::{events, out, run_scaled, suite};
-use support::Kiln;
-use support::terminal::Terminal;
 
 const BOOT: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(20);

@@ -1,17 +1,12 @@
 //! The workflows and actions of GitHub: that they are sound as far as this
 //! repository can tell, and that what they name is there.
-#![allow(clippy::unwrap_used)]
-
-mod support;
-
-#[path = "support/flake.rs"]
-mod flake;
 
 use std::collections::BTreeSet;
 use std::fs;
 
+use crate::support::flake;
+use crate::support::{Kiln, checkout};
 use serde_json::Value;
-use support::{Kiln, checkout};
 use yaml_rust2::{Yaml, YamlLoader};
 
 /// Files of this directory, and of one level below, that are YAML.

@@ -1,15 +1,13 @@
 //! Kernel modules that do harm when they are loaded: made of a module of the
 //! kernel itself, whose first instructions are replaced.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::fs;
 use std::path::PathBuf;
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
+use super::Kiln;
 use super::material::Material;
-use super::support::Kiln;
 
 /// Stops the only processor with interrupts off: `cli; jmp .`.
 pub(crate) const HANG: [u8; 3] = [0xfa, 0xeb, 0xfe];

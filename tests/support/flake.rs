@@ -1,6 +1,4 @@
 //! The names of the flake's outputs, by a Nix without a nixpkgs.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -34,33 +34,6 @@ pub(crate) fn processes_naming(path: &Path) -> Vec<(Pid, String)> {
     found
 }
 
-/// The children of a process, with their `comm`.
-pub(crate) fn children(parent: Pid) -> Vec<(Pid, String)> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(status) = fs::read_to_string(entry.path().join("status")) else {
-            continue;
-        };
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name));
-            line.map(|line| line[name.len()..].trim().to_owned())
-        };
-        if field("PPid:").as_deref() == Some(parent.to_string().as_str())
-            && let Some(pid) = field("Pid:").and_then(|pid| pid.parse().ok())
-        {
-            found.push((Pid::from_raw(pid), field("Name:").unwrap_or_default()));
-        }
-    }
-    found
-}
-
-/// Whether a process has ended.
-pub(crate) fn is_gone(pid: Pid) -> bool {
-    // A zombie has no arguments any more.
-    fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.is_empty())
-        || !Path::new(&format!("/proc/{pid}")).exists()
-}
-
 pub(super) fn assert_none(path: &Path) {
     let start = Instant::now();
     loop {

@@ -1,7 +1,5 @@
 //! Kernels made of the shared cache's 6.1: a directory as of an unpacked
 //! package, with the modules that a test wants it to have.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +7,7 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
-use super::support::Kiln;
+use super::Kiln;
 
 /// Directories of the modules that a guest boots with, below `kernel/`.
 const BOOT: [&str; 6] = [

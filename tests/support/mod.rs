@@ -10,16 +10,19 @@
 //!
 //! Kernels come from a cache that all tests of this machine share:
 //! `KILN_TEST_CACHE`, else `kiln-tests` in the user's cache directory.
-#![allow(clippy::unwrap_used)]
-// Each test binary uses a part of this.
-#![allow(dead_code, unused_imports)]
 
+pub(crate) mod broken_module;
+pub(crate) mod flake;
 mod left;
+pub(crate) mod material;
+pub(crate) mod nix_support;
 mod running;
 pub(crate) mod slots;
+pub(crate) mod suite;
 pub(crate) mod terminal;
+pub(crate) mod web;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -30,7 +33,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-pub(crate) use left::{children, is_gone, processes_naming};
+pub(crate) use left::processes_naming;
 pub(crate) use running::{Output, Running, wait_for_child};
 pub(crate) use slots::{Slot, take as take_slot};
 

@@ -1,13 +1,11 @@
 //! Suites that a test writes itself, and what a run of them left.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::support::{Invocation, Kiln, Output};
+use super::{Invocation, Kiln, Output};
 
 /// `kiln run` on the tests below `tests/` of the working directory, with the
 /// limits that they name; the run's directory is [`out`].

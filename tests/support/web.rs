@@ -1,6 +1,4 @@
 //! A web server on the loopback, as good or bad as a test needs it.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,14 +1,12 @@
 //! Real Nix stores for a test: chroot stores of its own, filled from what the
 //! host has installed, without a network.
-// Each test binary uses a part of this.
-#![allow(dead_code)]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::support::{Invocation, Kiln};
+use super::{Invocation, Kiln};
 
 /// Nix without a network, a daemon or build users. In a chroot store builds run
 /// in namespaces whatever `sandbox` says.

@@ -1,0 +1,40 @@
+//! The end-to-end tests, in one binary: it is linked once, and tests of all
+//! files fill the machine until the last one. `cargo test --test end_to_end
+//! exec::` runs those of one file.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod appimage;
+mod ci;
+mod cli;
+mod command_suites;
+mod config;
+mod exec;
+mod faults;
+mod flake;
+mod github_action;
+mod hostile_tests;
+mod kernel_paths;
+mod kernels;
+mod lifecycle;
+mod lint;
+mod list;
+mod matrix;
+mod nix_builders;
+mod nix_kernels;
+mod nix_store;
+mod ordinary_user;
+mod policies;
+mod preflight;
+mod provision;
+mod reports;
+mod roots;
+mod run;
+mod run_ends;
+mod run_faults;
+mod shards;
+mod shares;
+mod shell;
+mod slow;
+mod workflows;
