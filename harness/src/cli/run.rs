@@ -104,6 +104,8 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels)?;
+        // A variable that is not there is told before anything takes time.
+        self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
         asked::survive();
         // Builds packages, for hours at worst.
