@@ -25,7 +25,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use support::{Kiln, checkout, slots};
+use support::{Kiln, checkout, slots, upstream_tests};
 use verdicts::{Results, Selection};
 
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
@@ -43,12 +43,7 @@ const FLAKY: usize = 3;
 
 #[test]
 fn both_engines_give_the_same_verdicts() {
-    let tests = checkout().join("target/bpftrace-0.17/tests");
-    assert!(
-        tests.join("runtime").is_dir(),
-        "{} is missing: `make bpftrace` gets it",
-        tests.display()
-    );
+    let tests = upstream_tests();
     let kiln = Kiln::new();
     let list = fs::read_to_string(checkout().join("tests/data/parity.allow")).unwrap();
     let ids: Vec<String> = list

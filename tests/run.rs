@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::suite::{
     assert_verdicts, events, finished, junit, out, run, suite, verdict_line, verdicts,
 };
-use crate::support::{KERNELS, Kiln, checkout};
+use crate::support::{KERNELS, Kiln, upstream_tests};
 
 /// One test: a name, a shell command, what it has to print.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
@@ -16,12 +16,7 @@ fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
 
 #[test]
 fn bpftrace_s_own_tests_pass_on_three_kernels() {
-    let tests = checkout().join("target/bpftrace-0.17/tests");
-    assert!(
-        tests.join("runtime").is_dir(),
-        "{} is missing: `make bpftrace` gets it",
-        tests.display()
-    );
+    let tests = upstream_tests();
     let kiln = Kiln::new();
     let mut command = kiln
         .vm(["run", "--tests"])

@@ -362,6 +362,17 @@ pub(crate) fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// Upstream's tests of bpftrace 0.17, from Debian's source package.
+pub(crate) fn upstream_tests() -> PathBuf {
+    let tests = checkout().join("target/bpftrace-0.17/tests");
+    assert!(
+        tests.join("runtime").is_dir(),
+        "{} is missing: `make bpftrace` gets it",
+        tests.display()
+    );
+    tests
+}
+
 fn shared_cache() -> PathBuf {
     if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
         return dir.into();

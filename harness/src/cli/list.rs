@@ -29,15 +29,7 @@ impl ListArgs {
     /// Prints the ids to stdout.
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        self.root.resolve(&context).await?;
-        let root = self.root.root();
-        let suites = self
-            .suite
-            .resolve(&context, &root, || self.root.nix.bpftrace())?;
-        let selection = self.suite.select(&suites, &self.root.on_host())?;
-        for line in &selection.unknown {
-            eprintln!("warning: {}", escape::line(line));
-        }
+        let (_, selection) = self.suite.select_from(&context, &mut self.root).await?;
         let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id().to_string()).collect();
         ids.sort();
         print(&ids, &mut std::io::BufWriter::new(std::io::stdout().lock()))?;

@@ -14,7 +14,6 @@ use super::root_args::RootArgs;
 use super::run::QUICK;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
-use crate::report::escape;
 use crate::run::partition::{self, Load, Partition};
 use crate::run::times::Times;
 
@@ -81,15 +80,7 @@ impl MatrixArgs {
             [] => context.select(&[QUICK.to_owned()])?,
             kernels => context.select(kernels)?,
         };
-        self.root.resolve(&context).await?;
-        let root = self.root.root();
-        let suites = self
-            .suite
-            .resolve(&context, &root, || self.root.nix.bpftrace())?;
-        let selection = self.suite.select(&suites, &self.root.on_host())?;
-        for line in &selection.unknown {
-            eprintln!("warning: {}", escape::line(line));
-        }
+        let (suites, selection) = self.suite.select_from(&context, &mut self.root).await?;
         let tests = selection.tests.len();
         let times = Times::load(context.cache.root());
         let known: Vec<Option<Duration>> = kernels

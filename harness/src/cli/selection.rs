@@ -4,9 +4,12 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::Failure;
+use super::context::Context;
+use super::root_args::RootArgs;
 use super::suite_args::{CommandSuite, ResolvedSuite, SuiteArgs};
 use crate::exit_code;
 use crate::guest::root::Root;
+use crate::report::escape;
 use crate::run::plan::{BpftraceSuite, PlannedRunner, PlannedSuite, PlannedTest, Work};
 use crate::suite::bpftrace::{Host, RuntimeSuites};
 use crate::suite::command::discover;
@@ -25,6 +28,22 @@ pub(super) struct Selection {
 }
 
 impl SuiteArgs {
+    /// The suites, and the tests selected from them, where nothing boots; warns
+    /// of lines of the allow-list that name no test.
+    pub(super) async fn select_from(
+        &self,
+        context: &Context,
+        root: &mut RootArgs,
+    ) -> Result<(Vec<ResolvedSuite>, Selection), Failure> {
+        root.resolve(context).await?;
+        let suites = self.resolve(context, &root.root(), || root.nix.bpftrace())?;
+        let selection = self.select(&suites, &root.on_host())?;
+        for line in &selection.unknown {
+            eprintln!("warning: {}", escape::line(line));
+        }
+        Ok((suites, selection))
+    }
+
     /// Reads the suites' files and selects from them. `root` is where the
     /// guest's root lies on the host.
     pub(super) fn select(
