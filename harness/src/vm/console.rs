@@ -6,12 +6,15 @@
 //! from it.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::io::ioctl_fionread;
 use tokio::fs::File;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -24,9 +27,8 @@ pub const MAX_TAIL: usize = 256 << 10;
 
 /// How long a console that goes on is waited for to settle.
 const SETTLE: Duration = Duration::from_millis(100);
-/// QEMU writes what a guest prints at once; what is on its way through the
-/// pipe is here after this time.
-const QUIET: Duration = Duration::from_millis(2);
+/// How often what is left in the pipe is looked at.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// How long the last words of an ended QEMU are waited for.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -58,21 +60,22 @@ impl State {
 #[derive(Debug)]
 pub struct Console {
     state: Arc<Mutex<State>>,
+    source: Arc<Receiver>,
     path: PathBuf,
     copier: JoinHandle<io::Result<()>>,
 }
 
 impl Console {
-    /// Starts to copy `source` into the file `path`, which is made anew.
-    pub async fn capture(
-        source: impl AsyncRead + Unpin + Send + 'static,
-        path: &Path,
-    ) -> io::Result<Self> {
+    /// Starts to copy the pipe `source` into the file `path`, which is made
+    /// anew.
+    pub async fn capture(source: OwnedFd, path: &Path) -> io::Result<Self> {
+        let source = Arc::new(Receiver::from_owned_fd(source)?);
         let file = File::create(path).await?;
         let state = Arc::new(Mutex::new(State::default()));
-        let copier = tokio::spawn(copy(source, file, Arc::clone(&state)));
+        let copier = tokio::spawn(copy(Arc::clone(&source), file, Arc::clone(&state)));
         Ok(Self {
             state,
+            source,
             path: path.to_owned(),
             copier,
         })
@@ -102,17 +105,14 @@ impl Console {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Waits until what the guest has written by now is here, as far as that
-    /// can be told: until nothing has come for a moment.
+    /// Waits until what the guest has written by now is here: QEMU writes each
+    /// byte of the serial port into the pipe before the guest goes on.
     pub async fn settled(&self) {
         let until = Instant::now() + SETTLE;
-        let mut position = self.position();
-        while Instant::now() < until {
-            sleep(QUIET).await;
-            if position == self.position() {
-                return;
-            }
-            position = self.position();
+        // The copier takes from the pipe under the same lock.
+        let left = || self.with(|_| ioctl_fionread(&*self.source).is_ok_and(|bytes| bytes > 0));
+        while left() && Instant::now() < until {
+            sleep(LOOK).await;
         }
     }
 
@@ -138,24 +138,25 @@ impl Console {
 
 /// Copies to the end. Reads on when the file is full or cannot be written: a
 /// console that nobody reads would stop the guest.
-async fn copy(
-    mut source: impl AsyncRead + Unpin,
-    mut file: File,
-    state: Arc<Mutex<State>>,
-) -> io::Result<()> {
+async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -> io::Result<()> {
     let mut left = MAX_FILE;
     let mut outcome = Ok(());
     let mut buffer = vec![0; 16 << 10];
     loop {
-        let count = source.read(&mut buffer).await?;
-        if count == 0 {
-            break;
-        }
+        source.readable().await?;
+        let taken = {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            let taken = source.try_read(&mut buffer);
+            state.push(&buffer[..*taken.as_ref().unwrap_or(&0)]);
+            taken
+        };
+        let count = match taken {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        };
         let bytes = &buffer[..count];
-        state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(bytes);
         if outcome.is_ok() && left > 0 {
             let keep = usize::try_from(left).map_or(count, |left| left.min(count));
             left -= keep as u64;
@@ -190,18 +191,36 @@ async fn append(file: &mut File, bytes: &[u8], full: bool) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::io::Write as _;
+
     use super::*;
 
     async fn captured(input: Vec<u8>) -> (Vec<u8>, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("console");
-        let console = Console::capture(io::Cursor::new(input), &path)
-            .await
-            .unwrap();
+        let (read, mut write) = io::pipe().unwrap();
+        let console = Console::capture(read.into(), &path).await.unwrap();
+        let written = tokio::task::spawn_blocking(move || write.write_all(&input));
+        written.await.unwrap().unwrap();
         console.drained().await;
         let tail = console.tail(2);
         console.finish().await.unwrap();
         (std::fs::read(&path).unwrap(), tail)
+    }
+
+    #[tokio::test]
+    async fn a_settled_console_holds_all_that_was_written_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let (read, mut write) = io::pipe().unwrap();
+        let path = dir.path().join("console");
+        let console = Console::capture(read.into(), &path).await.unwrap();
+        for round in 0..100 {
+            let position = console.position();
+            let line = format!("line {round}\n");
+            write.write_all(line.as_bytes()).unwrap();
+            console.settled().await;
+            assert_eq!(console.text_since(position), line);
+        }
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -114,8 +115,8 @@ impl QemuProcess {
             return Err(start(io::Error::other("its output is not piped")));
         };
         Ok(Self {
-            console: log(&spec.console_log, stdout).await?,
-            messages: log(&spec.qemu_log, stderr).await?,
+            console: log(&spec.console_log, stdout.into_owned_fd()).await?,
+            messages: log(&spec.qemu_log, stderr.into_owned_fd()).await?,
             qmp_socket: spec.qmp_socket.clone(),
             child,
         })
@@ -209,14 +210,10 @@ fn stdio(line: &[OsString]) -> Command {
     command
 }
 
-async fn log(
-    path: &Path,
-    source: impl tokio::io::AsyncRead + Unpin + Send + 'static,
-) -> Result<Console, Error> {
-    Console::capture(source, path)
-        .await
-        .map_err(|source| Error::Log {
-            path: path.to_owned(),
-            source,
-        })
+async fn log(path: &Path, pipe: io::Result<OwnedFd>) -> Result<Console, Error> {
+    let captured = async { Console::capture(pipe?, path).await };
+    captured.await.map_err(|source| Error::Log {
+        path: path.to_owned(),
+        source,
+    })
 }
