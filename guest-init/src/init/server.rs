@@ -322,7 +322,6 @@ impl<'a> Server<'a> {
     }
 
     fn tidy(&mut self) -> Result<(), Failure> {
-        self.flush()?;
         let mut remnants = Vec::new();
         if self.jobs.is_empty() {
             // No process that the host asked for lives any more.

@@ -81,7 +81,7 @@ pub async fn run(
     let deadline = command
         .timeout
         .map(|timeout| Instant::now() + timeout + DEADLINE_SLACK);
-    let job = control.open_job().await?;
+    let job = control.open_job()?;
     let process = control.spawn(job, spec(command)).await?;
     let mut running = Running {
         process,
@@ -236,7 +236,7 @@ impl Running {
         Ok(None)
     }
 
-    async fn pass_on(&mut self, control: &Control, input: Input) -> Result<(), Error> {
+    async fn pass_on(&mut self, control: &mut Control, input: Input) -> Result<(), Error> {
         let process = self.process;
         let request = match input {
             Input::Stdin(data) => {

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use guest_init::message::{OutputMode, Remnant, Status};
+use guest_init::message::{OutputMode, Status};
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT};
@@ -61,7 +61,7 @@ async fn execute(
     env: &[(String, String)],
     factor: f64,
 ) -> Result<Executed, Error> {
-    let mut driver = Driver::open(control).await?;
+    let mut driver = Driver::open(control)?;
     // What lay there before, in the root or from another test, must not pass
     // for what this command reports. The host's file stays: the guest's root is
     // an overlay.
@@ -127,9 +127,8 @@ async fn execute(
         End::Killed { .. } => driver.pids_except(&[]),
         _ => driver.pids_except(&[process]),
     };
-    let leftovers = driver.close().await?;
-    let mut remnants: Vec<Remnant> = leftovers::of_test(leftovers, &ours).collect();
-    remnants.extend(leftovers::tidy(control).await?);
+    let over = vec![(driver.leave(), ours)];
+    let remnants = leftovers::undo(control, over).await?;
     notes.extend(leftovers::notes(remnants));
     Ok(Executed {
         observation: Observation {

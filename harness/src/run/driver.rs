@@ -64,8 +64,8 @@ pub(super) struct Driver<'c> {
 
 impl<'c> Driver<'c> {
     /// Opens a job.
-    pub(super) async fn open(control: &'c mut Control) -> Result<Self, Error> {
-        let job = control.open_job().await?;
+    pub(super) fn open(control: &'c mut Control) -> Result<Self, Error> {
+        let job = control.open_job()?;
         Ok(Self {
             control,
             job,

@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use guest_init::message::{ProcessId, Remnant, Status};
+use guest_init::message::{ProcessId, Status};
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::befores::start_befores;
-use super::command::close_job;
 use super::driver::{Driver, MAX_OUTPUT};
 use super::leftovers;
 use super::place::{Place, UNLIMITED};
@@ -48,13 +47,13 @@ pub(super) async fn execute(
         notes: Vec::new(),
         rules: job.rules.clone(),
     };
-    let mut driver = Driver::open(control).await?;
+    let mut driver = Driver::open(control)?;
     let ready = prepare(&mut driver, job, place, &mut executed.observation).await?;
     // What SETUP leaves running is there for the test, and for CLEANUP to end.
     let mut setup = None;
     if job.setup.is_some() {
         setup = Some(driver.leave());
-        driver = Driver::open(control).await?;
+        driver = Driver::open(control)?;
     }
     let process = if ready {
         main_part(&mut driver, job, place, &mut executed).await?
@@ -68,24 +67,22 @@ pub(super) async fn execute(
     // command that ran into a limit.
     let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
-    let leftovers = driver.close().await?;
-    let mut remnants: Vec<Remnant> = leftovers::of_test(leftovers, &own).collect();
-    if let Some(cleanup) = &job.cleanup
+    let mut remnants = Vec::new();
+    let mut over = if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(place.rules, verdict)
     {
         // In a job of its own: the test's own processes are gone by now, as
         // upstream has it.
-        let mut driver = Driver::open(control).await?;
+        remnants = leftovers::of_test(driver.close().await?, &own).collect();
+        let mut driver = Driver::open(control)?;
         let outcome = auxiliary(&mut driver, cleanup, place).await?;
-        let leftovers = driver.close().await?;
-        remnants.extend(leftovers::of_test(leftovers, &BTreeSet::new()));
         executed.observation.cleanup = Some(outcome);
-    }
-    if let Some(setup) = setup {
-        let leftovers = close_job(control, setup).await?;
-        remnants.extend(leftovers::of_test(leftovers, &BTreeSet::new()));
-    }
-    remnants.extend(leftovers::tidy(control).await?);
+        vec![(driver.leave(), BTreeSet::new())]
+    } else {
+        vec![(driver.leave(), own)]
+    };
+    over.extend(setup.map(|setup| (setup, BTreeSet::new())));
+    remnants.extend(leftovers::undo(control, over).await?);
     executed.notes.extend(leftovers::notes(remnants));
     Ok(executed)
 }

@@ -207,7 +207,7 @@ impl Session {
         plan: &Plan,
         argv: &[String],
     ) -> Result<(String, bool), Error> {
-        let mut driver = Driver::open(&mut self.vm.control).await?;
+        let mut driver = Driver::open(&mut self.vm.control)?;
         let process = driver.spawn(argv, &plan.env, "/").await?;
         let deadline = Instant::now() + PREPARE_LIMIT.mul_f64(self.factor);
         let ended = driver

@@ -102,7 +102,11 @@ impl Requests {
     /// Queues one request.
     pub async fn send(&self, request: &Request) -> Result<(), Error> {
         let frame = frame::encode(request).map_err(Error::TooLarge)?;
-        self.frames.send(frame).await.map_err(|_| Error::Closed {
+        self.send_frames(frame).await
+    }
+
+    async fn send_frames(&self, frames: Vec<u8>) -> Result<(), Error> {
+        self.frames.send(frames).await.map_err(|_| Error::Closed {
             what: "room for a request".to_owned(),
         })
     }
@@ -112,6 +116,8 @@ impl Requests {
 #[derive(Debug)]
 pub struct Control {
     requests: Requests,
+    /// Frames that go with the next request.
+    queue: Vec<u8>,
     events: mpsc::Receiver<Result<Event, Error>>,
     /// When the guest was last heard.
     heard: watch::Receiver<Instant>,
@@ -149,6 +155,7 @@ impl Control {
             requests: Requests {
                 frames: frame_sender,
             },
+            queue: Vec::new(),
             events: event_receiver,
             heard,
             next_job: 1,
@@ -207,16 +214,26 @@ impl Control {
         self.requests.clone()
     }
 
-    /// Sends one request.
-    pub async fn send(&self, request: &Request) -> Result<(), Error> {
-        self.requests.send(request).await
+    /// Sends one request, and before it those that are queued.
+    pub async fn send(&mut self, request: &Request) -> Result<(), Error> {
+        self.queue(request)?;
+        let frames = std::mem::take(&mut self.queue);
+        self.requests.send_frames(frames).await
     }
 
-    /// Opens a job and returns its number.
-    pub async fn open_job(&mut self) -> Result<JobId, Error> {
+    /// Keeps a request for the next [`send`](Self::send): each write costs the
+    /// guest an interrupt.
+    pub fn queue(&mut self, request: &Request) -> Result<(), Error> {
+        let frame = frame::encode(request).map_err(Error::TooLarge)?;
+        self.queue.extend(frame);
+        Ok(())
+    }
+
+    /// Opens a job, with the next request, and returns its number.
+    pub fn open_job(&mut self) -> Result<JobId, Error> {
         let job = self.next_job;
         self.next_job += 1;
-        self.send(&Request::OpenJob { job }).await?;
+        self.queue(&Request::OpenJob { job })?;
         Ok(job)
     }
 
