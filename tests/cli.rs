@@ -90,7 +90,7 @@ fn completions_are_scripts_of_their_shells() {
 }
 
 /// Every prerequisite that `doctor` looks at.
-const CHECKS: [&str; 11] = [
+const CHECKS: [&str; 12] = [
     "QEMU",
     "QEMU sandbox",
     "accelerator",
@@ -102,6 +102,7 @@ const CHECKS: [&str; 11] = [
     "cache",
     "disk space",
     "apt",
+    "Nix",
 ];
 
 #[test]
@@ -148,6 +149,7 @@ fn doctor_fails_without_qemu_and_says_how_to_install_it() {
     assert!(named.contains(&missing.display().to_string()), "{named}");
     let on_path = kiln.plain(["doctor"]).env("PATH", kiln.work()).run();
     on_path.assert_code(96);
+    assert!(on_path.out().contains("warn  Nix"), "{}", on_path.out());
     for out in [named, on_path.out()] {
         assert!(out.starts_with("fail  QEMU"), "{out}");
         assert!(out.contains("apt-get install qemu-system-x86"), "{out}");

@@ -141,6 +141,7 @@ pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Che
     checks.push(host::cache(input.cache_dir));
     checks.push(host::disk(input.cache_dir));
     checks.push(host::apt());
+    checks.push(host::nix());
     checks
 }
 

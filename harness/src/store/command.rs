@@ -141,6 +141,25 @@ impl<'a> Nix<'a> {
     }
 }
 
+/// The version of the `nix` on PATH, as in `2.34.8`.
+pub fn nix_version() -> Result<String, Error> {
+    const WANTED: &str = "ask nix for its version";
+    let mut command = Command::new("nix");
+    command.arg("--version");
+    let output = program::run_within(command, WANTED, QUERY_DEADLINE)
+        .map_err(|error| Error::program(WANTED, error))?;
+    // `nix (Nix) 2.34.8`
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    told.split_whitespace()
+        .last()
+        .filter(|_| output.status.success())
+        .map(str::to_owned)
+        .ok_or_else(|| Error::Answer {
+            wanted: WANTED.to_owned(),
+            reason: format!("{}{told}", output.stderr).trim().to_owned(),
+        })
+}
+
 /// A word as a shell reads it.
 fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)

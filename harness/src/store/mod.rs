@@ -9,6 +9,7 @@ mod command;
 mod dev_shell;
 mod error;
 
+pub use command::nix_version;
 pub use dev_shell::DevShell;
 pub use error::Error;
 

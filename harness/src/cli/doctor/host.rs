@@ -12,7 +12,9 @@ use nix::unistd::ftruncate;
 
 use super::{Check, Status};
 use crate::guest::share;
+use crate::hint::Hint;
 use crate::program;
+use crate::store::{self, Store};
 use crate::vm::args::MAX_SOCKET_PATH;
 
 const MIB: u64 = 1 << 20;
@@ -200,6 +202,24 @@ pub(super) fn apt() -> Check {
         )
         .mend("use `url` or `path` sources, or install apt")
     }
+}
+
+/// Only `--root nix`, kernels of `nix` sources and `kiln ci` need it.
+pub(super) fn nix() -> Check {
+    const NAME: &str = "Nix";
+    let found = Store::from_env().and_then(|store| Ok((store::nix_version()?, store.files())));
+    match found {
+        Ok((version, files)) => Check::ok(NAME, format!("{version}, with {}", files.display())),
+        Err(error @ store::Error::NotInstalled { .. }) => {
+            let found = "not on PATH: `--root nix`, kernels of nix sources and `kiln ci` need it";
+            mended_by(Check::warn(NAME, found), &error)
+        }
+        Err(error) => mended_by(Check::warn(NAME, error.to_string()), &error),
+    }
+}
+
+fn mended_by(check: Check, error: &impl Hint) -> Check {
+    error.hints().into_iter().fold(check, Check::mend)
 }
 
 fn of_system(name: &str) -> bool {
