@@ -1,5 +1,6 @@
 //! The phases of PID 1: boot, serve, power off.
 
+mod activity;
 mod boot;
 mod cgroup;
 mod job;

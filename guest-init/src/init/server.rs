@@ -18,6 +18,7 @@ use nix::sys::signal::{SigSet, Signal, kill, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
+use super::activity;
 use super::cgroup::Cgroup;
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
@@ -172,6 +173,9 @@ impl<'a> Server<'a> {
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
             self.send(&Event::Alive)?;
+            if !self.processes.is_empty() {
+                activity::cause_page_faults();
+            }
         }
         for (_, process) in self.processes.values_mut() {
             process.enforce_deadline(now);
