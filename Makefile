@@ -36,6 +36,7 @@ run: packages bpftrace
 test: packages bpftrace
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target --locked -- -D warnings
 	cargo test --workspace --locked
 
 bench: packages
