@@ -19,21 +19,9 @@ pub(super) fn skipped(plan: &Plan, kernel: &PlannedKernel, release: &str) -> Vec
         };
         let test = &plan.tests[index];
         results.push(TestResult {
-            kernel: kernel.name.clone(),
-            vm: 0,
-            suite: plan.suite_of(test).name.clone(),
-            id: test.id().to_string(),
-            case_of: None,
-            source: test.source(),
-            attempt: 1,
-            verdict: Verdict::Skip,
             reason: Some(format!("known: {}", known.reason)),
-            flaky: false,
             known: Some(known.clone()),
-            duration_ms: 0,
-            output: String::new(),
-            details: String::new(),
-            rules: Vec::new(),
+            ..plan.verdict(kernel, test, Verdict::Skip)
         });
     }
     results

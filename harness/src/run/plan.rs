@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use futures::future::LocalBoxFuture;
 
 use super::capacity::Jobs;
-use super::event::{Known, Source};
+use super::event::{Known, Source, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
@@ -200,6 +200,32 @@ impl Plan {
             }
         }
         programs
+    }
+
+    /// A verdict of a test on a kernel, of which nothing else is known.
+    pub(super) fn verdict(
+        &self,
+        kernel: &PlannedKernel,
+        test: &PlannedTest,
+        verdict: Verdict,
+    ) -> TestResult {
+        TestResult {
+            kernel: kernel.name.clone(),
+            vm: 0,
+            suite: self.suite_of(test).name.clone(),
+            id: test.id().to_string(),
+            case_of: None,
+            source: test.source(),
+            attempt: 1,
+            verdict,
+            reason: None,
+            flaky: false,
+            known: None,
+            duration_ms: 0,
+            output: String::new(),
+            details: String::new(),
+            rules: Vec::new(),
+        }
     }
 
     /// How many tests of each suite a kernel is to run.

@@ -205,7 +205,6 @@ impl Pool<'_> {
         let kernel = &self.plan.kernels[index];
         let test = &self.plan.tests[waiting.test];
         let id = test.id().to_string();
-        let suite = self.plan.suite_of(test).name.clone();
         let attempt = waiting.attempts.next();
         if let Some(before) = waiting.attempts.begin() {
             self.emit(Event::AttemptFinished(before));
@@ -213,26 +212,15 @@ impl Pool<'_> {
         self.emit(Event::TestStarted {
             kernel: kernel.name.clone(),
             vm,
-            suite: suite.clone(),
+            suite: self.plan.suite_of(test).name.clone(),
             id: id.clone(),
             attempt,
         });
         let result = TestResult {
-            kernel: kernel.name.clone(),
             vm,
-            suite,
-            id: id.clone(),
-            case_of: None,
-            source: test.source(),
             attempt,
-            verdict: Verdict::Lost,
-            reason: None,
-            flaky: false,
             known,
-            duration_ms: 0,
-            output: String::new(),
-            details: String::new(),
-            rules: Vec::new(),
+            ..self.plan.verdict(kernel, test, Verdict::Lost)
         };
         let start = Instant::now();
         self.running.borrow_mut().insert(
