@@ -106,6 +106,24 @@ fn exit_statuses_and_signals_pass_through() {
 }
 
 #[test]
+fn a_program_that_only_the_host_sees_is_said_to_be_hidden() {
+    let kiln = Kiln::new();
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let program = dir.path().join("program");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let output = kiln.vm(["exec", "-k", "6.1", "--"]).arg(&program).run();
+    output
+        .assert_code(127)
+        .assert_err_contains("run kiln in its directory");
+    let seen = kiln
+        .vm(["exec", "-k", "6.1", "--"])
+        .arg(&program)
+        .cwd(dir.path())
+        .run();
+    seen.assert_code(0);
+}
+
+#[test]
 fn a_command_that_does_not_exist_is_127_with_a_line() {
     let kiln = Kiln::new();
     for command in ["no-such-command", "/no/such/path", "./none"] {

@@ -1,7 +1,7 @@
 //! `kiln exec`: a command in each kernel.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -155,6 +155,7 @@ pub(super) async fn in_vm(
     }
     let timeout = command.timeout;
     let terminal = command.terminal.is_some();
+    let program = command.argv.first().cloned().unwrap_or_default();
     // From here on Ctrl-C is the guest's. Restored when dropped.
     let raw = terminal.then(input::RawTerminal::enter).transpose()?;
     let (sender, receiver) = tokio::sync::mpsc::channel(4);
@@ -184,7 +185,14 @@ pub(super) async fn in_vm(
         }
         Ok(Ok(end)) => {
             vm.stop().await;
-            code(end, timeout)
+            let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
+            code(end, timeout).map_err(|failure| match failure.code {
+                exit_code::NOT_FOUND if hidden => failure.hint(
+                    "this host has it, where the guest does not see it: \
+                     run kiln in its directory, or share that with --rw DIR",
+                ),
+                _ => failure,
+            })
         }
         Ok(Err(error)) => {
             let evidence = vm.evidence().await;

@@ -134,6 +134,18 @@ impl VmArgs {
         }
     }
 
+    /// Whether this host has a path that a guest with this working directory
+    /// does not see.
+    pub(super) fn hides(&self, path: &Path, cwd: &Path) -> bool {
+        let Ok(path) = path.canonicalize() else {
+            return false;
+        };
+        let is_shared = |dir: &Path| dir.canonicalize().is_ok_and(|dir| path.starts_with(dir));
+        !self.root.root().shows(&path)
+            && !is_shared(cwd)
+            && !self.rw.iter().any(|dir| is_shared(dir))
+    }
+
     /// The environment of a command: root's, with what the user asked for.
     pub(super) fn environment(&self) -> Result<Environment, Failure> {
         let mut environment: Environment = vec![

@@ -95,6 +95,15 @@ impl Root {
         }
     }
 
+    /// Whether a guest sees this host's path without a share of its own.
+    pub fn shows(&self, path: &Path) -> bool {
+        match self {
+            Self::Host => !COVERED.iter().any(|covered| path.starts_with(covered)),
+            Self::Dir(_) => false,
+            Self::Nix(_) => path.starts_with(NIX_STORE),
+        }
+    }
+
     /// `nix` on NixOS, where little lives outside the store; `host` elsewhere.
     pub fn default_here() -> Self {
         if Path::new("/etc/NIXOS").exists() {
@@ -224,16 +233,12 @@ impl Layout {
                 continue;
             }
             let dir = directory(dir)?;
-            let seen_in_root = match request.root {
-                Root::Host => !COVERED.iter().any(|covered| dir.starts_with(covered)),
-                Root::Dir(_) => false,
-                Root::Nix(_) => dir.starts_with(NIX_STORE),
-            };
+            let seen_in_root = request.root.shows(&dir);
             if !seen_in_root && !wanted.iter().any(|(other, _)| dir.starts_with(other)) {
                 wanted.push((dir, ShareAccess::CopyOnWrite));
             }
         }
-        wanted.sort_by_key(|(dir, _)| dir.components().count());
+        wanted.sort_by_cached_key(|(dir, _)| (dir.components().count(), dir.clone()));
         wanted.dedup_by(|later, earlier| later.0 == earlier.0);
         for (index, (dir, access)) in wanted.iter().enumerate() {
             let target = dir.to_str().ok_or_else(|| Error::Directory {
@@ -321,6 +326,22 @@ mod tests {
         assert_eq!(layout.shares.len(), 1);
         assert_eq!(layout.shares[0].dir, Path::new("/"));
         assert!(!layout.shares[0].writable);
+    }
+
+    #[test]
+    fn a_directory_that_is_named_twice_is_shared_once() {
+        let [once, other] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [once, other] = [&once, &other].map(|dir| dir.path().canonicalize().unwrap());
+        let layout = layout(
+            &Root::Host,
+            &[],
+            &[once.clone(), other.clone(), once.clone()],
+        );
+        let mut dirs: Vec<_> = layout.shares[1..].iter().map(|share| &share.dir).collect();
+        dirs.sort();
+        let mut expected = [&once, &other];
+        expected.sort();
+        assert_eq!(dirs, expected);
     }
 
     #[test]
