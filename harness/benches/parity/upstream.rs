@@ -49,6 +49,8 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
     for _ in 0..VMS {
         let before = lines(dir)?.len();
         let status = Command::new(KILN)
+            // Its working directory a guest sees wherever it is, below /tmp too.
+            .current_dir(&selection.tests)
             .args(["exec", "-k", kernel, "--timeout", "3h", "--rw"])
             .arg(dir)
             // The directory of bpftrace, for this version of the engine.
