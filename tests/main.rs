@@ -6,6 +6,7 @@
 mod support;
 
 mod appimage;
+mod aslr;
 mod ci;
 mod cli;
 mod command_suites;

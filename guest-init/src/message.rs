@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
@@ -231,6 +231,9 @@ pub struct ProcessSpec {
     /// Milliseconds after which the guest ends the process by itself: SIGTERM
     /// to its group, SIGKILL to the same after [`TERM_GRACE_MS`].
     pub deadline_ms: Option<u64>,
+    /// The process and what it starts run with `ADDR_NO_RANDOMIZE`, as
+    /// personality(2) has it: without ASLR.
+    pub addr_no_randomize: bool,
 }
 
 /// Time between SIGTERM and SIGKILL when a deadline passes, in milliseconds.

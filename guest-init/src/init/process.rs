@@ -325,6 +325,20 @@ mod tests {
     }
 
     #[test]
+    fn a_program_runs_without_aslr_where_that_is_asked_for() {
+        // personality(2); proc_pid_personality(5) prints it as %08x.
+        for (addr_no_randomize, personality) in [(false, "00000000\n"), (true, "00040000\n")] {
+            let spec = ProcessSpec {
+                addr_no_randomize,
+                ..spec(&["cat", "/proc/self/personality"])
+            };
+            let mut process = Process::spawn(&spec, null()).unwrap();
+            let printed = read_all(&mut process, Stream::Stdout);
+            assert_eq!(String::from_utf8(printed).unwrap(), personality);
+        }
+    }
+
+    #[test]
     fn stdout_and_stderr_come_apart() {
         let mut process =
             Process::spawn(&spec(&["sh", "-c", "printf 'a\\0b'; echo no >&2"]), null()).unwrap();

@@ -17,6 +17,7 @@ use guest_init::message::ProcessSpec;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, clone};
+use nix::sys::personality::{self, Persona};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
@@ -52,7 +53,8 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
     let mut stack = vec![0; STACK];
     let child = || {
         failed = Some(
-            enter(&cwd, surroundings).map_or_else(|errno| errno, |()| execute(&files, &argv, &env)),
+            enter(&cwd, spec.addr_no_randomize, surroundings)
+                .map_or_else(|errno| errno, |()| execute(&files, &argv, &env)),
         );
         127
     };
@@ -79,7 +81,7 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
 }
 
 /// Makes the child what it is to be.
-fn enter(cwd: &CStr, surroundings: &Surroundings) -> nix::Result<()> {
+fn enter(cwd: &CStr, addr_no_randomize: bool, surroundings: &Surroundings) -> nix::Result<()> {
     // Both are inherited by what is executed: SIGCHLD is blocked here, and Rust
     // ignores SIGPIPE.
     SigSet::empty().thread_set_mask()?;
@@ -87,6 +89,9 @@ fn enter(cwd: &CStr, surroundings: &Surroundings) -> nix::Result<()> {
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
     write(&surroundings.procs, b"0")?;
     setsid()?;
+    if addr_no_randomize {
+        personality::set(Persona::ADDR_NO_RANDOMIZE)?;
+    }
     let [stdin, stdout, stderr] = &surroundings.stdio;
     dup2_stdin(stdin)?;
     dup2_stdout(stdout)?;

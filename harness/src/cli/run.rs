@@ -18,6 +18,7 @@ use super::vm_args::VmArgs;
 use crate::config::{Origin, Selected};
 use crate::exit_code;
 use crate::report::{StatusLevel, TerminalStyle, escape};
+use crate::run::aslr::Aslr;
 use crate::run::capacity::Jobs;
 use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
@@ -48,6 +49,11 @@ pub(super) struct RunArgs {
     /// Multiply time limits by this [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
+    /// Randomize the addresses of a test's command (ASLR). It costs TCG of QEMU
+    /// before 10 two thirds more time; auto leaves it off there for runtime
+    /// tests, and on for commands
+    #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
+    aslr: Aslr,
     /// Give upstream's verdicts even where they come from bugs of its engine
     #[arg(long)]
     compat: bool,
@@ -310,6 +316,7 @@ impl RunArgs {
             jobs,
             memory,
             timeout_scale: self.timeout_scale,
+            aslr: self.aslr,
             compat: self.compat,
             kernel_log: match self.kernel_log {
                 // The rule `kernel-report`.

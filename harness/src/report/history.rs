@@ -226,6 +226,7 @@ impl History {
                 qemu,
                 boot_ms,
                 vm,
+                ..
             } => {
                 self.vm(kernel, *vm).up = Some(Up {
                     release: release.clone(),

@@ -172,6 +172,7 @@ fn what_ran_stands_in_properties() {
                 release: "6.1.0-x".into(),
                 accelerator: "tcg".into(),
                 qemu: "7.2.22".into(),
+                addr_no_randomize: false,
                 boot_ms: 4100,
                 vm: 0,
             },

@@ -70,11 +70,13 @@ impl<W: Write + Send> Terminal<W> {
                 qemu,
                 boot_ms,
                 vm,
+                addr_no_randomize,
             } => {
                 let took = seconds(*boot_ms);
                 // The rest is the distribution's name of it, and fills a line.
                 let qemu = qemu.split_whitespace().next().unwrap_or_default();
-                let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu})");
+                let aslr = if *addr_no_randomize { ", no ASLR" } else { "" };
+                let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu}{aslr})");
                 (StatusLevel::Pass, lines::vm(style, kernel, *vm, &what))
             }
             Event::SpeedMeasured { kernel, vm, factor } => {

@@ -83,6 +83,7 @@ pub(super) async fn test(
         factor: session.factor,
         local_time: test.localize_timestamps,
         rules,
+        addr_no_randomize: session.runtime_tests_without_aslr(plan),
     };
     let verdict = |observed: &Observation| judge(test, rules, &suite.tests_dir, observed).verdict;
     let executed = {

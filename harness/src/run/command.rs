@@ -177,6 +177,7 @@ fn spec(command: Command) -> ProcessSpec {
         deadline_ms: command
             .timeout
             .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        addr_no_randomize: false,
     }
 }
 

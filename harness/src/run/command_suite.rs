@@ -6,7 +6,7 @@ use std::time::Duration;
 use guest_init::message::{OutputMode, Status};
 use tokio::time::Instant;
 
-use super::driver::{Driver, MAX_OUTPUT};
+use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use super::event::{Source, TestResult, Verdict, bounded_text};
 use super::leftovers;
 use super::plan::{Plan, PlannedTest, Work};
@@ -32,10 +32,11 @@ pub(super) async fn test(
     env.retain(|(name, _)| !test.env.iter().any(|(own, _)| own == name));
     env.extend(test.env.iter().cloned());
     let factor = session.factor;
+    let without_aslr = plan.aslr.is_off_for_commands();
     let executed = {
         let (control, lost) = session.vm.watched();
         tokio::select! {
-            executed = execute(control, test, &env, factor) => executed?,
+            executed = execute(control, test, &env, factor, without_aslr) => executed?,
             loss = lost => return Err(loss.into()),
         }
     };
@@ -60,6 +61,7 @@ async fn execute(
     test: &CommandTest,
     env: &[(String, String)],
     factor: f64,
+    addr_no_randomize: bool,
 ) -> Result<Executed, Error> {
     let mut driver = Driver::open(control)?;
     // What lay there before, in the root or from another test, must not pass
@@ -79,7 +81,13 @@ async fn execute(
         (ResultsFormat::Tap | ResultsFormat::Ktap, None) => OutputMode::Separate,
         _ => OutputMode::Merged,
     };
-    let process = driver.spawn_with(&test.argv, env, &test.cwd, mode).await?;
+    let options = SpawnOptions {
+        output: mode,
+        addr_no_randomize,
+    };
+    let process = driver
+        .spawn_with(&test.argv, env, &test.cwd, options)
+        .await?;
     let limit = test.timeout.mul_f64(factor);
     let over = |driver: &Driver<'_>| driver.process(process).over();
     let ended = driver.until(Instant::now() + limit, over).await?;

@@ -62,6 +62,24 @@ pub(super) struct Driver<'c> {
     comms: Vec<(String, i32)>,
 }
 
+/// How a process is started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SpawnOptions {
+    /// Where its output goes.
+    pub(super) output: OutputMode,
+    /// It runs without ASLR.
+    pub(super) addr_no_randomize: bool,
+}
+
+impl Default for SpawnOptions {
+    fn default() -> Self {
+        Self {
+            output: OutputMode::Merged,
+            addr_no_randomize: false,
+        }
+    }
+}
+
 impl<'c> Driver<'c> {
     /// Opens a job.
     pub(super) fn open(control: &'c mut Control) -> Result<Self, Error> {
@@ -82,17 +100,22 @@ impl<'c> Driver<'c> {
         env: &[(String, String)],
         cwd: &str,
     ) -> Result<ProcessId, Error> {
-        self.spawn_with(argv, env, cwd, OutputMode::Merged).await
+        self.spawn_with(argv, env, cwd, SpawnOptions::default())
+            .await
     }
 
-    /// The same with a choice of where its output goes.
+    /// The same with a choice.
     pub(super) async fn spawn_with(
         &mut self,
         argv: &[String],
         env: &[(String, String)],
         cwd: &str,
-        output: OutputMode,
+        options: SpawnOptions,
     ) -> Result<ProcessId, Error> {
+        let SpawnOptions {
+            output,
+            addr_no_randomize,
+        } = options;
         let bytes = |text: &String| text.clone().into_bytes();
         let spec = ProcessSpec {
             argv: argv.iter().map(bytes).collect(),
@@ -104,6 +127,7 @@ impl<'c> Driver<'c> {
             stdin: Stdin::Null,
             output,
             deadline_ms: None,
+            addr_no_randomize,
         };
         let process = self.control.spawn(self.job, spec).await?;
         let state = Process {

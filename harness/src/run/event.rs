@@ -217,6 +217,9 @@ pub enum Event {
         accelerator: String,
         /// Version of QEMU.
         qemu: String,
+        /// The commands of runtime tests run with `ADDR_NO_RANDOMIZE`.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        addr_no_randomize: bool,
         /// From starting QEMU to hello, in milliseconds.
         boot_ms: u64,
         /// Counts the VMs of the run, from 0.

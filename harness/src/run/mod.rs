@@ -1,5 +1,6 @@
 //! Runs tests on VMs: the only place that knows both suites and VMs.
 
+pub mod aslr;
 mod attempts;
 mod befores;
 mod bpftrace;

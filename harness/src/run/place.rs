@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::driver::SpawnOptions;
 use crate::suite::bpftrace::{Job, Rule, Rules};
 
 /// Limit of a test with `TIMEOUT 0`, which upstream lets run for ever; before
@@ -27,6 +28,8 @@ pub(super) struct Place<'a> {
     pub(super) local_time: Option<i64>,
     /// Where not to do what upstream's engine does.
     pub(super) rules: Rules,
+    /// The test's command runs without ASLR.
+    pub(super) addr_no_randomize: bool,
 }
 
 impl Place<'_> {
@@ -42,6 +45,15 @@ impl Place<'_> {
     /// verdict would speak of the machine.
     pub(super) fn holds_befores(&self, job: &Job) -> bool {
         self.factor >= HOLD_FROM && self.rules.hold(Rule::HeldBefore) && !job.befores.is_empty()
+    }
+
+    /// How the test's command is started. What it traces (BEFORE, AFTER, what
+    /// SETUP leaves) starts as anywhere.
+    pub(super) fn options(&self) -> SpawnOptions {
+        SpawnOptions {
+            addr_no_randomize: self.addr_no_randomize,
+            ..SpawnOptions::default()
+        }
     }
 
     pub(super) fn grace(&self) -> Duration {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
 
+use super::aslr::Aslr;
 use super::capacity::Jobs;
 use super::event::{Known, Source, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
@@ -168,6 +169,8 @@ pub struct Plan {
     pub memory: u64,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
+    /// Whether the addresses of what tests start are randomized.
+    pub aslr: Aslr,
     /// Upstream's verdicts also where they come from bugs of its engine: no
     /// rule of [`crate::suite::bpftrace::Rule`] is in force.
     pub compat: bool,

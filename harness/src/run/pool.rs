@@ -418,7 +418,8 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
             accelerator: session.vm.spec.accelerator.to_string(),
-            qemu: session.qemu_version.clone(),
+            qemu: session.qemu.full_version.clone(),
+            addr_no_randomize: session.runtime_tests_without_aslr(self.plan),
             boot_ms: millis(start),
             vm,
         });

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::befores::start_befores;
-use super::driver::{Driver, MAX_OUTPUT};
+use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use super::leftovers;
 use super::place::{Place, UNLIMITED};
 use crate::suite::Verdict;
@@ -117,7 +117,8 @@ async fn prepare(
     observation: &mut Observation,
 ) -> Result<bool, Error> {
     for (index, requirement) in job.requires.iter().enumerate() {
-        let outcome = auxiliary(driver, requirement, place).await?;
+        // It asks bpftrace.
+        let outcome = auxiliary_with(driver, requirement, place, place.options()).await?;
         if outcome.exit != Some(Exit::Code(0)) {
             observation.unmet = Some(index);
             return Ok(false);
@@ -162,7 +163,9 @@ async fn main_part(
     if let Some(prefix) = &prefix {
         command = format!("{} {command}", prefix.join(" "));
     }
-    let process = driver.spawn(&shell(&command), &job.env, place.cwd).await?;
+    let process = driver
+        .spawn_with(&shell(&command), &job.env, place.cwd, place.options())
+        .await?;
     if let Some(failure) = &driver.process(process).failure {
         observation.output = failure.clone().into_bytes();
         observation.end = Some(End::Exited(Exit::Code(127)));
@@ -193,14 +196,23 @@ fn shell(command: &str) -> [String; 3] {
     ["/bin/sh", "-c", command].map(str::to_owned)
 }
 
-/// A REQUIRES, SETUP or CLEANUP.
+/// A SETUP, CLEANUP, or a REQUIRES.
 async fn auxiliary(
     driver: &mut Driver<'_>,
     command: &ShellCommand,
     place: &Place<'_>,
 ) -> Result<CommandOutcome, Error> {
+    auxiliary_with(driver, command, place, SpawnOptions::default()).await
+}
+
+async fn auxiliary_with(
+    driver: &mut Driver<'_>,
+    command: &ShellCommand,
+    place: &Place<'_>,
+    options: SpawnOptions,
+) -> Result<CommandOutcome, Error> {
     let process = driver
-        .spawn(&shell(&command.text), &command.env, place.cwd)
+        .spawn_with(&shell(&command.text), &command.env, place.cwd, options)
         .await?;
     let deadline = Instant::now() + place.scaled(AUXILIARY_LIMIT);
     let ended = driver

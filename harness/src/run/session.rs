@@ -8,8 +8,10 @@ use tokio::time::Instant;
 
 use super::bpftrace;
 use super::command_suite;
-use super::driver::Driver;
-use super::plan::{KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedTest, ReadyKernel, Work};
+use super::driver::{Driver, SpawnOptions};
+use super::plan::{
+    KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, ReadyKernel, Work,
+};
 use super::preflight;
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{Features, Judgement, Rule};
@@ -18,6 +20,7 @@ use crate::vm::control::Error;
 use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
+use crate::vm::qemu::Qemu;
 
 /// Measurements of a VM's speed. Each takes a quarter of a second under TCG.
 const SPEED_SAMPLES: u32 = 3;
@@ -78,7 +81,7 @@ impl Report {
 pub(super) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
-    pub(super) qemu_version: String,
+    pub(super) qemu: Qemu,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
     /// What the bpftrace of each suite says of this kernel, by the suite's
@@ -110,11 +113,11 @@ impl Session {
         let logs = plan.logs.join(name).join(format!("vm-{vm}"));
         let prepared = (ready.launch)(dir.path(), &logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
-        let qemu_version = prepared.qemu.full_version.clone();
+        let qemu = prepared.qemu.clone();
         Ok(Self {
             vm: prepared.start().await?,
             accel_note,
-            qemu_version,
+            qemu,
             factor: 1.0,
             features: BTreeMap::new(),
             modules_loaded: false,
@@ -207,8 +210,13 @@ impl Session {
         plan: &Plan,
         argv: &[String],
     ) -> Result<(String, bool), Error> {
+        let addr_no_randomize = self.runtime_tests_without_aslr(plan);
         let mut driver = Driver::open(&mut self.vm.control)?;
-        let process = driver.spawn(argv, &plan.env, "/").await?;
+        let options = SpawnOptions {
+            addr_no_randomize,
+            ..SpawnOptions::default()
+        };
+        let process = driver.spawn_with(argv, &plan.env, "/", options).await?;
         let deadline = Instant::now() + PREPARE_LIMIT.mul_f64(self.factor);
         let ended = driver
             .until(deadline, |driver| driver.process(process).drained())
@@ -224,6 +232,16 @@ impl Session {
                 .is_some_and(|outcome| outcome.status == guest_init::message::Status::Exited(0));
         driver.close().await?;
         Ok((text, succeeded))
+    }
+
+    /// Whether the commands of runtime tests run without ASLR here.
+    pub(super) fn runtime_tests_without_aslr(&self, plan: &Plan) -> bool {
+        let is_runtime = |suite: &PlannedSuite| matches!(suite.runner, PlannedRunner::Bpftrace(_));
+        let accelerator = self.vm.spec.accelerator;
+        plan.suites.iter().any(is_runtime)
+            && plan
+                .aslr
+                .is_off_for_runtime_tests(accelerator, self.qemu.version)
     }
 
     /// What the kernel said since the last test began.

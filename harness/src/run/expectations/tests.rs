@@ -118,6 +118,7 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
                 release: release.into(),
                 accelerator: "tcg".into(),
                 qemu: "7.2".into(),
+                addr_no_randomize: false,
                 boot_ms: 1,
                 vm: 0,
             },

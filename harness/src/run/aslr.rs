@@ -1,0 +1,60 @@
+//! Whether the addresses of a test's processes are randomized.
+
+use crate::vm::qemu::{FAST_TCG_VERSION, Version};
+use crate::vm::spec::Accelerator;
+
+/// Address space layout randomization of what a test starts.
+///
+/// TCG of QEMU before [`FAST_TCG_VERSION`] translates a program anew whenever its
+/// addresses are new: `bpftrace -e 'BEGIN { exit() }'` takes 2.0 s with ASLR and
+/// 1.2 s without on 7.2, and 1.3 s with both on 10.0 (kernel 6.1, bpftrace 0.17).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Aslr {
+    /// Off for bpftrace's runtime tests where it costs time.
+    #[default]
+    Auto,
+    /// As the kernel has it.
+    On,
+    /// Off for the tests of every suite.
+    Off,
+}
+
+impl Aslr {
+    /// Whether a runtime test's command runs without, in such a VM.
+    pub(super) fn is_off_for_runtime_tests(self, accel: Accelerator, qemu: Version) -> bool {
+        match self {
+            Self::Auto => accel == Accelerator::Tcg && qemu < FAST_TCG_VERSION,
+            Self::On => false,
+            Self::Off => true,
+        }
+    }
+
+    /// Whether a suite's command runs without. Some of them, such as the kernel's
+    /// selftests, are about it.
+    pub(super) fn is_off_for_commands(self) -> bool {
+        self == Self::Off
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: Version = Version { major: 7, minor: 2 };
+
+    #[test]
+    fn runtime_tests_do_without_where_it_costs_time() {
+        let is_off = Aslr::is_off_for_runtime_tests;
+        assert!(is_off(Aslr::Auto, Accelerator::Tcg, OLD));
+        assert!(!is_off(Aslr::Auto, Accelerator::Tcg, FAST_TCG_VERSION));
+        assert!(!is_off(Aslr::Auto, Accelerator::Kvm, OLD));
+        assert!(!is_off(Aslr::On, Accelerator::Tcg, OLD));
+        assert!(is_off(Aslr::Off, Accelerator::Kvm, FAST_TCG_VERSION));
+    }
+
+    #[test]
+    fn commands_have_it_unless_told_otherwise() {
+        assert!(!Aslr::Auto.is_off_for_commands());
+        assert!(Aslr::Off.is_off_for_commands());
+    }
+}
