@@ -6,6 +6,7 @@ mod cgroup;
 mod job;
 mod mounts;
 mod net;
+mod netlink;
 mod nftables;
 mod port;
 mod process;

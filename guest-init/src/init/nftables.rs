@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
-    socket,
+use nix::sys::socket::SockProtocol;
+
+use super::netlink::{
+    self, ALIGNMENT, HEADER, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, Netlink, u16_at,
 };
 
 /// There while the module is loaded.
@@ -17,12 +17,7 @@ const MODULE: &str = "/sys/module/nf_tables";
 /// (`netlink_recvmsg` of `net/netlink/af_netlink.c`).
 const PIECE: usize = 32 * 1024;
 
-// linux/netlink.h, linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h;
-// crates that know them all would make this program a tenth larger.
-const NLM_F_REQUEST: u16 = 0x1;
-const NLM_F_DUMP: u16 = 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+// linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;
 const NFNL_MSG_BATCH_END: u16 = 0x11;
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
@@ -30,9 +25,7 @@ const NFT_MSG_NEWTABLE: u16 = NFNL_SUBSYS_NFTABLES << 8;
 const NFT_MSG_GETTABLE: u16 = NFT_MSG_NEWTABLE | 1;
 const NFT_MSG_DELTABLE: u16 = NFT_MSG_NEWTABLE | 2;
 const NFTA_TABLE_NAME: u16 = 1;
-/// `struct nlmsghdr`.
-const HEADER: usize = 16;
-/// That and `struct nfgenmsg`.
+/// Bytes of `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADERS: usize = HEADER + 4;
 /// `struct nlattr`.
 const ATTRIBUTE: usize = 4;
@@ -70,16 +63,14 @@ pub(crate) fn module_loaded() -> bool {
 /// All tables. `None` where the kernel has no nf_tables: it would look for the
 /// module first, so ask only where there is one, or where it cannot look.
 pub(crate) fn tables() -> Option<BTreeSet<Table>> {
-    let socket = open().ok()?;
+    let netlink = open().ok()?;
     let request = message(NFT_MSG_GETTABLE, NLM_F_DUMP, 0, None);
-    send(socket.as_raw_fd(), &request, MsgFlags::empty()).ok()?;
+    netlink.send(&request).ok()?;
     let mut tables = BTreeSet::new();
     let mut piece = vec![0; PIECE];
     loop {
-        // The kernel answers within send and recv, so there is nothing to wait
-        // for.
-        let length = recv(socket.as_raw_fd(), &mut piece, MsgFlags::MSG_DONTWAIT).ok()?;
-        if !collect(piece.get(..length)?, &mut tables)? {
+        let answer = netlink.receive(&mut piece).ok()?;
+        if !collect(answer, &mut tables)? {
             return Some(tables);
         }
     }
@@ -87,51 +78,37 @@ pub(crate) fn tables() -> Option<BTreeSet<Table>> {
 
 /// Deletes a table and all that is in it; [`tables`] tells whether it worked.
 pub(crate) fn delete(table: &Table) -> nix::Result<()> {
-    let socket = open()?;
     // Changes come in batches, one transaction each.
     let batch = [
         message(NFNL_MSG_BATCH_BEGIN, 0, 0, None),
         message(NFT_MSG_DELTABLE, 0, table.family, Some(&table.name)),
         message(NFNL_MSG_BATCH_END, 0, 0, None),
     ];
-    send(socket.as_raw_fd(), &batch.concat(), MsgFlags::empty()).map(drop)
+    open()?.send(&batch.concat())
 }
 
-fn open() -> nix::Result<OwnedFd> {
-    let socket = socket(
-        AddressFamily::Netlink,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::NetlinkNetFilter,
-    )?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    Ok(socket)
+fn open() -> nix::Result<Netlink> {
+    Netlink::open(SockProtocol::NetlinkNetFilter)
 }
 
 /// One message for the kernel, aligned.
 fn message(kind: u16, flags: u16, family: u8, name: Option<&[u8]>) -> Vec<u8> {
-    let attribute = name.map_or(0, |name| ATTRIBUTE + name.len() + 1);
-    let length = HEADERS + attribute.next_multiple_of(4);
     // Of whom a batch is.
     let resource = if kind < NFT_MSG_NEWTABLE {
         NFNL_SUBSYS_NFTABLES
     } else {
         0
     };
-    let mut bytes = Vec::with_capacity(length);
-    bytes.extend(u32::try_from(length).unwrap_or_default().to_ne_bytes());
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend((NLM_F_REQUEST | flags).to_ne_bytes());
-    bytes.extend([0; 8]); // sequence number, port id: the kernel
-    bytes.extend([family, 0]);
-    bytes.extend(resource.to_be_bytes());
+    let mut payload = vec![family, 0];
+    payload.extend(resource.to_be_bytes());
     if let Some(name) = name {
-        bytes.extend(u16::try_from(attribute).unwrap_or_default().to_ne_bytes());
-        bytes.extend(NFTA_TABLE_NAME.to_ne_bytes());
-        bytes.extend(name);
-        bytes.resize(length, 0);
+        let length = ATTRIBUTE + name.len() + 1;
+        payload.extend(u16::try_from(length).unwrap_or_default().to_ne_bytes());
+        payload.extend(NFTA_TABLE_NAME.to_ne_bytes());
+        payload.extend(name);
+        payload.push(0);
     }
-    bytes
+    netlink::request(kind, flags, &payload)
 }
 
 /// Takes the tables out of a piece of a dump; says whether more pieces come.
@@ -151,8 +128,9 @@ fn collect(mut piece: &[u8], tables: &mut BTreeSet<Table>) -> Option<bool> {
             }
             _ => {}
         }
-        // Messages are aligned to 4 bytes, netlink(7).
-        piece = piece.get(length.next_multiple_of(4)..).unwrap_or_default();
+        piece = piece
+            .get(length.next_multiple_of(ALIGNMENT)..)
+            .unwrap_or_default();
     }
     Some(true)
 }
@@ -166,13 +144,8 @@ fn name(mut attributes: &[u8]) -> Option<Vec<u8>> {
             let end = value.iter().position(|&byte| byte == 0);
             return Some(value.get(..end.unwrap_or(value.len()))?.to_vec());
         }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
+        attributes = attributes.get(length.next_multiple_of(ALIGNMENT)..)?;
     }
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    let bytes = bytes.get(at..at + 2)?;
-    bytes.try_into().ok().map(u16::from_ne_bytes)
 }
 
 #[cfg(test)]
