@@ -92,6 +92,7 @@ pub(super) struct Up {
     pub(super) release: String,
     pub(super) accelerator: String,
     pub(super) qemu: String,
+    pub(super) addr_no_randomize: bool,
     pub(super) boot_ms: u64,
 }
 
@@ -224,14 +225,15 @@ impl History {
                 release,
                 accelerator,
                 qemu,
+                addr_no_randomize,
                 boot_ms,
                 vm,
-                ..
             } => {
                 self.vm(kernel, *vm).up = Some(Up {
                     release: release.clone(),
                     accelerator: accelerator.clone(),
                     qemu: qemu.clone(),
+                    addr_no_randomize: *addr_no_randomize,
                     boot_ms: *boot_ms,
                 });
             }

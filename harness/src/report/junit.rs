@@ -124,6 +124,9 @@ fn properties(cases: &mut TestSuite, history: &History, kernel: &KernelTally, su
             add(&format!("vm{number}.accelerator"), &up.accelerator);
             add(&format!("vm{number}.qemu"), &up.qemu);
             add(&format!("vm{number}.boot"), &boot);
+            if up.addr_no_randomize {
+                add(&format!("vm{number}.aslr"), "off");
+            }
         }
         if let Some(factor) = vm.factor {
             add(&format!("vm{number}.time-factor"), &factor.to_string());

@@ -172,7 +172,7 @@ fn what_ran_stands_in_properties() {
                 release: "6.1.0-x".into(),
                 accelerator: "tcg".into(),
                 qemu: "7.2.22".into(),
-                addr_no_randomize: false,
+                addr_no_randomize: true,
                 boot_ms: 4100,
                 vm: 0,
             },
@@ -205,6 +205,7 @@ fn what_ran_stands_in_properties() {
             ("vm0.accelerator", "tcg"),
             ("vm0.qemu", "7.2.22"),
             ("vm0.boot", "4.100 s"),
+            ("vm0.aslr", "off"),
             ("vm0.time-factor", "12.5"),
             ("kiln", "0.1.0"),
         ]

@@ -428,6 +428,9 @@ fn what_ran(page: &mut String, history: &History) {
                     code(&up.accelerator),
                     seconds(up.boot_ms)
                 );
+                if up.addr_no_randomize {
+                    line.push_str(", runtime tests without ASLR");
+                }
             }
             None => line.push_str(": did not come up"),
         }
