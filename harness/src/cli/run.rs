@@ -51,7 +51,7 @@ pub(super) struct RunArgs {
     timeout_scale: Option<f64>,
     /// Randomize the addresses of a test's command (ASLR). It costs TCG of QEMU
     /// before 10 two thirds more time; auto leaves it off there for runtime
-    /// tests, and on for commands
+    /// tests (not with --compat), and on for commands
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     aslr: Aslr,
     /// Give upstream's verdicts even where they come from bugs of its engine
@@ -316,7 +316,7 @@ impl RunArgs {
             jobs,
             memory,
             timeout_scale: self.timeout_scale,
-            aslr: self.aslr,
+            aslr: self.aslr.with_compat(self.compat),
             compat: self.compat,
             kernel_log: match self.kernel_log {
                 // The rule `kernel-report`.
