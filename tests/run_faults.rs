@@ -75,6 +75,11 @@ fn a_qemu_killed_in_a_test_costs_that_test_alone() {
     }
     let output = running.wait();
     assert_one_lost(&kiln, &output);
+    // What QEMU says of VMs without fault would hide what it says of one.
+    for vm in ["vm-0", "vm-1"] {
+        let said = fs::read_to_string(out(&kiln).join("logs/6_1").join(vm).join("qemu.log"));
+        assert!(!said.unwrap().contains("vhost-user"), "{vm}");
+    }
 }
 
 #[test]

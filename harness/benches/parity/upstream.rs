@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use kiln::exit_code::INTERRUPTED;
 use serde::Deserialize;
 
 use crate::verdicts::{Results, Selection};
@@ -69,6 +70,9 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
         let lines = lines(dir)?;
         if status.success() && matches!(lines.last(), Some(Line::Done)) {
             return Ok(());
+        }
+        if status.code() == Some(i32::from(INTERRUPTED)) {
+            return Err("interrupted: --resume goes on".into());
         }
         if lines.len() == before {
             let said = fs::read_to_string(dir.join("upstream.err"))?;

@@ -68,12 +68,7 @@ impl Share {
         };
         let log = File::create(&config.log).map_err(spawn)?;
         let mut command = Command::new(&config.kiln);
-        command
-            .arg(SUBCOMMAND)
-            .arg("--tag")
-            .arg(&config.tag)
-            .arg("--dir")
-            .arg(&config.dir);
+        command.arg(SUBCOMMAND).arg("--dir").arg(&config.dir);
         if config.writable {
             command.arg("--rw");
         }
@@ -168,5 +163,15 @@ mod tests {
         config.dir = "/nonexistent/share".into();
         let error = Share::start(config).await.unwrap_err();
         assert!(error.to_string().contains("/nonexistent/share"));
+    }
+
+    #[tokio::test]
+    async fn a_tag_must_fit_into_the_device() {
+        let dir = tempfile::tempdir().unwrap();
+        for tag in [String::new(), "t".repeat(MAX_TAG_LEN + 1)] {
+            let mut config = config(dir.path(), "true");
+            config.tag = tag;
+            assert!(matches!(Share::start(config).await, Err(Error::Tag { .. })));
+        }
     }
 }

@@ -18,9 +18,9 @@ use virtiofsd::soft_idmap::cmdline::IdMap;
 use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
 use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
+use super::Error;
 use super::confine::confine;
 use super::subset::Subset;
-use super::{Error, MAX_TAG_LEN};
 
 /// Descriptors kept back for the server itself: one for each of the 509 memory
 /// slots that vhost-user-backend 0.22 allows, and some more for sockets, event
@@ -38,9 +38,6 @@ const MAX_LOG_LINES: usize = 1_000;
 /// What a share process serves; its listening UNIX socket is its stdin.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeOptions {
-    /// virtiofs tag.
-    #[arg(long)]
-    pub tag: String,
     /// The directory to serve.
     #[arg(long)]
     pub dir: PathBuf,
@@ -62,11 +59,6 @@ pub struct ServeOptions {
 pub fn serve(options: &ServeOptions) -> Result<(), Error> {
     // A logger that is there already is as good.
     let _ = log::set_logger(&LOGGER).map(|()| log::set_max_level(log::LevelFilter::Warn));
-    if options.tag.is_empty() || options.tag.len() > MAX_TAG_LEN {
-        return Err(Error::Tag {
-            tag: options.tag.clone(),
-        });
-    }
     let dir = options
         .dir
         .canonicalize()
@@ -117,15 +109,15 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
         config.uid_map = Some(vec![squash(nix::unistd::geteuid().as_raw())]);
         config.gid_map = Some(vec![squash(nix::unistd::getegid().as_raw())]);
         let fs = PassthroughFs::new(config).map_err(failed)?;
-        run(fs, listener, &options.tag)
+        run(fs, listener)
     } else {
         let fs = PassthroughFsRo::new(config).map_err(failed)?;
         match only {
             Some(names) => {
                 let fs = Subset::new(fs, &dir, &names).map_err(failed)?;
-                run(fs, listener, &options.tag)
+                run(fs, listener)
             }
-            None => run(fs, listener, &options.tag),
+            None => run(fs, listener),
         }
     }
 }
@@ -158,12 +150,12 @@ fn squash(to_host: u32) -> IdMap {
 }
 
 /// Serves `fs` to the first that connects.
-fn run<F>(fs: F, mut listener: Listener, tag: &str) -> Result<(), Error>
+fn run<F>(fs: F, mut listener: Listener) -> Result<(), Error>
 where
     F: FileSystem + SerializableFileSystem + Send + Sync + 'static,
 {
+    // Without a tag: QEMU has it of its own, and warns of a second.
     let backend = VhostUserFsBackendBuilder::default()
-        .set_tag(Some(tag.to_owned()))
         .build(fs)
         .map_err(|error| Error::Setup {
             what: "build the virtiofs device",
@@ -234,27 +226,13 @@ impl log::Log for Logger {
 mod tests {
     use super::*;
 
-    fn options(tag: &str, dir: &str) -> ServeOptions {
-        ServeOptions {
-            tag: tag.to_owned(),
-            dir: dir.into(),
-            rw: false,
-            only: None,
-        }
-    }
-
     #[test]
     fn a_missing_directory_is_named_before_anything_is_given_up() {
-        let result = serve(&options("root", "/nonexistent/share"));
+        let result = serve(&ServeOptions {
+            dir: "/nonexistent/share".into(),
+            rw: false,
+            only: None,
+        });
         assert!(matches!(result, Err(Error::Directory { .. })));
-    }
-
-    #[test]
-    fn a_tag_must_fit_into_the_device() {
-        assert!(matches!(
-            serve(&options(&"t".repeat(MAX_TAG_LEN + 1), "/")),
-            Err(Error::Tag { .. })
-        ));
-        assert!(matches!(serve(&options("", "/")), Err(Error::Tag { .. })));
     }
 }
