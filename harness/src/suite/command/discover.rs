@@ -181,7 +181,11 @@ fn test(
             .or_insert_with(|| format!("xml:{path}"));
     }
     let filled = |text: &str| fill(text, file, path);
-    let uses_results = runner.command.iter().any(|word| word.contains("{results}"));
+    let uses_results = runner
+        .command
+        .iter()
+        .chain(runner.env.values())
+        .any(|word| word.contains("{results}"));
     CommandTest {
         id: TestId::new(suite, name),
         argv: runner.command.iter().map(|word| filled(word)).collect(),
@@ -293,6 +297,9 @@ mod tests {
         let keys = "command = [\"t\", \"--junitxml={results}\"]\nresults = \"junit\"";
         let tests = discover("s", &runner(dir, keys), None, dir).unwrap();
         assert_eq!(tests[0].argv[1], format!("--junitxml={RESULTS}"));
+        assert_eq!(tests[0].results_file.as_deref(), Some(RESULTS));
+        let keys = "command = [\"t\"]\nresults = \"tap\"\nenv = { OUT = \"{results}\" }";
+        let tests = discover("s", &runner(dir, keys), None, dir).unwrap();
         assert_eq!(tests[0].results_file.as_deref(), Some(RESULTS));
     }
 }

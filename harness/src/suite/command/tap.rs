@@ -79,7 +79,7 @@ impl Reader {
             self.level(indent);
         } else if let Some(plan) = plan(text) {
             self.plan(indent, plan);
-        } else if let Some(result) = TestLine::read(text) {
+        } else if let Some(result) = TestLine::read(text, self.dialect) {
             self.result(indent, &result);
         } else if let Some(why) = text.strip_prefix("Bail out!") {
             self.bailed_out = true;
@@ -240,24 +240,37 @@ fn plan(text: &str) -> Option<(u64, Option<String>)> {
     let count = rest[..end].parse().ok()?;
     let rest = rest[end..].trim();
     let why = match rest.strip_prefix('#') {
-        Some(comment) => strip_word(comment.trim(), "skip").map(ToOwned::to_owned),
+        Some(comment) => strip_skip(comment.trim()).map(ToOwned::to_owned),
         None if rest.is_empty() => None,
         None => return None,
     };
     Some((count, why))
 }
 
-/// What follows a word, whatever its case and however it goes on (`SKIPPED`).
+/// What follows a word, whatever its case.
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
-    let beginning = text.get(..word.len())?;
-    if !beginning.eq_ignore_ascii_case(word) {
-        return None;
-    }
-    let rest = &text[word.len()..];
-    let end = rest
-        .find(|c: char| !c.is_ascii_alphabetic())
-        .unwrap_or(rest.len());
-    Some(rest[end..].trim_start_matches(':').trim())
+    let rest = strip_stem(text, word)?;
+    let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    ends.then(|| reason(rest))
+}
+
+/// The same for `skip`, however it goes on (`SKIPPED`).
+fn strip_skip(text: &str) -> Option<&str> {
+    let rest = strip_stem(text, "skip")?;
+    Some(reason(
+        rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
+    ))
+}
+
+fn strip_stem<'t>(text: &'t str, stem: &str) -> Option<&'t str> {
+    let beginning = text.get(..stem.len())?;
+    beginning
+        .eq_ignore_ascii_case(stem)
+        .then(|| &text[stem.len()..])
+}
+
+fn reason(rest: &str) -> &str {
+    rest.trim_start_matches(':').trim()
 }
 
 /// `ok` or `not ok`, and what stands behind.
@@ -269,7 +282,7 @@ struct TestLine {
 }
 
 impl TestLine {
-    fn read(text: &str) -> Option<Self> {
+    fn read(text: &str, dialect: Dialect) -> Option<Self> {
         let (ok, rest) = match text.strip_prefix("not ok") {
             Some(rest) => (false, rest),
             None => (true, text.strip_prefix("ok")?),
@@ -287,7 +300,7 @@ impl TestLine {
             None => (None, rest),
         };
         let rest = rest.strip_prefix("- ").unwrap_or(rest);
-        let (description, directive) = split_directive(rest);
+        let (description, directive) = split_directive(rest, dialect);
         let (verdict, reason) = match directive {
             Some(directive) => directive.verdict(ok),
             None if ok => (Verdict::Pass, String::new()),
@@ -330,18 +343,23 @@ impl Directive<'_> {
 
 /// Splits at the `#` that a directive begins with; other comments belong to
 /// the description.
-fn split_directive(text: &str) -> (&str, Option<Directive<'_>>) {
+fn split_directive(text: &str, dialect: Dialect) -> (&str, Option<Directive<'_>>) {
     for (at, _) in text.match_indices('#') {
         if text[..at].ends_with('\\') {
             continue;
         }
         let comment = text[at + 1..].trim();
-        let directive = strip_word(comment, "skip")
+        // TAP has SKIP and TODO; the others are the kernel's (dev-tools/ktap).
+        let directive = strip_skip(comment)
             .map(Directive::Skip)
             .or_else(|| strip_word(comment, "todo").map(Directive::Expected))
-            .or_else(|| strip_word(comment, "xfail").map(Directive::Expected))
-            .or_else(|| strip_word(comment, "timeout").map(Directive::Timeout))
-            .or_else(|| strip_word(comment, "error").map(Directive::Error));
+            .or_else(|| {
+                let word = |word| (dialect == Dialect::Ktap).then(|| strip_word(comment, word))?;
+                word("xfail")
+                    .map(Directive::Expected)
+                    .or_else(|| word("timeout").map(Directive::Timeout))
+                    .or_else(|| word("error").map(Directive::Error))
+            });
         if directive.is_some() {
             return (&text[..at], directive);
         }
@@ -365,7 +383,7 @@ mod tests {
         let text = "TAP version 13\n1..8\nok 1 - opens\nnot ok 2 closes\nok\n\
             ok 4 reads # SKIP no device\nnot ok 5 writes # TODO later\nok 6 sharp \\# name # time=3\n\
             not ok 7 waits # TIMEOUT 45 seconds\nok 8 - opens\n";
-        let (found, problems) = cases(text, Dialect::Tap);
+        let (found, problems) = cases(text, Dialect::Ktap);
         assert_eq!(
             found,
             [
@@ -380,6 +398,28 @@ mod tests {
             ]
         );
         assert_eq!(problems, Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_comment_that_only_begins_like_a_directive_is_none() {
+        let text = "1..3\nnot ok 1 - lists # todos of a user\nok 2 - decodes # errors are \
+                    counted\nok 3 - asks # skipped: no device\n";
+        for dialect in [Dialect::Tap, Dialect::Ktap] {
+            assert_eq!(
+                cases(text, dialect).0,
+                [
+                    "fail lists # todos of a user",
+                    "pass decodes # errors are counted",
+                    "skip asks no device",
+                ]
+            );
+        }
+        // Those of the kernel are comments elsewhere.
+        let text = "1..2\nok 1 - waits # timeout of 3 s\nnot ok 2 - x # XFAIL\n";
+        assert_eq!(
+            cases(text, Dialect::Tap).0,
+            ["pass waits # timeout of 3 s", "fail x # XFAIL"]
+        );
     }
 
     #[test]

@@ -146,8 +146,10 @@ fn new_case(element: &BytesStart<'_>) -> Case {
         None => name,
     };
     // googletest, gtest.cc, OutputXmlTestInfo: `notrun` is what a filter left
-    // out or what is disabled.
-    let not_run = attribute(element, "status").as_deref() == Some("notrun");
+    // out or what is disabled. CTest, cmCTestTestHandler.cxx, WriteJUnitXML:
+    // the latter is `disabled`.
+    let status = attribute(element, "status");
+    let not_run = matches!(status.as_deref(), Some("notrun" | "disabled"));
     let skipped = attribute(element, "result").as_deref() == Some("skipped");
     let (verdict, reason) = match (not_run, skipped) {
         (true, _) => (Verdict::Skip, "not run".to_owned()),
@@ -259,6 +261,16 @@ Expected: 1]]></failure>
             line: 12,
         };
         assert_eq!(results.cases[1].source, Some(source));
+    }
+
+    #[test]
+    fn what_ctest_has_disabled_did_not_run() {
+        let (found, problems) = cases(
+            "<testsuite><testcase name='a' status='disabled'/>\
+             <testcase name='b' status='run'/></testsuite>",
+        );
+        assert_eq!(found, ["skip a not run", "pass b"]);
+        assert_eq!(problems, Vec::<String>::new());
     }
 
     #[test]
