@@ -164,9 +164,11 @@ impl Allowlist {
     }
 }
 
-/// Whether a line can only be an id: every id has a dot.
+/// Whether a line can only be an id: every id has a dot. A `-` begins what a
+/// filter excludes.
 fn is_id(entry: &str) -> bool {
-    entry.contains('.') && !entry.starts_with('-') && !entry.contains(OF_PATTERNS)
+    let excludes = |item: &str| item.starts_with('-');
+    entry.contains('.') && !entry.contains(OF_PATTERNS) && !entry.split(':').any(excludes)
 }
 
 fn nearest(entry: &str, ids: &[String]) -> String {
@@ -219,6 +221,7 @@ mod tests {
         assert_eq!(ids("map\ncall.str"), ["call.str", "map.a:b"]);
         assert_eq!(ids("call\n-str"), ["call.kstack"]);
         assert_eq!(ids("-call").len(), 2);
+        assert_eq!(ids("call.str:-call.strftime"), ["call.str"]);
     }
 
     #[test]
