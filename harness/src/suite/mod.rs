@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use allowlist::{Allowed, Allowlist, AllowlistError};
 pub use filter::{Filter, FilterError};
-pub use pattern::{Flags, Pattern, PatternError};
+pub use pattern::{Flags, Pattern, PatternError, SearchError};
 
 /// A test's id: printed as `suite.name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -20,6 +20,21 @@ pub struct PatternError {
     pub why: String,
 }
 
+/// A search that needs more steps than it may take. Python has no such limit.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("the search for `{pattern}` was given up: {why}")]
+pub struct SearchError {
+    /// The pattern.
+    pub pattern: String,
+    /// What is too much.
+    pub why: String,
+}
+
+/// How often a search may go back. A pattern with a look-around starts anew at
+/// each byte: enough for the output of any test (4 MiB), little enough to end
+/// within seconds.
+const BACKTRACK_LIMIT: usize = 32_000_000;
+
 /// Python's flags that are in use.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -46,6 +61,7 @@ impl Pattern {
             .map_err(|why| error(why.to_owned()))?;
         let regex = fancy_regex::RegexBuilder::new(&translated)
             .multi_line(flags.multiline)
+            .backtrack_limit(BACKTRACK_LIMIT)
             .build()
             .map_err(|e| error(e.to_string()))?;
         Ok(Self {
@@ -75,10 +91,18 @@ impl Pattern {
         })
     }
 
-    /// Whether it is found anywhere in `text`. A pattern whose search was
-    /// given up (too much backtracking) is not found.
+    /// Whether it is found anywhere in `text`.
+    pub fn search(&self, text: &str) -> Result<bool, SearchError> {
+        self.regex.is_match(text).map_err(|error| SearchError {
+            pattern: self.source.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    /// The same in a text that is short, such as an id: a search that is given
+    /// up there has found nothing.
     pub fn is_match(&self, text: &str) -> bool {
-        self.regex.is_match(text).unwrap_or(false)
+        self.search(text).unwrap_or(false)
     }
 
     /// The pattern as given.

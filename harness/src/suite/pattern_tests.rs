@@ -144,3 +144,13 @@ proptest::proptest! {
         proptest::prop_assert!(Pattern::whole_lines(&text).unwrap().is_match(&text));
     }
 }
+
+#[test]
+fn a_look_ahead_is_found_behind_much_text_and_a_search_without_end_is_told() {
+    let pattern = Pattern::new("ERROR(?!: ignored)", LINES).unwrap();
+    let text = format!("{}ERROR: real\n", "0123456789\n".repeat(200_000));
+    assert_eq!(pattern.search(&text), Ok(true));
+    let endless = Pattern::new("^(a|a)*(?!a)$(?!b)c", LINES).unwrap();
+    let error = endless.search(&"a".repeat(64)).unwrap_err();
+    assert!(error.to_string().contains("was given up"), "{error}");
+}

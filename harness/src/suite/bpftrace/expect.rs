@@ -70,13 +70,15 @@ impl Material<'_> {
             ExpectationKind::Regex => (true, "the pattern is not found in the output"),
             _ => (false, "the pattern is found in the output"),
         };
-        if pattern.is_match(self.output) == wanted {
-            return Ok(());
+        let shown = || diff::searched(&expected.value, wanted, self.output);
+        match pattern.search(self.output) {
+            Ok(found) if found == wanted => return Ok(()),
+            Ok(_) => {}
+            Err(error) => return Err(Mismatch::new(error.to_string(), shown())),
         }
-        let shown = diff::searched(&expected.value, wanted, self.output);
         Err(Mismatch::new(
             format!("{what}: {}", first_line(&expected.value)),
-            shown,
+            shown(),
         ))
     }
 
