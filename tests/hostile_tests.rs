@@ -159,3 +159,49 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
     );
     kiln.assert_nothing_left();
 }
+
+#[test]
+fn after_what_cannot_be_undone_the_next_test_has_a_vm_of_its_own() {
+    let kiln = suite(
+        "NAME 1 takes a mount away\nRUN umount -l /usr/lib/modules/* && echo gone\n\
+         EXPECT gone\nTIMEOUT 20\n\n\
+         NAME 2 then\nRUN grep -c ^modules /proc/mounts\nEXPECT 1\nTIMEOUT 20\n\n\
+         NAME 3 then\nRUN grep -c ^modules /proc/mounts\nEXPECT 1\nTIMEOUT 20\n\n",
+    );
+    let output = run(&kiln, &["6.1"]).args(["-j", "1"]).run();
+    assert_verdicts(
+        &kiln,
+        &output,
+        &["1 takes a mount away pass", "2 then pass", "3 then pass"],
+    );
+    output.assert_code(0);
+    let all = events(&out(&kiln));
+    let count = |name: &str| all.iter().filter(|event| event["event"] == name).count();
+    assert_eq!(count("vm_started"), 2);
+    assert_eq!(count("vm_lost"), 0);
+    assert!(
+        all.iter().any(|event| event["event"] == "warning"
+            && event["message"]
+                .as_str()
+                .unwrap()
+                .contains("took away a mount, missing from now on: virtiofs at /usr/lib/modules/")),
+        "{all:#?}"
+    );
+    kiln.assert_nothing_left();
+}
+
+#[test]
+fn a_test_that_cannot_be_started_is_an_error_and_no_skip() {
+    // The tests' directory is the working directory of the next one.
+    let kiln = suite(
+        "NAME 1 removes\nRUN rm -r \"$PWD\" && echo gone\nEXPECT gone\nTIMEOUT 20\n\n\
+         NAME 2 then\nRUN echo hello\nEXPECT hello\nREQUIRES true\nTIMEOUT 20\n\n",
+    );
+    let output = run(&kiln, &["6.1"]).args(["-j", "1"]).run();
+    assert_verdicts(&kiln, &output, &["1 removes pass", "2 then error"]);
+    output.assert_code(100);
+    let reason = finished(&out(&kiln), "suite.2 then")["reason"].to_string();
+    assert!(reason.contains("could not be started"), "{reason}");
+    // The host's directory is as it was.
+    assert!(kiln.work().join("tests/runtime/suite").is_file());
+}

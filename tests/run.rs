@@ -244,6 +244,21 @@ fn what_setup_leaves_running_is_there_until_cleanup_has_ended_it() {
 }
 
 #[test]
+fn cleanup_finds_what_after_does_last() {
+    let kiln = suite(
+        "NAME made\nRUN echo __BPFTRACE_NOTIFY_PROBES_ATTACHED; echo hello\nEXPECT hello\n\
+         AFTER sleep 0.3; touch /tmp/made\nCLEANUP rm /tmp/made\n",
+    );
+    let output = kiln
+        .vm(["run", "-k", "6.1", "--tests", "tests", "--dialect", "0.23"])
+        .arg("--run-dir")
+        .arg(out(&kiln))
+        .run();
+    assert_verdicts(&kiln, &output, &["made pass"]);
+    output.assert_code(0);
+}
+
+#[test]
 fn a_test_that_misbehaves_delays_nobody_and_changes_no_other_verdict() {
     let check = "pidof sleep yes && echo left || echo alone";
     let tests = [

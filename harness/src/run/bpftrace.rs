@@ -85,7 +85,10 @@ pub(super) async fn test(
         rules,
         addr_no_randomize: session.runtime_tests_without_aslr(plan),
     };
-    let verdict = |observed: &Observation| judge(test, rules, &suite.tests_dir, observed).verdict;
+    // Upstream's, by which it runs CLEANUP or not.
+    let upstream = Rules::new(rules.dialect, true);
+    let verdict =
+        |observed: &Observation| judge(test, upstream, &suite.tests_dir, observed).verdict;
     let executed = {
         let (control, lost) = session.vm.watched();
         tokio::select! {
@@ -96,6 +99,7 @@ pub(super) async fn test(
     let Executed {
         observation,
         notes,
+        unclean,
         rules: applied,
     } = executed;
     let mut judgement = judge(test, rules, &suite.tests_dir, &observation);
@@ -106,6 +110,7 @@ pub(super) async fn test(
         judgement,
         output: observation.output,
         notes,
+        unclean,
         kernel_reports: Vec::new(),
         cases: Vec::new(),
     })

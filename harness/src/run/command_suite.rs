@@ -45,6 +45,7 @@ pub(super) async fn test(
         judgement,
         output: executed.output,
         notes: executed.notes,
+        unclean: executed.unclean,
         kernel_reports: Vec::new(),
         cases,
     })
@@ -54,6 +55,8 @@ struct Executed {
     observation: Observation,
     output: Vec<u8>,
     notes: Vec<String>,
+    /// Something of the command stays in the VM.
+    unclean: bool,
 }
 
 async fn execute(
@@ -137,6 +140,7 @@ async fn execute(
     };
     let over = vec![(driver.leave(), ours)];
     let remnants = leftovers::undo(control, over).await?;
+    let unclean = leftovers::stay(&remnants);
     notes.extend(leftovers::notes(remnants));
     Ok(Executed {
         observation: Observation {
@@ -146,6 +150,7 @@ async fn execute(
         },
         output,
         notes,
+        unclean,
     })
 }
 

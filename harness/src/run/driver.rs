@@ -229,10 +229,28 @@ impl<'c> Driver<'c> {
     /// SIGTERM, then after `grace` SIGKILL, to a process's group; waits until
     /// it is over, and as long again for its last output.
     pub(super) async fn end(&mut self, process: ProcessId, grace: Duration) -> Result<(), Error> {
+        self.end_after(process, Some(grace), grace).await
+    }
+
+    /// SIGTERM, then after `patience` SIGKILL, to a process's group; without
+    /// patience SIGKILL alone. Waits until it is over, and for `grace` for its
+    /// last output.
+    pub(super) async fn end_after(
+        &mut self,
+        process: ProcessId,
+        patience: Option<Duration>,
+        grace: Duration,
+    ) -> Result<(), Error> {
         use nix::sys::signal::Signal;
-        self.signal(process, Signal::SIGTERM).await?;
         let over = |driver: &Self| driver.process(process).over();
-        if !self.until(Instant::now() + grace, over).await? {
+        let ended = match patience {
+            None => false,
+            Some(patience) => {
+                self.signal(process, Signal::SIGTERM).await?;
+                self.until(Instant::now() + patience, over).await?
+            }
+        };
+        if !ended {
             self.signal(process, Signal::SIGKILL).await?;
             if !self.until(Instant::now() + GUEST_REPLY, over).await? {
                 return Err(Error::Deadline {
@@ -244,6 +262,11 @@ impl<'c> Driver<'c> {
         let drained = |driver: &Self| driver.process(process).drained();
         self.until(Instant::now() + grace, drained).await?;
         Ok(())
+    }
+
+    /// Whether every process that was started is over.
+    pub(super) fn all_over(&self) -> bool {
+        self.processes.values().all(Process::over)
     }
 
     /// The pids of all processes that were started, except these.

@@ -56,6 +56,11 @@ pub(super) fn of_test(
         })
 }
 
+/// Whether something of these stays: the VM is no longer clean then.
+pub(super) fn stay(remnants: &[Remnant]) -> bool {
+    remnants.iter().any(|remnant| !remnant.gone)
+}
+
 /// A line for each kind of what a test left.
 pub(super) fn notes(remnants: impl IntoIterator<Item = Remnant>) -> Vec<String> {
     let mut kinds: BTreeMap<(RemnantKind, bool), Vec<String>> = BTreeMap::new();
@@ -145,6 +150,11 @@ mod tests {
             ]
         );
         assert!(notes([]).is_empty());
+        assert!(stay(&[
+            remnant(Process, "a", true),
+            remnant(Mount, "b", false)
+        ]));
+        assert!(!stay(&[remnant(Process, "a", true)]));
     }
 
     #[test]

@@ -182,7 +182,7 @@ impl Pool<'_> {
                 return;
             };
             session = alive;
-            if self.plan.policies.fresh_vm {
+            if self.plan.policies.fresh_vm || session.unclean {
                 break;
             }
         }

@@ -14,12 +14,15 @@ use super::leftovers;
 use super::place::{Place, UNLIMITED};
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{
-    CommandOutcome, End, Exit, Job, Limit, Observation, Rule, Rules, ShellCommand,
+    CommandOutcome, End, Exit, Job, Limit, LimitEnd, Observation, Rule, Rules, ShellCommand,
 };
 use crate::vm::control::{Control, Error};
 
 /// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
+/// How long a command may take to end at SIGTERM where upstream waits for ever;
+/// before scaling.
+const TERM_LIMIT: Duration = Duration::from_secs(5);
 /// How long a BEFORE that is ready runs before it is held: enough to load its
 /// libraries, little enough for the programs that act once after a second.
 const RUN_UP: Duration = Duration::from_millis(350);
@@ -30,6 +33,8 @@ pub(super) struct Executed {
     pub(super) observation: Observation,
     /// Things worth a warning, a line each.
     pub(super) notes: Vec<String>,
+    /// Something of the test stays in the VM.
+    pub(super) unclean: bool,
     /// The rules by which it was executed otherwise than upstream does.
     pub(super) rules: Vec<Rule>,
 }
@@ -45,6 +50,7 @@ pub(super) async fn execute(
     let mut executed = Executed {
         observation: Observation::default(),
         notes: Vec::new(),
+        unclean: false,
         rules: job.rules.clone(),
     };
     let mut driver = Driver::open(control)?;
@@ -71,18 +77,25 @@ pub(super) async fn execute(
     let mut over = if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(place.rules, verdict)
     {
-        // In a job of its own: the test's own processes are gone by now, as
-        // upstream has it.
+        // BEFORE and AFTER have a moment to end by themselves, as upstream has
+        // it: CLEANUP may undo what they do last. It has a job of its own, for
+        // the test's processes are gone by then.
+        driver
+            .until(Instant::now() + place.grace(), Driver::all_over)
+            .await?;
         remnants = leftovers::of_test(driver.close().await?, &own).collect();
         let mut driver = Driver::open(control)?;
-        let outcome = auxiliary(&mut driver, cleanup, place).await?;
-        executed.observation.cleanup = Some(outcome);
+        match auxiliary(&mut driver, cleanup, place).await? {
+            Ok(outcome) => executed.observation.cleanup = Some(outcome),
+            Err(why) => executed.observation.not_started = Some(why),
+        }
         vec![(driver.leave(), BTreeSet::new())]
     } else {
         vec![(driver.leave(), own)]
     };
     over.extend(setup.map(|setup| (setup, BTreeSet::new())));
     remnants.extend(leftovers::undo(control, over).await?);
+    executed.unclean = leftovers::stay(&remnants);
     executed.notes.extend(leftovers::notes(remnants));
     Ok(executed)
 }
@@ -92,7 +105,7 @@ impl Executed {
     /// included. Upstream's engine leaves it out after a SETUP that failed and
     /// after a time-out.
     fn wants_cleanup(&mut self, rules: Rules, verdict: &impl Fn(&Observation) -> Verdict) -> bool {
-        if self.observation.unmet.is_some() {
+        if self.observation.unmet.is_some() || self.observation.not_started.is_some() {
             return false;
         }
         let setup_failed = self
@@ -118,17 +131,30 @@ async fn prepare(
 ) -> Result<bool, Error> {
     for (index, requirement) in job.requires.iter().enumerate() {
         // It asks bpftrace.
-        let outcome = auxiliary_with(driver, requirement, place, place.options()).await?;
-        if outcome.exit != Some(Exit::Code(0)) {
-            observation.unmet = Some(index);
-            return Ok(false);
+        match auxiliary_with(driver, requirement, place, place.options()).await? {
+            Ok(outcome) if outcome.succeeded() => {}
+            Ok(_) => {
+                observation.unmet = Some(index);
+                return Ok(false);
+            }
+            Err(why) => {
+                observation.not_started = Some(why);
+                return Ok(false);
+            }
         }
     }
     if let Some(setup) = &job.setup {
-        let outcome = auxiliary(driver, setup, place).await?;
-        let failed = outcome.exit != Some(Exit::Code(0));
-        observation.setup = Some(outcome);
-        return Ok(!failed);
+        match auxiliary(driver, setup, place).await? {
+            Ok(outcome) => {
+                let succeeded = outcome.succeeded();
+                observation.setup = Some(outcome);
+                return Ok(succeeded);
+            }
+            Err(why) => {
+                observation.not_started = Some(why);
+                return Ok(false);
+            }
+        }
     }
     Ok(true)
 }
@@ -167,8 +193,7 @@ async fn main_part(
         .spawn_with(&shell(&command), &job.env, place.cwd, place.options())
         .await?;
     if let Some(failure) = &driver.process(process).failure {
-        observation.output = failure.clone().into_bytes();
-        observation.end = Some(End::Exited(Exit::Code(127)));
+        observation.not_started = Some(failure.clone());
         return Ok(None);
     }
     let held: &[ProcessId] = if held { &befores.processes } else { &[] };
@@ -196,12 +221,12 @@ fn shell(command: &str) -> [String; 3] {
     ["/bin/sh", "-c", command].map(str::to_owned)
 }
 
-/// A SETUP, CLEANUP, or a REQUIRES.
+/// A SETUP, CLEANUP, or a REQUIRES; why it could not be started, otherwise.
 async fn auxiliary(
     driver: &mut Driver<'_>,
     command: &ShellCommand,
     place: &Place<'_>,
-) -> Result<CommandOutcome, Error> {
+) -> Result<Result<CommandOutcome, String>, Error> {
     auxiliary_with(driver, command, place, SpawnOptions::default()).await
 }
 
@@ -210,7 +235,7 @@ async fn auxiliary_with(
     command: &ShellCommand,
     place: &Place<'_>,
     options: SpawnOptions,
-) -> Result<CommandOutcome, Error> {
+) -> Result<Result<CommandOutcome, String>, Error> {
     let process = driver
         .spawn_with(&shell(&command.text), &command.env, place.cwd, options)
         .await?;
@@ -222,14 +247,14 @@ async fn auxiliary_with(
         driver.end(process, place.grace()).await?;
     }
     let state = driver.process(process);
-    Ok(CommandOutcome {
-        exit: match (&state.outcome, &state.failure) {
-            (Some(outcome), _) if ended => Some(exit(outcome.status)),
-            (_, Some(_)) => Some(Exit::Code(127)),
-            _ => None,
-        },
+    if let Some(failure) = &state.failure {
+        return Ok(Err(failure.clone()));
+    }
+    let outcome = state.outcome.as_ref().filter(|_| ended);
+    Ok(Ok(CommandOutcome {
+        exit: outcome.map(|outcome| exit(outcome.status)),
         output: state.output.clone(),
-    })
+    }))
 }
 
 /// How far local time is ahead of Greenwich in the guest at a moment, in
@@ -245,8 +270,8 @@ async fn utc_offset(
         text: format!("date -d @{moment} +%z"),
         env: path.cloned().collect(),
     };
-    let outcome = auxiliary(driver, &command, place).await?;
-    Ok(parse_offset(&String::from_utf8_lossy(&outcome.output)))
+    let outcome = auxiliary(driver, &command, place).await?.ok();
+    Ok(outcome.and_then(|outcome| parse_offset(&String::from_utf8_lossy(&outcome.output))))
 }
 
 /// `+0530` in seconds.
@@ -299,7 +324,7 @@ async fn watch(
     };
     if !marked {
         let printed = driver.process(process).output.len();
-        driver.end(process, place.grace()).await?;
+        end_at_limit(driver, job, place, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Attach),
             at_limit: Some(printed),
@@ -321,7 +346,7 @@ async fn watch(
     let over = |driver: &Driver<'_>| driver.process(process).over();
     if !driver.until(deadline, over).await? {
         let printed = driver.process(process).output.len();
-        driver.end(process, place.grace()).await?;
+        end_at_limit(driver, job, place, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Timeout),
             at_limit: Some(printed),
@@ -343,6 +368,21 @@ async fn watch(
         at_limit: None,
         after,
     })
+}
+
+/// Ends a command that ran into a limit, as the engine of its dialect does.
+async fn end_at_limit(
+    driver: &mut Driver<'_>,
+    job: &Job,
+    place: &Place<'_>,
+    process: ProcessId,
+) -> Result<(), Error> {
+    let patience = match job.limit_end {
+        LimitEnd::Kill => None,
+        LimitEnd::Term => Some(place.scaled(TERM_LIMIT)),
+        LimitEnd::TermThenKill => Some(place.grace()),
+    };
+    driver.end_after(process, patience, place.grace()).await
 }
 
 /// Lets what is held go; once more does no harm.

@@ -44,6 +44,8 @@ pub(super) struct Report {
     pub(super) judgement: Judgement,
     pub(super) output: Vec<u8>,
     pub(super) notes: Vec<String>,
+    /// Something of the test stays in the VM.
+    pub(super) unclean: bool,
     /// What the kernel said meanwhile that is wrong with it.
     pub(super) kernel_reports: Vec<KernelReport>,
     /// The cases that a command reported.
@@ -56,6 +58,7 @@ impl Report {
             judgement,
             output: Vec::new(),
             notes: Vec::new(),
+            unclean: false,
             kernel_reports: Vec::new(),
             cases: Vec::new(),
         }
@@ -88,6 +91,9 @@ pub(super) struct Session {
     /// index.
     pub(super) features: BTreeMap<usize, Features>,
     modules_loaded: bool,
+    /// Something of a test could not be undone: the next one is to have another
+    /// VM.
+    pub(super) unclean: bool,
     /// Where the console was when the last test began.
     test_began: u64,
     /// Sockets; goes with the session.
@@ -121,6 +127,7 @@ impl Session {
             factor: 1.0,
             features: BTreeMap::new(),
             modules_loaded: false,
+            unclean: false,
             test_began: 0,
             _dir: dir,
         })
@@ -180,6 +187,7 @@ impl Session {
                 "a runtime test stands in a suite of commands",
             )),
         };
+        self.unclean |= report.unclean;
         notes.append(&mut report.notes);
         report.notes = notes;
         if plan.kernel_log != KernelLog::Ignore {

@@ -42,7 +42,7 @@ pub enum Error {
         waited: Duration,
     },
     /// The other side closed the port: QEMU ended, or guest-init did.
-    #[error("the guest closed the control port while {what} was awaited")]
+    #[error("the control port closed while {what} was awaited")]
     Closed {
         /// What was waited for.
         what: String,

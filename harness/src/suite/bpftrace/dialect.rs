@@ -121,6 +121,17 @@ pub enum Executable {
     Alone,
 }
 
+/// How a command is ended that ran into a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LimitEnd {
+    /// SIGKILL at once.
+    Kill,
+    /// SIGTERM, and a wait without end.
+    Term,
+    /// SIGTERM, and after a second SIGKILL.
+    TermThenKill,
+}
+
 /// What upstream's engine loses of the output when a limit passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitLoss {
@@ -195,6 +206,8 @@ pub struct Dialect {
     pub will_fail: WillFail,
     /// `^` and `$` match at every line also after a time limit has passed.
     pub multiline_after_timeout: bool,
+    /// How a command is ended that ran into a limit.
+    pub limit_end: LimitEnd,
     /// What the engine loses when a limit passes.
     pub limit_loss: LimitLoss,
     /// How `EXPECT_JSON` reads the output.
@@ -236,6 +249,7 @@ const V0_14: Dialect = Dialect {
     exit_check: ExitCheck::None,
     will_fail: WillFail::Unchecked,
     multiline_after_timeout: false,
+    limit_end: LimitEnd::Kill,
     limit_loss: LimitLoss::SinceMarker,
     json: JsonRule::Whole,
     aot_check: AotCheck::OnMismatch,
@@ -247,6 +261,7 @@ const V0_15: Dialect = Dialect {
     directives: D::until(D::WillFail),
     features: features::V0_15,
     exit_check: ExitCheck::Zero,
+    limit_end: LimitEnd::Term,
     ..V0_14
 };
 
@@ -324,6 +339,7 @@ const V0_23: Dialect = Dialect {
     directives: D::until(D::Setup),
     continued: &[D::Prog, D::Expect, D::ExpectRegex],
     marker_stream: MarkerStream::Stdout,
+    limit_end: LimitEnd::TermThenKill,
     ..V0_22
 };
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::dialect::{BeforeStyle, Executable, MarkerStream, ShellEnv, Verify};
+use super::dialect::{BeforeStyle, Executable, LimitEnd, MarkerStream, ShellEnv, Verify};
 use super::python;
 use super::{Dialect, ExpectationKind, Program, Rule, Rules, RuntimeTest};
 
@@ -95,6 +95,8 @@ pub struct Job {
     /// From the marker to the end of `command`; also for `befores` to be
     /// ready. `None` is no limit.
     pub timeout: Option<Duration>,
+    /// How `command` is ended when a limit passes.
+    pub limit_end: LimitEnd,
 }
 
 impl Job {
@@ -113,8 +115,8 @@ impl Job {
                 vec![("PATH".to_owned(), path)]
             }
         };
-        let before = |(index, text): (usize, &String)| {
-            let in_namespace = test.new_pidns && index > 0;
+        let before = |text: &String| {
+            let in_namespace = test.new_pidns;
             let arguments = rules.hold(Rule::BeforeArguments);
             let before = Before::new(text, dialect.before_style, in_namespace, arguments);
             let upstream = Before::new(text, dialect.before_style, in_namespace, false);
@@ -123,7 +125,7 @@ impl Job {
             }
             before
         };
-        let befores = test.befores.iter().enumerate().map(before).collect();
+        let befores = test.befores.iter().map(before).collect();
         let mut after = test.after.as_ref().map(shell);
         if test.new_pidns && after.is_some() {
             if rules.hold(Rule::PidnsAfter) {
@@ -158,6 +160,7 @@ impl Job {
             rules: applied,
             attach_limit: dialect.attach_limit,
             timeout: test.timeout,
+            limit_end: dialect.limit_end,
         }
     }
 
@@ -209,8 +212,9 @@ impl Before {
     /// `arguments` says whether a last word that is an argument is passed over.
     fn new(text: &str, style: BeforeStyle, in_namespace: bool, arguments: bool) -> Self {
         let words: Vec<&str> = python::words(text).collect();
-        // Inside a namespace upstream looks for the first word, else for the
-        // last: `mountns_wrapper usdt_test` becomes `usdt_test`.
+        // Inside a namespace upstream looks for the first word (of the first
+        // BEFORE for any process), else for the last: `mountns_wrapper
+        // usdt_test` becomes `usdt_test`.
         let name = if in_namespace {
             words.first()
         } else {

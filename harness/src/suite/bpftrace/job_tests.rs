@@ -110,6 +110,30 @@ fn a_before_with_arguments_is_ready_when_its_program_runs() {
 }
 
 #[test]
+fn in_a_pid_namespace_a_before_is_ready_by_its_first_word() {
+    for compat in [false, true] {
+        let text = "NAME a\nRUN b\nEXPECT y\nNEW_PIDNS\nBEFORE sleep 60\n";
+        let job = job_by("0.23", text, compat);
+        assert_eq!(job.befores[0].comm, "sleep");
+        assert_eq!(job.rules, []);
+    }
+}
+
+#[test]
+fn a_limit_ends_a_command_as_the_engine_of_its_version_does() {
+    let text = "NAME a\nRUN b\nEXPECT y\nTIMEOUT 2\n";
+    for (dialect, end) in [
+        ("0.14", LimitEnd::Kill),
+        ("0.15", LimitEnd::Term),
+        ("0.22", LimitEnd::Term),
+        ("0.23", LimitEnd::TermThenKill),
+        ("head", LimitEnd::TermThenKill),
+    ] {
+        assert_eq!(job(dialect, text).limit_end, end, "{dialect}");
+    }
+}
+
+#[test]
 fn after_runs_in_a_pid_namespace_where_upstream_runs_nothing() {
     let text = "NAME a\nRUN b\nEXPECT y\nNEW_PIDNS\nBEFORE x\nAFTER y\n";
     let job = job_by("0.23", text, false);

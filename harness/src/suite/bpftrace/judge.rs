@@ -84,6 +84,11 @@ pub struct CommandOutcome {
 }
 
 impl CommandOutcome {
+    /// Whether it exited with status 0.
+    pub fn succeeded(&self) -> bool {
+        self.exit == Some(Exit::Code(0))
+    }
+
     fn failure(&self, name: &str) -> Option<Judgement> {
         let how = match self.exit {
             Some(Exit::Code(0)) => return None,
@@ -104,6 +109,9 @@ impl CommandOutcome {
 /// Everything the guest saw of one test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
+    /// Why a command could not be started: not that it failed, but that none
+    /// of it ran.
+    pub not_started: Option<String>,
     /// Index of the first REQUIRES that failed; nothing else ran.
     pub unmet: Option<usize>,
     /// What came of SETUP; after a failure nothing else ran.
@@ -265,6 +273,9 @@ fn judge_by(
     observed: &Observation,
 ) -> Judgement {
     let dialect = rules.dialect;
+    if let Some(why) = &observed.not_started {
+        return Judgement::error(format!("a command of it could not be started: {why}"));
+    }
     if let Some(index) = observed.unmet {
         let command = test.requires.get(index).cloned().unwrap_or_default();
         return Judgement::skip(&SkipReason::Requires(command));

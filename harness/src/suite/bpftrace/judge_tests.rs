@@ -53,6 +53,23 @@ const DIRTY: End = End::Exited(Exit::Code(1));
 const LATE: End = End::Killed(Limit::Timeout);
 
 #[test]
+fn a_command_that_could_not_be_started_is_an_error_whatever_the_test_wants() {
+    let nothing = Observation {
+        not_started: Some("no such file".to_owned()),
+        ..Observation::default()
+    };
+    for directives in [
+        "EXPECT_NONE x\nWILL_FAIL",
+        "EXPECT .*\nREQUIRES x",
+        "EXPECT x",
+    ] {
+        let judgement = judged_in(Path::new("/nonexistent"), "0.23", directives, &nothing);
+        assert_eq!(judgement.verdict, Verdict::Error, "{directives}");
+        assert!(judgement.reason.contains("no such file"));
+    }
+}
+
+#[test]
 fn expect_is_a_pattern_until_0_20_and_a_text_since() {
     assert_eq!(
         verdict("0.17", "EXPECT ^a.c$", "x\nabc\n", CLEAN),

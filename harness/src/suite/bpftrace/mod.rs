@@ -29,7 +29,7 @@ mod test;
 pub use arch::{ArchRule, Host};
 pub use dialect::{
     AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,
-    LimitLoss, LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
+    LimitEnd, LimitLoss, LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
 };
 pub use directive::Directive;
 pub use discover::RuntimeSuites;
