@@ -16,7 +16,7 @@ use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
-use parts::{Began, began, loses_tests, missing_parts, tests_asked_for};
+use parts::{Began, began, loses_tests, missing_parts, part_of, tests_asked_for};
 
 /// Contradictions that are told one by one.
 const MAX_TOLD: usize = 5;
@@ -174,10 +174,17 @@ fn run_warnings(run: &RunLog) -> Vec<(Option<String>, String)> {
     warnings
 }
 
-/// For each run the tests that one before it has too.
+/// For each run the tests that one before it has too. Different parts of one
+/// run have none in common: what has the same name there is another test, as
+/// bpftrace's suites have some.
 fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
-    // The verdicts of tests of one name, and the run that has them.
-    let mut known: BTreeMap<Key, (usize, Vec<Verdict>)> = BTreeMap::new();
+    // The verdicts of tests of one name, and the runs that have them.
+    let mut known: BTreeMap<Key, Vec<(usize, Vec<Verdict>)>> = BTreeMap::new();
+    let parts: Vec<_> = runs.iter().map(part_of).collect();
+    let disjoint = |one: usize, other: usize| match (&parts[one], &parts[other]) {
+        (Some((whole, part)), Some((same, another))) => whole == same && part != another,
+        _ => false,
+    };
     let mut all = Vec::new();
     for (index, run) in runs.iter().enumerate() {
         let mut own: BTreeMap<Key, Vec<Verdict>> = BTreeMap::new();
@@ -191,8 +198,9 @@ fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
         let mut first = index;
         for (key, mut verdicts) in own {
             verdicts.sort_by_key(|verdict| *verdict as usize);
-            let Some((other, before)) = known.get(&key) else {
-                known.insert(key, (index, verdicts));
+            let have = known.entry(key.clone()).or_default();
+            let Some((other, before)) = have.iter().find(|(run, _)| !disjoint(index, *run)) else {
+                have.push((index, verdicts));
                 continue;
             };
             if *before != verdicts && (told.is_empty() || first == *other) {

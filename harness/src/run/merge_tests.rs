@@ -347,3 +347,54 @@ fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
     ];
     assert_eq!(warnings(&merged), missing);
 }
+
+#[test]
+fn tests_of_one_name_in_two_parts_are_two_and_a_part_that_ran_twice_counts_once() {
+    let of = |shard: &str, verdict| {
+        part(
+            shard,
+            &["6.1"],
+            2,
+            &[
+                finished("6.1", "a.twin", verdict, ""),
+                finished("6.1", &format!("a.{}", &shard[6..7]), Verdict::Pass, ""),
+            ],
+        )
+    };
+    let one = of("slice:1/2", Verdict::Pass);
+    let two = of("slice:2/2", Verdict::Skip);
+    let again = of("slice:2/2", Verdict::Skip);
+    let merged = merge(&[one, two, again], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, 0);
+    let twins = merged.records.iter().filter(
+        |record| matches!(&record.event, Event::TestFinished(result) if result.id == "a.twin"),
+    );
+    assert_eq!(twins.count(), 2);
+    assert_eq!(tally(&merged).missing(), 0);
+}
+
+#[test]
+fn parts_of_different_suites_are_parts_of_different_runs() {
+    let of = |shard: &str, suite: &str| {
+        let mut result = finished("6.1", "a.x", Verdict::Pass, "");
+        if let Event::TestFinished(result) = &mut result.event {
+            suite.clone_into(&mut result.suite);
+        }
+        let mut one = part(shard, &["6.1"], 1, &[result]);
+        if let Event::RunStarted { suites, .. } = &mut one.records[0].event {
+            *suites = vec![suite.to_owned()];
+        }
+        one
+    };
+    let merged = merge(&[of("slice:1/2", "a"), of("slice:2/2", "b")], Vec::new()).unwrap();
+    assert_eq!(merged.exit_code, 97);
+    let told = warnings(&merged);
+    assert!(
+        told.contains(&"no run has the part slice:2/2 of a"),
+        "{told:?}"
+    );
+    assert!(
+        told.contains(&"no run has the part slice:1/2 of b"),
+        "{told:?}"
+    );
+}

@@ -75,34 +75,63 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
     parts.into_values().any(|missing| missing > 0)
 }
 
-/// The parts (`slice:2/3`) that no run is, of those that some run is one of.
+/// What a run is a part of.
 ///
-/// The jobs of `kiln matrix` have a kernel each: what `-k` names keeps parts of
-/// the same number apart.
+/// The jobs of `kiln matrix` have a kernel each, and others may have a suite
+/// each: what was asked for keeps parts of the same number apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Whole<'r> {
+    kind: &'r str,
+    parts: u32,
+    kernels: String,
+    suites: &'r [String],
+    tests: Vec<&'r str>,
+}
+
+/// What a run is a part of, and which; `None` of a run that is whole.
+pub(super) fn part_of(run: &RunLog) -> Option<(Whole<'_>, u32)> {
+    let began = began(run)?;
+    let (kind, numbers) = began.shard?.split_once(':')?;
+    let (part, parts) = numbers.split_once('/')?;
+    let whole = Whole {
+        kind,
+        parts: parts.parse().ok()?,
+        kernels: kernels_asked_for(began.command),
+        suites: began.suites,
+        tests: tests_asked_for(began.command),
+    };
+    Some((whole, part.parse().ok()?))
+}
+
+/// The parts (`slice:2/3`) that no run is, of those that some run is one of.
 pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
-    let mut seen: BTreeMap<(&str, u32, String, Vec<&str>), BTreeSet<u32>> = BTreeMap::new();
-    for run in runs {
-        if let Some(Began {
-            shard: Some(shard),
-            command,
-            ..
-        }) = began(run)
-            && let Some((kind, numbers)) = shard.split_once(':')
-            && let Some((part, parts)) = numbers.split_once('/')
-            && let (Ok(part), Ok(parts)) = (part.parse(), parts.parse())
-        {
-            let kernels = kernels_asked_for(command);
-            let whole = (kind, parts, kernels, tests_asked_for(command));
-            seen.entry(whole).or_default().insert(part);
-        }
+    let mut seen: BTreeMap<Whole<'_>, BTreeSet<u32>> = BTreeMap::new();
+    for (whole, part) in runs.iter().filter_map(part_of) {
+        seen.entry(whole).or_default().insert(part);
     }
+    let several_suites = seen.keys().any(|whole| {
+        seen.keys()
+            .any(|other| other.suites != whole.suites && other.kernels == whole.kernels)
+    });
     let mut missing = Vec::new();
-    for ((kind, parts, kernels, _), have) in seen {
+    for (whole, have) in seen {
+        let Whole {
+            kind,
+            parts,
+            kernels,
+            suites,
+            ..
+        } = whole;
+        let mut of = vec![kernels];
+        if several_suites {
+            of.push(suites.join(" "));
+        }
+        of.retain(|words| !words.is_empty());
         // A file may say anything: no list is longer than what people read.
         let lacking = (1..=parts).filter(|part| !have.contains(part)).take(20);
-        missing.extend(lacking.map(|part| match kernels.as_str() {
+        missing.extend(lacking.map(|part| match of.join(", ").as_str() {
             "" => format!("{kind}:{part}/{parts}"),
-            kernels => format!("{kind}:{part}/{parts} of {kernels}"),
+            of => format!("{kind}:{part}/{parts} of {of}"),
         }));
     }
     missing
