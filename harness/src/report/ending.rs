@@ -120,7 +120,7 @@ fn failures(text: &mut String, style: TerminalStyle, history: &History) {
             ),
         );
         if let Some(reason) = reason_of(result) {
-            append(text, format_args!("      {reason}\n"));
+            text.push_str(&lines::indented(&reason));
         }
         if number < MAX_IN_FULL {
             story(text, history, outcome);

@@ -87,6 +87,18 @@ pub(super) fn kernel_report(
     )
 }
 
+/// A line of its own, escaped already, that may say what a guest or another program said. A
+/// runner of GitHub's takes one that begins with `::` for a command, so such a
+/// line has a bar in front, as quotations have.
+pub(super) fn indented(said: &str) -> String {
+    let bar = if said.trim_start().starts_with("::") {
+        "| "
+    } else {
+        ""
+    };
+    format!("      {bar}{said}\n")
+}
+
 /// A kernel could not be provided.
 pub(super) fn no_kernel(
     style: TerminalStyle,
@@ -102,7 +114,7 @@ pub(super) fn no_kernel(
         escape::line(lines.next().unwrap_or_default())
     );
     for line in lines {
-        append(&mut text, format_args!("      {}\n", escape::line(line)));
+        text.push_str(&indented(&escape::line(line)));
     }
     for hint in hints {
         append(

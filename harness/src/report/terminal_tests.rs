@@ -82,8 +82,17 @@ fn a_cut_short_run_says_what_did_not_run() {
 
 #[test]
 fn a_hostile_guest_reaches_the_terminal_only_as_text() {
-    let hostile =
-        "\x1b]0;owned\x07\u{202e}\r::error::x\n##[error]y\n::stop-commands::z\n\x00\u{9b}2J";
+    reaches_the_terminal_as_text(
+        "\x1b]0;owned\x07\u{202e}\r::error::x\n##[error]y\n::stop-commands::z\n\x00\u{9b}2J",
+    );
+    reaches_the_terminal_as_text("::add-mask::pass");
+    reaches_the_terminal_as_text("  ::error::x\n::error::y");
+}
+
+#[track_caller]
+fn reaches_the_terminal_as_text(hostile: &str) {
+    // Names of kernels are the user's.
+    let kernel = hostile.trim_start_matches([':', ' ']);
     let lost = Event::VmLost {
         kernel: "6.1".into(),
         vm: 0,
@@ -93,13 +102,21 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
         qmp_status: Some(hostile.into()),
     };
     let warning = Event::Warning {
-        kernel: Some(hostile.into()),
+        kernel: Some(kernel.into()),
         message: hostile.into(),
     };
-    let fail = finished(hostile, hostile, Verdict::Fail, hostile);
+    let fail = finished(kernel, hostile, Verdict::Fail, hostile);
     let text = shown(&[
-        started(&[hostile], 1),
+        started(&[kernel], 1),
         with_texts(fail, hostile, hostile),
+        at(
+            5500,
+            Event::KernelFailed {
+                kernel: "6.12".into(),
+                reason: format!("it is not there\n{hostile}"),
+                hints: vec![hostile.into()],
+            },
+        ),
         at(6000, lost),
         at(7000, warning),
     ]);
