@@ -159,7 +159,6 @@ impl RunArgs {
         }
         let run_dir = RunDir::create(self.run_dir.as_deref(), &context.runs())?;
         let events = run_dir.events();
-        let version = suites.iter().find_map(ResolvedSuite::version);
         let kernels = selected
             .into_iter()
             .map(|(kernel, tests)| vms.planned(kernel, tests, &lines))
@@ -173,7 +172,7 @@ impl RunArgs {
         let code = carry_out(&plan, &run_dir, levels, (style, lines), &mut interrupts).await?;
         if self.update_expectations {
             let records = read_events(&events)?;
-            let update = expectations::update(&file, &records, version)?;
+            let update = expectations::update(&file, &records, &plan.versions())?;
             for line in &update.by_hand {
                 eprintln!("warning: to be changed by hand: {}", escape::line(line));
             }

@@ -117,14 +117,6 @@ impl ResolvedSuite {
         }
     }
 
-    /// The version of bpftrace under test, where it is one of its suites.
-    pub(super) fn version(&self) -> Option<&str> {
-        match self {
-            Self::Runtime(suite) => Some(&suite.version),
-            Self::Command(_) => None,
-        }
-    }
-
     /// As the plan has it.
     pub(super) fn planned(&self) -> PlannedSuite {
         match self {

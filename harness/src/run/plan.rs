@@ -1,5 +1,6 @@
 //! What a run is made of, resolved before anything boots.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use futures::future::LocalBoxFuture;
@@ -286,6 +287,20 @@ impl Plan {
                 PlannedRunner::Command => None,
             },
         })
+    }
+
+    /// The versions of bpftrace under test, by suite; a suite of commands has
+    /// none.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        let suites = self.suites.iter();
+        suites
+            .filter_map(|suite| match &suite.runner {
+                PlannedRunner::Bpftrace(runner) => {
+                    Some((suite.name.clone(), runner.version.clone()))
+                }
+                PlannedRunner::Command => None,
+            })
+            .collect()
     }
 
     /// The suite of a test.

@@ -1,8 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::report::samples::{at, result};
-use crate::run::event::{Event, Record, TestResult, Verdict};
+use crate::run::event::{Event, Record, StopReason, TestResult, Verdict};
 
 const FILE: &str = r#"
 # Why BTF matters
@@ -133,7 +135,8 @@ fn updated(text: &str, results: Vec<TestResult>) -> (String, Update) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("expectations.toml");
     std::fs::write(&path, text).unwrap();
-    let update = update(&path, &run(results), Some("v0.17.0")).unwrap();
+    let versions = BTreeMap::from([("bpftrace".to_owned(), "v0.17.0".to_owned())]);
+    let update = update(&path, &run(results), &versions).unwrap();
     (std::fs::read_to_string(&path).unwrap(), update)
 }
 
@@ -180,6 +183,55 @@ fn an_update_writes_failures_and_flaky_tests_and_keeps_comments() {
     assert_eq!(
         parse(&text).unwrap().known(subject).unwrap().result,
         KnownResult::Fail
+    );
+}
+
+#[test]
+fn an_update_gives_no_command_a_version_of_bpftrace_and_no_kernel_twice() {
+    let failed = || TestResult {
+        suite: "self".into(),
+        ..result("new", "self.x", Verdict::Fail, "why")
+    };
+    let (text, first) = updated("", vec![failed()]);
+    assert!(!text.contains("bpftrace"), "{text}");
+    let id = TestId::new("self", "x");
+    let subject = Subject {
+        id: &id,
+        suite: "self",
+        release: "6.1.7",
+        bpftrace: None,
+    };
+    assert!(parse(&text).unwrap().known(subject).is_some());
+    let (again, second) = updated(&text, vec![failed()]);
+    assert_eq!(again, text);
+    assert_eq!((first.added, second.added), (1, 0));
+}
+
+#[test]
+fn an_update_knows_nothing_of_what_the_end_of_the_run_has_broken_off() {
+    let mut records = run(vec![result("new", "a.bad", Verdict::Fail, "why")]);
+    records.push(at(
+        3,
+        Event::RunStopped {
+            why: StopReason::GlobalTimeout,
+            message: "over".into(),
+        },
+    ));
+    let broken = result(
+        "new",
+        "a.healthy",
+        Verdict::Timeout,
+        "it ran when it was over",
+    );
+    records.push(at(3, Event::TestFinished(broken)));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("expectations.toml");
+    let update = update(&path, &records, &BTreeMap::new()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(update.added, 1);
+    assert!(
+        text.contains("a.bad") && !text.contains("a.healthy"),
+        "{text}"
     );
 }
 

@@ -8,7 +8,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
 use super::ExpectationsError;
 use super::range::series;
-use crate::run::event::{Event, KnownResult, Record, TestResult, Verdict};
+use crate::run::event::{Event, KnownResult, Record, StopReason, TestResult, Verdict};
 use crate::whole_file;
 
 /// What an update changed.
@@ -22,12 +22,12 @@ pub struct Update {
     pub by_hand: Vec<String>,
 }
 
-/// Writes the results of a run's events to the file at `path`. `bpftrace` is
-/// the version under test.
+/// Writes the results of a run's events to the file at `path`. `bpftrace` has
+/// the versions under test, by suite.
 pub fn update(
     path: &Path,
     records: &[Record],
-    bpftrace: Option<&str>,
+    bpftrace: &BTreeMap<String, String>,
 ) -> Result<Update, ExpectationsError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -53,13 +53,12 @@ fn updated(
     text: &str,
     path: &Path,
     records: &[Record],
-    bpftrace: Option<&str>,
+    bpftrace: &BTreeMap<String, String>,
 ) -> Result<(String, Update), ExpectationsError> {
     // The same checks as a run makes; what passes them is TOML.
     super::Expectations::parse(text, path)?;
     let mut document: DocumentMut = text.parse().unwrap_or_default();
     let mut update = Update::default();
-    let bpftrace = bpftrace.and_then(series);
     let mut releases = BTreeMap::new();
     for record in records {
         if let Event::VmStarted {
@@ -73,10 +72,18 @@ fn updated(
         .entry("known")
         .or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
     if let Some(tables) = entries.as_array_of_tables_mut() {
+        let mut time_is_up = false;
         for record in records {
-            // What is known is known of commands, not of their cases.
+            let why = match &record.event {
+                Event::RunStopped { why, .. } => Some(*why),
+                _ => None,
+            };
+            time_is_up |= why == Some(StopReason::GlobalTimeout);
+            // What is known is known of commands, not of their cases; and
+            // nothing of what the end of the run has broken off.
             if let Event::TestFinished(result) = &record.event
                 && result.case_of.is_none()
+                && !(time_is_up && result.verdict == Verdict::Timeout)
             {
                 let kernel = releases
                     .get(&result.kernel)
@@ -85,7 +92,10 @@ fn updated(
                     tables,
                     result,
                     kernel.as_deref(),
-                    bpftrace.as_deref(),
+                    bpftrace
+                        .get(&result.suite)
+                        .and_then(|version| series(version))
+                        .as_deref(),
                     &mut update,
                 );
             }
@@ -121,8 +131,7 @@ fn take(
     let (Some(kernel), Some(known)) = (kernel, result.known.as_ref().map(|known| known.result))
     else {
         if let (Some(kernel), Some(shown)) = (kernel, shown) {
-            add(tables, result, shown, kernel, bpftrace);
-            update.added += 1;
+            update.added += usize::from(add(tables, result, shown, kernel, bpftrace));
         }
         return;
     };
@@ -149,14 +158,15 @@ fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key).and_then(Item::as_str)
 }
 
-/// Adds a kernel to the entry that says the same of this test, or an entry.
+/// Adds a kernel to the entry that says the same of this test, or an entry;
+/// false if one says it already.
 fn add(
     tables: &mut ArrayOfTables,
     result: &TestResult,
     shown: KnownResult,
     kernel: &str,
     bpftrace: Option<&str>,
-) {
+) -> bool {
     let same = tables.iter_mut().find(|table| {
         text(table, "test") == Some(&result.id)
             && text(table, "result") == Some(shown.name())
@@ -171,10 +181,14 @@ fn add(
             array.push(one);
             *kernels = value(array);
         }
-        if let Some(array) = kernels.as_array_mut() {
-            array.push(kernel);
-        }
-        return;
+        let named = |item: &Value| item.as_str() == Some(kernel);
+        return match kernels.as_array_mut() {
+            Some(array) if !array.iter().any(named) => {
+                array.push(kernel);
+                true
+            }
+            _ => false,
+        };
     }
     let mut table = Table::new();
     table["test"] = value(&result.id);
@@ -190,6 +204,7 @@ fn add(
         .filter(|reason| !reason.trim().is_empty());
     table["reason"] = value(reason.unwrap_or("seen by --update-expectations"));
     tables.push(table);
+    true
 }
 
 /// Takes a kernel out of the entries that name it and this test alone; false
