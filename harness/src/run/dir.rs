@@ -31,6 +31,12 @@ pub enum RunDirError {
         /// The directory.
         path: PathBuf,
     },
+    /// The directory named holds something else.
+    #[error("{} is not empty", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
     /// A file of it cannot be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -47,7 +53,7 @@ impl Hint for RunDirError {
             Self::Create { .. } => {
                 vec!["name a directory you can write to with --run-dir DIR".to_owned()]
             }
-            Self::Occupied { .. } => {
+            Self::Occupied { .. } | Self::NotEmpty { .. } => {
                 vec!["name a new or empty directory with --run-dir, or leave it out".to_owned()]
             }
             Self::Write { source, .. } => match source.kind() {
@@ -86,6 +92,10 @@ impl RunDir {
         let dir = Self { path };
         if dir.events().exists() {
             return Err(RunDirError::Occupied { path: dir.path });
+        }
+        // Files of others would be written over, or pass for this run's.
+        if fs::read_dir(&dir.path).map_err(failed)?.next().is_some() {
+            return Err(RunDirError::NotEmpty { path: dir.path });
         }
         Ok(dir)
     }
@@ -200,6 +210,14 @@ mod tests {
             assert!(dir.path().is_dir());
             assert!(!dirs[..index].contains(dir));
         }
+    }
+
+    #[test]
+    fn a_directory_with_files_of_others_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::write(parent.path().join("junit.xml"), "theirs").unwrap();
+        let error = RunDir::create(Some(parent.path()), parent.path()).unwrap_err();
+        assert!(error.to_string().ends_with("is not empty"), "{error}");
     }
 
     #[test]
