@@ -6,6 +6,23 @@ use super::policy::{FlakyResult, Policies, Repeat};
 /// A test that loses so many VMs is not tried again, whatever the policies say.
 const MOST_LOST: u32 = 2;
 
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Attempt {
+    pub(super) result: TestResult,
+    /// What a command reported, case by case.
+    pub(super) cases: Vec<TestResult>,
+}
+
+impl From<TestResult> for Attempt {
+    fn from(result: TestResult) -> Self {
+        Self {
+            result,
+            cases: Vec::new(),
+        }
+    }
+}
+
 /// What to do after an attempt.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {
@@ -14,7 +31,7 @@ pub(super) enum Next {
     /// Run it again when all others had their turn.
     Repeat,
     /// It has its verdict.
-    Done(Box<TestResult>),
+    Done(Box<Attempt>),
 }
 
 /// The attempts at one test.
@@ -23,9 +40,11 @@ pub(super) struct Attempts {
     made: u32,
     failed: u32,
     lost: u32,
-    first_failure: Option<Box<TestResult>>,
-    /// The last one's result, until the next one begins.
-    pending: Option<Box<TestResult>>,
+    first_failure: Option<Box<Attempt>>,
+    /// The last one, until the next one begins.
+    pending: Option<Box<Attempt>>,
+    /// The last one that ended, while the next one runs.
+    before: Option<Box<Attempt>>,
 }
 
 impl Attempts {
@@ -34,52 +53,72 @@ impl Attempts {
         self.made + 1
     }
 
-    /// Begins the next attempt; gives the result of the one before, which is
-    /// now known not to be the last.
-    pub(super) fn begin(&mut self) -> Option<TestResult> {
-        self.pending.take().map(|result| *result)
+    /// Begins the next attempt; gives the one before, which is now known not to
+    /// be the last.
+    pub(super) fn begin(&mut self) -> Option<Attempt> {
+        self.before = self.pending.take();
+        self.before.as_deref().cloned()
+    }
+
+    /// Whether an attempt has ended.
+    pub(super) fn any(&self) -> bool {
+        self.made > 0
     }
 
     /// Takes in how an attempt ended. `go_on` is false once the run has no more
     /// time for repetitions.
-    pub(super) fn take(&mut self, result: TestResult, policies: &Policies, go_on: bool) -> Next {
+    pub(super) fn take(&mut self, attempt: Attempt, policies: &Policies, go_on: bool) -> Next {
         self.made += 1;
-        let failed = is_failure(&result);
+        let result = &attempt.result;
+        let failed = is_failure(result);
         if failed {
             self.failed += 1;
             self.first_failure
-                .get_or_insert_with(|| Box::new(result.clone()));
+                .get_or_insert_with(|| Box::new(attempt.clone()));
         }
         self.lost += u32::from(result.verdict == Verdict::Lost);
         let again = match policies.repeat {
             _ if self.lost >= MOST_LOST || !go_on || result.verdict == Verdict::Skip => false,
             Repeat::Once => failed && self.made <= policies.retries,
-            Repeat::Times(times) => self.made < times,
+            // The failure that ends the run is not worth a hundred more.
+            Repeat::Times(times) => {
+                self.made < times && (self.failed == 0 || policies.max_fail.is_none())
+            }
             Repeat::UntilFail(times) => !failed && times.is_none_or(|times| self.made < times),
         };
-        self.pending = Some(Box::new(result));
+        self.pending = Some(Box::new(attempt));
         match (again, policies.repeat) {
             (true, Repeat::Once) => Next::Retry,
             (true, _) => Next::Repeat,
             (false, _) => match self.settle(policies) {
-                Some(result) => Next::Done(Box::new(result)),
+                Some(attempt) => Next::Done(Box::new(attempt)),
                 // Set a few lines above.
                 None => Next::Retry,
             },
         }
     }
 
-    /// The verdict of a test that has run and will not run again; `None` if it
-    /// has not run, or runs.
-    pub(super) fn settle(&mut self, policies: &Policies) -> Option<TestResult> {
+    /// The verdict of a test that has run and will not run again, with the
+    /// cases of the run that decided it; `None` if it has not run, or runs.
+    pub(super) fn settle(&mut self, policies: &Policies) -> Option<Attempt> {
         let last = *self.pending.take()?;
         if policies.repeat == Repeat::Once {
-            return Some(self.after_retries(last, policies));
+            return Some(Attempt {
+                result: self.after_retries(last.result, policies),
+                cases: last.cases,
+            });
         }
         let Some(first) = self.first_failure.take() else {
             return Some(last);
         };
-        Some(TestResult {
+        let Attempt {
+            result: first,
+            mut cases,
+        } = *first;
+        for case in &mut cases {
+            case.attempt = self.made;
+        }
+        let result = TestResult {
             flaky: self.failed < self.made,
             reason: Some(if self.made == 1 {
                 first.reason.unwrap_or_default()
@@ -94,30 +133,37 @@ impl Attempts {
             })
             .filter(|reason| !reason.is_empty()),
             attempt: self.made,
-            ..*first
-        })
+            ..first
+        };
+        Some(Attempt { result, cases })
     }
 
     /// The verdict of a test whose attempt was broken off by the end of the
     /// run: that of the attempts before it where they repeat a test, else
     /// `broken`.
-    pub(super) fn break_off(&mut self, broken: TestResult, policies: &Policies) -> TestResult {
-        if policies.repeat == Repeat::Once || self.made == 0 {
-            return broken;
+    pub(super) fn break_off(&mut self, broken: TestResult, policies: &Policies) -> Attempt {
+        if policies.repeat == Repeat::Once {
+            return broken.into();
         }
-        let attempt = broken.attempt;
-        let reason = format!("{} runs ended before the run's time was up", self.made);
-        self.pending = Some(Box::new(TestResult {
-            verdict: Verdict::Pass,
-            reason: Some(reason),
-            ..broken.clone()
-        }));
-        let settled = self.settle(policies).unwrap_or(broken);
-        TestResult { attempt, ..settled }
+        let Some(mut before) = self.before.take() else {
+            return broken.into();
+        };
+        if before.result.verdict == Verdict::Pass {
+            let reason = format!("{} runs ended before the run's time was up", self.made);
+            before.result.reason = Some(reason);
+        }
+        self.pending = Some(before);
+        let mut settled = self
+            .settle(policies)
+            .unwrap_or_else(|| broken.clone().into());
+        for result in settled.cases.iter_mut().chain([&mut settled.result]) {
+            result.attempt = broken.attempt;
+        }
+        settled
     }
 
     fn after_retries(&self, last: TestResult, policies: &Policies) -> TestResult {
-        let Some(first) = &self.first_failure else {
+        let Some(first) = self.first_failure.as_deref().map(|first| &first.result) else {
             return last;
         };
         if last.verdict != Verdict::Pass {

@@ -14,11 +14,11 @@ fn tried(policies: &Policies, verdicts: &[Verdict]) -> (TestResult, usize) {
             attempt: attempts.next(),
             ..samples::result("6.1", "a.b", *verdict, "why")
         };
-        if let Next::Done(result) = attempts.take(result, policies, true) {
-            return (*result, index + 1);
+        if let Next::Done(attempt) = attempts.take(result.into(), policies, true) {
+            return (attempt.result, index + 1);
         }
     }
-    (attempts.settle(policies).unwrap(), verdicts.len())
+    (attempts.settle(policies).unwrap().result, verdicts.len())
 }
 
 fn retries(retries: u32) -> Policies {
@@ -93,7 +93,7 @@ fn a_failure_that_is_known_is_not_tried_again() {
         ..samples::result("6.1", "a.b", Verdict::Fail, "")
     };
     assert!(matches!(
-        attempts.take(result, &retries(3), true),
+        attempts.take(result.into(), &retries(3), true),
         Next::Done(_)
     ));
 }
@@ -130,16 +130,73 @@ fn what_ran_before_the_end_of_time_counts_where_a_test_is_repeated() {
     let broken = samples::result("6.1", "a.b", Verdict::Timeout, "the time is up");
     let mut attempts = Attempts::default();
     assert_eq!(
-        attempts.break_off(broken.clone(), &policies).verdict,
+        attempts.break_off(broken.clone(), &policies).result.verdict,
         Verdict::Timeout
     );
     let passed = samples::result("6.1", "a.b", Verdict::Pass, "");
-    assert_eq!(attempts.take(passed, &policies, true), Next::Repeat);
+    assert_eq!(attempts.take(passed.into(), &policies, true), Next::Repeat);
     attempts.begin();
     let second = TestResult {
         attempt: 2,
         ..broken
     };
-    let result = attempts.break_off(second, &policies);
+    let result = attempts.break_off(second, &policies).result;
     assert_eq!((result.verdict, result.attempt), (Verdict::Pass, 2));
+}
+
+#[test]
+fn a_known_failure_that_the_end_of_time_breaks_off_has_failed() {
+    let policies = repeat(Repeat::UntilFail(None));
+    let known = TestResult {
+        known: Some(Known {
+            result: KnownResult::Fail,
+            reason: "why".into(),
+            link: None,
+        }),
+        ..samples::result("6.1", "a.b", Verdict::Fail, "as ever")
+    };
+    let mut attempts = Attempts::default();
+    assert_eq!(
+        attempts.take(known.clone().into(), &policies, true),
+        Next::Repeat
+    );
+    attempts.begin();
+    let broken = TestResult {
+        verdict: Verdict::Timeout,
+        attempt: 2,
+        ..known
+    };
+    let result = attempts.break_off(broken, &policies).result;
+    assert_eq!(result.verdict, Verdict::Fail);
+    assert!(result.is_expected());
+}
+
+#[test]
+fn the_first_failure_ends_repetitions_where_it_ends_the_run() {
+    use Verdict::{Fail, Pass};
+    let policies = Policies {
+        max_fail: Some(1),
+        ..repeat(Repeat::Times(100))
+    };
+    let (result, attempts) = tried(&policies, &[Pass, Fail, Pass]);
+    assert_eq!((result.verdict, attempts), (Fail, 2));
+}
+
+#[test]
+fn the_cases_of_a_repeated_command_are_those_of_the_run_that_failed_it() {
+    let policies = repeat(Repeat::Times(2));
+    let mut attempts = Attempts::default();
+    let run = |verdict| Attempt {
+        result: samples::result("6.1", "a.b", verdict, "why"),
+        cases: vec![samples::result("6.1", "a.b: case", verdict, "")],
+    };
+    let first = run(Verdict::Fail);
+    assert_eq!(attempts.take(first.clone(), &policies, true), Next::Repeat);
+    assert_eq!(attempts.begin(), Some(first));
+    let Next::Done(whole) = attempts.take(run(Verdict::Pass), &policies, true) else {
+        panic!("it has run twice");
+    };
+    assert_eq!(whole.result.verdict, Verdict::Fail);
+    assert_eq!(whole.cases[0].verdict, Verdict::Fail);
+    assert_eq!(whole.cases[0].attempt, 2);
 }

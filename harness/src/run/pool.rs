@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::kernels::KernelState;
-use super::attempts::{Attempts, Next};
+use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::command_suite::case_results;
 use super::event::{Event, Known, StopReason, TestResult, Verdict, bounded_text};
@@ -135,6 +135,13 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
 
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
+        // What an interruption breaks off has the verdict of its earlier runs.
+        let running = std::mem::take(&mut *self.running.borrow_mut());
+        for mut test in running.into_values() {
+            if self.plan.policies.repeat != Repeat::Once && test.attempts.any() {
+                self.finish(test.attempts.break_off(test.result, &self.plan.policies));
+            }
+        }
         self.settle();
         if let Err(error) = self.times.get_mut().keep() {
             tracing::info!("the times of this run are not kept: {error}");
@@ -147,8 +154,8 @@ impl Pool<'_> {
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
             let vm = self.new_vm();
-            self.one_vm(index, &ready, vm).await;
-            self.vm_gone(index, vm);
+            let up = self.one_vm(index, &ready, vm).await;
+            self.vm_gone(index, vm, up);
         }
     }
 
@@ -160,8 +167,9 @@ impl Pool<'_> {
         self.kernels.borrow_mut()[index].queue.pop_front()
     }
 
-    /// Boots a VM of this kernel and works through its queue.
-    async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) {
+    /// Boots a VM of this kernel and works through its queue; whether it came
+    /// up.
+    async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) -> bool {
         let kernel = &self.plan.kernels[index];
         self.emit(Event::VmStarting {
             kernel: kernel.name.clone(),
@@ -171,15 +179,14 @@ impl Pool<'_> {
             Ok(session) => session,
             Err(lost) => {
                 self.lost(kernel, vm, None, &lost);
-                self.not_up(index);
-                return;
+                return false;
             }
         };
         self.up(index, vm, session.vm.pid());
         while let Some(waiting) = self.take_test(index) {
             let known = self.plan.known(waiting.test, &ready.release).cloned();
             let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {
-                return;
+                return true;
             };
             session = alive;
             if self.plan.policies.fresh_vm || session.unclean {
@@ -191,6 +198,7 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             vm,
         });
+        true
     }
 
     /// Runs a test once; gives the VM back if it is not lost.
@@ -207,7 +215,11 @@ impl Pool<'_> {
         let id = test.id().to_string();
         let attempt = waiting.attempts.next();
         if let Some(before) = waiting.attempts.begin() {
-            self.emit(Event::AttemptFinished(before));
+            // With the test that reported them, before it.
+            for case in before.cases {
+                self.emit(Event::AttemptFinished(case));
+            }
+            self.emit(Event::AttemptFinished(before.result));
         }
         self.emit(Event::TestStarted {
             kernel: kernel.name.clone(),
@@ -286,7 +298,7 @@ impl Pool<'_> {
             }
         };
         self.running.borrow_mut().remove(&vm);
-        self.attempt_ended(index, waiting, result, cases);
+        self.attempt_ended(index, waiting, Attempt { result, cases });
         match session {
             Ok(session) => Some(session),
             Err(lost) => {
@@ -297,35 +309,23 @@ impl Pool<'_> {
     }
 
     /// Gives a test its verdict, or puts it back into the queue.
-    fn attempt_ended(
-        &self,
-        index: usize,
-        mut waiting: Waiting,
-        result: TestResult,
-        cases: Vec<TestResult>,
-    ) {
+    fn attempt_ended(&self, index: usize, mut waiting: Waiting, attempt: Attempt) {
         let policies = &self.plan.policies;
         let go_on = !self.stopped.get() && !self.repeated.get();
-        let next = waiting.attempts.take(result, policies, go_on);
-        let done = matches!(next, Next::Done(_));
-        // With the test that reported them, before it.
-        for case in cases {
-            self.emit(if done {
-                Event::TestFinished(case)
-            } else {
-                Event::AttemptFinished(case)
-            });
-        }
-        match next {
+        match waiting.attempts.take(attempt, policies, go_on) {
             Next::Retry => self.kernels.borrow_mut()[index].queue.push_front(waiting),
             Next::Repeat => self.kernels.borrow_mut()[index].queue.push_back(waiting),
-            Next::Done(result) => self.finish(*result),
+            Next::Done(attempt) => self.finish(*attempt),
         }
     }
 
     /// A test has its verdict.
-    fn finish(&self, result: TestResult) {
+    fn finish(&self, attempt: Attempt) {
         let policies = &self.plan.policies;
+        let Attempt { result, cases } = attempt;
+        for case in cases {
+            self.emit(Event::TestFinished(case));
+        }
         let failed = !result.is_expected();
         let result = known::say_unexpected(result);
         self.emit(Event::TestFinished(result));

@@ -86,6 +86,18 @@ impl KernelState {
         matches!(self.provision, Provision::Pending { at_hand: true })
     }
 
+    /// A VM of it has gone, which had come `up` or not.
+    fn vm_gone(&mut self, up: bool) {
+        self.workers -= 1;
+        // After one that did come up others can.
+        self.failed_in_a_row = if up { 0 } else { self.failed_in_a_row + 1 };
+    }
+
+    /// Whether no VM of it runs and none will.
+    fn is_given_up(&self) -> bool {
+        self.workers == 0 && self.failed_in_a_row >= FAILED_IN_A_ROW && !self.queue.is_empty()
+    }
+
     /// Whether one more VM would be of use.
     fn wants_a_vm(&self) -> bool {
         let queue = self.queue.iter().map(|waiting| waiting.test);
@@ -199,9 +211,21 @@ impl Pool<'_> {
         vm
     }
 
-    /// A worker has done with its VM.
-    pub(super) fn vm_gone(&self, index: usize, vm: u32) {
-        self.kernels.borrow_mut()[index].workers -= 1;
+    /// A worker has done with its VM, which had come `up` or not.
+    pub(super) fn vm_gone(&self, index: usize, vm: u32, up: bool) {
+        let given_up = {
+            let state = &mut self.kernels.borrow_mut()[index];
+            state.vm_gone(up);
+            state.is_given_up().then_some(state.queue.len())
+        };
+        if let Some(left) = given_up {
+            self.warn(
+                &self.plan.kernels[index],
+                format!(
+                    "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
+                ),
+            );
+        }
         self.vms.borrow_mut().remove(&vm);
         self.changed.notify_waiters();
     }
@@ -241,24 +265,6 @@ impl Pool<'_> {
             });
         }
         room
-    }
-
-    /// A VM of this kernel has not come up.
-    pub(super) fn not_up(&self, index: usize) {
-        let left = {
-            let state = &mut self.kernels.borrow_mut()[index];
-            state.failed_in_a_row += 1;
-            if state.failed_in_a_row < FAILED_IN_A_ROW {
-                return;
-            }
-            state.queue.len()
-        };
-        self.warn(
-            &self.plan.kernels[index],
-            format!(
-                "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
-            ),
-        );
     }
 }
 
@@ -316,6 +322,24 @@ mod tests {
             Choice::Boot(0),
             "a download may take minutes"
         );
+    }
+
+    #[test]
+    fn a_kernel_is_not_given_up_while_a_vm_of_it_runs() {
+        let mut kernel = state(ready(), 50, 4);
+        for _ in 0..3 {
+            kernel.vm_gone(false);
+        }
+        assert!(!kernel.is_given_up());
+        assert_eq!(choose(std::slice::from_ref(&kernel)), Choice::End);
+        kernel.vm_gone(true);
+        assert!(!kernel.is_given_up());
+        assert_eq!(choose(std::slice::from_ref(&kernel)), Choice::Boot(0));
+        kernel.workers = 3;
+        for _ in 0..3 {
+            kernel.vm_gone(false);
+        }
+        assert!(kernel.is_given_up());
     }
 
     #[test]
