@@ -2,6 +2,7 @@
 
 use crate::run::event::{Event, Known, KnownResult, Record, TestResult, Verdict};
 use crate::run::tally::Tally;
+use std::borrow::Cow;
 
 /// Everything known of a run so far.
 #[derive(Debug, Default)]
@@ -339,12 +340,31 @@ impl History {
         beneath.filter(names).unwrap_or(path)
     }
 
+    /// The same of a word of a command line, which has to go on meaning that
+    /// path: of a name alone QEMU is looked for in PATH, and a flake in Nix's
+    /// registry.
+    pub(super) fn short_word<'p>(&self, word: &'p str) -> Cow<'p, str> {
+        let short = self.short_path(word);
+        if short.len() == word.len() {
+            Cow::Borrowed(word)
+        } else {
+            Cow::Owned(format!("./{short}"))
+        }
+    }
+
     /// kiln's command line as the user sees it from where they are.
-    pub(super) fn command(&self) -> Vec<&str> {
-        let mut words = self.start.command.iter().map(String::as_str);
-        let program = words.next();
-        let rest = words.map(|word| self.short_path(word));
+    pub(super) fn command(&self) -> Vec<Cow<'_, str>> {
+        let mut words = self.start.command.iter();
+        let program = words.next().map(|program| Cow::Borrowed(program.as_str()));
+        let rest = words.map(|word| self.short_word(word));
         program.into_iter().chain(rest).collect()
+    }
+
+    /// Whether a suite is of commands, and not of bpftrace's runtime tests.
+    pub(super) fn is_of_commands(&self, suite: &str) -> bool {
+        self.subjects
+            .iter()
+            .any(|subject| subject.suite == suite && subject.dialect.is_none())
     }
 
     /// How the VM was lost that this verdict fell in.

@@ -90,7 +90,7 @@ fn what_lies_beneath_the_working_directory_is_seen_from_there() {
     }
     assert_eq!(
         history(&[start]).command().join(" "),
-        "/home/u/bpftrace/kiln run --run-dir out --rw /home/u/bpftrace-2 \
+        "/home/u/bpftrace/kiln run --run-dir ./out --rw /home/u/bpftrace-2 \
          /home/u/bpftrace /home/u/bpftrace/-x"
     );
 }

@@ -18,12 +18,32 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
         _ => (vec!["kiln", "run"], [].as_slice()),
     };
     let filter = filter(outcome.runs_as());
-    let mut words = program;
-    words.extend(["-k", &outcome.result.kernel, "-t", &filter]);
-    words.extend(options.iter().map(|word| history.short_path(word)));
+    let suite = &outcome.result.suite;
+    let mut words: Vec<Cow<'_, str>> = program.into_iter().map(Cow::Borrowed).collect();
+    let selected = ["-k", &outcome.result.kernel, "-t", &filter];
+    words.extend(selected.map(Cow::Borrowed));
+    let of_commands = history.is_of_commands(suite);
+    words.extend(options_for(options, of_commands).map(|word| history.short_word(word)));
     // Other suites may have a test of this name.
-    words.push(&outcome.result.suite);
+    words.push(Cow::Borrowed(suite));
     command_line(&words)
+}
+
+/// The options without those that kiln refuses where no suite of runtime tests
+/// is selected.
+fn options_for(options: &[String], of_commands: bool) -> impl Iterator<Item = &String> {
+    let mut is_value = false;
+    options.iter().filter(move |word| {
+        if !of_commands {
+            return true;
+        }
+        if std::mem::take(&mut is_value) {
+            return false;
+        }
+        is_value = matches!(word.as_str(), "--bpftrace" | "--dialect");
+        let names = |option: &str| word.starts_with(option);
+        !(is_value || *word == "--aot" || ["--bpftrace=", "--dialect="].into_iter().any(names))
+    })
 }
 
 /// A command as a line for a shell.
@@ -127,6 +147,38 @@ mod tests {
         assert_eq!(
             line_of(&[], "../linux", "builtin.cpu"),
             r"kiln run -k ../linux -t '^builtin\.cpu$' bpftrace"
+        );
+    }
+
+    #[test]
+    fn options_of_runtime_tests_are_left_out_for_a_suite_of_commands() {
+        let options = ["--bpftrace", "b", "--aot", "--dialect=0.23", "--rw", "r"];
+        let options = options.map(str::to_owned);
+        let kept = |of_commands| -> Vec<&String> { options_for(&options, of_commands).collect() };
+        assert_eq!(kept(false).len(), 6);
+        assert_eq!(kept(true), ["--rw", "r"]);
+    }
+
+    #[test]
+    fn a_path_below_the_working_directory_stays_a_path() {
+        let mut start = started(&["6.1"], 1);
+        if let Event::RunStarted { again, cwd, .. } = &mut start.event {
+            *again = [
+                "kiln",
+                "run",
+                "--qemu",
+                "/home/me/qemu",
+                "--package",
+                "/home/me/nix#x",
+            ]
+            .map(str::to_owned)
+            .to_vec();
+            "/home/me".clone_into(cwd);
+        }
+        let history = history(&[start, finished("6.1", "a.b", Verdict::Fail, "")]);
+        assert_eq!(
+            line(&history, &history.outcomes[0]),
+            r"kiln run -k 6.1 -t '^a\.b$' --qemu ./qemu --package './nix#x' bpftrace"
         );
     }
 
