@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::support::{KERNELS, Kiln};
+use nix::sys::signal::Signal;
 use sha2::{Digest as _, Sha256};
 
 #[test]
@@ -89,6 +90,53 @@ fn the_first_status_that_is_not_0_is_that_of_several_kernels() {
         .vm(["exec", "-k", "@quick", "--", "sh", "-c", script])
         .run();
     output.assert_code(3);
+}
+
+#[test]
+fn a_command_that_runs_too_long_on_one_kernel_runs_on_the_others_too() {
+    let kiln = Kiln::new();
+    let script = "case $(uname -r) in 5.*) sleep 1000;; *) echo ran;; esac";
+    let output = kiln
+        .vm(["exec", "-k", "5.10", "-k", "6.1", "--timeout", "10s"])
+        .args(["--", "sh", "-c", script])
+        .run();
+    output.assert_code(124).assert_out("ran\n");
+    output.assert_err_contains("ran longer than 10 s");
+    kiln.assert_nothing_left();
+}
+
+#[test]
+fn a_signal_ends_it_while_it_keeps_a_stdin_that_does_not_end_for_several_kernels() {
+    let kiln = Kiln::new();
+    let arguments = ["exec", "-k", "5.10", "-k", "6.1", "--", "true"];
+    let running = kiln.plain(arguments).start();
+    // Bit 14 of what it catches is SIGTERM (proc(5)).
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid()));
+        let status = status.unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        caught.is_some_and(|caught| {
+            u64::from_str_radix(caught.trim(), 16).is_ok_and(|caught| caught & (1 << 14) != 0)
+        })
+    };
+    let start = std::time::Instant::now();
+    while !catches() {
+        assert!(
+            start.elapsed() < Duration::from_secs(60),
+            "it does not listen"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    running.signal(Signal::SIGTERM);
+    running
+        .wait_at_most(Duration::from_secs(60))
+        .assert_code(143);
+    kiln.assert_no_temporary_files();
+    // Nothing is kept where nothing runs.
+    let printed = kiln
+        .plain(["exec", "-k", "5.10", "-k", "6.1", "--dry-run", "--", "true"])
+        .start();
+    printed.wait_at_most(Duration::from_secs(60)).assert_code(0);
 }
 
 #[test]

@@ -55,22 +55,41 @@ impl ExecArgs {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
-        let mut stdin = input::StdinSource::new(selected.len() > 1)?;
+        let several = selected.len() > 1;
+        let replay = several && !self.vm.dry_run;
+        // Until the end of stdin, which may never come.
+        let mut stdin = tokio::select! {
+            stdin = input::StdinSource::read(replay) => stdin?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        };
         let mut code = exit_code::OK;
-        for kernel in &selected {
-            if selected.len() > 1 {
+        for (index, kernel) in selected.iter().enumerate() {
+            if several {
                 eprintln!("== {}", kernel.name());
             }
-            let status = if self.vm.dry_run {
-                print_command_line(&context, &self.vm, kernel).await?
+            let ran = if self.vm.dry_run {
+                print_command_line(&context, &self.vm, kernel).await
             } else {
                 self.one(&context, kernel, &mut stdin, &mut interrupts)
-                    .await?
+                    .await
+            };
+            let status = match ran {
+                Ok(status) => status,
+                // What the command came to here says nothing of the next kernel.
+                Err(failure) if several && is_of_the_command(&failure) => {
+                    let failure = failure.as_own_failure();
+                    failure.report();
+                    failure.code
+                }
+                Err(failure) => return Err(failure),
             };
             if code == exit_code::OK {
                 code = status;
             }
             if interrupts.seen() {
+                if code == exit_code::OK && index + 1 < selected.len() {
+                    code = exit_code::INTERRUPTED;
+                }
                 break;
             }
         }
@@ -97,6 +116,18 @@ impl ExecArgs {
         };
         in_vm(context, selected, &self.vm, command, stdin, interrupts).await
     }
+}
+
+/// Whether a failure is of the command in its VM, and not of what all kernels
+/// need.
+fn is_of_the_command(failure: &Failure) -> bool {
+    matches!(
+        failure.code,
+        exit_code::VM_LOST
+            | exit_code::TIMED_OUT
+            | exit_code::NOT_FOUND
+            | exit_code::CANNOT_EXECUTE
+    )
 }
 
 /// Prints the command line that QEMU would be started with.

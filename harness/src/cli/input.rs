@@ -176,6 +176,17 @@ impl StdinSource {
             })
     }
 
+    /// The same beside other things that may happen.
+    pub(super) async fn read(replay: bool) -> Result<Self, Failure> {
+        let reading = tokio::task::spawn_blocking(move || Self::new(replay));
+        reading.await.unwrap_or_else(|error| {
+            Err(Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot keep stdin for several kernels: {error}"),
+            ))
+        })
+    }
+
     /// For the next command. Not `std::io::stdin`, whose buffer would keep
     /// what one command did not take from the next.
     pub(super) fn open(&mut self) -> Result<StdinFd, Failure> {
