@@ -327,3 +327,21 @@ esac
 "#
     )
 }
+
+#[test]
+fn the_dump_of_a_guest_that_panics_under_its_command_stays() {
+    let kiln = Kiln::new();
+    let output = kiln
+        .vm(["exec", "-k", "6.1", "--memory", "512M", "--dump-on-panic"])
+        .args(["--", "sh", "-c", "echo c >/proc/sysrq-trigger; sleep 1000"])
+        .run();
+    output.assert_code(125);
+    let error = output.err();
+    let told = error
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("the guest's memory is in "));
+    let dump = std::fs::read(told.unwrap_or_else(|| panic!("{error}"))).unwrap();
+    // The header of makedumpfile's flattened format.
+    assert!(dump.starts_with(b"makedumpfile\0"), "{} bytes", dump.len());
+    kiln.assert_nothing_left();
+}

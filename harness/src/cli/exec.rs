@@ -17,6 +17,7 @@ use crate::exit_code;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
+use crate::vm::machine::VMCORE;
 
 /// Default limit of one command: long enough for a build, short enough that a
 /// hung CI job ends.
@@ -228,6 +229,10 @@ pub(super) async fn in_vm(
         Ok(Err(error)) => {
             let evidence = vm.evidence().await;
             vm.kill().await;
+            // The dump is for the user, who is told where it is.
+            if dir.path().join(VMCORE).exists() {
+                let _ = dir.keep();
+            }
             Err(Failure::new(
                 exit_code::VM_LOST,
                 format!(

@@ -20,7 +20,7 @@ use super::spec::VmSpec;
 use crate::guest::share::Share;
 
 /// Name of a memory dump, as kdump's tools call it.
-const VMCORE: &str = "vmcore";
+pub const VMCORE: &str = "vmcore";
 /// Lines of the console that evidence shows, where nothing stands out.
 const CONSOLE_LINES: usize = 20;
 /// Lines that it shows at most, where the kernel said why it died: the stack
