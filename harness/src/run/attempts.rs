@@ -115,6 +115,10 @@ impl Attempts {
             result: first,
             mut cases,
         } = *first;
+        // It may have been lost before it reported any.
+        if cases.is_empty() {
+            cases = last.cases;
+        }
         for case in &mut cases {
             case.attempt = self.made;
         }

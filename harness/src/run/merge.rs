@@ -182,7 +182,9 @@ fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
     let mut known: BTreeMap<Key, Vec<(usize, Vec<Verdict>)>> = BTreeMap::new();
     let parts: Vec<_> = runs.iter().map(part_of).collect();
     let disjoint = |one: usize, other: usize| match (&parts[one], &parts[other]) {
-        (Some((whole, part)), Some((same, another))) => whole == same && part != another,
+        (Some((whole, part)), Some((same, another))) => {
+            whole == same && part != another && whole.parts_namesakes()
+        }
         _ => false,
     };
     let mut all = Vec::new();

@@ -23,6 +23,8 @@ const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
 /// How long a command may take to end at SIGTERM where upstream waits for ever;
 /// before scaling.
 const TERM_LIMIT: Duration = Duration::from_secs(5);
+/// However slow a guest is, what has not ended by then does not.
+const MAX_TERM_LIMIT: Duration = Duration::from_secs(30);
 /// How long a BEFORE that is ready runs before it is held: enough to load its
 /// libraries, little enough for the programs that act once after a second.
 const RUN_UP: Duration = Duration::from_millis(350);
@@ -85,17 +87,21 @@ pub(super) async fn execute(
             .await?;
         remnants = leftovers::of_test(driver.close().await?, &own).collect();
         let mut driver = Driver::open(control)?;
-        match auxiliary(&mut driver, cleanup, place).await? {
-            Ok(outcome) => executed.observation.cleanup = Some(outcome),
-            Err(why) => executed.observation.not_started = Some(why),
-        }
+        // The test has been run: that this cannot be started is a failure of it,
+        // as the shell would tell it.
+        let outcome = auxiliary(&mut driver, cleanup, place).await?;
+        executed.observation.cleanup = Some(outcome.unwrap_or_else(|why| CommandOutcome {
+            exit: Some(Exit::Code(127)),
+            output: why.into_bytes(),
+        }));
         vec![(driver.leave(), BTreeSet::new())]
     } else {
         vec![(driver.leave(), own)]
     };
     over.extend(setup.map(|setup| (setup, BTreeSet::new())));
     remnants.extend(leftovers::undo(control, over).await?);
-    executed.unclean = leftovers::stay(&remnants);
+    // Nor can others be started then: their directory is gone, say.
+    executed.unclean = leftovers::stay(&remnants) || executed.observation.not_started.is_some();
     executed.notes.extend(leftovers::notes(remnants));
     Ok(executed)
 }
@@ -105,7 +111,9 @@ impl Executed {
     /// included. Upstream's engine leaves it out after a SETUP that failed and
     /// after a time-out.
     fn wants_cleanup(&mut self, rules: Rules, verdict: &impl Fn(&Observation) -> Verdict) -> bool {
-        if self.observation.unmet.is_some() || self.observation.not_started.is_some() {
+        let nothing_ran =
+            self.observation.not_started.is_some() && self.observation.setup.is_none();
+        if self.observation.unmet.is_some() || nothing_ran {
             return false;
         }
         let setup_failed = self
@@ -324,6 +332,7 @@ async fn watch(
     };
     if !marked {
         let printed = driver.process(process).output.len();
+        release(driver, held).await?;
         end_at_limit(driver, job, place, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Attach),
@@ -379,7 +388,7 @@ async fn end_at_limit(
 ) -> Result<(), Error> {
     let patience = match job.limit_end {
         LimitEnd::Kill => None,
-        LimitEnd::Term => Some(place.scaled(TERM_LIMIT)),
+        LimitEnd::Term => Some(place.scaled(TERM_LIMIT).min(MAX_TERM_LIMIT)),
         LimitEnd::TermThenKill => Some(place.grace()),
     };
     driver.end_after(process, patience, place.grace()).await

@@ -103,6 +103,14 @@ pub(super) fn part_of(run: &RunLog) -> Option<(Whole<'_>, u32)> {
     Some((whole, part.parse().ok()?))
 }
 
+impl Whole<'_> {
+    /// Whether tests of one name may lie in different parts: a hash keeps them
+    /// together.
+    pub(super) fn parts_namesakes(&self) -> bool {
+        self.kind == "slice"
+    }
+}
+
 /// The parts (`slice:2/3`) that no run is, of those that some run is one of.
 pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
     let mut seen: BTreeMap<Whole<'_>, BTreeSet<u32>> = BTreeMap::new();
