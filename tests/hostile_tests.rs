@@ -1,7 +1,7 @@
 //! `kiln run` of tests that behave badly: each gets its own verdict, and the
 //! test after it finds the VM as if nothing had been.
 
-use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
+use crate::support::suite::{assert_verdicts, count, events, finished, out, run, suite};
 
 /// Prints what a test finds of the earlier ones. `[s]leep` does not match the
 /// shell that looks.
@@ -107,8 +107,7 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
     let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
     assert_verdicts(&kiln, &output, &expected);
     let all = events(&out(&kiln));
-    let count = |name: &str| all.iter().filter(|event| event["event"] == name).count();
-    assert_eq!(count("vm_started"), 1, "no VM was lost");
+    assert_eq!(count(&all, "vm_started"), 1, "no VM was lost");
 
     let printed = finished(&out(&kiln), "suite.6 prints a lot");
     assert!(printed["output"].as_str().unwrap().len() < 100 << 10);
@@ -176,9 +175,8 @@ fn after_what_cannot_be_undone_the_next_test_has_a_vm_of_its_own() {
     );
     output.assert_code(0);
     let all = events(&out(&kiln));
-    let count = |name: &str| all.iter().filter(|event| event["event"] == name).count();
-    assert_eq!(count("vm_started"), 2);
-    assert_eq!(count("vm_lost"), 0);
+    assert_eq!(count(&all, "vm_started"), 2);
+    assert_eq!(count(&all, "vm_lost"), 0);
     assert!(
         all.iter().any(|event| event["event"] == "warning"
             && event["message"]

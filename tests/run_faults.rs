@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::broken_module;
 use crate::support::suite::{
-    assert_verdicts, events, finished, junit, out, run, run_scaled, suite,
+    assert_verdicts, count, events, finished, junit, out, run, run_scaled, suite,
 };
 use crate::support::{Kiln, Output};
 use nix::sys::signal::{Signal, kill};
@@ -45,10 +45,7 @@ fn assert_one_lost(kiln: &Kiln, output: &Output) -> String {
         &["1 before pass", "2 harm lost", "3 after pass"],
     );
     assert!(junit(&out(kiln)).contains("2 harm"));
-    let booted = events(&out(kiln))
-        .iter()
-        .filter(|event| event["event"] == "vm_started")
-        .count();
+    let booted = count(&events(&out(kiln)), "vm_started");
     assert_eq!(booted, 2, "a lost VM is replaced by one");
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();

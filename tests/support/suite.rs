@@ -47,6 +47,11 @@ pub(crate) fn events(run_dir: &Path) -> Vec<Value> {
         .collect()
 }
 
+/// How many events have this name.
+pub(crate) fn count(all: &[Value], name: &str) -> usize {
+    all.iter().filter(|event| event["event"] == name).count()
+}
+
 /// Kernel, test and verdict of a run, sorted.
 pub(crate) fn verdicts(run_dir: &Path) -> Vec<(String, String, String)> {
     let field = |event: &Value, name: &str| event[name].as_str().unwrap().to_owned();

@@ -168,23 +168,13 @@ impl StdinSource {
         };
         spool()
             .map(|file| Self { spool: Some(file) })
-            .map_err(|error| {
-                Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("cannot keep stdin for several kernels: {error}"),
-                )
-            })
+            .map_err(not_kept)
     }
 
     /// The same beside other things that may happen.
     pub(super) async fn read(replay: bool) -> Result<Self, Failure> {
         let reading = tokio::task::spawn_blocking(move || Self::new(replay));
-        reading.await.unwrap_or_else(|error| {
-            Err(Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot keep stdin for several kernels: {error}"),
-            ))
-        })
+        reading.await.map_err(not_kept)?
     }
 
     /// For the next command. Not `std::io::stdin`, whose buffer would keep
@@ -211,6 +201,13 @@ impl StdinSource {
                 )
             })
     }
+}
+
+fn not_kept(error: impl std::fmt::Display) -> Failure {
+    Failure::new(
+        exit_code::SETUP_FAILED,
+        format!("cannot keep stdin for several kernels: {error}"),
+    )
 }
 
 fn open_null() -> Result<StdinFd, Failure> {

@@ -1,8 +1,9 @@
 //! A run as reports see it: every event folded into what belongs together.
 
+use std::borrow::Cow;
+
 use crate::run::event::{Event, Known, KnownResult, Record, TestResult, Verdict};
 use crate::run::tally::Tally;
-use std::borrow::Cow;
 
 /// Everything known of a run so far.
 #[derive(Debug, Default)]

@@ -87,9 +87,9 @@ pub(super) fn kernel_report(
     )
 }
 
-/// A line of its own, escaped already, that may say what a guest or another program said. A
-/// runner of GitHub's takes one that begins with `::` for a command, so such a
-/// line has a bar in front, as quotations have.
+/// A line of its own, escaped already, that may say what a guest or another
+/// program said. A runner of GitHub's takes one that begins with `::` for a
+/// command, so such a line has a bar in front, as quotations have.
 pub(super) fn indented(said: &str) -> String {
     let bar = if said.trim_start().starts_with("::") {
         "| "

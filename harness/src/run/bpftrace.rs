@@ -102,6 +102,7 @@ pub(super) async fn test(
         unclean,
         rules: applied,
     } = executed;
+    session.unclean |= unclean;
     let mut judgement = judge(test, rules, &suite.tests_dir, &observation);
     for rule in applied {
         judgement.note_rule(rule);
@@ -110,7 +111,6 @@ pub(super) async fn test(
         judgement,
         output: observation.output,
         notes,
-        unclean,
         kernel_reports: Vec::new(),
         cases: Vec::new(),
     })

@@ -40,12 +40,12 @@ pub(super) async fn test(
             loss = lost => return Err(loss.into()),
         }
     };
+    session.unclean |= executed.unclean;
     let (judgement, cases) = judge(test, &executed.observation);
     Ok(Report {
         judgement,
         output: executed.output,
         notes: executed.notes,
-        unclean: executed.unclean,
         kernel_reports: Vec::new(),
         cases,
     })

@@ -44,8 +44,6 @@ pub(super) struct Report {
     pub(super) judgement: Judgement,
     pub(super) output: Vec<u8>,
     pub(super) notes: Vec<String>,
-    /// Something of the test stays in the VM.
-    pub(super) unclean: bool,
     /// What the kernel said meanwhile that is wrong with it.
     pub(super) kernel_reports: Vec<KernelReport>,
     /// The cases that a command reported.
@@ -58,7 +56,6 @@ impl Report {
             judgement,
             output: Vec::new(),
             notes: Vec::new(),
-            unclean: false,
             kernel_reports: Vec::new(),
             cases: Vec::new(),
         }
@@ -187,7 +184,6 @@ impl Session {
                 "a runtime test stands in a suite of commands",
             )),
         };
-        self.unclean |= report.unclean;
         notes.append(&mut report.notes);
         report.notes = notes;
         if plan.kernel_log != KernelLog::Ignore {

@@ -74,11 +74,13 @@ fn updated(
     if let Some(tables) = entries.as_array_of_tables_mut() {
         let mut time_is_up = false;
         for record in records {
-            let why = match &record.event {
-                Event::RunStopped { why, .. } => Some(*why),
-                _ => None,
-            };
-            time_is_up |= why == Some(StopReason::GlobalTimeout);
+            time_is_up |= matches!(
+                record.event,
+                Event::RunStopped {
+                    why: StopReason::GlobalTimeout,
+                    ..
+                }
+            );
             // What is known is known of commands, not of their cases; and
             // nothing of what the end of the run has broken off.
             if let Event::TestFinished(result) = &record.event

@@ -116,10 +116,9 @@ impl Job {
             }
         };
         let before = |text: &String| {
-            let in_namespace = test.new_pidns;
             let arguments = rules.hold(Rule::BeforeArguments);
-            let before = Before::new(text, dialect.before_style, in_namespace, arguments);
-            let upstream = Before::new(text, dialect.before_style, in_namespace, false);
+            let before = Before::new(text, dialect.before_style, test.new_pidns, arguments);
+            let upstream = Before::new(text, dialect.before_style, test.new_pidns, false);
             if before.comm != upstream.comm && !applied.contains(&Rule::BeforeArguments) {
                 applied.push(Rule::BeforeArguments);
             }

@@ -1,0 +1,151 @@
+use proptest::prelude::*;
+
+use super::super::results::told;
+use super::*;
+
+fn cases(text: &str, dialect: Dialect) -> (Vec<String>, Vec<String>) {
+    told(read_tap(text.as_bytes(), dialect))
+}
+
+#[test]
+fn results_numbers_and_directives_are_read() {
+    let text = "TAP version 13\n1..8\nok 1 - opens\nnot ok 2 closes\nok\n\
+        ok 4 reads # SKIP no device\nnot ok 5 writes # TODO later\nok 6 sharp \\# name # time=3\n\
+        not ok 7 waits # TIMEOUT 45 seconds\nok 8 - opens\n";
+    let (found, problems) = cases(text, Dialect::Ktap);
+    assert_eq!(
+        found,
+        [
+            "pass opens",
+            "fail closes",
+            "pass 3",
+            "skip reads no device",
+            "pass writes fails, as it says itself: later",
+            "pass sharp # name # time=3",
+            "timeout waits 45 seconds",
+            "pass opens #2",
+        ]
+    );
+    assert_eq!(problems, Vec::<String>::new());
+}
+
+#[test]
+fn a_comment_that_only_begins_like_a_directive_is_none() {
+    let text = "1..3\nnot ok 1 - lists # todos of a user\nok 2 - decodes # errors are \
+                counted\nok 3 - asks # skipped: no device\n";
+    for dialect in [Dialect::Tap, Dialect::Ktap] {
+        assert_eq!(
+            cases(text, dialect).0,
+            [
+                "fail lists # todos of a user",
+                "pass decodes # errors are counted",
+                "skip asks no device",
+            ]
+        );
+    }
+    // Those of the kernel are comments elsewhere.
+    let text = "1..2\nok 1 - waits # timeout of 3 s\nnot ok 2 - x # XFAIL\n";
+    assert_eq!(
+        cases(text, Dialect::Tap).0,
+        ["pass waits # timeout of 3 s", "fail x # XFAIL"]
+    );
+}
+
+#[test]
+fn the_cases_of_a_case_carry_its_name() {
+    // The example of ktap.rst.
+    let text = "KTAP version 1\n1..1\n  KTAP version 1\n  1..3\n    KTAP version 1\n    1..1\n\
+                \u{20}   # test_1: initializing test_1\n    ok 1 test_1\n  ok 1 example_test_1\n\
+                \u{20}   KTAP version 1\n    1..2\n    ok 1 test_1 # SKIP test_1 skipped\n    ok 2 test_2\n\
+                \u{20} ok 2 example_test_2\n    KTAP version 1\n    1..3\n    ok 1 test_1\n\
+                \u{20}   # test_2: FAIL\n    not ok 2 test_2\n    ok 3 test_3 # SKIP test_3 skipped\n\
+                \u{20} not ok 3 example_test_3\nnot ok 1 main_test\n";
+    let (found, problems) = cases(text, Dialect::Ktap);
+    assert_eq!(
+        found,
+        [
+            "pass main_test/example_test_1/test_1",
+            "skip main_test/example_test_2/test_1 test_1 skipped",
+            "pass main_test/example_test_2/test_2",
+            "pass main_test/example_test_3/test_1",
+            "fail main_test/example_test_3/test_2",
+            "skip main_test/example_test_3/test_3 test_3 skipped",
+        ]
+    );
+    assert_eq!(problems, Vec::<String>::new());
+    let failed = read_tap(text.as_bytes(), Dialect::Ktap).cases[4].clone();
+    assert_eq!(failed.details, "test_2: FAIL");
+}
+
+#[test]
+fn a_case_that_fails_beside_its_own_cases_is_told() {
+    let text = "1..1\n    1..1\n    ok 1 a\nnot ok 1 whole\n";
+    assert_eq!(cases(text, Dialect::Tap).0, ["pass whole/a", "fail whole"]);
+}
+
+#[test]
+fn what_contradicts_itself_or_ends_early_is_a_problem() {
+    for (text, expected) in [
+        ("1..5\nok 1\nok 2\nok 3\n", "its plan says 5, saw 3"),
+        ("1..1\nok 1\nok 2\n", "its plan says 1, saw 2"),
+        ("ok 1\n", "its output has no plan and may be cut off"),
+        (
+            "hello\n",
+            "its output is not TAP: it has neither plan nor case",
+        ),
+        ("1..2\nok 1\nok 3\n", "case 3 stands where 2 is due"),
+        ("1..1\n1..1\nok 1\n", "it has two plans"),
+        ("1..0\n", "its plan is of no case, and does not say why"),
+        (
+            "1..3\nok 1\nBail out! no disk\nok 2\n",
+            "it bailed out: no disk",
+        ),
+        ("1..1\n  1..2\n  ok 1 a\nok 1 b\n", "its plan says 2, saw 1"),
+        (
+            "1..1\n  1..1\n  ok 1 a\n",
+            "its output ends within the cases of a case",
+        ),
+    ] {
+        let (_, problems) = cases(text, Dialect::Tap);
+        assert!(
+            problems.iter().any(|problem| problem == expected),
+            "{text}: {problems:?}"
+        );
+    }
+}
+
+#[test]
+fn diagnostics_follow_a_case_in_tap() {
+    let text = "1..1\nnot ok 1 a\n# expected 3\n  ---\n  found: 4\n  ...\n";
+    let results = read_tap(text.as_bytes(), Dialect::Tap);
+    assert!(
+        results.cases[0]
+            .details
+            .starts_with("expected 3\n---\nfound: 4\n")
+    );
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics_and_a_wrong_count_never_passes(
+        text in "((not )?ok [0-9]{0,2}( - )?[a-z# ]{0,6}( # (SKIP|TODO|XFAIL) ?[a-z]{0,3})?\n|( {0,4})1\\.\\.[0-3]\n|  ok\n|# x\n|[^\n]{0,5}\n){0,12}",
+    ) {
+        for dialect in [Dialect::Tap, Dialect::Ktap] {
+            let results = read_tap(text.as_bytes(), dialect);
+            let names: std::collections::BTreeSet<_> = results.cases.iter().map(|case| &case.name).collect();
+            prop_assert!(names.len() <= results.cases.len());
+            if results.cases.is_empty() {
+                prop_assert!(results.skip.is_some() || !results.problems.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_report_without_its_end_is_never_whole(count in 2usize..20, lines in 0usize..20) {
+        let kept = lines.min(count - 1);
+        let text: String = std::iter::once(format!("1..{count}\n"))
+            .chain((1..=kept).map(|number| format!("ok {number} x\n")))
+            .collect();
+        prop_assert!(!read_tap(text.as_bytes(), Dialect::Ktap).problems.is_empty());
+    }
+}
