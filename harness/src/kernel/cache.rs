@@ -12,7 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
 
-use super::Error;
+use super::layout::Layout;
+use super::prepare::{self, Taking};
+use super::{Error, KernelImage, Progress};
 
 /// Enough for another harness to fetch a full-size kernel on a slow line.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -42,7 +44,7 @@ pub(super) struct CacheLock {
 /// A directory of the cache that is being filled; dropping it unpublished
 /// removes it.
 #[derive(Debug)]
-pub(super) struct Filling {
+struct Filling {
     temporary: tempfile::TempDir,
     target: PathBuf,
     _lock: CacheLock,
@@ -95,8 +97,37 @@ impl Cache {
         &self.root
     }
 
+    /// The kernel of `key`, called `name`, if it is there and whole.
+    pub(super) fn prepared(&self, key: &Key, name: &str) -> Option<KernelImage> {
+        prepare::load(&self.kernel_dir(key), name)
+    }
+
+    /// The kernel of `key`, called `name`. If it is not there, or not whole, `get`
+    /// finds it or fetches it into the directory it is given, which is removed
+    /// afterwards, and the cache prepares what it found.
+    pub(super) fn provide(
+        &self,
+        key: &Key,
+        name: &str,
+        progress: &Progress,
+        get: impl FnOnce(&Path) -> Result<(Layout, Taking), Error>,
+    ) -> Result<KernelImage, Error> {
+        if let Some(kernel) = self.prepared(key, name) {
+            return Ok(kernel);
+        }
+        self.discard_damaged(key, |dir| prepare::load(dir, name).is_some())?;
+        if let Some(filling) = self.fill(key, || progress.waiting(name))? {
+            let (layout, taking) = get(&filling.work())?;
+            prepare::prepare(&layout, taking, &filling.kernel())?;
+            filling.publish()?;
+        }
+        self.prepared(key, name).ok_or_else(|| Error::NoImage {
+            path: self.kernel_dir(key),
+        })
+    }
+
     /// Where the kernel of `key` is, or would be.
-    pub(super) fn kernel_dir(&self, key: &Key) -> PathBuf {
+    fn kernel_dir(&self, key: &Key) -> PathBuf {
         self.root.join("kernels").join(&key.0)
     }
 
@@ -136,11 +167,7 @@ impl Cache {
 
     /// Removes the directory of `key` if it is there and `whole` refuses it, so
     /// that it is filled anew.
-    pub(super) fn discard_damaged(
-        &self,
-        key: &Key,
-        whole: impl Fn(&Path) -> bool,
-    ) -> Result<(), Error> {
+    fn discard_damaged(&self, key: &Key, whole: impl Fn(&Path) -> bool) -> Result<(), Error> {
         let target = self.kernel_dir(key);
         if !target.exists() {
             return Ok(());
@@ -154,7 +181,7 @@ impl Cache {
 
     /// Begins to fill the directory of `key`; `None` if somebody else has
     /// filled it meanwhile.
-    pub(super) fn fill(&self, key: &Key, waiting: impl FnOnce()) -> Result<Option<Filling>, Error> {
+    fn fill(&self, key: &Key, waiting: impl FnOnce()) -> Result<Option<Filling>, Error> {
         let lock = self.lock(&key.0, waiting)?;
         let target = self.kernel_dir(key);
         if target.exists() {
@@ -214,17 +241,17 @@ impl Cache {
 
 impl Filling {
     /// Where downloads and archives are unpacked; never published.
-    pub(super) fn work(&self) -> PathBuf {
+    fn work(&self) -> PathBuf {
         self.temporary.path().join("work")
     }
 
     /// What will be published.
-    pub(super) fn kernel(&self) -> PathBuf {
+    fn kernel(&self) -> PathBuf {
         self.temporary.path().join("kernel")
     }
 
     /// Makes the kernel visible, at once and whole.
-    pub(super) fn publish(self) -> Result<PathBuf, Error> {
+    fn publish(self) -> Result<PathBuf, Error> {
         let kernel = self.kernel();
         // Data before name: a crash must not leave a name without its data.
         let directory = File::open(&kernel).map_err(Error::io("open", &kernel))?;

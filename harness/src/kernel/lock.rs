@@ -24,8 +24,7 @@ const HEADER: &str = "# Written by `kiln kernels update`; pins the files of each
 /// The content of a `kernels.lock`, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lock {
-    kernels: Vec<LockedKernel>,
-    nix: Vec<LockedNix>,
+    pins: Vec<Pin>,
 }
 
 /// One kernel's pin.
@@ -57,7 +56,7 @@ pub struct LockedNix {
     pub paths: Vec<String>,
 }
 
-/// A pin of either kind.
+/// The pin of one kernel: what it was made of when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
     /// Of a package.
@@ -95,10 +94,36 @@ struct RawLock {
 #[derive(Serialize)]
 struct WrittenLock<'a> {
     version: u32,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    kernel: &'a [LockedKernel],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    nix: &'a [LockedNix],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    kernel: Vec<&'a LockedKernel>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    nix: Vec<&'a LockedNix>,
+}
+
+impl Pin {
+    /// The kernel's name in `kernels.toml`.
+    pub fn name(&self) -> &str {
+        match self {
+            Pin::Apt(pin) => &pin.name,
+            Pin::Nix(pin) => &pin.name,
+        }
+    }
+
+    /// What a person tells it from another by: Debian's version, or store paths.
+    pub fn version(&self) -> String {
+        match self {
+            Pin::Apt(pin) => pin.version().to_owned(),
+            Pin::Nix(pin) => pin.paths.join(" "),
+        }
+    }
+
+    /// What a lock says ends up in paths and addresses.
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Pin::Apt(pin) => check(pin),
+            Pin::Nix(pin) => check_nix(pin),
+        }
+    }
 }
 
 impl LockedKernel {
@@ -142,72 +167,50 @@ impl Lock {
             );
             return Err(bad(raw.version.span(), message));
         }
+        let apt = raw.kernel.into_iter().map(|pin| spanned(pin, Pin::Apt));
+        let nix = raw.nix.into_iter().map(|pin| spanned(pin, Pin::Nix));
         let mut lock = Lock::default();
-        for kernel in raw.kernel {
-            let at = kernel.span();
-            let kernel = kernel.into_inner();
-            check(&kernel).map_err(|message| bad(at.clone(), message))?;
-            if lock.get(&kernel.name).is_some() {
-                let message = format!("kernel \"{}\" is pinned twice; allowed: once", kernel.name);
+        for (at, pin) in apt.chain(nix) {
+            pin.check().map_err(|message| bad(at.clone(), message))?;
+            if lock.get(pin.name()).is_some() {
+                let message = format!("kernel \"{}\" is pinned twice; allowed: once", pin.name());
                 return Err(bad(at, message));
             }
-            lock.set(Pin::Apt(kernel));
-        }
-        for kernel in raw.nix {
-            let at = kernel.span();
-            let kernel = kernel.into_inner();
-            check_nix(&kernel).map_err(|message| bad(at.clone(), message))?;
-            if lock.get(&kernel.name).is_some() || lock.get_nix(&kernel.name).is_some() {
-                let message = format!("kernel \"{}\" is pinned twice; allowed: once", kernel.name);
-                return Err(bad(at, message));
-            }
-            lock.set(Pin::Nix(kernel));
+            lock.set(pin);
         }
         Ok(lock)
     }
 
     /// The pin of `name`.
-    pub fn get(&self, name: &str) -> Option<&LockedKernel> {
-        self.kernels.iter().find(|kernel| kernel.name == name)
-    }
-
-    /// The store paths that `name` is pinned to.
-    pub fn get_nix(&self, name: &str) -> Option<&LockedNix> {
-        self.nix.iter().find(|kernel| kernel.name == name)
+    pub fn get(&self, name: &str) -> Option<&Pin> {
+        self.pins.iter().find(|pin| pin.name() == name)
     }
 
     /// Adds a pin, or replaces the one of that name.
     pub fn set(&mut self, pin: Pin) {
-        let name = match &pin {
-            Pin::Apt(kernel) => kernel.name.clone(),
-            Pin::Nix(kernel) => kernel.name.clone(),
-        };
-        self.retain(|other| other != name);
-        match pin {
-            Pin::Apt(kernel) => {
-                let at = self.kernels.partition_point(|other| other.name < name);
-                self.kernels.insert(at, kernel);
-            }
-            Pin::Nix(kernel) => {
-                let at = self.nix.partition_point(|other| other.name < name);
-                self.nix.insert(at, kernel);
-            }
-        }
+        self.retain(|other| other != pin.name());
+        let at = self.pins.partition_point(|other| other.name() < pin.name());
+        self.pins.insert(at, pin);
     }
 
     /// Drops the pins that `keep` refuses.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
-        self.kernels.retain(|kernel| keep(&kernel.name));
-        self.nix.retain(|kernel| keep(&kernel.name));
+        self.pins.retain(|pin| keep(pin.name()));
     }
 
     /// The file's text: equal locks, equal bytes.
     pub fn to_text(&self) -> String {
-        let written = WrittenLock {
+        let mut written = WrittenLock {
             version: FORMAT,
-            kernel: &self.kernels,
-            nix: &self.nix,
+            kernel: Vec::new(),
+            nix: Vec::new(),
         };
+        for pin in &self.pins {
+            match pin {
+                Pin::Apt(pin) => written.kernel.push(pin),
+                Pin::Nix(pin) => written.nix.push(pin),
+            }
+        }
         // Strings and numbers in structs always serialize.
         let body = toml::to_string(&written).unwrap_or_default();
         format!("{HEADER}{body}")
@@ -223,7 +226,10 @@ impl Lock {
     }
 }
 
-/// What a lock says ends up in paths and addresses.
+fn spanned<T>(pin: Spanned<T>, of: fn(T) -> Pin) -> (Range<usize>, Pin) {
+    (pin.span(), of(pin.into_inner()))
+}
+
 fn check(kernel: &LockedKernel) -> Result<(), String> {
     if kernel.files.is_empty() {
         return Err(format!("kernel \"{}\" has no file", kernel.name));
@@ -257,7 +263,6 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
     Ok(())
 }
 
-/// The same for store paths.
 fn check_nix(kernel: &LockedNix) -> Result<(), String> {
     if kernel.paths.is_empty() {
         return Err(format!("kernel \"{}\" has no store path", kernel.name));
@@ -306,7 +311,7 @@ mod tests {
         let mut lock = Lock::default();
         lock.set(kernel("x", "1"));
         lock.set(nix("x", "/nix/store/abc-linux-6.6"));
-        assert!(lock.get("x").is_none());
+        assert!(matches!(lock.get("x"), Some(Pin::Nix(_))));
         let text = lock.to_text();
         assert_eq!(Lock::parse(&text, "kernels.lock").unwrap(), lock);
         for bad in [
@@ -352,8 +357,9 @@ mod tests {
         let lock = Lock::parse(crate::config::BUILT_IN_LOCK, "kernels.lock").unwrap();
         for kernel in &catalogue.kernels {
             if let crate::config::Source::Apt(source) = &kernel.source {
+                let pin = lock.get(&kernel.name).unwrap();
                 assert!(
-                    lock.get(&kernel.name).unwrap().is_of(source),
+                    matches!(pin, Pin::Apt(pin) if pin.is_of(source)),
                     "{}",
                     kernel.name
                 );

@@ -51,6 +51,9 @@ pub struct KernelImage {
     /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
     /// `modules.builtin`, ...); `None` for an image alone.
     pub modules: Option<PathBuf>,
+    /// Where the index of `modules` was left that cannot stand beside them, for
+    /// [`modules::Index::open_remembered`].
+    pub module_index: Option<PathBuf>,
 }
 
 impl KernelImage {

@@ -4,9 +4,9 @@
 use std::path::PathBuf;
 
 use super::cache::Key;
-use super::lock::{Lock, LockedKernel, LockedNix, Pin};
+use super::lock::{Lock, Pin};
 use super::{Cache, Error};
-use crate::config::{AptSource, BUILT_IN_LOCK, Catalogue};
+use crate::config::{BUILT_IN_LOCK, Catalogue};
 
 /// The pins of a catalogue.
 #[derive(Debug, Clone)]
@@ -35,18 +35,11 @@ impl Pins {
         })
     }
 
-    /// The pin of the kernel `name`, if it was made for this `source`.
-    pub fn get(&self, name: &str, source: &AptSource) -> Option<&LockedKernel> {
+    /// The pins of the kernel `name`, the one to be preferred first.
+    pub fn of(&self, name: &str) -> impl Iterator<Item = &Pin> {
         [&self.lock, &self.built_in]
             .into_iter()
-            .find_map(|lock| lock.get(name).filter(|pin| pin.is_of(source)))
-    }
-
-    /// The store paths of the kernel `name`, if they were pinned for this
-    /// `installable`.
-    pub fn get_nix(&self, name: &str, installable: &str) -> Option<&LockedNix> {
-        let pin = self.lock.get_nix(name);
-        pin.filter(|pin| pin.installable == installable)
+            .filter_map(move |lock| lock.get(name))
     }
 
     /// Writes `pins` down and drops those of kernels that are not in the

@@ -17,6 +17,10 @@ const IMAGE: &str = "image";
 /// Says what the directory holds; part of every prepared kernel.
 const MANIFEST: &str = "kernel.toml";
 
+/// What was read from modules that are used in place, where nothing can be
+/// written beside them.
+const MODULE_INDEX: &str = "modules.kiln";
+
 /// How the cache gets a module tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taking {
@@ -45,11 +49,16 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
         .len();
+    let failed = |source| Error::Modules {
+        release: layout.release.clone(),
+        source,
+    };
     let modules = match &layout.modules {
         Modules::None => None,
         Modules::Installed(dir)
             if taking == Taking::Borrow && dir.join("modules.dep").is_file() =>
         {
+            modules::remember(dir, &dest.join(MODULE_INDEX)).map_err(failed)?;
             Some(dir.clone())
         }
         found => {
@@ -65,10 +74,7 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
                 Modules::Built { tree, files } => link_built(tree, files, &directory)?,
                 Modules::None => {}
             }
-            modules::write_metadata(&directory).map_err(|source| Error::Modules {
-                release: layout.release.clone(),
-                source,
-            })?;
+            modules::write_metadata(&directory).map_err(failed)?;
             Some(relative)
         }
     };
@@ -95,17 +101,20 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
     if fs::metadata(&image).ok()?.len() != manifest.image_size {
         return None;
     }
-    let modules = match manifest.modules {
-        // `join` leaves an absolute path as it is.
-        Some(path) => Some(directory.join(path)).filter(|path| path.is_dir()),
-        None => None,
-    };
+    // `join` leaves an absolute path as it is.
+    let modules = manifest.modules.map(|path| directory.join(path));
+    // Modules used in place may be gone: removed, or collected as garbage.
+    if modules.as_ref().is_some_and(|modules| !modules.is_dir()) {
+        return None;
+    }
+    let remembered = directory.join(MODULE_INDEX);
     Some(KernelImage {
         name: name.to_owned(),
         release: manifest.release,
         image,
         boot_protocol: manifest.boot_protocol,
         modules,
+        module_index: remembered.is_file().then_some(remembered),
     })
 }
 

@@ -1,15 +1,15 @@
 //! Kernel name → [`KernelImage`], from the cache or its source.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::lock::Pin;
 use super::pins::Pins;
-use super::source::{apt, nix, path, url};
-use super::{Cache, Error, KernelImage, Progress, prepare};
-use crate::config::{Catalogue, Kernel, Origin, Selected, Source};
+use super::source::{self, Asked, Content, Pinning, Supply};
+use super::{Cache, Error, KernelImage, Progress};
+use crate::config::{Catalogue, Kernel, Origin, Selected};
 
-/// Provides what was selected from `catalogue`, ready to boot. A kernel from
-/// apt or Nix without a pin is pinned first.
+/// Provides what was selected from `catalogue`, ready to boot. A kernel whose
+/// source wants a pin and has none is pinned first.
 ///
 /// Blocks while it downloads or builds; call it where blocking is allowed.
 pub fn provide(
@@ -18,51 +18,61 @@ pub fn provide(
     cache: &Cache,
     progress: &Progress,
 ) -> Result<KernelImage, Error> {
+    let asked = Asked {
+        name: selected.name(),
+        base: base(catalogue),
+        cache,
+        progress,
+    };
     let kernel = match selected {
         Selected::Named(kernel) => kernel,
-        Selected::Path { given, path } => return path::provide(given, path, cache, progress),
+        Selected::Path { path, .. } => return get(&*source::local(path), &asked),
     };
-    match &kernel.source {
-        Source::Apt(source) => {
-            let pinned = Pins::load(catalogue, cache)?
-                .get(&kernel.name, source)
-                .cloned();
-            let pin = if let Some(pin) = pinned {
-                pin
-            } else {
-                let pin = apt::resolve(&kernel.name, source, cache, progress)?;
-                Pins::store(catalogue, cache, vec![Pin::Apt(pin.clone())])?;
-                pin
-            };
-            apt::provide(&kernel.name, source, &pin, cache, progress)
-        }
-        Source::Url(source) => url::provide(&kernel.name, source, cache, progress),
-        Source::Path(path) => path::provide(&kernel.name, path, cache, progress),
-        Source::Nix(installable) => {
-            let base = base(catalogue);
+    match source::supply(&kernel.source) {
+        Supply::Fixed(content) => get(&*content, &asked),
+        Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            let pin = if let Some(pin) = pins.get_nix(&kernel.name, installable) {
-                pin.clone()
-            } else {
-                let pin = nix::resolve(&kernel.name, installable, &base, cache, progress)?;
-                Pins::store(catalogue, cache, vec![Pin::Nix(pin.clone())])?;
-                pin
-            };
-            nix::provide(&pin, &base, cache, progress)
+            if let Some(content) = pinned(&*source, &pins, &kernel.name) {
+                return get(&*content, &asked);
+            }
+            let pin = source.resolve(&asked)?;
+            Pins::store(catalogue, cache, vec![pin.clone()])?;
+            let content = source.content(&pin).ok_or_else(|| Error::NotPinned {
+                name: kernel.name.clone(),
+            })?;
+            get(&*content, &asked)
         }
     }
 }
 
+fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
+    let key = content.key()?;
+    asked
+        .cache
+        .provide(&key, asked.name, asked.progress, |work| {
+            content.get(asked, work)
+        })
+}
+
+/// What the kernel `name` of `source` is pinned to.
+fn pinned<'p>(
+    source: &'p (dyn Pinning + 'p),
+    pins: &'p Pins,
+    name: &'p str,
+) -> Option<Box<dyn Content + 'p>> {
+    pins.of(name).find_map(|pin| source.content(pin))
+}
+
 /// What relative flakes are relative to: the directory of the catalogue.
-fn base(catalogue: &Catalogue) -> PathBuf {
+fn base(catalogue: &Catalogue) -> &Path {
     match &catalogue.origin {
-        Origin::File(path) => path.parent().unwrap_or(Path::new("/")).to_path_buf(),
-        Origin::BuiltIn => PathBuf::from("/"),
+        Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
+        Origin::BuiltIn => Path::new("/"),
     }
 }
 
 /// What is known of a kernel without fetching anything.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
     /// Its version: Debian's for a package, `uname -r` for a prepared kernel
     /// from elsewhere; `None` if it has never been looked at.
@@ -73,41 +83,20 @@ pub struct Status {
 
 /// Says what is known of `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
-    let prepared = |key| prepare::load(&cache.kernel_dir(&key), &kernel.name);
-    Ok(match &kernel.source {
-        Source::Apt(source) => {
+    let asked = Asked {
+        name: &kernel.name,
+        base: base(catalogue),
+        cache,
+        progress: &Progress::silent(),
+    };
+    match source::supply(&kernel.source) {
+        Supply::Fixed(content) => content.status(&asked),
+        Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            let pin = pins.get(&kernel.name, source);
-            Status {
-                version: pin.map(|pin| pin.version().to_owned()),
-                cached: pin.is_some_and(|pin| prepared(apt::key(pin)).is_some()),
-            }
+            let content = pinned(&*source, &pins, &kernel.name);
+            content.map_or_else(|| Ok(Status::default()), |content| content.status(&asked))
         }
-        Source::Url(source) => {
-            let image = prepared(url::key(source));
-            Status {
-                cached: image.is_some(),
-                version: image.map(|image| image.release),
-            }
-        }
-        Source::Path(path) => {
-            let found = super::layout::find(path).ok();
-            Status {
-                cached: found.is_some(),
-                version: found.map(|layout| layout.release),
-            }
-        }
-        Source::Nix(installable) => {
-            let pins = Pins::load(catalogue, cache)?;
-            let image = pins
-                .get_nix(&kernel.name, installable)
-                .and_then(|pin| prepared(nix::key(pin)));
-            Status {
-                cached: image.is_some(),
-                version: image.map(|image| image.release),
-            }
-        }
-    })
+    }
 }
 
 /// A change that [`update`] made.
@@ -133,32 +122,24 @@ pub fn update(
     let mut pins: Vec<Pin> = Vec::new();
     let mut updates = Vec::new();
     for kernel in kernels {
-        let (pin, was, now) = match &kernel.source {
-            Source::Apt(source) => {
-                let pin = apt::resolve(&kernel.name, source, cache, progress)?;
-                let was = before.get(&kernel.name, source);
-                let was = was.map(|pin| pin.version().to_owned());
-                let now = pin.version().to_owned();
-                (Pin::Apt(pin), was, now)
-            }
-            Source::Nix(installable) => {
-                let base = base(catalogue);
-                let pin = nix::resolve(&kernel.name, installable, &base, cache, progress)?;
-                let was = before.get_nix(&kernel.name, installable);
-                let was = was.map(|pin| pin.paths.join(" "));
-                let now = pin.paths.join(" ");
-                (Pin::Nix(pin), was, now)
-            }
-            Source::Url(_) | Source::Path(_) => {
-                return Err(Error::NotPinned {
-                    name: kernel.name.clone(),
-                });
-            }
+        let Supply::Pinned(source) = source::supply(&kernel.source) else {
+            return Err(Error::NotPinned {
+                name: kernel.name.clone(),
+            });
         };
+        let pin = source.resolve(&Asked {
+            name: &kernel.name,
+            base: base(catalogue),
+            cache,
+            progress,
+        })?;
+        let was = before
+            .of(&kernel.name)
+            .find(|pin| source.content(pin).is_some());
         updates.push(Update {
             name: kernel.name.clone(),
-            before: was,
-            after: now,
+            before: was.map(Pin::version),
+            after: pin.version(),
         });
         pins.push(pin);
     }

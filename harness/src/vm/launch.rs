@@ -401,10 +401,13 @@ fn boot_modules(config: &VmConfig) -> Result<Vec<ModuleFile>, Error> {
         kernel: config.kernel.name.clone(),
         source,
     };
-    let index = match &config.kernel.modules {
-        Some(dir) => Index::open(dir).map_err(failed)?,
-        None => Index::all_builtin(),
-    };
+    let kernel = &config.kernel;
+    let index = match (&kernel.modules, &kernel.module_index) {
+        (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
+        (Some(dir), None) => Index::open(dir),
+        (None, _) => Ok(Index::all_builtin()),
+    }
+    .map_err(failed)?;
     index.boot_modules().map_err(failed)
 }
 

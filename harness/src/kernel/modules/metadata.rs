@@ -72,7 +72,7 @@ pub fn write_metadata(dir: &Path) -> Result<(), Error> {
         })?;
         write(dir, name, &bytes)?;
     }
-    write(dir, scan::cache_name(), &scan::remember(&index)?)
+    write(dir, scan::CACHE, &scan::to_bytes(&index)?)
 }
 
 impl Index {

@@ -14,7 +14,7 @@ mod modinfo;
 mod scan;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -27,6 +27,7 @@ use super::compression::Compression;
 
 pub use error::Error;
 pub use metadata::write_metadata;
+pub(super) use scan::remember;
 
 /// Modules that a guest needs before it can say hello and see its root.
 pub const BOOT_MODULES: [&str; 5] = [
@@ -105,7 +106,13 @@ impl Index {
     /// of it. Takes what [`write_metadata`] left there as long as no module has
     /// changed since.
     pub fn open(dir: &Path) -> Result<Self, Error> {
-        scan::open(dir)
+        scan::open(dir, &dir.join(scan::CACHE))
+    }
+
+    /// The same for a directory that is not ours: what was read from it before
+    /// stands in the file `remembered`.
+    pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
+        scan::open(dir, remembered)
     }
 
     /// A kernel that has no modules, and nothing built in.

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::{Error, Index, Knowledge, Module, decompress, modinfo, module_name};
+use crate::whole_file;
 
 /// What was read from the modules, beside them.
-const CACHE: &str = "modules.kiln";
+pub(super) const CACHE: &str = "modules.kiln";
 /// Counts up whenever the meaning of [`CACHE`] changes.
 const CACHE_VERSION: u32 = 1;
 
@@ -35,10 +36,11 @@ struct Cached {
     modules: Vec<Module>,
 }
 
-/// Reads the directory; see [`Index::open`].
-pub(super) fn open(dir: &Path) -> Result<Index, Error> {
+/// Reads the directory, or takes what an earlier run left in `remembered`; see
+/// [`Index::open`].
+pub(super) fn open(dir: &Path, remembered: &Path) -> Result<Index, Error> {
     let files = find(dir)?;
-    let mut modules = match cached(dir, &files) {
+    let mut modules = match cached(remembered, &files) {
         Some(modules) => modules,
         None => read_all(dir, &files)?,
     };
@@ -61,8 +63,18 @@ pub(super) fn open(dir: &Path) -> Result<Index, Error> {
     Ok(index)
 }
 
-/// Remembers in the directory what was read from its modules.
-pub(super) fn remember(index: &Index) -> Result<Vec<u8>, Error> {
+/// Reads the modules below `dir` and leaves what they say in `file`, for
+/// [`Index::open_remembered`].
+pub(in super::super) fn remember(dir: &Path, file: &Path) -> Result<(), Error> {
+    let bytes = to_bytes(&Index::open(dir)?)?;
+    whole_file::write(file, &bytes).map_err(|source| Error::Write {
+        path: file.to_owned(),
+        source,
+    })
+}
+
+/// What is kept of an index.
+pub(super) fn to_bytes(index: &Index) -> Result<Vec<u8>, Error> {
     let cached = Cached {
         version: CACHE_VERSION,
         files: find(&index.dir)?,
@@ -74,15 +86,10 @@ pub(super) fn remember(index: &Index) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// The name of the file for [`remember`]'s bytes.
-pub(super) fn cache_name() -> &'static str {
-    CACHE
-}
-
 /// What an earlier run read from the same files. A cache that cannot be read is
 /// no error: the modules themselves are there.
-fn cached(dir: &Path, files: &[Found]) -> Option<Vec<Module>> {
-    let cached: Cached = postcard::from_bytes(&fs::read(dir.join(CACHE)).ok()?).ok()?;
+fn cached(remembered: &Path, files: &[Found]) -> Option<Vec<Module>> {
+    let cached: Cached = postcard::from_bytes(&fs::read(remembered).ok()?).ok()?;
     (cached.version == CACHE_VERSION && cached.files == files).then_some(cached.modules)
 }
 

@@ -13,11 +13,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::super::cache::Key;
-use super::super::lock::{LockedFile, LockedKernel};
-use super::super::prepare::{self, Taking};
-use super::super::{Cache, Error, KernelImage, Progress, archive, digest, layout};
+use super::super::layout::Layout;
+use super::super::lock::{LockedFile, LockedKernel, Pin};
+use super::super::prepare::Taking;
+use super::super::{Error, Progress, Status, archive, digest, layout};
 use super::apt_index::{self, Newest};
 use super::mirror::{self, Mirror};
+use super::{Asked, Content, Pinning};
 use crate::config::AptSource;
 use crate::program::{self, Limit, Output};
 
@@ -34,99 +36,106 @@ const STALL_DEADLINE: Duration = Duration::from_secs(180);
 /// For programs that only compute.
 const LOCAL_DEADLINE: Duration = Duration::from_secs(120);
 
-/// The cache key of a pin.
-pub(crate) fn key(pin: &LockedKernel) -> Key {
-    Key::new("apt", pin.files.iter().map(|file| file.sha256.as_bytes()))
+/// A source in a Debian archive.
+pub(super) struct Archive<'s>(pub(super) &'s AptSource);
+
+/// The files that a pin of it names.
+struct Packages<'p> {
+    source: &'p AptSource,
+    pin: &'p LockedKernel,
 }
 
-/// Provides the kernel that `pin` names, from the cache if it is there: then
-/// without any network.
-pub(crate) fn provide(
-    name: &str,
-    source: &AptSource,
-    pin: &LockedKernel,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<KernelImage, Error> {
-    let key = key(pin);
-    if let Some(kernel) = prepare::load(&cache.kernel_dir(&key), name) {
-        return Ok(kernel);
+impl Pinning for Archive<'_> {
+    /// Asks the archive for the newest match.
+    fn resolve(&self, asked: &Asked<'_>) -> Result<Pin, Error> {
+        let source = self.0;
+        let mirror = mirror::resolve(source)?;
+        let id = Key::new(
+            "apt-state",
+            [
+                mirror.uri.as_bytes(),
+                source.suite.as_bytes(),
+                source.component.as_bytes(),
+            ],
+        );
+        let waiting = || asked.progress.waiting(asked.name);
+        let _lock = asked.cache.lock(&id.to_string(), waiting)?;
+        let state = asked.cache.subdirectory("apt")?.join(id.to_string());
+        let apt = Apt::with_mirror(source, mirror, &state)?;
+        asked.progress.line(&format!(
+            "reading the package index of {}/{}",
+            source.suite, source.component
+        ));
+        let packages = apt_index::parse(&apt.index(source)?);
+        let files = match apt_index::newest(&packages, &source.package, compare_versions)? {
+            Newest::Found(files) => files,
+            Newest::NoMatch => {
+                return Err(Error::NoPackage {
+                    package: source.package.clone(),
+                    suite: source.suite.clone(),
+                    component: source.component.clone(),
+                });
+            }
+            Newest::Incomplete { package, missing } => {
+                return Err(Error::IncompletePackage {
+                    package,
+                    missing,
+                    suite: source.suite.clone(),
+                });
+            }
+        };
+        Ok(Pin::Apt(LockedKernel {
+            name: asked.name.to_owned(),
+            suite: source.suite.clone(),
+            component: source.component.clone(),
+            package: source.package.clone(),
+            files,
+        }))
     }
-    cache.discard_damaged(&key, |dir| prepare::load(dir, name).is_some())?;
-    if let Some(filling) = cache.fill(&key, || progress.waiting(name))? {
-        let work = filling.work();
-        let apt = Apt::new(source, &work.join("apt"))?;
+
+    fn content<'p>(&'p self, pin: &'p Pin) -> Option<Box<dyn Content + 'p>> {
+        match pin {
+            Pin::Apt(pin) if pin.is_of(self.0) => Some(Box::new(Packages {
+                source: self.0,
+                pin,
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl Content for Packages<'_> {
+    fn key(&self) -> Result<Key, Error> {
+        let hashes = self.pin.files.iter().map(|file| file.sha256.as_bytes());
+        Ok(Key::new("apt", hashes))
+    }
+
+    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
+        let apt = Apt::new(self.source, &work.join("apt"))?;
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
-        for file in &pin.files {
+        for file in &self.pin.files {
             let deb = work.join(format!("{}.deb", file.package));
-            apt.download(name, file, &deb, progress)?;
+            apt.download(asked.name, file, &deb, asked.progress)?;
             archive::unpack_deb(&deb, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
         }
-        let found = layout::find(&tree).map_err(|error| match error {
+        let layout = layout::find(&tree).map_err(|error| match error {
             // The temporary directory means nothing to the user.
             Error::NoImage { .. } => Error::NoImage {
-                path: format!("package {}", pin.files[0].package).into(),
+                path: format!("package {}", self.pin.files[0].package).into(),
             },
             other => other,
         })?;
-        prepare::prepare(&found, Taking::Move, &filling.kernel())?;
-        filling.publish()?;
+        Ok((layout, Taking::Move))
     }
-    prepare::load(&cache.kernel_dir(&key), name).ok_or_else(|| Error::NoImage {
-        path: cache.kernel_dir(&key),
-    })
-}
 
-/// Asks the archive for the newest match of `source`.
-pub(crate) fn resolve(
-    name: &str,
-    source: &AptSource,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<LockedKernel, Error> {
-    let mirror = mirror::resolve(source)?;
-    let id = Key::new(
-        "apt-state",
-        [
-            mirror.uri.as_bytes(),
-            source.suite.as_bytes(),
-            source.component.as_bytes(),
-        ],
-    );
-    let _lock = cache.lock(&id.to_string(), || progress.waiting(name))?;
-    let state = cache.subdirectory("apt")?.join(id.to_string());
-    let apt = Apt::with_mirror(source, mirror, &state)?;
-    progress.line(&format!(
-        "reading the package index of {}/{}",
-        source.suite, source.component
-    ));
-    let packages = apt_index::parse(&apt.index(source)?);
-    let files = match apt_index::newest(&packages, &source.package, compare_versions)? {
-        Newest::Found(files) => files,
-        Newest::NoMatch => {
-            return Err(Error::NoPackage {
-                package: source.package.clone(),
-                suite: source.suite.clone(),
-                component: source.component.clone(),
-            });
-        }
-        Newest::Incomplete { package, missing } => {
-            return Err(Error::IncompletePackage {
-                package,
-                missing,
-                suite: source.suite.clone(),
-            });
-        }
-    };
-    Ok(LockedKernel {
-        name: name.to_owned(),
-        suite: source.suite.clone(),
-        component: source.component.clone(),
-        package: source.package.clone(),
-        files,
-    })
+    fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
+        Ok(Status {
+            version: Some(self.pin.version().to_owned()),
+            cached: asked.cache.prepared(&self.key()?, asked.name).is_some(),
+        })
+    }
 }
 
 /// By dpkg, which defines the order (deb-version(7)).

@@ -8,36 +8,58 @@ use std::path::{Path, PathBuf};
 
 use super::super::cache::Key;
 use super::super::layout::Layout;
-use super::super::lock::LockedNix;
-use super::super::prepare::{self, Taking};
-use super::super::{Cache, Error, KernelImage, Progress, layout};
+use super::super::lock::{LockedNix, Pin};
+use super::super::prepare::Taking;
+use super::super::{Cache, Error, layout};
+use super::{Asked, Content, Pinning};
 use crate::store::{self, Store};
 
-/// The cache key of a pin: the store paths, which hash all inputs.
-pub(crate) fn key(pin: &LockedNix) -> Key {
-    Key::new("nix", pin.paths.iter().map(String::as_bytes))
+/// The output of a flake, or a store path, as `nix build` takes it.
+pub(super) struct Flake<'s>(pub(super) &'s str);
+
+/// The store paths that a pin of it names.
+struct Outputs<'p>(&'p LockedNix);
+
+impl Pinning for Flake<'_> {
+    /// Builds or fetches it.
+    fn resolve(&self, asked: &Asked<'_>) -> Result<Pin, Error> {
+        build(self.0, asked).map(Pin::Nix)
+    }
+
+    fn content<'p>(&'p self, pin: &'p Pin) -> Option<Box<dyn Content + 'p>> {
+        match pin {
+            Pin::Nix(pin) if pin.installable == self.0 => Some(Box::new(Outputs(pin))),
+            _ => None,
+        }
+    }
 }
 
-/// Builds or fetches `installable`, relative to `base`, and gives the pin of
-/// what came.
-pub(crate) fn resolve(
-    name: &str,
-    installable: &str,
-    base: &Path,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<LockedNix, Error> {
+impl Content for Outputs<'_> {
+    /// The store paths, which hash all inputs.
+    fn key(&self) -> Result<Key, Error> {
+        Ok(Key::new("nix", self.0.paths.iter().map(String::as_bytes)))
+    }
+
+    fn get(&self, asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+        let store = Store::from_env()?;
+        realise(self.0, &store, asked)?;
+        Ok((find(self.0, &store)?, Taking::Borrow))
+    }
+}
+
+/// Builds or fetches `installable` and gives the pin of what came.
+fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
     let store = Store::from_env()?;
-    let link = root_link(installable, cache)?;
-    let tell = |text: &str| progress.line(text);
-    let built = store.build(installable, base, Some(&link), &tell)?;
+    let link = root_link(installable, asked.cache)?;
+    let tell = |text: &str| asked.progress.line(text);
+    let built = store.build(installable, asked.base, Some(&link), &tell)?;
     let mut paths = Vec::new();
     for path in built {
         let text = path.to_str().map(str::to_owned);
         paths.push(text.ok_or_else(|| Error::NoImage { path: path.clone() })?);
     }
     let pin = LockedNix {
-        name: name.to_owned(),
+        name: asked.name.to_owned(),
         installable: installable.to_owned(),
         paths,
     };
@@ -46,56 +68,24 @@ pub(crate) fn resolve(
     Ok(pin)
 }
 
-/// Provides the kernel of `pin` under its name, from the cache if it is there.
-pub(crate) fn provide(
-    pin: &LockedNix,
-    base: &Path,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<KernelImage, Error> {
-    let key = key(pin);
-    let name = &pin.name;
-    if let Some(kernel) = prepare::load(&cache.kernel_dir(&key), name) {
-        return Ok(kernel);
-    }
-    let store = Store::from_env()?;
-    realise(pin, &store, base, cache, progress)?;
-    // Also where the garbage collector took modules that were used in place.
-    cache.discard_damaged(&key, |dir| prepare::load(dir, name).is_some())?;
-    if let Some(filling) = cache.fill(&key, || progress.waiting(name))? {
-        let layout = find(pin, &store)?;
-        prepare::prepare(&layout, Taking::Borrow, &filling.kernel())?;
-        filling.publish()?;
-    }
-    prepare::load(&cache.kernel_dir(&key), name).ok_or_else(|| Error::NoImage {
-        path: pin.paths.first().map(PathBuf::from).unwrap_or_default(),
-    })
-}
-
 /// Makes sure that the pinned paths are in the store.
-fn realise(
-    pin: &LockedNix,
-    store: &Store,
-    base: &Path,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<(), Error> {
+fn realise(pin: &LockedNix, store: &Store, asked: &Asked<'_>) -> Result<(), Error> {
     let there = |path: &String| store.on_host(Path::new(path)).symlink_metadata().is_ok();
     if pin.paths.iter().all(there) {
         return Ok(());
     }
-    let tell = |text: &str| progress.line(text);
+    let tell = |text: &str| asked.progress.line(text);
     let fetched = pin
         .paths
         .iter()
-        .try_for_each(|path| store.build(path, base, None, &tell).map(drop));
+        .try_for_each(|path| store.build(path, asked.base, None, &tell).map(drop));
     match fetched {
         Ok(()) => return Ok(()),
         // No binary cache has it: built from the flake it must be the same.
         Err(store::Error::Failed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let built = resolve(&pin.name, &pin.installable, base, cache, progress)?;
+    let built = build(&pin.installable, asked)?;
     if built.paths == pin.paths {
         Ok(())
     } else {

@@ -8,29 +8,37 @@ use std::path::Path;
 
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
-use super::super::prepare::{self, Taking};
-use super::super::{Cache, Error, KernelImage, Progress, layout};
+use super::super::prepare::Taking;
+use super::super::{Error, Status, layout};
+use super::{Asked, Content};
 
-/// Provides the kernel at `path`, an absolute path of a directory or an image,
-/// under the name `name`. It is prepared again when a file of it changed.
-pub(crate) fn provide(
-    name: &str,
-    path: &Path,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<KernelImage, Error> {
-    let path = fs::canonicalize(path).map_err(Error::io("find", path))?;
-    let layout = layout::find(&path)?;
-    let key = fingerprint(&layout)?;
-    if let Some(kernel) = prepare::load(&cache.kernel_dir(&key), name) {
-        return Ok(kernel);
+/// A directory or an image, by an absolute path.
+pub(super) struct Local<'s>(pub(super) &'s Path);
+
+impl Content for Local<'_> {
+    /// Prepared again when a file of it changed.
+    fn key(&self) -> Result<Key, Error> {
+        fingerprint(&self.find()?)
     }
-    cache.discard_damaged(&key, |dir| prepare::load(dir, name).is_some())?;
-    if let Some(filling) = cache.fill(&key, || progress.waiting(name))? {
-        prepare::prepare(&layout, Taking::Borrow, &filling.kernel())?;
-        filling.publish()?;
+
+    fn get(&self, _asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+        Ok((self.find()?, Taking::Borrow))
     }
-    prepare::load(&cache.kernel_dir(&key), name).ok_or(Error::NoImage { path })
+
+    fn status(&self, _asked: &Asked<'_>) -> Result<Status, Error> {
+        let found = self.find().ok();
+        Ok(Status {
+            cached: found.is_some(),
+            version: found.map(|layout| layout.release),
+        })
+    }
+}
+
+impl Local<'_> {
+    fn find(&self) -> Result<Layout, Error> {
+        let path = fs::canonicalize(self.0).map_err(Error::io("find", self.0))?;
+        layout::find(&path)
+    }
 }
 
 /// Changes whenever the image or a module does.

@@ -6,8 +6,10 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use super::super::lock::{Lock, LockedFile, LockedKernel, Pin};
+use super::super::modules::fixture::module;
+use super::super::modules::{Availability, Index};
 use super::super::test_image::image;
-use super::super::{Cache, Error, KernelImage, Progress, digest, provide, status};
+use super::super::{Cache, Error, KernelImage, Progress, digest, prepare, provide, status};
 use crate::config::{Catalogue, Origin, Selected};
 use crate::hint::Hint;
 
@@ -199,6 +201,31 @@ fn modules_with_metadata_are_used_in_place() {
         kernel.modules.unwrap(),
         fs::canonicalize(dep.parent().unwrap()).unwrap()
     );
+}
+
+#[test]
+fn modules_used_in_place_are_read_once_and_missed_when_they_are_gone() {
+    let lab = Lab::new();
+    lab.write("tree/boot/vmlinuz-6.1-a", &image("6.1-a"));
+    let module = module(&["alias=char-major-10-229"]);
+    let file = lab.write("tree/usr/lib/modules/6.1-a/kernel/fuse.ko", &module);
+    let dep = lab.write("tree/usr/lib/modules/6.1-a/modules.dep", b"");
+    let kernel = lab.provide(&lab.catalogue(""), "./tree").unwrap();
+    let (dir, remembered) = (kernel.modules.unwrap(), kernel.module_index.unwrap());
+    // Only who does not read it again takes it for a module.
+    let modified = file.metadata().unwrap().modified().unwrap();
+    fs::write(&file, vec![b'x'; module.len()]).unwrap();
+    let times = fs::FileTimes::new().set_modified(modified);
+    let opened = fs::File::options().write(true).open(&file).unwrap();
+    opened.set_times(times).unwrap();
+    assert!(Index::open(&dir).is_err());
+    let index = Index::open_remembered(&dir, &remembered).unwrap();
+    assert_eq!(index.provides("fuse"), Availability::Module);
+
+    let prepared = kernel.image.parent().unwrap();
+    assert!(prepare::load(prepared, "again").is_some());
+    fs::remove_dir_all(dep.parent().unwrap()).unwrap();
+    assert!(prepare::load(prepared, "again").is_none());
 }
 
 #[test]

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::super::cache::Key;
 use super::super::digest::{CountingReader, HashingWriter};
-use super::super::prepare::{self, Taking};
-use super::super::{Cache, Error, KernelImage, Progress, archive, layout};
+use super::super::layout::Layout;
+use super::super::prepare::Taking;
+use super::super::{Error, Progress, archive, layout};
+use super::{Asked, Content};
 use crate::config::UrlSource;
 
 /// How long the server may take to accept a connection.
@@ -18,51 +20,39 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 /// How long the server may be silent, before its answer and within it.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The cache key of `source`: the content, wherever it comes from.
-pub(crate) fn key(source: &UrlSource) -> Key {
-    Key::new("url", [source.sha256.as_bytes()])
-}
+/// A file on a web server.
+pub(super) struct Download<'s>(pub(super) &'s UrlSource);
 
-/// Provides the kernel of `source` under the name `name`, from the cache if it
-/// is there.
-pub(crate) fn provide(
-    name: &str,
-    source: &UrlSource,
-    cache: &Cache,
-    progress: &Progress,
-) -> Result<KernelImage, Error> {
-    let key = key(source);
-    if let Some(kernel) = prepare::load(&cache.kernel_dir(&key), name) {
-        return Ok(kernel);
+impl Content for Download<'_> {
+    /// The content, wherever it comes from.
+    fn key(&self) -> Result<Key, Error> {
+        Ok(Key::new("url", [self.0.sha256.as_bytes()]))
     }
-    cache.discard_damaged(&key, |dir| prepare::load(dir, name).is_some())?;
-    if let Some(filling) = cache.fill(&key, || progress.waiting(name))? {
-        let file = filling.work().join("download");
-        download(source, &file, progress)?;
-        let tree = filling.work().join("tree");
+
+    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
+        let url = &self.0.url;
+        let file = work.join("download");
+        download(self.0, &file, asked.progress)?;
+        let tree = work.join("tree");
         if archive::is_tar(&file)? {
             std::fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
-            archive::unpack_tar_file(&file, &source.url, &tree)?;
+            archive::unpack_tar_file(&file, url, &tree)?;
         } else {
             std::fs::rename(&file, &tree).map_err(Error::io("create", &tree))?;
         }
-        let found = layout::find(&tree).map_err(|error| match error {
+        let layout = layout::find(&tree).map_err(|error| match error {
             // The temporary directory means nothing to the user.
             Error::NoImage { .. } => Error::NoImage {
-                path: source.url.clone().into(),
+                path: url.clone().into(),
             },
             Error::Image(_) => Error::Archive {
-                what: source.url.clone(),
+                what: url.clone(),
                 reason: "it is neither an archive nor an x86-64 kernel image".to_owned(),
             },
             other => other,
         })?;
-        prepare::prepare(&found, Taking::Move, &filling.kernel())?;
-        filling.publish()?;
+        Ok((layout, Taking::Move))
     }
-    prepare::load(&cache.kernel_dir(&key), name).ok_or_else(|| Error::NoImage {
-        path: source.url.clone().into(),
-    })
 }
 
 /// Downloads to `dest` and checks the hash on the way.

@@ -20,6 +20,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             image: "/cache/vmlinux".into(),
             boot_protocol: BootProtocol::Pvh,
             modules: None,
+            module_index: None,
         },
         initramfs: "/cache/initramfs".into(),
         virtiofs: vec![VirtiofsSpec {
