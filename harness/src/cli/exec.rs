@@ -16,6 +16,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
+use crate::vm::cpu::{self, Ended};
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 
@@ -216,6 +217,19 @@ pub(super) async fn in_vm(
             Ok(input::code_of(signal))
         }
         Ok(Ok(end)) => {
+            let spec = &vm.spec;
+            if let CommandEnd::Ended(outcome) = &end
+                && let Some(note) = cpu::illegal_instruction(
+                    match outcome.status {
+                        Status::Exited(status) => Ended::Status(status),
+                        Status::Signaled(signal) => Ended::Signal(signal),
+                    },
+                    spec.accelerator,
+                    spec.cpu.as_deref(),
+                )
+            {
+                eprintln!("kiln: the command was {note}");
+            }
             vm.stop().await;
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
             code(end, timeout).map_err(|failure| match failure.code {

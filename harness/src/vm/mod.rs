@@ -4,6 +4,7 @@ pub mod accel;
 pub mod args;
 pub mod console;
 pub mod control;
+pub mod cpu;
 pub mod health;
 pub mod kernel_log;
 pub mod launch;
