@@ -13,6 +13,7 @@ mod command_suites;
 mod config;
 mod exec;
 mod faults;
+mod firmware;
 mod flake;
 mod github_action;
 mod hostile_tests;
