@@ -12,6 +12,7 @@ mod cli;
 mod command_suites;
 mod config;
 mod exec;
+mod exec_limits;
 mod faults;
 mod firmware;
 mod flake;

@@ -17,6 +17,7 @@ use crate::exit_code;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
+use crate::vm::exec_limit;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 
@@ -116,6 +117,13 @@ impl ExecArgs {
             terminal: None,
             timeout: (!self.timeout.is_zero()).then_some(self.timeout),
         };
+        exec_limit::check(&command.argv, &command.env).map_err(|error| {
+            Failure::new(
+                exit_code::CANNOT_EXECUTE,
+                format!("cannot run the command in the guest: {error}"),
+            )
+            .hint("put long lists into a file of the working directory, or on its stdin")
+        })?;
         in_vm(context, selected, &self.vm, command, stdin, interrupts).await
     }
 }
@@ -281,7 +289,9 @@ fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
         CommandEnd::NotStarted { errno, message } => {
             let code = match errno {
                 nix::libc::ENOENT => exit_code::NOT_FOUND,
-                nix::libc::EACCES | nix::libc::ENOEXEC => exit_code::CANNOT_EXECUTE,
+                nix::libc::EACCES | nix::libc::ENOEXEC | nix::libc::E2BIG => {
+                    exit_code::CANNOT_EXECUTE
+                }
                 _ => exit_code::OWN_FAILURE,
             };
             Err(Failure::new(
