@@ -13,7 +13,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=KILN_GUEST_INIT");
-    let init = match env::var_os("KILN_GUEST_INIT") {
+    let ready = env::var_os("KILN_GUEST_INIT").filter(|path| !path.is_empty());
+    let init = match ready {
         Some(path) => {
             let path = PathBuf::from(path);
             println!("cargo::rerun-if-changed={}", path.display());

@@ -210,3 +210,48 @@ fn doctor_tells_a_cache_that_cannot_be_written() {
     let out = output.out();
     assert!(out.contains("cannot write to /dev/null/cache"), "{out}");
 }
+
+#[test]
+fn an_empty_variable_counts_as_one_that_is_not_set() {
+    let kiln = Kiln::with_empty_cache();
+    let empty = [
+        "KILN_CONFIG",
+        "KILN_QEMU",
+        "KILN_ACCEL",
+        "KILN_STATUS_LEVEL",
+        "KILN_FINAL_STATUS_LEVEL",
+        "KILN_LOG",
+        "KILN_NIX_STORE",
+        "KILN_APT_MIRROR",
+    ];
+    let run = |args: &[&str]| {
+        let mut invocation = kiln.plain(args);
+        for name in empty {
+            invocation = invocation.env(name, "");
+        }
+        invocation.run()
+    };
+    let list = run(&["kernels", "list"]);
+    list.assert_code(0);
+    assert!(list.out().contains("6.1"), "{}", list.out());
+    for command in [
+        &["exec", "-k", "no-such-kernel", "--", "true"][..],
+        &["run", "-k", "no-such-kernel"],
+    ] {
+        let output = run(command);
+        output.assert_err_contains("no-such-kernel");
+        assert!(
+            !output.err().contains("a value is required"),
+            "{}",
+            output.err()
+        );
+    }
+    let doctor = run(&["doctor"]);
+    assert!(doctor.out().contains("with microvm"), "{}", doctor.out());
+    // With a value it still counts.
+    let output = kiln
+        .plain(["exec", "-k", "6.1", "--", "true"])
+        .env("KILN_ACCEL", "steam")
+        .run();
+    output.assert_code(2).assert_err_contains("steam");
+}

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::support::material::Material;
@@ -79,6 +80,26 @@ fn paths_without_a_kernel_are_told_apart() {
     let nowhere = kiln.path("nowhere");
     refused_at(&kiln, &nowhere)
         .assert_err_contains(&format!("there is no kernel at {}", nowhere.display()));
+}
+
+#[test]
+fn what_the_user_may_not_read_is_named_with_what_mends_it() {
+    let own = Kiln::new();
+    let material = Material::of(&own);
+    let kiln = Kiln::as_ordinary_user();
+    if nix::unistd::geteuid().as_raw() != 0 {
+        // Whoever owns a file can make it readable: root's are the case.
+        return;
+    }
+    for hidden in ["boot/vmlinuz-RELEASE", "lib/modules/RELEASE/kernel/fs"] {
+        let tree = kiln.path(hidden.split('/').next().unwrap());
+        material.unpack(&tree, &[]);
+        let hidden = tree.join(hidden.replace("RELEASE", &material.release));
+        fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).unwrap();
+        refused_at(&kiln, &tree)
+            .assert_err_contains(&hidden.display().to_string())
+            .assert_err_contains("sudo chmod -R a+rX");
+    }
 }
 
 #[test]

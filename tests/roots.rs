@@ -13,17 +13,19 @@ const BUSYBOX: &str = "/bin/busybox";
 fn a_directory_is_the_root_on_each_kernel() {
     let kiln = Kiln::new();
     let root = busybox_root(&kiln);
-    let script = "id -u; cat /marker; uname -r; touch /written /bin/written && echo wrote";
+    let script = "id -u; cat /marker; uname -r; pwd; touch /written /bin/written && echo wrote";
     for kernel in KERNELS {
         let output = kiln
             .vm(["exec", "-k", kernel, "--root"])
             .arg(format!("dir:{}", root.display()))
             .args(["--", "sh", "-c", script])
+            // The guest has a `/` of its own.
+            .cwd("/")
             .run();
         output.assert_code(0);
         let text = output.out();
         assert!(text.starts_with("0\na tree of its own\n"), "{text}");
-        assert!(text.ends_with("\nwrote\n"), "{text}");
+        assert!(text.ends_with("\n/\nwrote\n"), "{text}");
     }
     assert!(!root.join("written").exists() && !root.join("bin/written").exists());
 }

@@ -7,22 +7,43 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest encoded frame in bytes that a reader accepts, delimiters aside.
-pub const MAX_FRAME: usize = 256 * 1024;
+use crate::message::{Event, Request};
+
+/// Largest encoded event in bytes that the host accepts, delimiters aside: what
+/// an untrusted guest can make the host keep.
+pub const MAX_EVENT: usize = 256 * 1024;
+
+/// Largest encoded request in bytes that the guest accepts: room for all that
+/// execve(2) takes, 2 MiB, and COBS.
+pub const MAX_REQUEST: usize = 2 * 1024 * 1024 + 64 * 1024;
 
 /// Largest run of output or input bytes that a writer puts into one message;
-/// leaves ample room below [`MAX_FRAME`].
+/// leaves ample room below [`MAX_EVENT`].
 pub const MAX_DATA: usize = 64 * 1024;
+
+/// What one side sends.
+pub trait Message {
+    /// Largest encoding in bytes, delimiters aside.
+    const MAX_FRAME: usize;
+}
+
+impl Message for Event {
+    const MAX_FRAME: usize = MAX_EVENT;
+}
+
+impl Message for Request {
+    const MAX_FRAME: usize = MAX_REQUEST;
+}
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
 /// Why bytes are no frame, or a message cannot become one.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
-    /// More than [`MAX_FRAME`] bytes without a delimiter, or a message that
-    /// encodes to more.
-    #[error("frame of more than {MAX_FRAME} bytes")]
-    TooLong,
+    /// More bytes than [`Message::MAX_FRAME`] without a delimiter, or a message
+    /// that encodes to more.
+    #[error("frame of more than {0} bytes")]
+    TooLong(usize),
     /// Not COBS.
     #[error("frame is not COBS encoded")]
     Cobs,
@@ -32,11 +53,11 @@ pub enum FrameError {
 }
 
 /// Encodes `message` as one frame, delimiters included.
-pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, FrameError> {
+pub fn encode<M: Message + Serialize>(message: &M) -> Result<Vec<u8>, FrameError> {
     let plain = postcard::to_allocvec_crc32(message, CRC.digest()).map_err(FrameError::Message)?;
     let frame = cobs::encode_vec_including_sentinels(&plain);
-    if frame.len() > MAX_FRAME {
-        return Err(FrameError::TooLong);
+    if frame.len() > M::MAX_FRAME {
+        return Err(FrameError::TooLong(M::MAX_FRAME));
     }
     Ok(frame)
 }
@@ -57,14 +78,17 @@ impl Decoder {
 
     /// Takes the next bytes of the stream and returns the messages they
     /// complete, and an error for each stretch that is no frame.
-    pub fn push<M: DeserializeOwned>(&mut self, bytes: &[u8]) -> Vec<Result<M, FrameError>> {
+    pub fn push<M: Message + DeserializeOwned>(
+        &mut self,
+        bytes: &[u8],
+    ) -> Vec<Result<M, FrameError>> {
         let mut messages = Vec::new();
         let mut parts = bytes.split(|&byte| byte == 0).peekable();
         while let Some(part) = parts.next() {
             if !self.skipping {
                 self.pending.extend_from_slice(part);
-                if self.pending.len() > MAX_FRAME {
-                    messages.push(Err(FrameError::TooLong));
+                if self.pending.len() > M::MAX_FRAME {
+                    messages.push(Err(FrameError::TooLong(M::MAX_FRAME)));
                     self.skipping = true;
                     self.pending = Vec::new();
                 }
@@ -91,7 +115,7 @@ fn decode<M: DeserializeOwned>(frame: &[u8]) -> Result<M, FrameError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::message::{Event, Stream};
+    use crate::message::{ProcessSpec, Stream};
     use proptest::prelude::*;
 
     fn output(data: Vec<u8>) -> Event {
@@ -120,7 +144,7 @@ mod tests {
             errors += decoder.push::<Event>(&[b'a'; 16 * 1024]).len();
         }
         assert_eq!(errors, 1, "one error for one overlong frame");
-        assert!(decoder.pending.capacity() <= 2 * MAX_FRAME);
+        assert!(decoder.pending.capacity() <= 2 * MAX_EVENT);
         let found = decoder.push::<Event>(&encode(&output(vec![1])).unwrap());
         assert_eq!(found, vec![Ok(output(vec![1]))]);
     }
@@ -129,9 +153,30 @@ mod tests {
     fn the_largest_data_fits_a_frame() {
         assert!(encode(&output(vec![0; MAX_DATA])).is_ok());
         assert_eq!(
-            encode(&output(vec![1; MAX_FRAME])),
-            Err(FrameError::TooLong)
+            encode(&output(vec![1; MAX_EVENT])),
+            Err(FrameError::TooLong(MAX_EVENT))
         );
+    }
+
+    #[test]
+    fn all_the_arguments_that_linux_takes_fit_a_request() {
+        let spawn = |argv| Request::Spawn {
+            job: 1,
+            process: 1,
+            spec: ProcessSpec {
+                argv,
+                cwd: vec![b'/'; 4096],
+                ..ProcessSpec::default()
+            },
+        };
+        // Linux counts a NUL and a pointer for each.
+        for (length, count) in [(1, 2 << 20 >> 3), (131_071, 15), (200, (2 << 20) / 209)] {
+            let request = spawn(vec![vec![0xff; length]; count]);
+            let found = Decoder::new().push::<Request>(&encode(&request).unwrap());
+            assert_eq!(found, vec![Ok(request)]);
+        }
+        let beyond = spawn(vec![vec![1; 131_071]; 17]);
+        assert_eq!(encode(&beyond), Err(FrameError::TooLong(MAX_REQUEST)));
     }
 
     #[test]

@@ -124,6 +124,7 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
             accel: AccelChoice::Auto,
             memory: catalogue.defaults.memory.bytes(),
             cpus: catalogue.defaults.cpus,
+            cpu: None,
             qemu: None,
             kernel_args: Vec::new(),
             qemu_args: Vec::new(),

@@ -5,9 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{ArgAction, ArgMatches, CommandFactory};
-
-use super::Cli;
+use clap::{ArgAction, ArgMatches};
 
 /// Arguments of `kiln run` that do not change how a test runs: they say which
 /// tests, how often, and what becomes of the results.
@@ -64,7 +62,7 @@ fn published(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
 
 /// The variables that a command line sets, each as `KEY=VALUE`.
 fn variables(command_line: &[OsString]) -> Vec<String> {
-    let Ok(matches) = Cli::command().try_get_matches_from(command_line) else {
+    let Ok(matches) = super::command().try_get_matches_from(command_line) else {
         return Vec::new();
     };
     let Some((_, matches)) = matches.subcommand() else {
@@ -91,14 +89,14 @@ pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<S
     let mut command_line = command_line.into_iter().peekable();
     let program = command_line.peek().cloned().unwrap_or_default();
     // Cheaper to read again than to carry through everything.
-    let Ok(matches) = Cli::command().try_get_matches_from(command_line) else {
+    let Ok(matches) = super::command().try_get_matches_from(command_line) else {
         return Vec::new();
     };
     let Some(("run", matches)) = matches.subcommand() else {
         return Vec::new();
     };
     let mut words = vec![name_of(&program), "run".to_owned()];
-    let command = Cli::command();
+    let command = super::command();
     let Some(run) = command.find_subcommand("run") else {
         return Vec::new();
     };
@@ -204,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_there() {
-        let command = Cli::command();
+        let command = super::super::command();
         let run = command.find_subcommand("run").expect("there is `run`");
         for id in WITHOUT {
             assert!(run.get_arguments().any(|arg| arg.get_id() == id), "{id}");

@@ -16,6 +16,8 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
+use crate::vm::cpu::{self, Ended};
+use crate::vm::exec_limit;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 
@@ -115,6 +117,13 @@ impl ExecArgs {
             terminal: None,
             timeout: (!self.timeout.is_zero()).then_some(self.timeout),
         };
+        exec_limit::check(&command.argv, &command.env).map_err(|error| {
+            Failure::new(
+                exit_code::CANNOT_EXECUTE,
+                format!("cannot run the command in the guest: {error}"),
+            )
+            .hint("put long lists into a file of the working directory, or on its stdin")
+        })?;
         in_vm(context, selected, &self.vm, command, stdin, interrupts).await
     }
 }
@@ -216,6 +225,19 @@ pub(super) async fn in_vm(
             Ok(input::code_of(signal))
         }
         Ok(Ok(end)) => {
+            let spec = &vm.spec;
+            if let CommandEnd::Ended(outcome) = &end
+                && let Some(note) = cpu::illegal_instruction(
+                    match outcome.status {
+                        Status::Exited(status) => Ended::Status(status),
+                        Status::Signaled(signal) => Ended::Signal(signal),
+                    },
+                    spec.accelerator,
+                    spec.cpu.as_deref(),
+                )
+            {
+                eprintln!("kiln: the command was {note}");
+            }
             vm.stop().await;
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
             code(end, timeout).map_err(|failure| match failure.code {
@@ -267,7 +289,9 @@ fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
         CommandEnd::NotStarted { errno, message } => {
             let code = match errno {
                 nix::libc::ENOENT => exit_code::NOT_FOUND,
-                nix::libc::EACCES | nix::libc::ENOEXEC => exit_code::CANNOT_EXECUTE,
+                nix::libc::EACCES | nix::libc::ENOEXEC | nix::libc::E2BIG => {
+                    exit_code::CANNOT_EXECUTE
+                }
                 _ => exit_code::OWN_FAILURE,
             };
             Err(Failure::new(

@@ -32,7 +32,7 @@ mod vm_args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::Failure;
 
@@ -113,7 +113,10 @@ enum Command {
 
 /// Runs kiln with this process's arguments.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| {
+        Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+    });
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() {
@@ -151,6 +154,23 @@ pub fn main() -> ExitCode {
     // A thread may sit in a read of stdin that nothing ends.
     runtime.shutdown_background();
     code
+}
+
+/// The command line, for which an empty variable counts as one that is not set.
+fn command() -> clap::Command {
+    without_empty_variables(Cli::command())
+}
+
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| {
+            let is_empty = arg
+                .get_env()
+                .and_then(std::env::var_os)
+                .is_some_and(|value| value.is_empty());
+            if is_empty { arg.env(None) } else { arg }
+        })
+        .mut_subcommands(without_empty_variables)
 }
 
 async fn dispatch(cli: Cli) -> Result<u8, Failure> {
@@ -197,8 +217,11 @@ fn log_to_stderr(verbose: u8) {
         1 => "info",
         _ => "debug",
     };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("KILN_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let asked = std::env::var("KILN_LOG").ok();
+    let filter = asked
+        .filter(|asked| !asked.is_empty())
+        .and_then(|asked| asked.parse().ok())
+        .unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

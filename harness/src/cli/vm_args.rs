@@ -41,6 +41,10 @@ pub(super) struct VmArgs {
     /// Number of vCPUs [default: kernels.toml, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
+    /// Processor model of the guest, as QEMU's -cpu has it: max is all that can
+    /// be emulated [default: the host's with KVM, else an old one, the fastest]
+    #[arg(long, value_name = "MODEL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(super) cpu: Option<String>,
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
@@ -117,6 +121,7 @@ impl VmArgs {
                 accel: self.accel,
                 memory: self.memory(context),
                 cpus: self.cpus.unwrap_or(defaults.cpus),
+                cpu: self.cpu.clone(),
                 qemu: self.qemu.clone(),
                 kernel_args: self.append.clone(),
                 qemu_args: self.qemu_args.clone(),

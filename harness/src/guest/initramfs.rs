@@ -17,7 +17,25 @@ use crate::kernel::modules::{self, ModuleFile};
 use crate::whole_file;
 
 /// Counts up whenever equal inputs give another archive.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+
+/// The archive is padded to a multiple of this many bytes, a page, so that the
+/// last page of the guest's memory below 4 GiB stays free.
+///
+/// QEMU puts an initrd of S bytes at `(top - 1 - S) & ~4095`, where `top` is the
+/// end of that memory (`x86_load_linux`, hw/i386/x86-common.c, the same for PVH
+/// and bzImage): it ends at `top - 4096 + S % 4096`. SeaBIOS, the firmware of
+/// microvm in QEMU's own builds, takes memory for the ACPI tables from `top`
+/// downwards (`romfile_loader_allocate`, src/fw/romfile_loader.c, and
+/// `alloc_new`, src/malloc.c), and only then does its option ROM read the initrd,
+/// over the tables where the two meet: a guest with six devices does not boot if
+/// S % 4096 is 0xb80 or more. qboot, Debian 12's firmware, keeps the tables
+/// below 1 MiB (`malloc_align`, malloc.c), and any size will do.
+///
+/// A multiple also leaves the initrd outside what SeaBIOS reserves: Linux would
+/// otherwise copy it to another place. It skips zeros behind the archive
+/// (`unpack_to_rootfs`, init/initramfs.c).
+const PAGE: u64 = 4096;
 
 /// Directories, each before what lies in it: the kernel makes none by itself.
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "newroot", "modules"];
@@ -190,7 +208,7 @@ fn write(dest: &Path, entries: Vec<Entry<'_>>) -> io::Result<()> {
 }
 
 fn archive(file: &mut File, entries: Vec<Entry<'_>>) -> io::Result<()> {
-    let mut out: BufWriter<&mut File> = BufWriter::new(file);
+    let mut out = BufWriter::new(&mut *file);
     for (entry, inode) in entries.into_iter().zip(1..) {
         let size = u32::try_from(entry.data.len()).map_err(io::Error::other)?;
         // Owned by root, of time 0, and with counted inode numbers: equal inputs
@@ -205,7 +223,10 @@ fn archive(file: &mut File, entries: Vec<Entry<'_>>) -> io::Result<()> {
         writer.write_all(entry.data)?;
         writer.finish()?;
     }
-    trailer(&mut out)?.flush()
+    trailer(&mut out)?.flush()?;
+    drop(out);
+    let length = file.metadata()?.len();
+    file.set_len(length.next_multiple_of(PAGE))
 }
 
 #[cfg(test)]
@@ -215,6 +236,7 @@ mod tests {
     use std::io::{Cursor, Read};
 
     use cpio::newc::Reader;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -339,6 +361,27 @@ mod tests {
         assert_ne!(first, key(b"init", &plan(), &modules[..1]).unwrap());
         fs::write(&modules[0].path, b"First module").unwrap();
         assert_ne!(first, key(b"init", &plan(), &modules).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn every_archive_fills_whole_pages_and_ends_in_zeros(
+            size in 0..3 * usize::try_from(PAGE).unwrap(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let dest = dir.path().join("initramfs");
+            let init = vec![7; size];
+            build(&dest, &init, &plan(), &[]).unwrap();
+            let archive = fs::read(&dest).unwrap();
+            prop_assert_eq!(archive.len() % 4096, 0);
+            let trailer = memchr::memmem::rfind(&archive, b"TRAILER!!!").unwrap();
+            let padding = &archive[trailer + b"TRAILER!!!".len()..];
+            prop_assert!(padding.len() < 4096 + 4, "{}", padding.len());
+            prop_assert!(padding.iter().all(|&byte| byte == 0));
+            let entries = read(&archive);
+            let read_init = entries.iter().find(|entry| entry.name == "init").unwrap();
+            prop_assert_eq!(&read_init.data, &init);
+        }
     }
 
     #[test]

@@ -233,6 +233,10 @@ impl Layout {
                 continue;
             }
             let dir = directory(dir)?;
+            // The guest has a `/` of its own, which the whole host would hide.
+            if dir == Path::new("/") {
+                continue;
+            }
             let seen_in_root = request.root.shows(&dir);
             if !seen_in_root && !wanted.iter().any(|(other, _)| dir.starts_with(other)) {
                 wanted.push((dir, ShareAccess::CopyOnWrite));
@@ -342,6 +346,14 @@ mod tests {
         let mut expected = [&once, &other];
         expected.sort();
         assert_eq!(dirs, expected);
+    }
+
+    #[test]
+    fn the_hosts_root_as_working_directory_is_the_guests() {
+        for root in [Root::Host, Root::Dir("/etc".into())] {
+            let layout = layout(&root, &["/".into()], &[]);
+            assert_eq!(layout.plan.shares, [], "{root:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong between a kernel's name and its image in the cache.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -169,6 +170,35 @@ pub enum Error {
         /// The images.
         images: Vec<String>,
     },
+    /// A build tree lists modules that are not built.
+    #[error(
+        "{missing} of the {all} modules that {}/modules.order lists are not built; the first is {}",
+        tree.display(),
+        first.display()
+    )]
+    NotBuilt {
+        /// The build tree.
+        tree: PathBuf,
+        /// The first that is missing, below the tree.
+        first: PathBuf,
+        /// How many are missing.
+        missing: usize,
+        /// How many are listed.
+        all: usize,
+    },
+    /// The image is of another build than what lies beside it.
+    #[error(
+        "the image {} is release {release}, and its tree or modules are {expected}",
+        image.display()
+    )]
+    ReleaseDiffers {
+        /// The image.
+        image: PathBuf,
+        /// What it says.
+        release: String,
+        /// What `kernel.release` or the directory of the modules says.
+        expected: String,
+    },
     /// An image cannot be unpacked.
     #[error("{}", chain(.0))]
     Image(#[source] vmlinux::Error),
@@ -222,7 +252,17 @@ impl Hint for Error {
             Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
                 "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
             }
+            Error::Io { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                readable(path)
+            }
             Error::Io { .. } => return Vec::new(),
+            Error::NotBuilt { tree, .. } => format!(
+                "build them: `make -C {} modules`; a kernel that needs no modules boots by its image, copied out of the tree",
+                quoted(tree)
+            ),
+            Error::ReleaseDiffers { .. } => {
+                "build image and modules together (`make` in a build tree), or name an image that fits the modules".to_owned()
+            }
             Error::Store(error) => {
                 let mut hints = error.hints();
                 if matches!(error, store::Error::NotInstalled { .. }) {
@@ -285,11 +325,29 @@ impl Hint for Error {
             }
             Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
             Error::Image(error) => return error.hints(),
+            Error::Modules {
+                source: modules::Error::Read { path, source },
+                ..
+            } if source.kind() == io::ErrorKind::PermissionDenied => readable(path),
             Error::Modules { .. } => "the module tree may be damaged; fetch or build it again".to_owned(),
             Error::NotPinned { .. } => "change its source in kernels.toml".to_owned(),
         };
         vec![hint]
     }
+}
+
+/// What makes a file or directory readable that is not.
+pub(super) fn readable(path: &Path) -> String {
+    format!(
+        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
+        quoted(path)
+    )
+}
+
+/// A path as a word of a shell's.
+fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
 }
 
 /// Whether an error comes from a full disk or an exhausted quota.

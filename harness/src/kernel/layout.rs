@@ -12,11 +12,26 @@ use super::{Error, vmlinux};
 pub(super) struct Layout {
     /// The image as it is.
     pub(super) image: PathBuf,
+    /// Other images of the same kernel, for where QEMU cannot enter the first:
+    /// an ELF kernel needs a PVH entry point, a bzImage does not.
+    pub(super) others: Vec<PathBuf>,
     /// `uname -r`.
     pub(super) release: String,
     /// Its modules.
     pub(super) modules: Modules,
 }
+
+/// What tells a build tree, and what `uname -r` is to say.
+const KERNEL_RELEASE: &str = "include/config/kernel.release";
+
+/// Names of images in a directory, the ones to prefer first: a bzImage can always
+/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
+/// systems have a link `kernel`.
+const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
+
+/// How far above an image its root or build tree may be: `arch/x86/boot/bzImage`,
+/// `boot/efi/MACHINE/RELEASE/linux`.
+const LEVELS: usize = 4;
 
 /// Where a kernel's modules are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,7 +56,7 @@ pub(super) fn find(path: &Path) -> Result<Layout, Error> {
         return of_image(path);
     }
     let root = descend(path)?;
-    let release_file = root.join("include/config/kernel.release");
+    let release_file = root.join(KERNEL_RELEASE);
     if release_file.is_file() {
         return of_build_tree(&root, &release_file);
     }
@@ -95,36 +110,85 @@ fn descend(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// An image; one that lies in the `boot` directory of a root has that root's
-/// modules.
+/// An image alone. One of a build tree has the tree's modules; one that lies
+/// beside `lib/modules`, below a root's `boot` or among its modules has those.
 fn of_image(image: &Path) -> Result<Layout, Error> {
+    let above: Vec<&Path> = image.ancestors().skip(1).take(LEVELS).collect();
+    for root in &above {
+        let release_file = root.join(KERNEL_RELEASE);
+        if release_file.is_file() {
+            let mut layout = of_build_tree(root, &release_file)?;
+            layout.others.retain(|other| other != image);
+            if layout.image != image {
+                let other = std::mem::replace(&mut layout.image, image.to_path_buf());
+                layout.others.insert(0, other);
+            }
+            return Ok(layout);
+        }
+    }
     let release = vmlinux::release(image).map_err(Error::Image)?;
-    let root = image
-        .parent()
-        .filter(|dir| dir.file_name().is_some_and(|name| name == "boot"))
-        .and_then(Path::parent);
-    let modules = match root {
-        Some(root) => module_directories(root)?
-            .remove(&release)
-            .map_or(Modules::None, Modules::Installed),
-        None => Modules::None,
-    };
-    Ok(Layout {
+    let mut layout = Layout {
         image: image.to_path_buf(),
+        others: siblings(image, &release),
         release,
-        modules,
-    })
+        modules: Modules::None,
+    };
+    if let Some(directory) = above.first()
+        && is_modules(directory)
+        && directory
+            .file_name()
+            .is_some_and(|name| *name == *layout.release)
+    {
+        layout.modules = Modules::Installed(directory.to_path_buf());
+        return Ok(layout);
+    }
+    let below_boot = above
+        .iter()
+        .filter(|dir| dir.file_name().is_some_and(|name| name == "boot"))
+        .filter_map(|dir| dir.parent());
+    for root in above.first().copied().into_iter().chain(below_boot) {
+        if let Some(modules) = module_directories(root)?.remove(&layout.release) {
+            layout.modules = Modules::Installed(modules);
+            break;
+        }
+    }
+    Ok(layout)
+}
+
+/// The bzImage beside an image that is called vmlinux.
+fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let Some(rest) = name.strip_prefix("vmlinux") else {
+        return Vec::new();
+    };
+    ["vmlinuz", "bzImage"]
+        .iter()
+        .map(|kind| image.with_file_name(format!("{kind}{rest}")))
+        .filter(|path| path.is_file())
+        .filter(|path| vmlinux::release(path).is_ok_and(|other| other == release))
+        .collect()
 }
 
 fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
-    // The bzImage is a fortieth of a vmlinux with debug information.
-    let image = ["arch/x86/boot/bzImage", "vmlinux"]
+    let mut images: Vec<PathBuf> = ["arch/x86/boot/bzImage", "vmlinux"]
         .iter()
         .map(|name| root.join(name))
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::NoImage {
+        .filter(|path| path.is_file())
+        .collect();
+    // The build makes the bzImage of the vmlinux: an older one is of an older
+    // build.
+    let built = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    if let [bzimage, vmlinux] = images.as_slice()
+        && built(bzimage) < built(vmlinux)
+    {
+        images.reverse();
+    }
+    if images.is_empty() {
+        return Err(Error::NoImage {
             path: root.to_path_buf(),
-        })?;
+        });
+    }
+    let image = images.remove(0);
     let release = fs::read_to_string(release_file)
         .map_err(Error::io("read", release_file))?
         .trim()
@@ -133,16 +197,32 @@ fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
     let modules = match fs::read_to_string(&order) {
         Ok(text) => Modules::Built {
             tree: root.to_path_buf(),
-            files: built_modules(&text),
+            files: all_built(root, built_modules(&text))?,
         },
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Modules::None,
         Err(error) => return Err(Error::io("read", &order)(error)),
     };
     Ok(Layout {
         image,
+        others: images,
         release,
         modules,
     })
+}
+
+/// The modules of a build tree, if all of them are there: the build of an image
+/// lists them already.
+fn all_built(tree: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
+    let mut missing = files.iter().filter(|file| !tree.join(file).exists());
+    match missing.next() {
+        None => Ok(files),
+        Some(first) => Err(Error::NotBuilt {
+            tree: tree.to_path_buf(),
+            first: first.clone(),
+            missing: 1 + missing.count(),
+            all: files.len(),
+        }),
+    }
 }
 
 /// `modules.order` of a build tree lists `kernel/….ko` up to Linux 5.18,
@@ -166,95 +246,152 @@ fn built_modules(order: &str) -> Vec<PathBuf> {
 }
 
 fn of_tree(root: &Path) -> Result<Layout, Error> {
-    let modules = module_directories(root)?;
-    let mut images: Vec<(String, PathBuf)> = Vec::new();
-    let mut add = |release: String, path: PathBuf| {
-        if images.iter().all(|(known, _)| *known != release) {
-            images.push((release, path));
-        }
-    };
+    let mut modules = module_directories(root)?;
+    let mut found = Images::default();
     for directory in [root.join("boot"), root.to_path_buf()] {
-        if !directory.is_dir() {
-            continue;
-        }
-        for path in list(&directory)? {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let suffix = ["vmlinuz-", "vmlinux-", "bzImage-"]
-                .iter()
-                .find_map(|prefix| name.strip_prefix(prefix));
-            let plain = matches!(name.as_str(), "vmlinuz" | "bzImage" | "vmlinux");
-            if !path.is_file() {
-                continue;
-            }
-            // A link such as `/vmlinuz` repeats an image of `boot`: same release.
-            match suffix {
-                Some(release) if modules.contains_key(release) => add(release.to_owned(), path),
-                None if !plain => {}
-                _ => add(vmlinux::release(&path).map_err(Error::Image)?, path),
-            }
+        if directory.is_dir() {
+            found.search(&directory, &modules)?;
         }
     }
     for (release, directory) in &modules {
-        for name in ["vmlinuz", "bzImage", "vmlinux"] {
+        for name in IMAGES {
             let path = directory.join(name);
             if path.is_file() {
-                add(release.clone(), path);
+                found.add(release.clone(), path);
             }
         }
     }
+    let mut kernels = found.kernels;
     // A rescue image has no modules of its own.
-    if images
+    if kernels
         .iter()
         .any(|(release, _)| modules.contains_key(release))
     {
-        images.retain(|(release, _)| modules.contains_key(release));
+        kernels.retain(|(release, _)| modules.contains_key(release));
     }
-    let mut images = images.into_iter();
-    match (images.next(), images.len()) {
-        (Some((release, image)), 0) => {
-            let modules = modules
-                .get(&release)
-                .map_or(Modules::None, |dir| Modules::Installed(dir.clone()));
+    let mut kernels = kernels.into_iter();
+    match (kernels.next(), kernels.len()) {
+        (Some((release, mut images)), 0) => {
+            // Stable: of one kind the first found stays the first.
+            images.sort_by_key(|path| rank(path));
+            let image = images.remove(0);
             Ok(Layout {
                 image,
+                others: images,
+                modules: modules
+                    .remove(&release)
+                    .map_or(Modules::None, Modules::Installed),
                 release,
-                modules,
             })
         }
-        (None, _) => Err(Error::NoImage {
-            path: root.to_path_buf(),
+        (None, _) => Err(match found.refused {
+            Some(error) => Error::Image(error),
+            None => Error::NoImage {
+                path: root.to_path_buf(),
+            },
         }),
         (Some(first), _) => Err(Error::ManyImages {
             path: root.to_path_buf(),
             images: std::iter::once(first)
-                .chain(images)
-                .map(|(_, path)| path.display().to_string())
+                .chain(kernels)
+                .filter_map(|(_, images)| images.into_iter().min_by_key(|path| rank(path)))
+                .map(|path| path.display().to_string())
                 .collect(),
         }),
     }
 }
 
-/// `[usr/]lib/modules/*` of `root`, by release.
+/// The images of a directory tree.
+#[derive(Default)]
+struct Images {
+    /// Releases with their images, in the order in which they were found.
+    kernels: Vec<(String, Vec<PathBuf>)>,
+    /// Why the first file that is named like an image is none.
+    refused: Option<vmlinux::Error>,
+}
+
+impl Images {
+    /// Takes in the files of a directory that are named like images.
+    fn search(
+        &mut self,
+        directory: &Path,
+        modules: &BTreeMap<String, PathBuf>,
+    ) -> Result<(), Error> {
+        for path in list(directory)? {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let Some(kind) = IMAGES.iter().find(|kind| name.starts_with(**kind)) else {
+                continue;
+            };
+            let release = match &name[kind.len()..] {
+                "" => None,
+                rest => match rest.strip_prefix('-') {
+                    Some(release) => Some(release.to_owned()),
+                    None => continue,
+                },
+            };
+            if !path.is_file() {
+                continue;
+            }
+            match release {
+                Some(release) if modules.contains_key(&release) => self.add(release, path),
+                // Beside an image lie its signature, its debug information and
+                // others that carry its name.
+                _ => match vmlinux::release(&path) {
+                    Ok(release) => self.add(release, path),
+                    Err(error) => {
+                        self.refused.get_or_insert(error);
+                    }
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// A link such as `/vmlinuz` repeats an image of `boot`: same release.
+    fn add(&mut self, release: String, path: PathBuf) {
+        match self.kernels.iter_mut().find(|(known, _)| *known == release) {
+            Some((_, images)) => images.push(path),
+            None => self.kernels.push((release, vec![path])),
+        }
+    }
+}
+
+/// The place of an image's kind in [`IMAGES`].
+fn rank(image: &Path) -> usize {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    IMAGES
+        .iter()
+        .position(|kind| name.starts_with(kind))
+        .unwrap_or(IMAGES.len())
+}
+
+/// `[usr/]lib/modules/*` of `root`, by release, and what NixOS' systems have
+/// beside their `kernel`.
 fn module_directories(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut found = BTreeMap::new();
-    for parent in ["usr/lib/modules", "lib/modules"] {
+    for parent in [
+        "usr/lib/modules",
+        "lib/modules",
+        "kernel-modules/lib/modules",
+    ] {
         let parent = root.join(parent);
         if !parent.is_dir() {
             continue;
         }
         for path in list(&parent)? {
-            // Headers alone leave a directory with nothing but `build`.
-            let real = path.join("kernel").is_dir() || path.join("vmlinuz").is_file();
-            if let (true, Some(release)) = (real, path.file_name().and_then(|n| n.to_str())) {
+            if let (true, Some(release)) =
+                (is_modules(&path), path.file_name().and_then(|n| n.to_str()))
+            {
                 found.entry(release.to_owned()).or_insert(path);
             }
         }
     }
     Ok(found)
+}
+
+/// Headers alone leave a directory with nothing but `build`.
+fn is_modules(directory: &Path) -> bool {
+    directory.join("kernel").is_dir() || directory.join("vmlinuz").is_file()
 }
 
 /// The entries of a directory, sorted.

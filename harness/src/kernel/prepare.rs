@@ -45,7 +45,18 @@ struct Manifest {
 /// Writes the kernel of `layout` to the directory `dest`.
 pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<(), Error> {
     let image = dest.join(IMAGE);
-    let boot_protocol = vmlinux::unpack(&layout.image, &image).map_err(Error::Image)?;
+    let (boot_protocol, source) = unpack_first(layout, &image)?;
+    match vmlinux::release(source) {
+        Ok(release) if release != layout.release => {
+            return Err(Error::ReleaseDiffers {
+                image: source.to_path_buf(),
+                release,
+                expected: layout.release.clone(),
+            });
+        }
+        // What an image does not say cannot be wrong.
+        _ => {}
+    }
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
         .len();
@@ -90,6 +101,27 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         Error::io("describe the kernel in", &path)(io::Error::other(error))
     })?;
     fs::write(&path, text).map_err(Error::io("write", &path))
+}
+
+/// Unpacks the first of a kernel's images that QEMU can enter, and says which;
+/// if there is none, the error is that of the first.
+fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(BootProtocol, &'a Path), Error> {
+    let mut failed = None;
+    for image in std::iter::once(&layout.image).chain(&layout.others) {
+        match vmlinux::unpack(image, dest) {
+            Ok(protocol) => return Ok((protocol, image)),
+            Err(error @ (vmlinux::Error::NoEntry { .. } | vmlinux::Error::NotAKernel { .. })) => {
+                failed.get_or_insert(error);
+            }
+            Err(error) => return Err(Error::Image(error)),
+        }
+    }
+    Err(match failed {
+        Some(error) => Error::Image(error),
+        None => Error::NoImage {
+            path: layout.image.clone(),
+        },
+    })
 }
 
 /// The prepared kernel in `directory`, called `name`; `None` if there is none,

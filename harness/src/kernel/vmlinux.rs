@@ -110,6 +110,9 @@ impl Hint for Error {
             Self::NoEntry { .. } => {
                 vec!["give its bzImage instead, or build it with CONFIG_PVH=y".to_owned()]
             }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![super::error::readable(path)]
+            }
             Self::Read { .. } | Self::Write { .. } | Self::NoRelease { .. } => Vec::new(),
         }
     }

@@ -6,7 +6,7 @@ use super::plan::{BpftraceSuite, Plan, PlannedTest, Work};
 use super::runtime_test::{Executed, execute};
 use super::session::{Report, Session};
 use crate::suite::bpftrace::{
-    FeatureCheck, Features, Job, JobContext, Judgement, Observation, Rule, Rules, RuntimeTest,
+    End, FeatureCheck, Features, Job, JobContext, Judgement, Observation, Rule, Rules, RuntimeTest,
     SkipReason, judge, precheck,
 };
 use crate::vm::control::Error;
@@ -98,11 +98,14 @@ pub(super) async fn test(
     };
     let Executed {
         observation,
-        notes,
+        mut notes,
         unclean,
         rules: applied,
     } = executed;
     session.unclean |= unclean;
+    if let Some(End::Exited(exit)) = observation.end {
+        notes.extend(session.note_of(exit));
+    }
     let mut judgement = judge(test, rules, &suite.tests_dir, &observation);
     for rule in applied {
         judgement.note_rule(rule);

@@ -33,7 +33,7 @@ pub(super) async fn test(
     env.extend(test.env.iter().cloned());
     let factor = session.factor;
     let without_aslr = plan.aslr.is_off_for_commands();
-    let executed = {
+    let mut executed = {
         let (control, lost) = session.vm.watched();
         tokio::select! {
             executed = execute(control, test, &env, factor, without_aslr) => executed?,
@@ -41,6 +41,9 @@ pub(super) async fn test(
         }
     };
     session.unclean |= executed.unclean;
+    if let End::Exited(exit) = executed.observation.end {
+        executed.notes.extend(session.note_of(exit));
+    }
     let (judgement, cases) = judge(test, &executed.observation);
     Ok(Report {
         judgement,

@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::command::{GUEST_REPLY, close_job};
 use crate::vm::control::{Control, Error};
+use crate::vm::exec_limit;
 
 /// Bytes of one process's output that are kept; what comes after is dropped
 /// and said so. The largest expected output of any upstream test is far below.
@@ -129,6 +130,15 @@ impl<'c> Driver<'c> {
             deadline_ms: None,
             addr_no_randomize,
         };
+        if let Err(error) = exec_limit::check_spec(&spec) {
+            let process = self.control.process_number();
+            let state = Process {
+                failure: Some(error.to_string()),
+                ..Process::default()
+            };
+            self.processes.insert(process, state);
+            return Ok(process);
+        }
         let process = self.control.spawn(self.job, spec).await?;
         let state = Process {
             separate: output == OutputMode::Separate,

@@ -14,9 +14,10 @@ use super::plan::{
 };
 use super::preflight;
 use crate::suite::Verdict;
-use crate::suite::bpftrace::{Features, Judgement, Rule};
+use crate::suite::bpftrace::{Exit, Features, Judgement, Rule};
 use crate::suite::command::Case;
 use crate::vm::control::Error;
+use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
@@ -246,6 +247,16 @@ impl Session {
             && plan
                 .aslr
                 .is_off_for_runtime_tests(accelerator, self.qemu.version)
+    }
+
+    /// What to say of a test whose program lacked an instruction.
+    pub(super) fn note_of(&self, exit: Exit) -> Option<String> {
+        let ended = match exit {
+            Exit::Code(status) => Ended::Status(status),
+            Exit::Signal(signal) => Ended::Signal(signal),
+        };
+        let spec = &self.vm.spec;
+        cpu::illegal_instruction(ended, spec.accelerator, spec.cpu.as_deref())
     }
 
     /// What the kernel said since the last test began.

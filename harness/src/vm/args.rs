@@ -16,6 +16,11 @@ use self::devices::{
 };
 use super::spec::VmSpec;
 
+/// Longest command line in bytes that a kernel takes whole: `COMMAND_LINE_SIZE`
+/// (arch/x86/include/asm/setup.h) less its NUL. What is longer it cuts off
+/// without a word.
+pub const MAX_KERNEL_COMMAND_LINE: usize = 2047;
+
 /// Longest path of a UNIX socket in bytes (`sun_path` less its NUL, unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
 
@@ -34,6 +39,32 @@ trait Device {
 ///
 /// The guest's console is QEMU's stdout.
 pub fn command(spec: &VmSpec) -> Vec<OsString> {
+    let mut devices = devices(spec);
+    devices.push(Box::new(Boot {
+        image: &spec.kernel.image,
+        initramfs: &spec.initramfs,
+        command_line: kernel_command_line(spec),
+    }));
+    let mut line = vec![spec.qemu.clone().into_os_string()];
+    line.extend(devices.iter().flat_map(|device| device.qemu()));
+    line.extend(spec.qemu_args.iter().map(OsString::from));
+    line
+}
+
+/// The command line of the guest's kernel.
+pub fn kernel_command_line(spec: &VmSpec) -> String {
+    let mut words: Vec<String> = devices(spec)
+        .iter()
+        .flat_map(|device| device.kernel())
+        .collect();
+    words.push("rdinit=/init".to_owned());
+    // Last, so that the user has the last word.
+    words.extend(spec.kernel_args.iter().cloned());
+    words.join(" ")
+}
+
+/// What the VM has beside its kernel.
+fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     let mut devices: Vec<Box<dyn Device + '_>> = vec![
         Box::new(Machine {
             memory: spec.memory,
@@ -41,6 +72,7 @@ pub fn command(spec: &VmSpec) -> Vec<OsString> {
         }),
         Box::new(Accel {
             accelerator: spec.accelerator,
+            cpu: spec.cpu.as_deref(),
             tsc_khz: spec.tsc_khz,
         }),
     ];
@@ -60,21 +92,7 @@ pub fn command(spec: &VmSpec) -> Vec<OsString> {
     for (index, share) in spec.virtiofs.iter().enumerate() {
         devices.push(Box::new(VirtiofsDevice { index, share }));
     }
-
-    let mut kernel: Vec<String> = devices.iter().flat_map(|device| device.kernel()).collect();
-    kernel.push("rdinit=/init".to_owned());
-    // Last, so that the user has the last word.
-    kernel.extend(spec.kernel_args.iter().cloned());
-    devices.push(Box::new(Boot {
-        image: &spec.kernel.image,
-        initramfs: &spec.initramfs,
-        command_line: kernel.join(" "),
-    }));
-
-    let mut line = vec![spec.qemu.clone().into_os_string()];
-    line.extend(devices.iter().flat_map(|device| device.qemu()));
-    line.extend(spec.qemu_args.iter().map(OsString::from));
-    line
+    devices
 }
 
 /// `command` as a line for a POSIX shell.

@@ -237,11 +237,17 @@ impl Control {
         Ok(job)
     }
 
+    /// A number for a process, for one that is not even asked for too.
+    pub fn process_number(&mut self) -> ProcessId {
+        let process = self.next_process;
+        self.next_process += 1;
+        process
+    }
+
     /// Asks for a process and returns its number; the guest answers with
     /// `Started` or `SpawnFailed`.
     pub async fn spawn(&mut self, job: JobId, spec: ProcessSpec) -> Result<ProcessId, Error> {
-        let process = self.next_process;
-        self.next_process += 1;
+        let process = self.process_number();
         self.send(&Request::Spawn { job, process, spec }).await?;
         Ok(process)
     }

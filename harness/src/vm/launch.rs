@@ -7,6 +7,7 @@ use guest_init::plan::BootPlan;
 use tokio::time::Instant;
 
 use super::accel::{self, ProbeInput};
+use super::args::MAX_KERNEL_COMMAND_LINE;
 use super::control::{self, Control};
 use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
@@ -31,6 +32,13 @@ const COMMAND_FILE: &str = "qemu.sh";
 /// 150 boots on two cores with a load of 8.
 const BOOTS: u32 = 4;
 
+/// vCPUs from which on SeaBIOS needs more than a page for its tables, which the
+/// initrd then overwrites whatever its size (see `guest::initramfs`): 1.4 KB for
+/// the ACPI tables of a guest with some shares, and for each vCPU 8 bytes of them
+/// and some 48 of SMBIOS (`smbios_legacy_setup`, src/fw/smbios.c). 16 were seen to
+/// boot, 64 not.
+const MANY_CPUS: u32 = 32;
+
 /// Why there is no VM.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -54,6 +62,17 @@ pub enum Error {
         /// What is missing.
         source: modules::Error,
     },
+    /// The kernel would cut its command line off.
+    #[error(
+        "the command line of kernel {kernel} has {length} bytes, and a kernel takes \
+         {MAX_KERNEL_COMMAND_LINE} at most"
+    )]
+    CommandLine {
+        /// Its name.
+        kernel: String,
+        /// Bytes of the command line.
+        length: usize,
+    },
     /// The initramfs could not be written.
     #[error(transparent)]
     Initramfs(#[from] initramfs::Error),
@@ -73,6 +92,8 @@ pub enum Error {
     Boot {
         /// Its name.
         kernel: String,
+        /// Its number of vCPUs.
+        cpus: u32,
         /// What happened, or did not.
         why: String,
         /// What is known about it.
@@ -91,10 +112,20 @@ impl Hint for Error {
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
             Self::Directory { .. } => Vec::new(),
-            Self::Boot { .. } => vec![
-                "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
-                    .to_owned(),
-            ],
+            Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
+            Self::Boot { cpus, .. } => {
+                let mut hints = vec![
+                    "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
+                        .to_owned(),
+                ];
+                if *cpus > MANY_CPUS {
+                    hints.insert(0, format!(
+                        "QEMU's SeaBIOS firmware boots no kernel with many vCPUs on microvm: try \
+                         --cpus {MANY_CPUS}"
+                    ));
+                }
+                hints
+            }
         }
     }
 }
@@ -211,6 +242,7 @@ impl Launch {
             accelerator: choice.accelerator,
             memory: self.config.memory,
             cpus: self.config.cpus,
+            cpu: self.config.cpu.clone(),
             kernel,
             initramfs,
             virtiofs: shares
@@ -232,6 +264,13 @@ impl Launch {
             kernel_args: self.config.kernel_args.clone(),
             qemu_args: self.config.qemu_args.clone(),
         };
+        let length = args::kernel_command_line(&spec).len();
+        if length > MAX_KERNEL_COMMAND_LINE {
+            return Err(Error::CommandLine {
+                kernel: spec.kernel.name,
+                length,
+            });
+        }
         Ok(Prepared {
             spec,
             qemu,
@@ -360,6 +399,7 @@ impl Prepared {
                 let evidence = Evidence::gather(&mut qemu, &qmp).await;
                 Err(Error::Boot {
                     kernel: self.spec.kernel.name.clone(),
+                    cpus: self.spec.cpus,
                     why,
                     evidence: Box::new(evidence),
                 })

@@ -4,6 +4,8 @@ pub mod accel;
 pub mod args;
 pub mod console;
 pub mod control;
+pub mod cpu;
+pub mod exec_limit;
 pub mod health;
 pub mod kernel_log;
 pub mod launch;

@@ -51,6 +51,8 @@ pub struct VmConfig {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u32,
+    /// Processor model, as QEMU's `-cpu` has it; `None` is the accelerator's.
+    pub cpu: Option<String>,
     /// QEMU binary; `None` looks for `qemu-system-x86_64` on `PATH`.
     pub qemu: Option<PathBuf>,
     /// Appended to the kernel's command line.
@@ -84,6 +86,8 @@ pub struct VmSpec {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u32,
+    /// Processor model, as QEMU's `-cpu` has it; `None` is the accelerator's.
+    pub cpu: Option<String>,
     /// The kernel image.
     pub kernel: KernelImage,
     /// The initramfs, a cpio archive.

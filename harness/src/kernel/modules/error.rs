@@ -109,6 +109,9 @@ impl Hint for Error {
                 ));
                 hints
             }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![crate::kernel::error::readable(path)]
+            }
             Self::Read { .. } | Self::Write { .. } | Self::Unknown { .. } | Self::Cycle { .. } => {
                 Vec::new()
             }

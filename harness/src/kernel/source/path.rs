@@ -60,6 +60,9 @@ fn fingerprint(layout: &Layout) -> Result<Key, Error> {
         Ok(())
     };
     add(&layout.image)?;
+    for other in &layout.others {
+        add(other)?;
+    }
     match &layout.modules {
         Modules::None => {}
         Modules::Installed(dir) if dir.join("modules.dep").is_file() => {

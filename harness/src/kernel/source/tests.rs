@@ -9,7 +9,9 @@ use super::super::lock::{Lock, LockedFile, LockedKernel, Pin};
 use super::super::modules::fixture::module;
 use super::super::modules::{Availability, Index};
 use super::super::test_image::image;
-use super::super::{Cache, Error, KernelImage, Progress, digest, prepare, provide, status};
+use super::super::{
+    BootProtocol, Cache, Error, KernelImage, Progress, digest, prepare, provide, status,
+};
 use crate::config::{Catalogue, Origin, Selected};
 use crate::hint::Hint;
 
@@ -154,6 +156,39 @@ fn what_is_no_kernel_is_told_by_its_address() {
     let error = lab.provide(&catalogue, "web").unwrap_err().to_string();
     assert!(error.contains(&url) && !error.contains("tmp"), "{error}");
     lab.assert_nothing_kept();
+}
+
+#[test]
+fn an_image_of_another_release_than_its_tree_is_refused() {
+    let lab = Lab::new();
+    lab.write("tree/include/config/kernel.release", b"6.2.0\n");
+    lab.write("tree/arch/x86/boot/bzImage", &image("6.1.0"));
+    let catalogue = lab.catalogue("[kernels.mine]\npath = \"tree\"\n");
+    let error = lab.provide(&catalogue, "mine").unwrap_err();
+    let told = error.to_string();
+    assert!(told.contains("bzImage is release 6.1.0"), "{told}");
+    assert!(told.contains("6.2.0"), "{told}");
+    assert!(error.hints()[0].contains("build image and modules together"));
+    lab.assert_nothing_kept();
+}
+
+#[test]
+fn an_elf_kernel_without_a_pvh_entry_gives_way_to_the_bzimage_beside_it() {
+    let lab = Lab::new();
+    // An ELF header of x86-64, and a banner.
+    let mut vmlinux = vec![0; 64];
+    vmlinux[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    vmlinux[18] = 62;
+    vmlinux.extend_from_slice(b"Linux version 6.1.0 (build@host)");
+    let vmlinux = lab.write("tree/boot/vmlinux-6.1.0", &vmlinux);
+    let catalogue = lab.catalogue("[kernels.mine]\npath = \"tree/boot/vmlinux-6.1.0\"\n");
+    let error = lab.provide(&catalogue, "mine").unwrap_err().to_string();
+    assert!(error.contains("without a PVH entry point"), "{error}");
+    lab.write("tree/boot/vmlinuz-6.1.0", &image("6.1.0"));
+    let kernel = lab.provide(&catalogue, "mine").unwrap();
+    assert_eq!(kernel.boot_protocol, BootProtocol::BzImage);
+    assert_eq!(kernel.release, "6.1.0");
+    assert!(vmlinux.is_file());
 }
 
 #[test]

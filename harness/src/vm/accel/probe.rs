@@ -43,6 +43,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         accelerator: Accelerator::Kvm,
         memory: MEMORY,
         cpus: 1,
+        cpu: None,
         kernel: input.kernel.clone(),
         initramfs: input.initramfs.to_owned(),
         virtiofs: Vec::new(),

@@ -6,6 +6,7 @@ use std::path::Path;
 use guest_init::plan::CONTROL_PORT;
 
 use super::{Device, option, option_value, with_path};
+use crate::vm::cpu;
 use crate::vm::spec::{Accelerator, VirtiofsSpec};
 
 /// The microvm machine, its processors, and memory that the share processes
@@ -37,21 +38,20 @@ impl Device for Machine {
 }
 
 /// Accelerator, processor model, and the clock that goes with them.
-pub(super) struct Accel {
+pub(super) struct Accel<'a> {
     pub(super) accelerator: Accelerator,
+    /// The model that was asked for.
+    pub(super) cpu: Option<&'a str>,
     pub(super) tsc_khz: Option<u64>,
 }
 
-impl Device for Accel {
+impl Device for Accel<'_> {
     fn qemu(&self) -> Vec<OsString> {
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
-            // Wide vectors cost translation time, so an old model is the
-            // fastest; its version 1, because later ones want what TCG lacks
-            // (spec-ctrl) and warn; RDRAND (TCG has it since 4.1) makes the guest's
-            // random numbers ready at once.
-            Accelerator::Tcg => ("tcg", "Nehalem-v1,+rdrand"),
+            Accelerator::Tcg => ("tcg", cpu::TCG_MODEL),
         };
+        let cpu = self.cpu.unwrap_or(cpu);
         [option("-accel", accelerator), option("-cpu", cpu)]
             .into_iter()
             .flatten()

@@ -14,6 +14,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         accelerator,
         memory: 512 << 20,
         cpus: 1,
+        cpu: None,
         kernel: KernelImage {
             name: "6.1".to_owned(),
             release: "6.1.0-test".to_owned(),
@@ -62,6 +63,17 @@ fn tcg_gets_a_named_processor_and_the_frequency_of_the_tsc() {
     let append = value(&words, "-append");
     assert!(append.contains("tsc_early_khz=2596120"), "{append}");
     assert!(append.contains("tsc=reliable"), "{append}");
+}
+
+#[test]
+fn the_processor_that_is_asked_for_takes_the_place_of_the_default() {
+    for accelerator in [Accelerator::Tcg, Accelerator::Kvm] {
+        let spec = VmSpec {
+            cpu: Some("max,-x2apic".to_owned()),
+            ..spec(accelerator)
+        };
+        assert_eq!(value(&words(&spec), "-cpu"), "max,-x2apic");
+    }
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Kernels boot with both firmwares of QEMU's microvm, whatever the initramfs'
+//! size.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use guest_init::plan::BootPlan;
+use kiln::guest::init::GUEST_INIT;
+use kiln::guest::initramfs;
+use kiln::kernel::{BootProtocol, KernelImage};
+use kiln::vm::args;
+use kiln::vm::spec::{Accelerator, VmSpec};
+
+use crate::support::{KERNELS, Kiln, take_slot};
+
+/// From Debian's packages qemu-system-data and seabios.
+const FIRMWARES: [&str; 2] = [
+    "/usr/share/qemu/qboot.rom",
+    "/usr/share/seabios/bios-microvm.bin",
+];
+
+/// Sizes modulo 4096 that did not boot with SeaBIOS, and the page's end: those of
+/// the archive before it is padded, which are multiples of 4.
+const SIZES: [usize; 3] = [0xc40, 0xffc, 0];
+
+/// How long QEMU may take; such a boot takes 3 s on an idle machine.
+const DEADLINE: Duration = Duration::from_secs(90);
+
+#[test]
+fn kernels_boot_with_both_firmwares_whatever_the_size_of_the_initramfs() {
+    let kiln = Kiln::new();
+    for (kernel, size) in KERNELS.into_iter().zip(SIZES) {
+        let initramfs = kiln.path("initramfs");
+        build(&initramfs, size);
+        for firmware in FIRMWARES {
+            assert!(
+                Path::new(firmware).is_file(),
+                "{firmware} is missing: scripts/install-packages"
+            );
+            let (ended, console) = boot(&kiln, kernel, &initramfs, firmware);
+            assert!(
+                ended,
+                "{kernel} did not power off with {firmware} and 0x{size:x}:\n{console}"
+            );
+            assert!(!console.contains("Kernel panic"), "{kernel}: {console}");
+        }
+    }
+}
+
+/// An initramfs that powers off at once, and that is `residue` bytes modulo 4096
+/// before it is padded.
+fn build(dest: &Path, residue: usize) {
+    let plan = BootPlan {
+        probe: true,
+        ..BootPlan::default()
+    };
+    let padded = |extra: usize| {
+        // What stands behind an ELF file's segments is of no meaning.
+        let init = [GUEST_INIT, &vec![0xff; extra]].concat();
+        initramfs::build(dest, &init, &plan, &[]).unwrap();
+        let archive = fs::read(dest).unwrap();
+        let end = archive.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+        // The trailer's name ends in a NUL, and the archive at a multiple of 4.
+        (end + 1).next_multiple_of(4)
+    };
+    let extra = (residue + 2 * 4096 - padded(0) % 4096) % 4096;
+    assert_eq!(padded(extra) % 4096, residue);
+}
+
+/// Whether the guest powered off, and its console.
+fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, String) {
+    let _slot = take_slot();
+    let fetched = kiln.plain(["kernels", "fetch", "-k", kernel]).run();
+    fetched.assert_code(0);
+    let image = fetched.out().trim_end().rsplit('\t').next().unwrap().into();
+    let qemu = std::env::var_os("KILN_QEMU").unwrap_or("qemu-system-x86_64".into());
+    let spec = VmSpec {
+        qemu: qemu.into(),
+        accelerator: Accelerator::Tcg,
+        memory: 512 << 20,
+        cpus: 1,
+        cpu: None,
+        kernel: KernelImage {
+            name: kernel.to_owned(),
+            release: kernel.to_owned(),
+            image,
+            boot_protocol: BootProtocol::Pvh,
+            modules: None,
+        },
+        initramfs: initramfs.to_owned(),
+        virtiofs: Vec::new(),
+        qmp_socket: kiln.path("qmp"),
+        control_socket: None,
+        console_log: kiln.path("console"),
+        qemu_log: kiln.path("qemu.log"),
+        tsc_khz: kiln::vm::tsc::khz(),
+        hang_timeout: DEADLINE,
+        dump_on_panic: false,
+        qemu_sandbox: false,
+        kernel_args: Vec::new(),
+        // Each device makes the ACPI tables longer.
+        qemu_args: ["-bios", firmware]
+            .into_iter()
+            .chain(["-device", "virtio-rng-device"].repeat(8))
+            .map(str::to_owned)
+            .collect(),
+    };
+    let line = args::command(&spec);
+    let console = kiln.path("console");
+    let mut child = Command::new(&line[0])
+        .args(&line[1..])
+        .stdin(Stdio::null())
+        .stdout(fs::File::create(&console).unwrap())
+        .stderr(fs::File::create(kiln.path("qemu.log")).unwrap())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let ended = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status.success();
+        }
+        if start.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break false;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let said = [console, kiln.path("qemu.log")].map(|path| fs::read(path).unwrap());
+    (ended, String::from_utf8_lossy(&said.concat()).into_owned())
+}
