@@ -10,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 const PLAIN: &[u8] = b"NAME a\nRUN b\nEXPECT c\nTIMEOUT 1\n";
 
 fuzz_target!(|input: &str| {
-    // One text for both files: either reader passes over what is the other's.
-    let Some(engine) = Engine::parse(input, input) else {
+    let modules: Vec<&str> = input.split('\0').collect();
+    let Some(engine) = Engine::parse(&modules) else {
         return;
     };
     let oldest = Dialect::oldest();

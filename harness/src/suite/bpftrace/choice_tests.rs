@@ -170,6 +170,10 @@ fn what_is_newer_costs_its_own_test_and_no_other() {
     assert_eq!(skipped(&parsed, 2), None);
     // A test that has no program which we know has none to compile.
     assert!(parsed.tests[1].aot_clone().is_none());
+    // One that compiles what it has is skipped as it is.
+    let parsed_again = read("NAME a\nPROG b\nWARP 9\n");
+    let clone = parsed_again.tests[0].aot_clone().unwrap();
+    assert_eq!(clone.newer, ["the directive WARP"]);
     let lines: Vec<_> = parsed.warnings.iter().map(|warning| warning.line).collect();
     assert_eq!(lines, [3, 8, 9]);
 }

@@ -9,13 +9,15 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use super::Dialect;
 use super::dialect::ArchSyntax;
 use super::python_tokens::{Token, tokens};
 use super::vocabulary::{KnownFeature, Probe};
+use super::{Dialect, python};
 
 /// Upstream's largest file has 30 kB.
 const MAX_SIZE: u64 = 4 << 20;
+/// Upstream's engine has four.
+const MAX_FILES: usize = 64;
 
 /// Without these there are no tests: a file that does not name them is no parser
 /// of theirs.
@@ -65,34 +67,46 @@ impl EngineBeside {
         if !path.is_dir() {
             return Self::Absent;
         }
-        let unreadable = |reason: String| Self::Unreadable {
-            path: path.clone(),
-            reason,
-        };
-        let (parser, runner) = match (text(&path, "parser.py"), text(&path, "runner.py")) {
-            (Ok(parser), Ok(runner)) => (parser, runner),
-            (Err(reason), _) | (_, Err(reason)) => return unreadable(reason),
-        };
-        match Engine::parse(&parser, &runner) {
-            Some(engine) => Self::Read { path, engine },
-            None => unreadable("it names no directive and no feature".to_owned()),
+        let read = sources(&path).and_then(|sources| {
+            Engine::parse(&sources).ok_or_else(|| "it names no directive and no feature".to_owned())
+        });
+        match read {
+            Ok(engine) => Self::Read { path, engine },
+            Err(reason) => Self::Unreadable { path, reason },
         }
     }
 }
 
-/// A file of the engine; empty where there is none.
-fn text(directory: &Path, name: &str) -> Result<String, String> {
+/// The texts of an engine's modules, sorted by their names.
+fn sources(directory: &Path) -> Result<Vec<String>, String> {
+    let cannot = |error: io::Error| error.to_string();
+    let mut names = Vec::new();
+    for entry in directory.read_dir().map_err(cannot)? {
+        let name = entry.map_err(cannot)?.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if !hidden && Path::new(&name).extension() == Some("py".as_ref()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    if names.len() > MAX_FILES {
+        return Err(format!("it has more than {MAX_FILES} modules"));
+    }
+    let texts = names.iter().map(|name| {
+        let shown = name.to_string_lossy();
+        text(&directory.join(name), &shown)
+    });
+    texts.collect()
+}
+
+fn text(path: &Path, name: &str) -> Result<String, String> {
     let cannot = |error: io::Error| format!("{name}: {error}");
-    let file = match File::open(directory.join(name)) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(cannot(error)),
-    };
     // Whatever else it is would not be read to its end.
-    if !file.metadata().map_err(cannot)?.is_file() {
+    if !path.metadata().map_err(cannot)?.is_file() {
         return Err(format!("{name} is not a file"));
     }
     let mut bytes = Vec::new();
+    let file = File::open(path).map_err(cannot)?;
     file.take(MAX_SIZE + 1)
         .read_to_end(&mut bytes)
         .map_err(cannot)?;
@@ -103,20 +117,30 @@ fn text(directory: &Path, name: &str) -> Result<String, String> {
 }
 
 impl Engine {
-    /// Reads the text of `parser.py` and of `runner.py`. `None` where neither
-    /// says anything.
-    pub fn parse(parser: &str, runner: &str) -> Option<Self> {
-        let parser = tokens(parser);
-        let runner = tokens(runner);
-        let is_text =
-            |token: &Token<'_>, wanted: &str| matches!(token, Token::Text(text) if text == wanted);
-        let engine = Self {
-            directives: directives(&parser),
-            features: features(&runner),
-            endianness: parser.iter().any(|token| is_text(token, "le")),
-            marker: runner
+    /// Reads the texts of an engine's modules. `None` where none of them names
+    /// directives or features.
+    pub fn parse(sources: &[impl AsRef<str>]) -> Option<Self> {
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|source| python::universal_newlines(source.as_ref()))
+            .collect();
+        let modules: Vec<_> = sources.iter().map(|source| tokens(source)).collect();
+        let has = |module: &[Token<'_>], wanted: &str| {
+            module
                 .iter()
-                .any(|token| is_text(token, Dialect::newest().marker)),
+                .any(|token| matches!(token, Token::Text(text) if text == wanted))
+        };
+        let parser = modules
+            .iter()
+            .find_map(|module| Some((module, directives(module)?)));
+        let endianness = parser.as_ref().is_some_and(|(module, _)| has(module, "le"));
+        let engine = Self {
+            directives: parser.map(|(_, words)| words),
+            features: modules.iter().find_map(|module| features(module)),
+            endianness,
+            marker: modules
+                .iter()
+                .any(|module| has(module, Dialect::newest().marker)),
         };
         (engine.directives.is_some() || engine.features.is_some()).then_some(engine)
     }

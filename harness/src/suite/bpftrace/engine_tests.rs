@@ -27,6 +27,10 @@ fn runner(lines: &[String]) -> String {
     text
 }
 
+fn read(parser: &str, runner: &str) -> Option<Engine> {
+    Engine::parse(&[parser, runner])
+}
+
 fn line_of(feature: &KnownFeature) -> String {
     let name = &feature.name;
     match &feature.probe {
@@ -44,7 +48,7 @@ fn engine_of(dialect: &Dialect, words: &[&str], lines: &[&str]) -> Engine {
     let more = lines.iter().map(|line| (*line).to_owned());
     let lines: Vec<_> = features.chain(more).collect();
     let endianness = dialect.arch == ArchSyntax::EndianAndNegation;
-    Engine::parse(&parser(&words, endianness), &runner(&lines)).unwrap()
+    read(&parser(&words, endianness), &runner(&lines)).unwrap()
 }
 
 #[test]
@@ -76,27 +80,27 @@ fn a_part_that_cannot_be_read_leaves_the_other() {
         .iter()
         .map(|d| d.word())
         .collect();
-    let engine = Engine::parse(&parser(&words, false), "").unwrap();
+    let engine = read(&parser(&words, false), "").unwrap();
     assert_eq!(engine.features, None);
     assert_eq!(engine.dialect(None).unwrap().name, "0.24");
     let preferred = Dialect::for_version("0.23");
     assert_eq!(engine.dialect(preferred).unwrap().name, "0.23");
     let features = Dialect::for_version("0.20").unwrap().features;
     let lines: Vec<_> = features.iter().map(|f| line_of(&f.into())).collect();
-    let engine = Engine::parse("import words\n", &runner(&lines)).unwrap();
+    let engine = read("import words\n", &runner(&lines)).unwrap();
     assert_eq!(engine.directives, None);
     assert_eq!(engine.dialect(None).unwrap().name, "0.20");
 }
 
 #[test]
 fn what_is_like_no_engine_has_no_dialect() {
-    assert_eq!(Engine::parse("import yaml\n", "def run(): pass\n"), None);
-    assert_eq!(Engine::parse("", ""), None);
+    assert_eq!(read("import yaml\n", "def run(): pass\n"), None);
+    assert_eq!(read("", ""), None);
     // A parser of something else that happens to have the core.
-    let engine = Engine::parse(&parser(&CORE, false), "").unwrap();
+    let engine = read(&parser(&CORE, false), "").unwrap();
     assert!(engine.dialect(None).is_none());
     let few = runner(&["feature['btf'] = 'btf: yes' in out".to_owned()]);
-    let engine = Engine::parse("", &few).unwrap();
+    let engine = read("", &few).unwrap();
     assert!(engine.dialect(None).is_none());
     // Before 0.14 it did not wait for the line that says that probes are attached.
     let engine = Engine {
@@ -154,7 +158,7 @@ fn probes_are_read_in_the_ways_in_which_they_are_written() {
         ("h", printed("h: yes")),
         ("i", Probe::Unreadable),
     ];
-    let found = Engine::parse("", &text).unwrap().features.unwrap();
+    let found = read("", &text).unwrap().features.unwrap();
     let found: Vec<_> = found
         .iter()
         .map(|known| (known.name.as_str(), known.probe.clone()))
@@ -163,11 +167,33 @@ fn probes_are_read_in_the_ways_in_which_they_are_written() {
 }
 
 #[test]
+fn lines_may_end_as_elsewhere() {
+    let text = "bpffeature['a'] = \\\r\n  'a: yes' in out\r\nbpffeature['b'] = no()\r";
+    let found = read("", text).unwrap().features.unwrap();
+    let probes: Vec<_> = found.iter().map(|known| &known.probe).collect();
+    let printed = Probe::Printed("a: yes".to_owned());
+    assert_eq!(probes, [&printed, &Probe::Unreadable]);
+}
+
+#[test]
+fn names_may_be_in_any_module() {
+    let newest = Dialect::newest();
+    let words: Vec<_> = newest.directives.iter().map(|d| d.word()).collect();
+    let lines: Vec<_> = newest.features.iter().map(|f| line_of(&f.into())).collect();
+    let modules = [
+        "import b\n",
+        &runner(&lines),
+        &parser(&words, true),
+        "x = 'NAME'",
+    ];
+    let engine = Engine::parse(&modules).unwrap();
+    assert_eq!(engine.dialect(None), Some(newest));
+    assert!(engine.endianness);
+}
+
+#[test]
 fn words_in_comments_are_not_the_parser_s() {
-    let words = Engine::parse(&parser(&CORE, false), "")
-        .unwrap()
-        .directives
-        .unwrap();
+    let words = read(&parser(&CORE, false), "").unwrap().directives.unwrap();
     assert_eq!(words, ["EXPECT", "NAME", "RUN", "TIMEOUT"]);
 }
 
@@ -194,6 +220,8 @@ fn an_engine_that_cannot_be_read_says_why() {
     let mut bytes = parser(&CORE, false).into_bytes();
     bytes.insert(0, 0xff);
     std::fs::write(engine.join("parser.py"), bytes).unwrap();
+    // An editor's lock beside it is none of its modules.
+    std::os::unix::fs::symlink("me@host.1", engine.join(".#parser.py")).unwrap();
     assert!(matches!(
         EngineBeside::read(dir.path()),
         EngineBeside::Read { .. }
@@ -206,7 +234,7 @@ proptest! {
         parser in "\\PC*",
         runner in "(feature|bpffeature|\\[|\\]|=|\\{|\\}|'a'|:|,|\\(|\n| )*",
     ) {
-        if let Some(engine) = Engine::parse(&parser, &runner) {
+        if let Some(engine) = read(&parser, &runner) {
             let _ = engine.dialect(None);
         }
     }
