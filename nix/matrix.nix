@@ -2,11 +2,12 @@
 #
 #   mkKernelMatrix {
 #     kernels = { kernel-6_6 = DERIVATION; … };
-#     suites.NAME = { tests = DIRECTORY; filters = [ "^call" ]; shards = 4; };
+#     suites.NAME = { tests = DIRECTORY; filters = [ "^call" ]; shards = 4; dialect = "head"; };
 #     package = BPFTRACE;
 #   }
 #
-# Of a suite, only `tests` is needed: the directory that holds runtime/. A cell
+# Of a suite, only `tests` is needed: the directory that holds runtime/. Without
+# `dialect` the engine beside the tests says of which version they are. A cell
 # always succeeds, with the run's directory and kiln's exit code as its output:
 # Nix keeps nothing of a failed build. The gate fails on unexpected verdicts.
 { self, nixpkgs }:
@@ -40,7 +41,7 @@ let
     path = ${builtins.toJSON "${tree name kernel}"}
   '';
 
-  cell = name: kernel: suite: { tests, filters ? [ ], ... }: index: shards:
+  cell = name: kernel: suite: { tests, filters ? [ ], dialect ? null, ... }: index: shards:
     let
       arguments = [
         "--config" (catalogue name kernel)
@@ -50,6 +51,7 @@ let
         "--tests" "${tests}"
         "--shard" "slice:${toString index}/${toString shards}"
       ]
+      ++ lib.optionals (dialect != null) [ "--dialect" dialect ]
       ++ lib.concatMap (filter: [ "--filter" filter ]) filters
       ++ lib.concatMap (tool: [ "--package" "${lib.getBin tool}" ])
         ([ package ] ++ import ./guest-tools.nix { inherit pkgs; });

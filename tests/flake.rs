@@ -2,7 +2,7 @@
 //! kernels.toml and the docs agree. Debian's Nix evaluates the names; what they
 //! stand for needs nixpkgs (docs/nix.md).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -121,4 +121,56 @@ fn every_input_is_locked_with_a_hash() {
         assert!(hash.starts_with("sha256-") && hash.len() == 51, "{input}");
         assert_eq!(node["rev"].as_str().unwrap().len(), 40, "{input}");
     }
+}
+
+/// Enough of nixpkgs to see the commands of the checks.
+const CHECKS: &str = r#"
+let
+  lib = builtins // {
+    concatMapAttrs = f: set:
+      builtins.foldl' (a: b: a // b) { } (builtins.attrValues (builtins.mapAttrs f set));
+    concatMapStringsSep = between: f: list: builtins.concatStringsSep between (map f list);
+    escapeShellArg = word: word;
+    escapeShellArgs = builtins.concatStringsSep " ";
+    getBin = package: package;
+    nameValuePair = name: value: { inherit name value; };
+    optionals = condition: list: if condition then list else [ ];
+    optionalString = condition: text: if condition then text else "";
+    range = from: to: builtins.genList (n: from + n) (to - from + 1);
+  };
+  # No tools: `import` is seen only where the file names one.
+  matrix = builtins.scopedImport { import = file: _: [ ]; } (root + "/nix/matrix.nix");
+in
+matrix
+  {
+    self.packages.x86_64-linux.kiln = "kiln";
+    nixpkgs = {
+      inherit lib;
+      legacyPackages.x86_64-linux = {
+        inherit lib;
+        runCommand = name: attributes: text: text;
+        writeText = name: text: name;
+      };
+    };
+  }
+  {
+    kernels.k = "kernel";
+    package = { stdenv.hostPlatform.system = "x86_64-linux"; outPath = "bpftrace"; };
+    suites.named = { tests = "tests"; dialect = "0.26"; };
+    suites.plain = { tests = "tests"; };
+  }
+"#;
+
+#[test]
+fn a_suite_of_the_checks_may_name_its_dialect() {
+    let expression = format!("let root = {}; in {CHECKS}", checkout().display());
+    let json = run(nix_instantiate()
+        .args(["--eval", "--strict", "--json", "--expr"])
+        .arg(expression));
+    let checks: BTreeMap<String, String> = serde_json::from_str(&json).unwrap();
+    let named = &checks["k-named-1-of-1"];
+    assert!(named.contains(" --dialect 0.26 "), "{named}");
+    let plain = &checks["k-plain-1-of-1"];
+    assert!(plain.contains(" --tests tests "), "{plain}");
+    assert!(!plain.contains("--dialect"), "{plain}");
 }

@@ -11,6 +11,7 @@ mod ci;
 mod cli;
 mod command_suites;
 mod config;
+mod dialect;
 mod exec;
 mod exec_limits;
 mod faults;

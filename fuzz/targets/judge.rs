@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use kiln::suite::bpftrace::{Dialect, End, Exit, Observation, Rules, judge, parse};
+use kiln::suite::bpftrace::{Dialect, End, Exit, Observation, Rules, Vocabulary, judge, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8], &[u8])| {
@@ -16,7 +16,8 @@ fuzz_target!(|input: (u8, &[u8], &[u8])| {
         output: output.to_vec(),
         ..Observation::default()
     };
-    for test in parse(Path::new("runtime/file"), file, dialect).tests {
+    let vocabulary = Vocabulary::of(dialect);
+    for test in parse(Path::new("runtime/file"), file, &vocabulary).tests {
         // An absolute path would be read: it may be endless.
         if !test.has_exact_expectation() {
             let _ = judge(&test, Rules::new(dialect, false), dir, &observed);

@@ -4,7 +4,9 @@
 use std::fs;
 
 use kiln::suite::Verdict;
-use kiln::suite::bpftrace::{Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, judge};
+use kiln::suite::bpftrace::{
+    Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, Vocabulary, judge,
+};
 use libfuzzer_sys::fuzz_target;
 
 /// One test whose expectation is in a file, where the dialect knows that.
@@ -20,7 +22,9 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     fs::write(dir.path().join("runtime/file"), TEST).unwrap();
     for name in Dialect::names() {
         let dialect = Dialect::for_version(name).unwrap();
-        let Ok(suites) = RuntimeSuites::read(dir.path(), dialect, &Host::current()) else {
+        let Ok(suites) =
+            RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), &Host::current())
+        else {
             continue;
         };
         for test in &suites.tests {

@@ -1,39 +1,41 @@
 //! A file of bpftrace's runtime tests, in the dialect that its first byte
-//! picks: nothing vanishes, every place is in the file.
+//! picks, open for newer words or not: nothing vanishes, every place is in the file.
 #![no_main]
 
 use std::path::Path;
 use std::sync::LazyLock;
 
-use kiln::suite::bpftrace::{Dialect, Parsed, parse};
+use kiln::suite::bpftrace::{Dialect, Parsed, Vocabulary, parse};
 use libfuzzer_sys::fuzz_target;
 
-static DIALECTS: LazyLock<Vec<&Dialect>> = LazyLock::new(|| {
-    Dialect::names()
-        .map(|name| Dialect::for_version(name).unwrap())
-        .collect()
+static VOCABULARIES: LazyLock<Vec<(bool, Vocabulary)>> = LazyLock::new(|| {
+    let dialects = || Dialect::names().map(|name| Dialect::for_version(name).unwrap());
+    let closed = dialects().map(|dialect| (true, Vocabulary::of(dialect)));
+    let open = dialects().map(|dialect| (false, Vocabulary::open(dialect)));
+    closed.chain(open).collect()
 });
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, file)) = input.split_first() else {
         return;
     };
-    let dialect = DIALECTS[usize::from(*first) % DIALECTS.len()];
+    let (closed, vocabulary) = &VOCABULARIES[usize::from(*first) % VOCABULARIES.len()];
     let Parsed {
         tests,
         problems,
         warnings,
-    } = parse(Path::new("runtime/file"), file, dialect);
+    } = parse(Path::new("runtime/file"), file, vocabulary);
     // As Python ends lines: `\n`, `\r` and both together.
     let lines = 1 + file.iter().filter(|b| matches!(b, b'\n' | b'\r')).count();
     let in_file = |line: usize| assert!((1..=lines).contains(&line), "line {line} of {lines}");
     for test in &tests {
         in_file(test.line);
         for (directive, line) in &test.places {
-            assert!(dialect.has(*directive));
+            assert!(!closed || vocabulary.dialect.has(*directive));
             in_file(*line);
         }
         assert!(!test.id.name.is_empty());
+        assert!(!closed || test.newer.is_empty());
         let _ = test.aot_clone();
     }
     problems.iter().for_each(|problem| in_file(problem.line));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::environment::Environment;
 use crate::run::partition::Partition;
+use crate::suite::bpftrace::Dialect;
 
 /// Where cmake builds, below the working directory, as of upstream's ci.py.
 const BUILD: &str = "build-ci";
@@ -91,6 +92,9 @@ pub struct Settings {
     pub sanitizers: Vec<Sanitizer>,
     /// Processes of the build.
     pub jobs: usize,
+    /// Whose rules hold for the runtime and the AOT tests, as of `kiln run
+    /// --dialect`; else it is that of the engine beside them.
+    pub dialect: Option<&'static Dialect>,
     /// Filters of runtime tests, as of `kiln run -t`.
     pub filters: Vec<String>,
     /// The part of the runtime and the AOT tests to run; without it all run.
@@ -218,6 +222,9 @@ fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsS
     if let Some(shard) = settings.shard {
         command.push("--shard".into());
         command.push(shard.to_string().into());
+    }
+    if let Some(dialect) = settings.dialect {
+        command.extend(words(&["--dialect", dialect.name]));
     }
     if let Some(run_dir) = settings.run_dir_of(step) {
         command.push("--run-dir".into());

@@ -98,7 +98,9 @@ fn asked(bpftrace: &Path, cache: &Path) -> Option<String> {
     let what = "bpftrace --version";
     let output = program::run_within(command, what, VERSION_DEADLINE).ok()?;
     let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Dialect::from_info(&version)?;
+    if Dialect::from_info(&version).is_none() && !Dialect::is_too_old(&version) {
+        return None;
+    }
     // An earlier build is not asked about again.
     let same_path = format!("{}:", bpftrace.display());
     versions.retain(|known, _| !known.starts_with(&same_path));
@@ -114,8 +116,8 @@ fn written(bpftrace: &Path) -> Option<String> {
 }
 
 /// bpftrace prints `BPFTRACE_VERSION`, which its build makes of the tag and puts
-/// into the program as a string of its own: `v0.23.2`, or
-/// `v0.25.0-12-gabcdef`. The libraries in a static program may have strings that
+/// into the program as a string of its own: `v0.23.2`, `v0.24-rc0`, or
+/// `v0.26.0-e1b7c3934`. The libraries in a static program may have strings that
 /// look alike but for the zero: of several none is taken.
 fn written_in(program: &[u8]) -> Option<String> {
     let mut found: Option<&str> = None;
@@ -137,14 +139,22 @@ fn written_in(program: &[u8]) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// `v0.N.N`, alone or before a `-`.
+/// `v0.N.N`, alone or before a `-`; `v0.N` before `-rc`, as tags are called.
 fn is_release(text: &str) -> bool {
-    let release = text.split('-').next().unwrap_or_default();
+    let (release, candidate) = match text.split_once('-') {
+        Some((release, more)) => (release, more.starts_with("rc")),
+        None => (text, false),
+    };
     let mut parts = release.trim_start_matches('v').split('.');
     let number = |part: Option<&str>| {
         part.is_some_and(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     };
-    number(parts.next()) && number(parts.next()) && number(parts.next()) && parts.next().is_none()
+    number(parts.next())
+        && number(parts.next())
+        && match parts.next() {
+            None => candidate,
+            patch => number(patch) && parts.next().is_none(),
+        }
 }
 
 /// The version of a bpftrace in a Nix store by the store path's name, such as
@@ -173,6 +183,10 @@ mod tests {
             version(b"\0v0.25.0-12-gabcdef\0\0v0.25.0-12-gabcdef\0").as_deref(),
             Some("v0.25.0-12-gabcdef")
         );
+        for git in ["v0.26.0-e1b7c3934", "v0.24-rc0", "v0.24-rc0-12-gabcd"] {
+            let program = format!("\0v0.2\0{git}\0v0.24-x\0");
+            assert_eq!(version(program.as_bytes()).as_deref(), Some(git));
+        }
         assert_eq!(version(b"\0v0.23.2\0v0.1.3\0"), None);
         assert_eq!(version(b"\0v0.23.x\0v0.23\0v0.23.1.4\0v0."), None);
     }

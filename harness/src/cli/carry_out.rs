@@ -108,7 +108,7 @@ fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
         PlannedRunner::Bpftrace(runner) => (
             runner.bpftrace.to_string_lossy().into_owned(),
             Some(runner.version.clone()),
-            Some(runner.dialect.name.to_owned()),
+            Some(runner.vocabulary.dialect.name.to_owned()),
         ),
         PlannedRunner::Command => (plan.programs(&suite.name).join(", "), None, None),
     };

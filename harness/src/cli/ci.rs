@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use super::Failure;
 use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
+use super::suite_args::parse_dialect;
 use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
 use crate::exit_code;
 use crate::report::escape;
 use crate::report::github::{self, Github};
 use crate::run::event_log::EVENTS;
 use crate::run::partition::Partition;
+use crate::suite::bpftrace::Dialect;
 
 /// `kiln ci`.
 #[derive(Debug, clap::Args)]
@@ -63,6 +65,10 @@ pub(super) struct CiArgs {
     /// Filter of the runtime tests, as of `kiln run`
     #[arg(short = 't', long, value_name = "FILTER", allow_hyphen_values = true)]
     filter: Vec<String>,
+    /// The version of bpftrace that the runtime and the AOT tests are of, such as
+    /// 0.26, or head [default: that of the engine beside them]
+    #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
+    dialect: Option<&'static Dialect>,
     /// Run one part of the runtime and the AOT tests, as of `kiln run`; other
     /// steps are not divided
     #[arg(long, value_name = "PART")]
@@ -226,6 +232,7 @@ impl CiArgs {
             compilers: (self.cc.clone(), self.cxx.clone()),
             sanitizers: self.sanitizer.clone(),
             jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
+            dialect: self.dialect,
             filters: self.filter.clone(),
             shard: self.shard,
             aot_allowlist: self.aot_allowlist.clone(),

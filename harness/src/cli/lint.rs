@@ -10,7 +10,9 @@ use super::Failure;
 use super::suite_args::parse_dialect;
 use crate::exit_code;
 use crate::report::escape;
-use crate::suite::bpftrace::{Dialect, Host, Lint, Severity};
+use crate::suite::bpftrace::{
+    By, Choice, Dialect, EngineBeside, Host, Lint, Severity, Vocabulary, choose,
+};
 
 /// How findings are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -28,15 +30,16 @@ enum Format {
     after_help = "Exits with 0 where nothing is wrong, with 100 where something is.
 
 Example:
-  kiln lint --dialect 0.23 bpftrace/tests"
+  kiln lint bpftrace/tests"
 )]
 pub(super) struct LintArgs {
     /// The directory that holds runtime/ (upstream's tests)
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The version of bpftrace that the tests are of, such as 0.17
-    #[arg(long, value_name = "VERSION", default_value = "head", value_parser = parse_dialect)]
-    dialect: &'static Dialect,
+    /// The version of bpftrace that the tests are of, such as 0.17, or head
+    /// [default: that of the engine beside the tests, else the newest]
+    #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
+    dialect: Option<&'static Dialect>,
     /// Warnings count as errors do
     #[arg(long)]
     strict: bool,
@@ -49,7 +52,12 @@ impl LintArgs {
     /// Prints the findings to stdout.
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let host = Host::current();
-        let lint = Lint::new(&self.dir, self.dialect, &host)?;
+        let choice = self.choose();
+        let dialect = choice.vocabulary.dialect.name;
+        if let Some(note) = &choice.note {
+            eprintln!("warning: {}", escape::line(note));
+        }
+        let lint = Lint::new(&self.dir, &choice.vocabulary, &host)?;
         let (errors, warnings) = (lint.count(Severity::Error), lint.count(Severity::Warning));
         if lint.tests + lint.excluded + errors == 0 {
             let dir = self.dir.display();
@@ -75,14 +83,15 @@ impl LintArgs {
                     text.push('\n');
                 }
                 let summary = format!(
-                    "{} tests in dialect {}, {} more never run on {}: {errors} errors, {warnings} warnings\n",
-                    lint.tests, self.dialect.name, lint.excluded, host.machine
+                    "{} tests in dialect {dialect}, {} more never run on {}: {errors} errors, {warnings} warnings\n",
+                    lint.tests, lint.excluded, host.machine
                 );
                 text + &summary
             }
             Format::Json => {
                 let all = serde_json::json!({
-                    "dialect": self.dialect.name,
+                    "dialect": dialect,
+                    "dialect_by": choice.by.as_str(),
                     "machine": host.machine,
                     "tests": lint.tests,
                     "excluded": lint.excluded,
@@ -103,5 +112,21 @@ impl LintArgs {
         } else {
             exit_code::OK
         })
+    }
+
+    /// Whose rules hold. A name that nobody knows is a mistake here, unless the
+    /// engine beside the tests may know it.
+    fn choose(&self) -> Choice {
+        let engine = EngineBeside::read(&self.dir);
+        let choice = choose(self.dialect, &engine, None);
+        let other = choice.by == By::Option && choice.note.is_some();
+        if engine == EngineBeside::Absent || other {
+            Choice {
+                vocabulary: Vocabulary::of(choice.vocabulary.dialect),
+                ..choice
+            }
+        } else {
+            choice
+        }
     }
 }

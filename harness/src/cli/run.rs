@@ -128,6 +128,9 @@ impl RunArgs {
                 self.vm.root.nix.check_visible(&suite.bpftrace)?;
             }
         }
+        for note in suites.iter().filter_map(ResolvedSuite::note) {
+            eprintln!("warning: {}", escape::line(&note));
+        }
         let (tests, mut warnings) = self.tests(&suites)?;
         let file = self.expectations_file(&context);
         let expectations = Expectations::load(

@@ -37,6 +37,9 @@ impl SuiteArgs {
     ) -> Result<(Vec<ResolvedSuite>, Selection), Failure> {
         root.resolve(context).await?;
         let suites = self.resolve(context, &root.root(), || root.nix.bpftrace())?;
+        for note in suites.iter().filter_map(ResolvedSuite::note) {
+            eprintln!("warning: {}", escape::line(&note));
+        }
         let selection = self.select(&suites, &root.on_host())?;
         for line in &selection.unknown {
             eprintln!("warning: {}", escape::line(line));
@@ -62,7 +65,7 @@ impl SuiteArgs {
             match resolved {
                 ResolvedSuite::Runtime(runtime) => {
                     let mut read =
-                        RuntimeSuites::read(&runtime.tests, runtime.dialect, &Host::current())?;
+                        RuntimeSuites::read(&runtime.tests, &runtime.vocabulary, &Host::current())?;
                     if self.aot {
                         read = read.with_aot();
                     }
@@ -117,13 +120,24 @@ impl ResolvedSuite {
         }
     }
 
+    /// What the user should know of how its rules were chosen.
+    pub(super) fn note(&self) -> Option<String> {
+        match self {
+            Self::Runtime(suite) => {
+                let note = suite.note.as_ref()?;
+                Some(format!("suite {}: {note}", suite.name))
+            }
+            Self::Command(_) => None,
+        }
+    }
+
     /// As the plan has it.
     pub(super) fn planned(&self) -> PlannedSuite {
         match self {
             Self::Runtime(suite) => PlannedSuite {
                 name: suite.name.clone(),
                 runner: PlannedRunner::Bpftrace(BpftraceSuite {
-                    dialect: suite.dialect,
+                    vocabulary: suite.vocabulary.clone(),
                     tests_dir: suite.tests.clone(),
                     bpftrace: suite.bpftrace.clone(),
                     version: suite.version.clone(),

@@ -12,7 +12,7 @@ use crate::config::{CommandRunner, Runner};
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::suite::Source;
-use crate::suite::bpftrace::Dialect;
+use crate::suite::bpftrace::{Dialect, EngineBeside, Vocabulary, choose};
 
 /// Name of the suite where neither the user nor the catalogue says.
 const DEFAULT_SUITE: &str = "bpftrace";
@@ -48,7 +48,8 @@ pub(super) struct SuiteArgs {
     #[arg(long)]
     pub(super) aot: bool,
     /// The version of bpftrace that the tests are of, such as 0.17, or head
-    /// [default: asked of bpftrace, else the newest]
+    /// [default: that of the engine beside the tests, else of bpftrace, else the
+    /// newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
     pub(super) dialect: Option<&'static Dialect>,
 }
@@ -65,9 +66,11 @@ pub(super) struct RuntimeSuite {
     /// What the guest must see for it, whatever its root: where an AppImage was
     /// unpacked.
     pub(super) unpacked: Option<PathBuf>,
-    /// The language of the tests.
-    pub(super) dialect: &'static Dialect,
-    /// The version under test: what bpftrace prints, or the dialect's.
+    /// Whose rules hold, and what the tests may say.
+    pub(super) vocabulary: Vocabulary,
+    /// What the user should know of how that was chosen.
+    pub(super) note: Option<String>,
+    /// The version under test: what bpftrace prints, else the dialect's.
     pub(super) version: String,
 }
 
@@ -190,21 +193,17 @@ impl SuiteArgs {
         } else {
             (bpftrace, None)
         };
-        let version = match self.dialect {
-            Some(_) => None,
-            None => version_of(&bpftrace, root, context.cache.root()),
-        };
-        let dialect = self
-            .dialect
-            .or_else(|| version.as_deref().and_then(Dialect::from_info))
-            .unwrap_or_else(Dialect::newest);
+        let version = version_of(&bpftrace, root, context.cache.root());
+        let engine = EngineBeside::read(&tests);
+        let choice = choose(self.dialect, &engine, version.as_deref());
         Ok(RuntimeSuite {
             name,
             tests,
             bpftrace,
             unpacked,
-            version: version.unwrap_or_else(|| dialect.name.to_owned()),
-            dialect,
+            version: version.unwrap_or_else(|| choice.vocabulary.dialect.name.to_owned()),
+            vocabulary: choice.vocabulary,
+            note: choice.note,
         })
     }
 

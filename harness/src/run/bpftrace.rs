@@ -31,7 +31,7 @@ pub(super) async fn prepare(
     let bpftrace = suite.bpftrace.to_string_lossy().into_owned();
     let argv = [bpftrace.clone(), "--info".to_owned()];
     let (info, succeeded) = session.auxiliary(plan, &argv).await?;
-    let features = Features::parse(&info, suite.dialect, None);
+    let features = Features::parse(&info, &suite.vocabulary, None);
     session.features.insert(index, features);
     Ok(if succeeded {
         Vec::new()
@@ -48,7 +48,7 @@ pub(super) async fn test(
     suite: &BpftraceSuite,
     test: &RuntimeTest,
 ) -> Result<Report, Error> {
-    let rules = Rules::new(suite.dialect, plan.compat);
+    let rules = Rules::new(suite.vocabulary.dialect, plan.compat);
     let env = |name: &str| std::env::var(name).ok();
     match precheck(test, &session.vm.hello.release, env) {
         Ok(None) => {}

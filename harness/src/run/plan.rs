@@ -13,7 +13,7 @@ use super::partition::Partition;
 use super::policy::Policies;
 use super::times::{Pace, Times};
 use crate::suite::TestId;
-use crate::suite::bpftrace::{Dialect, RuntimeTest};
+use crate::suite::bpftrace::{RuntimeTest, Vocabulary};
 use crate::suite::command::CommandTest;
 use crate::vm::launch::Launch;
 
@@ -77,8 +77,8 @@ pub enum PlannedRunner {
 /// A suite of bpftrace's runtime tests.
 #[derive(Debug)]
 pub struct BpftraceSuite {
-    /// Their language.
-    pub dialect: &'static Dialect,
+    /// Whose rules hold, and what the tests may say.
+    pub vocabulary: Vocabulary,
     /// The directory that holds `runtime/`, on the host and in the guest.
     pub tests_dir: PathBuf,
     /// The bpftrace under test, in the guest.

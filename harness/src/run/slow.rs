@@ -15,7 +15,7 @@ pub(super) fn slow_after(plan: &Plan, test: &PlannedTest, factor: f64) -> Durati
         (Work::Command(command), _) => command.timeout,
         (Work::Runtime(runtime), runner) => {
             let attach = match runner {
-                PlannedRunner::Bpftrace(suite) => suite.dialect.attach_limit,
+                PlannedRunner::Bpftrace(suite) => suite.vocabulary.dialect.attach_limit,
                 PlannedRunner::Command => Duration::ZERO,
             };
             attach + runtime.timeout.unwrap_or(UNLIMITED)

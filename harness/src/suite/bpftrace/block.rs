@@ -5,7 +5,8 @@
 //! blocks around a line of blanks; we keep both and say so.
 
 use super::problem::WarningKind;
-use super::{Dialect, Directive, python};
+use super::vocabulary::Word;
+use super::{Directive, Vocabulary, python};
 
 /// A line, with its number from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,9 +29,12 @@ pub(super) enum LineKind<'t> {
 impl<'t> Line<'t> {
     /// Reads the line. `previous` is the last directive of the block, as its
     /// word; the engine aligns by the count of its characters.
-    pub(super) fn kind(self, previous: &str, dialect: &Dialect) -> LineKind<'t> {
-        let continued = Directive::from_word(previous)
-            .is_some_and(|directive| dialect.continued.contains(&directive));
+    pub(super) fn kind(self, previous: &str, vocabulary: &Vocabulary) -> LineKind<'t> {
+        let continued = match Directive::from_word(previous) {
+            Some(directive) => vocabulary.dialect.continued.contains(&directive),
+            // Whatever it is, its value may continue as others do.
+            None => vocabulary.word(previous) == Word::Newer,
+        };
         if continued {
             let indent = previous.len() + 1;
             if self.text.chars().take(indent).all(python::is_space) {
@@ -54,10 +58,10 @@ impl<'t> Line<'t> {
 /// Splits a text, its newlines already universal, into blocks.
 pub(super) fn split<'t>(
     text: &'t str,
-    dialect: &Dialect,
+    vocabulary: &Vocabulary,
 ) -> (Vec<Vec<Line<'t>>>, Vec<(usize, WarningKind)>) {
     let mut splitter = Splitter {
-        dialect,
+        vocabulary,
         blocks: Vec::new(),
         block: Vec::new(),
         previous: "",
@@ -98,7 +102,7 @@ pub(super) fn split<'t>(
 }
 
 struct Splitter<'t, 'd> {
-    dialect: &'d Dialect,
+    vocabulary: &'d Vocabulary,
     blocks: Vec<Vec<Line<'t>>>,
     block: Vec<Line<'t>>,
     previous: &'t str,
@@ -111,7 +115,7 @@ impl<'t> Splitter<'t, '_> {
     /// The value of NAME where the block starts with it.
     fn name(&self) -> Option<&'t str> {
         let first = self.block.iter().find(|line| !line.is_blank())?;
-        match first.kind("", self.dialect) {
+        match first.kind("", self.vocabulary) {
             LineKind::Directive("NAME", name) => Some(name),
             _ => None,
         }
@@ -125,13 +129,13 @@ impl<'t> Splitter<'t, '_> {
 
     fn has_name(&self, lines: &[Line<'_>]) -> bool {
         lines.iter().any(|line| {
-            let kind = line.kind("", self.dialect);
+            let kind = line.kind("", self.vocabulary);
             matches!(kind, LineKind::Directive("NAME", _))
         })
     }
 
     fn push(&mut self, line: Line<'t>) {
-        let kind = line.kind(self.previous, self.dialect);
+        let kind = line.kind(self.previous, self.vocabulary);
         self.continued = matches!(kind, LineKind::Continuation(more) if !more.is_empty());
         if let LineKind::Directive(word, _) = kind {
             if word == "NAME" {
@@ -185,10 +189,15 @@ impl<'t> Splitter<'t, '_> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Dialect;
     use super::*;
 
+    fn vocabulary(dialect: &str) -> Vocabulary {
+        Vocabulary::of(Dialect::for_version(dialect).unwrap())
+    }
+
     fn split_numbers(text: &str, dialect: &str) -> (Vec<Vec<usize>>, Vec<(usize, WarningKind)>) {
-        let (blocks, warnings) = split(text, Dialect::for_version(dialect).unwrap());
+        let (blocks, warnings) = split(text, &vocabulary(dialect));
         let numbers = blocks
             .iter()
             .map(|block| block.iter().map(|line| line.number).collect())
@@ -262,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_continuation_is_cut_by_count_of_characters() {
-        let dialect = Dialect::for_version("0.21").unwrap();
+        let dialect = &vocabulary("0.21");
         let line = |text| Line { number: 1, text };
         assert_eq!(
             line("\t      x ").kind("EXPECT", dialect),
@@ -274,7 +283,7 @@ mod tests {
             line("   PROG x").kind("EXPECT", dialect),
             LineKind::Directive("PROG", "x")
         );
-        let old = Dialect::for_version("0.17").unwrap();
+        let old = &vocabulary("0.17");
         assert_eq!(
             line("        x").kind("EXPECT", old),
             LineKind::Directive("x", "")

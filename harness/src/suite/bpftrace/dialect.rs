@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::Directive;
 use super::features::{self, Feature};
+use super::version::{numbers, version_in};
 
 /// How a directive's value is cut out of its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -396,6 +397,16 @@ impl Dialect {
         DIALECTS.iter().map(|(_, dialect)| dialect.name)
     }
 
+    /// Every dialect, oldest first.
+    pub(super) fn all() -> impl Iterator<Item = &'static Self> {
+        DIALECTS.iter().map(|(_, dialect)| dialect)
+    }
+
+    /// The oldest dialect.
+    pub fn oldest() -> &'static Self {
+        &DIALECTS[0].1
+    }
+
     /// The newest dialect.
     pub fn newest() -> &'static Self {
         &DIALECTS[DIALECTS.len() - 1].1
@@ -409,14 +420,7 @@ impl Dialect {
         if version.eq_ignore_ascii_case("head") {
             return Some(Self::newest());
         }
-        let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
-        let major: u32 = parts.next()?.parse().ok()?;
-        // Also `26-rc0` and `17-1`: the number is what counts.
-        let minor = parts.next().map_or("0", |minor| {
-            let digits = minor.find(|c: char| !c.is_ascii_digit());
-            &minor[..digits.unwrap_or(minor.len())]
-        });
-        let minor: u32 = minor.parse().ok()?;
+        let (major, minor) = numbers(version)?;
         if major > 0 {
             return Some(Self::newest());
         }
@@ -429,13 +433,14 @@ impl Dialect {
 
     /// The dialect of what `bpftrace --version` prints, such as `bpftrace v0.17.0`.
     pub fn from_info(printed: &str) -> Option<&'static Self> {
-        printed
-            .split_whitespace()
-            .find(|word| {
-                word.trim_start_matches('v')
-                    .starts_with(|c: char| c.is_ascii_digit())
-            })
-            .and_then(Self::for_version)
+        version_in(printed).and_then(Self::for_version)
+    }
+
+    /// Whether what `bpftrace --version` prints is before the oldest dialect.
+    pub fn is_too_old(printed: &str) -> bool {
+        version_in(printed)
+            .and_then(numbers)
+            .is_some_and(|version| version < (0, DIALECTS[0].0))
     }
 
     /// Whether the directive exists in this dialect.

@@ -7,7 +7,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::parse::{Parsed, parse};
 use super::problem::{Problem, SuiteError, Warning, WarningKind};
-use super::{Dialect, Host, RuntimeTest};
+use super::{Host, RuntimeTest, Vocabulary};
 
 /// Directories that hold no tests.
 const PRUNED: [&str; 3] = ["engine", "scripts", "outputs"];
@@ -27,8 +27,12 @@ impl RuntimeSuites {
     /// Reads `tests_dir/runtime`. Every file is a suite, named by its base
     /// name, except hidden ones and those below `engine`, `scripts` and
     /// `outputs`. Errors in any file are [`SuiteError::Problems`]: all of them.
-    pub fn read(tests_dir: &Path, dialect: &Dialect, host: &Host) -> Result<Self, SuiteError> {
-        let (found, problems) = Self::inspect(tests_dir, dialect, host)?;
+    pub fn read(
+        tests_dir: &Path,
+        vocabulary: &Vocabulary,
+        host: &Host,
+    ) -> Result<Self, SuiteError> {
+        let (found, problems) = Self::inspect(tests_dir, vocabulary, host)?;
         if problems.is_empty() {
             Ok(found)
         } else {
@@ -40,7 +44,7 @@ impl RuntimeSuites {
     /// others.
     pub fn inspect(
         tests_dir: &Path,
-        dialect: &Dialect,
+        vocabulary: &Vocabulary,
         host: &Host,
     ) -> Result<(Self, Vec<Problem>), SuiteError> {
         let runtime = tests_dir.join("runtime");
@@ -69,11 +73,11 @@ impl RuntimeSuites {
                 tests,
                 problems: more,
                 warnings,
-            } = parse(entry.path(), &bytes, dialect);
+            } = parse(entry.path(), &bytes, vocabulary);
             problems.extend(more);
             found.warnings.extend(warnings);
             for test in tests {
-                if test.arch.holds(host, dialect.arch) {
+                if test.arch.holds(host, vocabulary.dialect.arch) {
                     found.tests.push(test);
                 } else {
                     found.excluded.push(test);
@@ -142,6 +146,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::fs;
 
+    use super::super::Dialect;
     use super::*;
 
     fn host() -> Host {
@@ -158,7 +163,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        RuntimeSuites::read(dir.path(), Dialect::for_version("0.17").unwrap(), &host())
+        let vocabulary = Vocabulary::of(Dialect::for_version("0.17").unwrap());
+        RuntimeSuites::read(dir.path(), &vocabulary, &host())
     }
 
     fn block(name: &str) -> String {
@@ -230,7 +236,8 @@ mod tests {
         fs::create_dir(&runtime).unwrap();
         fs::write(dir.path().join("elsewhere"), block("b")).unwrap();
         std::os::unix::fs::symlink("../elsewhere", runtime.join("link")).unwrap();
-        let read = || RuntimeSuites::read(dir.path(), Dialect::newest(), &host());
+        let vocabulary = Vocabulary::of(Dialect::newest());
+        let read = || RuntimeSuites::read(dir.path(), &vocabulary, &host());
         assert_eq!(ids(&read().unwrap()), ["link.b"]);
         std::os::unix::fs::symlink("nowhere", runtime.join("broken")).unwrap();
         let error = read().unwrap_err().to_string();
@@ -240,8 +247,8 @@ mod tests {
     #[test]
     fn a_directory_without_runtime_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let dialect = Dialect::newest();
-        let error = RuntimeSuites::read(dir.path(), dialect, &host()).unwrap_err();
+        let vocabulary = Vocabulary::of(Dialect::newest());
+        let error = RuntimeSuites::read(dir.path(), &vocabulary, &host()).unwrap_err();
         assert!(error.to_string().ends_with("runtime: no such directory"));
     }
 }

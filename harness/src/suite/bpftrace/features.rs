@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dialect, FeatureRequirement};
+use super::vocabulary::{KnownFeature, Probe};
+use super::{FeatureRequirement, Vocabulary};
 
 /// A feature's name and the text of `bpftrace --info` that makes it true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,21 +86,22 @@ pub enum FeatureCheck {
 /// What this bpftrace can do on this kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Features {
-    states: BTreeMap<&'static str, FeatureState>,
+    states: BTreeMap<String, FeatureState>,
 }
 
 impl Features {
     /// Reads what `bpftrace --info` printed, on both streams. `aot` says
     /// whether it was built to compile ahead of time, which it does not print.
-    pub fn parse(info: &str, dialect: &Dialect, aot: Option<bool>) -> Self {
-        let state = |feature: &Feature| match feature.probe {
-            None => match aot {
+    pub fn parse(info: &str, vocabulary: &Vocabulary, aot: Option<bool>) -> Self {
+        let state = |feature: &KnownFeature| match &feature.probe {
+            Probe::Build if feature.name == AOT.name => match aot {
                 Some(true) => FeatureState::Yes,
                 Some(false) => FeatureState::No,
                 None => FeatureState::Unknown,
             },
-            Some(probe) if info.contains(probe) => FeatureState::Yes,
-            Some(probe) => {
+            Probe::Build | Probe::Unreadable => FeatureState::Unknown,
+            Probe::Printed(probe) if info.contains(probe) => FeatureState::Yes,
+            Probe::Printed(probe) => {
                 let key = probe.strip_suffix(" yes");
                 if key.is_some_and(|key| info.contains(key)) {
                     FeatureState::No
@@ -109,10 +111,10 @@ impl Features {
             }
         };
         Self {
-            states: dialect
+            states: vocabulary
                 .features
                 .iter()
-                .map(|feature| (feature.name, state(feature)))
+                .map(|feature| (feature.name.clone(), state(feature)))
                 .collect(),
         }
     }
@@ -369,6 +371,7 @@ pub(super) const HEAD: &[Feature] = &[
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Dialect;
     use super::*;
 
     const INFO: &str = "\
@@ -383,7 +386,7 @@ Probe types
 ";
 
     fn check(wanted: &[&str], compat: bool) -> FeatureCheck {
-        let dialect = Dialect::for_version("0.17").unwrap();
+        let vocabulary = Vocabulary::of(Dialect::for_version("0.17").unwrap());
         let wanted: Vec<_> = wanted
             .iter()
             .map(|name| FeatureRequirement {
@@ -391,7 +394,7 @@ Probe types
                 negated: name.starts_with('!'),
             })
             .collect();
-        Features::parse(INFO, dialect, Some(false)).check(&wanted, compat)
+        Features::parse(INFO, &vocabulary, Some(false)).check(&wanted, compat)
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::problem::{ProblemKind, SuiteError, WarningKind};
-use super::{Dialect, Directive, ExpectationKind, Host, RuntimeSuites, RuntimeTest, loose_version};
+use super::{
+    Directive, ExpectationKind, Host, RuntimeSuites, RuntimeTest, Vocabulary, loose_version,
+};
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,8 +48,8 @@ pub struct Lint {
 
 impl Lint {
     /// Checks `tests_dir/runtime`.
-    pub fn new(tests_dir: &Path, dialect: &Dialect, host: &Host) -> Result<Self, SuiteError> {
-        let (suites, problems) = RuntimeSuites::inspect(tests_dir, dialect, host)?;
+    pub fn new(tests_dir: &Path, vocabulary: &Vocabulary, host: &Host) -> Result<Self, SuiteError> {
+        let (suites, problems) = RuntimeSuites::inspect(tests_dir, vocabulary, host)?;
         let mut findings = Vec::new();
         for problem in problems {
             findings.push(Finding {
@@ -106,6 +108,7 @@ fn warning_rule(kind: &WarningKind) -> (&'static str, Severity) {
         WarningKind::LostCharacter => ("lost-character", Severity::Error),
         WarningKind::DuplicateDirective { .. } => ("duplicate-directive", Severity::Warning),
         WarningKind::ReplacedExpectation { .. } => ("replaced-expectation", Severity::Warning),
+        WarningKind::Newer { .. } => ("newer-than-kiln", Severity::Warning),
         WarningKind::DuplicateId { .. } => ("duplicate-id", Severity::Warning),
     }
 }
@@ -273,6 +276,7 @@ fn wrong_machine(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::Dialect;
     use super::*;
 
     fn rules(dialect: &str, text: &str) -> Vec<(&'static str, usize)> {
@@ -284,7 +288,7 @@ mod tests {
             little_endian: true,
         };
         let dialect = Dialect::for_version(dialect).unwrap();
-        Lint::new(dir.path(), dialect, &host)
+        Lint::new(dir.path(), &Vocabulary::of(dialect), &host)
             .unwrap()
             .findings
             .iter()

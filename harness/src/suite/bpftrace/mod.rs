@@ -7,10 +7,12 @@
 
 mod arch;
 mod block;
+mod choice;
 mod dialect;
 mod diff;
 mod directive;
 mod discover;
+mod engine;
 mod expect;
 mod features;
 mod job;
@@ -23,16 +25,21 @@ mod parse;
 mod precheck;
 mod problem;
 mod python;
+mod python_tokens;
 mod rules;
 mod test;
+mod version;
+mod vocabulary;
 
 pub use arch::{ArchRule, Host};
+pub use choice::{By, Choice, choose};
 pub use dialect::{
     AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,
     LimitEnd, LimitLoss, LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
 };
 pub use directive::Directive;
 pub use discover::RuntimeSuites;
+pub use engine::{Engine, EngineBeside};
 pub use features::{Feature, FeatureCheck, FeatureState, Features};
 pub use job::{Before, Job, JobContext, ShellCommand};
 pub use judge::{CommandOutcome, End, Exit, Judgement, Limit, Observation, judge};
@@ -45,3 +52,4 @@ pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
 pub use python::decode;
 pub use rules::{Rule, Rules};
 pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest};
+pub use vocabulary::{KnownFeature, Probe, Vocabulary};

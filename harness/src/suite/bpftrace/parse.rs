@@ -9,7 +9,8 @@ use super::dialect::{ExpectMeaning, LineValue, Repeat};
 use super::problem::{Problem, ProblemKind, Warning, WarningKind};
 use super::python;
 use super::test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest};
-use super::{ArchRule, Dialect, Directive};
+use super::vocabulary::{FeatureName, Word};
+use super::{ArchRule, Dialect, Directive, Vocabulary};
 use crate::suite::TestId;
 
 /// What a file holds.
@@ -25,7 +26,7 @@ pub struct Parsed {
 
 /// Reads the content of a suite's file; the base name of `path` is the
 /// suite's. `ARCH` excludes nothing here.
-pub fn parse(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
+pub fn parse(path: &Path, bytes: &[u8], vocabulary: &Vocabulary) -> Parsed {
     let mut parsed = Parsed::default();
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text,
@@ -43,10 +44,10 @@ pub fn parse(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
     let suite = path
         .file_name()
         .map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    let (blocks, warnings) = block::split(&text, dialect);
+    let (blocks, warnings) = block::split(&text, vocabulary);
     let mut warnings = warnings;
     for lines in blocks {
-        let mut draft = Draft::new(dialect);
+        let mut draft = Draft::new(vocabulary);
         draft.read(&lines);
         let start = lines[0].number;
         draft.validate(start);
@@ -60,8 +61,8 @@ pub fn parse(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
                 kind,
             });
         }
-        if !flawed && let Some(test) = draft.finish(&suite, path, start) {
-            parsed.tests.push(test);
+        if !flawed {
+            parsed.tests.push(draft.finish(&suite, path, start));
         }
     }
     warnings.sort_by_key(|(line, _)| *line);
@@ -78,7 +79,9 @@ pub fn parse(path: &Path, bytes: &[u8], dialect: &Dialect) -> Parsed {
 
 /// A test under construction.
 struct Draft<'d> {
-    dialect: &'d Dialect,
+    vocabulary: &'d Vocabulary,
+    dialect: &'static Dialect,
+    newer: Vec<String>,
     problems: Vec<(usize, ProblemKind)>,
     warnings: Vec<(usize, WarningKind)>,
     places: Vec<(Directive, usize)>,
@@ -105,9 +108,11 @@ struct Draft<'d> {
 }
 
 impl<'d> Draft<'d> {
-    fn new(dialect: &'d Dialect) -> Self {
+    fn new(vocabulary: &'d Vocabulary) -> Self {
         Self {
-            dialect,
+            vocabulary,
+            dialect: vocabulary.dialect,
+            newer: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
             places: Vec::new(),
@@ -141,7 +146,7 @@ impl<'d> Draft<'d> {
     fn read(&mut self, lines: &[Line<'_>]) {
         let mut previous = "";
         for line in lines {
-            match line.kind(previous, self.dialect) {
+            match line.kind(previous, self.vocabulary) {
                 LineKind::Blank => self.warnings.push((line.number, WarningKind::BlankLine)),
                 LineKind::Continuation(payload) => self.continuation(previous, payload),
                 LineKind::Directive(word, value) => {
@@ -151,7 +156,8 @@ impl<'d> Draft<'d> {
                         LineValue::Rejoined => python::words(value).collect::<Vec<_>>().join(" "),
                     };
                     match self.known(word, line.number) {
-                        Ok(directive) => self.directive(directive, value, line.number),
+                        Ok(Some(directive)) => self.directive(directive, value, line.number),
+                        Ok(None) => self.newer(format!("the directive {word}"), line.number),
                         Err(kind) => self.problem(line.number, kind),
                     }
                 }
@@ -159,23 +165,36 @@ impl<'d> Draft<'d> {
         }
     }
 
-    fn known(&mut self, word: &str, line: usize) -> Result<Directive, ProblemKind> {
-        let Some(directive) = Directive::from_word(word) else {
-            return Err(ProblemKind::UnknownDirective {
-                word: word.to_owned(),
-                allowed: self.dialect.directives,
-            });
+    /// The directive of a word; `None` for one that is newer than we are.
+    fn known(&mut self, word: &str, line: usize) -> Result<Option<Directive>, ProblemKind> {
+        let directive = match self.vocabulary.word(word) {
+            Word::Known(directive) => directive,
+            Word::Newer => return Ok(None),
+            Word::TooNew(directive) => {
+                return Err(ProblemKind::DirectiveTooNew {
+                    directive,
+                    dialect: self.dialect.name,
+                    since: Dialect::first_with(directive).map_or("head", |d| d.name),
+                });
+            }
+            Word::Unknown => {
+                return Err(ProblemKind::UnknownDirective {
+                    word: word.to_owned(),
+                    allowed: self.vocabulary.words.clone(),
+                });
+            }
         };
-        if !self.dialect.has(directive) {
-            return Err(ProblemKind::DirectiveTooNew {
-                directive,
-                dialect: self.dialect.name,
-                since: Dialect::first_with(directive).map_or("head", |d| d.name),
-            });
-        }
         self.warn_of_replaced(directive, line);
         self.places.push((directive, line));
-        Ok(directive)
+        Ok(Some(directive))
+    }
+
+    /// What is newer than we are costs this test, and no other.
+    fn newer(&mut self, what: String, line: usize) {
+        if !self.newer.contains(&what) {
+            self.newer.push(what.clone());
+            self.warnings.push((line, WarningKind::Newer { what }));
+        }
     }
 
     fn has(&self, directive: Directive) -> bool {
@@ -309,17 +328,19 @@ impl<'d> Draft<'d> {
                 Some(name) => (true, name),
                 None => (false, entry),
             };
-            if self.dialect.features.iter().any(|f| f.name == name) {
-                self.features.push(FeatureRequirement {
+            match self.vocabulary.feature(name) {
+                FeatureName::Known => self.features.push(FeatureRequirement {
                     name: name.to_owned(),
                     negated,
-                });
-            } else {
-                let kind = ProblemKind::UnknownFeature {
-                    name: name.to_owned(),
-                    allowed: self.dialect.features,
-                };
-                self.problem(line, kind);
+                }),
+                FeatureName::Newer => self.newer(format!("the feature {name}"), line),
+                FeatureName::Unknown => {
+                    let kind = ProblemKind::UnknownFeature {
+                        name: name.to_owned(),
+                        allowed: self.vocabulary.features.clone(),
+                    };
+                    self.problem(line, kind);
+                }
             }
         }
     }
@@ -343,6 +364,10 @@ impl<'d> Draft<'d> {
     fn validate(&mut self, start: usize) {
         if self.name.is_empty() {
             self.problem(start, ProblemKind::MissingName);
+        }
+        // What it lacks may be in what we do not know.
+        if !self.newer.is_empty() {
+            return;
         }
         match (self.run.is_empty(), self.prog.is_empty()) {
             (true, true) => self.problem(start, ProblemKind::MissingProgram),
@@ -400,18 +425,19 @@ impl<'d> Draft<'d> {
         }
     }
 
-    fn finish(self, suite: &str, path: &Path, line: usize) -> Option<RuntimeTest> {
+    fn finish(self, suite: &str, path: &Path, line: usize) -> RuntimeTest {
         let timeout = match self.timeout {
             Some(0) => self.dialect.zero_timeout,
             Some(seconds) => Some(Duration::from_secs(seconds.into())),
-            None => Some(self.dialect.default_timeout?),
+            // Required, and missing only beside what is newer.
+            None => self.dialect.default_timeout,
         };
-        let program = if self.run.is_empty() {
+        let program = if self.run.is_empty() && !self.prog.is_empty() {
             Program::Prog(self.prog)
         } else {
             Program::Run(self.run)
         };
-        Some(RuntimeTest {
+        RuntimeTest {
             id: TestId::new(suite, self.name),
             path: path.to_owned(),
             line,
@@ -434,8 +460,9 @@ impl<'d> Draft<'d> {
             new_pidns: self.new_pidns,
             skip_if_env_has: self.skip_if_env_has,
             localize_timestamps: self.localize_timestamps,
+            newer: self.newer,
             aot: false,
-        })
+        }
     }
 }
 
@@ -456,7 +483,8 @@ fn accumulate(values: &mut Vec<String>, value: String, repeat: Repeat) {
 #[allow(clippy::unwrap_used)]
 pub(super) fn one(dialect: &str, text: &str) -> RuntimeTest {
     let dialect = Dialect::for_version(dialect).unwrap();
-    let mut parsed = parse(Path::new("runtime/suite"), text.as_bytes(), dialect);
+    let vocabulary = Vocabulary::of(dialect);
+    let mut parsed = parse(Path::new("runtime/suite"), text.as_bytes(), &vocabulary);
     assert_eq!(parsed.problems, []);
     assert_eq!(parsed.tests.len(), 1);
     parsed.tests.remove(0)

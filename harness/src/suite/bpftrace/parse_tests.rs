@@ -3,11 +3,15 @@ use super::*;
 
 fn problems(dialect: &str, text: &str) -> Vec<String> {
     let dialect = Dialect::for_version(dialect).unwrap();
-    parse(Path::new("runtime/suite"), text.as_bytes(), dialect)
-        .problems
-        .iter()
-        .map(ToString::to_string)
-        .collect()
+    parse(
+        Path::new("runtime/suite"),
+        text.as_bytes(),
+        &Vocabulary::of(dialect),
+    )
+    .problems
+    .iter()
+    .map(ToString::to_string)
+    .collect()
 }
 
 const BASE: &str = "NAME a\nRUN b\nEXPECT c\nTIMEOUT 1\n";
@@ -107,7 +111,7 @@ fn what_does_not_go_together_is_told() {
 
 fn warnings(dialect: &str, text: &str) -> Vec<(usize, WarningKind)> {
     let dialect = Dialect::for_version(dialect).unwrap();
-    parse(Path::new("s"), text.as_bytes(), dialect)
+    parse(Path::new("s"), text.as_bytes(), &Vocabulary::of(dialect))
         .warnings
         .into_iter()
         .map(|warning| (warning.line, warning.kind))
@@ -176,7 +180,11 @@ fn newlines_may_be_those_of_other_systems() {
 #[test]
 fn a_file_that_is_not_utf8_is_told_with_its_line() {
     let dialect = Dialect::newest();
-    let parsed = parse(Path::new("s"), b"NAME a\nRUN \xff\n", dialect);
+    let parsed = parse(
+        Path::new("s"),
+        b"NAME a\nRUN \xff\n",
+        &Vocabulary::of(dialect),
+    );
     assert_eq!(
         parsed.problems[0].to_string(),
         "s:2: the file is not UTF-8 from here on"
@@ -218,7 +226,7 @@ proptest::proptest! {
     #[test]
     fn no_file_panics_in_any_dialect(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
         for name in Dialect::names() {
-            parse(Path::new("s"), &bytes, Dialect::for_version(name).unwrap());
+            parse(Path::new("s"), &bytes, &Vocabulary::of(Dialect::for_version(name).unwrap()));
         }
     }
 
@@ -233,7 +241,7 @@ proptest::proptest! {
         }
         for name in Dialect::names() {
             let dialect = Dialect::for_version(name).unwrap();
-            let parsed = parse(Path::new("s"), text.as_bytes(), dialect);
+            let parsed = parse(Path::new("s"), text.as_bytes(), &Vocabulary::of(dialect));
             let names = lines.iter().filter(|line| *line == "NAME n").count();
             proptest::prop_assert!(parsed.tests.len() <= names);
             // Each name makes a test, or something tells why not.

@@ -9,6 +9,8 @@ use super::loose_version::{self, Incomparable};
 /// Why a test does not apply here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
+    /// It uses what this kiln does not know.
+    Newer(Vec<String>),
     /// `MIN_KERNEL` is above this kernel.
     MinKernel(String),
     /// `MAX_KERNEL` is below this kernel.
@@ -28,6 +30,11 @@ pub enum SkipReason {
 impl fmt::Display for SkipReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Newer(what) => write!(
+                f,
+                "this kiln does not know {}; a newer one may",
+                what.join(" and ")
+            ),
             Self::MinKernel(version) => write!(f, "wants at least kernel {version}"),
             Self::MaxKernel(version) => write!(f, "wants at most kernel {version}"),
             Self::Environment(name, value) => write!(f, "skips where {name} is `{value}`"),
@@ -50,6 +57,9 @@ pub fn precheck(
     release: &str,
     env: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<SkipReason>, Incomparable> {
+    if !test.newer.is_empty() {
+        return Ok(Some(SkipReason::Newer(test.newer.clone())));
+    }
     if let Some(min) = &test.min_kernel
         && loose_version::compare(min, release)? == Ordering::Greater
     {

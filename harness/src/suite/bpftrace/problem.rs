@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::Directive;
-use super::features::Feature;
+use super::vocabulary::KnownFeature;
 use crate::hint::Hint;
 
 /// Edits between what stands in a file and what may be meant.
@@ -30,10 +31,10 @@ pub struct Problem {
 pub enum ProblemKind {
     #[error("the file is not UTF-8 from here on")]
     NotUtf8,
-    #[error("`{word}` is not a directive{}; allowed are {}", suggestion(.word, .allowed), words(.allowed))]
+    #[error("`{word}` is not a directive{}; allowed are {}", suggestion(.word, .allowed), .allowed.join(", "))]
     UnknownDirective {
         word: String,
-        allowed: &'static [Directive],
+        allowed: Arc<[String]>,
     },
     #[error("{} is not a directive of bpftrace {dialect}'s tests; it came with {since}", .directive.word())]
     DirectiveTooNew {
@@ -54,7 +55,7 @@ pub enum ProblemKind {
     #[error("`{name}` is not a feature; allowed are {} (each also with `!`), separated by one blank", names(.allowed))]
     UnknownFeature {
         name: String,
-        allowed: &'static [Feature],
+        allowed: Arc<[KnownFeature]>,
     },
     #[error("a test without NAME; every test needs one")]
     MissingName,
@@ -84,11 +85,10 @@ pub enum ProblemKind {
 
 /// The nearest directive, if one is near. Looked for when it is told: a file
 /// that is none of ours has thousands of such lines.
-fn suggestion(word: &str, allowed: &[Directive]) -> String {
+fn suggestion(word: &str, allowed: &[String]) -> String {
     let length = word.chars().count();
     allowed
         .iter()
-        .map(|directive| directive.word())
         // The distance is no less than the difference of the lengths.
         .filter(|known| known.len().abs_diff(length) <= MAX_DISTANCE)
         .map(|known| (strsim::damerau_levenshtein(word, known), known))
@@ -99,13 +99,11 @@ fn suggestion(word: &str, allowed: &[Directive]) -> String {
         })
 }
 
-fn words(directives: &[Directive]) -> String {
-    let words: Vec<_> = directives.iter().map(|d| d.word()).collect();
-    words.join(", ")
-}
-
-fn names(features: &[Feature]) -> String {
-    let names: Vec<_> = features.iter().map(|feature| feature.name).collect();
+fn names(features: &[KnownFeature]) -> String {
+    let names: Vec<_> = features
+        .iter()
+        .map(|feature| feature.name.as_str())
+        .collect();
     names.join(", ")
 }
 
@@ -156,6 +154,8 @@ pub enum WarningKind {
         directive: Directive,
         replaced: Directive,
     },
+    #[error("this kiln does not know {what}: the test is skipped; a newer kiln may know it")]
+    Newer { what: String },
     #[error("`{id}` is also the id of the test at {first}; a filter cannot tell them apart")]
     DuplicateId { id: String, first: String },
 }

@@ -109,6 +109,8 @@ pub struct RuntimeTest {
     /// `LOCALIZE_TIMESTAMPS`: seconds since the epoch at which the expected
     /// file, read as a `strftime` format, is printed.
     pub localize_timestamps: Option<i64>,
+    /// What it uses that is newer than this kiln, in words; it is skipped.
+    pub newer: Vec<String>,
     /// A clone that compiles `PROG` ahead of time.
     pub aot: bool,
 }
