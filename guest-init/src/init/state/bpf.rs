@@ -32,6 +32,8 @@ const NAME_LEN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Bpf {
     fs: Option<View>,
+    /// When something was last pinned right in it, or removed.
+    changed: Changed,
     pins: Vec<CString>,
     /// The highest ids that were there. Ids count up (`idr_alloc_cyclic` of
     /// `kernel/bpf/syscall.c`).
@@ -44,6 +46,7 @@ impl Bpf {
         let fs = View::of("/sys/fs/bpf");
         Self {
             pins: fs.as_ref().map(pins).unwrap_or_default(),
+            changed: fs.as_ref().and_then(changed),
             fs,
             program: last(BPF_PROG_GET_NEXT_ID),
             link: last(BPF_LINK_GET_NEXT_ID),
@@ -51,13 +54,16 @@ impl Bpf {
     }
 
     pub(super) fn restore(&mut self, found: &mut Found) {
-        if let Some(fs) = &self.fs {
+        if let Some(fs) = &self.fs
+            && changed(fs) != self.changed
+        {
             for name in beyond(&pins(fs), &self.pins) {
                 let mut budget = Budget::new(MOST_PINS, found.deadline);
                 let gone = tree::remove(fs.fd(), name, &mut budget);
                 let name = name.to_string_lossy();
                 found.add(Kind, &format!("/sys/fs/bpf/{name}"), gone);
             }
+            self.changed = changed(fs);
         }
         let deadline = Instant::now() + SETTLE;
         while self.is_more() && Instant::now() < deadline {
@@ -81,6 +87,14 @@ impl Bpf {
         next(BPF_PROG_GET_NEXT_ID, self.program).is_some()
             || next(BPF_LINK_GET_NEXT_ID, self.link).is_some()
     }
+}
+
+/// Seconds and nanoseconds.
+type Changed = Option<(i64, u64)>;
+
+fn changed(fs: &View) -> Changed {
+    let stat = fs.stat_self()?;
+    Some((stat.st_mtime, stat.st_mtime_nsec))
 }
 
 fn pins(fs: &View) -> Vec<CString> {

@@ -39,6 +39,12 @@ impl Clock {
         }
     }
 
+    /// Takes it for right as it is now.
+    pub(super) fn was_set_by_us(&mut self) {
+        self.offset = offset();
+        self.set = timer();
+    }
+
     pub(super) fn restore(&mut self, found: &mut Found) {
         let now = zone();
         if now != self.zone {

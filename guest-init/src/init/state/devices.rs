@@ -12,9 +12,8 @@ use super::kept::View;
 use super::scratch::{Stamp, Usage, usage};
 use super::tree::{self, Budget};
 
-/// Programs die without them, and a test that writes to `/dev/null` by a rename
-/// replaces it. Anything else shows in how much is in the filesystem.
-const ALWAYS: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+/// Programs die without it, and a test may shut it off.
+const NULL: &str = "null";
 /// Entries that a test may leave.
 const MOST: usize = 2000;
 
@@ -28,6 +27,8 @@ pub(super) struct Devices(Option<Known>);
 struct Known {
     view: View,
     usage: Option<Usage>,
+    /// When something was last made, removed or renamed right in it.
+    changed: Option<(i64, u64)>,
     nodes: Vec<(CString, Node)>,
 }
 
@@ -35,6 +36,7 @@ impl Devices {
     pub(super) fn take() -> Self {
         Self(View::of("/dev").map(|view| Known {
             usage: usage(view.fd()),
+            changed: changed(&view),
             nodes: nodes(&view),
             view,
         }))
@@ -49,12 +51,12 @@ impl Devices {
 
 impl Known {
     fn restore(&mut self, found: &mut Found) {
-        let same = |name: &str| {
-            let known = |(one, _): &&(CString, Node)| one.to_bytes() == name.as_bytes();
-            let was = self.nodes.iter().find(known).map(|(_, node)| *node);
-            was == self.view.stat(name).map(node)
-        };
-        if usage(self.view.fd()) == self.usage && ALWAYS.into_iter().all(same) {
+        let known = |(one, _): &&(CString, Node)| one.to_bytes() == NULL.as_bytes();
+        let null = self.nodes.iter().find(known).map(|(_, node)| *node);
+        if usage(self.view.fd()) == self.usage
+            && changed(&self.view) == self.changed
+            && null == self.view.stat(NULL).map(node)
+        {
             return;
         }
         let now = nodes(&self.view);
@@ -80,6 +82,7 @@ impl Known {
             found.add(Kind, &format!("/dev/{}", name.to_string_lossy()), gone);
         }
         self.usage = usage(self.view.fd());
+        self.changed = changed(&self.view);
     }
 
     fn put_back(&self, name: &CString, was: Node, now: Option<Node>, budget: &mut Budget) -> bool {
@@ -99,6 +102,11 @@ impl Known {
         let stamp = Stamp::node(mode, uid, gid, device);
         stamp.give(self.view.fd(), name)
     }
+}
+
+fn changed(view: &View) -> Option<(i64, u64)> {
+    let stat = view.stat_self()?;
+    Some((stat.st_mtime, stat.st_mtime_nsec))
 }
 
 fn node(stat: rustix::fs::Stat) -> Node {

@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use guest_init::message::{Remnant, RemnantKind};
 
 /// How long putting back may take in all; what is left then stays.
-const BUDGET: Duration = Duration::from_secs(3);
+const BUDGET: Duration = Duration::from_secs(10);
 /// What a name is cut to: a path may have 4096 bytes.
 const MAX_NAME: usize = 200;
 
@@ -120,6 +120,12 @@ impl State {
         self.modules = modules::Modules::take();
         self.files.rebase();
         self.network.rebase();
+        self.clock_was_set();
+    }
+
+    /// The clock is right: it was set for the host.
+    pub(super) fn clock_was_set(&mut self) {
+        self.clock.was_set_by_us();
     }
 
     /// Puts back what differs. No job may be open.

@@ -79,8 +79,8 @@ fn unload(name: &str) -> bool {
     let Ok(name) = CString::new(name) else {
         return false;
     };
-    // SAFETY: guest-init has one thread, so the child may do as it likes; it
-    // makes one system call and ends.
+    // SAFETY: the child makes one system call and ends, which it may whatever
+    // other threads hold (fork(2)).
     match unsafe { fork() } {
         Err(_) => false,
         Ok(ForkResult::Child) => {

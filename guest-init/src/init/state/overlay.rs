@@ -27,9 +27,10 @@ use crate::init::layers::Layers;
 const MOST: usize = 5000;
 /// How many bytes are copied back.
 const MOST_BYTES: u64 = 64 << 20;
-/// How many files of the upper layer are looked at after every test: their
-/// content can change without a change in how much there is.
-const MOST_WATCHED: usize = 16;
+/// How many files may be put back until the next test has another VM. All files
+/// of the upper layer are looked at after every test: their content can change
+/// without a change in how much there is.
+const MOST_PUT_BACK: usize = 16;
 /// How long remembering may take.
 const REMEMBERING: Duration = Duration::from_millis(500);
 
@@ -44,11 +45,14 @@ pub(super) struct Overlay {
     /// What the upper layer has.
     known: Vec<Known>,
     watched: Vec<(PathBuf, Stamp)>,
+    /// Files of the upper layer that are as those below them.
+    put_back: Vec<PathBuf>,
 }
 
 /// Work on one overlay.
 struct Work<'a> {
     known: &'a mut [Known],
+    put_back: &'a mut Vec<PathBuf>,
     budget: Budget,
     bytes: u64,
     /// Names, and whether they are as they were.
@@ -63,6 +67,7 @@ impl Overlay {
             itself: None,
             known: Vec::new(),
             watched: Vec::new(),
+            put_back: Vec::new(),
         };
         overlay.rebase();
         overlay.usage.is_some().then_some(overlay)
@@ -103,6 +108,7 @@ impl Overlay {
         let layers = &self.layers;
         let mut work = Work {
             known: &mut self.known,
+            put_back: &mut self.put_back,
             budget: Budget::new(MOST, found.deadline),
             bytes: MOST_BYTES,
             changed: Vec::new(),
@@ -135,10 +141,9 @@ impl Overlay {
             }
         }
         self.rebase();
-        if self.watched.len() > MOST_WATCHED {
-            let name = format!("{} files put back", self.watched.len());
+        if self.put_back.len() > MOST_PUT_BACK {
+            let name = format!("{} files put back", self.put_back.len());
             found.add(Kind, &name, false);
-            self.watched.clear();
         }
     }
 }
@@ -173,10 +178,13 @@ impl Work<'_> {
                 (true, ..) => {
                     self.one_directory(&upper, lower, &merged, &name, &path, known, below.as_ref())
                 }
-                (false, Some(was), ..) => {
-                    if Stamp::of(&here) != was {
-                        self.changed.push((path, false));
-                    }
+                (false, Some(was), ..) if Stamp::of(&here) == was => true,
+                (false, Some(_), Some(lower), Some(below)) if self.put_back.contains(&path) => {
+                    self.put_back(lower, &merged, &name, &here, below, path);
+                    true
+                }
+                (false, Some(_), ..) => {
+                    self.changed.push((path, false));
                     true
                 }
                 // New: nothing below it, or it is the sign that nothing is there.
@@ -184,11 +192,7 @@ impl Work<'_> {
                     is_whiteout(&here) || tree::remove(&merged, &name, &mut self.budget)
                 }
                 (false, None, Some(lower), Some(below)) => {
-                    let cleared = is_whiteout(&here)
-                        || same_kind(&here, below)
-                        || tree::remove(&merged, &name, &mut self.budget);
-                    let gone = cleared && self.copy(lower, &merged, &name, below);
-                    self.changed.push((path, gone));
+                    self.put_back(lower, &merged, &name, &here, below, path);
                     true
                 }
             };
@@ -197,6 +201,26 @@ impl Work<'_> {
             }
         }
         true
+    }
+
+    /// Makes one entry as it is below.
+    fn put_back(
+        &mut self,
+        lower: &OwnedFd,
+        merged: &OwnedFd,
+        name: &CStr,
+        here: &Stat,
+        below: &Stat,
+        path: PathBuf,
+    ) {
+        let cleared = is_whiteout(here)
+            || same_kind(here, below)
+            || tree::remove(merged, name, &mut self.budget);
+        let gone = cleared && self.copy(lower, merged, name, below);
+        if gone && !self.put_back.contains(&path) {
+            self.put_back.push(path.clone());
+        }
+        self.changed.push((path, gone));
     }
 
     #[expect(clippy::too_many_arguments, reason = "one entry in its three layers")]

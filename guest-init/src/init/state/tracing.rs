@@ -3,12 +3,16 @@
 use std::ffi::CString;
 
 use guest_init::message::RemnantKind::Tracing as Kind;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
 use super::Found;
 use super::kept::{Kept, View, text};
 use super::settings::Form;
 
+const PLACE: &str = "/sys/kernel/tracing";
+/// How often events are read; each time gives some hundreds.
+const READS: usize = 100;
 /// How often removing is tried: an event may stand on another.
 const ROUNDS: usize = 3;
 /// Files that are written back as they were read.
@@ -19,12 +23,34 @@ const FILES: [(&str, Form); 3] = [
 ];
 /// Files that are empty, or say so in words, until a test writes to them.
 /// Opened with `O_TRUNC` they are so again.
-const LISTS: [&str; 5] = [
-    "set_event",
+const LISTS: [&str; 3] = ["set_event", "set_ftrace_pid", "set_event_pid"];
+/// The same, but what is read is what there was when the file was opened
+/// (`ftrace_regex_open` of kernel/trace/ftrace.c), and opening takes long.
+const FILTERS: [&str; 4] = [
     "set_ftrace_filter",
     "set_ftrace_notrace",
-    "set_ftrace_pid",
-    "set_event_pid",
+    "set_graph_function",
+    "set_graph_notrace",
+];
+/// Written back once something was written to them.
+const WHEN_WRITTEN: [&str; 6] = [
+    "buffer_percent",
+    "max_graph_depth",
+    "saved_cmdlines_size",
+    "tracing_cpumask",
+    "tracing_thresh",
+    "tracing_max_latency",
+];
+/// Written to have something done, or compared.
+const HARMLESS: [&str; 8] = [
+    "error_log",
+    "synthetic_events",
+    "trace",
+    "trace_marker",
+    "trace_marker_raw",
+    "trace_options",
+    "kprobe_events",
+    "uprobe_events",
 ];
 /// The first has all of the others since Linux 5.0.
 const DYNAMIC: [&str; 3] = ["dynamic_events", "kprobe_events", "uprobe_events"];
@@ -40,12 +66,16 @@ struct Trace {
     lists: Vec<(&'static str, Kept, Vec<u8>)>,
     files: Vec<(&'static str, Form, Kept, Vec<u8>)>,
     options: Option<(Kept, Vec<u8>)>,
+    /// Tells what is written to the files right in tracefs, inotify(7).
+    written: Option<Inotify>,
+    /// Of [`FILTERS`] and [`WHEN_WRITTEN`].
+    values: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Tracing {
     pub(super) fn take() -> Self {
         // Debugfs has it as a mount of its own as soon as somebody looks there.
-        let view = View::of("/sys/kernel/tracing").filter(|view| view.stat("trace").is_some());
+        let view = View::of(PLACE).filter(|view| view.stat("trace").is_some());
         Self(view.map(Trace::take))
     }
 
@@ -74,6 +104,12 @@ impl Trace {
                 })
                 .collect(),
             options: read("trace_options").map(|(_, file, value)| (file, value)),
+            values: FILTERS
+                .into_iter()
+                .chain(WHEN_WRITTEN)
+                .filter_map(|path| Some((path, view.read(path)?)))
+                .collect(),
+            written: watch(),
             view,
         }
     }
@@ -112,6 +148,43 @@ impl Trace {
             found.add(Kind, &format!("trace_options {set}"), gone);
         }
         self.restore_dynamic(found);
+        self.restore_written(found);
+    }
+
+    fn restore_written(&mut self, found: &mut Found) {
+        let Some(names) = self.written.as_ref().map(names) else {
+            return;
+        };
+        for name in &names {
+            if let Some((path, was)) = self.values.iter().find(|(path, _)| path == name) {
+                let Some(now) = self.view.read(path).filter(|now| now != was) else {
+                    continue;
+                };
+                if FILTERS.contains(path) {
+                    self.view.open(path, OFlags::WRONLY | OFlags::TRUNC);
+                } else {
+                    let value = was.trim_ascii_end();
+                    self.view.write(path, OFlags::empty(), value);
+                }
+                let gone = self.view.read(path).as_ref() == Some(was);
+                let first = text(now.split(|&byte| byte == b'\n').next().unwrap_or_default());
+                found.add(Kind, &format!("{path} {first}"), gone);
+                continue;
+            }
+            let known = HARMLESS
+                .iter()
+                .chain(&LISTS)
+                .chain(&DYNAMIC)
+                .any(|known| known == name)
+                || FILES.iter().any(|(path, _)| path == name);
+            if !known {
+                found.add(Kind, name, false);
+            }
+        }
+        // What was just written is ours.
+        if !names.is_empty() {
+            self.written = watch();
+        }
     }
 
     fn restore_instances(&mut self, found: &mut Found) {
@@ -159,6 +232,27 @@ impl Trace {
             found.add(Kind, &format!("event {name}"), !left.contains(&line));
         }
     }
+}
+
+fn watch() -> Option<Inotify> {
+    let watch = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC).ok()?;
+    watch.add_watch(PLACE, AddWatchFlags::IN_MODIFY).ok()?;
+    Some(watch)
+}
+
+/// What was written to, each once.
+fn names(watch: &Inotify) -> Vec<String> {
+    let mut names = Vec::new();
+    for _ in 0..READS {
+        let Ok(events) = watch.read_events() else {
+            break;
+        };
+        for event in events {
+            let name = event.name.map(|name| name.to_string_lossy().into_owned());
+            names.extend(name.filter(|name| !names.contains(name)));
+        }
+    }
+    names
 }
 
 /// Number of links of the directory, which counts those in it.
