@@ -190,15 +190,15 @@ fn after_what_cannot_be_undone_the_next_test_has_a_vm_of_its_own() {
 
 #[test]
 fn a_test_that_cannot_be_started_is_an_error_and_no_skip() {
-    // The tests' directory is the working directory of the next one.
+    // The tests' directory is the working directory of each.
     let kiln = suite(
-        "NAME 1 removes\nRUN rm -r \"$PWD\" && echo gone\nEXPECT gone\nTIMEOUT 20\n\n\
+        "NAME 1 removes\nREQUIRES rm -r \"$PWD\"\nRUN echo gone\nEXPECT gone\nTIMEOUT 20\n\n\
          NAME 2 then\nRUN echo hello\nEXPECT hello\nREQUIRES true\nTIMEOUT 20\n\n",
     );
     let output = run(&kiln, &["6.1"]).args(["-j", "1"]).run();
-    assert_verdicts(&kiln, &output, &["1 removes pass", "2 then error"]);
+    assert_verdicts(&kiln, &output, &["1 removes error", "2 then pass"]);
     output.assert_code(100);
-    let reason = finished(&out(&kiln), "suite.2 then")["reason"].to_string();
+    let reason = finished(&out(&kiln), "suite.1 removes")["reason"].to_string();
     assert!(reason.contains("could not be started"), "{reason}");
     // The host's directory is as it was.
     assert!(kiln.work().join("tests/runtime/suite").is_file());

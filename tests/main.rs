@@ -41,4 +41,5 @@ mod shards;
 mod shares;
 mod shell;
 mod slow;
+mod state;
 mod workflows;

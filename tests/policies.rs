@@ -14,10 +14,15 @@ fn test(name: &str, command: &str, limit: u32) -> String {
 
 /// A test whose first `failures` runs in a VM fail.
 fn fails_at_first(name: &str, failures: usize) -> String {
-    let count = format!("/tmp/{}", name.replace(' ', "-"));
-    let command =
-        format!("echo x >>{count}; test $(wc -l <{count}) -gt {failures} && echo hello || echo no");
+    let count = counted(&name.replace(' ', "-"));
+    let command = format!("test $({count}) -gt {failures} && echo hello || echo no");
     test(name, &command, 20)
+}
+
+/// Prints how often it has run in this VM. The kernel's log is what a test may
+/// leave behind.
+fn counted(name: &str) -> String {
+    format!("echo kiln-{name} >/dev/kmsg; dmesg | grep -c kiln-{name}")
 }
 
 /// The events of this name.
@@ -101,11 +106,11 @@ fn a_repeated_test_fails_if_one_run_does_and_each_runs_as_often() {
 
 #[test]
 fn tests_repeated_until_one_fails_stop_with_it() {
-    let count = "echo x >>/tmp/n; test $(wc -l </tmp/n) -lt 3 && echo hello || echo no";
+    let count = format!("test $({}) -lt 3 && echo hello || echo no", counted("n"));
     let kiln = suite(
         &[
             test("1 passes", "echo hello", 20),
-            test("2 fails", count, 20),
+            test("2 fails", &count, 20),
         ]
         .concat(),
     );
@@ -160,7 +165,7 @@ fn the_time_of_the_whole_run_ends_what_runs_and_leaves_nothing() {
 
 #[test]
 fn a_fresh_vm_for_each_test_has_seen_no_other() {
-    let alone = "test -e /tmp/seen || echo hello; touch /tmp/seen";
+    let alone = &format!("test $({}) = 1 && echo hello", counted("seen"));
     let kiln = suite(&[test("1 alone", alone, 20), test("2 alone", alone, 20)].concat());
     let output = run(&kiln, &["6.1"]).args(["-j1", "--fresh-vm"]).run();
     output.assert_code(0);

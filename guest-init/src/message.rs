@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
@@ -82,6 +82,8 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
+    /// Takes the guest as it is now for clean: what [`Request::Tidy`] goes by.
+    TakeStock,
     /// Undoes what outlives the jobs that are closed; answered by
     /// [`Event::Tidied`].
     Tidy,
@@ -164,6 +166,8 @@ pub enum Event {
         /// What was there, the first [`MAX_NAMED`]; processes only where no
         /// job is open.
         remnants: Vec<Remnant>,
+        /// How long that took, in microseconds, by the guest's monotonic clock.
+        micros: u64,
     },
     /// How long the work of [`crate::speed`] took.
     Speed {
@@ -333,7 +337,7 @@ pub struct Remnant {
     /// What it is.
     pub kind: RemnantKind,
     /// Its name: of a process its `comm`, of a mount its type and place, of a
-    /// table its family and name.
+    /// table its family and name, of a setting what it was changed to.
     pub name: String,
     /// Whether the change is undone; the VM is no longer clean otherwise.
     pub gone: bool,
@@ -352,4 +356,32 @@ pub enum RemnantKind {
     NetworkNamespace,
     /// A table of nftables, in the first network namespace.
     NftablesTable,
+    /// Options of a mount.
+    MountOptions,
+    /// A setting of the kernel's or of PID 1: a sysctl, the clock, a name, a
+    /// limit.
+    Setting,
+    /// A file that was changed or removed. New ones are told only where they
+    /// cannot be removed.
+    File,
+    /// A device of the first network namespace.
+    NetworkDevice,
+    /// Another part of that network: an address, a route, a rule.
+    Network,
+    /// An object of System V IPC, a POSIX message queue.
+    Ipc,
+    /// A cgroup.
+    Cgroup,
+    /// A BPF program or link, or a pin of one.
+    Bpf,
+    /// Something in tracefs.
+    Tracing,
+    /// A block device that was set up.
+    BlockDevice,
+    /// Swap that was turned on.
+    Swap,
+    /// A loaded module that cannot be unloaded.
+    Module,
+    /// A module that was unloaded.
+    LostModule,
 }

@@ -14,7 +14,7 @@ use nix::mount::{MsFlags, mount};
 use nix::time::{ClockId, clock_gettime};
 
 use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, SYSTEM};
-use super::{Context, Failure, net};
+use super::{Context, Failure, layers, net};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -208,7 +208,9 @@ fn overlay(lower: &Path, upper: &Path, target: &Path) -> Result<(), Failure> {
         work.display()
     );
     mount_raw("overlay", target, "overlay", MsFlags::empty(), &options)
-        .during(STAGE, &target.display())
+        .during(STAGE, &target.display())?;
+    layers::keep(lower, &layer, target);
+    Ok(())
 }
 
 fn mount_share(tag: &str, target: &Path, flags: MsFlags) -> Result<(), Failure> {

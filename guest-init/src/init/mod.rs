@@ -4,6 +4,8 @@ mod activity;
 mod boot;
 mod cgroup;
 mod job;
+mod layers;
+mod mount_options;
 mod mounts;
 mod net;
 mod netlink;
@@ -14,6 +16,7 @@ mod procfs;
 mod program;
 mod remnants;
 mod server;
+mod state;
 
 use std::io::Write;
 use std::path::Path;

@@ -15,23 +15,34 @@ pub(super) const NLM_F_DUMP: u16 = 0x300;
 pub(super) const NLMSG_ERROR: u16 = 2;
 pub(super) const NLMSG_DONE: u16 = 3;
 
+/// The kernel's dumps come in pieces of at most 32 KiB
+/// (`netlink_recvmsg` of `net/netlink/af_netlink.c`).
+pub(super) const PIECE: usize = 32 * 1024;
+
 /// Bytes of `struct nlmsghdr`.
 pub(super) const HEADER: usize = 16;
 /// Messages and attributes are aligned to this many bytes.
 pub(super) const ALIGNMENT: usize = 4;
 
 /// A connection to the kernel.
+#[derive(Debug)]
 pub(super) struct Netlink(OwnedFd);
 
 impl Netlink {
     pub(super) fn open(protocol: SockProtocol) -> nix::Result<Self> {
+        Self::listen(protocol, 0)
+    }
+
+    /// One that hears what these groups are told: a bit for each, the first for
+    /// group 1.
+    pub(super) fn listen(protocol: SockProtocol, groups: u32) -> nix::Result<Self> {
         let socket = socket(
             AddressFamily::Netlink,
             SockType::Raw,
             SockFlag::SOCK_CLOEXEC,
             protocol,
         )?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self(socket))
     }
 

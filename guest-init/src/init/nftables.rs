@@ -8,14 +8,11 @@ use std::path::Path;
 use nix::sys::socket::SockProtocol;
 
 use super::netlink::{
-    self, ALIGNMENT, HEADER, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, Netlink, u16_at,
+    self, ALIGNMENT, HEADER, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, Netlink, PIECE, u16_at,
 };
 
 /// There while the module is loaded.
 const MODULE: &str = "/sys/module/nf_tables";
-/// The kernel's dumps come in pieces of at most 32 KiB
-/// (`netlink_recvmsg` of `net/netlink/af_netlink.c`).
-const PIECE: usize = 32 * 1024;
 
 // linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
 const NFNL_MSG_BATCH_BEGIN: u16 = 0x10;

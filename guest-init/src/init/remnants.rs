@@ -1,5 +1,6 @@
 //! What outlives the jobs that are closed: processes that left their cgroup,
-//! mounts, named network namespaces, nftables tables.
+//! mounts, named network namespaces, nftables tables; all else is in
+//! [`super::state`].
 //!
 //! Looking costs a read, a directory, a poll and, where nf_tables is, a question to
 //! the kernel; only what is found costs more.
@@ -13,7 +14,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use guest_init::message::{MAX_NAMED, Remnant, RemnantKind};
+use guest_init::message::{Remnant, RemnantKind};
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -21,20 +22,20 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use super::mount_options::{self, AllOptions, Options};
 use super::nftables::{self, Table};
 use super::procfs::{children_of, stat};
+use super::state::{State, shown};
 use super::{boot, mounts};
 
 /// Where ip-netns(8) keeps its names.
 const NAMESPACES: &str = "/run/netns";
 /// How long killed processes may take to go.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
-/// What a name is cut to: a mount point may have 4096 bytes.
-const MAX_NAME: usize = 200;
 
 /// A mount: filesystem type and mount point. Not its id: a filesystem that was
 /// taken away and mounted again is no remnant.
-type Mount = (String, PathBuf);
+pub(super) type Mount = (String, PathBuf);
 
 /// What was there when the guest was last clean.
 #[derive(Debug)]
@@ -45,12 +46,14 @@ pub(crate) struct Stock {
     mountinfo: Option<File>,
     children: Option<File>,
     mounts: Vec<Mount>,
+    options: AllOptions,
     namespaces: BTreeSet<OsString>,
     tables: BTreeSet<Table>,
     /// The kernel has nf_tables in it, and not as a module.
     nftables_built_in: bool,
     /// Processes that cannot be killed and have been told of.
     stuck: BTreeSet<i32>,
+    state: State,
 }
 
 impl Stock {
@@ -63,14 +66,27 @@ impl Stock {
             mountinfo: File::open("/proc/1/mountinfo").ok(),
             children: File::open("/proc/1/task/1/children").ok(),
             mounts: Vec::new(),
+            options: AllOptions::new(),
             namespaces: BTreeSet::new(),
             nftables_built_in: tables.is_some() && !nftables::module_loaded(),
             tables: tables.unwrap_or_default(),
             stuck: BTreeSet::new(),
+            state: State::take(),
         };
-        stock.mounts = stock.mounts_now().unwrap_or_default();
-        stock.namespaces = namespaces_now();
+        stock.look_at_mounts();
         stock
+    }
+
+    /// Takes stock again: a command of the host's has changed the guest.
+    pub(crate) fn again(&mut self) {
+        self.tables = boot::without_modprobe(nftables::tables).unwrap_or_default();
+        self.look_at_mounts();
+        self.state.again();
+    }
+
+    fn look_at_mounts(&mut self) {
+        (self.mounts, self.options) = self.mounts_now().unwrap_or_default();
+        self.namespaces = namespaces_now();
     }
 
     /// Kills children of PID 1: whatever has left its cgroup hangs below one.
@@ -104,11 +120,14 @@ impl Stock {
         }
     }
 
-    /// Undoes what has changed in mounts, network namespaces and nftables.
-    pub(crate) fn restore(&mut self) -> Vec<Remnant> {
+    /// Undoes what has changed; with jobs open, only mounts, network namespaces
+    /// and nftables.
+    pub(crate) fn restore(&mut self, jobs_open: bool) -> Vec<Remnant> {
         let mut remnants = self.restore_mounts();
         remnants.extend(self.restore_tables());
-        remnants.truncate(MAX_NAMED);
+        if !jobs_open {
+            remnants.extend(self.state.restore());
+        }
         remnants
     }
 
@@ -126,7 +145,7 @@ impl Stock {
         if remnants.is_empty() && !self.mounts_changed() {
             return remnants;
         }
-        let Some(now) = self.mounts_now() else {
+        let Some((now, options)) = self.mounts_now() else {
             return remnants;
         };
         // The latest first: it may stand on the one before.
@@ -155,9 +174,13 @@ impl Stock {
                 name: shown(&format!("{fstype} at {}", point.display())),
             });
         }
+        if let Some(mountinfo) = &mut self.mountinfo {
+            remnants.extend(mount_options::restore(&self.options, &options, || {
+                read_again(mountinfo)
+            }));
+        }
         if !remnants.is_empty() || now.len() != self.mounts.len() {
-            self.mounts = self.mounts_now().unwrap_or_default();
-            self.namespaces = namespaces_now();
+            self.look_at_mounts();
         }
         remnants
     }
@@ -209,15 +232,8 @@ impl Stock {
         }
     }
 
-    fn mounts_now(&mut self) -> Option<Vec<Mount>> {
-        let text = read_again(self.mountinfo.as_mut()?)?;
-        Some(
-            text.split(|&byte| byte == b'\n')
-                .filter_map(parse)
-                // The kernel's own, as soon as somebody looks there.
-                .filter(|(_, point)| point != Path::new("/sys/kernel/debug/tracing"))
-                .collect(),
-        )
+    fn mounts_now(&mut self) -> Option<(Vec<Mount>, AllOptions)> {
+        Some(read_mounts(&read_again(self.mountinfo.as_mut()?)?))
     }
 
     fn children_now(&mut self) -> Vec<i32> {
@@ -272,18 +288,38 @@ fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
     new
 }
 
+/// All mounts of `mountinfo`, in order, and their options.
+pub(super) fn read_mounts(text: &[u8]) -> (Vec<Mount>, AllOptions) {
+    let mut mounts = Vec::new();
+    let mut all = AllOptions::new();
+    for (mount, options) in text.split(|&byte| byte == b'\n').filter_map(parse) {
+        // The kernel's own, as soon as somebody looks there.
+        if mount.1 != Path::new("/sys/kernel/debug/tracing") {
+            all.push((mount.clone(), options));
+            mounts.push(mount);
+        }
+    }
+    (mounts, all)
+}
+
 /// A line of `mountinfo`, proc_pid_mountinfo(5): the mount point is the fifth
-/// field, the type follows a lone `-`.
-fn parse(line: &[u8]) -> Option<Mount> {
+/// field and the options the sixth, the type follows a lone `-`, and the options
+/// of the filesystem come last.
+fn parse(line: &[u8]) -> Option<(Mount, Options)> {
     let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
     let point = fields.get(4)?;
     let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
-    let fstype = String::from_utf8_lossy(fields.get(dash + 1)?).into_owned();
-    Some((fstype, OsString::from_vec(unescaped(point)).into()))
+    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
+    let mount = (text(dash + 1)?, OsString::from_vec(unescaped(point)).into());
+    let options = Options {
+        mount: text(5)?,
+        filesystem: text(dash + 3).unwrap_or_default(),
+    };
+    Some((mount, options))
 }
 
 /// Space, tab, newline and backslash stand as three octal digits.
-fn unescaped(mut text: &[u8]) -> Vec<u8> {
+pub(super) fn unescaped(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let Some((&first, rest)) = text.split_first() {
         let digits = rest.get(..3).filter(|_| first == b'\\');
@@ -300,12 +336,10 @@ fn unescaped(mut text: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn shown(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn mount(fstype: &str, point: &str) -> Mount {
@@ -315,9 +349,12 @@ mod tests {
     #[test]
     fn a_mount_is_read_with_its_blanks_and_any_number_of_tags() {
         let line = b"36 35 98:0 / /a\\040b rw,noatime shared:1 master:2 - tmpfs none rw";
-        assert_eq!(parse(line), Some(mount("tmpfs", "/a b")));
+        let (read, options) = parse(line).unwrap();
+        assert_eq!(read, mount("tmpfs", "/a b"));
+        assert_eq!(options.mount, "rw,noatime");
+        assert_eq!(options.filesystem, "rw");
         let line = b"36 35 98:0 / /a\\ rw - ext4 /dev/vda rw";
-        assert_eq!(parse(line), Some(mount("ext4", "/a\\")));
+        assert_eq!(parse(line).unwrap().0, mount("ext4", "/a\\"));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"36 35 98:0 / /a rw"), None);
     }
@@ -334,9 +371,7 @@ mod tests {
 
     #[test]
     fn this_process_s_own_mounts_are_read() {
-        let mut stock = Stock::take();
-        stock.mountinfo = File::open("/proc/self/mountinfo").ok();
-        let mounts = stock.mounts_now().unwrap_or_default();
+        let (mounts, _) = read_mounts(&fs::read("/proc/self/mountinfo").unwrap());
         assert!(
             mounts.iter().any(|(_, point)| point == Path::new("/proc")),
             "{mounts:?}"

@@ -44,7 +44,9 @@ pub(crate) struct Server<'a> {
     children: SignalFd,
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
-    stock: Stock,
+    /// Taken once the host asks for it: a guest that runs one command has no use
+    /// for it.
+    stock: Option<Stock>,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -67,7 +69,7 @@ impl<'a> Server<'a> {
             children,
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
-            stock: Stock::take(),
+            stock: None,
             heartbeat: Instant::now(),
             done: false,
         })
@@ -255,6 +257,13 @@ impl<'a> Server<'a> {
                 Ok(())
             }
             Request::CloseJob { job } => self.close(job),
+            Request::TakeStock => {
+                match &mut self.stock {
+                    Some(stock) => stock.again(),
+                    None => self.stock = Some(Stock::take()),
+                }
+                Ok(())
+            }
             Request::Tidy => self.tidy(),
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
@@ -326,14 +335,20 @@ impl<'a> Server<'a> {
     }
 
     fn tidy(&mut self) -> Result<(), Failure> {
+        let started = Instant::now();
+        let jobs_open = !self.jobs.is_empty();
+        let stock = self.stock.get_or_insert_with(Stock::take);
         let mut remnants = Vec::new();
-        if self.jobs.is_empty() {
+        if !jobs_open {
             // No process that the host asked for lives any more.
-            remnants = self.stock.end_processes(|| drop(collect_children()));
+            remnants = stock.end_processes(|| drop(collect_children()));
         }
-        remnants.extend(self.stock.restore());
+        remnants.extend(stock.restore(jobs_open));
+        // What stays must be among those that are told.
+        remnants.sort_by_key(|remnant| remnant.gone);
         remnants.truncate(MAX_NAMED);
-        self.send(&Event::Tidied { remnants })
+        let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.send(&Event::Tidied { remnants, micros })
     }
 
     fn write_stdin(&mut self, process: ProcessId) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use crate::{KILN, Result, verdict};
 
 /// What kiln may take for a test under TCG beyond what the test's own processes
 /// take.
-const TARGET: Duration = Duration::from_millis(20);
+const TARGET: Duration = Duration::from_millis(10);
 
 /// Groups of tests, each followed by the same commands by a shell: what else
 /// the machine does meets both.

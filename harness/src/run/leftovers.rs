@@ -31,7 +31,8 @@ pub(super) async fn undo(control: &mut Control, jobs: Vec<OverJob>) -> Result<Ve
                     all.extend(of_test(leftovers, &own));
                 }
             }
-            Event::Tidied { remnants } => {
+            Event::Tidied { remnants, micros } => {
+                tracing::debug!(micros, "the guest is tidy");
                 all.extend(remnants);
                 return Ok(all);
             }
@@ -54,6 +55,11 @@ pub(super) fn of_test(
             name: leftover.comm,
             gone: leftover.killed,
         })
+}
+
+/// Has the guest taken for clean as it is now.
+pub(super) async fn take_stock(control: &mut Control) -> Result<(), Error> {
+    control.send(&Request::TakeStock).await
 }
 
 /// Whether something of these stays: the VM is no longer clean then.
@@ -83,39 +89,91 @@ pub(super) fn notes(remnants: impl IntoIterator<Item = Remnant>) -> Vec<String> 
 }
 
 fn line(kind: RemnantKind, several: bool, gone: bool) -> String {
-    let (what, done, not_done) = match kind {
-        RemnantKind::Process => (
+    use RemnantKind as Kind;
+    const DELETED: [&str; 2] = ["deleted now", "which cannot be deleted"];
+    const SET_BACK: [&str; 2] = ["set back now", "which cannot be set back"];
+    let (verb, what, ends) = match kind {
+        Kind::Process => (
+            "left behind",
             ["a process", "processes"],
-            "killed now",
-            "which cannot be killed",
+            ["killed now", "which cannot be killed"],
         ),
-        RemnantKind::Mount => (
+        Kind::Mount => (
+            "left behind",
             ["a mount", "mounts"],
-            "unmounted now",
-            "which cannot be unmounted",
+            ["unmounted now", "which cannot be unmounted"],
         ),
-        RemnantKind::NetworkNamespace => (
+        Kind::LostMount => (
+            "took away",
+            ["a mount", "mounts"],
+            ["mounted again now", "missing from now on"],
+        ),
+        Kind::MountOptions => (
+            "changed",
+            ["the options of a mount", "the options of mounts"],
+            SET_BACK,
+        ),
+        Kind::NetworkNamespace => (
+            "left behind",
             ["a network namespace", "network namespaces"],
-            "deleted now",
-            "which cannot be deleted",
+            DELETED,
         ),
-        RemnantKind::NftablesTable => (
+        Kind::NftablesTable => (
+            "left behind",
             ["an nftables table", "nftables tables"],
-            "deleted now",
-            "which cannot be deleted",
+            DELETED,
         ),
-        RemnantKind::LostMount => {
-            let what = if several { "mounts" } else { "a mount" };
-            let done = if gone {
-                "mounted again now"
-            } else {
-                "missing from now on"
-            };
-            return format!("took away {what}, {done}");
-        }
+        Kind::Setting => ("changed", ["a setting", "settings"], SET_BACK),
+        Kind::File => (
+            "changed",
+            ["a file", "files"],
+            ["restored now", "which cannot be restored"],
+        ),
+        Kind::NetworkDevice => (
+            "left behind",
+            ["a network device", "network devices"],
+            DELETED,
+        ),
+        Kind::Network => ("changed", ["the network", "the network"], SET_BACK),
+        Kind::Ipc => ("left behind", ["an IPC object", "IPC objects"], DELETED),
+        Kind::Cgroup => ("left behind", ["a cgroup", "cgroups"], DELETED),
+        Kind::Bpf => (
+            "left behind",
+            ["a BPF object", "BPF objects"],
+            ["unpinned now", "which cannot be removed"],
+        ),
+        Kind::Tracing => (
+            "changed",
+            ["the kernel's tracing", "the kernel's tracing"],
+            SET_BACK,
+        ),
+        Kind::BlockDevice => (
+            "left behind",
+            ["a block device", "block devices"],
+            ["reset now", "which cannot be reset"],
+        ),
+        Kind::Swap => (
+            "left on",
+            ["swap", "swap"],
+            ["turned off now", "which cannot be turned off"],
+        ),
+        Kind::Module => (
+            "loaded",
+            ["a module", "modules"],
+            ["unloaded now", "which cannot be unloaded"],
+        ),
+        Kind::LostModule => (
+            "unloaded",
+            ["a module", "modules"],
+            ["loaded again now", "missing from now on"],
+        ),
     };
     let what = what[usize::from(several)];
-    format!("left {what} behind, {}", if gone { done } else { not_done })
+    let end = ends[usize::from(!gone)];
+    match verb.strip_suffix(" behind") {
+        Some(verb) => format!("{verb} {what} behind, {end}"),
+        None => format!("{verb} {what}, {end}"),
+    }
 }
 
 #[cfg(test)]
@@ -132,13 +190,15 @@ mod tests {
 
     #[test]
     fn each_kind_has_a_line_and_what_stays_has_its_own() {
-        use RemnantKind::{LostMount, Mount, Process};
+        use RemnantKind::{LostMount, Mount, Network, Process, Setting};
         let all = [
             remnant(Process, "sleep", true),
             remnant(Mount, "tmpfs at /mnt", true),
             remnant(Process, "yes", true),
             remnant(Process, "stuck", false),
             remnant(LostMount, "debugfs at /sys/kernel/debug", true),
+            remnant(Setting, "kernel.pid_max to 301", true),
+            remnant(Network, "lo is down", false),
         ];
         assert_eq!(
             notes(all),
@@ -147,6 +207,8 @@ mod tests {
                 "left processes behind, killed now: sleep, yes",
                 "left a mount behind, unmounted now: tmpfs at /mnt",
                 "took away a mount, mounted again now: debugfs at /sys/kernel/debug",
+                "changed a setting, set back now: kernel.pid_max to 301",
+                "changed the network, which cannot be set back: lo is down",
             ]
         );
         assert!(notes([]).is_empty());

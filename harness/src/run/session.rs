@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::bpftrace;
 use super::command_suite;
 use super::driver::{Driver, SpawnOptions};
+use super::leftovers;
 use super::plan::{
     KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, ReadyKernel, Work,
 };
@@ -152,6 +153,7 @@ impl Session {
                 PlannedRunner::Command => {}
             }
         }
+        leftovers::take_stock(&mut self.vm.control).await?;
         Ok(warnings)
     }
 
@@ -206,6 +208,7 @@ impl Session {
             .chain(plan.modules.iter().cloned())
             .collect();
         let (output, succeeded) = self.auxiliary(plan, &argv).await?;
+        leftovers::take_stock(&mut self.vm.control).await?;
         Ok((!succeeded).then(|| format!("modprobe failed: {}", output.trim())))
     }
 

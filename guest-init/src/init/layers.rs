@@ -1,0 +1,41 @@
+//! The layers of the guest's overlays, held open: those of the root are out of
+//! reach once it is `/`.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::state::View;
+
+/// One overlay: each without what is mounted over it.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) lower: OwnedFd,
+    pub(super) upper: OwnedFd,
+    pub(super) merged: OwnedFd,
+}
+
+static KEPT: Mutex<Vec<Layers>> = Mutex::new(Vec::new());
+
+/// Keeps the layers of an overlay that was just mounted. One that cannot be
+/// opened is not looked after.
+pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path) {
+    let directory = |path: &Path| View::of(path).map(View::into_fd);
+    if let (Some(lower), Some(upper), Some(merged)) =
+        (directory(lower), directory(upper), directory(merged))
+        && let Ok(mut kept) = KEPT.lock()
+    {
+        kept.push(Layers {
+            lower,
+            upper,
+            merged,
+        });
+    }
+}
+
+/// All that were kept, the root's first.
+pub(super) fn take() -> Vec<Layers> {
+    KEPT.lock()
+        .map(|mut kept| std::mem::take(&mut *kept))
+        .unwrap_or_default()
+}

@@ -1,0 +1,208 @@
+//! What the kernel and the files of a guest are like: remembered before the
+//! tests, and put back after each one where that is certain.
+//!
+//! The look after a test has at most 5 ms under emulation. So files of the
+//! kernel's are held open and read again, the kernel is asked to tell of changes
+//! (fanotify(7), netlink(7), timerfd), filesystems are asked how much is in them,
+//! and all else happens only where something differs.
+
+mod block;
+mod bpf;
+mod cgroups;
+mod clock;
+mod devices;
+mod events;
+mod ipc;
+mod kept;
+mod limits;
+mod modules;
+mod names;
+mod network;
+mod overlay;
+mod replay;
+mod scratch;
+mod settings;
+mod sysctls;
+mod tracing;
+mod tree;
+
+pub(super) use kept::View;
+
+use std::time::{Duration, Instant};
+
+use guest_init::message::{Remnant, RemnantKind};
+
+/// How long putting back may take in all; what is left then stays.
+const BUDGET: Duration = Duration::from_secs(10);
+/// What a name is cut to: a path may have 4096 bytes.
+const MAX_NAME: usize = 200;
+
+/// What was found, and until when there may be more done about it.
+#[derive(Debug)]
+pub(super) struct Found {
+    remnants: Vec<Remnant>,
+    deadline: Instant,
+}
+
+impl Found {
+    fn new() -> Self {
+        Self {
+            remnants: Vec::new(),
+            deadline: Instant::now() + BUDGET,
+        }
+    }
+
+    fn add(&mut self, kind: RemnantKind, name: &str, gone: bool) {
+        self.remnants.push(Remnant {
+            kind,
+            name: shown(name),
+            gone,
+        });
+    }
+
+    fn late(&self) -> bool {
+        Instant::now() > self.deadline
+    }
+}
+
+/// What of these is not among those.
+fn beyond<'a, T: PartialEq>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = &'a T> {
+    these.iter().filter(|one| !those.contains(one))
+}
+
+/// A name as far as it is told.
+pub(super) fn shown(name: &str) -> String {
+    name.chars().take(MAX_NAME).collect()
+}
+
+/// How the guest was when it was last clean.
+#[derive(Debug)]
+pub(super) struct State {
+    names: names::Names,
+    clock: clock::Clock,
+    limits: limits::Limits,
+    sysctls: sysctls::Sysctls,
+    settings: settings::Settings,
+    tracing: tracing::Tracing,
+    ipc: ipc::Ipc,
+    network: network::Network,
+    cgroups: cgroups::Cgroups,
+    block: block::Block,
+    files: Files,
+    bpf: bpf::Bpf,
+    modules: modules::Modules,
+}
+
+impl State {
+    /// Remembers how the guest is.
+    pub(super) fn take() -> Self {
+        Self {
+            names: names::Names::take(),
+            clock: clock::Clock::take(),
+            limits: limits::Limits::take(),
+            settings: settings::Settings::take(),
+            tracing: tracing::Tracing::take(),
+            ipc: ipc::Ipc::take(),
+            network: network::Network::take(),
+            cgroups: cgroups::Cgroups::take(),
+            block: block::Block::take(),
+            files: Files::take(),
+            bpf: bpf::Bpf::take(),
+            modules: modules::Modules::take(),
+            // Last: it watches what is written from now on.
+            sysctls: sysctls::Sysctls::take(),
+        }
+    }
+
+    /// Takes what is loaded and lies there now for clean: a command of the
+    /// host's has run.
+    pub(super) fn again(&mut self) {
+        self.modules = modules::Modules::take();
+        self.files.rebase();
+        self.network.rebase();
+        self.clock_was_set();
+    }
+
+    /// The clock is right: it was set for the host.
+    pub(super) fn clock_was_set(&mut self) {
+        self.clock.was_set_by_us();
+    }
+
+    /// Puts back what differs. No job may be open.
+    pub(super) fn restore(&mut self) -> Vec<Remnant> {
+        let mut found = Found::new();
+        // First what hinders the rest: a guest that cannot fork or open files.
+        self.limits.restore(&mut found);
+        self.sysctls.restore(&mut found);
+        self.names.restore(&mut found);
+        self.clock.restore(&mut found);
+        self.tracing.restore(&mut found);
+        self.settings.restore(&mut found);
+        self.ipc.restore(&mut found);
+        self.network.restore(&mut found);
+        self.cgroups.restore(&mut found);
+        self.block.restore(&mut found);
+        self.files.restore(&mut found);
+        // After what may hold them.
+        self.bpf.restore(&mut found);
+        self.modules.restore(&mut found);
+        found.remnants
+    }
+}
+
+/// Everything with files in it: one change moves the numbers of another.
+#[derive(Debug)]
+struct Files {
+    devices: devices::Devices,
+    scratch: Vec<scratch::Scratch>,
+    overlays: Vec<overlay::Overlay>,
+}
+
+impl Files {
+    fn take() -> Self {
+        Self {
+            devices: devices::Devices::take(),
+            scratch: scratch::all(),
+            overlays: super::layers::take()
+                .into_iter()
+                .filter_map(overlay::Overlay::take)
+                .collect(),
+        }
+    }
+
+    fn rebase(&mut self) {
+        for scratch in &mut self.scratch {
+            scratch.rebase();
+        }
+        for overlay in &mut self.overlays {
+            overlay.rebase();
+        }
+    }
+
+    fn restore(&mut self, found: &mut Found) {
+        self.devices.restore(found);
+        let mut changed = false;
+        // Both before anything is put back: a share's upper layer lies on a
+        // tmpfs that others write to.
+        let overlays: Vec<bool> = self
+            .overlays
+            .iter()
+            .map(overlay::Overlay::changed)
+            .collect();
+        for scratch in &mut self.scratch {
+            changed |= scratch.restore(found);
+        }
+        for (overlay, _) in self
+            .overlays
+            .iter_mut()
+            .zip(overlays)
+            .filter(|(_, changed)| *changed)
+        {
+            overlay.restore(found);
+            changed = true;
+        }
+        if changed {
+            self.rebase();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Modules that a test loads, knowing it or not, and ones that it unloads.
+
+use std::ffi::CString;
+use std::time::{Duration, Instant};
+
+use guest_init::message::RemnantKind::{LostModule, Module as Kind};
+use nix::kmod::{DeleteModuleFlags, delete_module};
+use nix::libc;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
+use super::kept::{Kept, View};
+use super::{Found, beyond};
+
+/// A module that others use goes once they are gone.
+const ROUNDS: usize = 4;
+/// How long a module may take to unload: what it does then is its own.
+const UNLOADING: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Modules {
+    file: Option<Kept>,
+    text: Vec<u8>,
+    known: Vec<String>,
+}
+
+impl Modules {
+    pub(super) fn take() -> Self {
+        let file = View::of("/proc").and_then(|proc| proc.keep("modules"));
+        let text = file.as_ref().and_then(Kept::read).unwrap_or_default();
+        Self {
+            known: names(&text),
+            file,
+            text,
+        }
+    }
+
+    /// Unloads what is new, without a word where that works: the kernel loads
+    /// modules by itself for whoever uses them.
+    pub(super) fn restore(&mut self, found: &mut Found) {
+        let Some(file) = &self.file else { return };
+        let mut text = file.read().unwrap_or_default();
+        if text == self.text {
+            return;
+        }
+        for _ in 0..ROUNDS {
+            // The newest stands first.
+            let mut any = false;
+            for name in self.beyond(&text) {
+                if found.late() {
+                    break;
+                }
+                any |= unload(&name);
+            }
+            text = file.read().unwrap_or_default();
+            if !any || self.beyond(&text).is_empty() {
+                break;
+            }
+        }
+        for name in self.beyond(&text) {
+            found.add(Kind, &name, false);
+        }
+        for name in beyond(&self.known, &names(&text)) {
+            found.add(LostModule, name, false);
+        }
+        self.text = text;
+    }
+
+    fn beyond(&self, text: &[u8]) -> Vec<String> {
+        let mut names = names(text);
+        names.retain(|name| !self.known.contains(name));
+        names
+    }
+}
+
+/// Whether it is gone. By a process of its own: the kernel stays there for as
+/// long as the module likes.
+fn unload(name: &str) -> bool {
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
+    // SAFETY: the child makes one system call and ends, which it may whatever
+    // other threads hold (fork(2)).
+    match unsafe { fork() } {
+        Err(_) => false,
+        Ok(ForkResult::Child) => {
+            let done = delete_module(&name, DeleteModuleFlags::O_NONBLOCK).is_ok();
+            // SAFETY: ends this process, and runs nothing that the parent
+            // wants to run at its own end.
+            unsafe { libc::_exit(i32::from(!done)) }
+        }
+        Ok(ForkResult::Parent { child }) => {
+            let deadline = Instant::now() + UNLOADING;
+            loop {
+                match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
+                    Ok(WaitStatus::StillAlive) if Instant::now() < deadline => {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                    Ok(WaitStatus::Exited(_, status)) => return status == 0,
+                    _ => return false,
+                }
+            }
+        }
+    }
+}
+
+/// The first column of `/proc/modules`.
+fn names(text: &[u8]) -> Vec<String> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_modules_come_in_the_order_in_which_they_can_go() {
+        let modules = Modules {
+            file: None,
+            text: Vec::new(),
+            known: vec!["fuse".to_owned()],
+        };
+        let text = b"nf_tables 200704 0 - Live 0x0\nnfnetlink 20480 1 nf_tables, Live 0x0\n\
+                     fuse 1 1 virtiofs, Live 0x0\n";
+        assert_eq!(modules.beyond(text), ["nf_tables", "nfnetlink"]);
+    }
+}
