@@ -39,6 +39,10 @@ pub struct Results {
     /// What is wrong with the report itself: it is cut off, or contradicts
     /// itself.
     pub problems: Vec<String>,
+    /// Whether it says of itself that something failed, beside its cases.
+    pub fails: bool,
+    /// What a reader of the report should know, and is no problem.
+    pub notes: Vec<String>,
 }
 
 impl Results {
@@ -52,6 +56,12 @@ impl Results {
         clip(&mut case.reason, MAX_NAME);
         clip(&mut case.details, MAX_DETAILS);
         self.cases.push(case);
+    }
+
+    /// Notes a problem that is a failure by the report's own words.
+    pub(super) fn failure(&mut self, problem: impl Into<String>) {
+        self.fails = true;
+        self.problem(problem);
     }
 
     /// Notes a problem; a report can have thousands, a few say enough.
@@ -99,7 +109,7 @@ pub(super) fn clip_name(name: &mut String) {
 }
 
 /// Cuts a text to so many bytes, at a character.
-fn clip(text: &mut String, most: usize) {
+pub(super) fn clip(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or_default());
