@@ -8,6 +8,8 @@ use crate::suite::{Source, Verdict};
 pub(super) const MAX_CASES: usize = 20_000;
 /// Bytes of a case's name that are kept.
 const MAX_NAME: usize = 300;
+/// Bytes of a problem that are kept.
+const MAX_PROBLEM: usize = 500;
 /// Bytes of what is said about one case that are kept.
 const MAX_DETAILS: usize = 16 * 1024;
 
@@ -66,7 +68,8 @@ impl Results {
 
     /// Notes a problem; a report can have thousands, a few say enough.
     pub(super) fn problem(&mut self, problem: impl Into<String>) {
-        let problem = problem.into();
+        let mut problem = problem.into();
+        clip(&mut problem, MAX_PROBLEM);
         if self.problems.len() < 5 && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }

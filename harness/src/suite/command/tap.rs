@@ -129,7 +129,7 @@ impl Reader {
         } else if let Some(name) = subtest(text) {
             self.subtest(prefix, name);
         } else if let Some(why) = bail_out(text).filter(|_| self.has_level(prefix)) {
-            self.bail_out(prefix, why);
+            self.bail_out(prefix, &why);
         } else if let Some(result) = self.result_line(prefix, text) {
             self.result(prefix, &result, text);
         } else if !(is_pragma(text) && self.dialect == Dialect::Tap) {
@@ -234,7 +234,7 @@ impl Reader {
                 .is_some_and(|top| top.indent > prefix.indent)
         {
             if let Some(orphans) = ended.take() {
-                self.adopt(orphans);
+                self.top().adopt(orphans);
             }
             if let Some(level) = self.levels.pop() {
                 ended = self.close(level);
@@ -278,20 +278,10 @@ impl Reader {
         None
     }
 
-    /// Takes in the cases of a level that ended without the result of the case
-    /// that they belong to.
-    fn adopt(&mut self, orphans: Closed) {
-        let top = self.top();
-        top.problems.extend(orphans.problems);
-        top.problems
-            .push("cases of a case stand without its own result".to_owned());
-        top.cases.extend(orphans.cases);
-    }
-
     /// What ended before a line that is no result.
     fn level_for(&mut self, prefix: Prefix) {
         if let Some(orphans) = self.level(prefix, true) {
-            self.adopt(orphans);
+            self.top().adopt(orphans);
         }
         self.after_case = None;
     }
@@ -310,18 +300,14 @@ impl Reader {
             return;
         }
         if dialect == Dialect::Tap {
-            top.problems
-                .push("a version line stands within it".to_owned());
+            top.problem("a version line stands within it".to_owned());
             return;
         }
         // run_kselftest.sh prints a report for each collection.
         let next = top.next();
         let level = std::mem::replace(top, next);
         let ended = level.close(dialect);
-        let top = self.top();
-        top.problems = ended.problems;
-        top.cases = ended.cases;
-        top.fails = ended.fails;
+        self.top().follow(ended);
     }
 
     fn plan(&mut self, prefix: Prefix, plan: Plan) {
@@ -329,7 +315,7 @@ impl Reader {
         let outermost = self.levels.len() == 1;
         let top = self.top();
         if top.plan.replace(plan.count).is_some() {
-            top.problems.push("it has two plans".to_owned());
+            top.problem("it has two plans".to_owned());
         }
         top.plan_is_last = top.seen > 0;
         if plan.count == 0 && outermost {
@@ -355,8 +341,8 @@ impl Reader {
         }
     }
 
-    fn bail_out(&mut self, prefix: Prefix, why: String) {
-        let problem = match why.as_str() {
+    fn bail_out(&mut self, prefix: Prefix, why: &str) {
+        let problem = match why {
             "" => "it bailed out".to_owned(),
             why => format!("it bailed out: {why}"),
         };
@@ -389,10 +375,6 @@ impl Reader {
         top.result(line, children, pending, dialect, full);
         let added = top.cases.len().saturating_sub(before);
         self.count += added;
-        if full {
-            self.results
-                .problem(format!("it reports more than {MAX_CASES} cases"));
-        }
     }
 
     fn finish(mut self) -> Results {
@@ -403,7 +385,7 @@ impl Reader {
             let Some(level) = self.levels.pop() else {
                 break;
             };
-            let Some(closed) = self.close(level) else {
+            let Some(closed) = self.close(level).filter(|closed| !closed.is_prose()) else {
                 continue;
             };
             if !self.bailed_out {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::results::{Case, clip_name};
+use super::results::{Case, MAX_CASES, clip_name};
 use super::tail::Tail;
 use super::tap::Dialect;
 use super::tap_line::{Directive, Number, Prefix, TestLine, expected};
@@ -31,7 +31,7 @@ pub(super) struct Level {
     /// Whether each case has its number, from 1 on.
     in_order: bool,
     pub(super) cases: Vec<Case>,
-    pub(super) problems: Vec<String>,
+    problems: Vec<String>,
     pub(super) bailed_out: Option<String>,
     /// Cases that failed by what it counts itself.
     pub(super) failures: u64,
@@ -52,6 +52,19 @@ pub(super) struct Closed {
     pub(super) name: String,
     /// Whether it says by itself that something failed.
     pub(super) fails: bool,
+    /// Whether it is a level by more than the numbers of its cases.
+    confirmed: bool,
+}
+
+impl Closed {
+    /// Whether it may as well be prose: nothing is missed without it.
+    pub(super) fn is_prose(&self) -> bool {
+        !self.confirmed && !self.cases.iter().any(bad)
+    }
+}
+
+fn bad(case: &Case) -> bool {
+    !matches!(case.verdict, Verdict::Pass | Verdict::Skip)
 }
 
 impl Level {
@@ -112,7 +125,9 @@ impl Level {
         }
     }
 
-    fn problem(&mut self, problem: String) {
+    /// Notes a problem; a few say enough.
+    pub(super) fn problem(&mut self, mut problem: String) {
+        clip_name(&mut problem);
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -168,10 +183,11 @@ impl Level {
         self.seen += 1;
         let number = self.number(line, dialect);
         let mut children = children.unwrap_or_default();
-        let name = [&line.description, &children.name]
+        let mut name = [&line.description, &children.name]
             .into_iter()
             .find(|name| !name.is_empty())
             .map_or_else(|| number.to_string(), Clone::clone);
+        clip_name(&mut name);
         let mut reason = line.reason.clone();
         let skips = line.directive == Directive::Skip;
         let mut odd = false;
@@ -193,7 +209,6 @@ impl Level {
                 odd = true;
             }
         }
-        let bad = |case: &Case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip);
         for case in &mut children.cases {
             case.name = format!("{name}/{}", case.name);
             clip_name(&mut case.name);
@@ -235,7 +250,9 @@ impl Level {
             failed.details.push_str(&details);
         }
         self.cases.append(&mut children.cases);
-        if (alone || odd || !says_all) && !full {
+        if full {
+            self.problem(format!("it reports more than {MAX_CASES} cases"));
+        } else if alone || odd || !says_all {
             self.last = Some(self.cases.len());
             self.cases.push(Case {
                 name,
@@ -248,6 +265,26 @@ impl Level {
         }
     }
 
+    /// Goes on with what a report had that ended at the same place.
+    pub(super) fn follow(&mut self, ended: Closed) {
+        self.fails = ended.fails;
+        self.problems = ended.problems;
+        self.cases = ended.cases;
+    }
+
+    /// Takes in the cases of a level that ended without the result of the case
+    /// that they belong to.
+    pub(super) fn adopt(&mut self, orphans: Closed) {
+        if orphans.is_prose() {
+            return;
+        }
+        for problem in orphans.problems {
+            self.problem(problem);
+        }
+        self.problem("cases of a case stand without its own result".to_owned());
+        self.cases.extend(orphans.cases);
+    }
+
     /// Ends it, and compares it with its plan.
     pub(super) fn close(mut self, dialect: Dialect) -> Closed {
         self.attach();
@@ -255,6 +292,7 @@ impl Level {
             self.problems.insert(0, why);
             return Closed {
                 fails: true,
+                confirmed: self.confirmed,
                 cases: self.cases,
                 problems: self.problems,
                 name: self.name,
@@ -287,7 +325,6 @@ impl Level {
             None if dialect == Dialect::Ktap => {}
             None => self.problem("it has no plan and may be cut off".to_owned()),
         }
-        let bad = |case: &Case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip);
         let counts = self.failures > 0 && !self.cases.iter().any(bad);
         if counts {
             let problem = format!("it counts {} that failed, and none says so", self.failures);
@@ -297,6 +334,7 @@ impl Level {
             cases: self.cases,
             problems: self.problems,
             name: self.name,
+            confirmed: self.confirmed,
             fails: counts || self.fails,
         }
     }

@@ -5,6 +5,8 @@ use crate::suite::Verdict;
 
 /// The columns that a tab counts for; it only has to be the same everywhere.
 const TAB: usize = 8;
+/// Comments of one result that are looked at.
+const MAX_HASHES: usize = 64;
 /// Reports within reports that are told apart by `# `.
 const MAX_COMMENTS: usize = 4;
 
@@ -311,7 +313,7 @@ fn split_comments(text: &str, ok: bool, dialect: Dialect) -> Split<'_> {
     // Whether all comments so far are of a kind that is no part of a name.
     let mut first = true;
     let mut cut = false;
-    for at in hashes(text) {
+    for at in hashes(text).take(MAX_HASHES) {
         let comment = text[at + 1..].trim();
         let found = directive(comment, dialect);
         match found {

@@ -356,7 +356,63 @@ Expected: 1]]></failure>
         assert!(read_xml(deep.as_bytes()).problems[0].contains("nested deeper"));
     }
 
+    #[test]
+    fn what_a_case_prints_is_kept_to_its_end() {
+        let noise = "line\n".repeat(10_000);
+        let text = format!(
+            "<testsuite><testcase name='a'><system-out>{noise}last</system-out>\
+             <failure>the point</failure></testcase></testsuite>"
+        );
+        let results = read_xml(text.as_bytes());
+        let case = &results.cases[0];
+        assert_eq!(case.reason, "the point");
+        assert!(case.details.starts_with("the point\n"));
+        assert!(case.details.ends_with("line\nlast"));
+        assert!(case.details.len() < 16 * 1024);
+    }
+
+    /// A report of so many cases, with what it counts.
+    fn report(has: [usize; 4], says: [usize; 5]) -> String {
+        let [passed, failed, errors, skipped] = has;
+        let [tests, failures, error_count, skips, outer] = says;
+        let mut text = format!(
+            "<testsuites failures='{outer}'><testsuite name='s' tests='{tests}' \
+             failures='{failures}' errors='{error_count}' skipped='{skips}'>"
+        );
+        for (count, mark) in [
+            (passed, ""),
+            (failed, "<failure/>"),
+            (errors, "<error/>"),
+            (skipped, "<skipped/>"),
+        ] {
+            let case = format!("<testcase name='a'>{mark}</testcase>");
+            text.push_str(&case.repeat(count));
+        }
+        text + "</testsuite></testsuites>"
+    }
+
     proptest! {
+        #[test]
+        fn counts_that_fit_are_right_and_more_never_pass(
+            has in [0usize..4, 0usize..3, 0usize..3, 0usize..3],
+            which in 0usize..5,
+            more in 1usize..4,
+        ) {
+            let [passed, failed, errors, skipped] = has;
+            let tests = passed + failed + errors + skipped;
+            let mut says = [tests, failed, errors, skipped, failed];
+            let right = read_xml(report(has, says).as_bytes());
+            prop_assert_eq!(&right.problems, &Vec::<String>::new());
+            prop_assert_eq!(right.cases.len(), tests);
+            says[which] += more;
+            let wrong = read_xml(report(has, says).as_bytes());
+            // A failed teardown makes two tests of a case.
+            let teardown = which == 0 && more <= errors;
+            // The outer suite does not say how many errors there are.
+            let unknown = which == 4 && failed + more <= failed + errors;
+            prop_assert!(teardown || unknown || !wrong.problems.is_empty());
+        }
+
         #[test]
         fn no_file_panics_it_and_every_part_of_one_is_a_problem(cut in 30usize..1300, junk in "[<>a-z&\"'= /\\[\\]!-]{0,80}") {
             let cut = cut.min(GTEST.len() - 2);
