@@ -1,5 +1,7 @@
 //! Suites of commands: exit status, TAP and JUnit XML, a verdict for each case.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::support::suite::{events, finished, junit, out, verdicts};
@@ -23,6 +25,16 @@ runner = "command"
 command = ["/bin/sh", "xml.sh", "{results}"]
 results = "junit"
 
+[suites.counts]
+runner = "command"
+command = ["/bin/sh", "counts.sh", "{results}"]
+results = "junit"
+
+[suites.kself]
+runner = "command"
+command = ["/bin/cat", "kselftest.tap"]
+results = "ktap"
+
 [suites.slow]
 runner = "command"
 command = ["/bin/sleep", "600"]
@@ -43,6 +55,16 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
         ("files/bad.sh", "echo out of luck; exit 3"),
         ("files/skips.sh", "exit 4"),
         (
+            "counts.sh",
+            "echo '<testsuite failures=\"2\" errors=\"1\"><testcase name=\"a\"/>\
+             <testcase name=\"b\"/></testsuite>' >\"$1\"",
+        ),
+        (
+            "kselftest.tap",
+            "TAP version 13\n1..1\n# selftests: net: x\n# 1..2\n# ok 1 one\n# not ok 2 two\n\
+             not ok 1 selftests: net: x # exit=1\n",
+        ),
+        (
             "tap.sh",
             "echo 1..3; echo 'ok 1 - opens'; echo noise >&2; \
              echo 'not ok 2 - closes'; echo '# no door'; echo 'ok 3 reads # SKIP no book'; exit 1",
@@ -56,6 +78,10 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
     ] {
         kiln.file(name, text);
     }
+    // It looks at the bytes of its own name.
+    let name = OsStr::from_bytes(b"files/caf\xe9.sh");
+    let text = "test \"$(printf %s \"${0##*/}\" | od -An -tx1)\" = ' 63 61 66 e9 2e 73 68'";
+    std::fs::write(kiln.work().join(name), text).unwrap();
     let lock = std::fs::read(checkout().join("kernels.lock")).unwrap();
     kiln.file("kernels.lock", lock);
     let file = kiln.file("kernels.toml", format!("{kernels}{suites}"));
@@ -78,10 +104,17 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(
         found,
         [
+            "counts.a pass",
+            "counts.b pass",
+            "counts.command error",
             "cut.command error",
             "each.bad.sh fail",
+            "each.caf\\xe9.sh pass",
             "each.good.sh pass",
             "each.skips.sh skip",
+            "kself.command fail",
+            "kself.selftests: net: x/one pass",
+            "kself.selftests: net: x/two fail",
             "slow.command timeout",
             "tap.closes fail",
             "tap.command fail",
@@ -101,6 +134,9 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(case["details"], "no door\n");
     assert_eq!(finished(&run, "tap.reads")["reason"], "no book");
     assert_eq!(finished(&run, "xml.Door.closes")["reason"], "stuck");
+    let counts = &finished(&run, "counts.command")["reason"];
+    let says = "<testsuite> says 2 failures and 1 error, and its cases have 0";
+    assert_eq!(counts, says);
     let bad = finished(&run, "each.bad.sh");
     assert_eq!(
         (&bad["reason"], &bad["output"]),
@@ -131,7 +167,7 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(source("xml.Door.closes"), ("door.c".into(), 7));
     assert_no_secret(&run);
     // Cases are not known before and not among what is planned.
-    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 7);
+    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 10);
     assert!(junit(&run).contains("Door.closes"));
 }
 
@@ -157,10 +193,10 @@ fn commands_are_listed_selected_and_refused_before_anything_boots() {
     let list = |args: &[&str]| kiln.plain(["list"]).args(args).run();
     list(&["each", "tap"])
         .assert_code(0)
-        .assert_out("each.bad.sh\neach.good.sh\neach.skips.sh\ntap.command\n");
+        .assert_out("each.bad.sh\neach.caf\\xe9.sh\neach.good.sh\neach.skips.sh\ntap.command\n");
     list(&["-t", "^each:-bad"])
         .assert_code(0)
-        .assert_out("each.good.sh\neach.skips.sh\n");
+        .assert_out("each.caf\\xe9.sh\neach.good.sh\neach.skips.sh\n");
     list(&["taps"])
         .assert_code(96)
         .assert_err_contains("there is no suite `taps`");

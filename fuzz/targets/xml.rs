@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use kiln::suite::command::read_xml;
+use kiln::suite::Verdict;
+use kiln::suite::command::{Results, read_xml};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {
@@ -11,10 +12,40 @@ fuzz_target!(|file: &[u8]| {
     let names: BTreeSet<_> = results.cases.iter().map(|case| &case.name).collect();
     assert_eq!(names.len(), results.cases.len(), "a name stands twice");
     assert!(!names.contains(&String::new()), "a case without a name");
+    assert!(results.cases.len() <= file.len(), "a case out of nothing");
     for case in &results.cases {
         assert!(case.seconds.is_none_or(|seconds| seconds >= 0.0));
+        assert!(case.details.len() < 20_000, "details are not bounded");
     }
-    // A file that has no case at all says why, or is a suite without any.
-    let suite = file.windows(10).any(|part| part == b"<testsuite");
-    assert!(suite || !results.problems.is_empty());
+    if !passes(&results) {
+        return;
+    }
+    // A whole file has no part that passes.
+    let end = file.trim_ascii_end().len();
+    let cut = usize::from(file[end / 2]) % end;
+    assert!(!passes(&read_xml(&file[..cut])), "half of it passes");
+    // The same cases in a report that says failure.
+    if file.starts_with(b"<testsuite") {
+        for (before, after) in [
+            (r#"<testsuites failures="1">"#, "</testsuites>"),
+            (r#"<testsuites failures="0" errors="2">"#, "</testsuites>"),
+            (r#"<testsuite status="failed">"#, "</testsuite>"),
+            ("<testsuites>", "<error/></testsuites>"),
+            ("<testsuites><failure/>", "</testsuites>"),
+            ("<testsuites>", r#"<testcase status="failed"/></testsuites>"#),
+            ("<testsuites>", "<testcase><failure/></testcase></testsuites>"),
+            ("", "<testsuite><testcase/></testsuite>"),
+        ] {
+            let said = [before.as_bytes(), file, after.as_bytes()].concat();
+            assert!(!passes(&read_xml(&said)), "{before} passes");
+        }
+    }
 });
+
+/// Whether a command with these results passes.
+fn passes(results: &Results) -> bool {
+    let good = |verdict| matches!(verdict, Verdict::Pass | Verdict::Skip);
+    results.problems.is_empty()
+        && !results.cases.is_empty()
+        && results.cases.iter().all(|case| good(case.verdict))
+}

@@ -1,5 +1,6 @@
 //! A command of a suite in a VM: from its start to its results.
 
+use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -28,8 +29,12 @@ pub(super) async fn test(
     plan: &Plan,
     test: &CommandTest,
 ) -> Result<Report, Error> {
-    let mut env = plan.env.clone();
-    env.retain(|(name, _)| !test.env.iter().any(|(own, _)| own == name));
+    let mut env: Vec<(String, OsString)> = Vec::new();
+    for (name, value) in &plan.env {
+        if !test.env.iter().any(|(own, _)| own == name) {
+            env.push((name.clone(), value.into()));
+        }
+    }
     env.extend(test.env.iter().cloned());
     let factor = session.factor;
     let without_aslr = plan.aslr.is_off_for_commands();
@@ -65,7 +70,7 @@ struct Executed {
 async fn execute(
     control: &mut Control,
     test: &CommandTest,
-    env: &[(String, String)],
+    env: &[(String, OsString)],
     factor: f64,
     addr_no_randomize: bool,
 ) -> Result<Executed, Error> {
@@ -163,7 +168,7 @@ async fn auxiliary(
     driver: &mut Driver<'_>,
     argv: &[String],
     test: &CommandTest,
-    env: &[(String, String)],
+    env: &[(String, OsString)],
     factor: f64,
 ) -> Result<Result<(Vec<u8>, u64), String>, Error> {
     let process = driver.spawn(argv, env, &test.cwd).await?;

@@ -2,6 +2,8 @@
 //! printed, what is awaited.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use guest_init::message::{
@@ -95,10 +97,10 @@ impl<'c> Driver<'c> {
 
     /// Starts a process with merged output and no stdin, and waits until it
     /// runs or has failed to.
-    pub(super) async fn spawn(
+    pub(super) async fn spawn<A: AsRef<OsStr>, V: AsRef<OsStr>>(
         &mut self,
-        argv: &[String],
-        env: &[(String, String)],
+        argv: &[A],
+        env: &[(String, V)],
         cwd: &str,
     ) -> Result<ProcessId, Error> {
         self.spawn_with(argv, env, cwd, SpawnOptions::default())
@@ -106,10 +108,10 @@ impl<'c> Driver<'c> {
     }
 
     /// The same with a choice.
-    pub(super) async fn spawn_with(
+    pub(super) async fn spawn_with<A: AsRef<OsStr>, V: AsRef<OsStr>>(
         &mut self,
-        argv: &[String],
-        env: &[(String, String)],
+        argv: &[A],
+        env: &[(String, V)],
         cwd: &str,
         options: SpawnOptions,
     ) -> Result<ProcessId, Error> {
@@ -117,12 +119,12 @@ impl<'c> Driver<'c> {
             output,
             addr_no_randomize,
         } = options;
-        let bytes = |text: &String| text.clone().into_bytes();
+        let bytes = |text: &OsStr| text.as_bytes().to_vec();
         let spec = ProcessSpec {
-            argv: argv.iter().map(bytes).collect(),
+            argv: argv.iter().map(|word| bytes(word.as_ref())).collect(),
             env: env
                 .iter()
-                .map(|(key, value)| (bytes(key), bytes(value)))
+                .map(|(key, value)| (key.clone().into_bytes(), bytes(value.as_ref())))
                 .collect(),
             cwd: cwd.as_bytes().to_vec(),
             stdin: Stdin::Null,
@@ -154,7 +156,11 @@ impl<'c> Driver<'c> {
             Ok(process)
         } else {
             Err(Error::Deadline {
-                what: format!("the start of {}", argv.first().map_or("", String::as_str)),
+                what: format!(
+                    "the start of {}",
+                    argv.first()
+                        .map_or_else(Default::default, |name| name.as_ref().to_string_lossy())
+                ),
                 waited: GUEST_REPLY,
             })
         }

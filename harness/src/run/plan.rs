@@ -192,13 +192,14 @@ pub struct Plan {
 
 impl Plan {
     /// The programs that a suite of commands starts, each once.
-    pub fn programs(&self, suite: &str) -> Vec<&str> {
-        let mut programs: Vec<&str> = Vec::new();
+    pub fn programs(&self, suite: &str) -> Vec<String> {
+        let mut programs: Vec<String> = Vec::new();
         for test in &self.tests {
             if let Work::Command(command) = &test.work
                 && self.suite_of(test).name == suite
                 && let Some(program) = command.argv.first()
-                && !programs.contains(&program.as_str())
+                && let program = program.to_string_lossy().into_owned()
+                && !programs.contains(&program)
             {
                 programs.push(program);
             }

@@ -1,5 +1,7 @@
 //! Which tests a suite of commands has.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
@@ -8,6 +10,7 @@ use thiserror::Error;
 use super::CommandTest;
 use crate::config::{CommandRunner, ResultsFormat};
 use crate::hint::Hint;
+use crate::suite::bpftrace::decode;
 use crate::suite::{Source, TestId};
 
 /// Name of a suite's only test.
@@ -80,7 +83,13 @@ pub fn discover(
     root: &Path,
 ) -> Result<Vec<CommandTest>, DiscoverError> {
     let Some(glob) = &runner.each else {
-        return Ok(vec![test(name, ONLY, runner, "", named.cloned())]);
+        return Ok(vec![test(
+            name,
+            ONLY,
+            runner,
+            OsStr::new(""),
+            named.cloned(),
+        )]);
     };
     let in_root = Path::new(glob).is_absolute();
     let base = if in_root { root } else { &runner.base };
@@ -133,11 +142,11 @@ pub fn discover(
         let short = relative.strip_prefix(&prefix).unwrap_or(relative);
         found.push(test(
             name,
-            &short.to_string_lossy(),
+            &shown(short),
             runner,
-            &guest.to_string_lossy(),
+            guest.as_os_str(),
             Some(Source {
-                file: entry.path().to_string_lossy().into_owned(),
+                file: decode(entry.path().as_os_str().as_bytes()),
                 line: 1,
             }),
         ));
@@ -161,11 +170,29 @@ fn fixed_prefix(pattern: &str) -> PathBuf {
         .collect()
 }
 
+/// The name of a test for a file: its path, and where that is not UTF-8 each
+/// byte that does not belong as `\xNN`. A backslash stands for itself there as
+/// `\\`, and so it does in a name that has `\x`: no two files share a name.
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some(name) if !name.contains("\\x") => name.to_owned(),
+        _ => {
+            let escaped: Vec<u8> = path
+                .as_os_str()
+                .as_bytes()
+                .iter()
+                .flat_map(|&byte| std::iter::repeat_n(byte, if byte == b'\\' { 2 } else { 1 }))
+                .collect();
+            decode(&escaped)
+        }
+    }
+}
+
 fn test(
     suite: &str,
     name: &str,
     runner: &CommandRunner,
-    file: &str,
+    file: &OsStr,
     source: Option<Source>,
 ) -> CommandTest {
     let mut env = runner.env.clone();
@@ -207,11 +234,15 @@ fn test(
 
 /// Fills in what `{file}` and `{results}` stand for; a file's name is not
 /// looked at again.
-fn fill(text: &str, file: &str, results: &str) -> String {
-    text.split("{file}")
-        .map(|part| part.replace("{results}", results))
-        .collect::<Vec<_>>()
-        .join(file)
+fn fill(text: &str, file: &OsStr, results: &str) -> OsString {
+    let mut filled = OsString::new();
+    for (index, part) in text.split("{file}").enumerate() {
+        if index > 0 {
+            filled.push(file);
+        }
+        filled.push(part.replace("{results}", results));
+    }
+    filled
 }
 
 #[cfg(test)]
@@ -253,7 +284,7 @@ mod tests {
             }
             let names = tests
                 .iter()
-                .map(|test| format!("{} {}", test.id, test.argv[2]));
+                .map(|test| format!("{} {}", test.id, test.argv[2].display()));
             names.collect()
         };
         let path = dir.path().display();
@@ -269,6 +300,42 @@ mod tests {
         let nothing = runner(dir.path(), &format!("{keys}\"self/*.no\""));
         let error = discover("s", &nothing, None, Path::new("/")).unwrap_err();
         assert!(error.to_string().contains("no file matches"), "{error}");
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_files_too_and_no_two_share_a_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let files: [&[u8]; 5] = [
+            b"caf\xe9.sh",
+            b"caf\xe8.sh",
+            b"caf\\xe9.sh",
+            b"back\\slash.sh",
+            b"\xff\\.sh",
+        ];
+        std::fs::create_dir(dir.path().join("files")).unwrap();
+        for name in files {
+            let path = dir.path().join("files").join(OsStr::from_bytes(name));
+            std::fs::write(path, "").unwrap();
+        }
+        let keys =
+            "command = [\"sh\", \"x={file}\"]\neach = \"files/*.sh\"\nenv = { F = \"{file}\" }";
+        let tests = discover("s", &runner(dir.path(), keys), None, dir.path()).unwrap();
+        let mut found: Vec<(String, &[u8])> = Vec::new();
+        for test in &tests {
+            let argument = test.argv[1].as_bytes();
+            let name = argument.rsplit(|&byte| byte == b'/').next().unwrap();
+            assert_eq!(test.env[0].1.as_bytes(), &argument[2..]);
+            found.push((test.id.to_string(), name));
+        }
+        let expected: [(&str, &[u8]); 5] = [
+            ("s.back\\slash.sh", b"back\\slash.sh"),
+            ("s.caf\\\\xe9.sh", b"caf\\xe9.sh"),
+            ("s.caf\\xe8.sh", b"caf\xe8.sh"),
+            ("s.caf\\xe9.sh", b"caf\xe9.sh"),
+            ("s.\\xff\\\\.sh", b"\xff\\.sh"),
+        ];
+        let expected = expected.map(|(id, name)| (id.to_owned(), name));
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -288,7 +355,7 @@ mod tests {
         assert_eq!(test.source, Some(named));
         assert_eq!(
             test.env,
-            [("GTEST_OUTPUT".to_owned(), format!("xml:{RESULTS}"))]
+            [("GTEST_OUTPUT".to_owned(), format!("xml:{RESULTS}").into())]
         );
         assert_eq!(
             (test.id.to_string(), test.cwd.as_str()),
@@ -296,7 +363,10 @@ mod tests {
         );
         let keys = "command = [\"t\", \"--junitxml={results}\"]\nresults = \"junit\"";
         let tests = discover("s", &runner(dir, keys), None, dir).unwrap();
-        assert_eq!(tests[0].argv[1], format!("--junitxml={RESULTS}"));
+        assert_eq!(
+            tests[0].argv[1],
+            OsString::from(format!("--junitxml={RESULTS}"))
+        );
         assert_eq!(tests[0].results_file.as_deref(), Some(RESULTS));
         let keys = "command = [\"t\"]\nresults = \"tap\"\nenv = { OUT = \"{results}\" }";
         let tests = discover("s", &runner(dir, keys), None, dir).unwrap();

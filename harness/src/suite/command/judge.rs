@@ -71,7 +71,13 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
         }
         Some(Err(why)) => (Results::default(), vec![why]),
     };
-    let Results { cases, skip, .. } = cases;
+    let Results {
+        cases,
+        skip,
+        fails,
+        notes,
+        ..
+    } = cases;
     let bad = cases
         .iter()
         .filter(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip))
@@ -84,7 +90,7 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
         };
         let reason = format!("it ran longer than {:.0} s{so_far}", after.as_secs_f64());
         verdict(Verdict::Timeout, reason)
-    } else if skips && bad == 0 {
+    } else if skips && bad == 0 && !fails {
         let reason = skip.unwrap_or_else(|| match test.skip_code {
             Some(code) => format!("exit status {code}"),
             None => String::new(),
@@ -120,6 +126,13 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
             Some(exit) => verdict(Verdict::Fail, format!("{exit}, though no case failed")),
         }
     };
+    let mut judgement = judgement;
+    for note in notes {
+        if !judgement.reason.is_empty() {
+            judgement.reason.push_str("; ");
+        }
+        judgement.reason.push_str(&note);
+    }
     (judgement, cases)
 }
 

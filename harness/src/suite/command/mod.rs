@@ -4,12 +4,20 @@
 //! A test is one start of the command; what it reports are its cases, which
 //! nobody knows before.
 
+#[cfg(test)]
+mod corpus_tests;
 mod discover;
 mod judge;
 mod results;
+mod tail;
 mod tap;
+mod tap_level;
+mod tap_line;
 mod xml;
+mod xml_case;
+mod xml_suite;
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 pub use discover::{DiscoverError, discover};
@@ -26,12 +34,12 @@ use crate::config::ResultsFormat;
 pub struct CommandTest {
     /// Its id.
     pub id: TestId,
-    /// Program and arguments.
-    pub argv: Vec<String>,
+    /// Program and arguments; a file's name need not be UTF-8.
+    pub argv: Vec<OsString>,
     /// Where it runs, in the guest.
     pub cwd: String,
     /// Its variables, beside those that every command has.
-    pub env: Vec<(String, String)>,
+    pub env: Vec<(String, OsString)>,
     /// How it tells its results.
     pub results: ResultsFormat,
     /// The file they stand in, in the guest, relative to `cwd`.

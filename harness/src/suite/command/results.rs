@@ -8,6 +8,8 @@ use crate::suite::{Source, Verdict};
 pub(super) const MAX_CASES: usize = 20_000;
 /// Bytes of a case's name that are kept.
 const MAX_NAME: usize = 300;
+/// Bytes of a problem that are kept.
+const MAX_PROBLEM: usize = 500;
 /// Bytes of what is said about one case that are kept.
 const MAX_DETAILS: usize = 16 * 1024;
 
@@ -39,6 +41,10 @@ pub struct Results {
     /// What is wrong with the report itself: it is cut off, or contradicts
     /// itself.
     pub problems: Vec<String>,
+    /// Whether it says of itself that something failed, beside its cases.
+    pub fails: bool,
+    /// What a reader of the report should know, and is no problem.
+    pub notes: Vec<String>,
 }
 
 impl Results {
@@ -54,9 +60,16 @@ impl Results {
         self.cases.push(case);
     }
 
+    /// Notes a problem that is a failure by the report's own words.
+    pub(super) fn failure(&mut self, problem: impl Into<String>) {
+        self.fails = true;
+        self.problem(problem);
+    }
+
     /// Notes a problem; a report can have thousands, a few say enough.
     pub(super) fn problem(&mut self, problem: impl Into<String>) {
-        let problem = problem.into();
+        let mut problem = problem.into();
+        clip(&mut problem, MAX_PROBLEM);
         if self.problems.len() < 5 && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
@@ -99,7 +112,7 @@ pub(super) fn clip_name(name: &mut String) {
 }
 
 /// Cuts a text to so many bytes, at a character.
-fn clip(text: &mut String, most: usize) {
+pub(super) fn clip(text: &mut String, most: usize) {
     if text.len() > most {
         let end = (0..=most).rev().find(|&at| text.is_char_boundary(at));
         text.truncate(end.unwrap_or_default());

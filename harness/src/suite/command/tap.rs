@@ -1,16 +1,22 @@
 //! The Test Anything Protocol and the kernel's dialect of it.
 //!
-//! Sources: testanything.org, versions 13 and 14;
-//! Documentation/dev-tools/ktap.rst of Linux 6.12, version 1.
+//! Sources: testanything.org, versions 12 to 14;
+//! Documentation/dev-tools/ktap.rst of Linux 6.12, version 1, and what
+//! tools/testing/kunit/kunit_parser.py makes of it.
 
-use super::results::{Case, Results, clip_name};
-use crate::suite::Verdict;
+use std::borrow::Cow;
+
+use super::results::{MAX_CASES, Results};
+use super::tail::Tail;
+use super::tap_level::{Closed, Level};
+use super::tap_line::{
+    Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest, totals,
+    uncommented, without_timestamp,
+};
 use crate::suite::bpftrace::decode;
 
 /// Levels of nesting that are told apart.
 const MAX_DEPTH: usize = 32;
-/// Lines of diagnostics of one case that are kept.
-const MAX_LINES: usize = 200;
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,33 +27,32 @@ pub enum Dialect {
     Ktap,
 }
 
-/// Cases of one indentation.
-struct Level {
+/// `# Subtest`, whose cases are due.
+struct Announced {
     indent: usize,
-    plan: Option<u64>,
-    seen: u64,
-    /// Index of its first case in [`Results::cases`].
-    first: usize,
+    name: String,
 }
 
-impl Level {
-    fn new(indent: usize, first: usize) -> Self {
-        Self {
-            indent,
-            plan: None,
-            seen: 0,
-            first,
-        }
-    }
+/// A YAML block, whose lines are diagnostics whatever they quote.
+#[derive(Clone, Copy)]
+struct Yaml {
+    indent: usize,
+    comments: usize,
 }
 
 struct Reader {
     dialect: Dialect,
     results: Results,
+    /// The outermost first; there is always one.
     levels: Vec<Level>,
-    diagnostics: Vec<String>,
-    /// The case that lines after it belong to.
-    last: Option<usize>,
+    /// What precedes a case, in KTAP.
+    diagnostics: Tail,
+    announced: Option<Announced>,
+    /// Where the last case stands, while a YAML block can follow it.
+    after_case: Option<Prefix>,
+    yaml: Option<Yaml>,
+    /// Cases of all levels.
+    count: usize,
     bailed_out: bool,
 }
 
@@ -56,13 +61,20 @@ pub fn read_tap(output: &[u8], dialect: Dialect) -> Results {
     let mut reader = Reader {
         dialect,
         results: Results::default(),
-        levels: vec![Level::new(0, 0)],
-        diagnostics: Vec::new(),
-        last: None,
+        levels: vec![Level::outermost()],
+        diagnostics: Tail::default(),
+        announced: None,
+        after_case: None,
+        yaml: None,
+        count: 0,
         bailed_out: false,
     };
-    for line in output.split(|&byte| byte == b'\n') {
-        reader.line(&decode(line));
+    let output = output.strip_prefix(b"\xef\xbb\xbf").unwrap_or(output);
+    // TAP 14, "Harness Behavior": `\r\n` and `\r` end a line too.
+    for line in output.split(|byte| matches!(byte, b'\n' | b'\r')) {
+        let line = decode(line);
+        let plain = reader.plain(&line);
+        reader.line(plain.trim_end());
         if reader.bailed_out {
             break;
         }
@@ -71,77 +83,243 @@ pub fn read_tap(output: &[u8], dialect: Dialect) -> Results {
 }
 
 impl Reader {
+    /// A line without what a terminal or the kernel's log adds to it.
+    fn plain<'t>(&mut self, line: &'t str) -> Cow<'t, str> {
+        let mut plain = Cow::Borrowed(line);
+        if line.contains('\u{1b}') {
+            plain = console::strip_ansi_codes(line).into_owned().into();
+            let note = "its output has colours; they were taken out";
+            if plain != line && self.results.notes.is_empty() {
+                self.results.notes.push(note.to_owned());
+            }
+        }
+        if plain.contains('\0') {
+            plain = plain.replace('\0', "").into();
+        }
+        if self.dialect == Dialect::Ktap && plain.starts_with('[') {
+            plain = without_timestamp(&plain).to_owned().into();
+        }
+        plain
+    }
+
     fn line(&mut self, line: &str) {
-        let line = line.trim_end();
-        let text = line.trim_start_matches(' ');
-        let indent = line.len() - text.len();
-        if text.starts_with("TAP version ") || text.starts_with("KTAP version ") {
-            self.level(indent);
-        } else if let Some(plan) = plan(text) {
-            self.plan(indent, plan);
-        } else if let Some(result) = TestLine::read(text, self.dialect) {
-            self.result(indent, &result);
-        } else if let Some(why) = text.strip_prefix("Bail out!") {
-            self.bailed_out = true;
-            self.results.problem(match why.trim() {
-                "" => "it bailed out".to_owned(),
-                why => format!("it bailed out: {why}"),
+        if self.in_yaml(line) {
+            return;
+        }
+        let (prefix, text) = split_prefix(line, self.dialect);
+        if text.is_empty() {
+            return;
+        }
+        if text == "---"
+            && let Some(case) = self.after_case
+            && prefix.indent > case.indent
+            && prefix.comments == case.comments
+        {
+            self.yaml = Some(Yaml {
+                indent: prefix.indent,
+                comments: prefix.comments,
             });
-        } else if !text.is_empty() {
             self.diagnostic(text);
+        } else if !prefix.level {
+            self.diagnostic(text);
+        } else if is_version(text) {
+            self.version(prefix);
+        } else if let Some(plan) = Plan::read(text) {
+            self.plan(prefix, plan);
+        } else if let Some(name) = subtest(text) {
+            self.subtest(prefix, name);
+        } else if let Some(why) = bail_out(text).filter(|_| self.has_level(prefix)) {
+            self.bail_out(prefix, &why);
+        } else if let Some(result) = self.result_line(prefix, text) {
+            self.result(prefix, &result, text);
+        } else if !(is_pragma(text) && self.dialect == Dialect::Tap) {
+            self.diagnostic(text);
+        }
+    }
+
+    /// Whether a line belongs to a YAML block.
+    fn in_yaml(&mut self, line: &str) -> bool {
+        let Some(yaml) = self.yaml else {
+            return false;
+        };
+        let within = uncommented(line, yaml.comments);
+        match within {
+            Some((_, "")) => self.diagnostic(""),
+            Some((indent, text)) if indent >= yaml.indent => {
+                if indent == yaml.indent && text == "..." {
+                    self.yaml = None;
+                    self.after_case = None;
+                }
+                let blank = " ".repeat((indent - yaml.indent).min(40));
+                self.diagnostic(&format!("{blank}{text}"));
+            }
+            // Its end is missing; TAP 13, "YAML blocks", has them indented so
+            // that this shows.
+            _ => {
+                self.yaml = None;
+                self.after_case = None;
+                return false;
+            }
+        }
+        true
+    }
+
+    fn top(&mut self) -> &mut Level {
+        if self.levels.is_empty() {
+            self.levels.push(Level::outermost());
+        }
+        let last = self.levels.len() - 1;
+        &mut self.levels[last]
+    }
+
+    fn has_level(&self, prefix: Prefix) -> bool {
+        let due = |announced: &Announced| announced.indent < prefix.indent;
+        prefix.comments > 0
+            || self
+                .levels
+                .iter()
+                .any(|level| level.indent == prefix.indent)
+            || self.announced.as_ref().is_some_and(due)
+    }
+
+    /// Reads a result, if there can be one.
+    fn result_line(&self, prefix: Prefix, text: &str) -> Option<TestLine> {
+        let line = TestLine::read(text, self.dialect)?;
+        // Prose may begin with `ok`. A case within a case has a number in KTAP
+        // (ktap.rst, "Test case result lines").
+        let nested = prefix.indent > self.levels.first().map_or(0, |level| level.indent);
+        let bare = self.dialect == Dialect::Ktap && nested && line.number.is_none();
+        (!bare).then_some(line)
+    }
+
+    /// Keeps a line of what may turn out to be prose.
+    fn log(&mut self, text: &str) {
+        let top = self.top();
+        if !top.confirmed {
+            top.lines.push(text);
         }
     }
 
     /// A line that belongs to the case before or after it.
     fn diagnostic(&mut self, text: &str) {
-        let text = text.strip_prefix('#').map_or(text, str::trim_start);
-        match (self.dialect, self.last) {
-            (Dialect::Ktap, _) | (Dialect::Tap, None) => {
-                if self.diagnostics.len() < MAX_LINES {
-                    self.diagnostics.push(text.to_owned());
-                }
-            }
-            (Dialect::Tap, Some(last)) => {
-                if let Some(case) = self.results.cases.get_mut(last)
-                    && case.details.len() < 16 * 1024
-                {
-                    case.details.push_str(text);
-                    case.details.push('\n');
-                }
-            }
+        let text = match self.yaml {
+            Some(_) => text,
+            None => text
+                .trim_start_matches("# ")
+                .trim_start_matches('#')
+                .trim_start(),
+        };
+        if self.dialect == Dialect::Ktap
+            && let Some(failed) = totals(text)
+        {
+            let top = self.top();
+            top.failures = top.failures.max(failed);
+        }
+        self.log(text);
+        match self.dialect {
+            Dialect::Ktap => self.diagnostics.push(text),
+            Dialect::Tap => self.top().say(text),
         }
     }
 
-    /// Makes the level of this indentation the innermost one. Gives the cases
-    /// of the one below it that has just ended, from their first on.
-    fn level(&mut self, indent: usize) -> Option<usize> {
-        let mut ended = None;
-        while self.levels.len() > 1 && self.levels.last().is_some_and(|top| top.indent > indent) {
+    /// Makes the level of this indentation the innermost one, and gives the one
+    /// below it that has just ended. `opens` says that the line is proof of a
+    /// level, and no prose.
+    fn level(&mut self, prefix: Prefix, opens: bool) -> Option<Closed> {
+        let mut ended: Option<Closed> = None;
+        while self.levels.len() > 1
+            && self
+                .levels
+                .last()
+                .is_some_and(|top| top.indent > prefix.indent)
+        {
+            if let Some(orphans) = ended.take() {
+                self.top().adopt(orphans);
+            }
             if let Some(level) = self.levels.pop() {
-                self.check(&level);
-                ended = Some(level.first);
+                ended = self.close(level);
             }
         }
-        if self.levels.last().is_some_and(|top| top.indent < indent)
-            && self.levels.len() < MAX_DEPTH
-        {
-            self.levels
-                .push(Level::new(indent, self.results.cases.len()));
+        let depth = self.levels.len();
+        let top = self.top();
+        if top.indent < prefix.indent && depth < MAX_DEPTH {
+            let announced = self.announced.take();
+            let due = |announced: &Announced| match self.dialect {
+                Dialect::Tap => announced.indent + 4 == prefix.indent,
+                Dialect::Ktap => announced.indent < prefix.indent,
+            };
+            let announced = announced.filter(due);
+            let mut level = Level::new(prefix);
+            level.confirmed = opens || announced.is_some() || ended.is_some();
+            level.name = announced.map(|due| due.name).unwrap_or_default();
+            level.lines = self.diagnostics.clone();
+            self.levels.push(level);
+        } else {
+            top.confirmed |= opens;
         }
         ended
     }
 
-    fn plan(&mut self, indent: usize, (count, skip): (u64, Option<String>)) {
-        self.level(indent);
-        let outermost = self.levels.len() == 1;
-        let Some(level) = self.levels.last_mut() else {
-            return;
-        };
-        if level.plan.replace(count).is_some() {
-            self.results.problem("it has two plans");
+    /// Ends a level; nothing if it was prose.
+    fn close(&mut self, mut level: Level) -> Option<Closed> {
+        if level.is_one() {
+            return Some(level.close(self.dialect));
         }
-        if count == 0 && outermost {
-            match skip {
+        self.count -= level.cases.len();
+        match self.dialect {
+            // They hold what stood before them, too.
+            Dialect::Ktap => self.diagnostics = level.lines,
+            Dialect::Tap => {
+                let text = level.lines.take();
+                let top = self.top();
+                text.lines().for_each(|line| top.say(line));
+            }
+        }
+        None
+    }
+
+    /// What ended before a line that is no result.
+    fn level_for(&mut self, prefix: Prefix) {
+        if let Some(orphans) = self.level(prefix, true) {
+            self.top().adopt(orphans);
+        }
+        self.after_case = None;
+    }
+
+    fn version(&mut self, prefix: Prefix) {
+        let first = self.levels.len() == 1 && self.top().is_new();
+        if first && prefix.comments == 0 && self.dialect == Dialect::Ktap {
+            // Whatever the console puts before each line (kunit_parser.py,
+            // extract_tap_lines).
+            self.top().indent = prefix.indent;
+        }
+        self.level_for(prefix);
+        let dialect = self.dialect;
+        let top = self.top();
+        if top.is_new() {
+            return;
+        }
+        if dialect == Dialect::Tap {
+            top.problem("a version line stands within it".to_owned());
+            return;
+        }
+        // run_kselftest.sh prints a report for each collection.
+        let next = top.next();
+        let level = std::mem::replace(top, next);
+        let ended = level.close(dialect);
+        self.top().follow(ended);
+    }
+
+    fn plan(&mut self, prefix: Prefix, plan: Plan) {
+        self.level_for(prefix);
+        let outermost = self.levels.len() == 1;
+        let top = self.top();
+        if top.plan.replace(plan.count).is_some() {
+            top.problem("it has two plans".to_owned());
+        }
+        top.plan_is_last = top.seen > 0;
+        if plan.count == 0 && outermost {
+            match plan.why {
                 Some(why) => self.results.skip = Some(why),
                 None => self
                     .results
@@ -150,221 +328,89 @@ impl Reader {
         }
     }
 
-    fn result(&mut self, indent: usize, line: &TestLine) {
-        let children = self.level(indent);
-        let Some(level) = self.levels.last_mut() else {
-            return;
-        };
-        level.seen += 1;
-        let expected = level.seen;
-        if line.number.is_some_and(|number| number != expected) {
-            self.results.problem(format!(
-                "case {} stands where {expected} is due",
-                line.number.unwrap_or_default()
-            ));
-        }
-        let name = if line.description.is_empty() {
-            expected.to_string()
+    fn subtest(&mut self, prefix: Prefix, name: String) {
+        let deeper = self.top().indent < prefix.indent;
+        self.level_for(prefix);
+        if deeper {
+            self.top().name = name;
         } else {
-            line.description.clone()
-        };
-        let details = match self.dialect {
-            Dialect::Ktap => std::mem::take(&mut self.diagnostics).join("\n"),
-            Dialect::Tap => String::new(),
-        };
-        let below = children.and_then(|first| self.results.cases.get_mut(first..));
-        if let Some(below) = below.filter(|below| !below.is_empty()) {
-            let mut failed = false;
-            for case in below {
-                case.name = format!("{name}/{}", case.name);
-                clip_name(&mut case.name);
-                failed |= !matches!(case.verdict, Verdict::Pass | Verdict::Skip);
-            }
-            // Its cases say it all, unless it has failed by itself.
-            if failed || matches!(line.verdict, Verdict::Pass | Verdict::Skip) {
-                self.last = None;
-                return;
-            }
+            self.announced = Some(Announced {
+                indent: prefix.indent,
+                name,
+            });
         }
-        self.last = Some(self.results.cases.len());
-        self.results.add(Case {
-            name,
-            verdict: line.verdict,
-            reason: line.reason.clone(),
-            details,
-            seconds: None,
-            source: None,
-        });
     }
 
-    /// Compares a level that has ended with its plan.
-    fn check(&mut self, level: &Level) {
-        if let Some(plan) = level.plan
-            && plan != level.seen
-        {
-            self.results
-                .problem(format!("its plan says {plan}, saw {}", level.seen));
+    fn bail_out(&mut self, prefix: Prefix, why: &str) {
+        let problem = match why {
+            "" => "it bailed out".to_owned(),
+            why => format!("it bailed out: {why}"),
+        };
+        if prefix.comments > 0 {
+            // A test of kselftest's runner, which goes on with the next one.
+            self.level_for(prefix);
+            self.top().bailed_out = Some(problem);
+        } else {
+            self.bailed_out = true;
+            self.results.failure(problem);
         }
+    }
+
+    fn result(&mut self, prefix: Prefix, line: &TestLine, text: &str) {
+        let children = self.level(prefix, false);
+        self.log(text);
+        self.announced = self
+            .announced
+            .take()
+            .filter(|due| due.indent < prefix.indent);
+        self.after_case = Some(prefix);
+        let pending = match self.dialect {
+            Dialect::Ktap => std::mem::take(&mut self.diagnostics),
+            Dialect::Tap => Tail::default(),
+        };
+        let full = self.count >= MAX_CASES;
+        let dialect = self.dialect;
+        let top = self.top();
+        let before = top.cases.len() + children.as_ref().map_or(0, |below| below.cases.len());
+        top.result(line, children, pending, dialect, full);
+        let added = top.cases.len().saturating_sub(before);
+        self.count += added;
     }
 
     fn finish(mut self) -> Results {
-        if self.bailed_out {
-            self.results.number_namesakes();
-            return self.results;
+        if self.yaml.is_some() && !self.bailed_out {
+            self.results.problem("its output ends within a YAML block");
         }
-        if self.levels.len() > 1 {
-            self.results
-                .problem("its output ends within the cases of a case");
-        }
-        while let Some(level) = self.levels.pop() {
-            self.check(&level);
-            if self.levels.is_empty() && level.plan.is_none() {
-                self.results.problem(if level.seen == 0 {
-                    "its output is not TAP: it has neither plan nor case"
-                } else {
-                    "its output has no plan and may be cut off"
-                });
+        while self.levels.len() > 1 {
+            let Some(level) = self.levels.pop() else {
+                break;
+            };
+            let Some(closed) = self.close(level).filter(|closed| !closed.is_prose()) else {
+                continue;
+            };
+            if !self.bailed_out {
+                self.results
+                    .problem("its output ends within the cases of a case");
+                for problem in &closed.problems {
+                    self.results.problem(problem);
+                }
             }
+            self.top().cases.extend(closed.cases);
+        }
+        let top = std::mem::replace(self.top(), Level::outermost());
+        let closed = top.close(self.dialect);
+        if !self.bailed_out {
+            for problem in closed.problems {
+                self.results.problem(problem);
+            }
+            self.results.fails |= closed.fails;
+        }
+        for case in closed.cases {
+            self.results.add(case);
         }
         self.results.number_namesakes();
         self.results
     }
-}
-
-/// `1..N`, and why there is none if N is 0.
-fn plan(text: &str) -> Option<(u64, Option<String>)> {
-    let rest = text.strip_prefix("1..")?;
-    let end = rest
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(rest.len());
-    let count = rest[..end].parse().ok()?;
-    let rest = rest[end..].trim();
-    let why = match rest.strip_prefix('#') {
-        Some(comment) => strip_skip(comment.trim()).map(ToOwned::to_owned),
-        None if rest.is_empty() => None,
-        None => return None,
-    };
-    Some((count, why))
-}
-
-/// What follows a word, whatever its case.
-fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
-    let rest = strip_stem(text, word)?;
-    let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
-    ends.then(|| reason(rest))
-}
-
-/// The same for `skip`, however it goes on (`SKIPPED`).
-fn strip_skip(text: &str) -> Option<&str> {
-    let rest = strip_stem(text, "skip")?;
-    Some(reason(
-        rest.trim_start_matches(|c: char| c.is_ascii_alphabetic()),
-    ))
-}
-
-fn strip_stem<'t>(text: &'t str, stem: &str) -> Option<&'t str> {
-    let beginning = text.get(..stem.len())?;
-    beginning
-        .eq_ignore_ascii_case(stem)
-        .then(|| &text[stem.len()..])
-}
-
-fn reason(rest: &str) -> &str {
-    rest.trim_start_matches(':').trim()
-}
-
-/// `ok` or `not ok`, and what stands behind.
-struct TestLine {
-    number: Option<u64>,
-    description: String,
-    verdict: Verdict,
-    reason: String,
-}
-
-impl TestLine {
-    fn read(text: &str, dialect: Dialect) -> Option<Self> {
-        let (ok, rest) = match text.strip_prefix("not ok") {
-            Some(rest) => (false, rest),
-            None => (true, text.strip_prefix("ok")?),
-        };
-        if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
-            return None;
-        }
-        let rest = rest.trim_start();
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
-        let followed = rest[end..].is_empty() || rest[end..].starts_with([' ', '\t']);
-        let (number, rest) = match rest[..end].parse().ok().filter(|_| followed) {
-            Some(number) => (Some(number), rest[end..].trim_start()),
-            None => (None, rest),
-        };
-        let rest = rest.strip_prefix("- ").unwrap_or(rest);
-        let (description, directive) = split_directive(rest, dialect);
-        let (verdict, reason) = match directive {
-            Some(directive) => directive.verdict(ok),
-            None if ok => (Verdict::Pass, String::new()),
-            None => (Verdict::Fail, String::new()),
-        };
-        Some(Self {
-            number,
-            description: description.trim().trim_end_matches(':').replace("\\#", "#"),
-            verdict,
-            reason,
-        })
-    }
-}
-
-/// What `# WORD reason` says.
-enum Directive<'t> {
-    Skip(&'t str),
-    /// Known to fail: TAP's TODO and the kernel's XFAIL.
-    Expected(&'t str),
-    Timeout(&'t str),
-    Error(&'t str),
-}
-
-impl Directive<'_> {
-    fn verdict(&self, ok: bool) -> (Verdict, String) {
-        match self {
-            Self::Skip(why) => (Verdict::Skip, (*why).to_owned()),
-            Self::Expected(_) if ok => (Verdict::Pass, String::new()),
-            Self::Expected(why) => (
-                Verdict::Pass,
-                format!("fails, as it says itself: {why}")
-                    .trim_end_matches(": ")
-                    .to_owned(),
-            ),
-            Self::Timeout(why) => (Verdict::Timeout, (*why).to_owned()),
-            Self::Error(why) => (Verdict::Error, (*why).to_owned()),
-        }
-    }
-}
-
-/// Splits at the `#` that a directive begins with; other comments belong to
-/// the description.
-fn split_directive(text: &str, dialect: Dialect) -> (&str, Option<Directive<'_>>) {
-    for (at, _) in text.match_indices('#') {
-        if text[..at].ends_with('\\') {
-            continue;
-        }
-        let comment = text[at + 1..].trim();
-        // TAP has SKIP and TODO; the others are the kernel's (dev-tools/ktap).
-        let directive = strip_skip(comment)
-            .map(Directive::Skip)
-            .or_else(|| strip_word(comment, "todo").map(Directive::Expected))
-            .or_else(|| {
-                let word = |word| (dialect == Dialect::Ktap).then(|| strip_word(comment, word))?;
-                word("xfail")
-                    .map(Directive::Expected)
-                    .or_else(|| word("timeout").map(Directive::Timeout))
-                    .or_else(|| word("error").map(Directive::Error))
-            });
-        if directive.is_some() {
-            return (&text[..at], directive);
-        }
-    }
-    (text, None)
 }
 
 #[cfg(test)]

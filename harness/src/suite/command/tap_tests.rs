@@ -21,7 +21,7 @@ fn results_numbers_and_directives_are_read() {
             "pass 3",
             "skip reads no device",
             "pass writes fails, as it says itself: later",
-            "pass sharp # name # time=3",
+            "pass sharp # name",
             "timeout waits 45 seconds",
             "pass opens #2",
         ]
@@ -33,16 +33,23 @@ fn results_numbers_and_directives_are_read() {
 fn a_comment_that_only_begins_like_a_directive_is_none() {
     let text = "1..3\nnot ok 1 - lists # todos of a user\nok 2 - decodes # errors are \
                 counted\nok 3 - asks # skipped: no device\n";
-    for dialect in [Dialect::Tap, Dialect::Ktap] {
-        assert_eq!(
-            cases(text, dialect).0,
-            [
-                "fail lists # todos of a user",
-                "pass decodes # errors are counted",
-                "skip asks no device",
-            ]
-        );
-    }
+    assert_eq!(
+        cases(text, Dialect::Tap).0,
+        [
+            "fail lists # todos of a user",
+            "pass decodes # errors are counted",
+            "skip asks no device",
+        ]
+    );
+    // In the kernel's dialect no name has a comment.
+    assert_eq!(
+        cases(text, Dialect::Ktap).0,
+        [
+            "fail lists todos of a user",
+            "pass decodes errors are counted",
+            "skip asks no device",
+        ]
+    );
     // Those of the kernel are comments elsewhere.
     let text = "1..2\nok 1 - waits # timeout of 3 s\nnot ok 2 - x # XFAIL\n";
     assert_eq!(
@@ -93,16 +100,19 @@ fn what_contradicts_itself_or_ends_early_is_a_problem() {
             "hello\n",
             "its output is not TAP: it has neither plan nor case",
         ),
-        ("1..2\nok 1\nok 3\n", "case 3 stands where 2 is due"),
+        ("1..2\nok 1\nok 3\n", "case 3 is outside its plan of 2"),
         ("1..1\n1..1\nok 1\n", "it has two plans"),
         ("1..0\n", "its plan is of no case, and does not say why"),
         (
             "1..3\nok 1\nBail out! no disk\nok 2\n",
             "it bailed out: no disk",
         ),
-        ("1..1\n  1..2\n  ok 1 a\nok 1 b\n", "its plan says 2, saw 1"),
         (
-            "1..1\n  1..1\n  ok 1 a\n",
+            "1..1\n    1..2\n    ok 1 a\nok 1 b\n",
+            "in b: its plan says 2, saw 1",
+        ),
+        (
+            "1..1\n    1..1\n    ok 1 a\n",
             "its output ends within the cases of a case",
         ),
     ] {
@@ -121,8 +131,90 @@ fn diagnostics_follow_a_case_in_tap() {
     assert!(
         results.cases[0]
             .details
-            .starts_with("expected 3\n---\nfound: 4\n")
+            .starts_with("expected 3\n---\nfound: 4\n...\n")
     );
+}
+
+#[test]
+fn indented_prose_is_no_result() {
+    let text = "1..1\n   not ok yet, trying again\n    not ok 2 said a log\nok 1 up\n";
+    for dialect in [Dialect::Tap, Dialect::Ktap] {
+        let (found, problems) = cases(text, dialect);
+        assert_eq!(found, ["pass up"], "{dialect:?}");
+        assert_eq!(problems, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_yaml_block_quotes_is_no_result() {
+    let text = "1..1\nok 1 a\n  ---\n  |\n    1..9\n    not ok 1 b\n  Bail out!\n  ...\n";
+    for dialect in [Dialect::Tap, Dialect::Ktap] {
+        let (found, problems) = cases(text, dialect);
+        assert_eq!(found, ["pass a"], "{dialect:?}");
+        assert_eq!(problems, Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_case_has_the_same_name_however_it_ends() {
+    let name = |line: &str, dialect| {
+        let text = format!("1..1\n{line}\n");
+        read_tap(text.as_bytes(), dialect).cases[0].name.clone()
+    };
+    for dialect in [Dialect::Tap, Dialect::Ktap] {
+        for end in ["", " # exit=1", " # exit=139", " # SKIP", " # time=12ms"] {
+            for ok in ["ok", "not ok"] {
+                let line = format!("{ok} 1 selftests: net: x{end}");
+                assert_eq!(name(&line, dialect), "selftests: net: x", "{line}");
+            }
+        }
+    }
+    let line = "not ok 1 selftests: net: x # TIMEOUT 45 seconds";
+    assert_eq!(name(line, Dialect::Ktap), "selftests: net: x");
+    let results = read_tap(b"1..1\nok 1 x # time=12ms\n", Dialect::Tap);
+    assert_eq!(results.cases[0].seconds, Some(0.012));
+}
+
+#[test]
+fn of_long_diagnostics_the_end_is_kept_and_what_failed() {
+    let noise = |from: usize| -> String {
+        (from..from + 5000)
+            .map(|number| format!("# line {number}\n"))
+            .collect()
+    };
+    let failed = "# main.c:7: Expected 1 == 2\n";
+    let [first, second] = [noise(0), noise(5000)];
+    let before = format!("1..1\n{first}{failed}{second}not ok 1 a\n");
+    let after = format!("1..1\nnot ok 1 a\n{first}{failed}{second}");
+    for (text, dialect) in [(before, Dialect::Ktap), (after, Dialect::Tap)] {
+        let results = read_tap(text.as_bytes(), dialect);
+        let details = &results.cases[0].details;
+        assert!(details.trim_end().ends_with("line 9999"), "{dialect:?}");
+        assert!(
+            details.starts_with("main.c:7: Expected 1 == 2\n"),
+            "{dialect:?}"
+        );
+        assert!(details.contains("lines left out"), "{dialect:?}");
+        assert!(details.len() < 16 * 1024, "{}", details.len());
+    }
+}
+
+#[test]
+fn prose_that_never_becomes_a_level_is_kept_as_diagnostics() {
+    let text = "1..1\n# one\n  ok 1 two\n# three\nnot ok 1 a\n";
+    let results = read_tap(text.as_bytes(), Dialect::Ktap);
+    assert_eq!(results.cases[0].details, "one\nok 1 two\nthree");
+    let text = "1..1\nnot ok 1 a\n# one\n    ok 1 two\n# three\n";
+    let results = read_tap(text.as_bytes(), Dialect::Tap);
+    assert_eq!(results.cases[0].details, "one\nok 1 two\nthree\n");
+}
+
+#[test]
+fn a_long_report_of_prose_reports_no_case() {
+    let prose = "    not ok\n".repeat(30_000);
+    let text = format!("1..1\n{prose}ok 1\n");
+    let results = read_tap(text.as_bytes(), Dialect::Tap);
+    assert_eq!((results.cases.len(), results.problems.len()), (1, 0));
 }
 
 proptest! {

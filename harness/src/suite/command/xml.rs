@@ -2,213 +2,247 @@
 //!
 //! There is no one standard; what counts here is what all have: elements
 //! `testcase` with `name` and `classname`, and in them `failure`, `error` or
-//! `skipped`. GoogleTest also marks cases that did not run in `status` and
-//! `result`, and says in `file` and `line` where a case stands, as pytest, PHPUnit
-//! and others do.
+//! `skipped`. GoogleTest, CTest and others also say in `status` and `result` how
+//! a case ended, and in `file` and `line` where it stands. What suites count must
+//! fit their cases: a report that says of itself that something failed never
+//! passes.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::results::{Case, Results};
+use super::results::Results;
+use super::xml_case::{Mark, OpenCase, Word, status};
+use super::xml_suite::{Attributes, Suite, value};
 use crate::suite::bpftrace::decode;
-use crate::suite::{Source, Verdict};
 
 /// Depth of elements that is looked at.
 const MAX_DEPTH: usize = 64;
-/// Bytes of a path, as Linux's `PATH_MAX` has it.
-const MAX_PATH: usize = 4096;
-/// Bytes of text of one case that are collected.
-const MAX_TEXT: usize = 16 * 1024;
 
-/// Reads the text of a file.
+/// Reads a file.
 pub fn read_xml(file: &[u8]) -> Results {
-    let mut results = Results::default();
-    if let Err(problem) = read(file, &mut results) {
-        results.problem(problem);
+    let mut document = Document::default();
+    if let Err(problem) = document.read(&text(file)) {
+        document.results.problem(problem);
     }
+    let mut results = document.results;
     results.number_namesakes();
     results
 }
 
-fn read(file: &[u8], results: &mut Results) -> Result<(), String> {
+/// The text of a file, whatever its encoding; XML 1.0, appendix F.
+fn text(file: &[u8]) -> String {
+    let utf16 = |file: &[u8], unit: fn([u8; 2]) -> u16| -> String {
+        let units = file.chunks(2).map(|pair| match pair {
+            [a, b] => unit([*a, *b]),
+            _ => u16::from(b'?'),
+        });
+        char::decode_utf16(units)
+            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect()
+    };
+    let text = match file {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [b'<', 0, ..] => utf16(file, u16::from_le_bytes),
+        [0, b'<', ..] => utf16(file, u16::from_be_bytes),
+        _ if is_latin(file) => file.iter().map(|&byte| char::from(byte)).collect(),
+        _ => decode(file),
+    };
     // Test programs print what they like between the tags.
-    let text = decode(file);
-    let text: String = text
-        .trim_start_matches('\u{feff}')
+    text.trim_start_matches('\u{feff}')
         .chars()
-        .map(|c| {
-            if c.is_control() && !c.is_whitespace() {
-                '\u{fffd}'
-            } else {
-                c
-            }
+        .map(|c| match c {
+            c if c.is_control() && !c.is_whitespace() => char::REPLACEMENT_CHARACTER,
+            c => c,
         })
-        .collect();
-    let mut reader = Reader::from_str(&text);
-    let mut open: Vec<String> = Vec::new();
-    let mut case: Option<Case> = None;
-    let mut rooted = false;
-    loop {
-        let event = reader.read_event().map_err(|error| {
-            format!(
-                "its results are not XML, at byte {}: {error}",
-                reader.error_position()
-            )
-        })?;
-        let (element, empty) = match event {
-            Event::Start(element) => (element, false),
-            Event::Empty(element) => (element, true),
-            Event::End(element) => {
-                if element.name().as_ref() == b"testcase"
-                    && let Some(done) = case.take()
-                {
-                    results.add(done);
+        .collect()
+}
+
+/// Whether the declaration names an encoding of one byte a character, near
+/// enough to Latin-1 for a report.
+fn is_latin(file: &[u8]) -> bool {
+    let end = file.iter().take(200).position(|&byte| byte == b'>');
+    let declaration = String::from_utf8_lossy(&file[..end.unwrap_or_default()]).to_lowercase();
+    declaration.starts_with("<?xml")
+        && ["iso-8859-", "latin", "windows-125"]
+            .iter()
+            .any(|name| declaration.contains(name))
+}
+
+#[derive(Default)]
+struct Document {
+    results: Results,
+    /// Names of the elements that are open, without their namespace and in
+    /// lower case.
+    open: Vec<String>,
+    suites: Vec<Suite>,
+    case: Option<OpenCase>,
+    /// How many of the open elements are marks of a case or lie in one.
+    marked: usize,
+    rooted: bool,
+}
+
+impl Document {
+    fn read(&mut self, text: &str) -> Result<(), String> {
+        let mut reader = Reader::from_str(text);
+        loop {
+            let event = reader.read_event().map_err(|error| {
+                format!(
+                    "its results are not XML, at byte {}: {error}",
+                    reader.error_position()
+                )
+            })?;
+            match event {
+                Event::Start(element) => self.start(&element)?,
+                Event::Empty(element) => {
+                    self.start(&element)?;
+                    self.end();
                 }
-                open.pop();
-                continue;
+                Event::End(_) => self.end(),
+                Event::Text(text) => self.say(&text.decode().unwrap_or_default())?,
+                Event::CData(text) => self.say(&text.decode().unwrap_or_default())?,
+                Event::GeneralRef(reference) => {
+                    let name = reference.decode().unwrap_or_default();
+                    let whole = format!("&{name};");
+                    let said = quick_xml::escape::unescape(&whole).unwrap_or_default();
+                    self.say(&said)?;
+                }
+                Event::Eof => break,
+                Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => {}
             }
-            Event::Text(text) => {
-                say(case.as_mut(), &text.decode().unwrap_or_default());
-                continue;
+        }
+        match self.open.last() {
+            _ if !self.rooted => Err("its results file is empty or not XML".to_owned()),
+            Some(element) => Err(format!("its results end within <{element}>")),
+            None => Ok(()),
+        }
+    }
+
+    fn start(&mut self, element: &BytesStart<'_>) -> Result<(), String> {
+        let name = decode(element.local_name().as_ref()).to_lowercase();
+        let is_suite = matches!(name.as_str(), "testsuites" | "testsuite");
+        if self.open.is_empty() {
+            if self.rooted {
+                return Err(format!("its results go on with <{name}> after their end"));
             }
-            Event::CData(text) => {
-                say(case.as_mut(), &text.decode().unwrap_or_default());
-                continue;
-            }
-            Event::GeneralRef(reference) => {
-                let name = reference.decode().unwrap_or_default();
-                let whole = format!("&{name};");
-                let said = quick_xml::escape::unescape(&whole)
-                    .unwrap_or_default()
-                    .into_owned();
-                say(case.as_mut(), &said);
-                continue;
-            }
-            Event::Eof => break,
-            Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => continue,
-        };
-        let name = decode(element.name().as_ref());
-        if !rooted {
-            rooted = true;
-            if !matches!(name.as_str(), "testsuites" | "testsuite") {
+            self.rooted = true;
+            if !is_suite {
                 return Err(format!(
                     "its results are no JUnit file: they begin with <{name}>"
                 ));
             }
         }
-        if open.len() >= MAX_DEPTH {
+        if self.open.len() >= MAX_DEPTH {
             return Err(format!("its results are nested deeper than {MAX_DEPTH}"));
         }
+        let attributes = attributes(element)
+            .map_err(|error| format!("its results have a bad <{name}>: {error}"))?;
+        if is_suite {
+            if self.case.is_some() {
+                return Err("its results have a suite inside a case".to_owned());
+            }
+            self.suite(&name, &attributes);
+        } else if name == "testcase" {
+            if self.case.is_some() {
+                return Err("its results have a case inside a case".to_owned());
+            }
+            self.case = Some(OpenCase::new(&attributes));
+        } else if let Some(mark) = Mark::read(&name) {
+            self.mark(&name, mark, &attributes);
+        }
+        let marks = self.case.is_some() && Mark::read(&name).is_some();
+        if marks || self.marked > 0 {
+            self.marked += 1;
+        }
+        self.open.push(name);
+        Ok(())
+    }
+
+    fn suite(&mut self, name: &str, attributes: &Attributes) {
+        let mut suite = Suite::new(name, attributes, &mut self.results);
+        suite.says = status(attributes).into_iter().find_map(|(word, text)| {
+            matches!(word, Word::Bad(_)).then(|| text.chars().take(40).collect())
+        });
+        // What `--gtest_list_tests` writes (gtest.cc, PrintXmlTestsList).
+        if self.suites.is_empty()
+            && value(attributes, "name") == Some("AllTests")
+            && value(attributes, "failures").is_none()
+        {
+            self.results
+                .problem("it lists its cases and says of none that it ran");
+        }
+        self.suites.push(suite);
+    }
+
+    fn mark(&mut self, name: &str, mark: Mark, attributes: &Attributes) {
+        if let Some(case) = &mut self.case {
+            case.mark(mark, attributes);
+            return;
+        }
+        let message = value(attributes, "message").unwrap_or_default();
+        let problem = match message.lines().next().unwrap_or_default() {
+            "" => format!("<{name}> stands outside of its cases"),
+            line => format!("<{name}> stands outside of its cases: {line}"),
+        };
+        match mark {
+            Mark::Failure | Mark::Error | Mark::Rerun => self.results.failure(problem),
+            Mark::Skip => self.results.problem(problem),
+            Mark::Flaky => {}
+        }
+    }
+
+    fn end(&mut self) {
+        let name = self.open.pop().unwrap_or_default();
+        self.marked = self.marked.saturating_sub(1);
         match name.as_str() {
             "testcase" => {
-                if case.is_some() {
-                    return Err("its results have a case inside a case".to_owned());
-                }
-                let found = new_case(&element);
-                if empty {
-                    results.add(found);
-                } else {
-                    case = Some(found);
+                let Some(case) = self.case.take() else {
+                    return;
+                };
+                let (case, tally) = case.close();
+                self.results.add(case);
+                if let Some(suite) = self.suites.last_mut() {
+                    suite.direct.add(&tally);
+                    suite.all.add(&tally);
                 }
             }
-            "failure" | "error" | "skipped" => {
-                if let Some(case) = &mut case {
-                    mark(case, &name, &element);
+            "testsuites" | "testsuite" => {
+                let Some(suite) = self.suites.pop() else {
+                    return;
+                };
+                suite.check(&mut self.results);
+                if let Some(outer) = self.suites.last_mut() {
+                    outer.all.add(&suite.all);
                 }
             }
             _ => {}
         }
-        if !empty {
-            open.push(name);
+    }
+
+    fn say(&mut self, text: &str) -> Result<(), String> {
+        if self.open.is_empty() && !text.trim().is_empty() {
+            return Err("its results are not XML: text stands outside of them".to_owned());
         }
-    }
-    match open.last() {
-        _ if !rooted => Err("its results file is empty or not XML".to_owned()),
-        Some(element) => Err(format!("its results end within <{element}>")),
-        None => Ok(()),
-    }
-}
-
-fn attribute(element: &BytesStart<'_>, name: &str) -> Option<String> {
-    let found = element.try_get_attribute(name).ok()??;
-    let raw = decode(&found.value);
-    Some(match quick_xml::escape::unescape(&raw) {
-        Ok(text) => text.into_owned(),
-        Err(_) => raw,
-    })
-}
-
-fn new_case(element: &BytesStart<'_>) -> Case {
-    let said = |name| attribute(element, name).filter(|said| !said.is_empty());
-    let name = said("name").unwrap_or_else(|| "without a name".to_owned());
-    let name = match said("classname") {
-        Some(class) => format!("{class}.{name}"),
-        None => name,
-    };
-    // googletest, gtest.cc, OutputXmlTestInfo: `notrun` is what a filter left
-    // out or what is disabled. CTest, cmCTestTestHandler.cxx, WriteJUnitXML:
-    // the latter is `disabled`.
-    let status = attribute(element, "status");
-    let not_run = matches!(status.as_deref(), Some("notrun" | "disabled"));
-    let skipped = attribute(element, "result").as_deref() == Some("skipped");
-    let (verdict, reason) = match (not_run, skipped) {
-        (true, _) => (Verdict::Skip, "not run".to_owned()),
-        (_, true) => (Verdict::Skip, String::new()),
-        _ => (Verdict::Pass, String::new()),
-    };
-    Case {
-        name,
-        verdict,
-        reason,
-        details: String::new(),
-        seconds: attribute(element, "time")
-            .and_then(|time| time.parse().ok())
-            .filter(|time: &f64| time.is_finite() && *time >= 0.0),
-        source: said("file")
-            .filter(|file| file.len() <= MAX_PATH)
-            .map(|file| Source {
-                file,
-                // pytest counts from 0.
-                line: said("line")
-                    .and_then(|line| line.parse().ok())
-                    .map_or(1, |line: u32| line.max(1) as usize),
-            }),
+        if let Some(case) = &mut self.case {
+            case.say(text, self.marked > 0);
+        }
+        Ok(())
     }
 }
 
-/// Takes a mark into account: an error weighs more than a failure, and both
-/// more than a skip.
-fn mark(case: &mut Case, mark: &str, element: &BytesStart<'_>) {
-    let (verdict, weight) = match mark {
-        "failure" => (Verdict::Fail, 2),
-        "error" => (Verdict::Error, 3),
-        _ => (Verdict::Skip, 1),
-    };
-    let has = match case.verdict {
-        Verdict::Skip => 1,
-        Verdict::Fail => 2,
-        Verdict::Error => 3,
-        _ => 0,
-    };
-    if weight < has || (weight == has && !case.reason.is_empty()) {
-        return;
+fn attributes(element: &BytesStart<'_>) -> Result<Attributes, String> {
+    let mut found = Attributes::new();
+    for attribute in element.attributes() {
+        let attribute = attribute.map_err(|error| error.to_string())?;
+        let name = decode(attribute.key.as_ref()).to_lowercase();
+        let raw = decode(&attribute.value);
+        let value = match quick_xml::escape::unescape(&raw) {
+            Ok(text) => text.into_owned(),
+            Err(_) => raw,
+        };
+        found.push((name, value));
     }
-    case.verdict = verdict;
-    let message = attribute(element, "message").unwrap_or_default();
-    message
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .clone_into(&mut case.reason);
-}
-
-fn say(case: Option<&mut Case>, text: &str) {
-    if let Some(case) = case
-        && case.details.len() < MAX_TEXT
-        && !(case.details.is_empty() && text.trim().is_empty())
-    {
-        case.details.push_str(text);
-    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -217,6 +251,7 @@ mod tests {
 
     use super::super::results::told;
     use super::*;
+    use crate::suite::Source;
 
     fn cases(text: &str) -> (Vec<String>, Vec<String>) {
         told(read_xml(text.as_bytes()))
@@ -321,7 +356,63 @@ Expected: 1]]></failure>
         assert!(read_xml(deep.as_bytes()).problems[0].contains("nested deeper"));
     }
 
+    #[test]
+    fn what_a_case_prints_is_kept_to_its_end() {
+        let noise = "line\n".repeat(10_000);
+        let text = format!(
+            "<testsuite><testcase name='a'><system-out>{noise}last</system-out>\
+             <failure>the point</failure></testcase></testsuite>"
+        );
+        let results = read_xml(text.as_bytes());
+        let case = &results.cases[0];
+        assert_eq!(case.reason, "the point");
+        assert!(case.details.starts_with("the point\n"));
+        assert!(case.details.ends_with("line\nlast"));
+        assert!(case.details.len() < 16 * 1024);
+    }
+
+    /// A report of so many cases, with what it counts.
+    fn report(has: [usize; 4], says: [usize; 5]) -> String {
+        let [passed, failed, errors, skipped] = has;
+        let [tests, failures, error_count, skips, outer] = says;
+        let mut text = format!(
+            "<testsuites failures='{outer}'><testsuite name='s' tests='{tests}' \
+             failures='{failures}' errors='{error_count}' skipped='{skips}'>"
+        );
+        for (count, mark) in [
+            (passed, ""),
+            (failed, "<failure/>"),
+            (errors, "<error/>"),
+            (skipped, "<skipped/>"),
+        ] {
+            let case = format!("<testcase name='a'>{mark}</testcase>");
+            text.push_str(&case.repeat(count));
+        }
+        text + "</testsuite></testsuites>"
+    }
+
     proptest! {
+        #[test]
+        fn counts_that_fit_are_right_and_more_never_pass(
+            has in [0usize..4, 0usize..3, 0usize..3, 0usize..3],
+            which in 0usize..5,
+            more in 1usize..4,
+        ) {
+            let [passed, failed, errors, skipped] = has;
+            let tests = passed + failed + errors + skipped;
+            let mut says = [tests, failed, errors, skipped, failed];
+            let right = read_xml(report(has, says).as_bytes());
+            prop_assert_eq!(&right.problems, &Vec::<String>::new());
+            prop_assert_eq!(right.cases.len(), tests);
+            says[which] += more;
+            let wrong = read_xml(report(has, says).as_bytes());
+            // A failed teardown makes two tests of a case.
+            let teardown = which == 0 && more <= errors;
+            // The outer suite does not say how many errors there are.
+            let unknown = which == 4 && failed + more <= failed + errors;
+            prop_assert!(teardown || unknown || !wrong.problems.is_empty());
+        }
+
         #[test]
         fn no_file_panics_it_and_every_part_of_one_is_a_problem(cut in 30usize..1300, junk in "[<>a-z&\"'= /\\[\\]!-]{0,80}") {
             let cut = cut.min(GTEST.len() - 2);
