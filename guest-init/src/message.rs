@@ -8,11 +8,15 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
 pub const HEARTBEAT_MS: u64 = 2000;
+
+/// How long the guest does nothing else while it drops caches, in milliseconds;
+/// what takes longer goes on beside.
+pub const DROP_WAIT_MS: u64 = 500;
 
 /// How many bytes of stdin the host may have sent to a process beyond what the
 /// guest has reported as taken ([`Event::StdinTaken`]).
@@ -85,6 +89,13 @@ pub enum Request {
     /// Undoes what outlives the jobs that are closed; answered by
     /// [`Event::Tidied`].
     Tidy,
+    /// Makes the kernel forget the files that nobody uses, each of which holds
+    /// a descriptor on the host. Not answered: what is asked for next waits for
+    /// the end of it, but no longer than [`DROP_WAIT_MS`].
+    DropCaches {
+        /// Cached pages too: some kernels keep a file while it has any.
+        pages: bool,
+    },
     /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
     MeasureSpeed,
     /// Ends the VM.

@@ -19,6 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use super::activity;
+use super::caches::Caches;
 use super::cgroup::Cgroup;
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
@@ -45,6 +46,7 @@ pub(crate) struct Server<'a> {
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
     stock: Stock,
+    caches: Caches,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -68,6 +70,7 @@ impl<'a> Server<'a> {
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
             stock: Stock::take(),
+            caches: Caches::default(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -256,6 +259,10 @@ impl<'a> Server<'a> {
             }
             Request::CloseJob { job } => self.close(job),
             Request::Tidy => self.tidy(),
+            Request::DropCaches { pages } => {
+                self.caches.drop(pages);
+                Ok(())
+            }
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
                 self.send(&Event::Speed {

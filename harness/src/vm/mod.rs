@@ -11,5 +11,6 @@ pub mod machine;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
+pub mod relief;
 pub mod spec;
 pub mod tsc;
