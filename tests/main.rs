@@ -38,6 +38,8 @@ mod run;
 mod run_ends;
 mod run_faults;
 mod shards;
+mod share_files;
+mod share_limits;
 mod shares;
 mod shell;
 mod slow;

@@ -14,6 +14,10 @@ pub const PROTOCOL_VERSION: u32 = 6;
 /// several can go missing before the host takes it for hung.
 pub const HEARTBEAT_MS: u64 = 2000;
 
+/// How long the guest does nothing else while it drops caches, in milliseconds;
+/// what takes longer goes on beside.
+pub const DROP_WAIT_MS: u64 = 500;
+
 /// How many bytes of stdin the host may have sent to a process beyond what the
 /// guest has reported as taken ([`Event::StdinTaken`]).
 pub const STDIN_WINDOW: usize = 256 * 1024;
@@ -87,6 +91,13 @@ pub enum Request {
     /// Undoes what outlives the jobs that are closed; answered by
     /// [`Event::Tidied`].
     Tidy,
+    /// Makes the kernel forget the files that nobody uses, each of which holds
+    /// a descriptor on the host. Not answered: what is asked for next waits for
+    /// the end of it, but no longer than [`DROP_WAIT_MS`].
+    DropCaches {
+        /// Cached pages too: some kernels keep a file while it has any.
+        pages: bool,
+    },
     /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
     MeasureSpeed,
     /// Ends the VM.

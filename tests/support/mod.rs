@@ -222,7 +222,7 @@ impl Kiln {
             command.uid(user).gid(user);
         }
         Invocation {
-            _kiln: self,
+            kiln: self,
             command,
             stdin: Vec::new(),
             deadline: DEADLINE,
@@ -275,7 +275,7 @@ impl Kiln {
 #[derive(Debug)]
 pub(crate) struct Invocation<'a> {
     /// Its directory must outlive the command.
-    _kiln: &'a Kiln,
+    kiln: &'a Kiln,
     command: Command,
     stdin: Vec<u8>,
     deadline: Duration,
@@ -298,6 +298,30 @@ impl Invocation<'_> {
     /// A variable of its environment.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// Run by another program, which gets it as its last arguments: `unshare`,
+    /// say.
+    pub(crate) fn by(mut self, program: &[&str]) -> Self {
+        let mut command = Command::new(program[0]);
+        command
+            .args(&program[1..])
+            .arg(self.command.get_program())
+            .args(self.command.get_args())
+            .env_clear();
+        for (name, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        if let Some(dir) = self.command.get_current_dir() {
+            command.current_dir(dir);
+        }
+        if let Some(user) = self.kiln.user {
+            command.uid(user).gid(user);
+        }
+        self.command = command;
         self
     }
 

@@ -2,6 +2,7 @@
 
 mod activity;
 mod boot;
+mod caches;
 mod cgroup;
 mod job;
 mod layers;

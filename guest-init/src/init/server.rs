@@ -19,6 +19,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
 use super::activity;
+use super::caches::Caches;
 use super::cgroup::Cgroup;
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
@@ -47,6 +48,7 @@ pub(crate) struct Server<'a> {
     /// Taken once the host asks for it: a guest that runs one command has no use
     /// for it.
     stock: Option<Stock>,
+    caches: Caches,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -70,6 +72,7 @@ impl<'a> Server<'a> {
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
             stock: None,
+            caches: Caches::default(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -265,6 +268,10 @@ impl<'a> Server<'a> {
                 Ok(())
             }
             Request::Tidy => self.tidy(),
+            Request::DropCaches { pages } => {
+                self.caches.drop(pages);
+                Ok(())
+            }
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
                 self.send(&Event::Speed {

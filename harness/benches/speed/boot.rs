@@ -134,6 +134,7 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
         root: Root::default_here(),
         visible: Vec::new(),
         writable: Vec::new(),
+        edited: false,
         kiln: PathBuf::from(KILN),
         dir: dir.to_owned(),
         log_dir: dir.to_owned(),

@@ -20,6 +20,7 @@ use crate::vm::cpu::{self, Ended};
 use crate::vm::exec_limit;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
+use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// Default limit of one command: long enough for a build, short enough that a
 /// hung CI job ends.
@@ -116,6 +117,7 @@ impl ExecArgs {
             cwd: context.cwd.clone().into_os_string().into_vec(),
             terminal: None,
             timeout: (!self.timeout.is_zero()).then_some(self.timeout),
+            edited: false,
         };
         exec_limit::check(&command.argv, &command.env).map_err(|error| {
             Failure::new(
@@ -147,7 +149,7 @@ pub(super) async fn print_command_line(
     selected: &Selected,
 ) -> Result<u8, Failure> {
     let dir = super::scratch()?;
-    let prepared = prepare(context, vm_args, selected, dir.path()).await?;
+    let prepared = prepare(context, vm_args, selected, dir.path(), false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     println!("{}", line.to_string_lossy());
     Ok(exit_code::OK)
@@ -159,10 +161,12 @@ async fn prepare(
     vm_args: &VmArgs,
     selected: &Selected,
     dir: &Path,
+    edited: bool,
 ) -> Result<Prepared, Failure> {
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
-    let launch = vm_args.launch(context, kernel, visible, dir, dir);
+    let mut launch = vm_args.launch(context, kernel, visible, dir, dir);
+    launch.edited = edited;
     Ok(launch.prepare().await?)
 }
 
@@ -178,7 +182,7 @@ pub(super) async fn in_vm(
 ) -> Result<u8, Failure> {
     let dir = super::scratch()?;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, dir.path()).await?;
+        let prepared = prepare(context, vm_args, selected, dir.path(), command.edited).await?;
         if let Some(note) = &prepared.accel_note {
             eprintln!("kiln: {note}");
         }
@@ -237,6 +241,10 @@ pub(super) async fn in_vm(
                 )
             {
                 eprintln!("kiln: the command was {note}");
+            }
+            if vm.relief.take_refused() {
+                eprintln!("kiln: {}", relief::refusal());
+                eprintln!("  hint: {RAISE_LIMIT}");
             }
             vm.stop().await;
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);

@@ -69,6 +69,7 @@ impl ShellArgs {
             cwd: context.cwd.clone().into_os_string().into_vec(),
             terminal: interactive.then(window_size),
             timeout: None,
+            edited: true,
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {

@@ -131,6 +131,7 @@ impl VmArgs {
             root: self.root.root(),
             visible: visible.to_vec(),
             writable: self.rw.clone(),
+            edited: false,
             kiln: PathBuf::from("/proc/self/exe"),
             dir: dir.to_owned(),
             log_dir: log_dir.to_owned(),

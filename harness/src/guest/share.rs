@@ -6,7 +6,11 @@
 //! never run in the harness itself. [`Share`] is the harness's end.
 
 mod confine;
+mod limits;
+mod numbers;
+mod pressure;
 mod process;
+mod served;
 mod server;
 mod subset;
 
@@ -15,8 +19,10 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 
 pub use confine::landlock_supported;
+pub use limits::{OWN_DESCRIPTORS, guest_files, hard_limit, raise_open_files};
+pub use pressure::Word;
 pub use process::{Share, ShareConfig};
-pub use server::{OWN_DESCRIPTORS, ServeOptions, serve};
+pub use server::{ServeOptions, serve};
 
 use crate::hint::Hint;
 

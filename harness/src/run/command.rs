@@ -24,6 +24,9 @@ pub(crate) const GUEST_REPLY: Duration = Duration::from_secs(60);
 /// the host waits before it takes the guest for dead.
 const DEADLINE_SLACK: Duration = Duration::from_secs(60);
 
+/// How often a guest looks anew at the host's files, at most.
+const REFRESH: Duration = Duration::from_secs(1);
+
 /// A whole environment: names and values.
 pub type Environment = Vec<(Vec<u8>, Vec<u8>)>;
 
@@ -40,6 +43,9 @@ pub struct Command {
     pub terminal: Option<WindowSize>,
     /// How long it may take; `None` is for ever.
     pub timeout: Option<Duration>,
+    /// Whether each line of input finds the host's files as they are then: a
+    /// shell is open while its user edits.
+    pub edited: bool,
 }
 
 /// What reaches a running command from outside.
@@ -82,9 +88,11 @@ pub async fn run(
         .timeout
         .map(|timeout| Instant::now() + timeout + DEADLINE_SLACK);
     let job = control.open_job()?;
+    let edited = command.edited;
     let process = control.spawn(job, spec(command)).await?;
     let mut running = Running {
         process,
+        refreshed: edited.then(Instant::now),
         window: STDIN_WINDOW,
         started: false,
         outcome: None,
@@ -184,6 +192,8 @@ fn spec(command: Command) -> ProcessSpec {
 /// A command that runs.
 struct Running {
     process: ProcessId,
+    /// When the guest last looked anew at the host's files, where it is to.
+    refreshed: Option<Instant>,
     /// Bytes of stdin that may still be sent.
     window: usize,
     started: bool,
@@ -237,10 +247,25 @@ impl Running {
         Ok(None)
     }
 
+    /// Has the guest forget the files it does not use before it gets a line: an
+    /// overlay never looks again for a name that it knows, there or not.
+    fn refresh(&mut self, control: &mut Control, input: &[u8]) -> Result<(), Error> {
+        let now = Instant::now();
+        let line = input.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
+        match self.refreshed {
+            Some(last) if line && now - last >= REFRESH => {
+                self.refreshed = Some(now);
+                control.queue(&Request::DropCaches { pages: false })
+            }
+            _ => Ok(()),
+        }
+    }
+
     async fn pass_on(&mut self, control: &mut Control, input: Input) -> Result<(), Error> {
         let process = self.process;
         let request = match input {
             Input::Stdin(data) => {
+                self.refresh(control, &data)?;
                 self.window = self.window.saturating_sub(data.len());
                 Request::Stdin { process, data }
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use guest_init::message::Request;
 use tempfile::TempDir;
 use tokio::time::Instant;
 
@@ -23,6 +24,7 @@ use crate::vm::kernel_log::{self, KernelReport};
 use crate::vm::launch;
 use crate::vm::machine::{Evidence, Vm};
 use crate::vm::qemu::Qemu;
+use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// Measurements of a VM's speed. Each takes a quarter of a second under TCG.
 const SPEED_SAMPLES: u32 = 3;
@@ -172,6 +174,10 @@ impl Session {
 
     /// Runs one test and judges it. An error means that the VM is lost.
     pub(super) async fn test(&mut self, plan: &Plan, test: &PlannedTest) -> Result<Report, Error> {
+        if self.vm.relief.take_wanted() {
+            let drop = Request::DropCaches { pages: false };
+            self.vm.control.send(&drop).await?;
+        }
         self.test_began = self.vm.console().position();
         let mut notes = Vec::new();
         if test.needs_modules() {
@@ -189,6 +195,11 @@ impl Session {
         };
         notes.append(&mut report.notes);
         report.notes = notes;
+        if self.vm.relief.take_refused() {
+            report
+                .notes
+                .push(format!("{}; {RAISE_LIMIT}", relief::refusal()));
+        }
         if plan.kernel_log != KernelLog::Ignore {
             self.vm.console().settled().await;
             report.take_kernel_reports(self.kernel_reports(), plan.kernel_log);

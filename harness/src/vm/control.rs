@@ -144,7 +144,7 @@ impl Control {
         Ok(Self::over(stream))
     }
 
-    fn over(stream: UnixStream) -> Self {
+    pub(super) fn over(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
         let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);

@@ -13,6 +13,7 @@ use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
 use super::qmp::VmEvent;
+use super::relief::Relief;
 use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
 use super::{args, tsc};
 use crate::guest::init::GUEST_INIT;
@@ -178,6 +179,9 @@ pub struct Launch {
     pub visible: Vec<PathBuf>,
     /// Directories to be seen at the same path, written through.
     pub writable: Vec<PathBuf>,
+    /// Whether the guest is to see soon what the host changes in files that it
+    /// cannot write through.
+    pub edited: bool,
     /// The `kiln` binary that serves the shares.
     pub kiln: PathBuf,
     /// A directory of the VM's own, with a short path, for sockets.
@@ -300,6 +304,7 @@ impl Launch {
             dir: shared.dir.clone(),
             writable: shared.writable,
             only,
+            edited: self.edited,
             socket: self.dir.join(format!("{}.sock", shared.tag)),
             log: self.log_dir.join(format!("share-{}.log", shared.tag)),
         })
@@ -385,10 +390,15 @@ impl Prepared {
                     steps.root / 1000,
                     steps.ready / 1000
                 );
+                let relief = Relief::default();
+                for words in shares.iter_mut().filter_map(Share::take_words) {
+                    relief.listen(words, control.requests());
+                }
                 Ok(Vm {
                     spec: self.spec.clone(),
                     hello,
                     control,
+                    relief,
                     qmp,
                     events,
                     qemu,

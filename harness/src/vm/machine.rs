@@ -16,6 +16,7 @@ use super::control::Control;
 use super::health::{self, Loss};
 use super::process::QemuProcess;
 use super::qmp::{Qmp, VmEvents};
+use super::relief::Relief;
 use super::spec::VmSpec;
 use crate::guest::share::Share;
 
@@ -115,6 +116,8 @@ pub struct Vm {
     pub hello: Hello,
     /// Its control port.
     pub control: Control,
+    /// How the descriptors of its shares are.
+    pub relief: Relief,
     pub(super) qmp: Qmp,
     pub(super) events: VmEvents,
     pub(super) qemu: QemuProcess,

@@ -13,5 +13,6 @@ pub mod machine;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
+pub mod relief;
 pub mod spec;
 pub mod tsc;

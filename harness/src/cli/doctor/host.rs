@@ -6,7 +6,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::ftruncate;
 
@@ -16,6 +15,7 @@ use crate::hint::Hint;
 use crate::program;
 use crate::store::{self, Store};
 use crate::vm::args::MAX_SOCKET_PATH;
+use crate::vm::relief::RAISE_LIMIT;
 
 const MIB: u64 = 1 << 20;
 
@@ -83,24 +83,24 @@ pub(super) fn memfd() -> Check {
 /// Each file that a guest knows holds a descriptor of its share.
 pub(super) fn open_files() -> Check {
     const NAME: &str = "open files";
-    match getrlimit(Resource::RLIMIT_NOFILE) {
+    // As a share does it.
+    match share::raise_open_files() {
         Err(errno) => Check::warn(NAME, format!("cannot tell the limit: {errno}")),
-        Ok((_, hard)) => judge_open_files(hard),
+        Ok(limit) => judge_open_files(limit),
     }
 }
 
-fn judge_open_files(hard: u64) -> Check {
+fn judge_open_files(limit: u64) -> Check {
     const NAME: &str = "open files";
-    let raise = "raise the hard limit: `ulimit -Hn`, /etc/security/limits.conf, or LimitNOFILE= of the service";
-    match hard.checked_sub(share::OWN_DESCRIPTORS) {
-        None | Some(0) => Check::fail(
+    match share::guest_files(limit) {
+        None => Check::fail(
             NAME,
             format!(
-                "hard limit {hard}, a share needs {} at least",
+                "hard limit {limit}, a share needs {} at least",
                 share::OWN_DESCRIPTORS + 1
             ),
         )
-        .mend(raise),
+        .mend(RAISE_LIMIT),
         Some(left) => {
             let status = if left < COMFORTABLE_FILES {
                 Status::Warn
@@ -110,10 +110,13 @@ fn judge_open_files(hard: u64) -> Check {
             let check = Check::new(
                 status,
                 NAME,
-                format!("hard limit {hard}: a guest may know {left} files of a share at a time"),
+                format!(
+                    "limit {limit}: a guest may use {left} files of a share at a time, and is \
+                     slow where it walks over more"
+                ),
             );
             if status == Status::Warn {
-                check.mend(raise)
+                check.mend(RAISE_LIMIT)
             } else {
                 check
             }

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use nix::unistd::Pid;
-use tokio::process::Command;
+use tokio::process::{ChildStdout, Command};
 
 use super::{Error, MAX_TAG_LEN, SUBCOMMAND};
 use crate::child::Supervised;
@@ -30,6 +30,8 @@ pub struct ShareConfig {
     /// A file that lists the entries of the directory to be shown, one a line;
     /// `None` shows all.
     pub only: Option<PathBuf>,
+    /// Whether the guest is to see soon what the host changes in files.
+    pub edited: bool,
     /// Where to listen for QEMU (vhost-user); must not exist.
     pub socket: PathBuf,
     /// Where the server's messages go.
@@ -75,9 +77,12 @@ impl Share {
         if let Some(only) = &config.only {
             command.arg("--only").arg(only);
         }
+        if config.edited {
+            command.arg("--edited");
+        }
         command
             .stdin(OwnedFd::from(listener))
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(log);
         let child = Supervised::spawn(command).await.map_err(spawn)?;
         Ok(Self { config, child })
@@ -96,6 +101,12 @@ impl Share {
     /// Process id of the server.
     pub fn pid(&self) -> Pid {
         self.child.pid()
+    }
+
+    /// Where the server says how its descriptors are, a [`Word`](super::Word) a
+    /// byte; at most once.
+    pub fn take_words(&mut self) -> Option<ChildStdout> {
+        self.child.take_stdout()
     }
 
     /// Waits until the server ends: well when QEMU has gone, and an error with
@@ -144,6 +155,7 @@ mod tests {
             dir: dir.to_owned(),
             writable: false,
             only: None,
+            edited: false,
             socket: dir.join("s"),
             log: dir.join("log"),
         }

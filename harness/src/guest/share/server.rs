@@ -2,17 +2,18 @@
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vhost::vhost_user::{Error as VhostUserError, Listener};
 use vhost_user_backend::VhostUserDaemon;
 use virtiofsd::filesystem::{FileSystem, SerializableFileSystem};
 use virtiofsd::passthrough::read_only::PassthroughFsRo;
+use virtiofsd::passthrough::xattrmap::XattrMap;
 use virtiofsd::passthrough::{CachePolicy, Config, InodeFileHandlesMode, PassthroughFs};
 use virtiofsd::soft_idmap::cmdline::IdMap;
 use virtiofsd::vhost_user::VhostUserFsBackendBuilder;
@@ -20,16 +21,21 @@ use vm_memory::{GuestMemoryAtomic, GuestMemoryMmap};
 
 use super::Error;
 use super::confine::confine;
+use super::limits;
+use super::served::{Owner, Served};
 use super::subset::Subset;
 
-/// Descriptors kept back for the server itself: one for each of the 509 memory
-/// slots that vhost-user-backend 0.22 allows, and some more for sockets, event
-/// fds and the one inode being opened.
-pub const OWN_DESCRIPTORS: u64 = 509 + 101;
-
-/// How long the guest may keep names and attributes: a share does not change
-/// under its guest.
+/// How long the guest may keep names and attributes of a share that does not
+/// change under it.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(86_400);
+
+/// How long it may keep them where somebody edits files meanwhile.
+const EDITED_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Which extended attributes of the host's files a guest sees and sets: those
+/// that any user may have (xattr(7)). The others are for the host's security
+/// modules and file systems, and of no use to a guest that enforces nothing.
+const USER_XATTRS: &str = ":ok:all:user.:user.::unsupported:all:::";
 
 /// Lines of messages after which a share falls silent, so that a guest cannot
 /// fill the host's disk by way of the log.
@@ -48,6 +54,9 @@ pub struct ServeOptions {
     /// line.
     #[arg(long, conflicts_with = "rw")]
     pub only: Option<PathBuf>,
+    /// Lets the guest see soon what the host changes in files.
+    #[arg(long)]
+    pub edited: bool,
 }
 
 /// Serves one directory to one QEMU, until that goes.
@@ -78,14 +87,23 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
             what: "take over the listening socket",
             message: error.to_string(),
         })?;
-    let guest_fd_limit = raise_open_files()?;
+    let guest_fd_limit = limits::raise()?;
     let only = options.only.as_deref().map(read_names).transpose()?;
+    let failed = |error: std::io::Error| Error::Setup {
+        what: "open the shared directory",
+        message: error.to_string(),
+    };
+    let device = dir.metadata().map_err(failed)?.dev();
     confine(&dir, only.as_deref(), options.rw)?;
 
     let mut config = Config {
         root_dir,
         entry_timeout: CACHE_TIMEOUT,
-        attr_timeout: CACHE_TIMEOUT,
+        attr_timeout: if options.edited {
+            EDITED_TIMEOUT
+        } else {
+            CACHE_TIMEOUT
+        },
         cache_policy: CachePolicy::Always,
         readdirplus: true,
         // Answered with ENOSYS once, the guest's kernel asks no more; with
@@ -99,25 +117,41 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
         ..Config::default()
     };
     let listener = Listener::from(socket);
-    let failed = |error: std::io::Error| Error::Setup {
-        what: "open the shared directory",
-        message: error.to_string(),
-    };
     if options.rw {
         // Whoever writes in the guest, on the host it is the harness's user:
         // an unprivileged process cannot become anybody else.
-        config.uid_map = Some(vec![squash(nix::unistd::geteuid().as_raw())]);
-        config.gid_map = Some(vec![squash(nix::unistd::getegid().as_raw())]);
+        let owner = Owner {
+            uid: nix::unistd::geteuid().as_raw(),
+            gid: nix::unistd::getegid().as_raw(),
+        };
+        config.uid_map = Some(vec![squash(owner.uid)]);
+        config.gid_map = Some(vec![squash(owner.gid)]);
+        // The host sees at once what the guest writes, and the guest soon what
+        // the host does; a file that is opened anew is read anew. There is no
+        // overlay over it, which could not bear that.
+        config.entry_timeout = EDITED_TIMEOUT;
+        config.attr_timeout = EDITED_TIMEOUT;
+        config.cache_policy = CachePolicy::Auto;
+        config.xattr = true;
+        config.xattrmap = Some(
+            XattrMap::try_from(USER_XATTRS).map_err(|error| Error::Setup {
+                what: "choose extended attributes",
+                message: error.to_string(),
+            })?,
+        );
         let fs = PassthroughFs::new(config).map_err(failed)?;
-        run(fs, listener)
+        run(
+            Served::new(fs, device, guest_fd_limit, Some(owner)),
+            listener,
+        )
     } else {
         let fs = PassthroughFsRo::new(config).map_err(failed)?;
         match only {
             Some(names) => {
                 let fs = Subset::new(fs, &dir, &names).map_err(failed)?;
-                run(fs, listener)
+                run(Served::new(fs, device, guest_fd_limit, None), listener)
             }
-            None => run(fs, listener),
+            None => run(Served::new(fs, device, guest_fd_limit, None), listener),
         }
     }
 }
@@ -178,24 +212,6 @@ where
     }
 }
 
-/// Raises the soft limit of open files to the hard one and tells how many of
-/// them the guest may cause. Each inode the guest knows holds one; past the
-/// limit it gets ENFILE, and the server lives on.
-fn raise_open_files() -> Result<u64, Error> {
-    let setup = |errno: nix::errno::Errno| Error::Setup {
-        what: "raise the limit of open files",
-        message: errno.to_string(),
-    };
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(setup)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(setup)?;
-    hard.checked_sub(OWN_DESCRIPTORS)
-        .filter(|left| *left > 0)
-        .ok_or(Error::OpenFiles {
-            limit: hard,
-            needed: OWN_DESCRIPTORS + 1,
-        })
-}
-
 /// Writes what the libraries log to stderr, which the harness keeps in a file.
 struct Logger {
     lines: AtomicUsize,
@@ -232,6 +248,7 @@ mod tests {
             dir: "/nonexistent/share".into(),
             rw: false,
             only: None,
+            edited: false,
         });
         assert!(matches!(result, Err(Error::Directory { .. })));
     }

@@ -1,0 +1,219 @@
+//! What a share process does before its descriptors run out.
+//!
+//! Every file that the guest's kernel remembers holds a descriptor here, until
+//! the guest forgets it; and a guest with memory to spare forgets nothing. So
+//! the share asks for it: a word on its standard output, upon which the harness
+//! has the guest drop what it does not use. Meanwhile new files come slowly, so
+//! that one walk over a large tree does not meet the limit before the guest has
+//! given anything back.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+/// How long filling what is above the mark takes at least.
+const RUNWAY: Duration = Duration::from_secs(10);
+/// Between two calls for help that did not help.
+const REPEAT: Duration = Duration::from_secs(3);
+/// What is still in use after that long stays in use: waiting gains nothing.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Entries of one listing that are looked up at least.
+const FEWEST_ENTRIES: u64 = 16;
+/// A listing may take this part of what is left: the guest cannot give anything
+/// back before it ends.
+const LISTING_PART: u64 = 8;
+
+/// What a share says of its descriptors, a byte each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Word {
+    /// Half of them are in use: a good time to give some back is the next quiet
+    /// moment.
+    Half = b'h',
+    /// Three quarters are in use: the guest is to drop what it does not use,
+    /// now.
+    Drop = b'd',
+    /// That was not enough: it is to drop cached pages too, which keep files in
+    /// use on kernels from 5.15 on (`inode_add_lru`, fs/inode.c).
+    DropPages = b'p',
+    /// None is left, and the guest was told so (`ENFILE`).
+    Full = b'f',
+}
+
+impl Word {
+    /// The word that a byte stands for.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Half, Self::Drop, Self::DropPages, Self::Full]
+            .into_iter()
+            .find(|word| *word as u8 == byte)
+    }
+}
+
+/// Watches how many descriptors the guest holds.
+pub(super) struct Pressure<W> {
+    limit: u64,
+    /// Where the words go.
+    out: W,
+    half_said: bool,
+    /// When the count last rose above the mark.
+    above: Option<Instant>,
+    /// When the guest was last to drop something, while it is above the mark.
+    asked: Option<Instant>,
+    full_said: Option<Instant>,
+}
+
+impl<W: Write> Pressure<W> {
+    /// The guest may hold `limit` descriptors.
+    pub(super) fn new(limit: u64, out: W) -> Self {
+        Self {
+            limit,
+            out,
+            half_said: false,
+            above: None,
+            asked: None,
+            full_said: None,
+        }
+    }
+
+    fn mark(&self) -> u64 {
+        self.limit / 4 * 3
+    }
+
+    /// Notes that the guest holds `used`; how long what comes next is to wait.
+    pub(super) fn note(&mut self, used: u64, now: Instant) -> Duration {
+        if used < self.limit / 2 {
+            self.half_said = false;
+            self.above = None;
+            self.asked = None;
+            return Duration::ZERO;
+        }
+        if !self.half_said {
+            self.half_said = true;
+            self.say(Word::Half);
+        }
+        if used < self.mark() {
+            self.above = None;
+            return Duration::ZERO;
+        }
+        let above = *self.above.get_or_insert(now);
+        match self.asked {
+            None => {
+                self.asked = Some(now);
+                self.say(Word::Drop);
+            }
+            Some(asked) if now.duration_since(asked) >= REPEAT => {
+                self.asked = Some(now);
+                self.say(Word::DropPages);
+            }
+            Some(_) => {}
+        }
+        if now.duration_since(above) > PATIENCE {
+            return Duration::ZERO;
+        }
+        // Rising to the limit: all waits together make up the runway.
+        let room = self.limit.saturating_sub(self.mark()).max(1);
+        let risen = used.saturating_sub(self.mark()).min(room);
+        let part = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        RUNWAY * 2 / part(room) * part(risen) / part(room)
+    }
+
+    /// Notes that the guest was refused a descriptor.
+    pub(super) fn full(&mut self, now: Instant) {
+        if self
+            .full_said
+            .is_none_or(|said| now.duration_since(said) >= Duration::from_secs(1))
+        {
+            self.full_said = Some(now);
+            self.say(Word::Full);
+        }
+    }
+
+    /// How many entries one listing may have.
+    pub(super) fn entries(&self, used: u64) -> u64 {
+        (self.limit.saturating_sub(used) / LISTING_PART).max(FEWEST_ENTRIES)
+    }
+
+    /// A harness that does not listen has gone, and the guest with it.
+    fn say(&mut self, word: Word) {
+        let _ = self.out.write_all(&[word as u8]);
+        let _ = self.out.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pressure() -> Pressure<Vec<u8>> {
+        Pressure::new(1_000, Vec::new())
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        for word in [Word::Half, Word::Drop, Word::DropPages, Word::Full] {
+            assert_eq!(Word::from_byte(word as u8), Some(word));
+        }
+        assert_eq!(Word::from_byte(b'x'), None);
+    }
+
+    #[test]
+    fn a_guest_that_holds_little_is_left_alone() {
+        let mut pressure = pressure();
+        let now = Instant::now();
+        for used in 0..500 {
+            assert_eq!(pressure.note(used, now), Duration::ZERO);
+        }
+        assert!(pressure.out.is_empty());
+    }
+
+    #[test]
+    fn a_rise_asks_once_and_again_for_more_if_that_did_not_help() {
+        let mut pressure = pressure();
+        let start = Instant::now();
+        for used in 400..900 {
+            pressure.note(used, start);
+        }
+        assert_eq!(pressure.out, b"hd");
+        pressure.note(900, start + REPEAT);
+        assert_eq!(pressure.out, b"hdp");
+        // What was given back can be asked for again at once.
+        pressure.note(100, start + REPEAT);
+        pressure.note(760, start + REPEAT);
+        assert_eq!(pressure.out, b"hdphd");
+    }
+
+    #[test]
+    fn the_last_quarter_takes_as_long_as_a_guest_needs_to_give_something_back() {
+        let mut pressure = pressure();
+        let now = Instant::now();
+        let all: Duration = (750..=1_000).map(|used| pressure.note(used, now)).sum();
+        assert!(all >= RUNWAY.mul_f64(0.95), "{all:?}");
+        assert!(all <= RUNWAY.mul_f64(1.1), "{all:?}");
+    }
+
+    #[test]
+    fn what_is_in_use_for_good_slows_nothing_for_ever() {
+        let mut pressure = pressure();
+        let start = Instant::now();
+        assert!(pressure.note(990, start) > Duration::ZERO);
+        let later = start + PATIENCE + Duration::from_secs(1);
+        assert_eq!(pressure.note(990, later), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_listing_never_takes_all_that_is_left() {
+        let pressure = pressure();
+        assert_eq!(pressure.entries(0), 125);
+        assert_eq!(pressure.entries(999), FEWEST_ENTRIES);
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_a_second() {
+        let mut pressure = pressure();
+        let start = Instant::now();
+        pressure.full(start);
+        pressure.full(start);
+        assert_eq!(pressure.out, b"f");
+        pressure.full(start + Duration::from_secs(1));
+        assert_eq!(pressure.out, b"ff");
+    }
+}

@@ -1,0 +1,126 @@
+//! Gives shares descriptors back before they run out: has the guest forget the
+//! files that it does not use.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guest_init::message::Request;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use super::control::Requests;
+use crate::guest::share::{self, Word};
+
+/// What the shares of a VM said of their descriptors.
+#[derive(Debug, Clone, Default)]
+pub struct Relief {
+    state: Arc<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// More than half are in use somewhere.
+    wanted: AtomicBool,
+    /// The guest was refused one.
+    refused: AtomicBool,
+}
+
+impl Relief {
+    /// Listens to a share until it ends, and asks the guest where that must be
+    /// at once.
+    pub(super) fn listen(
+        &self,
+        words: impl AsyncRead + Unpin + Send + 'static,
+        requests: Requests,
+    ) {
+        tokio::spawn(listen(self.state.clone(), words, requests));
+    }
+
+    /// Whether the guest had better forget something in the next quiet moment;
+    /// says so once.
+    pub fn take_wanted(&self) -> bool {
+        self.state.wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether the guest was refused a file since this was last asked.
+    pub fn take_refused(&self) -> bool {
+        self.state.refused.swap(false, Ordering::Relaxed)
+    }
+}
+
+async fn listen(state: Arc<State>, mut words: impl AsyncRead + Unpin, requests: Requests) {
+    let mut buffer = [0; 64];
+    while let Ok(length @ 1..) = words.read(&mut buffer).await {
+        for word in buffer[..length]
+            .iter()
+            .filter_map(|&byte| Word::from_byte(byte))
+        {
+            let pages = match word {
+                Word::Half => {
+                    state.wanted.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Word::Full => {
+                    state.refused.store(true, Ordering::Relaxed);
+                    continue;
+                }
+                Word::Drop => false,
+                Word::DropPages => true,
+            };
+            tracing::debug!(pages, "a share runs out of descriptors");
+            if requests.send(&Request::DropCaches { pages }).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What to tell whoever ran something in a guest that was refused a file.
+pub fn refusal() -> String {
+    let limit = share::hard_limit().map_or_else(|| "?".to_owned(), |limit| limit.to_string());
+    format!(
+        "the guest used more of the host's files at once than kiln may have open here (hard \
+         limit {limit}): some were refused with \"Too many open files in system\" (error 23)"
+    )
+}
+
+/// What mends it.
+pub const RAISE_LIMIT: &str = "raise the hard limit of open files: `ulimit -Hn`, \
+     /etc/security/limits.conf, or LimitNOFILE= of the service";
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::vm::control::Control;
+
+    #[tokio::test]
+    async fn what_a_share_says_reaches_guest_and_harness() {
+        let (host, mut guest) = UnixStream::pair().unwrap();
+        let control = Control::over(host);
+        let (words, mut share) = tokio::io::duplex(64);
+        let relief = Relief::default();
+        relief.listen(words, control.requests());
+        share.write_all(b"hfx").await.unwrap();
+        share.write_all(b"dp").await.unwrap();
+        let mut decoder = guest_init::frame::Decoder::new();
+        let mut asked = Vec::new();
+        while asked.len() < 2 {
+            let mut buffer = [0; 256];
+            let length = guest.read(&mut buffer).await.unwrap();
+            assert_ne!(length, 0, "the port closed after {asked:?}");
+            asked.extend(
+                decoder
+                    .push::<Request>(&buffer[..length])
+                    .into_iter()
+                    .map(Result::unwrap),
+            );
+        }
+        let drop = |pages| Request::DropCaches { pages };
+        assert_eq!(asked, [drop(false), drop(true)]);
+        assert!(relief.take_wanted() && !relief.take_wanted());
+        assert!(relief.take_refused() && !relief.take_refused());
+    }
+}
