@@ -50,13 +50,32 @@ fn a_guests_root_reads_only_what_the_user_may_read() {
     let secret = std::path::Path::new("/etc/shadow");
     let meta = fs::metadata(secret).unwrap();
     assert_eq!((meta.uid(), meta.permissions().mode() & 0o004), (0, 0));
-    let output = kiln
-        .sh("6.1", "id -u; cat /etc/shadow; echo $?; wc -c </etc/passwd")
-        .run();
+    // What the guest has in its place has the mode, and no password.
+    let script = "id -u; stat -c '%a %u' /etc/shadow; wc -c </etc/passwd
+        grep -c '^root:[*]:' /etc/shadow; cut -d: -f2 /etc/shadow | sort -u
+        mount -t virtiofs root /mnt && cat /mnt/etc/shadow; echo $?";
+    let output = kiln.sh("6.1", script).run();
     output.assert_code(0);
     let size = fs::metadata("/etc/passwd").unwrap().len();
-    output.assert_out(&format!("0\n1\n{size}\n"));
+    let mode = meta.permissions().mode() & 0o7777;
+    output.assert_out(&format!("0\n{mode:o} 0\n{size}\n1\n*\n1\n"));
     output.assert_err_contains("Permission denied");
+}
+
+#[test]
+fn an_ordinary_users_guest_has_a_home_and_can_do_what_root_does() {
+    let kiln = Kiln::as_ordinary_user();
+    let script = "set -e
+        cd; pwd; touch file; mkdir -p .cache/deep; stat -c '%a %u:%g' .
+        git config --global user.name somebody; git config user.name
+        useradd -m tester; id -un tester; su tester -c 'cd && pwd && touch mine'
+        touch /etc/file /var/tmp/file /var/log/file /var/lib/file /var/cache/file
+        touch /var/lib/dpkg/lock; : >>/var/log/btmp
+        tar -C / -cf /dev/null etc
+        find / -xdev -maxdepth 1 -type d -exec ls {} + >/dev/null; echo all";
+    let output = kiln.sh("6.1", script).run();
+    output.assert_code(0);
+    output.assert_out("/root\n700 0:0\nsomebody\ntester\n/home/tester\nall\n");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the guest sees as `/`: the host, a directory, a Nix store.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::support::{KERNELS, Kiln};
@@ -13,7 +14,13 @@ const BUSYBOX: &str = "/bin/busybox";
 fn a_directory_is_the_root_on_each_kernel() {
     let kiln = Kiln::new();
     let root = busybox_root(&kiln);
-    let script = "id -u; cat /marker; uname -r; pwd; touch /written /bin/written && echo wrote";
+    let script = "id -u; cat /marker; stat -c '%a %u:%g' / /tmp /lib /root; uname -r; pwd
+        touch /written /bin/written && echo wrote";
+    // As the tree has it; the guest's own are root's.
+    fs::set_permissions(&root, fs::Permissions::from_mode(0o2770)).unwrap();
+    fs::set_permissions(root.join("lib"), fs::Permissions::from_mode(0o711)).unwrap();
+    let owner = someone(&root);
+    someone(&root.join("lib"));
     for kernel in KERNELS {
         let output = kiln
             .vm(["exec", "-k", kernel, "--root"])
@@ -24,10 +31,37 @@ fn a_directory_is_the_root_on_each_kernel() {
             .run();
         output.assert_code(0);
         let text = output.out();
-        assert!(text.starts_with("0\na tree of its own\n"), "{text}");
+        let expected =
+            format!("0\na tree of its own\n2770 {owner}\n1777 0:0\n711 {owner}\n700 0:0\n");
+        assert!(text.starts_with(&expected), "{text}");
         assert!(text.ends_with("\n/\nwrote\n"), "{text}");
     }
     assert!(!root.join("written").exists() && !root.join("bin/written").exists());
+}
+
+#[test]
+fn a_working_directory_below_tmp_keeps_owner_mode_and_time_and_so_do_those_above() {
+    let kiln = Kiln::new();
+    let dir = kiln.work().join("middle/inner");
+    fs::create_dir_all(&dir).unwrap();
+    let mut expected = String::from("1777 0:0\n");
+    // Both bits and owners, which an overlay does not take over by itself.
+    for (path, mode) in [
+        (kiln.work(), 0o711),
+        (kiln.work().join("middle"), 0o2750),
+        (dir.clone(), 0o3777),
+    ] {
+        someone(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        writeln!(expected, "{mode:o} {}:{}", meta.uid(), meta.gid()).unwrap();
+    }
+    let modified = fs::metadata(&dir).unwrap().mtime();
+    let script = "stat -c '%a %u:%g' /tmp ../.. .. .; stat -c %Y .
+        : >new && rm new && mkdir sub && rmdir sub && echo written";
+    let output = kiln.sh("6.1", script).cwd(&dir).run();
+    output.assert_code(0);
+    output.assert_out(&format!("{expected}{modified}\nwritten\n"));
 }
 
 #[test]
@@ -52,7 +86,7 @@ fn any_store_directory_makes_a_nix_root() {
     let store = kiln.path("a store");
     let package = store.join("0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35");
     busybox(&package.join("bin"));
-    let script = "pwd -P; ls /nix/store; cat /etc/passwd | head -n 1; readlink /bin/sh; \
+    let script = "pwd -P; ls /nix/store; busybox stat -c '%a %u:%g' / /tmp /root /etc/passwd; cat /etc/passwd | head -n 1; readlink /bin/sh; \
         touch /nix/store/x 2>/dev/null || echo read-only";
     for kernel in KERNELS {
         let output = kiln
@@ -66,6 +100,7 @@ fn any_store_directory_makes_a_nix_root() {
         output.assert_out(&format!(
             "{}\n\
              0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35\n\
+             755 0:0\n1777 0:0\n700 0:0\n644 0:0\n\
              root:x:0:0:root:/root:/bin/sh\n\
              /nix/store/0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35/bin/sh\n\
              read-only\n",
@@ -103,6 +138,16 @@ fn a_directory_to_share_that_is_not_there_is_named() {
     output.assert_code(125).assert_err_contains("/no/such/dir");
 }
 
+/// Gives a directory to a user who is neither root nor the tests' own, where
+/// the tests may do that; whose it is then.
+fn someone(dir: &Path) -> String {
+    if nix::unistd::geteuid().is_root() {
+        chown(dir, Some(1234), Some(4321)).unwrap();
+    }
+    let meta = fs::metadata(dir).unwrap();
+    format!("{}:{}", meta.uid(), meta.gid())
+}
+
 /// A tree with nothing but busybox in it.
 fn busybox_root(kiln: &Kiln) -> PathBuf {
     let root = kiln.path("root tree");
@@ -119,7 +164,7 @@ fn busybox(bin: &Path) {
     fs::copy(BUSYBOX, bin.join("busybox"))
         .expect("the package busybox-static is installed: scripts/install-packages");
     for applet in [
-        "cat", "grep", "head", "id", "ls", "modprobe", "readlink", "sh", "touch", "uname",
+        "cat", "grep", "head", "id", "ls", "modprobe", "readlink", "sh", "stat", "touch", "uname",
     ] {
         symlink("busybox", bin.join(applet)).unwrap();
     }

@@ -260,7 +260,7 @@ fn a_flood_of_valid_frames_on_the_control_port_ends_at_the_test_s_limit() {
 
     let frames = [
         // What is never heard of, and what could fill memory.
-        frame::encode(&Event::Alive).unwrap(),
+        frame::encode(&Event::Alive { since_boot_ns: 0 }).unwrap(),
         frame::encode(&Event::Output {
             process: 1,
             stream: Stream::Stdout,

@@ -100,6 +100,13 @@ pub enum Request {
     },
     /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
     MeasureSpeed,
+    /// Asks for [`Event::Time`].
+    AskTime,
+    /// Moves the guest's wall clock.
+    AdjustClock {
+        /// By how many nanoseconds; forwards where positive.
+        delta_ns: i64,
+    },
     /// Ends the VM.
     PowerOff,
 }
@@ -186,7 +193,17 @@ pub enum Event {
         micros: u64,
     },
     /// The guest lives: its kernel runs PID 1. Sent every [`HEARTBEAT_MS`].
-    Alive,
+    Alive {
+        /// Nanoseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
+        since_boot_ns: u64,
+    },
+    /// What the guest's clocks say.
+    Time {
+        /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
+        realtime_ns: i64,
+        /// Nanoseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
+        since_boot_ns: u64,
+    },
     /// A request could not be carried out or made no sense.
     Refused {
         /// What was wrong.

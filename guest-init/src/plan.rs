@@ -23,6 +23,13 @@ pub struct BootPlan {
     /// virtiofs tag of the share that is the guest's root; `None` stays in the
     /// initramfs (the accelerator probe).
     pub root_tag: Option<String>,
+    /// What is laid into the upper layer of the root before the overlay is
+    /// mounted, in this order: it stands in place of what the share has.
+    pub root_entries: Vec<Entry>,
+    /// What is made where nothing of that name is once everything is mounted.
+    pub missing_entries: Vec<Entry>,
+    /// Device nodes beside those that devtmpfs has.
+    pub nodes: Vec<Node>,
     /// Further shares, mounted in this order after the switch of root.
     pub shares: Vec<SharePlan>,
     /// Power off at once instead of saying hello: the accelerator probe, which
@@ -37,6 +44,9 @@ pub struct SharePlan {
     pub tag: String,
     /// Where it is mounted in the guest; made if missing.
     pub target: String,
+    /// Attributes of the directories above it, the outermost first, for those
+    /// that the guest has to make.
+    pub parents: Vec<Attributes>,
     /// How the guest may use it.
     pub access: ShareAccess,
 }
@@ -51,4 +61,75 @@ pub enum ShareAccess {
     CopyOnWrite,
     /// Writable, the host's files change.
     ReadWrite,
+}
+
+/// Something of the guest's root that its share does not have, or that the
+/// host's user must not read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Absolute path in the guest, without symbolic links above it.
+    pub path: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Owner and mode; `None` takes those of what the share has there. What
+    /// the share lacks becomes root's, with `rwxr-xr-x` or `rw-r--r--`.
+    pub attributes: Option<Attributes>,
+}
+
+/// What an [`Entry`] is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum EntryKind {
+    /// A directory; what the share has in it stays visible.
+    Directory,
+    /// A directory that hides what the share has in it.
+    EmptyDirectory,
+    /// A file with this content.
+    File(Vec<u8>),
+    /// A symbolic link to this target.
+    Link(String),
+}
+
+/// Owner and mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Permissions, with set-id and sticky bits: the lower twelve bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+impl Attributes {
+    /// Root's, with this mode.
+    #[must_use]
+    pub const fn of_root(mode: u32) -> Self {
+        Self {
+            mode,
+            uid: 0,
+            gid: 0,
+        }
+    }
+}
+
+/// A device node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Path below `/dev`.
+    pub path: String,
+    /// What it is; `None` only changes the mode of one that is there.
+    pub device: Option<Device>,
+    /// Permissions.
+    pub mode: u32,
+}
+
+/// A device, by its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Whether it is a block device.
+    pub block: bool,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
 }

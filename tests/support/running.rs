@@ -67,6 +67,13 @@ impl Running {
         }
     }
 
+    /// Writes to its stdin, which stays open.
+    pub(crate) fn type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().expect("its stdin is open");
+        stdin.write_all(text.as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
     /// Waits until stdout holds `text`.
     pub(crate) fn wait_for(&mut self, text: &str) {
         while !self.stdout.text().contains(text) {

@@ -2,19 +2,18 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use guest_init::message::{Hello, PROTOCOL_VERSION, Timings};
-use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
+use guest_init::plan::{BootPlan, Entry, Node, ShareAccess, SharePlan};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
-use nix::time::{ClockId, clock_gettime};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
-use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, SYSTEM};
-use super::{Context, Failure, layers, net};
+use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
+use super::{Context, Failure, clock, layers, net, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -45,9 +44,7 @@ impl Clock {
     /// Microseconds since the kernel started its clock.
     #[expect(clippy::unused_self, reason = "reads as a clock at the call sites")]
     pub(crate) fn now(&self) -> u64 {
-        clock_gettime(ClockId::CLOCK_BOOTTIME)
-            .map(Duration::from)
-            .map_or(0, |now| u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+        u64::try_from(clock::since_boot().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -102,7 +99,13 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
         "mode=0755",
     )
     .during(STAGE, &UPPER)?;
-    overlay(Path::new(LOWER), Path::new(UPPER), Path::new(NEW_ROOT))?;
+    let entries = &plan.root_entries;
+    overlay(
+        Path::new(LOWER),
+        Path::new(UPPER),
+        Path::new(NEW_ROOT),
+        entries,
+    )?;
     // switch_root(8): the initramfs cannot be pivoted away, only covered.
     nix::unistd::chdir(NEW_ROOT).during(STAGE, &NEW_ROOT)?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
@@ -110,7 +113,16 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     nix::unistd::chroot(".").during(STAGE, &"chroot")?;
     nix::unistd::chdir("/").during(STAGE, &"/")?;
     let mut warnings = Vec::new();
+    let mut known = None;
     for entry in SYSTEM {
+        if entry.need == Need::WhereReady {
+            // By now /proc is mounted.
+            let known = known
+                .get_or_insert_with(|| fs::read_to_string("/proc/filesystems").unwrap_or_default());
+            if !is_known(known, entry.fstype) {
+                continue;
+            }
+        }
         // Mounting bpffs makes the kernel run modprobe for `bpf_preload`
         // (kernel/bpf/inode.c), which no distribution has, and a start of
         // modprobe costs a tenth of a second under emulation.
@@ -122,7 +134,8 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
         };
         match mounted {
             Ok(()) => {}
-            Err(failure) if entry.required => return Err(failure),
+            Err(failure) if entry.need == Need::Required => return Err(failure),
+            Err(_) if entry.need == Need::WhereReady => {}
             Err(failure) => warnings.push(format!("{}: {}", failure.stage, failure.message)),
         }
     }
@@ -135,7 +148,49 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
             _ => {}
         }
     }
+    for node in &plan.nodes {
+        if let Err(error) = make_node(node) {
+            warnings.push(format!("make /dev/{}: {error}", node.path));
+        }
+    }
+    for entry in &plan.missing_entries {
+        if let Err(error) = upper::add(entry) {
+            warnings.push(format!("make {}: {error}", entry.path));
+        }
+    }
     Ok(warnings)
+}
+
+/// Whether a filesystem stands in `/proc/filesystems`, each line of which ends
+/// with a name.
+fn is_known(filesystems: &str, name: &str) -> bool {
+    filesystems
+        .lines()
+        .any(|line| line.split_whitespace().next_back() == Some(name))
+}
+
+/// Makes a node below `/dev`, and gives it its mode whether it was there or not.
+fn make_node(node: &Node) -> std::io::Result<()> {
+    let path = Path::new("/dev").join(&node.path);
+    if let Some(device) = node.device {
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let kind = if device.block {
+            SFlag::S_IFBLK
+        } else {
+            SFlag::S_IFCHR
+        };
+        let number = makedev(device.major.into(), device.minor.into());
+        match mknod(&path, kind, Mode::S_IRUSR | Mode::S_IWUSR, number) {
+            // Its driver is there already.
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+    } else if !path.exists() {
+        return Ok(());
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(node.mode))
 }
 
 /// Further shares, host name, loopback.
@@ -179,6 +234,7 @@ pub(super) fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
 fn enter_share(index: usize, share: &SharePlan) -> Result<(), Failure> {
     const STAGE: &str = "mount a share";
     let target = Path::new(&share.target);
+    upper::make_above(target, &share.parents).during(STAGE, &share.target)?;
     fs::create_dir_all(target).during(STAGE, &share.target)?;
     match share.access {
         ShareAccess::ReadOnly => mount_share(&share.tag, target, MsFlags::MS_RDONLY),
@@ -188,19 +244,21 @@ fn enter_share(index: usize, share: &SharePlan) -> Result<(), Failure> {
             let lower = layers.join("lower");
             fs::create_dir_all(&lower).during(STAGE, &lower.display())?;
             mount_share(&share.tag, &lower, MsFlags::MS_RDONLY)?;
-            overlay(&lower, &layers, target)
+            overlay(&lower, &layers, target, &[])
         }
     }
 }
 
 /// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at
-/// `target`; `upper` is on a tmpfs.
-fn overlay(lower: &Path, upper: &Path, target: &Path) -> Result<(), Failure> {
+/// `target`; `upper` is on a tmpfs, and `entries` are laid into it.
+fn overlay(lower: &Path, upper: &Path, target: &Path, entries: &[Entry]) -> Result<(), Failure> {
     const STAGE: &str = "lay an overlay";
     let (layer, work) = (upper.join("upper"), upper.join("work"));
     for directory in [&layer, &work] {
         fs::create_dir_all(directory).during(STAGE, &directory.display())?;
     }
+    upper::lay(entries, lower, &layer).during(STAGE, &target.display())?;
+    upper::take_over(lower, &layer).during(STAGE, &target.display())?;
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.display(),
@@ -209,6 +267,7 @@ fn overlay(lower: &Path, upper: &Path, target: &Path) -> Result<(), Failure> {
     );
     mount_raw("overlay", target, "overlay", MsFlags::empty(), &options)
         .during(STAGE, &target.display())?;
+    upper::settle(entries, target);
     layers::keep(lower, &layer, target);
     Ok(())
 }

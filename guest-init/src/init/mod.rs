@@ -4,8 +4,10 @@ mod activity;
 mod boot;
 mod caches;
 mod cgroup;
+mod clock;
 mod job;
 mod layers;
+mod limits;
 mod mount_options;
 mod mounts;
 mod net;
@@ -18,6 +20,7 @@ mod program;
 mod remnants;
 mod server;
 mod state;
+mod upper;
 
 use std::io::Write;
 use std::path::Path;
@@ -86,6 +89,7 @@ fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     let mut warnings = boot::enter_root(&plan)?;
     clock.timings.root = clock.now();
     warnings.extend(boot::settle(&plan)?);
+    warnings.extend(limits::set());
     clock.timings.ready = clock.now();
     server::Server::new(port)?.serve(boot::hello(&clock, warnings)?)
 }

@@ -14,9 +14,20 @@ pub(crate) struct Mount {
     pub(crate) flags: MsFlags,
     /// Options.
     pub(crate) options: &'static str,
-    /// Whether the guest cannot do without; others only give a warning, since
-    /// a kernel may lack them.
-    pub(crate) required: bool,
+    /// How much the guest needs it.
+    pub(crate) need: Need,
+}
+
+/// How much the guest needs a filesystem.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// It cannot do without.
+    Required,
+    /// A kernel may lack it, which is worth a warning.
+    Wanted,
+    /// Mounted where the kernel has it by now: a start of modprobe for each of
+    /// them would cost a tenth of a second under emulation.
+    WhereReady,
 }
 
 const SECURE: MsFlags = MsFlags::MS_NOSUID
@@ -30,7 +41,7 @@ const fn mount(
     fstype: &'static str,
     flags: MsFlags,
     options: &'static str,
-    required: bool,
+    need: Need,
 ) -> Mount {
     Mount {
         source,
@@ -38,19 +49,19 @@ const fn mount(
         fstype,
         flags,
         options,
-        required,
+        need,
     }
 }
 
-const PROC: Mount = mount("proc", "/proc", "proc", SECURE, "", true);
-const SYS: Mount = mount("sysfs", "/sys", "sysfs", SECURE, "", true);
+const PROC: Mount = mount("proc", "/proc", "proc", SECURE, "", Need::Required);
+const SYS: Mount = mount("sysfs", "/sys", "sysfs", SECURE, "", Need::Required);
 const DEV: Mount = mount(
     "devtmpfs",
     "/dev",
     "devtmpfs",
     MsFlags::MS_NOSUID,
     "mode=0755",
-    true,
+    Need::Required,
 );
 
 /// What the initramfs needs to load modules and find the control port.
@@ -67,23 +78,66 @@ pub(crate) const SYSTEM: &[Mount] = &[
         "devpts",
         MsFlags::MS_NOSUID,
         "mode=0620,ptmxmode=0666,gid=5",
-        true,
+        Need::Required,
     ),
-    mount("tmpfs", "/dev/shm", "tmpfs", OPEN, "mode=1777", true),
-    mount("tmpfs", "/run", "tmpfs", OPEN, "mode=0755", true),
-    mount("tmpfs", "/tmp", "tmpfs", OPEN, "mode=1777", true),
-    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", SECURE, "", true),
+    mount(
+        "tmpfs",
+        "/dev/shm",
+        "tmpfs",
+        OPEN,
+        "mode=1777",
+        Need::Required,
+    ),
+    mount("tmpfs", "/run", "tmpfs", OPEN, "mode=0755", Need::Required),
+    mount("tmpfs", "/tmp", "tmpfs", OPEN, "mode=1777", Need::Required),
+    mount(
+        "cgroup2",
+        "/sys/fs/cgroup",
+        "cgroup2",
+        SECURE,
+        "",
+        Need::Required,
+    ),
     mount(
         "tracefs",
         "/sys/kernel/tracing",
         "tracefs",
         SECURE,
         "",
-        false,
+        Need::Wanted,
     ),
-    mount("debugfs", "/sys/kernel/debug", "debugfs", SECURE, "", false),
-    mount("bpf", "/sys/fs/bpf", "bpf", SECURE, "mode=0700", false),
+    mount(
+        "debugfs",
+        "/sys/kernel/debug",
+        "debugfs",
+        SECURE,
+        "",
+        Need::Wanted,
+    ),
+    mount(
+        "bpf",
+        "/sys/fs/bpf",
+        "bpf",
+        SECURE,
+        "mode=0700",
+        Need::Wanted,
+    ),
+    // What systemd mounts beyond that (src/shared/mount-setup.c and
+    // units/*.mount of systemd 252).
+    ready("mqueue", "/dev/mqueue", SECURE),
+    ready("hugetlbfs", "/dev/hugepages", OPEN),
+    ready("securityfs", "/sys/kernel/security", SECURE),
+    ready("configfs", "/sys/kernel/config", SECURE),
+    ready("fusectl", "/sys/fs/fuse/connections", SECURE),
+    ready("pstore", "/sys/fs/pstore", SECURE),
+    ready("efivarfs", "/sys/firmware/efi/efivars", SECURE),
+    ready("binfmt_misc", "/proc/sys/fs/binfmt_misc", SECURE),
 ];
+
+/// A filesystem that is named as its type and mounted where it is ready.
+const fn ready(fstype: &'static str, target: &'static str, flags: MsFlags) -> Mount {
+    mount(fstype, target, fstype, flags, "", Need::WhereReady)
+}
 
 /// What makes a cgroup2 cheap to change, since Linux 6.0 (kernel doc,
 /// admin-guide/cgroup-v2): without it every process that joins a cgroup waits
@@ -96,6 +150,7 @@ pub(crate) const DEV_LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd/0", "/dev/stdin"),
     ("/proc/self/fd/1", "/dev/stdout"),
     ("/proc/self/fd/2", "/dev/stderr"),
+    ("/proc/kcore", "/dev/core"),
     ("pts/ptmx", "/dev/ptmx"),
 ];
 

@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use super::activity;
 use super::caches::Caches;
 use super::cgroup::Cgroup;
+use super::clock;
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
@@ -177,7 +178,8 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
-            self.send(&Event::Alive)?;
+            let since_boot_ns = since_boot_ns();
+            self.send(&Event::Alive { since_boot_ns })?;
             if !self.processes.is_empty() {
                 activity::cause_page_faults();
             }
@@ -278,6 +280,14 @@ impl<'a> Server<'a> {
                     micros: u64::try_from(micros).unwrap_or(u64::MAX),
                 })
             }
+            Request::AskTime => self.send(&Event::Time {
+                realtime_ns: clock::realtime(),
+                since_boot_ns: since_boot_ns(),
+            }),
+            Request::AdjustClock { delta_ns } => match clock::adjust(delta_ns) {
+                Ok(()) => Ok(()),
+                Err(error) => self.refuse(format!("set the clock: {error}")),
+            },
             Request::PowerOff => {
                 self.done = true;
                 Ok(())
@@ -430,6 +440,10 @@ impl<'a> Server<'a> {
             },
         })
     }
+}
+
+fn since_boot_ns() -> u64 {
+    u64::try_from(clock::since_boot().as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A child that has ended.

@@ -2,6 +2,9 @@
 
 pub mod init;
 pub mod initramfs;
+pub mod nodes;
+mod provide;
 pub mod root;
 pub mod share;
 mod skeleton;
+mod unreadable;

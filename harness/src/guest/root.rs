@@ -1,11 +1,13 @@
 //! The guest's root and what stands over it: which directories are shared, as
 //! what, and where.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
-use guest_init::plan::{BootPlan, ShareAccess, SharePlan};
+use guest_init::plan::{Attributes, BootPlan, ShareAccess, SharePlan};
 
+use super::provide::{self, Provided, provide};
 use super::skeleton;
 use crate::hint::Hint;
 use crate::store::STORE_DIR as NIX_STORE;
@@ -35,6 +37,14 @@ pub enum Error {
     #[error("cannot make the root skeleton in {}: {source}", path.display())]
     Skeleton {
         /// Where.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What a Nix store has could not be read.
+    #[error("cannot read the store {}: {source}", path.display())]
+    Store {
+        /// The store.
         path: PathBuf,
         /// Why.
         source: std::io::Error,
@@ -182,18 +192,32 @@ impl Layout {
         let root_dir = match request.root {
             Root::Host => PathBuf::from("/"),
             Root::Dir(dir) => directory(dir)?,
-            Root::Nix(nix) => {
+            // Empty: all of it is in the plan.
+            Root::Nix(_) => {
                 let root = request.scratch.join("root");
-                let store = directory(&nix.store)?;
-                skeleton::write(&root, &store, nix.only.as_deref()).map_err(|source| {
-                    Error::Skeleton {
-                        path: root.clone(),
-                        source,
-                    }
+                std::fs::create_dir_all(&root).map_err(|source| Error::Skeleton {
+                    path: root.clone(),
+                    source,
                 })?;
                 root
             }
         };
+        let provided = match request.root {
+            Root::Host | Root::Dir(_) => provide(&root_dir, request.hostname),
+            Root::Nix(nix) => {
+                let store = directory(&nix.store)?;
+                let entries = skeleton::entries(&store, nix.only.as_deref(), request.hostname);
+                Provided {
+                    root_entries: entries.map_err(|source| Error::Store {
+                        path: store,
+                        source,
+                    })?,
+                    missing_entries: provide::run(),
+                }
+            }
+        };
+        layout.plan.root_entries = provided.root_entries;
+        layout.plan.missing_entries = provided.missing_entries;
         layout.shares.push(SharedDir {
             tag: ROOT_TAG.to_owned(),
             dir: root_dir,
@@ -202,7 +226,13 @@ impl Layout {
         });
         if let Root::Nix(nix) = request.root {
             let store = directory(&nix.store)?;
-            layout.add("store", &store, NIX_STORE, ShareAccess::ReadOnly);
+            layout.add(
+                "store",
+                &store,
+                NIX_STORE,
+                ShareAccess::ReadOnly,
+                Vec::new(),
+            );
             if let Some(share) = layout.shares.last_mut() {
                 share.only.clone_from(&nix.only);
             }
@@ -214,6 +244,7 @@ impl Layout {
                 &directory(modules)?,
                 &target,
                 ShareAccess::ReadOnly,
+                Vec::new(),
             );
         }
         layout.add_same_paths(request)?;
@@ -256,12 +287,20 @@ impl Layout {
                     reason: "it is the whole root; use --root host".to_owned(),
                 });
             }
-            self.add(&format!("dir{index}"), dir, target, *access);
+            let parents = attributes_above(dir);
+            self.add(&format!("dir{index}"), dir, target, *access, parents);
         }
         Ok(())
     }
 
-    fn add(&mut self, tag: &str, dir: &Path, target: &str, access: ShareAccess) {
+    fn add(
+        &mut self,
+        tag: &str,
+        dir: &Path,
+        target: &str,
+        access: ShareAccess,
+        parents: Vec<Attributes>,
+    ) {
         self.shares.push(SharedDir {
             tag: tag.to_owned(),
             dir: dir.to_owned(),
@@ -271,9 +310,27 @@ impl Layout {
         self.plan.shares.push(SharePlan {
             tag: tag.to_owned(),
             target: target.to_owned(),
+            parents,
             access,
         });
     }
+}
+
+/// Attributes of the directories above this one on the host, the outermost
+/// first, without the root. Of those that cannot be looked at and what is below
+/// them there are none.
+fn attributes_above(dir: &Path) -> Vec<Attributes> {
+    let mut above: Vec<&Path> = dir.ancestors().skip(1).collect();
+    above.pop();
+    let attributes = above.into_iter().rev().map_while(|dir| {
+        let meta = dir.metadata().ok()?;
+        Some(Attributes {
+            mode: meta.mode() & 0o7777,
+            uid: meta.uid(),
+            gid: meta.gid(),
+        })
+    });
+    attributes.collect()
 }
 
 /// The absolute path of a directory that is there.
@@ -363,6 +420,12 @@ mod tests {
         let layout = layout(&Root::Host, std::slice::from_ref(&dir), &[]);
         assert_eq!(layout.plan.shares[0].target, dir.to_str().unwrap());
         assert_eq!(layout.plan.shares[0].access, ShareAccess::CopyOnWrite);
+        // The guest may have to make the directories above it.
+        let parents = &layout.plan.shares[0].parents;
+        assert_eq!(parents.len(), dir.components().count() - 2);
+        let tmp = Path::new("/tmp").metadata().unwrap();
+        assert_eq!(parents[0].mode, tmp.mode() & 0o7777);
+        assert_eq!(parents[0].uid, tmp.uid());
     }
 
     #[test]

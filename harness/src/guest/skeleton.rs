@@ -1,27 +1,38 @@
 //! The root of a guest that has nothing but a Nix store.
+//!
+//! It is laid into the upper layer over an empty directory, so that all of it
+//! is root's in the guest, whoever runs kiln.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use guest_init::plan::Entry;
+
+use super::provide::{directory, file, link, machine_id, with_names};
 use crate::store::STORE_DIR;
 
-const DIRECTORIES: [&str; 15] = [
-    "bin",
-    "dev",
-    "etc",
-    "home",
-    "lib",
-    "nix/store",
-    "opt",
-    "proc",
-    "root",
-    "run",
-    "sys",
-    "tmp",
-    "usr/bin",
-    "var/tmp",
-    "mnt",
+/// Directories and their modes, each before what lies in it.
+const DIRECTORIES: [(&str, u32); 20] = [
+    ("", 0o755),
+    ("bin", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("lib", 0o755),
+    ("mnt", 0o755),
+    ("nix", 0o755),
+    ("nix/store", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o755),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("sys", 0o755),
+    ("tmp", 0o1777),
+    ("usr", 0o755),
+    ("usr/bin", 0o755),
+    ("var", 0o755),
+    ("var/lib", 0o755),
+    ("var/tmp", 0o1777),
 ];
 
 /// Files that libc's look-ups need.
@@ -31,29 +42,42 @@ const FILES: [(&str, &str); 4] = [
         "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     ),
     ("etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n"),
-    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     (
         "etc/nsswitch.conf",
         "passwd: files\ngroup: files\nhosts: files\n",
     ),
+    ("etc/resolv.conf", ""),
 ];
 
-/// Writes the skeleton into the directory `root`. Links `/bin/sh` and
-/// `/usr/bin/env` to what the store has, as NixOS does; with `only`, to what
-/// these store paths have.
-pub(super) fn write(root: &Path, store: &Path, only: Option<&[String]>) -> std::io::Result<()> {
-    for directory in DIRECTORIES {
-        fs::create_dir_all(root.join(directory))?;
-    }
-    for (path, text) in FILES {
-        fs::write(root.join(path), text)?;
-    }
-    for (link, program) in [("bin/sh", "sh"), ("usr/bin/env", "env")] {
-        if let Some(target) = find_program(store, only, program)? {
-            symlink(target, root.join(link))?;
+const LINKS: [(&str, &str); 2] = [("etc/mtab", "../proc/self/mounts"), ("var/run", "/run")];
+
+/// What the root of a guest of this name has. `/bin/sh` and `/usr/bin/env` are
+/// links to what the store has, as on NixOS; with `only`, to what these store
+/// paths have.
+pub(super) fn entries(
+    store: &Path,
+    only: Option<&[String]>,
+    hostname: &str,
+) -> std::io::Result<Vec<Entry>> {
+    let mut entries: Vec<Entry> = DIRECTORIES
+        .iter()
+        .map(|(path, mode)| directory(path, *mode))
+        .collect();
+    entries.extend(FILES.iter().map(|(path, text)| file(path, *text, 0o644)));
+    entries.push(file(
+        "etc/hosts",
+        with_names("::1 localhost\n", hostname),
+        0o644,
+    ));
+    entries.push(file("etc/machine-id", machine_id(hostname), 0o444));
+    entries.extend(LINKS.iter().map(|(path, target)| link(path, target)));
+    for (path, program) in [("bin/sh", "sh"), ("usr/bin/env", "env")] {
+        let found = find_program(store, only, program)?;
+        if let Some(target) = found.as_deref().and_then(Path::to_str) {
+            entries.push(link(path, target));
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// A program of the store by its path in the guest; the last by name where
@@ -95,6 +119,8 @@ fn find_program(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use guest_init::plan::EntryKind;
+
     use super::*;
 
     #[test]
@@ -105,13 +131,32 @@ mod tests {
             fs::create_dir_all(store.join(package).join("bin")).unwrap();
             fs::write(store.join(package).join("bin/sh"), "").unwrap();
         }
-        let root = scratch.path().join("root");
-        write(&root, &store, None).unwrap();
-        assert_eq!(
-            fs::read_link(root.join("bin/sh")).unwrap(),
-            Path::new("/nix/store/aaa-bash-5.2/bin/sh")
-        );
-        assert!(!root.join("usr/bin/env").exists());
-        assert!(root.join("nix/store").is_dir());
+        let entries = entries(&store, None, "kiln").unwrap();
+        let kind = |path: &str| {
+            let found = entries.iter().find(|entry| entry.path == path);
+            found.map(|entry| &entry.kind)
+        };
+        let shell = "/nix/store/aaa-bash-5.2/bin/sh".to_owned();
+        assert_eq!(kind("/bin/sh"), Some(&EntryKind::Link(shell)));
+        assert_eq!(kind("/usr/bin/env"), None);
+        assert_eq!(kind("/nix/store"), Some(&EntryKind::Directory));
+    }
+
+    #[test]
+    fn a_directory_comes_before_what_lies_in_it() {
+        let store = tempfile::tempdir().unwrap();
+        let entries = entries(store.path(), None, "kiln").unwrap();
+        let at = |path: &Path| {
+            entries
+                .iter()
+                .position(|entry| Path::new(&entry.path) == path)
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            let parent = Path::new(&entry.path).parent();
+            assert!(
+                parent.is_none_or(|parent| at(parent) < Some(index)),
+                "{entry:?}"
+            );
+        }
     }
 }

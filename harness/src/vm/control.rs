@@ -9,8 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::clock::ClockKeeper;
 use super::health::Loss;
 use crate::hint::Hint;
 
@@ -121,6 +122,8 @@ pub struct Control {
     events: mpsc::Receiver<Result<Event, Error>>,
     /// When the guest was last heard.
     heard: watch::Receiver<Instant>,
+    /// Whether the guest's clock has been set.
+    clock_set: watch::Receiver<bool>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -148,9 +151,10 @@ impl Control {
         let (read, write) = stream.into_split();
         let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
         let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);
+        let (clock, clock_set) = ClockKeeper::new(frame_sender.downgrade());
         tokio::spawn(write_frames(write, frame_receiver));
         let (heard_sender, heard) = watch::channel(Instant::now());
-        tokio::spawn(read_events(read, event_sender, heard_sender));
+        tokio::spawn(read_events(read, event_sender, heard_sender, clock));
         Self {
             requests: Requests {
                 frames: frame_sender,
@@ -158,6 +162,7 @@ impl Control {
             queue: Vec::new(),
             events: event_receiver,
             heard,
+            clock_set,
             next_job: 1,
             next_process: 1,
         }
@@ -207,6 +212,14 @@ impl Control {
     /// [`HEARTBEAT_MS`](guest_init::message::HEARTBEAT_MS).
     pub fn heard(&self) -> watch::Receiver<Instant> {
         self.heard.clone()
+    }
+
+    /// Waits until the guest's wall clock has been set, which begins with its
+    /// hello; false if that takes longer than `within`, or the port closes.
+    pub async fn clock_is_set(&self, within: Duration) -> bool {
+        let mut clock_set = self.clock_set.clone();
+        let set = clock_set.wait_for(|set| *set);
+        timeout(within, set).await.is_ok_and(|set| set.is_ok())
     }
 
     /// For sending from another task.
@@ -286,6 +299,7 @@ async fn read_events(
     mut port: OwnedReadHalf,
     events: mpsc::Sender<Result<Event, Error>>,
     heard: watch::Sender<Instant>,
+    mut clock: ClockKeeper,
 ) {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; frame::MAX_DATA];
@@ -299,7 +313,7 @@ async fn read_events(
             let event = match event {
                 Ok(event) => {
                     heard.send_replace(Instant::now());
-                    if event == Event::Alive {
+                    if clock.take(&event) {
                         continue;
                     }
                     Ok(event)

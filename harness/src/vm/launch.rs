@@ -18,6 +18,7 @@ use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
 use super::{args, tsc};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
+use crate::guest::nodes;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
@@ -25,6 +26,9 @@ use crate::kernel::modules::{self, Index, ModuleFile};
 
 /// How long QEMU may take to open its QMP socket.
 const QMP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a guest may take to set its clock, on a busy host.
+const CLOCK_DEADLINE: Duration = Duration::from_secs(20);
 
 /// QEMU's command line, in the VM's log directory.
 const COMMAND_FILE: &str = "qemu.sh";
@@ -221,8 +225,9 @@ impl Launch {
         // It mostly sleeps: the rest goes on meanwhile.
         let tsc_khz = tokio::task::spawn_blocking(tsc::khz);
         let kernel = self.config.kernel.clone();
-        let boot_modules = boot_modules(&self.config)?;
-        let layout = Layout::new(&LayoutRequest {
+        let index = index(&self.config)?;
+        let boot_modules = boot_modules(&self.config, &index)?;
+        let mut layout = Layout::new(&LayoutRequest {
             root: &self.root,
             visible: &self.visible,
             writable: &self.writable,
@@ -233,6 +238,7 @@ impl Launch {
             hostname: &hostname(&kernel.name),
             scratch: &self.dir,
         })?;
+        layout.plan.nodes = nodes::nodes(index.static_nodes());
         let qemu = Qemu::find_remembered(self.config.qemu.as_deref(), &self.cache).await?;
         let choice = self.choose_accelerator(&qemu).await?;
         let initramfs = self.dir.join("initramfs");
@@ -337,12 +343,12 @@ impl Prepared {
         for _ in 1..BOOTS {
             let vm = self.boot().await?;
             if !has_no_timer(&vm.qemu.console().text_since(0)) {
-                return Ok(vm);
+                return Ok(on_time(vm).await);
             }
             tracing::info!("the guest found no timer on a busy host; booting it again");
             vm.kill().await;
         }
-        self.boot().await
+        Ok(on_time(self.boot().await?).await)
     }
 
     /// Writes QEMU's command line beside its logs.
@@ -418,6 +424,18 @@ impl Prepared {
     }
 }
 
+/// Waits until the guest's clock is set. A guest that does not answer is lost,
+/// which whoever uses it finds out.
+async fn on_time(vm: Vm) -> Vm {
+    if !vm.control.clock_is_set(CLOCK_DEADLINE).await {
+        tracing::warn!(
+            "the clock of the guest of kernel {} is not set",
+            vm.spec.kernel.name
+        );
+    }
+    vm
+}
+
 /// Whether the kernel has given up its only timer: it says hello and then
 /// sleeps for ever. It measures the local APIC's timer in loops that each wait
 /// for a tick of the TSC (`calibrate_APIC_clock`, arch/x86/kernel/apic/apic.c);
@@ -446,19 +464,24 @@ async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
     std::future::pending::<()>().await;
 }
 
-fn boot_modules(config: &VmConfig) -> Result<Vec<ModuleFile>, Error> {
-    let failed = |source| Error::Modules {
-        kernel: config.kernel.name.clone(),
-        source,
-    };
+fn index(config: &VmConfig) -> Result<Index, Error> {
     let kernel = &config.kernel;
-    let index = match (&kernel.modules, &kernel.module_index) {
+    match (&kernel.modules, &kernel.module_index) {
         (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
         (Some(dir), None) => Index::open(dir),
         (None, _) => Ok(Index::all_builtin()),
     }
-    .map_err(failed)?;
-    index.boot_modules().map_err(failed)
+    .map_err(|source| Error::Modules {
+        kernel: kernel.name.clone(),
+        source,
+    })
+}
+
+fn boot_modules(config: &VmConfig, index: &Index) -> Result<Vec<ModuleFile>, Error> {
+    index.boot_modules().map_err(|source| Error::Modules {
+        kernel: config.kernel.name.clone(),
+        source,
+    })
 }
 
 /// A host name from a kernel's name: `kiln-6-1`.

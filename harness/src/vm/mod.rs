@@ -2,6 +2,7 @@
 
 pub mod accel;
 pub mod args;
+mod clock;
 pub mod console;
 pub mod control;
 pub mod cpu;

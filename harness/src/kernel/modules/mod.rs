@@ -12,6 +12,7 @@ mod kmod_index;
 mod metadata;
 mod modinfo;
 mod scan;
+mod static_nodes;
 
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -28,6 +29,7 @@ use super::compression::Compression;
 pub use error::Error;
 pub use metadata::write_metadata;
 pub(super) use scan::remember;
+pub use static_nodes::StaticNode;
 
 /// Modules that a guest needs before it can say hello and see its root.
 pub const BOOT_MODULES: [&str; 5] = [

@@ -1,0 +1,33 @@
+//! The guest's clocks.
+
+use std::time::Duration;
+
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime, clock_settime};
+
+const SECOND: i64 = 1_000_000_000;
+
+/// Nanoseconds since 1970; 0 should the clock not be readable.
+pub(super) fn realtime() -> i64 {
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanoseconds)
+}
+
+/// Since the kernel started its clock. Nothing in the guest can set it.
+pub(super) fn since_boot() -> Duration {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Moves the wall clock. By how much rather than to when: on a busy host it may
+/// be a while until the request arrives.
+pub(super) fn adjust(delta: i64) -> nix::Result<()> {
+    let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
+    let then = nanoseconds(now).saturating_add(delta);
+    let then = TimeSpec::new(then.div_euclid(SECOND), then.rem_euclid(SECOND));
+    clock_settime(ClockId::CLOCK_REALTIME, then)
+}
+
+fn nanoseconds(time: TimeSpec) -> i64 {
+    time.tv_sec()
+        .saturating_mul(SECOND)
+        .saturating_add(time.tv_nsec())
+}
