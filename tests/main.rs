@@ -17,6 +17,7 @@ mod flake;
 mod github_action;
 mod hostile_tests;
 mod kernel_paths;
+mod kernel_reports;
 mod kernels;
 mod lifecycle;
 mod lint;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol; host and guest must agree exactly, since both
 /// come out of the same build.
-pub const PROTOCOL_VERSION: u32 = 5;
+pub const PROTOCOL_VERSION: u32 = 6;
 
 /// How often the guest says that it lives, in milliseconds: often enough that
 /// several can go missing before the host takes it for hung.
@@ -164,6 +164,12 @@ pub enum Event {
         /// What was there, the first [`MAX_NAMED`]; processes only where no
         /// job is open.
         remnants: Vec<Remnant>,
+    },
+    /// The kernel's taint flags have changed, `/proc/sys/kernel/tainted`. Looked
+    /// at before hello and at each [`Request::Tidy`], and sent before the answer.
+    Tainted {
+        /// All of them.
+        flags: u64,
     },
     /// How long the work of [`crate::speed`] took.
     Speed {

@@ -14,6 +14,7 @@ mod procfs;
 mod program;
 mod remnants;
 mod server;
+mod taint;
 
 use std::io::Write;
 use std::path::Path;

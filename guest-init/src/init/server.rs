@@ -24,6 +24,7 @@ use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
+use super::taint::Taint;
 use super::{Context, Failure};
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
@@ -45,6 +46,7 @@ pub(crate) struct Server<'a> {
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
     stock: Stock,
+    taint: Taint,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -68,6 +70,7 @@ impl<'a> Server<'a> {
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
             stock: Stock::take(),
+            taint: Taint::open(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -75,6 +78,7 @@ impl<'a> Server<'a> {
 
     /// Says hello and serves until told to power off, or the host has gone.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
+        self.tell_taint()?;
         self.send(&Event::Hello(hello))?;
         self.flush()?;
         while !self.done {
@@ -333,7 +337,15 @@ impl<'a> Server<'a> {
         }
         remnants.extend(self.stock.restore());
         remnants.truncate(MAX_NAMED);
+        self.tell_taint()?;
         self.send(&Event::Tidied { remnants })
+    }
+
+    fn tell_taint(&mut self) -> Result<(), Failure> {
+        match self.taint.change() {
+            Some(flags) => self.send(&Event::Tainted { flags }),
+            None => Ok(()),
+        }
     }
 
     fn write_stdin(&mut self, process: ProcessId) -> Result<(), Failure> {

@@ -1,6 +1,8 @@
 //! The host's end of the control port.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guest_init::frame::{self, Decoder, FrameError};
@@ -121,6 +123,8 @@ pub struct Control {
     events: mpsc::Receiver<Result<Event, Error>>,
     /// When the guest was last heard.
     heard: watch::Receiver<Instant>,
+    /// Its kernel's taint flags.
+    taint: Arc<AtomicU64>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -150,7 +154,13 @@ impl Control {
         let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);
         tokio::spawn(write_frames(write, frame_receiver));
         let (heard_sender, heard) = watch::channel(Instant::now());
-        tokio::spawn(read_events(read, event_sender, heard_sender));
+        let taint = Arc::new(AtomicU64::new(0));
+        tokio::spawn(read_events(
+            read,
+            event_sender,
+            heard_sender,
+            Arc::clone(&taint),
+        ));
         Self {
             requests: Requests {
                 frames: frame_sender,
@@ -158,6 +168,7 @@ impl Control {
             queue: Vec::new(),
             events: event_receiver,
             heard,
+            taint,
             next_job: 1,
             next_process: 1,
         }
@@ -207,6 +218,11 @@ impl Control {
     /// [`HEARTBEAT_MS`](guest_init::message::HEARTBEAT_MS).
     pub fn heard(&self) -> watch::Receiver<Instant> {
         self.heard.clone()
+    }
+
+    /// The kernel's taint flags, as the guest last told them.
+    pub fn taint(&self) -> u64 {
+        self.taint.load(Ordering::Relaxed)
     }
 
     /// For sending from another task.
@@ -280,10 +296,12 @@ async fn read_events(
     mut port: OwnedReadHalf,
     events: mpsc::Sender<Result<Event, Error>>,
     heard: watch::Sender<Instant>,
+    taint: Arc<AtomicU64>,
 ) {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; frame::MAX_DATA];
     let mut bad_frames = 0;
+    let mut greeted = false;
     loop {
         let length = match port.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
@@ -293,10 +311,20 @@ async fn read_events(
             let event = match event {
                 Ok(event) => {
                     heard.send_replace(Instant::now());
-                    if event == Event::Alive {
-                        continue;
+                    match event {
+                        Event::Alive => continue,
+                        Event::Tainted { flags } => {
+                            taint.store(flags, Ordering::Relaxed);
+                            continue;
+                        }
+                        _ => {}
                     }
-                    Ok(event)
+                    let hello = matches!(event, Event::Hello(_));
+                    if hello && std::mem::replace(&mut greeted, true) {
+                        Err(Error::Lost(Loss::Restarted))
+                    } else {
+                        Ok(event)
+                    }
                 }
                 Err(error) => {
                     bad_frames += 1;
@@ -341,6 +369,25 @@ mod tests {
         let frame = frame::encode(&Event::Hello(hello.clone())).unwrap();
         guest.write_all(&frame).await.unwrap();
         assert_eq!(control.hello(soon()).await.unwrap(), hello);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_greets_twice_has_started_another_kernel() {
+        let (mut control, mut guest) = pair();
+        let hello = Event::Hello(Hello {
+            protocol: PROTOCOL_VERSION,
+            ..Hello::default()
+        });
+        for event in [Event::Tainted { flags: 512 }, hello.clone(), hello] {
+            guest
+                .write_all(&frame::encode(&event).unwrap())
+                .await
+                .unwrap();
+        }
+        assert!(control.hello(soon()).await.is_ok());
+        assert_eq!(control.taint(), 512);
+        let error = control.event(soon(), "a test").await.unwrap_err();
+        assert!(matches!(error, Error::Lost(Loss::Restarted)), "{error}");
     }
 
     #[tokio::test]

@@ -11,9 +11,8 @@ use super::control::{self, Control};
 use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
-use super::qmp::VmEvent;
 use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
-use super::{args, tsc};
+use super::{args, health, tsc};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
@@ -228,6 +227,7 @@ impl Launch {
             tsc_khz: tsc_khz.await.unwrap_or_default(),
             hang_timeout: self.config.hang_timeout,
             dump_on_panic: self.config.dump_on_panic,
+            kernel_log: self.config.kernel_log.clone(),
             qemu_sandbox: qemu.sandbox,
             kernel_args: self.config.kernel_args.clone(),
             qemu_args: self.config.qemu_args.clone(),
@@ -329,7 +329,7 @@ impl Prepared {
                     Ok(status) => format!("QEMU ended during the boot ({status})"),
                     Err(error) => error.to_string(),
                 }),
-                () = stopped(&mut events) => Err("the VM stopped during the boot".to_owned()),
+                loss = health::ended(&mut events) => Err(format!("{loss} during the boot")),
             },
             Err(error) => Err(error.to_string()),
         };
@@ -357,10 +357,10 @@ impl Prepared {
                 })
             }
             Err(why) => {
-                let evidence = Evidence::gather(&mut qemu, &qmp).await;
+                let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
                 Err(Error::Boot {
                     kernel: self.spec.kernel.name.clone(),
-                    why,
+                    why: evidence.cause().unwrap_or(why),
                     evidence: Box::new(evidence),
                 })
             }
@@ -383,17 +383,6 @@ fn explain(error: &control::Error) -> String {
         control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
         other => other.to_string(),
     }
-}
-
-/// Until the VM's processors stop for a reason of their own.
-async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
-    while let Some(event) = events.recv().await {
-        if matches!(event, VmEvent::Stopped) {
-            return;
-        }
-    }
-    // QEMU has ended: that is another branch's to tell.
-    std::future::pending::<()>().await;
 }
 
 fn boot_modules(config: &VmConfig) -> Result<Vec<ModuleFile>, Error> {
