@@ -67,16 +67,6 @@ fn a_guest_that_panics_is_told_with_its_last_words_on_each_kernel() {
 }
 
 #[test]
-fn a_guest_that_reboots_or_powers_off_under_its_command_is_lost() {
-    let kiln = Kiln::new();
-    for script in ["echo b >/proc/sysrq-trigger", "echo o >/proc/sysrq-trigger"] {
-        let output = kiln.sh("6.1", &format!("{script}; sleep 1000")).run();
-        output.assert_code(125).assert_err_contains("6.1");
-        kiln.assert_nothing_left();
-    }
-}
-
-#[test]
 fn a_guest_that_says_no_hello_is_given_up_at_the_boot_deadline() {
     let kiln = Kiln::new();
     let args = [

@@ -22,6 +22,7 @@ mod github_action;
 mod guest_system;
 mod hostile_tests;
 mod kernel_paths;
+mod kernel_reports;
 mod kernels;
 mod lifecycle;
 mod lint;

@@ -133,38 +133,6 @@ fn a_guest_that_hangs_with_interrupts_off_costs_that_test_alone() {
 }
 
 #[test]
-fn an_oops_fails_the_test_that_ran_then_and_no_other() {
-    let kiln = suite(
-        "NAME 1 before\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
-         NAME 2 harm\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n\n\
-         NAME 3 after\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n",
-    );
-    broken_module::write(&kiln, "oops", &broken_module::OOPS);
-    let output = run(&kiln, &["6.1"]).args(["-j", "1"]).run();
-    output.assert_code(100);
-    assert_verdicts(
-        &kiln,
-        &output,
-        &["1 before pass", "2 harm fail", "3 after pass"],
-    );
-    let harm = finished(&out(&kiln), "suite.2 harm");
-    let reason = harm["reason"].as_str().unwrap();
-    assert!(
-        reason.contains("the kernel reported: invalid opcode"),
-        "{reason}"
-    );
-    let all = events(&out(&kiln));
-    let reports: Vec<_> = all
-        .iter()
-        .filter(|event| event["event"] == "kernel_report")
-        .collect();
-    assert_eq!(reports.len(), 1, "{reports:?}");
-    assert_eq!(reports[0]["test"], "suite.2 harm");
-    assert!(reports[0]["text"].as_str().unwrap().contains("RIP:"));
-    kiln.assert_nothing_left();
-}
-
-#[test]
 fn a_kernel_s_report_changes_no_verdict_where_it_is_only_to_be_told() {
     let kiln = suite("NAME 1 harm\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n");
     broken_module::write(&kiln, "oops", &broken_module::OOPS);

@@ -40,7 +40,11 @@ fuzz_target!(|bytes: &[u8]| {
     drop(terminal);
     // No control reaches the terminal but those that lay out text.
     let printed = String::from_utf8(printed).unwrap();
-    assert!(!printed.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')));
+    assert!(
+        !printed
+            .chars()
+            .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
+    );
     let tally = &history.tally;
     // Counts hold together.
     assert!(tally.unexpected() <= tally.finished());

@@ -187,6 +187,12 @@ pub enum Event {
         /// How long that took, in microseconds, by the guest's monotonic clock.
         micros: u64,
     },
+    /// The kernel's taint flags have changed, `/proc/sys/kernel/tainted`. Looked
+    /// at before hello and at each [`Request::Tidy`], and sent before the answer.
+    Tainted {
+        /// All of them.
+        flags: u64,
+    },
     /// How long the work of [`crate::speed`] took.
     Speed {
         /// In microseconds, by the guest's monotonic clock.

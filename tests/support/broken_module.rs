@@ -2,7 +2,9 @@
 //! kernel itself, whose first instructions are replaced.
 
 use std::fs;
-use std::path::PathBuf;
+use std::io::Read as _;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _};
 
@@ -13,45 +15,103 @@ use super::material::Material;
 pub(crate) const HANG: [u8; 3] = [0xfa, 0xeb, 0xfe];
 /// An instruction that is none, which is an oops: `ud2`.
 pub(crate) const OOPS: [u8; 2] = [0x0f, 0x0b];
+/// Divides by zero: `xor ecx, ecx; div ecx`.
+pub(crate) const DIVIDE: [u8; 4] = [0x31, 0xc9, 0xf7, 0xf1];
 
 /// Length of the `call __fentry__` that each function begins with; the kernel
 /// overwrites it.
-const FENTRY: u64 = 5;
+const FENTRY: usize = 5;
+/// What stands before that where the kernel is built for IBT: `endbr64`.
+const ENDBR: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
 /// Writes `NAME.ko` for kernel 6.1 into the tests of `kiln`; its
 /// initialisation begins with `code`.
 pub(crate) fn write(kiln: &Kiln, name: &str, code: &[u8]) -> PathBuf {
-    let module = Material::of(kiln)
-        .modules
-        .join("kernel/drivers/net/dummy.ko");
-    let mut bytes = fs::read(module).unwrap();
-    let at = usize::try_from(first_instruction(&bytes, code.len() as u64)).unwrap();
-    bytes[at..at + code.len()].copy_from_slice(code);
-    // A signature that does not fit is refused; none taints the kernel.
-    let magic = b"~Module signature appended~\n";
-    if bytes.ends_with(magic) {
-        bytes.truncate(bytes.len() - magic.len());
-    }
     let path = kiln.work().join("tests").join(format!("{name}.ko"));
-    fs::write(&path, bytes).unwrap();
+    let modules = Material::of(kiln).modules;
+    let module = fs::read(modules.join("kernel/drivers/net/dummy.ko")).unwrap();
+    fs::write(&path, patched(module, "init_module", code)).unwrap();
     path
 }
 
-/// Where the file holds the first instruction of `init_module` of its own.
-fn first_instruction(module: &[u8], length: u64) -> u64 {
-    let file = object::File::parse(module).unwrap();
-    let init = file
-        .symbols()
-        .find(|symbol| symbol.name() == Ok("init_module"))
+/// Writes `NAME-RELEASE.ko` for this kernel, the same.
+pub(crate) fn write_for(kiln: &Kiln, kernel: &str, name: &str, code: &[u8]) {
+    let Material {
+        modules, release, ..
+    } = Material::of_kernel(kiln, kernel);
+    let plain = modules.join("kernel/drivers/net/dummy.ko");
+    let module = match fs::read(&plain) {
+        Ok(module) => module,
+        Err(_) => unpacked(&plain.with_extension("ko.xz")),
+    };
+    let path = kiln.work().join(format!("tests/{name}-{release}.ko"));
+    fs::write(path, patched(module, "init_module", code)).unwrap();
+}
+
+fn unpacked(path: &Path) -> Vec<u8> {
+    let mut module = Vec::new();
+    liblzma::read::XzDecoder::new(fs::File::open(path).unwrap())
+        .read_to_end(&mut module)
         .unwrap();
-    let section = file
-        .section_by_index(init.section_index().unwrap())
-        .unwrap();
-    let at = init.address() + FENTRY;
-    let overwritten = |offset: u64| offset + 4 > at && offset < at + length;
-    assert!(
-        !section.relocations().any(|(offset, _)| overwritten(offset)),
-        "the loader would write over the new instructions"
-    );
-    section.file_range().unwrap().0 + at
+    module
+}
+
+/// A module whose function `symbol` begins with `code`.
+pub(crate) fn patched(mut module: Vec<u8>, symbol: &str, code: &[u8]) -> Vec<u8> {
+    let place = Place::of(&module, symbol);
+    module[place.at..place.at + code.len()].copy_from_slice(code);
+    // The loader would write over the new instructions: 24 bytes each, of which
+    // the first 8 say where in the section, the next 4 how (0 is not at all).
+    let new = place.offset..place.offset + code.len() as u64;
+    for entry in module[place.relocations].chunks_exact_mut(24) {
+        let at = u64::from_le_bytes(entry[..8].try_into().unwrap());
+        if at + 4 > new.start && at < new.end {
+            entry[8..12].fill(0);
+        }
+    }
+    // A signature that does not fit is refused; none taints the kernel.
+    let magic = b"~Module signature appended~\n";
+    if module.ends_with(magic) {
+        module.truncate(module.len() - magic.len());
+    }
+    module
+}
+
+/// Where the first instruction of its own of a function is.
+struct Place {
+    /// In the file.
+    at: usize,
+    /// In its section.
+    offset: u64,
+    /// Of its section, in the file.
+    relocations: Range<usize>,
+}
+
+impl Place {
+    fn of(module: &[u8], symbol: &str) -> Self {
+        let file = object::File::parse(module).unwrap();
+        let function = file
+            .symbols()
+            .find(|found| found.name() == Ok(symbol))
+            .unwrap();
+        let section = file
+            .section_by_index(function.section_index().unwrap())
+            .unwrap();
+        let of_file = |at: u64| usize::try_from(at).unwrap();
+        let relocations = file
+            .section_by_name(&format!(".rela{}", section.name().unwrap()))
+            .and_then(|section| section.file_range())
+            .map_or(0..0, |(at, size)| of_file(at)..of_file(at + size));
+        let start = of_file(section.file_range().unwrap().0 + function.address());
+        let landing = if module[start..].starts_with(&ENDBR) {
+            ENDBR.len()
+        } else {
+            0
+        };
+        Self {
+            at: start + landing + FENTRY,
+            offset: function.address() + (landing + FENTRY) as u64,
+            relocations,
+        }
+    }
 }

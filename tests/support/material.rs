@@ -30,7 +30,12 @@ pub(crate) struct Material {
 impl Material {
     /// Asks `kiln` for it.
     pub(crate) fn of(kiln: &Kiln) -> Self {
-        let output = kiln.plain(["kernels", "fetch", "-k", "6.1"]).run();
+        Self::of_kernel(kiln, "6.1")
+    }
+
+    /// The same of another kernel of the cache.
+    pub(crate) fn of_kernel(kiln: &Kiln, kernel: &str) -> Self {
+        let output = kiln.plain(["kernels", "fetch", "-k", kernel]).run();
         output.assert_code(0);
         let out = output.out();
         let fields: Vec<&str> = out.trim_end().split('\t').collect();

@@ -20,6 +20,7 @@ mod program;
 mod remnants;
 mod server;
 mod state;
+mod taint;
 mod upper;
 
 use std::io::Write;

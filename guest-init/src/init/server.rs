@@ -26,6 +26,7 @@ use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
+use super::taint::Taint;
 use super::{Context, Failure};
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
@@ -50,6 +51,7 @@ pub(crate) struct Server<'a> {
     /// for it.
     stock: Option<Stock>,
     caches: Caches,
+    taint: Taint,
     /// When the next [`Event::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -74,6 +76,7 @@ impl<'a> Server<'a> {
             processes: BTreeMap::new(),
             stock: None,
             caches: Caches::default(),
+            taint: Taint::open(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -81,6 +84,7 @@ impl<'a> Server<'a> {
 
     /// Says hello and serves until told to power off, or the host has gone.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
+        self.tell_taint()?;
         self.send(&Event::Hello(hello))?;
         self.flush()?;
         while !self.done {
@@ -364,8 +368,16 @@ impl<'a> Server<'a> {
         // What stays must be among those that are told.
         remnants.sort_by_key(|remnant| remnant.gone);
         remnants.truncate(MAX_NAMED);
+        self.tell_taint()?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.send(&Event::Tidied { remnants, micros })
+    }
+
+    fn tell_taint(&mut self) -> Result<(), Failure> {
+        match self.taint.change() {
+            Some(flags) => self.send(&Event::Tainted { flags }),
+            None => Ok(()),
+        }
     }
 
     fn write_stdin(&mut self, process: ProcessId) -> Result<(), Failure> {

@@ -130,6 +130,7 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
             qemu_args: Vec::new(),
             hang_timeout: std::time::Duration::from_secs(60),
             dump_on_panic: false,
+            kernel_log: kiln::vm::kernel_log::Patterns::default(),
         },
         root: Root::default_here(),
         visible: Vec::new(),

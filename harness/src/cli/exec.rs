@@ -14,10 +14,12 @@ use super::input::{self, Interrupts};
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
+use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd};
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
 use crate::vm::exec_limit;
+use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 use crate::vm::relief::{self, RAISE_LIMIT};
@@ -215,9 +217,9 @@ pub(super) async fn in_vm(
     let (control, lost) = vm.watched();
     let ran = tokio::select! {
         ran = command::run(control, command, receiver, &mut stdout, &mut stderr) => {
-            Ok(ran.map_err(|error| error.to_string()))
+            Ok(ran)
         }
-        loss = lost => Ok(Err(loss.to_string())),
+        loss = lost => Ok(Err(loss.into())),
         // Insisted: whatever the guest does, it ends now.
         signal = interrupts.insisted() => Err(signal),
     };
@@ -246,7 +248,7 @@ pub(super) async fn in_vm(
                 eprintln!("kiln: {}", relief::refusal());
                 eprintln!("  hint: {RAISE_LIMIT}");
             }
-            vm.stop().await;
+            tell_reports(selected, &vm.stop().await.kernel_reports);
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
             code(end, timeout).map_err(|failure| match failure.code {
                 exit_code::NOT_FOUND if hidden => failure.hint(
@@ -259,6 +261,7 @@ pub(super) async fn in_vm(
         Ok(Err(error)) => {
             let evidence = vm.evidence().await;
             vm.kill().await;
+            tell_reports(selected, &evidence.kernel_reports);
             // The dump is for the user, who is told where it is.
             if dir.path().join(VMCORE).exists() {
                 let _ = dir.keep();
@@ -266,11 +269,24 @@ pub(super) async fn in_vm(
             Err(Failure::new(
                 exit_code::VM_LOST,
                 format!(
-                    "lost the VM of kernel {}: {error}\n{evidence}",
-                    selected.name()
+                    "lost the VM of kernel {}: {}\n{evidence}",
+                    selected.name(),
+                    evidence.reason(&error)
                 ),
             ))
         }
+    }
+}
+
+/// Says what the kernel reported; the command's status stays.
+fn tell_reports(selected: &Selected, reports: &[KernelReport]) {
+    for report in reports {
+        eprintln!(
+            "kiln: kernel {} reported ({}): {}",
+            selected.name(),
+            report.kind,
+            escape::line(&report.summary())
+        );
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
+use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, VmConfig};
 
@@ -117,6 +118,7 @@ impl VmArgs {
         let defaults = &context.catalogue.defaults;
         Launch {
             config: VmConfig {
+                kernel_log: Patterns::for_kernel(&context.catalogue.kernel_log, &kernel.name),
                 kernel,
                 accel: self.accel,
                 memory: self.memory(context),

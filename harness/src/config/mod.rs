@@ -2,6 +2,7 @@
 //! selects kernels from it.
 
 mod error;
+mod kernel_log;
 mod parse;
 mod select;
 mod size;
@@ -10,6 +11,7 @@ mod suite;
 pub(crate) use parse::{explain, line_of};
 
 pub use error::{ConfigError, Problem};
+pub use kernel_log::{KernelLogPattern, KernelLogRule};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};
 pub use suite::{CommandRunner, ResultsFormat};
@@ -57,6 +59,8 @@ pub struct Catalogue {
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
     pub suites: Vec<Suite>,
+    /// What is known of lines of kernels' logs, in the order of the file.
+    pub kernel_log: Vec<KernelLogPattern>,
 }
 
 /// `[defaults]`.

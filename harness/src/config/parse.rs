@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::kernel_log::RawPattern;
 use super::suite::RawSuite;
 use super::{
     AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
@@ -29,6 +30,8 @@ struct RawFile {
     groups: Map<Vec<Spanned<String>>>,
     #[serde(default)]
     suites: Map<RawSuite>,
+    #[serde(default, rename = "kernel-log")]
+    kernel_log: Vec<Spanned<RawPattern>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -97,6 +100,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         kernels,
         groups: Vec::new(),
         suites: Vec::new(),
+        kernel_log: Vec::new(),
     };
     for (name, members) in in_file_order(raw.groups) {
         let group = checker.group(&catalogue, &name, &members);
@@ -104,6 +108,9 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     }
     for (name, suite) in in_file_order(raw.suites) {
         catalogue.suites.extend(checker.suite(&name, suite));
+    }
+    for pattern in raw.kernel_log {
+        catalogue.kernel_log.extend(checker.kernel_log(pattern));
     }
     if checker.problems.is_empty() {
         Ok(catalogue)

@@ -18,6 +18,9 @@ fn report(test: Option<&str>, text: &str) -> Record {
         kernel: "6.1".into(),
         vm: 0,
         kind: "warning".into(),
+        fails: false,
+        allowed: None,
+        denied: None,
         test: test.map(str::to_owned),
         text: text.into(),
     };

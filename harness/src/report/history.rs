@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::lines;
 use crate::run::event::{Event, Known, KnownResult, Record, TestResult, Verdict};
 use crate::run::tally::Tally;
 
@@ -249,10 +250,12 @@ impl History {
                 kind,
                 test,
                 text,
+                allowed,
+                denied,
                 ..
             } => self.reports.push(KernelReport {
                 kernel: kernel.clone(),
-                kind: kind.clone(),
+                kind: lines::report_kind(kind, allowed.as_deref(), denied.as_deref()),
                 test: test.clone(),
                 text: text.clone(),
             }),

@@ -15,6 +15,9 @@ fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
             kernel: "6.1".into(),
             vm,
             kind: "warning".into(),
+            fails: false,
+            allowed: None,
+            denied: None,
             test: test.map(str::to_owned),
             text: "WARNING: CPU: 0".into(),
         };

@@ -71,6 +71,15 @@ pub(super) fn slow(style: TerminalStyle, kernel: &str, id: &str, elapsed_ms: u64
     )
 }
 
+/// The kind of a report, with what `kernels.toml` says of it.
+pub(super) fn report_kind(kind: &str, allowed: Option<&str>, denied: Option<&str>) -> String {
+    match (allowed, denied) {
+        (Some(reason), _) => format!("{kind}, allowed: {reason}"),
+        (None, Some(reason)) => format!("{kind}: {reason}"),
+        (None, None) => kind.to_owned(),
+    }
+}
+
 /// A kernel said that something is wrong with it.
 pub(super) fn kernel_report(
     style: TerminalStyle,

@@ -171,6 +171,9 @@ mod tests {
             kernel: "6.1".into(),
             vm: 0,
             kind: "warning".into(),
+            fails: false,
+            allowed: None,
+            denied: None,
             test: Some("a.fail".into()),
             text: "WARNING: CPU: 0 PID: 1".into(),
         };
@@ -202,6 +205,9 @@ mod tests {
             kernel: "6.1".into(),
             vm: 0,
             kind: "panic".into(),
+            fails: false,
+            allowed: None,
+            denied: None,
             test: Some("a.lost".into()),
             text: "[1.0] Kernel panic\n[1.1] Call Trace:".into(),
         };

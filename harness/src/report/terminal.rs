@@ -102,9 +102,12 @@ impl<W: Write + Send> Terminal<W> {
                 kind,
                 test,
                 text,
+                allowed,
+                denied,
                 ..
             } => {
-                let mut shown = lines::kernel_report(style, kernel, kind, test.as_deref());
+                let kind = lines::report_kind(kind, allowed.as_deref(), denied.as_deref());
+                let mut shown = lines::kernel_report(style, kernel, &kind, test.as_deref());
                 quote(&mut shown, text, &Keep::First(REPORT_LINES), None);
                 (StatusLevel::Fail, shown)
             }

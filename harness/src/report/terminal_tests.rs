@@ -261,6 +261,9 @@ fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
         kernel: "6.1".into(),
         vm: 0,
         kind: "warning".into(),
+        fails: false,
+        allowed: None,
+        denied: None,
         test: Some("a.b".into()),
         text: "WARNING: CPU: 0 PID: 1 at kernel/x.c:1\n".repeat(100),
     };

@@ -274,6 +274,15 @@ pub enum Event {
         /// The test that ran then, `suite.name`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         test: Option<String>,
+        /// No test ran then, and the run fails by it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        fails: bool,
+        /// Why `kernels.toml` allows it: nothing fails by it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        allowed: Option<String>,
+        /// Why `kernels.toml` denies the line.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        denied: Option<String>,
         /// Its lines on the console, bounded by [`bounded_text`]; untrusted.
         text: String,
     },

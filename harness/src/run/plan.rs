@@ -15,6 +15,7 @@ use super::times::{Pace, Times};
 use crate::suite::TestId;
 use crate::suite::bpftrace::{RuntimeTest, Vocabulary};
 use crate::suite::command::CommandTest;
+use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch::Launch;
 
 /// Makes the launch of one more VM of a kernel: its own directory, and where
@@ -149,6 +150,13 @@ pub enum KernelLog {
     Warn,
     /// Nobody looks.
     Ignore,
+}
+
+impl KernelLog {
+    /// Whether a report makes a test fail.
+    pub(super) fn fails(self, report: &KernelReport) -> bool {
+        self == Self::Fail && report.allowed.is_none()
+    }
 }
 
 /// A run: kernels × tests.

@@ -177,12 +177,15 @@ impl Pool<'_> {
         });
         let mut session = match self.boot(kernel, ready, vm).await {
             Ok(session) => session,
-            Err(lost) => {
+            Err(mut lost) => {
+                let reports = std::mem::take(&mut lost.evidence.kernel_reports);
+                self.kernel_reports(kernel, vm, None, reports);
                 self.lost(kernel, vm, None, &lost);
                 return false;
             }
         };
         self.up(index, vm, session.vm.pid());
+        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
         while let Some(waiting) = self.take_test(index) {
             let known = self.plan.known(waiting.test, &ready.release).cloned();
             let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {
@@ -193,7 +196,16 @@ impl Pool<'_> {
                 break;
             }
         }
-        session.stop().await;
+        // Of the time between tests.
+        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
+        let stopped = session.stop().await;
+        self.kernel_reports(kernel, vm, None, stopped.kernel_reports);
+        if stopped.killed {
+            self.warn(
+                kernel,
+                format!("VM {vm} did not power off when it was told to, and was killed"),
+            );
+        }
         self.emit(Event::VmStopped {
             kernel: kernel.name.clone(),
             vm,
@@ -243,6 +255,8 @@ impl Pool<'_> {
                 result: result.clone(),
             },
         );
+        // What came after the last test is not of this one.
+        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
         let slow_after = slow_after(self.plan, test, session.factor);
         let ended = {
             let ended = session.test(self.plan, test);
@@ -285,8 +299,8 @@ impl Pool<'_> {
                 (result, Ok(session))
             }
             Err(error) => {
-                let mut lost = session.lost(error.to_string()).await;
-                let reports = std::mem::take(&mut lost.kernel_reports);
+                let mut lost = session.lost(&error).await;
+                let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let result = TestResult {
                     reason: Some(lost.reason.clone()),
@@ -400,12 +414,10 @@ impl Pool<'_> {
                 launch::Error::Boot { why, evidence, .. } => Lost {
                     reason: format!("did not come up: {why}"),
                     evidence: *evidence,
-                    kernel_reports: Vec::new(),
                 },
                 other => Lost {
                     reason: other.to_string(),
                     evidence: Evidence::default(),
-                    kernel_reports: Vec::new(),
                 },
             })?;
         if let Some(note) = &session.accel_note {
@@ -440,7 +452,7 @@ impl Pool<'_> {
                 });
                 Ok(session)
             }
-            Err(error) => Err(session.lost(error.to_string()).await),
+            Err(error) => Err(session.lost(&error).await),
         }
     }
 }

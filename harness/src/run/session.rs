@@ -20,9 +20,9 @@ use crate::suite::bpftrace::{Exit, Features, Judgement, Rule};
 use crate::suite::command::Case;
 use crate::vm::control::Error;
 use crate::vm::cpu::{self, Ended};
-use crate::vm::kernel_log::{self, KernelReport};
+use crate::vm::kernel_log::{KernelReport, Taint};
 use crate::vm::launch;
-use crate::vm::machine::{Evidence, Vm};
+use crate::vm::machine::{Evidence, Stopped, Vm};
 use crate::vm::qemu::Qemu;
 use crate::vm::relief::{self, RAISE_LIMIT};
 
@@ -39,8 +39,6 @@ pub(super) struct Lost {
     pub(super) reason: String,
     /// What is known about it.
     pub(super) evidence: Evidence,
-    /// What the kernel said since the last test began.
-    pub(super) kernel_reports: Vec<KernelReport>,
 }
 
 /// What came of a test.
@@ -68,13 +66,14 @@ impl Report {
 
 impl Report {
     /// Notes what the kernel said while the test ran. A test that passed has
-    /// failed then, if that is wanted.
+    /// failed then, if that is wanted and `kernels.toml` does not allow it.
     fn take_kernel_reports(&mut self, reports: Vec<KernelReport>, policy: KernelLog) {
-        if let (Some(first), KernelLog::Fail) = (reports.first(), policy)
+        let first = reports.iter().find(|report| policy.fails(report));
+        if let Some(first) = first
             && self.judgement.verdict == Verdict::Pass
         {
             self.judgement.verdict = Verdict::Fail;
-            self.judgement.reason = format!("the kernel reported: {}", first.title);
+            self.judgement.reason = format!("the kernel reported: {}", first.summary());
             self.judgement.note_rule(Rule::KernelReport);
         }
         self.kernel_reports = reports;
@@ -95,8 +94,8 @@ pub(super) struct Session {
     /// Something of a test could not be undone: the next one is to have another
     /// VM.
     pub(super) unclean: bool,
-    /// Where the console was when the last test began.
-    test_began: u64,
+    /// What is known of the kernel's taint flags.
+    taint: Taint,
     /// Sockets; goes with the session.
     _dir: TempDir,
 }
@@ -129,7 +128,7 @@ impl Session {
             features: BTreeMap::new(),
             modules_loaded: false,
             unclean: false,
-            test_began: 0,
+            taint: Taint::default(),
             _dir: dir,
         })
     }
@@ -178,7 +177,6 @@ impl Session {
             let drop = Request::DropCaches { pages: false };
             self.vm.control.send(&drop).await?;
         }
-        self.test_began = self.vm.console().position();
         let mut notes = Vec::new();
         if test.needs_modules() {
             notes.extend(self.load_modules(plan).await?);
@@ -200,10 +198,13 @@ impl Session {
                 .notes
                 .push(format!("{}; {RAISE_LIMIT}", relief::refusal()));
         }
-        if plan.kernel_log != KernelLog::Ignore {
-            self.vm.console().settled().await;
-            report.take_kernel_reports(self.kernel_reports(), plan.kernel_log);
-        }
+        self.vm.console().settled().await;
+        self.vm.console().whole_report().await;
+        let reports = self.kernel_reports(plan);
+        // A kernel that has said it once may say it no more (`WARN_ONCE`,
+        // lockdep), and one that has died under a process holds its locks.
+        self.unclean |= reports.iter().any(|report| plan.kernel_log.fails(report));
+        report.take_kernel_reports(reports, plan.kernel_log);
         Ok(report)
     }
 
@@ -273,25 +274,30 @@ impl Session {
         cpu::illegal_instruction(ended, spec.accelerator, spec.cpu.as_deref())
     }
 
-    /// What the kernel said since the last test began.
-    fn kernel_reports(&self) -> Vec<KernelReport> {
-        kernel_log::reports(&self.vm.console().text_since(self.test_began))
+    /// What the kernel reported since it was last asked, where somebody wants to
+    /// know.
+    pub(super) fn kernel_reports(&mut self, plan: &Plan) -> Vec<KernelReport> {
+        let mut reports = self.vm.console().take_reports();
+        let silent = self.taint.report(self.vm.control.taint(), &reports);
+        reports.extend(silent);
+        match plan.kernel_log {
+            KernelLog::Ignore => Vec::new(),
+            KernelLog::Fail | KernelLog::Warn => reports,
+        }
     }
 
     /// Gathers what is known of this lost VM and takes it down.
-    pub(super) async fn lost(mut self, reason: String) -> Lost {
+    pub(super) async fn lost(mut self, error: &Error) -> Lost {
         let evidence = self.vm.evidence().await;
-        let kernel_reports = self.kernel_reports();
         self.vm.kill().await;
         Lost {
-            reason,
+            reason: evidence.reason(error),
             evidence,
-            kernel_reports,
         }
     }
 
     /// Takes the VM down.
-    pub(super) async fn stop(self) {
-        self.vm.stop().await;
+    pub(super) async fn stop(self) -> Stopped {
+        self.vm.stop().await
     }
 }

@@ -97,6 +97,8 @@ pub struct KernelTally {
     pub counts: Counts,
     /// It could not be provided: none of its tests runs.
     pub failed: bool,
+    /// Reports of it that no test can fail by, for none ran then.
+    pub reports: usize,
 }
 
 impl std::ops::Deref for KernelTally {
@@ -160,6 +162,11 @@ impl Tally {
                 kernel.suite(&result.suite).counts.take(result);
             }
             Event::KernelFailed { kernel, .. } => self.kernel(kernel).failed = true,
+            Event::KernelReport {
+                kernel,
+                fails: true,
+                ..
+            } => self.kernel(kernel).reports += 1,
             Event::RunStopped { .. } => self.stopped = true,
             _ => {}
         }
@@ -239,7 +246,8 @@ impl Tally {
     ///
     /// A lost VM and a kernel that could not be provided outweigh failed tests:
     /// they say that the picture is not whole. A run that was ended early has
-    /// failed, for want of the rest at least.
+    /// failed, for want of the rest at least; so has one of whose kernels one said
+    /// between tests that something is wrong with it.
     pub fn exit_code(&self) -> u8 {
         let provided = self.kernels.iter().filter(|tally| !tally.failed);
         let missing = provided
@@ -251,7 +259,10 @@ impl Tally {
             exit_code::VM_LOST
         } else if self.kernels.iter().any(|tally| tally.failed) {
             exit_code::SETUP_FAILED
-        } else if self.unexpected() > 0 || self.missing() > 0 {
+        } else if self.unexpected() > 0
+            || self.missing() > 0
+            || self.kernels.iter().any(|tally| tally.reports > 0)
+        {
             exit_code::TESTS_FAILED
         } else {
             exit_code::OK

@@ -11,12 +11,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
 use rustix::io::ioctl_fionread;
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
+
+use super::kernel_log::{KernelReport, Scanner};
 
 /// Bytes of the console that the file keeps. A boot prints about 30 kB, an
 /// oops 5 kB.
@@ -25,8 +28,16 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// Bytes of the end of the console that memory keeps.
 pub const MAX_TAIL: usize = 256 << 10;
 
+/// Bytes of the pipe: what an oops and a flood of a program have on their way
+/// while the machine is busy. QEMU drops what does not fit after a few tries
+/// (hw/char/serial.c, serial_xmit).
+const PIPE: i32 = 1 << 20;
+
 /// How long a console that goes on is waited for to settle.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How long the rest of a report is waited for that has begun: a stack takes
+/// the guest some milliseconds to print.
+const REST_OF_REPORT: Duration = Duration::from_secs(2);
 /// How often what is left in the pipe is looked at.
 const LOOK: Duration = Duration::from_millis(1);
 
@@ -40,11 +51,16 @@ struct State {
     tail: Vec<u8>,
     /// Bytes seen in all.
     total: u64,
+    /// Finds reports of the kernel, in all that comes.
+    scanner: Option<Scanner>,
 }
 
 impl State {
     fn push(&mut self, bytes: &[u8]) {
         self.total += bytes.len() as u64;
+        if let Some(scanner) = &mut self.scanner {
+            scanner.push(bytes);
+        }
         self.tail.extend_from_slice(bytes);
         let excess = self.tail.len().saturating_sub(MAX_TAIL);
         self.tail.drain(..excess);
@@ -67,11 +83,20 @@ pub struct Console {
 
 impl Console {
     /// Starts to copy the pipe `source` into the file `path`, which is made
-    /// anew.
-    pub async fn capture(source: OwnedFd, path: &Path) -> io::Result<Self> {
+    /// anew; `scanner` is shown all of it.
+    pub async fn capture(
+        source: OwnedFd,
+        path: &Path,
+        scanner: Option<Scanner>,
+    ) -> io::Result<Self> {
+        // A user who has many pipes may have no more of it.
+        let _ = fcntl(&source, FcntlArg::F_SETPIPE_SZ(PIPE));
         let source = Arc::new(Receiver::from_owned_fd(source)?);
         let file = File::create(path).await?;
-        let state = Arc::new(Mutex::new(State::default()));
+        let state = Arc::new(Mutex::new(State {
+            scanner,
+            ..State::default()
+        }));
         let copier = tokio::spawn(copy(Arc::clone(&source), file, Arc::clone(&state)));
         Ok(Self {
             state,
@@ -116,6 +141,46 @@ impl Console {
         }
     }
 
+    /// Waits, for two seconds at most, until a report that has begun is whole:
+    /// its end has come, or nothing comes any more.
+    pub async fn whole_report(&self) {
+        let until = Instant::now() + REST_OF_REPORT;
+        let goes_on = || {
+            self.with(|state| {
+                let scanner = state.scanner.as_ref();
+                scanner.is_some_and(Scanner::in_report)
+            })
+        };
+        let mut last = (self.position(), Instant::now());
+        while goes_on() && Instant::now() < until && last.1.elapsed() < SETTLE {
+            sleep(LOOK).await;
+            let position = self.position();
+            if position != last.0 {
+                last = (position, Instant::now());
+            }
+        }
+    }
+
+    /// What the kernel has reported since the last call.
+    pub fn take_reports(&self) -> Vec<KernelReport> {
+        self.reports().take()
+    }
+
+    /// What the kernel said when it panicked.
+    pub fn panic(&self) -> Option<String> {
+        self.with(|state| state.scanner.as_ref()?.panic().map(str::to_owned))
+    }
+
+    /// Whether another kernel has begun to print: kexec.
+    pub fn restarted(&self) -> bool {
+        self.with(|state| state.scanner.as_ref().is_some_and(Scanner::restarted))
+    }
+
+    /// For asking after reports when the console has ended.
+    pub fn reports(&self) -> Reports {
+        Reports(Arc::clone(&self.state))
+    }
+
     /// Waits, for a second at most, until the console has ended: after QEMU's
     /// end its last words may still be on their way.
     pub async fn drained(&self) {
@@ -136,6 +201,22 @@ impl Console {
     }
 }
 
+/// The reports of a console, which outlive it.
+#[derive(Debug)]
+pub struct Reports(Arc<Mutex<State>>);
+
+impl Reports {
+    /// What the kernel has reported since the last call.
+    pub fn take(&self) -> Vec<KernelReport> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state
+            .scanner
+            .as_mut()
+            .map(Scanner::take)
+            .unwrap_or_default()
+    }
+}
+
 /// Copies to the end. Reads on when the file is full or cannot be written: a
 /// console that nobody reads would stop the guest.
 async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -> io::Result<()> {
@@ -151,7 +232,13 @@ async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -
             taken
         };
         let count = match taken {
-            Ok(0) => break,
+            Ok(0) => {
+                let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(scanner) = &mut state.scanner {
+                    scanner.finish();
+                }
+                break;
+            }
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
@@ -199,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("console");
         let (read, mut write) = io::pipe().unwrap();
-        let console = Console::capture(read.into(), &path).await.unwrap();
+        let console = Console::capture(read.into(), &path, None).await.unwrap();
         let written = tokio::task::spawn_blocking(move || write.write_all(&input));
         written.await.unwrap().unwrap();
         console.drained().await;
@@ -213,7 +300,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (read, mut write) = io::pipe().unwrap();
         let path = dir.path().join("console");
-        let console = Console::capture(read.into(), &path).await.unwrap();
+        let console = Console::capture(read.into(), &path, None).await.unwrap();
         for round in 0..100 {
             let position = console.position();
             let line = format!("line {round}\n");

@@ -1,6 +1,8 @@
 //! The host's end of the control port.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guest_init::frame::{self, Decoder, FrameError};
@@ -124,6 +126,8 @@ pub struct Control {
     heard: watch::Receiver<Instant>,
     /// Whether the guest's clock has been set.
     clock_set: watch::Receiver<bool>,
+    /// Its kernel's taint flags.
+    taint: Arc<AtomicU64>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -154,7 +158,14 @@ impl Control {
         let (clock, clock_set) = ClockKeeper::new(frame_sender.downgrade());
         tokio::spawn(write_frames(write, frame_receiver));
         let (heard_sender, heard) = watch::channel(Instant::now());
-        tokio::spawn(read_events(read, event_sender, heard_sender, clock));
+        let taint = Arc::new(AtomicU64::new(0));
+        tokio::spawn(read_events(
+            read,
+            event_sender,
+            heard_sender,
+            clock,
+            Arc::clone(&taint),
+        ));
         Self {
             requests: Requests {
                 frames: frame_sender,
@@ -163,6 +174,7 @@ impl Control {
             events: event_receiver,
             heard,
             clock_set,
+            taint,
             next_job: 1,
             next_process: 1,
         }
@@ -220,6 +232,11 @@ impl Control {
         let mut clock_set = self.clock_set.clone();
         let set = clock_set.wait_for(|set| *set);
         timeout(within, set).await.is_ok_and(|set| set.is_ok())
+    }
+
+    /// The kernel's taint flags, as the guest last told them.
+    pub fn taint(&self) -> u64 {
+        self.taint.load(Ordering::Relaxed)
     }
 
     /// For sending from another task.
@@ -300,10 +317,12 @@ async fn read_events(
     events: mpsc::Sender<Result<Event, Error>>,
     heard: watch::Sender<Instant>,
     mut clock: ClockKeeper,
+    taint: Arc<AtomicU64>,
 ) {
     let mut decoder = Decoder::new();
     let mut buffer = vec![0; frame::MAX_DATA];
     let mut bad_frames = 0;
+    let mut greeted = false;
     loop {
         let length = match port.read(&mut buffer).await {
             Ok(0) | Err(_) => return,
@@ -316,7 +335,16 @@ async fn read_events(
                     if clock.take(&event) {
                         continue;
                     }
-                    Ok(event)
+                    if let Event::Tainted { flags } = event {
+                        taint.store(flags, Ordering::Relaxed);
+                        continue;
+                    }
+                    let hello = matches!(event, Event::Hello(_));
+                    if hello && std::mem::replace(&mut greeted, true) {
+                        Err(Error::Lost(Loss::Restarted))
+                    } else {
+                        Ok(event)
+                    }
                 }
                 Err(error) => {
                     bad_frames += 1;
@@ -361,6 +389,25 @@ mod tests {
         let frame = frame::encode(&Event::Hello(hello.clone())).unwrap();
         guest.write_all(&frame).await.unwrap();
         assert_eq!(control.hello(soon()).await.unwrap(), hello);
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_greets_twice_has_started_another_kernel() {
+        let (mut control, mut guest) = pair();
+        let hello = Event::Hello(Hello {
+            protocol: PROTOCOL_VERSION,
+            ..Hello::default()
+        });
+        for event in [Event::Tainted { flags: 512 }, hello.clone(), hello] {
+            guest
+                .write_all(&frame::encode(&event).unwrap())
+                .await
+                .unwrap();
+        }
+        assert!(control.hello(soon()).await.is_ok());
+        assert_eq!(control.taint(), 512);
+        let error = control.event(soon(), "a test").await.unwrap_err();
+        assert!(matches!(error, Error::Lost(Loss::Restarted)), "{error}");
     }
 
     #[tokio::test]

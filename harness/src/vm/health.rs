@@ -16,13 +16,20 @@ pub enum Loss {
     /// A share process died under the guest, which waits for it for ever.
     #[error(transparent)]
     Share(#[from] share::Error),
-    /// The guest reset itself, which a panic does too.
-    #[error("the guest panicked or rebooted (QMP: {reason})")]
+    /// The guest reset itself, which a panic does too; the console tells the
+    /// two apart.
+    #[error("the guest rebooted (QMP: {reason})")]
     Reset {
         /// QMP's `ShutdownCause`.
         reason: String,
     },
-    /// The VM was shut down.
+    /// The guest was started anew without a reset: by kexec.
+    #[error("the guest started another kernel (kexec)")]
+    Restarted,
+    /// The guest powered itself off.
+    #[error("the guest powered itself off")]
+    PoweredOff,
+    /// The VM was shut down from outside.
     #[error("the VM was shut down (QMP: {reason})")]
     Shutdown {
         /// QMP's `ShutdownCause`.
@@ -65,16 +72,24 @@ async fn share_ended(shares: &mut [Share]) -> share::Error {
     }
 }
 
-async fn ended(events: &mut VmEvents) -> Loss {
+/// Ends with the first event, which is one of an end; never without one.
+pub(super) async fn ended(events: &mut VmEvents) -> Loss {
     match events.recv().await {
-        Some(VmEvent::Shutdown { reason, .. }) if reason != "guest-reset" => {
-            Loss::Shutdown { reason }
-        }
-        Some(VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason }) => {
-            Loss::Reset { reason }
-        }
-        Some(VmEvent::Stopped | VmEvent::GuestPanicked) => Loss::Stopped,
+        Some(event) => event.into(),
         None => std::future::pending().await,
+    }
+}
+
+impl From<VmEvent> for Loss {
+    fn from(event: VmEvent) -> Self {
+        match event {
+            VmEvent::Shutdown { reason, .. } if reason == "guest-shutdown" => Self::PoweredOff,
+            VmEvent::Shutdown { reason, .. } if reason != "guest-reset" => {
+                Self::Shutdown { reason }
+            }
+            VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason } => Self::Reset { reason },
+            VmEvent::Stopped | VmEvent::GuestPanicked => Self::Stopped,
+        }
     }
 }
 

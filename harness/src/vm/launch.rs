@@ -12,10 +12,9 @@ use super::control::{self, Control};
 use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
-use super::qmp::VmEvent;
 use super::relief::Relief;
 use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
-use super::{args, tsc};
+use super::{args, health, tsc};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::nodes;
@@ -270,6 +269,7 @@ impl Launch {
             tsc_khz: tsc_khz.await.unwrap_or_default(),
             hang_timeout: self.config.hang_timeout,
             dump_on_panic: self.config.dump_on_panic,
+            kernel_log: self.config.kernel_log.clone(),
             qemu_sandbox: qemu.sandbox,
             kernel_args: self.config.kernel_args.clone(),
             qemu_args: self.config.qemu_args.clone(),
@@ -379,7 +379,7 @@ impl Prepared {
                     Ok(status) => format!("QEMU ended during the boot ({status})"),
                     Err(error) => error.to_string(),
                 }),
-                () = stopped(&mut events) => Err("the VM stopped during the boot".to_owned()),
+                loss = health::ended(&mut events) => Err(format!("{loss} during the boot")),
             },
             Err(error) => Err(error.to_string()),
         };
@@ -412,11 +412,11 @@ impl Prepared {
                 })
             }
             Err(why) => {
-                let evidence = Evidence::gather(&mut qemu, &qmp).await;
+                let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
                 Err(Error::Boot {
                     kernel: self.spec.kernel.name.clone(),
                     cpus: self.spec.cpus,
-                    why,
+                    why: evidence.cause().unwrap_or(why),
                     evidence: Box::new(evidence),
                 })
             }
@@ -451,17 +451,6 @@ fn explain(error: &control::Error) -> String {
         control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
         other => other.to_string(),
     }
-}
-
-/// Until the VM's processors stop for a reason of their own.
-async fn stopped(events: &mut tokio::sync::mpsc::Receiver<VmEvent>) {
-    while let Some(event) = events.recv().await {
-        if matches!(event, VmEvent::Stopped) {
-            return;
-        }
-    }
-    // QEMU has ended: that is another branch's to tell.
-    std::future::pending::<()>().await;
 }
 
 fn index(config: &VmConfig) -> Result<Index, Error> {

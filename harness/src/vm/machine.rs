@@ -12,8 +12,9 @@ use std::time::Duration;
 use guest_init::message::{Hello, Request};
 
 use super::console::Console;
-use super::control::Control;
+use super::control::{self, Control};
 use super::health::{self, Loss};
+use super::kernel_log::{self, KernelReport};
 use super::process::QemuProcess;
 use super::qmp::{Qmp, VmEvents};
 use super::relief::Relief;
@@ -24,12 +25,12 @@ use crate::guest::share::Share;
 pub const VMCORE: &str = "vmcore";
 /// Lines of the console that evidence shows, where nothing stands out.
 const CONSOLE_LINES: usize = 20;
-/// Lines that it shows at most, where the kernel said why it died: the stack
-/// and the registers that follow have about 40.
-const OOPS_LINES: usize = 80;
-/// How a kernel begins its last words (Linux, kernel/panic.c and
-/// arch/x86/kernel/dumpstack.c).
-const LAST_WORDS: [&str; 3] = ["Kernel panic - not syncing", "Oops: ", "BUG: "];
+/// Lines that are looked through for what the kernel said when it died: the
+/// stack and the registers of an oops have about 60, and a panic may follow with
+/// those of other processors.
+const LAST_LINES: usize = 1000;
+/// Lines that are shown of that, half from the beginning and half from the end.
+const SHOWN_LINES: usize = 400;
 /// How long QEMU may take to end once its QMP connection broke.
 const ENDING: Duration = Duration::from_secs(1);
 /// How long a guest may take to power off before it is killed.
@@ -50,11 +51,19 @@ pub struct Evidence {
     pub messages: String,
     /// Where the guest's memory was written, or why it was not.
     pub dump: Option<String>,
+    /// What the kernel reported that nobody had taken.
+    pub kernel_reports: Vec<KernelReport>,
+    /// What the kernel said when it panicked.
+    pub panic: Option<String>,
+    /// Another kernel was started before (kexec).
+    pub restarted: bool,
+    /// How the VM ended, where QEMU said so and nobody had heard it.
+    pub ended: Option<String>,
 }
 
 impl Evidence {
     /// Asks everybody who may know.
-    pub(super) async fn gather(qemu: &mut QemuProcess, qmp: &Qmp) -> Self {
+    pub(super) async fn gather(qemu: &mut QemuProcess, qmp: &Qmp, events: &mut VmEvents) -> Self {
         let (status, ended) = match qmp.status().await {
             Ok(status) => (format!("{QMP_STATUS}{}", status.state), false),
             Err(error) => match tokio::time::timeout(ENDING, qemu.wait()).await {
@@ -62,15 +71,54 @@ impl Evidence {
                 _ => (format!("QMP status unknown: {error}"), true),
             },
         };
+        let console = qemu.console();
         if ended {
-            qemu.console().drained().await;
+            console.drained().await;
+        } else {
+            // QEMU may be on its way out, with all that the guest wrote in the
+            // pipe, or the guest in the midst of an oops.
+            console.settled().await;
+            console.whole_report().await;
         }
         Self {
-            console: telling(&qemu.console().tail(OOPS_LINES)),
+            console: telling(&console.tail(LAST_LINES)),
             status,
             messages: qemu.messages(),
             dump: None,
+            kernel_reports: console.take_reports(),
+            panic: console.panic(),
+            restarted: console.restarted(),
+            ended: events
+                .try_recv()
+                .ok()
+                .map(|event| Loss::from(event).to_string()),
         }
+    }
+
+    /// What took the VM away, where the console or QEMU say more than the port
+    /// that closed.
+    pub fn cause(&self) -> Option<String> {
+        let panic = self
+            .panic
+            .as_ref()
+            .map(|why| format!("the kernel panicked: {why}"));
+        panic.or_else(|| self.ended.clone())
+    }
+
+    /// Why this VM is lost, if `error` is what was noticed of it.
+    pub fn reason(&self, error: &control::Error) -> String {
+        let cause = match error {
+            // What is known for sure.
+            control::Error::Lost(Loss::Share(_) | Loss::Shutdown { .. } | Loss::Restarted)
+            | control::Error::Garbage(_) => None,
+            control::Error::Lost(_) => self.cause().filter(|_| self.panic.is_some()),
+            _ => self.cause(),
+        };
+        let reason = cause.unwrap_or_else(|| error.to_string());
+        if self.restarted && !matches!(error, control::Error::Lost(Loss::Restarted)) {
+            return format!("{reason}, after {}", Loss::Restarted);
+        }
+        reason
     }
 }
 
@@ -80,9 +128,19 @@ fn telling(console: &str) -> String {
     let usual = lines.len().saturating_sub(CONSOLE_LINES);
     let from = lines
         .iter()
-        .position(|line| LAST_WORDS.iter().any(|words| line.contains(words)))
+        .position(|line| kernel_log::is_telling(line))
         .map_or(usual, |at| at.min(usual));
-    lines[from..].join("\n")
+    let shown = &lines[from..];
+    let left_out = shown.len().saturating_sub(SHOWN_LINES);
+    if left_out == 0 {
+        return shown.join("\n");
+    }
+    let (first, last) = (
+        &shown[..SHOWN_LINES / 2],
+        &shown[shown.len() - SHOWN_LINES / 2..],
+    );
+    let note = format!("[kiln: {left_out} lines left out]");
+    [&first.join("\n"), note.as_str(), &last.join("\n")].join("\n")
 }
 
 impl fmt::Display for Evidence {
@@ -127,7 +185,7 @@ pub struct Vm {
 impl Vm {
     /// What is known about it, for when it is lost.
     pub async fn evidence(&mut self) -> Evidence {
-        let mut evidence = Evidence::gather(&mut self.qemu, &self.qmp).await;
+        let mut evidence = Evidence::gather(&mut self.qemu, &self.qmp, &mut self.events).await;
         if self.spec.dump_on_panic {
             evidence.dump = Some(self.dump().await);
         }
@@ -167,8 +225,9 @@ impl Vm {
     }
 
     /// Powers the guest off and takes everything down. Whatever does not end
-    /// by itself is killed; all is reaped when this returns.
-    pub async fn stop(mut self) {
+    /// by itself is killed; all is reaped when this returns. Gives what the
+    /// kernel reported that nobody had taken, on its way down too.
+    pub async fn stop(mut self) -> Stopped {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
         if asked && self.spec.dump_on_panic {
             // This QEMU stays when its guest has powered off.
@@ -176,7 +235,7 @@ impl Vm {
             let _ = self.qmp.quit().await;
         }
         self.take_down(if asked { POWER_OFF } else { Duration::ZERO })
-            .await;
+            .await
     }
 
     /// Takes everything down at once, without the guest's help.
@@ -184,9 +243,12 @@ impl Vm {
         self.take_down(Duration::ZERO).await;
     }
 
-    async fn take_down(self, grace: Duration) {
-        if let Err(error) = self.qemu.stop(grace).await {
-            tracing::warn!(%error, "while QEMU was taken down");
+    async fn take_down(self, grace: Duration) -> Stopped {
+        let reports = self.qemu.console().reports();
+        let mut killed = false;
+        match self.qemu.stop(grace).await {
+            Ok(status) => killed = status.code().is_none(),
+            Err(error) => tracing::warn!(%error, "while QEMU was taken down"),
         }
         // QEMU has gone, and what the guest has written is written: nothing is
         // gained by letting a share give its memory back in good order.
@@ -195,7 +257,20 @@ impl Vm {
             .into_iter()
             .map(|share| share.stop(Duration::ZERO));
         futures::future::join_all(stopping).await;
+        Stopped {
+            kernel_reports: reports.take(),
+            killed,
+        }
     }
+}
+
+/// A VM that has been taken down.
+#[derive(Debug)]
+pub struct Stopped {
+    /// What the kernel reported since it was last asked.
+    pub kernel_reports: Vec<KernelReport>,
+    /// The guest did not power off within [`POWER_OFF`], or was not to.
+    pub killed: bool,
 }
 
 #[cfg(test)]

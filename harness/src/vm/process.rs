@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::args::{self, MAX_SOCKET_PATH};
 use super::console::Console;
+use super::kernel_log::Scanner;
 use super::qmp::{self, Qmp, VmEvents};
 use super::spec::VmSpec;
 use crate::child::Supervised;
@@ -115,8 +116,13 @@ impl QemuProcess {
             return Err(start(io::Error::other("its output is not piped")));
         };
         Ok(Self {
-            console: log(&spec.console_log, stdout.into_owned_fd()).await?,
-            messages: log(&spec.qemu_log, stderr.into_owned_fd()).await?,
+            console: log(
+                &spec.console_log,
+                stdout.into_owned_fd(),
+                Some(Scanner::new(spec.kernel_log.clone())),
+            )
+            .await?,
+            messages: log(&spec.qemu_log, stderr.into_owned_fd(), None).await?,
             qmp_socket: spec.qmp_socket.clone(),
             child,
         })
@@ -210,8 +216,12 @@ fn stdio(line: &[OsString]) -> Command {
     command
 }
 
-async fn log(path: &Path, pipe: io::Result<OwnedFd>) -> Result<Console, Error> {
-    let captured = async { Console::capture(pipe?, path).await };
+async fn log(
+    path: &Path,
+    pipe: io::Result<OwnedFd>,
+    scanner: Option<Scanner>,
+) -> Result<Console, Error> {
+    let captured = async { Console::capture(pipe?, path, scanner).await };
     captured.await.map_err(|source| Error::Log {
         path: path.to_owned(),
         source,

@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::kernel_log::Patterns;
 use crate::kernel::KernelImage;
 
 /// Which accelerator the user asks for.
@@ -63,6 +64,8 @@ pub struct VmConfig {
     pub hang_timeout: Duration,
     /// Dump the memory of a guest that panics.
     pub dump_on_panic: bool,
+    /// What is known of lines of this kernel's log.
+    pub kernel_log: Patterns,
 }
 
 /// A virtiofs device of a VM: the vhost-user socket of a running share.
@@ -112,6 +115,8 @@ pub struct VmSpec {
     /// Whether a guest that panics is kept, paused, so that its memory can be
     /// dumped.
     pub dump_on_panic: bool,
+    /// What is known of lines of this kernel's log.
+    pub kernel_log: Patterns,
     /// Whether this QEMU offers `-sandbox`.
     pub qemu_sandbox: bool,
     /// Appended to the kernel's command line.

@@ -2,7 +2,7 @@
 
 use super::{Lost, Pool};
 use crate::run::event::{Event, bounded_text};
-use crate::run::plan::PlannedKernel;
+use crate::run::plan::{KernelLog, PlannedKernel};
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::machine::QMP_STATUS;
 
@@ -36,11 +36,18 @@ impl Pool<'_> {
         reports: Vec<KernelReport>,
     ) {
         for report in reports {
+            if self.plan.kernel_log == KernelLog::Ignore {
+                return;
+            }
             self.emit(Event::KernelReport {
                 kernel: kernel.name.clone(),
                 vm,
                 kind: report.kind.to_owned(),
                 test: test.map(ToOwned::to_owned),
+                // The test's verdict says it, where there is one.
+                fails: test.is_none() && self.plan.kernel_log.fails(&report),
+                allowed: report.allowed,
+                denied: report.denied,
                 text: bounded_text(report.text.as_bytes()),
             });
         }

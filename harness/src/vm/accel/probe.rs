@@ -54,6 +54,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         tsc_khz: None,
         hang_timeout: DEADLINE,
         dump_on_panic: false,
+        kernel_log: crate::vm::kernel_log::Patterns::default(),
         qemu_sandbox: input.qemu.sandbox,
         // Whatever runs at all says so on the console.
         kernel_args: vec!["loglevel=8".to_owned()],

@@ -124,7 +124,14 @@ impl Device for SerialConsole {
     }
 
     fn kernel(&self) -> Vec<String> {
-        vec!["console=ttyS0".to_owned(), "loglevel=5".to_owned()]
+        [
+            "console=ttyS0",
+            "loglevel=5",
+            // What the kernel says is known by its timestamp.
+            "printk.time=1",
+        ]
+        .map(str::to_owned)
+        .into()
     }
 }
 

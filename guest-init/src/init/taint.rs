@@ -1,0 +1,68 @@
+//! Whether the kernel calls itself tainted: it does so after an oops or a
+//! warning even where its console is told to be silent.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+/// `/proc/sys/kernel/tainted`, kept open so that whatever is mounted over `/proc`
+/// hides nothing. `None` where the kernel lacks it.
+#[derive(Debug)]
+pub(crate) struct Taint {
+    file: Option<File>,
+    last: u64,
+}
+
+impl Taint {
+    /// Of a kernel that has not been looked at.
+    pub(crate) fn open() -> Self {
+        Self {
+            file: File::open("/proc/sys/kernel/tainted").ok(),
+            last: 0,
+        }
+    }
+
+    /// The flags, if they are others than last time.
+    pub(crate) fn change(&mut self) -> Option<u64> {
+        // A u64 in decimal, and a newline.
+        let mut text = [0; 32];
+        let length = self.file.as_ref()?.read_at(&mut text, 0).ok()?;
+        let flags = parse(text.get(..length)?)?;
+        (std::mem::replace(&mut self.last, flags) != flags).then_some(flags)
+    }
+}
+
+fn parse(text: &[u8]) -> Option<u64> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn flags_are_told_when_they_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tainted");
+        std::fs::write(&path, "0\n").unwrap();
+        let mut taint = Taint {
+            file: File::open(&path).ok(),
+            last: 0,
+        };
+        assert_eq!(taint.change(), None);
+        std::fs::write(&path, "4736\n").unwrap();
+        assert_eq!(taint.change(), Some(4736));
+        assert_eq!(taint.change(), None);
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_say_has_no_flags() {
+        let mut taint = Taint {
+            file: None,
+            last: 0,
+        };
+        assert_eq!(taint.change(), None);
+        assert_eq!(parse(b"none\n"), None);
+    }
+}

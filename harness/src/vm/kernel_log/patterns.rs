@@ -1,0 +1,52 @@
+//! What the user says of lines of the kernel: which report is known and passed
+//! over, which line is a report although it has the form of none.
+
+use regex::Regex;
+
+use crate::config::{KernelLogPattern, KernelLogRule};
+
+/// The patterns for one kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns {
+    allow: Vec<Pattern>,
+    deny: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone)]
+struct Pattern {
+    regex: Regex,
+    reason: String,
+}
+
+impl Patterns {
+    /// Those of `all` that are about the kernel of this name.
+    pub fn for_kernel(all: &[KernelLogPattern], kernel: &str) -> Self {
+        let mut patterns = Self::default();
+        for pattern in all.iter().filter(|pattern| pattern.is_about(kernel)) {
+            let list = match pattern.rule {
+                KernelLogRule::Allow => &mut patterns.allow,
+                KernelLogRule::Deny => &mut patterns.deny,
+            };
+            list.push(Pattern {
+                regex: pattern.regex.clone(),
+                reason: pattern.reason.clone(),
+            });
+        }
+        patterns
+    }
+
+    /// Why a report with this line is passed over.
+    pub(super) fn allowed(&self, line: &str) -> Option<&str> {
+        reason(&self.allow, line)
+    }
+
+    /// Why this line is a report.
+    pub(super) fn denied(&self, line: &str) -> Option<&str> {
+        reason(&self.deny, line)
+    }
+}
+
+fn reason<'p>(patterns: &'p [Pattern], line: &str) -> Option<&'p str> {
+    let found = patterns.iter().find(|pattern| pattern.regex.is_match(line));
+    found.map(|pattern| pattern.reason.as_str())
+}
