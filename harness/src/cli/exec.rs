@@ -11,10 +11,12 @@ use guest_init::message::Status;
 use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
+use super::say;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
-use crate::run::command::{self, Command, CommandEnd};
+use crate::hint::with_causes;
+use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
@@ -66,7 +68,7 @@ impl ExecArgs {
         let mut code = exit_code::OK;
         for (index, kernel) in selected.iter().enumerate() {
             if several {
-                eprintln!("== {}", kernel.name());
+                say::note(&format!("== {}", kernel.name()));
             }
             let ran = if self.vm.dry_run {
                 print_command_line(&context, &self.vm, kernel).await
@@ -140,7 +142,10 @@ pub(super) async fn print_command_line(
     let dir = super::scratch()?;
     let prepared = prepare(context, vm_args, selected, dir.path()).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
-    println!("{}", line.to_string_lossy());
+    say::print(
+        "QEMU's command line",
+        &format!("{}\n", line.to_string_lossy()),
+    )?;
     Ok(exit_code::OK)
 }
 
@@ -171,7 +176,7 @@ pub(super) async fn in_vm(
     let boot = async {
         let prepared = prepare(context, vm_args, selected, dir.path()).await?;
         if let Some(note) = &prepared.accel_note {
-            eprintln!("kiln: {note}");
+            say::note(&format!("kiln: {note}"));
         }
         Ok::<_, Failure>(prepared.start().await?)
     };
@@ -190,21 +195,27 @@ pub(super) async fn in_vm(
     let program = command.argv.first().cloned().unwrap_or_default();
     // From here on Ctrl-C is the guest's. Restored when dropped.
     let raw = terminal.then(input::RawTerminal::enter).transpose()?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
+    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
+    let input = Input {
+        stdin: stdin_chunks,
+        notices,
+    };
     let feeder = tokio::spawn(input::feed(
         stdin.open()?,
         interrupts.subscribe(),
-        sender,
+        stdin_sender,
+        notice_sender,
         terminal,
     ));
     let mut stdout = tokio::io::stdout();
     let mut stderr = tokio::io::stderr();
     let (control, lost) = vm.watched();
     let ran = tokio::select! {
-        ran = command::run(control, command, receiver, &mut stdout, &mut stderr) => {
-            Ok(ran.map_err(|error| error.to_string()))
+        ran = command::run(control, command, input, &mut stdout, &mut stderr) => {
+            Ok(ran.map_err(|error| with_causes(&error)))
         }
-        loss = lost => Ok(Err(loss.to_string())),
+        loss = lost => Ok(Err(with_causes(&loss))),
         // Insisted: whatever the guest does, it ends now.
         signal = interrupts.insisted() => Err(signal),
     };

@@ -28,6 +28,7 @@ use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::slow_after;
 use super::times::Times;
+use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
@@ -285,7 +286,7 @@ impl Pool<'_> {
                 (result, Ok(session))
             }
             Err(error) => {
-                let mut lost = session.lost(error.to_string()).await;
+                let mut lost = session.lost(with_causes(&error)).await;
                 let reports = std::mem::take(&mut lost.kernel_reports);
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let result = TestResult {
@@ -403,7 +404,7 @@ impl Pool<'_> {
                     kernel_reports: Vec::new(),
                 },
                 other => Lost {
-                    reason: other.to_string(),
+                    reason: with_causes(&other),
                     evidence: Evidence::default(),
                     kernel_reports: Vec::new(),
                 },
@@ -440,7 +441,7 @@ impl Pool<'_> {
                 });
                 Ok(session)
             }
-            Err(error) => Err(session.lost(error.to_string()).await),
+            Err(error) => Err(session.lost(with_causes(&error)).await),
         }
     }
 }
