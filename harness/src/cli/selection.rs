@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::Failure;
 use super::context::Context;
@@ -70,7 +71,7 @@ impl SuiteArgs {
                     elsewhere.extend(read.excluded.into_iter().map(|test| test.id));
                     tests.extend(read.tests.into_iter().map(|test| PlannedTest {
                         suite,
-                        work: Work::Runtime(Box::new(test)),
+                        work: Work::Runtime(Arc::new(test)),
                     }));
                 }
                 ResolvedSuite::Command(CommandSuite {
@@ -81,7 +82,7 @@ impl SuiteArgs {
                     let found = discover(name, runner, named.as_ref(), root)?;
                     tests.extend(found.into_iter().map(|test| PlannedTest {
                         suite,
-                        work: Work::Command(Box::new(test)),
+                        work: Work::Command(Arc::new(test)),
                     }));
                 }
             }

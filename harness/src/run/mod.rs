@@ -12,6 +12,7 @@ mod driver;
 pub mod event;
 pub mod event_log;
 pub mod expectations;
+mod helper;
 mod known;
 mod leftovers;
 pub mod merge;
