@@ -7,6 +7,7 @@ mod support;
 
 mod appimage;
 mod aslr;
+mod causes;
 mod ci;
 mod cli;
 mod command_suites;
@@ -38,4 +39,5 @@ mod shards;
 mod shares;
 mod shell;
 mod slow;
+mod unread;
 mod workflows;

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use super::say;
 use super::suite_args::{CommandSuite, ResolvedSuite, SuiteArgs};
 use crate::exit_code;
 use crate::guest::root::Root;
@@ -37,10 +39,11 @@ impl SuiteArgs {
         root: &mut RootArgs,
     ) -> Result<(Vec<ResolvedSuite>, Selection), Failure> {
         root.resolve(context).await?;
-        let suites = self.resolve(context, &root.root(), || root.nix.bpftrace())?;
+        let stop = AtomicBool::new(false);
+        let suites = self.resolve(context, &root.root(), || root.nix.bpftrace(), &stop)?;
         let selection = self.select(&suites, &root.on_host())?;
         for line in &selection.unknown {
-            eprintln!("warning: {}", escape::line(line));
+            say::note(&format!("warning: {}", escape::line(line)));
         }
         Ok((suites, selection))
     }

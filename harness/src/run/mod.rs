@@ -2,6 +2,7 @@
 
 pub mod aslr;
 mod attempts;
+pub mod background;
 mod befores;
 mod bpftrace;
 pub mod capacity;
