@@ -11,7 +11,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::suite::{count, events, out, run, suite, verdicts};
+use crate::support::suite::{count, events, finished, out, run, suite, verdicts};
 use crate::support::terminal::Terminal;
 use crate::support::web::dead_url;
 use crate::support::{Invocation, Kiln, Slot, wait_for_child};
@@ -175,12 +175,29 @@ fn a_terminal_stopped_by_ctrl_s_changes_no_verdict_and_shows_all_after_ctrl_q() 
 }
 
 #[test]
-fn a_signal_ends_a_run_whose_output_nobody_reads() {
-    let kiln = tests();
+fn a_stopped_kiln_counts_what_the_guest_said_and_a_signal_ends_it_unread() {
+    let seconds = LIMIT.as_secs();
+    let kiln = suite(&format!(
+        "NAME naps\nRUN sleep 2; echo hello\nEXPECT hello\nTIMEOUT {seconds}\n\n\
+         NAME sleeps\nRUN sleep 100\nEXPECT x\nTIMEOUT 100\n"
+    ));
     let mut unread = Unread::start(run(&kiln, &["6.1"]).arg("-j1"));
+    wait_for_event(&out(&kiln), "test_started", RUN);
+    // The command has begun by then; the guest goes on without us.
+    std::thread::sleep(Duration::from_millis(500));
+    unread.signal(Signal::SIGSTOP);
+    std::thread::sleep(2 * LIMIT);
+    unread.signal(Signal::SIGCONT);
     wait_for_event(&out(&kiln), "test_finished", RUN);
     unread.signal(Signal::SIGTERM);
     assert_eq!(unread.wait(), 143);
+    let found = verdicts(&out(&kiln));
+    let [(_, id, verdict)] = &found[..] else {
+        panic!("not one verdict: {found:?}");
+    };
+    assert_eq!((id.as_str(), verdict.as_str()), ("suite.naps", "pass"));
+    // And not `after the attach limit`, which had passed meanwhile.
+    assert!(finished(&out(&kiln), id)["reason"].is_null());
     let all = events(&out(&kiln));
     assert_eq!(all.last().unwrap()["event"], "run_finished");
     assert!(out(&kiln).join("junit.xml").exists());

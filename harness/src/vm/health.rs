@@ -131,6 +131,32 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_secs(100));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_a_guest_said_while_we_stood_still_counts() {
+        let hang = Duration::from_secs(10);
+        let (sender, heard) = watch::channel(Instant::now());
+        let (_events, mut receiver) = mpsc::channel(1);
+        let lost = lost(&mut [], &mut receiver, heard, hang);
+        tokio::pin!(lost);
+        let stop = async {
+            tokio::task::yield_now().await;
+            // As after SIGCONT: all deadlines passed at once.
+            tokio::time::advance(6 * hang).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sender.send_replace(Instant::now());
+            tokio::time::sleep(hang / 2).await;
+        };
+        tokio::select! {
+            loss = &mut lost => panic!("{loss}"),
+            () = stop => {}
+        }
+        let loss = lost.await;
+        assert!(
+            matches!(loss, Loss::Silent { silent } if silent == hang),
+            "{loss}"
+        );
+    }
+
     #[tokio::test]
     async fn a_reset_is_told_apart_from_a_power_off() {
         for (reason, reset) in [("guest-reset", true), ("guest-shutdown", false)] {
