@@ -312,6 +312,18 @@ fn a_closed_stdout_ends_it_as_sigpipe_does_and_leaves_nothing() {
 }
 
 #[test]
+fn a_signal_does_not_wait_behind_a_stdin_that_the_command_does_not_read() {
+    let kiln = Kiln::new();
+    let script = "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done";
+    let mut running = kiln.sh("6.1", script).start();
+    running.write_stdin(noise(3 << 20));
+    running.wait_for("ready");
+    running.signal(Signal::SIGTERM);
+    running.wait().assert_code(7);
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn modprobe_finds_the_kernels_modules() {
     let kiln = Kiln::new();
     for kernel in KERNELS {

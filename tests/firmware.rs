@@ -11,6 +11,7 @@ use kiln::guest::init::GUEST_INIT;
 use kiln::guest::initramfs;
 use kiln::kernel::{BootProtocol, KernelImage};
 use kiln::vm::args;
+use kiln::vm::kernel_log::Patterns;
 use kiln::vm::spec::{Accelerator, VmSpec};
 
 use crate::support::{KERNELS, Kiln, take_slot};
@@ -88,6 +89,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
             image,
             boot_protocol: BootProtocol::Pvh,
             modules: None,
+            module_index: None,
         },
         initramfs: initramfs.to_owned(),
         virtiofs: Vec::new(),
@@ -98,6 +100,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
         tsc_khz: kiln::vm::tsc::khz(),
         hang_timeout: DEADLINE,
         dump_on_panic: false,
+        kernel_log: Patterns::default(),
         qemu_sandbox: false,
         kernel_args: Vec::new(),
         // Each device makes the ACPI tables longer.

@@ -7,6 +7,7 @@ mod support;
 
 mod appimage;
 mod aslr;
+mod causes;
 mod ci;
 mod cli;
 mod clock;
@@ -47,4 +48,5 @@ mod shares;
 mod shell;
 mod slow;
 mod state;
+mod unread;
 mod workflows;

@@ -60,6 +60,33 @@ fn ctrl_c_keeps_the_verdicts_so_far_and_leaves_nothing_running() {
 }
 
 #[test]
+fn ctrl_c_ends_a_run_that_still_asks_a_program_for_its_version() {
+    let kiln = suite(&test("a", "echo a", "a", 5));
+    let asked = kiln.path("asked");
+    let script = format!("#!/bin/sh\n: >'{}'\nexec sleep 100\n", asked.display());
+    let program = kiln.program("bpftrace", script);
+    let running = kiln
+        .plain(["run", "-k", "6.1", "--tests", "tests", "--bpftrace"])
+        .arg(program)
+        .start();
+    let start = Instant::now();
+    while !asked.exists() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "it was not asked"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    kill(running.pid(), Signal::SIGINT).unwrap();
+    // Its own deadline is 30 s.
+    running
+        .wait_at_most(Duration::from_secs(15))
+        .assert_code(130);
+    kiln.assert_nothing_left();
+    kiln.assert_no_temporary_files();
+}
+
+#[test]
 fn kill_9_keeps_the_verdicts_so_far_and_leaves_nothing_running() {
     let kiln = slow();
     let running = start_slow(&kiln);

@@ -100,6 +100,10 @@ fn the_escape_three_times_ends_a_shell_that_hears_nothing() {
     let mut terminal = shell(&kiln, "6.1");
     terminal.say("trap '' INT QUIT TSTP; stty raw -isig -echo; echo d''eaf; sleep 1000\n");
     terminal.wait_for("deaf", SOON);
+    // More than the guest's terminal and everything before it has room for.
+    for _ in 0..64 {
+        terminal.say(&"x".repeat(4000));
+    }
     terminal.say("\x1d\x1d\x1d");
     assert_eq!(terminal.wait_only(SOON), 130);
     assert_eq!(terminal.settings(), terminal.settings_before());

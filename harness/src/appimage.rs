@@ -10,6 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use backhand::{FilesystemReader, InnerNode};
@@ -124,7 +125,9 @@ pub fn is_appimage(path: &Path) -> Result<bool, Error> {
 /// Unpacks the AppImage `path` into `cache`, unless that has been done, and
 /// gives the program that stands for it: it runs `AppRun` as the image's runtime
 /// would. All it needs of the image is beside it.
-pub fn unpack(path: &Path, cache: &Path) -> Result<PathBuf, Error> {
+///
+/// Once `stop` is set it leaves nothing behind and ends with an error.
+pub fn unpack(path: &Path, cache: &Path, stop: &AtomicBool) -> Result<PathBuf, Error> {
     let path = path.canonicalize().map_err(Error::io("find", path))?;
     let kept = cache.join(DIRECTORY);
     fs::create_dir_all(&kept).map_err(Error::io("create", &kept))?;
@@ -141,7 +144,7 @@ pub fn unpack(path: &Path, cache: &Path) -> Result<PathBuf, Error> {
         .tempdir_in(&kept)
         .map_err(Error::io("create a directory in", &kept))?;
     let tree = work.path().join(TREE);
-    unpack_tree(&path, &tree)?;
+    unpack_tree(&path, &tree, stop)?;
     let run = tree.join("AppRun");
     if run.symlink_metadata().is_err() {
         return Err(Error::Unpack {
@@ -231,7 +234,7 @@ fn script(tree: &Path, image: &Path) -> Result<String, Error> {
 }
 
 /// Unpacks the file system behind the runtime.
-fn unpack_tree(image: &Path, tree: &Path) -> Result<(), Error> {
+fn unpack_tree(image: &Path, tree: &Path, stop: &AtomicBool) -> Result<(), Error> {
     let failed = |reason: String| Error::Unpack {
         path: image.to_owned(),
         reason,
@@ -259,7 +262,10 @@ fn unpack_tree(image: &Path, tree: &Path) -> Result<(), Error> {
                 fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
             }
             InnerNode::File(content) => {
-                let mut from = squashfs.file(content).reader();
+                let mut from = UntilStopped {
+                    reader: squashfs.file(content).reader(),
+                    stop,
+                };
                 let mut file = File::create_new(&to).map_err(Error::io("create", &to))?;
                 io::copy(&mut from, &mut file).map_err(Error::io("write", &to))?;
                 let mode = u32::from(node.header.permissions) & 0o755 | 0o600;
@@ -278,6 +284,21 @@ fn unpack_tree(image: &Path, tree: &Path) -> Result<(), Error> {
         symlink(target, &to).map_err(Error::io("create", &to))?;
     }
     Ok(())
+}
+
+/// Fails once `stop` is set: one file may be 100 MB.
+struct UntilStopped<'s, R> {
+    reader: R,
+    stop: &'s AtomicBool,
+}
+
+impl<R: Read> Read for UntilStopped<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(io::Error::other("interrupted"));
+        }
+        self.reader.read(buffer)
+    }
 }
 
 /// A path of the image below `tree`; `None` if it leads elsewhere.
@@ -336,6 +357,19 @@ mod tests {
             let error = is_appimage(&file(name, content)).unwrap_err();
             assert!(matches!(error, Error::NotOne { .. }), "{error}");
         }
+    }
+
+    #[test]
+    fn unpacking_ends_once_it_is_stopped() {
+        let stop = AtomicBool::new(false);
+        let mut file = UntilStopped {
+            reader: io::repeat(1),
+            stop: &stop,
+        };
+        let mut bytes = [0; 8];
+        file.read_exact(&mut bytes).unwrap();
+        stop.store(true, Ordering::Relaxed);
+        assert!(io::copy(&mut file, &mut io::sink()).is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an error tells its reader to do next.
+//! What an error tells its reader: what failed, why, and what to do next.
 
 /// An error that may know its remedy.
 ///
@@ -8,5 +8,54 @@ pub trait Hint: std::error::Error {
     /// Lines that tell the reader what to do next; empty when nothing helps.
     fn hints(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// An error with its causes, as the user reads it: `what failed: why: why
+/// that`. Many messages end with their cause already; it is not said twice.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| {
+        let cause = cause.to_string();
+        if text.contains(&cause) {
+            text
+        } else {
+            format!("{text}: {cause}")
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Layer {
+        #[error("cannot read the image")]
+        Bare(#[source] io::Error),
+        #[error("cannot read the module: {0}")]
+        Full(#[source] io::Error),
+        #[error("kernel 6.1: {0}")]
+        Outer(#[source] Box<Layer>),
+    }
+
+    #[test]
+    fn every_error_ends_with_its_cause_and_says_it_once() {
+        let full = || io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let why = "No space left on device (os error 28)";
+        assert_eq!(
+            with_causes(&Layer::Bare(full())),
+            format!("cannot read the image: {why}")
+        );
+        assert_eq!(
+            with_causes(&Layer::Full(full())),
+            format!("cannot read the module: {why}")
+        );
+        assert_eq!(
+            with_causes(&Layer::Outer(Box::new(Layer::Bare(full())))),
+            format!("kernel 6.1: cannot read the image: {why}")
+        );
     }
 }

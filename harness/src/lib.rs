@@ -8,6 +8,7 @@
 //! config`.
 
 pub mod appimage;
+mod blocking;
 pub mod child;
 pub mod ci;
 pub mod cli;

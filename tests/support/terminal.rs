@@ -122,6 +122,11 @@ impl Terminal {
         }
     }
 
+    /// All that it has shown so far.
+    pub(crate) fn shown(&self) -> String {
+        self.text()
+    }
+
     /// Changes its size, which sends SIGWINCH to its foreground.
     pub(crate) fn resize(&self, rows: u16, cols: u16) {
         let size = Winsize {

@@ -1,36 +1,162 @@
-//! Carries a plan out: every event is written to the run's directory, then
-//! shown; Ctrl-C takes the VMs down.
+//! Carries a plan out. The run has a thread of its own; another writes each event
+//! to the run's directory, then to the reports; the terminal is behind a third.
+//! This is what keeps them together, and takes the run down at Ctrl-C.
 
 use std::time::Duration;
 
-use indicatif::MultiProgress;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
 
 use super::Failure;
 use super::again;
 use super::asked::Asked;
 use super::input::{self, Interrupts};
-use crate::report::{Levels, Reports, TerminalStyle};
+use crate::blocking::blocking;
+use crate::exit_code;
+use crate::report::{Levels, Outlet, Reports, TerminalStyle};
+use crate::run::background::Background;
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, SCHEMA};
 use crate::run::event_log::EventWriter;
 use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
-use crate::run::pool;
 
-/// Runs the plan; every event is written, then shown. `lines` are those of
-/// `style`, on which the plan's downloads are shown too.
+/// How long the terminal may take for the rest after a signal has ended the run.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Runs the plan; every event is written, then shown by `outlet`.
 pub(super) async fn carry_out(
-    plan: &Plan,
+    plan: Plan,
     run_dir: &RunDir,
     levels: Levels,
-    (style, lines): (TerminalStyle, MultiProgress),
+    (style, outlet): (TerminalStyle, Outlet),
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
+    let code = run(plan, run_dir, reports, interrupts).await;
+    let shown = show_the_rest(outlet, interrupts).await;
+    let code = code?;
+    Ok(shown?.unwrap_or(code))
+}
+
+async fn run(
+    plan: Plan,
+    run_dir: &RunDir,
+    reports: Reports,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
-        reports: Reports::of_run(run_dir, style, lines, levels),
+        reports,
     };
-    sink.take(Event::RunStarted {
+    sink.take(started(&plan, &sink))?;
+    for suite in &plan.suites {
+        sink.take(ready(&plan, suite))?;
+    }
+    let (sender, events) = unbounded_channel();
+    let (ask, questions) = unbounded_channel();
+    let mut writing = write(sink, events, questions)?;
+    let mut run = Background::start(plan, sender).map_err(|error| no_thread(&error))?;
+    let mut asked = Asked::listen();
+    let mut interrupted = None;
+    let written = loop {
+        tokio::select! {
+            biased;
+            written = &mut writing => break written,
+            signal = interrupts.next(), if interrupted.is_none() => {
+                interrupted = Some(signal);
+                run.stop();
+            }
+            // Nobody answers once the events are over.
+            () = asked.next() => drop(ask.send(())),
+        }
+    };
+    drop(asked);
+    run.join();
+    let Ok((mut sink, taken)) = written else {
+        return Err(Failure::new(
+            exit_code::SETUP_FAILED,
+            "the thread that writes events.jsonl has ended",
+        ));
+    };
+    let code = match interrupted {
+        Some(signal) => input::code_of(signal),
+        None => sink.reports.history().tally.exit_code(),
+    };
+    blocking(move || match taken {
+        Ok(()) => sink.finish(code),
+        // The reports say what is known.
+        Err(failure) => {
+            sink.reports.finish()?;
+            Err(failure)
+        }
+    })
+    .await?;
+    Ok(code)
+}
+
+/// Waits until the terminal has everything: as long as somebody may read it, or
+/// for [`LAST_WORDS`] where a signal has ended the run. One more signal ends it
+/// at once; its exit code.
+async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
+    let interrupted = interrupts.seen();
+    let patience = async {
+        if interrupted {
+            tokio::time::sleep(LAST_WORDS).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let signals = if interrupted { 2 } else { 1 };
+    tokio::select! {
+        biased;
+        shown = outlet.finished() => shown?,
+        signal = interrupts.at_least(signals) => return Ok(Some(input::code_of(signal))),
+        () = patience => {}
+    }
+    Ok(None)
+}
+
+/// The sink, and the failure that ended the writing.
+type Written = (Sink, Result<(), Failure>);
+
+/// Starts the thread that writes each event down before anybody shows it. It ends
+/// with the events, or with the first that cannot be written.
+fn write(
+    mut sink: Sink,
+    mut events: UnboundedReceiver<Event>,
+    mut questions: UnboundedReceiver<()>,
+) -> Result<oneshot::Receiver<Written>, Failure> {
+    let runtime = tokio::runtime::Handle::current();
+    let (sender, written) = oneshot::channel();
+    let next = async move {
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event.map(|event| sink.take(event)) {
+                    Some(Ok(())) => {}
+                    Some(failed) => return (sink, failed),
+                    None => return (sink, Ok(())),
+                },
+                Some(()) = questions.recv() => sink.tell(),
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("events".to_owned())
+        .spawn(move || drop(sender.send(runtime.block_on(next))))
+        .map_err(|error| no_thread(&error))?;
+    Ok(written)
+}
+
+fn no_thread(error: &std::io::Error) -> Failure {
+    Failure::new(
+        exit_code::SETUP_FAILED,
+        format!("cannot start a thread for the run: {error}"),
+    )
+}
+
+fn started(plan: &Plan, sink: &Sink) -> Event {
+    Event::RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: sink.log.started_at(),
         schema: SCHEMA,
@@ -50,56 +176,7 @@ pub(super) async fn carry_out(
             .collect(),
         suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
         shard: plan.shard.map(|shard| shard.to_string()),
-    })?;
-    for suite in &plan.suites {
-        sink.take(ready(plan, suite))?;
     }
-    let (sender, mut events) = mpsc::unbounded_channel();
-    let mut pool = Box::pin(pool::run(plan, sender));
-    let mut asked = Asked::listen();
-    let mut interrupted = None;
-    let mut running = true;
-    let mut broken = None;
-    // Dropping the pool takes every VM down.
-    while running {
-        tokio::select! {
-            biased;
-            Some(event) = events.recv() => {
-                if let Err(failure) = sink.take(event) {
-                    broken = Some(failure);
-                    break;
-                }
-            }
-            () = &mut pool => running = false,
-            () = asked.next() => sink.tell(),
-            signal = interrupts.next() => {
-                interrupted = Some(signal);
-                break;
-            }
-        }
-    }
-    drop(pool);
-    drop(asked);
-    while let Ok(event) = events.try_recv() {
-        if broken.is_none() {
-            broken = sink.take(event).err();
-        }
-    }
-    if let Some(failure) = broken {
-        sink.reports.finish()?;
-        return Err(failure);
-    }
-    let code = match interrupted {
-        Some(signal) => input::code_of(signal),
-        None => sink.reports.history().tally.exit_code(),
-    };
-    let duration = Duration::from_millis(sink.log.elapsed_ms());
-    sink.take(Event::RunFinished {
-        exit_code: code,
-        duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
-    })?;
-    sink.reports.finish()?;
-    Ok(code)
 }
 
 /// What a suite tests.
@@ -135,5 +212,14 @@ impl Sink {
 
     fn tell(&mut self) {
         self.reports.tell(self.log.elapsed_ms());
+    }
+
+    fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
+        self.take(Event::RunFinished {
+            exit_code,
+            duration_ms: self.log.elapsed_ms(),
+        })?;
+        self.reports.finish()?;
+        Ok(())
     }
 }

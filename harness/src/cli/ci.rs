@@ -1,15 +1,16 @@
 //! `kiln ci`: bpftrace's continuous integration as one command.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Failure;
 use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
+use super::say;
 use super::suite_args::parse_dialect;
 use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
 use crate::exit_code;
+use crate::hint::with_causes;
 use crate::report::escape;
 use crate::report::github::{self, Github};
 use crate::run::event_log::EVENTS;
@@ -163,7 +164,7 @@ impl CiArgs {
                 Ok(end) => judge(step.name, end, self.step_timeout),
                 // Without Nix no step can run.
                 Err(error @ ci::Error::NoNix) => return Err(error.into()),
-                Err(error) => (exit_code::SETUP_FAILED, error.to_string()),
+                Err(error) => (exit_code::SETUP_FAILED, with_causes(&error)),
             };
             verdicts.push(Verdict {
                 name: step.name,
@@ -298,10 +299,5 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
 }
 
 pub(super) fn say(text: &str) -> Result<(), Failure> {
-    writeln!(std::io::stdout(), "{text}").map_err(|error| {
-        Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("cannot write to stdout: {error}"),
-        )
-    })
+    say::print("to stdout", &format!("{text}\n"))
 }

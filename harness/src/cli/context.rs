@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Failure;
+use crate::blocking::blocking;
 use crate::config::{Catalogue, Origin, Selected};
 use crate::exit_code;
 use crate::kernel::{self, Cache, KernelImage, Progress};
@@ -68,16 +69,9 @@ impl Context {
         let cache = self.cache.clone();
         let selected = selected.clone();
         // Downloads and unpacks, for minutes at worst.
-        let provided = tokio::task::spawn_blocking(move || {
-            kernel::provide(&catalogue, &selected, &cache, &progress)
-        });
-        match provided.await {
-            Ok(provided) => Ok(provided?),
-            Err(error) => Err(Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("preparing a kernel was broken off: {error}"),
-            )),
-        }
+        let provided =
+            blocking(move || kernel::provide(&catalogue, &selected, &cache, &progress)).await?;
+        Ok(provided)
     }
 
     /// Whether a kernel is ready without a download.

@@ -11,11 +11,12 @@ use guest_init::message::Status;
 use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
+use super::say;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
-use crate::run::command::{self, Command, CommandEnd};
+use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
 use crate::vm::exec_limit;
@@ -71,7 +72,7 @@ impl ExecArgs {
         let mut code = exit_code::OK;
         for (index, kernel) in selected.iter().enumerate() {
             if several {
-                eprintln!("== {}", kernel.name());
+                say::note(&format!("== {}", kernel.name()));
             }
             let ran = if self.vm.dry_run {
                 print_command_line(&context, &self.vm, kernel).await
@@ -153,7 +154,10 @@ pub(super) async fn print_command_line(
     let dir = super::scratch()?;
     let prepared = prepare(context, vm_args, selected, dir.path(), false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
-    println!("{}", line.to_string_lossy());
+    say::print(
+        "QEMU's command line",
+        &format!("{}\n", line.to_string_lossy()),
+    )?;
     Ok(exit_code::OK)
 }
 
@@ -186,7 +190,7 @@ pub(super) async fn in_vm(
     let boot = async {
         let prepared = prepare(context, vm_args, selected, dir.path(), command.edited).await?;
         if let Some(note) = &prepared.accel_note {
-            eprintln!("kiln: {note}");
+            say::note(&format!("kiln: {note}"));
         }
         Ok::<_, Failure>(prepared.start().await?)
     };
@@ -205,18 +209,24 @@ pub(super) async fn in_vm(
     let program = command.argv.first().cloned().unwrap_or_default();
     // From here on Ctrl-C is the guest's. Restored when dropped.
     let raw = terminal.then(input::RawTerminal::enter).transpose()?;
-    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
+    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
+    let input = Input {
+        stdin: stdin_chunks,
+        notices,
+    };
     let feeder = tokio::spawn(input::feed(
         stdin.open()?,
         interrupts.subscribe(),
-        sender,
+        stdin_sender,
+        notice_sender,
         terminal,
     ));
     let mut stdout = tokio::io::stdout();
     let mut stderr = tokio::io::stderr();
     let (control, lost) = vm.watched();
     let ran = tokio::select! {
-        ran = command::run(control, command, receiver, &mut stdout, &mut stderr) => {
+        ran = command::run(control, command, input, &mut stdout, &mut stderr) => {
             Ok(ran)
         }
         loss = lost => Ok(Err(loss.into())),
@@ -242,11 +252,11 @@ pub(super) async fn in_vm(
                     spec.cpu.as_deref(),
                 )
             {
-                eprintln!("kiln: the command was {note}");
+                say::note(&format!("kiln: the command was {note}"));
             }
             if vm.relief.take_refused() {
-                eprintln!("kiln: {}", relief::refusal());
-                eprintln!("  hint: {RAISE_LIMIT}");
+                say::note(&format!("kiln: {}", relief::refusal()));
+                say::note(&format!("  hint: {RAISE_LIMIT}"));
             }
             tell_reports(selected, &vm.stop().await.kernel_reports);
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
@@ -281,12 +291,12 @@ pub(super) async fn in_vm(
 /// Says what the kernel reported; the command's status stays.
 fn tell_reports(selected: &Selected, reports: &[KernelReport]) {
     for report in reports {
-        eprintln!(
+        say::note(&format!(
             "kiln: kernel {} reported ({}): {}",
             selected.name(),
             report.kind,
             escape::line(&report.summary())
-        );
+        ));
     }
 }
 

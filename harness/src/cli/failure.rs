@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use crate::exit_code;
-use crate::hint::Hint;
+use crate::hint::{Hint, with_causes};
 use crate::report::escape;
 
 /// An error on its way to the user: exit code, message, hints.
@@ -85,7 +85,7 @@ impl<E: Hint> From<E> for Failure {
     fn from(error: E) -> Self {
         Self {
             code: exit_code::SETUP_FAILED,
-            message: error.to_string(),
+            message: with_causes(&error),
             hints: error.hints(),
         }
     }

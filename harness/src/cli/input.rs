@@ -1,6 +1,7 @@
 //! What comes from the user while a command runs: stdin, signals, the size of
 //! the terminal.
 
+use std::collections::VecDeque;
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Duration;
@@ -16,8 +17,9 @@ use tokio::sync::{broadcast, mpsc, watch};
 use vmm_sys_util::eventfd::EventFd;
 
 use super::Failure;
+use crate::blocking::blocking;
 use crate::exit_code;
-use crate::run::command::Input;
+use crate::run::command::Notice;
 
 /// How long a command may go on after SIGTERM or SIGHUP reached it.
 const TERM_GRACE: Duration = Duration::from_secs(10);
@@ -25,6 +27,9 @@ const TERM_GRACE: Duration = Duration::from_secs(10);
 /// the VM whatever the guest does.
 const ESCAPE: u8 = 0x1d;
 const ESCAPES: usize = 3;
+/// Bytes typed that may wait for a command on a terminal: some chunks. Of a pipe
+/// none is read before the one in front of it is on its way.
+const MAX_TYPED: usize = 16 * MAX_DATA;
 
 /// Something to read stdin from.
 pub(super) type StdinFd = std::fs::File;
@@ -122,7 +127,8 @@ impl Interrupts {
         }
     }
 
-    async fn at_least(&mut self, wanted: u32) -> Signal {
+    /// Waits until so many have come; the last one.
+    pub(super) async fn at_least(&mut self, wanted: u32) -> Signal {
         at_least(&mut self.count, wanted).await
     }
 }
@@ -173,8 +179,7 @@ impl StdinSource {
 
     /// The same beside other things that may happen.
     pub(super) async fn read(replay: bool) -> Result<Self, Failure> {
-        let reading = tokio::task::spawn_blocking(move || Self::new(replay));
-        reading.await.map_err(not_kept)?
+        blocking(move || Self::new(replay)).await
     }
 
     /// For the next command. Not `std::io::stdin`, whose buffer would keep
@@ -219,11 +224,13 @@ fn open_null() -> Result<StdinFd, Failure> {
     })
 }
 
-/// Passes stdin, signals and sizes on until the command is gone.
+/// Passes stdin, signals and sizes on until the command is gone. Neither signals
+/// nor the escape key wait behind bytes that it does not read.
 pub(super) async fn feed(
     stdin: StdinFd,
     mut forwarded: Forwarded,
-    sender: mpsc::Sender<Input>,
+    sender: mpsc::Sender<Vec<u8>>,
+    notices: mpsc::UnboundedSender<Notice>,
     terminal: bool,
 ) {
     let (chunks, mut chunk) = mpsc::channel(1);
@@ -231,27 +238,62 @@ pub(super) async fn feed(
     let mut resized = signal(SignalKind::window_change()).ok();
     let mut escapes = 0;
     let mut open = true;
+    let mut typed = Typed::default();
     loop {
-        let item = tokio::select! {
-            data = chunk.recv(), if open => {
+        let notice = tokio::select! {
+            room = sender.reserve(), if typed.waits() => match room {
+                Ok(room) => {
+                    room.send(typed.next());
+                    continue;
+                }
+                Err(_) => return,
+            },
+            data = chunk.recv(), if open && (terminal || !typed.waits()) => {
                 open = data.is_some();
                 let data = data.unwrap_or_default();
                 if terminal && escaped(&data, &mut escapes) {
                     let _ = forwarded.escape.send(()).await;
                 }
-                // Empty: the end of stdin.
-                Input::Stdin(data)
-            },
+                typed.push(data);
+                continue;
+            }
             signal = forwarded.signals.recv() => match signal {
-                Ok(signal) => Input::Signal(signal),
+                Ok(signal) => Notice::Signal(signal),
                 Err(broadcast::error::RecvError::Lagged(_)) => continue,
                 Err(broadcast::error::RecvError::Closed) => return,
             },
-            Some(()) = next_resize(&mut resized), if terminal => Input::Resize(window_size()),
+            Some(()) = next_resize(&mut resized), if terminal => Notice::Resize(window_size()),
         };
-        if sender.send(item).await.is_err() {
+        if notices.send(notice).is_err() {
             return;
         }
+    }
+}
+
+/// Bytes of stdin that wait for the command; an empty chunk is the end.
+#[derive(Debug, Default)]
+struct Typed {
+    chunks: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+impl Typed {
+    fn waits(&self) -> bool {
+        !self.chunks.is_empty()
+    }
+
+    /// What finds no room is lost, as keys are that a terminal has no room for.
+    fn push(&mut self, data: Vec<u8>) {
+        if data.is_empty() || self.bytes + data.len() <= MAX_TYPED {
+            self.bytes += data.len();
+            self.chunks.push_back(data);
+        }
+    }
+
+    fn next(&mut self) -> Vec<u8> {
+        let data = self.chunks.pop_front().unwrap_or_default();
+        self.bytes -= data.len();
+        data
     }
 }
 
@@ -394,5 +436,21 @@ mod tests {
         assert!(!escaped(b"\x1d\x1dx\x1d", &mut count));
         assert!(!escaped(b"\x1d", &mut count));
         assert!(escaped(b"\x1d", &mut count));
+    }
+
+    #[test]
+    fn what_is_typed_waits_in_order_and_not_without_end() {
+        let mut typed = Typed::default();
+        for _ in 0..100 {
+            typed.push(vec![b'x'; MAX_DATA]);
+        }
+        typed.push(Vec::new());
+        let mut taken = 0;
+        while typed.waits() {
+            taken += typed.next().len();
+        }
+        assert_eq!(taken, MAX_TYPED);
+        typed.push(vec![b'y']);
+        assert_eq!(typed.next(), b"y");
     }
 }

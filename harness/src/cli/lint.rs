@@ -1,12 +1,12 @@
 //! `kiln lint`: checks a directory of bpftrace's runtime tests, without booting
 //! anything.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::Failure;
+use super::say;
 use super::suite_args::parse_dialect;
 use crate::exit_code;
 use crate::report::escape;
@@ -55,7 +55,7 @@ impl LintArgs {
         let choice = self.choose();
         let dialect = choice.vocabulary.dialect.name;
         if let Some(note) = &choice.note {
-            eprintln!("warning: {}", escape::line(note));
+            say::note(&format!("warning: {}", escape::line(note)));
         }
         let lint = Lint::new(&self.dir, &choice.vocabulary, &host)?;
         let (errors, warnings) = (lint.count(Severity::Error), lint.count(Severity::Warning));
@@ -100,13 +100,7 @@ impl LintArgs {
                 format!("{all}\n")
             }
         };
-        std::io::stdout()
-            .lock()
-            .write_all(text.as_bytes())
-            .map_err(|error| {
-                let message = format!("cannot write the findings: {error}");
-                Failure::new(exit_code::SETUP_FAILED, message)
-            })?;
+        say::print("the findings", &text)?;
         Ok(if errors > 0 || self.strict && warnings > 0 {
             exit_code::TESTS_FAILED
         } else {

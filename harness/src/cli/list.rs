@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use super::say;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::hint::Hint;
@@ -32,7 +33,7 @@ impl ListArgs {
         let (_, selection) = self.suite.select_from(&context, &mut self.root).await?;
         let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id().to_string()).collect();
         ids.sort();
-        print(&ids, &mut std::io::BufWriter::new(std::io::stdout().lock()))?;
+        print(&ids, &mut std::io::BufWriter::new(say::stdout()))?;
         Ok(exit_code::OK)
     }
 }

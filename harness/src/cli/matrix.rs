@@ -1,7 +1,6 @@
 //! `kiln matrix`: kernels × parts as the job matrix of an engine that runs jobs
 //! on several machines.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
 use super::run::QUICK;
+use super::say;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::run::partition::{self, Load, Partition};
@@ -129,13 +129,11 @@ impl MatrixArgs {
             Format::Github => serde_json::to_string(&serde_json::json!({ "include": jobs })),
             Format::Json => serde_json::to_string_pretty(&jobs),
         };
-        let written = json
-            .map_err(std::io::Error::from)
-            .and_then(|text| writeln!(std::io::stdout().lock(), "{text}"));
-        written.map_err(|error| {
+        let text = json.map_err(|error| {
             let message = format!("cannot write the matrix: {error}");
             Failure::new(exit_code::SETUP_FAILED, message)
         })?;
+        say::print("the matrix", &format!("{text}\n"))?;
         Ok(exit_code::OK)
     }
 }

@@ -8,7 +8,7 @@ use super::Failure;
 use super::again;
 use super::context::Context;
 use super::level_args::LevelArgs;
-use crate::report::{Reports, StatusLevel, TerminalStyle};
+use crate::report::{Outlet, ReportError, Reports, StatusLevel, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
 use crate::run::merge::merge;
@@ -55,11 +55,13 @@ impl MergeArgs {
             ..TerminalStyle::detect()
         };
         let levels = self.levels.levels(StatusLevel::None);
-        let mut reports = Reports::of_run(&run_dir, style, style.lines(), levels);
+        let outlet = Outlet::start(style).map_err(ReportError::Output)?;
+        let mut reports = Reports::of_run(&run_dir, style, levels, &outlet.queue());
         for record in &merged.records {
             reports.record(record)?;
         }
         reports.finish()?;
+        outlet.finish()?;
         Ok(merged.exit_code)
     }
 }

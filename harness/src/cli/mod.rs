@@ -16,6 +16,7 @@ mod kernels;
 mod level_args;
 mod lint;
 mod list;
+mod log;
 mod matrix;
 mod merge;
 mod nix_args;
@@ -24,6 +25,7 @@ mod root_args;
 mod run;
 mod run_vms;
 mod runs;
+mod say;
 mod selection;
 mod shell;
 mod suite_args;
@@ -35,7 +37,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::Failure;
+use input::Interrupts;
 
+use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 
@@ -136,21 +140,22 @@ pub fn main() -> ExitCode {
             Err(error) => Failure::from(error).report(),
         };
     }
-    log_to_stderr(cli.verbose);
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
+    let begun = log::start(cli.verbose).and_then(|log| Ok((log, tokio::runtime::Runtime::new()?)));
+    let (log, runtime) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             return Failure::new(
                 exit_code::SETUP_FAILED,
-                format!("cannot start the async runtime: {error}"),
+                format!("cannot start kiln's threads: {error}"),
             )
             .report();
         }
     };
     let code = match runtime.block_on(dispatch(cli)) {
         Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
+        Err(failure) => runtime.block_on(tell(failure)),
     };
+    log.flush();
     // A thread may sit in a read of stdin that nothing ends.
     runtime.shutdown_background();
     code
@@ -173,6 +178,19 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
+/// Reports a failure, unless a signal comes first: the standard error may be a
+/// terminal that stands still, and signals end nothing by themselves any more.
+async fn tell(failure: Failure) -> ExitCode {
+    let code = ExitCode::from(failure.code);
+    let Ok(mut interrupts) = Interrupts::listen() else {
+        return failure.report();
+    };
+    tokio::select! {
+        code = blocking(move || failure.report()) => code,
+        _ = interrupts.next() => code,
+    }
+}
+
 async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     // A write beyond the limit on the size of files then fails and is told,
     // instead of killing us. A handler, unlike SIG_IGN, is not inherited by
@@ -187,46 +205,24 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::List(args) => args.run(cli.config.as_deref()).await,
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()).await,
-        Command::Merge(args) => args.run(cli.config.as_deref()),
+        Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {
             let config = cli.config;
-            tokio::task::spawn_blocking(move || {
-                kernels::run(&args, config.as_deref(), &mut std::io::stdout())
-            })
-            .await
-            .map_err(|error| {
-                Failure::new(exit_code::SETUP_FAILED, format!("broken off: {error}"))
-            })??;
+            blocking(move || kernels::run(&args, config.as_deref(), &mut say::stdout())).await?;
             Ok(exit_code::OK)
         }
         Command::Doctor(args) => args.command(cli.config.as_deref()).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);
+            say::print("the completion script", &String::from_utf8_lossy(&script))?;
             Ok(exit_code::OK)
         }
         // Served before the runtime was started.
         Command::Share(_) => Ok(exit_code::OK),
     }
-}
-
-fn log_to_stderr(verbose: u8) {
-    let level = match verbose {
-        0 => "warn",
-        1 => "info",
-        _ => "debug",
-    };
-    let asked = std::env::var("KILN_LOG").ok();
-    let filter = asked
-        .filter(|asked| !asked.is_empty())
-        .and_then(|asked| asked.parse().ok())
-        .unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .init();
 }
 
 /// A temporary directory for a VM's sockets; gone with its owner.

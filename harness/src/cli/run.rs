@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -13,11 +15,13 @@ use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
+use super::say;
 use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
+use crate::blocking::blocking;
 use crate::config::{Origin, Selected};
 use crate::exit_code;
-use crate::report::{StatusLevel, TerminalStyle, escape};
+use crate::report::{Outlet, ReportError, StatusLevel, TerminalStyle, escape};
 use crate::run::aslr::Aslr;
 use crate::run::capacity::Jobs;
 use crate::run::dir::RunDir;
@@ -87,6 +91,21 @@ pub(super) struct RunArgs {
     vm: VmArgs,
 }
 
+/// What a run is made of, found out before anything boots.
+struct LookedUp {
+    suites: Vec<ResolvedSuite>,
+    tests: Vec<PlannedTest>,
+    /// The kernels with their tests.
+    selected: Vec<(Selected, Vec<usize>)>,
+    /// Where expectations stand.
+    file: PathBuf,
+    expectations: Expectations,
+    warnings: Vec<String>,
+}
+
+/// How long an interrupted look-up may take to remove what it was writing.
+const TIDYING_UP: Duration = Duration::from_secs(2);
+
 /// Default kernels.
 pub(super) const QUICK: &str = "@quick";
 
@@ -119,36 +138,38 @@ impl RunArgs {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
-        let root = self.vm.root.root();
-        let suites = self
-            .suite
-            .resolve(&context, &root, || self.vm.root.nix.bpftrace())?;
-        for suite in &suites {
-            if let ResolvedSuite::Runtime(suite) = suite {
-                self.vm.root.nix.check_visible(&suite.bpftrace)?;
+        let args = Arc::new(self);
+        let stop = Arc::new(AtomicBool::new(false));
+        // Unpacks AppImages, asks programs for their versions, reads suites.
+        let looked_up = {
+            let (args, context, stop) = (Arc::clone(&args), context.clone(), Arc::clone(&stop));
+            blocking(move || args.look_up(&context, selected, &stop))
+        };
+        tokio::pin!(looked_up);
+        let LookedUp {
+            suites,
+            tests,
+            selected,
+            file,
+            expectations,
+            mut warnings,
+        } = tokio::select! {
+            looked_up = &mut looked_up => looked_up?,
+            signal = interrupts.next() => {
+                stop.store(true, Ordering::Relaxed);
+                // What it has begun to write is to be gone, too.
+                let _ = tokio::time::timeout(TIDYING_UP, looked_up).await;
+                return Ok(input::code_of(signal));
             }
-        }
-        for note in suites.iter().filter_map(ResolvedSuite::note) {
-            eprintln!("warning: {}", escape::line(&note));
-        }
-        let (tests, mut warnings) = self.tests(&suites)?;
-        let file = self.expectations_file(&context);
-        let expectations = Expectations::load(
-            &file,
-            self.expectations.is_some() && !self.update_expectations,
-        )?;
-        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
-        let selected = self.shard_of(selected, &suites, &tests)?;
+        };
         let vms = Arc::new(RunVms {
-            vm: self.vm.clone(),
-            visible: self.visible(&context, &suites),
+            vm: args.vm.clone(),
+            visible: args.visible(&context, &suites),
             context: context.clone(),
         });
-        let style = TerminalStyle::detect();
-        let lines = style.lines();
         let checked = async {
             vms.vm.check(&context, &vms.visible).await?;
-            if self.vm.dry_run {
+            if args.vm.dry_run {
                 vms.dry_run(&selected).await?;
             }
             Ok::<_, Failure>(())
@@ -157,36 +178,76 @@ impl RunArgs {
             checked = checked => checked?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
-        if self.vm.dry_run {
+        if args.vm.dry_run {
             return Ok(exit_code::OK);
         }
-        let run_dir = RunDir::create(self.run_dir.as_deref(), &context.runs())?;
+        let run_dir = RunDir::create(args.run_dir.as_deref(), &context.runs())?;
         let events = run_dir.events();
+        let style = TerminalStyle::detect();
+        let outlet = Outlet::start(style).map_err(ReportError::Output)?;
+        let shown = outlet.queue();
         let kernels = selected
             .into_iter()
-            .map(|(kernel, tests)| vms.planned(kernel, tests, &lines))
+            .map(|(kernel, tests)| vms.planned(kernel, tests, &shown))
             .collect();
-        let mut plan = self.plan(&context, &suites, tests, kernels, &run_dir)?;
+        let mut plan = args.plan(&context, &suites, tests, kernels, &run_dir)?;
         plan.expectations = expectations;
+        let versions = plan.versions();
         for warning in warnings.drain(..) {
-            eprintln!("warning: {}", escape::line(&warning));
+            shown.note(&format!("warning: {}", escape::line(&warning)));
         }
-        let levels = self.levels.levels(StatusLevel::Skip);
-        let code = carry_out(&plan, &run_dir, levels, (style, lines), &mut interrupts).await?;
-        if self.update_expectations {
+        let levels = args.levels.levels(StatusLevel::Skip);
+        let code = carry_out(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
+        if args.update_expectations {
             let records = read_events(&events)?;
-            let update = expectations::update(&file, &records, &plan.versions())?;
+            let update = expectations::update(&file, &records, &versions)?;
             for line in &update.by_hand {
-                eprintln!("warning: to be changed by hand: {}", escape::line(line));
+                let line = escape::line(line);
+                say::note(&format!("warning: to be changed by hand: {line}"));
             }
-            println!(
-                "{}: {} added, {} removed",
+            let changed = format!(
+                "{}: {} added, {} removed\n",
                 escape::line(&file.to_string_lossy()),
                 update.added,
                 update.removed
             );
+            say::print("to stdout", &changed)?;
         }
         Ok(code)
+    }
+
+    /// Everything about suites, tests and expectations that takes time.
+    fn look_up(
+        &self,
+        context: &Context,
+        selected: Vec<Selected>,
+        stop: &AtomicBool,
+    ) -> Result<LookedUp, Failure> {
+        let root = self.vm.root.root();
+        let packaged = || self.vm.root.nix.bpftrace();
+        let suites = self.suite.resolve(context, &root, packaged, stop)?;
+        for suite in &suites {
+            if let ResolvedSuite::Runtime(suite) = suite {
+                self.vm.root.nix.check_visible(&suite.bpftrace)?;
+            }
+        }
+        let (tests, mut warnings) = self.tests(&suites)?;
+        warnings.extend(suites.iter().filter_map(ResolvedSuite::note));
+        let file = self.expectations_file(context);
+        let expectations = Expectations::load(
+            &file,
+            self.expectations.is_some() && !self.update_expectations,
+        )?;
+        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
+        let selected = self.shard_of(selected, &suites, &tests)?;
+        Ok(LookedUp {
+            suites,
+            tests,
+            selected,
+            file,
+            expectations,
+            warnings,
+        })
     }
 
     /// Where expectations stand, or would.

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt as _;
-use indicatif::MultiProgress;
 
 use super::Failure;
 use super::context::Context;
+use super::say;
 use super::vm_args::VmArgs;
+use crate::blocking::blocking;
 use crate::config::Selected;
-use crate::exit_code;
 use crate::kernel::{KernelImage, Progress};
+use crate::report::Queue;
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
@@ -26,22 +27,21 @@ pub(super) struct RunVms {
 }
 
 impl RunVms {
-    /// A kernel of the plan, with the progress of its download shown among
-    /// `lines`.
+    /// A kernel of the plan, with the progress of its download shown by `shown`.
     pub(super) fn planned(
         self: &Arc<Self>,
         kernel: Selected,
         tests: Vec<usize>,
-        lines: &MultiProgress,
+        shown: &Queue,
     ) -> PlannedKernel {
-        let (vms, lines) = (Arc::clone(self), lines.clone());
+        let (vms, shown) = (Arc::clone(self), shown.clone());
         PlannedKernel {
             name: kernel.name().to_owned(),
             at_hand: self.context.is_at_hand(&kernel),
             provide: Box::new(move || {
-                let (vms, kernel, lines) = (Arc::clone(&vms), kernel.clone(), lines.clone());
+                let (vms, kernel, shown) = (Arc::clone(&vms), kernel.clone(), shown.clone());
                 async move {
-                    let ready = vms.ready(&kernel, Progress::beside(&lines)).await;
+                    let ready = vms.ready(&kernel, shown.progress()).await;
                     ready.map_err(|failure| KernelFailure {
                         reason: failure.message,
                         hints: failure.hints,
@@ -62,14 +62,7 @@ impl RunVms {
         let image = self.context.provide_beside(kernel, progress).await?;
         self.check(&image).await?;
         let hashed = image.clone();
-        let sha256 = tokio::task::spawn_blocking(move || hashed.sha256())
-            .await
-            .map_err(|error| {
-                Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("reading a kernel was broken off: {error}"),
-                )
-            })??;
+        let sha256 = blocking(move || hashed.sha256()).await?;
         Ok(ReadyKernel {
             release: image.release.clone(),
             sha256,
@@ -100,7 +93,10 @@ impl RunVms {
             let image = self.context.provide(kernel).await?;
             let prepared = self.check(&image).await?;
             let line = args::shell_line(&args::command(&prepared.spec));
-            println!("{}", line.to_string_lossy());
+            say::print(
+                "QEMU's command line",
+                &format!("{}\n", line.to_string_lossy()),
+            )?;
         }
         Ok(())
     }

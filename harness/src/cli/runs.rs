@@ -1,6 +1,5 @@
 //! `kiln runs`: the runs that are kept, and how to be rid of them.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +9,9 @@ use comfy_table::presets::NOTHING;
 
 use super::Failure;
 use super::context::Context;
+use super::say;
 use crate::exit_code;
+use crate::hint::with_causes;
 use crate::report::escape;
 use crate::run::event::VERDICTS;
 use crate::run::runs::{self, Keep, KeptRun, State};
@@ -75,7 +76,8 @@ impl RunsArgs {
         };
         let kept = runs::kept(&parent)?;
         for error in &kept.unreadable {
-            eprintln!("warning: {}", escape::line(&error.to_string()));
+            let error = escape::line(&with_causes(error)).into_owned();
+            say::note(&format!("warning: {error}"));
         }
         match self.command {
             None => list(&parent, &kept.runs),
@@ -168,14 +170,5 @@ fn counts(run: &KeptRun) -> String {
 }
 
 fn say(text: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{text}") {
-        // Nobody reads any more.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot write to stdout: {error}"),
-            )
-        }),
-    }
+    say::print("to stdout", &format!("{text}\n"))
 }

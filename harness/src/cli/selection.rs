@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use super::say;
 use super::suite_args::{CommandSuite, ResolvedSuite, SuiteArgs};
 use crate::exit_code;
 use crate::guest::root::Root;
@@ -36,13 +39,14 @@ impl SuiteArgs {
         root: &mut RootArgs,
     ) -> Result<(Vec<ResolvedSuite>, Selection), Failure> {
         root.resolve(context).await?;
-        let suites = self.resolve(context, &root.root(), || root.nix.bpftrace())?;
+        let stop = AtomicBool::new(false);
+        let suites = self.resolve(context, &root.root(), || root.nix.bpftrace(), &stop)?;
         for note in suites.iter().filter_map(ResolvedSuite::note) {
-            eprintln!("warning: {}", escape::line(&note));
+            say::note(&format!("warning: {}", escape::line(&note)));
         }
         let selection = self.select(&suites, &root.on_host())?;
         for line in &selection.unknown {
-            eprintln!("warning: {}", escape::line(line));
+            say::note(&format!("warning: {}", escape::line(line)));
         }
         Ok((suites, selection))
     }
@@ -73,7 +77,7 @@ impl SuiteArgs {
                     elsewhere.extend(read.excluded.into_iter().map(|test| test.id));
                     tests.extend(read.tests.into_iter().map(|test| PlannedTest {
                         suite,
-                        work: Work::Runtime(Box::new(test)),
+                        work: Work::Runtime(Arc::new(test)),
                     }));
                 }
                 ResolvedSuite::Command(CommandSuite {
@@ -84,7 +88,7 @@ impl SuiteArgs {
                     let found = discover(name, runner, named.as_ref(), root)?;
                     tests.extend(found.into_iter().map(|test| PlannedTest {
                         suite,
-                        work: Work::Command(Box::new(test)),
+                        work: Work::Command(Arc::new(test)),
                     }));
                 }
             }

@@ -9,7 +9,7 @@ use clap::Args;
 use super::context::Context;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::vm_args::VmArgs;
-use super::{Failure, exec};
+use super::{Failure, exec, say};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -73,7 +73,7 @@ impl ShellArgs {
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {
-            eprintln!("kiln: booting; Ctrl-] three times ends the VM whatever it does");
+            say::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
         }
         exec::in_vm(
             &context,

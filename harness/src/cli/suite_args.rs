@@ -1,6 +1,7 @@
 //! Which suite: its tests, its bpftrace, its dialect.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
@@ -104,12 +105,14 @@ pub(super) enum ResolvedSuite {
 
 impl SuiteArgs {
     /// Looks the suites up and fills in what was not said. `packaged` finds
-    /// bpftrace in the packages that the user chose.
+    /// bpftrace in the packages that the user chose. Ends early, with an error,
+    /// once `stop` is set.
     pub(super) fn resolve(
         &self,
         context: &Context,
         root: &Root,
         packaged: impl Fn() -> Result<Option<PathBuf>, Failure>,
+        stop: &AtomicBool,
     ) -> Result<Vec<ResolvedSuite>, Failure> {
         let chosen = || match &self.bpftrace {
             Some(path) => Ok(Some(path.clone())),
@@ -137,11 +140,12 @@ impl SuiteArgs {
                         name,
                         Some(tests),
                         bpftrace,
+                        stop,
                     )?)
                 }
                 None => {
                     let bpftrace = chosen()?;
-                    ResolvedSuite::Runtime(self.runtime(context, root, name, None, bpftrace)?)
+                    ResolvedSuite::Runtime(self.runtime(context, root, name, None, bpftrace, stop)?)
                 }
             });
         }
@@ -170,6 +174,7 @@ impl SuiteArgs {
         name: String,
         tests: Option<PathBuf>,
         bpftrace: Option<PathBuf>,
+        stop: &AtomicBool,
     ) -> Result<RuntimeSuite, Failure> {
         let tests = self.tests.clone().or(tests).unwrap_or_default();
         let tests = tests.canonicalize().map_err(|error| {
@@ -187,7 +192,7 @@ impl SuiteArgs {
             None => PathBuf::from("/usr/bin/bpftrace"),
         };
         let (bpftrace, unpacked) = if appimage::is_appimage(&bpftrace)? {
-            let program = appimage::unpack(&bpftrace, context.cache.root())?;
+            let program = appimage::unpack(&bpftrace, context.cache.root(), stop)?;
             let directory = program.parent().map(Path::to_owned);
             (program, directory)
         } else {

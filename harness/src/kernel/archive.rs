@@ -78,7 +78,7 @@ fn unpacking(what: &str, error: &io::Error) -> Error {
     }
     Error::Archive {
         what: what.to_owned(),
-        reason: super::error::chain(error),
+        reason: crate::hint::with_causes(error),
     }
 }
 

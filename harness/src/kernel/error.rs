@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{modules, vmlinux};
-use crate::hint::Hint;
+use crate::hint::{Hint, with_causes};
 use crate::program;
 use crate::store;
 
@@ -200,10 +200,13 @@ pub enum Error {
         expected: String,
     },
     /// An image cannot be unpacked.
-    #[error("{}", chain(.0))]
+    #[error("{}", with_causes(.0))]
     Image(#[source] vmlinux::Error),
     /// The metadata of a module directory could not be made.
-    #[error("cannot write the module metadata of {release}: {}", chain(source))]
+    #[error(
+        "cannot write the module metadata of {release}: {}",
+        with_causes(source)
+    )]
     Modules {
         /// Release of the kernel.
         release: String,
@@ -360,10 +363,4 @@ pub(super) fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
             )
         })
     })
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

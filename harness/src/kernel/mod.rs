@@ -21,7 +21,7 @@ pub use cache::Cache;
 pub use error::Error;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pins::Pins;
-pub use progress::{FileProgress, Progress};
+pub use progress::{FileProgress, Progress, Transfer, Watcher};
 pub use provide::{Status, Update, provide, status, update};
 
 use std::path::PathBuf;

@@ -1,7 +1,10 @@
 //! What the user sees while kernels are fetched: bars on a terminal, one line a
-//! file elsewhere. Always on stderr.
+//! file elsewhere. Always on stderr, or where a [`Watcher`] shows it.
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
@@ -12,17 +15,72 @@ pub struct Progress {
     mode: Mode,
 }
 
-#[derive(Debug)]
 enum Mode {
     Bars(MultiProgress),
     Lines,
     Silent,
+    Watched(Arc<dyn Watcher>),
+}
+
+impl fmt::Debug for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Bars(_) => "Bars",
+            Mode::Lines => "Lines",
+            Mode::Silent => "Silent",
+            Mode::Watched(_) => "Watched",
+        })
+    }
+}
+
+/// Shows progress without making anybody wait: a download goes on while the
+/// terminal stands still.
+pub trait Watcher: Send + Sync {
+    /// Shows one line.
+    fn line(&self, text: &str);
+
+    /// Begins to show a file.
+    fn file(&self, transfer: Arc<Transfer>);
+}
+
+/// A file on its way.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Its name.
+    pub name: String,
+    /// Its size in bytes, if that is known.
+    pub total: Option<u64>,
+    bytes: AtomicU64,
+    over: AtomicBool,
+}
+
+impl Transfer {
+    /// Bytes that are there.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is over, well or not.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// A bar for it among `bars`.
+    pub fn bar(&self, bars: &MultiProgress) -> ProgressBar {
+        bar(bars, &self.name, self.total)
+    }
+
+    /// What is said of it where there are no bars.
+    pub fn announcement(&self) -> String {
+        announcement(&self.name, self.total)
+    }
 }
 
 /// Progress of one file.
 #[derive(Debug)]
 pub struct FileProgress {
     bar: Option<ProgressBar>,
+    watched: Option<Arc<Transfer>>,
 }
 
 impl Progress {
@@ -36,15 +94,11 @@ impl Progress {
         Progress { mode }
     }
 
-    /// Bars above those that `bars` shows already; one line a file if it shows
-    /// nothing.
-    pub fn beside(bars: &MultiProgress) -> Self {
-        let mode = if bars.is_hidden() {
-            Mode::Lines
-        } else {
-            Mode::Bars(bars.clone())
-        };
-        Progress { mode }
+    /// Wherever `watcher` shows it.
+    pub fn to(watcher: Arc<dyn Watcher>) -> Self {
+        Progress {
+            mode: Mode::Watched(watcher),
+        }
     }
 
     /// Shows nothing.
@@ -59,6 +113,7 @@ impl Progress {
             Mode::Bars(bars) => drop(bars.println(text)),
             Mode::Lines => drop(writeln!(std::io::stderr(), "{text}")),
             Mode::Silent => {}
+            Mode::Watched(watcher) => watcher.line(text),
         }
     }
 
@@ -69,36 +124,53 @@ impl Progress {
 
     /// Begins to show a download of `total` bytes, if that is known.
     pub fn file(&self, name: &str, total: Option<u64>) -> FileProgress {
-        let bar = match &self.mode {
-            Mode::Bars(bars) => {
-                let bar = match total {
-                    Some(total) => ProgressBar::new(total),
-                    None => ProgressBar::no_length(),
-                };
-                let bar = bars.insert(0, bar);
-                let template = if total.is_some() {
-                    "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
-                } else {
-                    "{spinner} {msg} {bytes} {bytes_per_sec}"
-                };
-                if let Ok(style) = ProgressStyle::with_template(template) {
-                    bar.set_style(style);
-                }
-                bar.set_message(name.to_owned());
-                bar.enable_steady_tick(Duration::from_millis(200));
-                Some(bar)
-            }
-            Mode::Lines => {
-                match total {
-                    Some(total) => self.line(&format!("fetching {name} ({})", HumanBytes(total))),
-                    None => self.line(&format!("fetching {name}")),
-                }
-                None
-            }
-            Mode::Silent => None,
+        let mut shown = FileProgress {
+            bar: None,
+            watched: None,
         };
-        FileProgress { bar }
+        match &self.mode {
+            Mode::Bars(bars) => shown.bar = Some(bar(bars, name, total)),
+            Mode::Lines => self.line(&announcement(name, total)),
+            Mode::Silent => {}
+            Mode::Watched(watcher) => {
+                let transfer = Arc::new(Transfer {
+                    name: name.to_owned(),
+                    total,
+                    bytes: AtomicU64::new(0),
+                    over: AtomicBool::new(false),
+                });
+                watcher.file(Arc::clone(&transfer));
+                shown.watched = Some(transfer);
+            }
+        }
+        shown
     }
+}
+
+fn announcement(name: &str, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("fetching {name} ({})", HumanBytes(total)),
+        None => format!("fetching {name}"),
+    }
+}
+
+fn bar(bars: &MultiProgress, name: &str, total: Option<u64>) -> ProgressBar {
+    let bar = match total {
+        Some(total) => ProgressBar::new(total),
+        None => ProgressBar::no_length(),
+    };
+    let bar = bars.insert(0, bar);
+    let template = if total.is_some() {
+        "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"
+    } else {
+        "{spinner} {msg} {bytes} {bytes_per_sec}"
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(name.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 impl FileProgress {
@@ -107,6 +179,9 @@ impl FileProgress {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);
         }
+        if let Some(transfer) = &self.watched {
+            transfer.bytes.store(bytes, Ordering::Relaxed);
+        }
     }
 }
 
@@ -114,6 +189,9 @@ impl Drop for FileProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
+        }
+        if let Some(transfer) = &self.watched {
+            transfer.over.store(true, Ordering::Relaxed);
         }
     }
 }

@@ -1,4 +1,7 @@
 //! What the terminal shows of a run that goes on: a line for each VM.
+//!
+//! [`View`] says what the lines are to show, [`Live`] draws it: a terminal that
+//! is slow gets the newest view and never sees those before it.
 
 use std::time::Duration;
 
@@ -7,7 +10,6 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::class::Class;
 use super::doing::Doing;
 use super::{History, TerminalStyle, escape};
-use crate::run::event::Event;
 
 /// Between two drawings of the seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -22,6 +24,74 @@ const ROOM_FOR_KEYS: usize = 4;
 /// What the line of the whole run has in place of a kernel's name.
 const WHOLE: &str = "all";
 
+/// What the lines show at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct View {
+    vms: Vec<VmView>,
+    whole: Count,
+    /// What is wrong so far, and what is waited for.
+    message: String,
+    /// Columns of the longest name.
+    names: usize,
+}
+
+/// The line of a VM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct VmView {
+    vm: u32,
+    /// Its kernel's name, as much as there is room for.
+    kernel: String,
+    /// How far its kernel is.
+    count: Count,
+    /// When it began what it does, in milliseconds since the run started.
+    since_ms: u64,
+    what: String,
+}
+
+/// Tests with a verdict, of all that are planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Count {
+    done: usize,
+    planned: usize,
+}
+
+impl View {
+    /// The run as far as `history` and `doing` know it.
+    pub(super) fn of(history: &History, doing: &Doing) -> Self {
+        let tally = &history.tally;
+        let names = tally.kernels.iter().map(|one| short(&one.kernel).len());
+        let bad = Class::ALL
+            .into_iter()
+            .filter(|class| !matches!(class, Class::Pass | Class::Skip | Class::XFail))
+            .map(|class| (class.count(history), class.word()))
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"));
+        let message: Vec<String> = bad.chain(doing.awaited()).collect();
+        let vms = doing.vms().iter().map(|vm| {
+            let of_kernel = tally.kernels.iter().find(|one| one.kernel == vm.kernel);
+            VmView {
+                vm: vm.number,
+                kernel: short(&vm.kernel),
+                count: of_kernel.map_or_else(Count::default, |kernel| Count {
+                    done: kernel.planned() - kernel.missing(),
+                    planned: kernel.planned(),
+                }),
+                since_ms: vm.since_ms,
+                what: vm.what(),
+            }
+        });
+        Self {
+            vms: vms.collect(),
+            whole: Count {
+                done: tally.planned() - tally.missing(),
+                planned: tally.planned(),
+            },
+            message: message.join(", "),
+            names: names.chain([WHOLE.len()]).max().unwrap_or(0),
+        }
+    }
+}
+
 /// A line per running VM and one for the whole run, at the terminal's end.
 ///
 /// Nothing is drawn, and no thread ticks, on a hidden target.
@@ -31,12 +101,11 @@ pub(super) struct Live {
     vms: Vec<VmLine>,
     ticks: bool,
     look: TerminalStyle,
-    /// Columns of the longest name.
-    names: usize,
+    /// Something has been shown.
+    begun: bool,
 }
 
 struct VmLine {
-    kernel: String,
     vm: u32,
     /// When what it shows began.
     since_ms: u64,
@@ -53,39 +122,38 @@ impl Live {
             vms: Vec::new(),
             ticks,
             look,
-            names: 0,
+            begun: false,
         }
     }
 
-    /// Takes in what happened; `history` and `doing` have taken it in already.
-    pub(super) fn observe(&mut self, event: &Event, history: &History, doing: &Doing) {
-        let tally = &history.tally;
-        if let Event::RunStarted { kernels, .. } = event {
-            let names = kernels.iter().map(|kernel| short(&kernel.name).len());
-            self.names = names.chain([WHOLE.len()]).max().unwrap_or(0);
-            self.total
-                .set_style(self.style(tally.planned(), ROOM_FOR_KEYS));
+    /// Draws what `view` says.
+    pub(super) fn show(&mut self, view: &View) {
+        if !std::mem::replace(&mut self.begun, true) {
+            let style = self.style(view.names, view.whole.planned, ROOM_FOR_KEYS);
+            self.total.set_style(style);
             self.total.set_prefix(WHOLE);
-            self.total.set_length(tally.planned() as u64);
+            self.total.set_length(view.whole.planned as u64);
             if self.ticks {
                 self.total.enable_steady_tick(TICK);
             }
         }
-        self.down(doing);
-        for vm in doing.vms() {
-            let found = self.vms.iter().position(|line| line.vm == vm.number);
-            let line = found.unwrap_or_else(|| self.up(&vm.kernel, vm.number, history));
+        self.down(view);
+        for vm in &view.vms {
+            let found = self.vms.iter().position(|line| line.vm == vm.vm);
+            let line = found.unwrap_or_else(|| self.up(view.names, vm));
             let line = &mut self.vms[line];
             if line.since_ms != vm.since_ms {
                 line.since_ms = vm.since_ms;
                 line.bar.reset_elapsed();
             }
-            let what = vm.what();
-            if line.bar.message() != what {
-                line.bar.set_message(what);
+            if line.bar.message() != vm.what {
+                line.bar.set_message(vm.what.clone());
             }
+            line.bar.set_length(vm.count.planned as u64);
+            line.bar.set_position(vm.count.done as u64);
         }
-        self.count(history, doing);
+        self.total.set_position(view.whole.done as u64);
+        self.total.set_message(view.message.clone());
     }
 
     /// Does `write` with the lines out of its way.
@@ -102,22 +170,16 @@ impl Live {
     }
 
     /// A line for one more VM; its place among the lines.
-    fn up(&mut self, kernel: &str, vm: u32, history: &History) -> usize {
+    fn up(&mut self, names: usize, vm: &VmView) -> usize {
         let bar = ProgressBar::no_length();
-        let of_kernel = history
-            .tally
-            .kernels
-            .iter()
-            .find(|one| one.kernel == kernel);
-        bar.set_style(self.style(of_kernel.map_or(0, |kernel| kernel.planned()), 0));
+        bar.set_style(self.style(names, vm.count.planned, 0));
         let bar = self.lines.insert_before(&self.total, bar);
-        bar.set_prefix(short(kernel));
+        bar.set_prefix(vm.kernel.clone());
         if self.ticks {
             bar.enable_steady_tick(TICK);
         }
         self.vms.push(VmLine {
-            kernel: kernel.to_owned(),
-            vm,
+            vm: vm.vm,
             since_ms: 0,
             bar,
         });
@@ -126,8 +188,7 @@ impl Live {
 
     /// How a line looks: name, bar, count, time, and what goes on, with so many
     /// columns `free` behind it.
-    fn style(&self, planned: usize, free: usize) -> ProgressStyle {
-        let names = self.names;
+    fn style(&self, names: usize, planned: usize, free: usize) -> ProgressStyle {
         let digits = planned.to_string().len();
         let (bold, done) = if self.look.colours {
             (".bold", ".green/black.bright")
@@ -149,38 +210,15 @@ impl Live {
     }
 
     /// Takes away the lines of VMs that are gone.
-    fn down(&mut self, doing: &Doing) {
+    fn down(&mut self, view: &View) {
         self.vms.retain(|line| {
-            let stays = doing.vms().iter().any(|vm| vm.number == line.vm);
+            let stays = view.vms.iter().any(|vm| vm.vm == line.vm);
             if !stays {
                 line.bar.finish_and_clear();
                 self.lines.remove(&line.bar);
             }
             stays
         });
-    }
-
-    /// Shows how far each kernel is, and the whole run.
-    fn count(&self, history: &History, doing: &Doing) {
-        let tally = &history.tally;
-        for line in &self.vms {
-            let of_kernel = tally.kernels.iter().find(|one| one.kernel == line.kernel);
-            if let Some(kernel) = of_kernel {
-                line.bar.set_length(kernel.planned() as u64);
-                line.bar
-                    .set_position((kernel.planned() - kernel.missing()) as u64);
-            }
-        }
-        self.total
-            .set_position((tally.planned() - tally.missing()) as u64);
-        let bad = Class::ALL
-            .into_iter()
-            .filter(|class| !matches!(class, Class::Pass | Class::Skip | Class::XFail))
-            .map(|class| (class.count(history), class.word()))
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{count} {word}"));
-        let message: Vec<String> = bad.chain(doing.awaited()).collect();
-        self.total.set_message(message.join(", "));
     }
 }
 

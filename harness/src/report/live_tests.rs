@@ -5,7 +5,7 @@ use indicatif::{InMemoryTerm, TermLike};
 use super::*;
 use crate::report::samples::{at, finished, started};
 use crate::report::screen;
-use crate::run::event::Verdict;
+use crate::run::event::{Event, Verdict};
 
 const ROWS: u16 = 10;
 
@@ -63,7 +63,7 @@ fn feed(live: &mut Live, events: &[Event]) {
         let record = at(0, event.clone());
         history.observe(&record);
         doing.observe(&record);
-        live.observe(event, &history, &doing);
+        live.show(&View::of(&history, &doing));
     }
     // Draws everything anew.
     live.suspend(|| ());

@@ -15,7 +15,9 @@ mod junit;
 mod lines;
 mod live;
 pub mod markdown;
+mod outlet;
 mod output_files;
+mod painter;
 mod reproduce;
 mod screen;
 mod status;
@@ -29,7 +31,6 @@ mod words;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use indicatif::MultiProgress;
 use thiserror::Error;
 
 use crate::hint::Hint;
@@ -39,7 +40,9 @@ use crate::run::event::Record;
 pub use github_log::GithubLog;
 pub use history::History;
 pub use junit::Junit;
+pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
+pub use painter::{Paint, Painter, Piece};
 pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
@@ -75,27 +78,17 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// Those of the run in this directory: its files, the standard output,
-    /// and GitHub where kiln runs there. What changes on the terminal is drawn
-    /// among `lines`, which others draw on too.
-    pub fn of_run(
-        dir: &RunDir,
-        style: TerminalStyle,
-        lines: MultiProgress,
-        levels: Levels,
-    ) -> Self {
+    /// Those of the run in this directory: its files, the standard output behind
+    /// `shown`, and GitHub where kiln runs there. None of them waits for the
+    /// standard output.
+    pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels, shown: &Queue) -> Self {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         // Before the terminal, which has the last word.
         if let Some(github) = github::Github::detect() {
-            reports.push(Box::new(GithubLog::new(io::stdout(), github)));
+            reports.push(Box::new(GithubLog::new(shown.clone(), github)));
         }
-        reports.push(Box::new(Terminal::new(
-            io::stdout(),
-            style,
-            lines,
-            levels,
-            dir.path(),
-        )));
+        let terminal = Terminal::over(shown.clone(), style, levels, dir.path());
+        reports.push(Box::new(terminal));
         reports.push(Box::new(OutputFiles::new(dir.clone())));
         reports.push(Box::new(Junit::new(dir.clone())));
         reports.push(Box::new(Summary::new(dir.clone())));

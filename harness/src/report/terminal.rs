@@ -1,13 +1,14 @@
 //! The report on the terminal: what happens as it happens, then the whole.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
 use super::doing::Doing;
 use super::ending::ending;
-use super::live::Live;
+use super::live::View;
+use super::painter::{Paint, Painter, Piece};
 use super::text::{Keep, quote};
 use super::words::seconds;
 use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines};
@@ -17,20 +18,20 @@ use crate::run::event::{Event, Record};
 /// it by. The end has more.
 const REPORT_LINES: usize = 3;
 
-/// Writes the report to `out` and a line per running VM to the standard error.
-pub struct Terminal<W> {
-    out: W,
+/// Says what happens as it happens: what, in which words, and whether at all.
+/// How it gets to the terminal is up to `P`.
+pub struct Terminal<P> {
+    paint: P,
     style: TerminalStyle,
     levels: Levels,
     results: PathBuf,
-    live: Live,
     doing: Doing,
 }
 
-impl<W: Write + Send> Terminal<W> {
-    /// A report that tells verdicts by `levels`, and names `results` at its end
-    /// as the run's directory. Its live lines are among `drawn`, which others
-    /// draw on too.
+impl<W: Write + Send> Terminal<Painter<W>> {
+    /// A report that writes to `out` at once, tells verdicts by `levels`, and
+    /// names `results` at its end as the run's directory. Its live lines are
+    /// among `drawn`.
     pub fn new(
         out: W,
         style: TerminalStyle,
@@ -38,24 +39,25 @@ impl<W: Write + Send> Terminal<W> {
         levels: Levels,
         results: impl Into<PathBuf>,
     ) -> Self {
+        Self::over(Painter::new(out, style, drawn), style, levels, results)
+    }
+}
+
+impl<P: Paint> Terminal<P> {
+    /// The same, shown by `paint`.
+    pub fn over(
+        paint: P,
+        style: TerminalStyle,
+        levels: Levels,
+        results: impl Into<PathBuf>,
+    ) -> Self {
         Self {
-            out,
+            paint,
             style,
             levels,
             results: results.into(),
-            live: Live::new(drawn, style),
             doing: Doing::default(),
         }
-    }
-
-    /// Writes whole lines, with the lines of the VMs out of the way.
-    fn say(&mut self, text: &str) -> Result<(), ReportError> {
-        let Self { out, live, .. } = self;
-        live.suspend(|| {
-            out.write_all(text.as_bytes())?;
-            out.flush()
-        })
-        .map_err(ReportError::Output)
     }
 
     /// What is said of an event, and at which level.
@@ -149,28 +151,45 @@ impl<W: Write + Send> Terminal<W> {
     }
 }
 
-impl<W: Write + Send> Report for Terminal<W> {
+/// Whether a reader who is far behind has to get this line: verdicts, and why
+/// there are none. The rest is in the run's directory too.
+fn stays(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RunStarted { .. }
+            | Event::TestFinished(_)
+            | Event::KernelFailed { .. }
+            | Event::RunStopped { .. }
+    )
+}
+
+impl<P: Paint> Report for Terminal<P> {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError> {
         self.doing.observe(record);
-        self.live.observe(&record.event, history, &self.doing);
+        if self.style.progress {
+            self.paint
+                .paint(Piece::Live(View::of(history, &self.doing)))?;
+        }
         match self.line(&record.event) {
-            Some((level, text)) if level <= self.levels.status => self.say(&text),
+            Some((level, text)) if level <= self.levels.status => {
+                self.paint.paint(if stays(&record.event) {
+                    Piece::Line(text)
+                } else {
+                    Piece::Remark(text)
+                })
+            }
             _ => Ok(()),
         }
     }
 
     fn tell(&mut self, now_ms: u64) {
-        let text = self.doing.text(now_ms);
-        // For who asked, wherever the report goes; nobody asks twice if it is
-        // closed.
-        self.live
-            .suspend(|| drop(io::stderr().write_all(text.as_bytes())));
+        // Nobody asks twice if it is closed.
+        let _ = self.paint.paint(Piece::Note(self.doing.text(now_ms)));
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        self.live.clear();
         let text = ending(self.style, self.levels.at_end, history, &self.results);
-        super::put(&mut self.out, &text)
+        self.paint.paint(Piece::End(text))
     }
 }
 

@@ -1,10 +1,13 @@
 //! A suite of bpftrace's runtime tests in one VM: what is asked of bpftrace
 //! once, and each test from its pre-checks to its verdict.
 
+use std::sync::Arc;
+
 use super::place::Place;
 use super::plan::{BpftraceSuite, Plan, PlannedTest, Work};
 use super::runtime_test::{Executed, execute};
 use super::session::{Report, Session};
+use crate::blocking::blocking;
 use crate::suite::bpftrace::{
     End, FeatureCheck, Features, Job, JobContext, Judgement, Observation, Rule, Rules, RuntimeTest,
     SkipReason, judge, precheck,
@@ -46,7 +49,7 @@ pub(super) async fn test(
     plan: &Plan,
     index: usize,
     suite: &BpftraceSuite,
-    test: &RuntimeTest,
+    test: &Arc<RuntimeTest>,
 ) -> Result<Report, Error> {
     let rules = Rules::new(suite.vocabulary.dialect, plan.compat);
     let env = |name: &str| std::env::var(name).ok();
@@ -87,8 +90,10 @@ pub(super) async fn test(
     };
     // Upstream's, by which it runs CLEANUP or not.
     let upstream = Rules::new(rules.dialect, true);
-    let verdict =
-        |observed: &Observation| judge(test, upstream, &suite.tests_dir, observed).verdict;
+    let verdict = async |observed: &Observation| {
+        let judged = judged(test, upstream, suite, observed.clone()).await;
+        judged.0.verdict
+    };
     let executed = {
         let (control, lost) = session.vm.watched();
         tokio::select! {
@@ -106,7 +111,7 @@ pub(super) async fn test(
     if let Some(End::Exited(exit)) = observation.end {
         notes.extend(session.note_of(exit));
     }
-    let mut judgement = judge(test, rules, &suite.tests_dir, &observation);
+    let (mut judgement, observation) = judged(test, rules, suite, observation).await;
     for rule in applied {
         judgement.note_rule(rule);
     }
@@ -117,4 +122,16 @@ pub(super) async fn test(
         kernel_reports: Vec::new(),
         cases: Vec::new(),
     })
+}
+
+/// Judges beside the threads that wait for guests: a pattern may be searched for
+/// long.
+async fn judged(
+    test: &Arc<RuntimeTest>,
+    rules: Rules,
+    suite: &BpftraceSuite,
+    observation: Observation,
+) -> (Judgement, Observation) {
+    let (test, dir) = (Arc::clone(test), suite.tests_dir.clone());
+    blocking(move || (judge(&test, rules, &dir, &observation), observation)).await
 }

@@ -50,9 +50,16 @@ pub struct Command {
 
 /// What reaches a running command from outside.
 #[derive(Debug)]
-pub enum Input {
-    /// Bytes for stdin; empty is its end.
-    Stdin(Vec<u8>),
+pub struct Input {
+    /// Bytes for stdin; empty is its end. They wait until the command reads.
+    pub stdin: mpsc::Receiver<Vec<u8>>,
+    /// What waits for nothing.
+    pub notices: mpsc::UnboundedReceiver<Notice>,
+}
+
+/// What a command learns whatever it reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
     /// A signal for its process group.
     Signal(Signal),
     /// A new size of its terminal.
@@ -80,7 +87,7 @@ pub enum CommandEnd {
 pub async fn run(
     control: &mut Control,
     command: Command,
-    mut input: mpsc::Receiver<Input>,
+    mut input: Input,
     stdout: &mut (impl AsyncWrite + Unpin),
     stderr: &mut (impl AsyncWrite + Unpin),
 ) -> Result<CommandEnd, Error> {
@@ -99,7 +106,12 @@ pub async fn run(
         open: 2,
     };
     let mut reply_by = Instant::now() + GUEST_REPLY;
-    let mut no_more_input = false;
+    let (mut no_more_stdin, mut no_more_notices) = (false, false);
+    let mut output = Output {
+        stdout,
+        stderr,
+        waiting: None,
+    };
     let end = loop {
         let wait_until = match &running.outcome {
             Some(_) => reply_by,
@@ -109,15 +121,22 @@ pub async fn run(
             }
         };
         tokio::select! {
-            event = control.next() => {
+            biased;
+            written = output.write(), if output.waits() => if let Err(error) = written {
+                break CommandEnd::OutputFailed(error);
+            },
+            notice = input.notices.recv(), if !no_more_notices && running.started => match notice {
+                Some(notice) => control.send(&running.request(notice)).await?,
+                None => no_more_notices = true,
+            },
+            // While our output stands still, so does the command's.
+            event = control.next(), if !output.waits() => {
                 let event = event.unwrap_or_else(|| Err(Error::Closed {
                     what: "the end of the command".to_owned(),
                 }))?;
                 let had_ended = running.outcome.is_some();
-                match running.take(event, stdout, stderr).await {
-                    Ok(None) => {}
-                    Ok(Some(end)) => return Ok(end),
-                    Err(error) => break CommandEnd::OutputFailed(error),
+                if let Some(end) = running.take(event, &mut output) {
+                    return Ok(end);
                 }
                 if let Some(outcome) = running.outcome {
                     if running.open == 0 {
@@ -128,13 +147,16 @@ pub async fn run(
                     }
                 }
             }
-            item = input.recv(), if !no_more_input && running.started && running.window >= MAX_DATA => {
-                match item {
-                    Some(item) => running.pass_on(control, item).await?,
-                    None => no_more_input = true,
+            data = input.stdin.recv(), if !no_more_stdin && running.started && running.window >= MAX_DATA => {
+                match data {
+                    Some(data) => {
+                        let request = running.stdin(control, data)?;
+                        control.send(&request).await?;
+                    }
+                    None => no_more_stdin = true,
                 }
             }
-            () = sleep_until(wait_until) => match running.outcome {
+            () = sleep_until(wait_until), if !output.waits() => match running.outcome {
                 Some(outcome) => break CommandEnd::Ended(outcome),
                 None if running.started => {
                     return Err(Error::Deadline {
@@ -204,12 +226,7 @@ struct Running {
 
 impl Running {
     /// Takes in one event; an end if the command never ran.
-    async fn take(
-        &mut self,
-        event: Event,
-        stdout: &mut (impl AsyncWrite + Unpin),
-        stderr: &mut (impl AsyncWrite + Unpin),
-    ) -> std::io::Result<Option<CommandEnd>> {
+    fn take<O, E>(&mut self, event: Event, output: &mut Output<'_, O, E>) -> Option<CommandEnd> {
         match event {
             Event::Started { process, .. } if process == self.process => self.started = true,
             Event::SpawnFailed {
@@ -217,22 +234,13 @@ impl Running {
                 errno,
                 message,
             } if process == self.process => {
-                return Ok(Some(CommandEnd::NotStarted { errno, message }));
+                return Some(CommandEnd::NotStarted { errno, message });
             }
             Event::Output {
                 process,
                 stream,
                 data,
-            } if process == self.process => match stream {
-                Stream::Stdout => {
-                    stdout.write_all(&data).await?;
-                    stdout.flush().await?;
-                }
-                Stream::Stderr => {
-                    stderr.write_all(&data).await?;
-                    stderr.flush().await?;
-                }
-            },
+            } if process == self.process => output.waiting = Some((stream, data, 0)),
             Event::Closed { process, .. } if process == self.process => {
                 self.open = self.open.saturating_sub(1);
             }
@@ -244,7 +252,7 @@ impl Running {
             }
             _ => {}
         }
-        Ok(None)
+        None
     }
 
     /// Has the guest forget the files it does not use before it gets a line: an
@@ -261,21 +269,59 @@ impl Running {
         }
     }
 
-    async fn pass_on(&mut self, control: &mut Control, input: Input) -> Result<(), Error> {
+    fn stdin(&mut self, control: &mut Control, data: Vec<u8>) -> Result<Request, Error> {
+        self.refresh(control, &data)?;
+        self.window = self.window.saturating_sub(data.len());
+        Ok(Request::Stdin {
+            process: self.process,
+            data,
+        })
+    }
+
+    fn request(&self, notice: Notice) -> Request {
         let process = self.process;
-        let request = match input {
-            Input::Stdin(data) => {
-                self.refresh(control, &data)?;
-                self.window = self.window.saturating_sub(data.len());
-                Request::Stdin { process, data }
-            }
-            Input::Signal(signal) => Request::Signal {
+        match notice {
+            Notice::Signal(signal) => Request::Signal {
                 process,
                 signal: signal as i32,
                 group: true,
             },
-            Input::Resize(size) => Request::Resize { process, size },
-        };
-        control.send(&request).await
+            Notice::Resize(size) => Request::Resize { process, size },
+        }
+    }
+}
+
+/// Our own streams, and what of the command's waits for them.
+struct Output<'o, O, E> {
+    stdout: &'o mut O,
+    stderr: &'o mut E,
+    /// Which stream, the bytes, and how many of them are written.
+    waiting: Option<(Stream, Vec<u8>, usize)>,
+}
+
+impl<O, E> Output<'_, O, E> {
+    fn waits(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
+impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Output<'_, O, E> {
+    /// Writes what waits. Can be cancelled and called again.
+    async fn write(&mut self) -> std::io::Result<()> {
+        if let Some((stream, data, done)) = &mut self.waiting {
+            let out: &mut (dyn AsyncWrite + Unpin) = match stream {
+                Stream::Stdout => self.stdout,
+                Stream::Stderr => self.stderr,
+            };
+            while *done < data.len() {
+                match out.write(&data[*done..]).await? {
+                    0 => return Err(std::io::ErrorKind::WriteZero.into()),
+                    count => *done += count,
+                }
+            }
+            out.flush().await?;
+        }
+        self.waiting = None;
+        Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use guest_init::message::{OutputMode, Status};
@@ -9,9 +10,11 @@ use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use super::event::{Source, TestResult, Verdict, bounded_text};
+use super::helper::{Helped, Helper};
 use super::leftovers;
 use super::plan::{Plan, PlannedTest, Work};
 use super::session::{Report, Session};
+use crate::blocking::blocking;
 use crate::config::ResultsFormat;
 use crate::suite::TestId;
 use crate::suite::bpftrace::Exit;
@@ -27,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn test(
     session: &mut Session,
     plan: &Plan,
-    test: &CommandTest,
+    test: &Arc<CommandTest>,
 ) -> Result<Report, Error> {
     let mut env: Vec<(String, OsString)> = Vec::new();
     for (name, value) in &plan.env {
@@ -49,7 +52,8 @@ pub(super) async fn test(
     if let End::Exited(exit) = executed.observation.end {
         executed.notes.extend(session.note_of(exit));
     }
-    let (judgement, cases) = judge(test, &executed.observation);
+    let (test, observation) = (Arc::clone(test), executed.observation);
+    let (judgement, cases) = blocking(move || judge(&test, &observation)).await;
     Ok(Report {
         judgement,
         output: executed.output,
@@ -171,25 +175,23 @@ async fn auxiliary(
     env: &[(String, OsString)],
     factor: f64,
 ) -> Result<Result<(Vec<u8>, u64), String>, Error> {
-    let process = driver.spawn(argv, env, &test.cwd).await?;
-    let limit = AUXILIARY_LIMIT.mul_f64(factor);
-    let drained = |driver: &Driver<'_>| driver.process(process).drained();
-    if !driver.until(Instant::now() + limit, drained).await? {
-        driver.end(process, GRACE).await?;
-        return Ok(Err(format!("{} took too long", argv.join(" "))));
-    }
-    let state = driver.process(process);
-    if let Some(why) = &state.failure {
-        return Ok(Err(why.clone()));
-    }
-    let succeeded = state
-        .outcome
-        .is_some_and(|outcome| outcome.status == Status::Exited(0));
-    Ok(if succeeded {
-        Ok((state.output.clone(), state.dropped))
-    } else {
-        let said = String::from_utf8_lossy(&state.output);
-        Err(said.lines().next().unwrap_or("it failed").to_owned())
+    let helper = Helper {
+        argv,
+        env,
+        cwd: &test.cwd,
+        options: SpawnOptions::default(),
+        limit: AUXILIARY_LIMIT.mul_f64(factor),
+        grace: GRACE,
+        leaves_others: false,
+    };
+    Ok(match helper.run(driver).await? {
+        Helped::NotStarted(why) => Err(why),
+        Helped::TooLong(_) => Err(format!("{} took too long", argv.join(" "))),
+        Helped::Ended(Status::Exited(0), said) => Ok((said.output, said.dropped)),
+        Helped::Ended(_, said) => {
+            let said = String::from_utf8_lossy(&said.output);
+            Err(said.lines().next().unwrap_or("it failed").to_owned())
+        }
     })
 }
 

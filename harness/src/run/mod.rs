@@ -2,6 +2,7 @@
 
 pub mod aslr;
 mod attempts;
+pub mod background;
 mod befores;
 mod bpftrace;
 pub mod capacity;
@@ -12,6 +13,7 @@ mod driver;
 pub mod event;
 pub mod event_log;
 pub mod expectations;
+mod helper;
 mod known;
 mod leftovers;
 pub mod merge;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
@@ -24,7 +25,7 @@ pub type LaunchVm = Box<dyn Fn(&Path, &Path) -> Launch>;
 
 /// Gets a kernel ready to boot: fetches and unpacks it where needed.
 pub type ProvideKernel =
-    Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>>>;
+    Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
 
 /// A kernel of the run.
 pub struct PlannedKernel {
@@ -102,9 +103,9 @@ pub struct PlannedTest {
 #[derive(Debug)]
 pub enum Work {
     /// One of bpftrace's runtime tests.
-    Runtime(Box<RuntimeTest>),
+    Runtime(Arc<RuntimeTest>),
     /// A command; its cases are not known before.
-    Command(Box<CommandTest>),
+    Command(Arc<CommandTest>),
 }
 
 impl PlannedTest {

@@ -28,6 +28,7 @@ use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::slow_after;
 use super::times::Times;
+use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
@@ -416,7 +417,7 @@ impl Pool<'_> {
                     evidence: *evidence,
                 },
                 other => Lost {
-                    reason: other.to_string(),
+                    reason: with_causes(&other),
                     evidence: Evidence::default(),
                 },
             })?;

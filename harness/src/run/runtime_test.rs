@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::befores::start_befores;
 use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
+use super::helper::{Helped, Helper};
 use super::leftovers;
 use super::place::{Place, UNLIMITED};
 use crate::suite::Verdict;
@@ -47,7 +48,7 @@ pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
     place: &Place<'_>,
-    verdict: &impl Fn(&Observation) -> Verdict,
+    verdict: &impl AsyncFn(&Observation) -> Verdict,
 ) -> Result<Executed, Error> {
     let mut executed = Executed {
         observation: Observation::default(),
@@ -77,7 +78,7 @@ pub(super) async fn execute(
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
     let mut remnants = Vec::new();
     let mut over = if let Some(cleanup) = &job.cleanup
-        && executed.wants_cleanup(place.rules, verdict)
+        && executed.wants_cleanup(place.rules, verdict).await
     {
         // BEFORE and AFTER have a moment to end by themselves, as upstream has
         // it: CLEANUP may undo what they do last. It has a job of its own, for
@@ -110,7 +111,11 @@ impl Executed {
     /// Whether CLEANUP is to run: whenever something of the test ran, SETUP
     /// included. Upstream's engine leaves it out after a SETUP that failed and
     /// after a time-out.
-    fn wants_cleanup(&mut self, rules: Rules, verdict: &impl Fn(&Observation) -> Verdict) -> bool {
+    async fn wants_cleanup(
+        &mut self,
+        rules: Rules,
+        verdict: &impl AsyncFn(&Observation) -> Verdict,
+    ) -> bool {
         let nothing_ran =
             self.observation.not_started.is_some() && self.observation.setup.is_none();
         if self.observation.unmet.is_some() || nothing_ran {
@@ -121,7 +126,7 @@ impl Executed {
             .setup
             .as_ref()
             .is_some_and(|setup| setup.exit != Some(Exit::Code(0)));
-        let as_upstream = !setup_failed && verdict(&self.observation) != Verdict::Timeout;
+        let as_upstream = !setup_failed && verdict(&self.observation).await != Verdict::Timeout;
         if !as_upstream && rules.hold(Rule::CleanupAlways) {
             self.rules.push(Rule::CleanupAlways);
             return true;
@@ -244,24 +249,24 @@ async fn auxiliary_with(
     place: &Place<'_>,
     options: SpawnOptions,
 ) -> Result<Result<CommandOutcome, String>, Error> {
-    let process = driver
-        .spawn_with(&shell(&command.text), &command.env, place.cwd, options)
-        .await?;
-    let deadline = Instant::now() + place.scaled(AUXILIARY_LIMIT);
-    let ended = driver
-        .until(deadline, |driver| driver.process(process).over())
-        .await?;
-    if !ended {
-        driver.end(process, place.grace()).await?;
-    }
-    let state = driver.process(process);
-    if let Some(failure) = &state.failure {
-        return Ok(Err(failure.clone()));
-    }
-    let outcome = state.outcome.as_ref().filter(|_| ended);
+    let helper = Helper {
+        argv: &shell(&command.text),
+        env: &command.env,
+        cwd: place.cwd,
+        options,
+        limit: place.scaled(AUXILIARY_LIMIT),
+        grace: place.grace(),
+        // SETUP may start what the test looks at.
+        leaves_others: true,
+    };
+    let (exit, said) = match helper.run(driver).await? {
+        Helped::NotStarted(why) => return Ok(Err(why)),
+        Helped::TooLong(said) => (None, said),
+        Helped::Ended(status, said) => (Some(exit(status)), said),
+    };
     Ok(Ok(CommandOutcome {
-        exit: outcome.map(|outcome| exit(outcome.status)),
-        output: state.output.clone(),
+        exit,
+        output: said.output,
     }))
 }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use guest_init::message::Request;
+use guest_init::message::{Request, Status};
 use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::bpftrace;
 use super::command_suite;
 use super::driver::{Driver, SpawnOptions};
+use super::helper::{Helped, Helper, Said};
 use super::leftovers;
 use super::plan::{
     KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, ReadyKernel, Work,
@@ -32,6 +33,8 @@ const SPEED_SAMPLES: u32 = 3;
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
 /// Limit of `bpftrace --info` and modprobe, before scaling.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
+/// How long they may take to end when that has passed.
+const PREPARE_GRACE: Duration = Duration::from_secs(1);
 
 /// A lost VM.
 pub(super) struct Lost {
@@ -231,27 +234,27 @@ impl Session {
         argv: &[String],
     ) -> Result<(String, bool), Error> {
         let addr_no_randomize = self.runtime_tests_without_aslr(plan);
+        let helper = Helper {
+            argv,
+            env: &plan.env,
+            cwd: "/",
+            options: SpawnOptions {
+                addr_no_randomize,
+                ..SpawnOptions::default()
+            },
+            limit: PREPARE_LIMIT.mul_f64(self.factor),
+            grace: PREPARE_GRACE,
+            leaves_others: false,
+        };
         let mut driver = Driver::open(&mut self.vm.control)?;
-        let options = SpawnOptions {
-            addr_no_randomize,
-            ..SpawnOptions::default()
-        };
-        let process = driver.spawn_with(argv, &plan.env, "/", options).await?;
-        let deadline = Instant::now() + PREPARE_LIMIT.mul_f64(self.factor);
-        let ended = driver
-            .until(deadline, |driver| driver.process(process).drained())
-            .await?;
-        let state = driver.process(process);
-        let text = match &state.failure {
-            Some(failure) => failure.clone(),
-            None => String::from_utf8_lossy(&state.output).into_owned(),
-        };
-        let succeeded = ended
-            && state
-                .outcome
-                .is_some_and(|outcome| outcome.status == guest_init::message::Status::Exited(0));
+        let helped = helper.run(&mut driver).await?;
         driver.close().await?;
-        Ok((text, succeeded))
+        let text = |said: Said| String::from_utf8_lossy(&said.output).into_owned();
+        Ok(match helped {
+            Helped::NotStarted(why) => (why, false),
+            Helped::TooLong(said) => (text(said), false),
+            Helped::Ended(status, said) => (text(said), status == Status::Exited(0)),
+        })
     }
 
     /// Whether the commands of runtime tests run without ASLR here.

@@ -19,7 +19,7 @@ use crate::hint::Hint;
 
 /// Events that may wait for whoever drives the guest; when they are that many,
 /// the guest is no longer read and slows down.
-const EVENT_BACKLOG: usize = 64;
+pub(crate) const EVENT_BACKLOG: usize = 64;
 /// Requests that may wait for the guest.
 const REQUEST_BACKLOG: usize = 64;
 /// Damaged frames after which the guest is not listened to any longer.
@@ -151,7 +151,8 @@ impl Control {
         Ok(Self::over(stream))
     }
 
-    pub(super) fn over(stream: UnixStream) -> Self {
+    /// Over a stream that is connected already.
+    pub(crate) fn over(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
         let (event_sender, event_receiver) = mpsc::channel(EVENT_BACKLOG);

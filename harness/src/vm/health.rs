@@ -10,6 +10,11 @@ use tokio::time::{Instant, sleep_until};
 use super::qmp::{VmEvent, VmEvents};
 use crate::guest::share::{self, Share};
 
+/// A deadline that is looked at so much later was missed by us, not by the guest.
+const LATE: Duration = Duration::from_millis(500);
+/// How long a sign of life may then take from the socket to us.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
 /// How a VM was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Loss {
@@ -102,7 +107,13 @@ async fn silence(mut heard: watch::Receiver<Instant>, hang: Duration) -> Duratio
                 // The port is closed, which is told elsewhere.
                 std::future::pending::<()>().await;
             },
-            () = sleep_until(last + hang) => return last.elapsed(),
+            () = sleep_until(last + hang) => {
+                let on_time = (last + hang).elapsed() < LATE;
+                // If we stood still meanwhile, what it said waits in the socket.
+                if on_time || tokio::time::timeout(CATCH_UP, heard.changed()).await.is_err() {
+                    return last.elapsed();
+                }
+            }
         }
     }
 }
@@ -133,6 +144,32 @@ mod tests {
             () = beats => {}
         }
         assert_eq!(start.elapsed(), Duration::from_secs(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_guest_said_while_we_stood_still_counts() {
+        let hang = Duration::from_secs(10);
+        let (sender, heard) = watch::channel(Instant::now());
+        let (_events, mut receiver) = mpsc::channel(1);
+        let lost = lost(&mut [], &mut receiver, heard, hang);
+        tokio::pin!(lost);
+        let stop = async {
+            tokio::task::yield_now().await;
+            // As after SIGCONT: all deadlines passed at once.
+            tokio::time::advance(6 * hang).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            sender.send_replace(Instant::now());
+            tokio::time::sleep(hang / 2).await;
+        };
+        tokio::select! {
+            loss = &mut lost => panic!("{loss}"),
+            () = stop => {}
+        }
+        let loss = lost.await;
+        assert!(
+            matches!(loss, Loss::Silent { silent } if silent == hang),
+            "{loss}"
+        );
     }
 
     #[tokio::test]

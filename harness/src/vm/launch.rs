@@ -1,6 +1,7 @@
 //! From what is asked for to a running VM, step by step.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use guest_init::plan::BootPlan;
@@ -15,6 +16,7 @@ use super::qemu::{self, Qemu};
 use super::relief::Relief;
 use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
 use super::{args, health, tsc};
+use crate::blocking::blocking;
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::nodes;
@@ -215,15 +217,70 @@ impl Launch {
     /// Resolves everything; starts nothing but, at the first use, the
     /// accelerator's probe.
     pub async fn prepare(self) -> Result<Prepared, Error> {
+        // It mostly sleeps: the rest goes on meanwhile.
+        let tsc_khz = tokio::task::spawn_blocking(tsc::khz);
+        let launch = Arc::new(self);
+        let laying_out = Arc::clone(&launch);
+        let (layout, shares, boot_modules) = blocking(move || laying_out.lay_out()).await?;
+        let qemu = Qemu::find_remembered(launch.config.qemu.as_deref(), &launch.cache).await?;
+        let choice = launch.choose_accelerator(&qemu).await?;
+        let initramfs = launch.dir.join("initramfs");
+        let dest = initramfs.clone();
+        blocking(move || initramfs::build(&dest, GUEST_INIT, &layout.plan, &boot_modules)).await?;
+        let spec = VmSpec {
+            qemu: qemu.path.clone(),
+            accelerator: choice.accelerator,
+            memory: launch.config.memory,
+            cpus: launch.config.cpus,
+            cpu: launch.config.cpu.clone(),
+            kernel: launch.config.kernel.clone(),
+            initramfs,
+            virtiofs: shares
+                .iter()
+                .map(|share| VirtiofsSpec {
+                    tag: share.tag.clone(),
+                    socket: share.socket.clone(),
+                })
+                .collect(),
+            qmp_socket: launch.dir.join("qmp.sock"),
+            control_socket: Some(launch.dir.join("control.sock")),
+            console_log: launch.log_dir.join("console.log"),
+            qemu_log: launch.log_dir.join("qemu.log"),
+            // Only a panic could fail it; a guest can do without the number.
+            tsc_khz: tsc_khz.await.unwrap_or_default(),
+            hang_timeout: launch.config.hang_timeout,
+            dump_on_panic: launch.config.dump_on_panic,
+            kernel_log: launch.config.kernel_log.clone(),
+            qemu_sandbox: qemu.sandbox,
+            kernel_args: launch.config.kernel_args.clone(),
+            qemu_args: launch.config.qemu_args.clone(),
+        };
+        let length = args::kernel_command_line(&spec).len();
+        if length > MAX_KERNEL_COMMAND_LINE {
+            return Err(Error::CommandLine {
+                kernel: spec.kernel.name,
+                length,
+            });
+        }
+        Ok(Prepared {
+            spec,
+            qemu,
+            accel_note: choice.notice(),
+            shares,
+            boot_timeout: launch.boot_timeout,
+        })
+    }
+
+    /// Makes the VM's directories, reads the kernel's modules and lays out what
+    /// the guest sees.
+    fn lay_out(&self) -> Result<(Layout, Vec<ShareConfig>, Vec<ModuleFile>), Error> {
         for dir in [&self.dir, &self.log_dir] {
             std::fs::create_dir_all(dir).map_err(|source| Error::Directory {
                 path: dir.clone(),
                 source,
             })?;
         }
-        // It mostly sleeps: the rest goes on meanwhile.
-        let tsc_khz = tokio::task::spawn_blocking(tsc::khz);
-        let kernel = self.config.kernel.clone();
+        let kernel = &self.config.kernel;
         let index = index(&self.config)?;
         let boot_modules = boot_modules(&self.config, &index)?;
         let mut layout = Layout::new(&LayoutRequest {
@@ -238,56 +295,9 @@ impl Launch {
             scratch: &self.dir,
         })?;
         layout.plan.nodes = nodes::nodes(index.static_nodes());
-        let qemu = Qemu::find_remembered(self.config.qemu.as_deref(), &self.cache).await?;
-        let choice = self.choose_accelerator(&qemu).await?;
-        let initramfs = self.dir.join("initramfs");
-        initramfs::build(&initramfs, GUEST_INIT, &layout.plan, &boot_modules)?;
-        let mut shares = Vec::new();
-        for shared in &layout.shares {
-            shares.push(self.share(shared)?);
-        }
-        let spec = VmSpec {
-            qemu: qemu.path.clone(),
-            accelerator: choice.accelerator,
-            memory: self.config.memory,
-            cpus: self.config.cpus,
-            cpu: self.config.cpu.clone(),
-            kernel,
-            initramfs,
-            virtiofs: shares
-                .iter()
-                .map(|share| VirtiofsSpec {
-                    tag: share.tag.clone(),
-                    socket: share.socket.clone(),
-                })
-                .collect(),
-            qmp_socket: self.dir.join("qmp.sock"),
-            control_socket: Some(self.dir.join("control.sock")),
-            console_log: self.log_dir.join("console.log"),
-            qemu_log: self.log_dir.join("qemu.log"),
-            // Only a panic could fail it; a guest can do without the number.
-            tsc_khz: tsc_khz.await.unwrap_or_default(),
-            hang_timeout: self.config.hang_timeout,
-            dump_on_panic: self.config.dump_on_panic,
-            kernel_log: self.config.kernel_log.clone(),
-            qemu_sandbox: qemu.sandbox,
-            kernel_args: self.config.kernel_args.clone(),
-            qemu_args: self.config.qemu_args.clone(),
-        };
-        let length = args::kernel_command_line(&spec).len();
-        if length > MAX_KERNEL_COMMAND_LINE {
-            return Err(Error::CommandLine {
-                kernel: spec.kernel.name,
-                length,
-            });
-        }
-        Ok(Prepared {
-            spec,
-            qemu,
-            accel_note: choice.notice(),
-            shares,
-            boot_timeout: self.boot_timeout,
-        })
+        let shares = layout.shares.iter().map(|shared| self.share(shared));
+        let shares = shares.collect::<Result<_, _>>()?;
+        Ok((layout, shares, boot_modules))
     }
 
     /// The process that serves a directory.
@@ -325,7 +335,8 @@ impl Launch {
             probe: true,
             ..BootPlan::default()
         };
-        initramfs::build(&initramfs, GUEST_INIT, &plan, &[])?;
+        let dest = initramfs.clone();
+        blocking(move || initramfs::build(&dest, GUEST_INIT, &plan, &[])).await?;
         let input = ProbeInput {
             qemu,
             kernel: &self.config.kernel,

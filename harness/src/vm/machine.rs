@@ -20,6 +20,7 @@ use super::qmp::{Qmp, VmEvents};
 use super::relief::Relief;
 use super::spec::VmSpec;
 use crate::guest::share::Share;
+use crate::hint::with_causes;
 
 /// Name of a memory dump, as kdump's tools call it.
 pub const VMCORE: &str = "vmcore";
@@ -114,7 +115,7 @@ impl Evidence {
             control::Error::Lost(_) => self.cause().filter(|_| self.panic.is_some()),
             _ => self.cause(),
         };
-        let reason = cause.unwrap_or_else(|| error.to_string());
+        let reason = cause.unwrap_or_else(|| with_causes(error));
         if self.restarted && !matches!(error, control::Error::Lost(Loss::Restarted)) {
             return format!("{reason}, after {}", Loss::Restarted);
         }

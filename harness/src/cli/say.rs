@@ -1,0 +1,66 @@
+//! What kiln prints. The standard library's `println!` panics where the reader
+//! has gone, since Rust programs ignore SIGPIPE; nothing here does.
+
+use std::io::{self, Write};
+
+use super::Failure;
+use crate::exit_code;
+
+/// The standard output; a reader that has gone (`kiln list | head -1`) takes
+/// everything without a word.
+#[derive(Debug)]
+pub(super) struct Stdout(io::Stdout);
+
+/// The standard output, for writers.
+pub(super) fn stdout() -> Stdout {
+    Stdout(io::stdout())
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        unless_gone(self.0.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        unless_gone(self.0.flush(), ())
+    }
+}
+
+fn unless_gone<T>(written: io::Result<T>, all: T) -> io::Result<T> {
+    match written {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(all),
+        written => written,
+    }
+}
+
+/// Prints `text` to the standard output; `what` names it where it cannot be
+/// written.
+pub(super) fn print(what: &str, text: &str) -> Result<(), Failure> {
+    let mut out = stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot write {what}: {error}"),
+            )
+        })
+}
+
+/// Prints a line to the standard error. Where that is closed nobody reads it.
+pub(super) fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_has_gone_ends_quietly_and_a_full_disk_does_not() {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(unless_gone(Err(gone()), 3).ok(), Some(3));
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        assert!(unless_gone(Err(full()), 3).is_err());
+    }
+}
