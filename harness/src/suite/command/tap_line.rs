@@ -276,10 +276,18 @@ impl TestLine {
             Directive::None if ok => (Verdict::Pass, said),
             Directive::None => (Verdict::Fail, said),
         };
+        let description = split.description.trim().trim_end_matches(':');
+        // kselftest.h, ksft_test_result_skip: `ok 3 # SKIP NAME`, so that the
+        // case has its name on every kernel.
+        let description = match split.directive {
+            Directive::None => description,
+            _ if dialect == Dialect::Ktap && description.is_empty() => split.said,
+            _ => description,
+        };
         Some(Self {
             ok,
             number,
-            description: unescape(split.description.trim().trim_end_matches(':')),
+            description: unescape(description),
             directive: split.directive,
             verdict,
             reason: unescape(&reason),

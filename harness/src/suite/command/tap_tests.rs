@@ -177,10 +177,11 @@ fn a_case_has_the_same_name_however_it_ends() {
 
 #[test]
 fn of_long_diagnostics_the_end_is_kept_and_what_failed() {
-    let noise = |from: usize| -> String {
-        (from..from + 5000)
+    let noise = |from: usize| {
+        let lines: Vec<String> = (from..from + 5000)
             .map(|number| format!("# line {number}\n"))
-            .collect()
+            .collect();
+        lines.concat()
     };
     let failed = "# main.c:7: Expected 1 == 2\n";
     let [first, second] = [noise(0), noise(5000)];

@@ -94,6 +94,8 @@ pub(super) fn status(attributes: &Attributes) -> Vec<(Word, &str)> {
 pub(super) struct OpenCase {
     case: Case,
     named: bool,
+    /// Whether its name says so.
+    disabled: bool,
     status: Option<(Verdict, String)>,
     failures: u64,
     errors: u64,
@@ -132,8 +134,13 @@ impl OpenCase {
                         .map_or(1, |line: u32| line.max(1) as usize),
                 }),
         };
+        let disabled = ["name", "classname"].iter().any(|part| {
+            let mut parts = said(part).unwrap_or_default().split('/');
+            parts.any(|part| part.starts_with("DISABLED_"))
+        });
         let mut open = Self {
             case,
+            disabled,
             named: said("name").is_some(),
             status: None,
             failures: 0,
@@ -264,7 +271,8 @@ impl OpenCase {
             errors: if self.errors > 0 { counted } else { 0 },
             marks: if bad { marks.max(1) } else { 0 },
             skipped: u64::from(verdict == Verdict::Skip),
-            skip_marks: u64::from(self.skips > 0 || verdict == Verdict::Skip),
+            skip_marks: self.skips.max(u64::from(verdict == Verdict::Skip)),
+            ran_anyway: u64::from(self.disabled && verdict != Verdict::Skip),
         };
         keep_last(&mut self.output);
         let mut details = self.marked;

@@ -36,8 +36,12 @@ pub(super) struct Tally {
     /// Marks of failure and error: Catch2 and doctest count each.
     pub(super) marks: u64,
     pub(super) skipped: u64,
-    /// These, and those that are marked as skipped and yet failed.
+    /// Marks of a skip, also of cases that failed: pytest marks a case twice
+    /// whose teardown fails as expected, too.
     pub(super) skip_marks: u64,
+    /// Those that ran though their names say that they are disabled: googletest
+    /// counts them as disabled under `--gtest_also_run_disabled_tests`.
+    pub(super) ran_anyway: u64,
 }
 
 impl Tally {
@@ -49,6 +53,7 @@ impl Tally {
         self.marks += other.marks;
         self.skipped += other.skipped;
         self.skip_marks += other.skip_marks;
+        self.ran_anyway += other.ran_anyway;
     }
 }
 
@@ -137,8 +142,10 @@ impl Suite {
             }
         }
         self.check_failures(results, least, most);
-        for (count, what) in [(self.skipped, "skipped"), (self.disabled, "disabled")] {
-            let marks = most.skip_marks;
+        for (count, what, marks) in [
+            (self.skipped, "skipped", most.skip_marks),
+            (self.disabled, "disabled", most.skip_marks + most.ran_anyway),
+        ] {
             if let Some(count) = count.filter(|&count| count > marks && !leaves_out) {
                 results.problem(format!("{name} says {count} {what}, and has {marks}"));
             }
