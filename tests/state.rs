@@ -149,10 +149,11 @@ echo p:left do_nanosleep >>kprobe_events
 echo p:left_u /bin/sh:0x1000 >>uprobe_events
 echo 1 >events/sched/sched_switch/enable
 echo 1 >events/kprobes/left/enable
-echo function >current_tracer || echo nop >current_tracer
+# Only then a tracer: without a filter it takes a minute to change every function.
+echo do_nanosleep >set_ftrace_filter
+echo function >current_tracer
 echo nooverwrite >trace_options
 echo global >trace_clock
-echo do_nanosleep >set_ftrace_filter
 echo 0 >tracing_on
 "#,
         &[
@@ -163,6 +164,7 @@ echo 0 >tracing_on
             "trace_options nooverwrite",
             "trace_clock global",
             "tracing_on 0",
+            "current_tracer function",
             "set_event ",
             "set_ftrace_filter do_nanosleep",
         ],
@@ -221,7 +223,7 @@ fn run(kiln: &Kiln, kernels: &[&str]) -> Vec<Value> {
     for kernel in kernels {
         command = command.args(["-k", kernel]);
     }
-    let output = command.deadline(std::time::Duration::from_secs(400)).run();
+    let output = command.deadline(std::time::Duration::from_secs(600)).run();
     output.assert_code(0);
     events(&out(kiln))
 }
