@@ -19,7 +19,7 @@ use crate::support::{Invocation, Kiln, Slot, wait_for_child};
 /// How long a boot and some short tests may take on a busy machine.
 const RUN: Duration = Duration::from_secs(90);
 /// How long what needs no VM may take there.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 /// The longest limit of a test here.
 const LIMIT: Duration = Duration::from_secs(4);
 
