@@ -32,7 +32,7 @@ ip route show table all | sort
 const SPOILS: [(&str, &str, &[&str]); 7] = [
     (
         "1-settings",
-        r#"
+        r"
 hostname spoiled; echo spoiled >/proc/sys/kernel/domainname
 date -s 2001-02-03
 echo 301 >/proc/sys/kernel/pid_max
@@ -47,7 +47,7 @@ echo 1 >/proc/sys/kernel/printk
 echo -500 >/proc/1/oom_score_adj
 echo never >/sys/kernel/mm/transparent_hugepage/enabled
 prlimit --pid 1 --nofile=64:64
-"#,
+",
         &[
             "changed settings, set back now: ",
             "host name spoiled",
@@ -68,7 +68,7 @@ prlimit --pid 1 --nofile=64:64
     ),
     (
         "2-network",
-        r#"
+        r"
 ip addr add 10.1.2.3/24 dev lo
 ip rule add from 1.2.3.4 table 7
 ip link set lo mtu 1500
@@ -80,7 +80,7 @@ tc qdisc add dev lo clsact
 ip nexthop add id 5 blackhole
 ip route add blackhole 10.99.0.0/16
 ip link set lo down
-"#,
+",
         &[
             "left network devices behind, deleted now: ",
             "va",
@@ -114,7 +114,7 @@ echo +pids >/sys/fs/cgroup/cgroup.subtree_control
     ),
     (
         "4-files",
-        r#"
+        r"
 echo spoiled >>/etc/hosts
 rm /etc/passwd /dev/full
 chmod 600 /etc/group /dev/zero
@@ -123,7 +123,7 @@ rm /dev/null; echo x >/dev/null
 head -c 10000000 /dev/zero >/tmp/big
 mkdir -p '/tmp/a b/c'; touch '/tmp/a b/c/d' /dev/shm/x /run/y
 chmod 700 /tmp
-"#,
+",
         &[
             "changed files, restored now: ",
             "/etc/hosts",
@@ -142,7 +142,7 @@ chmod 700 /tmp
     ),
     (
         "6-tracing",
-        r#"
+        r"
 cd /sys/kernel/tracing
 mkdir instances/left
 echo p:left do_nanosleep >>kprobe_events
@@ -155,7 +155,7 @@ echo function >current_tracer
 echo nooverwrite >trace_options
 echo global >trace_clock
 echo 0 >tracing_on
-"#,
+",
         &[
             "changed the kernel's tracing, set back now: ",
             "instance left",
