@@ -12,8 +12,11 @@ use nix::unistd::{ForkResult, fork};
 use super::kept::{Kept, View};
 use super::{Found, beyond};
 
-/// A module that others use goes once they are gone.
-const ROUNDS: usize = 4;
+/// How long what uses a module may take to go: the kernel takes apart a table of
+/// nftables, say, in the background (`nft_commit_release` of
+/// net/netfilter/nf_tables_api.c).
+const SETTLE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a module may take to unload: what it does then is its own.
 const UNLOADING: Duration = Duration::from_secs(2);
 
@@ -43,18 +46,20 @@ impl Modules {
         if text == self.text {
             return;
         }
-        for _ in 0..ROUNDS {
+        let deadline = Instant::now() + SETTLE;
+        loop {
             // The newest stands first.
             let mut any = false;
             for name in self.beyond(&text) {
-                if found.late() {
-                    break;
-                }
-                any |= unload(&name);
+                any |= !found.late() && unload(&name);
             }
             text = file.read().unwrap_or_default();
-            if !any || self.beyond(&text).is_empty() {
+            let over = found.late() || Instant::now() > deadline;
+            if self.beyond(&text).is_empty() || (!any && over) {
                 break;
+            }
+            if !any {
+                std::thread::sleep(PAUSE);
             }
         }
         for name in self.beyond(&text) {
