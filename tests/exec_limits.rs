@@ -3,7 +3,8 @@
 
 use std::process::Command;
 
-use crate::support::Kiln;
+use crate::support::suite::{finished, out};
+use crate::support::{Kiln, checkout};
 
 /// Ends with status 0 on a processor with AVX.
 const AVX: &str =
@@ -21,7 +22,7 @@ fn avx_program(kiln: &Kiln) {
 }
 
 #[test]
-fn two_megabytes_of_arguments_reach_a_program_and_one_that_wants_avx_is_told_what_has_it() {
+fn two_megabytes_of_arguments_reach_a_program_and_sigill_names_the_processor_with_avx() {
     let kiln = Kiln::new();
     avx_program(&kiln);
     // Linux takes 131,071 bytes in one, and 2 MiB in all.
@@ -67,4 +68,42 @@ fn a_command_line_that_a_kernel_would_cut_off_is_refused_before_it_boots() {
         .assert_err_contains("a kernel takes 2047 at most")
         .assert_err_contains("shorten --append");
     kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn a_suite_says_why_a_command_did_not_start_or_died_by_sigill_and_goes_on() {
+    let kiln = Kiln::new();
+    avx_program(&kiln);
+    let text = std::fs::read_to_string(checkout().join("kernels.toml")).unwrap();
+    let kernels = text.split("\n[suites.").next().unwrap();
+    let variable = "v".repeat(131_072);
+    let suites = [
+        ("long", "true", variable.as_str()),
+        ("avx", "./avx", ""),
+        ("good", "true", ""),
+    ]
+    .map(|(name, program, value)| {
+        format!(
+            "\n[suites.{name}]\nrunner = \"command\"\ncommand = [\"{program}\"]\n\
+             env = {{ VALUE = \"{value}\" }}\n"
+        )
+    });
+    let lock = std::fs::read(checkout().join("kernels.lock")).unwrap();
+    kiln.file("kernels.lock", lock);
+    let file = kiln.file("kernels.toml", [kernels, &suites.concat()].concat());
+    let kiln = kiln.config(file);
+    let output = kiln
+        .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "20"])
+        .args(["--run-dir", out(&kiln).to_str().unwrap()])
+        .args(["long", "avx", "good"])
+        .run();
+    output.assert_code(100);
+    let said = [output.out(), output.err()].concat();
+    assert!(said.contains("avx.command: ended by SIGILL"), "{said}");
+    let result = |id| finished(&out(&kiln), id);
+    assert_eq!(result("long.command")["verdict"], "error");
+    let reason = result("long.command")["reason"].to_string();
+    assert!(reason.contains("VALUE has 131078 bytes"), "{reason}");
+    assert_eq!(result("avx.command")["verdict"], "fail");
+    assert_eq!(result("good.command")["verdict"], "pass");
 }

@@ -1,5 +1,7 @@
 //! What a test changes in its VM is as before when the next one runs, and named.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::support::suite::{count, events, finished, out};

@@ -84,6 +84,11 @@ impl Stock {
         self.state.again();
     }
 
+    /// The clock is right: the host has set it.
+    pub(crate) fn clock_was_set(&mut self) {
+        self.state.clock_was_set();
+    }
+
     fn look_at_mounts(&mut self) {
         (self.mounts, self.options) = self.mounts_now().unwrap_or_default();
         self.namespaces = namespaces_now();

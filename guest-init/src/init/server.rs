@@ -289,7 +289,12 @@ impl<'a> Server<'a> {
                 since_boot_ns: since_boot_ns(),
             }),
             Request::AdjustClock { delta_ns } => match clock::adjust(delta_ns) {
-                Ok(()) => Ok(()),
+                Ok(()) => {
+                    if let Some(stock) = &mut self.stock {
+                        stock.clock_was_set();
+                    }
+                    Ok(())
+                }
                 Err(error) => self.refuse(format!("set the clock: {error}")),
             },
             Request::PowerOff => {

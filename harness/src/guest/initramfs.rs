@@ -28,8 +28,8 @@ const FORMAT: u32 = 2;
 /// microvm in QEMU's own builds, takes memory for the ACPI tables from `top`
 /// downwards (`romfile_loader_allocate`, src/fw/romfile_loader.c, and
 /// `alloc_new`, src/malloc.c), and only then does its option ROM read the initrd,
-/// over the tables where the two meet: a guest with six devices does not boot if
-/// S % 4096 is 0xb80 or more. qboot, Debian 12's firmware, keeps the tables
+/// over the tables where the two meet: a guest with four devices does not boot if
+/// S % 4096 is 0xc40 or more. qboot, Debian 12's firmware, keeps the tables
 /// below 1 MiB (`malloc_align`, malloc.c), and any size will do.
 ///
 /// A multiple also leaves the initrd outside what SeaBIOS reserves: Linux would

@@ -306,7 +306,7 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
 struct Images {
     /// Releases with their images, in the order in which they were found.
     kernels: Vec<(String, Vec<PathBuf>)>,
-    /// Why the first file that is named like an image is none.
+    /// What is wrong with the first file that only has the name of an image.
     refused: Option<vmlinux::Error>,
 }
 

@@ -187,7 +187,7 @@ fn what_lies_beside_an_image_and_carries_its_name_does_no_harm() {
 }
 
 #[test]
-fn a_file_that_is_named_like_an_image_and_is_none_is_told_where_there_is_no_other() {
+fn a_file_that_only_has_the_name_of_an_image_is_named_where_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),

@@ -1,5 +1,5 @@
-//! How much a program can be given to start with: Linux' own limits, so that they
-//! are told before a guest meets them.
+//! How much a program can be given to start with: Linux's own limits, checked
+//! before a guest runs into them.
 
 use guest_init::message::ProcessSpec;
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_is_told_for_what_it_is() {
+    fn each_limit_has_an_error_of_its_own() {
         let long = vec![b'x'; MAX_STRING];
         let argv = [vec![b'p'], long.clone()];
         assert_eq!(check(&argv, &[]), Ok(()));

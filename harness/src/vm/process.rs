@@ -71,6 +71,9 @@ pub enum Error {
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::EndedEarly { messages, .. } if messages.contains("CPU model") => {
+                vec!["`qemu-system-x86_64 -cpu help` lists the models for --cpu".to_owned()]
+            }
             Self::SocketPath { .. } => vec!["choose a shorter TMPDIR".to_owned()],
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 vec!["make room on that disk, or choose another run directory".to_owned()]
