@@ -395,7 +395,7 @@ pub enum RemnantKind {
     /// A setting of the kernel's or of PID 1: a sysctl, the clock, a name, a
     /// limit.
     Setting,
-    /// A file that was changed or removed. New ones are told only where they
+    /// A file that was changed or removed. New ones are named only where they
     /// cannot be removed.
     File,
     /// A device of the first network namespace.

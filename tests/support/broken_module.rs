@@ -77,6 +77,29 @@ pub(crate) fn patched(mut module: Vec<u8>, symbol: &str, code: &[u8]) -> Vec<u8>
     module
 }
 
+/// A module that stays when it is loaded: the kernel takes one without an exit
+/// for permanent (kernel/module/main.c: delete_module).
+pub(crate) fn permanent(mut module: Vec<u8>) -> Vec<u8> {
+    let (exit, entries) = {
+        let file = object::File::parse(&*module).unwrap();
+        let exit = file.symbol_by_name("cleanup_module").unwrap().index().0;
+        let section = file
+            .section_by_name(".rela.gnu.linkonce.this_module")
+            .unwrap();
+        let (at, size) = section.file_range().unwrap();
+        let of_file = |at: u64| usize::try_from(at).unwrap();
+        (exit, of_file(at)..of_file(at + size))
+    };
+    for entry in module[entries].chunks_exact_mut(24) {
+        // Its symbol, in the upper half of the second word.
+        let symbol = u32::from_le_bytes(entry[12..16].try_into().unwrap());
+        if symbol as usize == exit {
+            entry[8..12].fill(0);
+        }
+    }
+    module
+}
+
 /// Where the first instruction of its own of a function is.
 struct Place {
     /// In the file.

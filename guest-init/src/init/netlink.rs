@@ -33,7 +33,7 @@ impl Netlink {
         Self::listen(protocol, 0)
     }
 
-    /// One that hears what these groups are told: a bit for each, the first for
+    /// One that hears what is sent to these groups: a bit for each, the first for
     /// group 1.
     pub(super) fn listen(protocol: SockProtocol, groups: u32) -> nix::Result<Self> {
         let socket = socket(

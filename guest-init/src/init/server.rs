@@ -370,7 +370,7 @@ impl<'a> Server<'a> {
             remnants = stock.end_processes(|| drop(collect_children()));
         }
         remnants.extend(stock.restore(jobs_open));
-        // What stays must be among those that are told.
+        // What stays must be among those that fit.
         remnants.sort_by_key(|remnant| remnant.gone);
         remnants.truncate(MAX_NAMED);
         self.tell_taint()?;

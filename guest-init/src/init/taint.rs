@@ -1,5 +1,5 @@
 //! Whether the kernel calls itself tainted: it does so after an oops or a
-//! warning even where its console is told to be silent.
+//! warning even where its console was silenced.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;

@@ -70,7 +70,7 @@ fn beyond<'a, T: PartialEq>(these: &'a [T], those: &'a [T]) -> impl Iterator<Ite
     these.iter().filter(|one| !those.contains(one))
 }
 
-/// A name as far as it is told.
+/// A name, cut to what a message holds.
 pub(super) fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME).collect()
 }

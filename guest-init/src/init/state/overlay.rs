@@ -8,7 +8,9 @@
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,7 @@ use rustix::fs::{
 };
 
 use super::Found;
-use super::scratch::{Known, Stamp, Usage, find, is_directory, os, usage};
+use super::scratch::{Known, Stamp, Usage, find, is_directory, os, remember, usage};
 use super::tree::{self, Budget};
 use crate::init::layers::Layers;
 
@@ -34,6 +36,10 @@ const MOST_PUT_BACK: usize = 16;
 /// How long remembering may take.
 const REMEMBERING: Duration = Duration::from_millis(500);
 
+/// How much of what stood in the upper layer before the first test is remembered:
+/// bytes of one file, and of all.
+const MOST_LAID: (u64, u64) = (64 << 10, 1 << 20);
+
 /// Changed by programs in passing. Put back like all others, without a word.
 const HARMLESS: [&str; 5] = ["var/log/", "var/cache/", "var/lib/", "root/", "etc/mtab"];
 
@@ -47,12 +53,22 @@ pub(super) struct Overlay {
     watched: Vec<(PathBuf, Stamp)>,
     /// Files of the upper layer that are as those below them.
     put_back: Vec<PathBuf>,
+    /// Files that were laid into the upper layer at the boot.
+    laid: Vec<(PathBuf, Laid)>,
+}
+
+/// A file as it was laid at the boot.
+#[derive(Debug)]
+struct Laid {
+    content: Vec<u8>,
+    stat: Stat,
 }
 
 /// Work on one overlay.
 struct Work<'a> {
     known: &'a mut [Known],
     put_back: &'a mut Vec<PathBuf>,
+    laid: &'a [(PathBuf, Laid)],
     budget: Budget,
     bytes: u64,
     /// Names, and whether they are as they were.
@@ -68,15 +84,23 @@ impl Overlay {
             known: Vec::new(),
             watched: Vec::new(),
             put_back: Vec::new(),
+            laid: Vec::new(),
         };
         overlay.rebase();
+        overlay.laid = overlay.read_laid();
         overlay.usage.is_some().then_some(overlay)
     }
 
     pub(super) fn rebase(&mut self) {
         let mut known = Vec::new();
         let mut budget = Budget::new(MOST, Instant::now() + REMEMBERING);
-        remember(&self.layers.upper, Path::new(""), &mut known, &mut budget);
+        remember(
+            &self.layers.upper,
+            Path::new(""),
+            &[],
+            &mut known,
+            &mut budget,
+        );
         self.watched = known
             .iter()
             .filter(|known| !known.stamp.is_directory())
@@ -85,6 +109,33 @@ impl Overlay {
         self.known = known;
         self.itself = self.stamp();
         self.usage = usage(&self.layers.upper);
+    }
+
+    /// The small files that are in the upper layer now.
+    fn read_laid(&self) -> Vec<(PathBuf, Laid)> {
+        let mut left = MOST_LAID.1;
+        let mut laid = Vec::new();
+        for (path, _) in &self.watched {
+            let stat = statat(&self.layers.upper, path, AtFlags::SYMLINK_NOFOLLOW);
+            let Ok(stat) = stat else { continue };
+            let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+            let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+            if !regular || size > MOST_LAID.0.min(left) {
+                continue;
+            }
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let mut content = Vec::new();
+            if let Ok(file) = openat(&self.layers.upper, path, flags, Mode::empty())
+                && File::from(file)
+                    .take(size)
+                    .read_to_end(&mut content)
+                    .is_ok()
+            {
+                left -= size;
+                laid.push((path.clone(), Laid { content, stat }));
+            }
+        }
+        laid
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -109,6 +160,7 @@ impl Overlay {
         let mut work = Work {
             known: &mut self.known,
             put_back: &mut self.put_back,
+            laid: &self.laid,
             budget: Budget::new(MOST, found.deadline),
             bytes: MOST_BYTES,
             changed: Vec::new(),
@@ -136,8 +188,11 @@ impl Overlay {
             }
         }
         if whole {
+            let merged = &self.layers.merged;
             for known in self.known.iter().filter(|known| !known.seen) {
-                found.add(Kind, &format!("/{}", known.path.display()), false);
+                let path = &known.path;
+                let gone = find_laid(&self.laid, path).is_some_and(|laid| laid.lay(merged, path));
+                found.add(Kind, &format!("/{}", path.display()), gone);
             }
         }
         self.rebase();
@@ -146,6 +201,24 @@ impl Overlay {
             found.add(Kind, &name, false);
         }
     }
+}
+
+impl Laid {
+    /// Makes it as it was; `path` is relative to `directory`.
+    fn lay(&self, directory: &OwnedFd, path: &Path) -> bool {
+        let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
+        let flags = flags | OFlags::CREATE | OFlags::TRUNC;
+        openat(directory, path, flags, Mode::RUSR | Mode::WUSR).is_ok_and(|file| {
+            File::from(file).write_all(&self.content).is_ok()
+                && CString::new(path.as_os_str().as_bytes())
+                    .is_ok_and(|name| give_all(directory, &name, &self.stat))
+        })
+    }
+}
+
+fn find_laid<'l>(laid: &'l [(PathBuf, Laid)], path: &Path) -> Option<&'l Laid> {
+    let mut laid = laid.iter();
+    laid.find_map(|(known, laid)| (known == path).then_some(laid))
 }
 
 impl Work<'_> {
@@ -184,7 +257,15 @@ impl Work<'_> {
                     true
                 }
                 (false, Some(_), ..) => {
-                    self.changed.push((path, false));
+                    let regular = FileType::from_raw_mode(here.st_mode) == FileType::RegularFile;
+                    let laid = find_laid(self.laid, &path);
+                    let gone = laid.is_some_and(|laid| {
+                        (regular
+                            || is_whiteout(&here)
+                            || tree::remove(&merged, &name, &mut self.budget))
+                            && laid.lay(&merged, Path::new(os(&name)))
+                    });
+                    self.changed.push((path, gone));
                     true
                 }
                 // New: nothing below it, or it is the sign that nothing is there.
@@ -389,36 +470,4 @@ fn set_times(at: &OwnedFd, name: &CStr, stat: &Stat) -> bool {
         ),
     };
     utimensat(at, name, &times, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-}
-
-/// What lies in a directory and below.
-fn remember(
-    directory: &OwnedFd,
-    above: &Path,
-    known: &mut Vec<Known>,
-    budget: &mut Budget,
-) -> bool {
-    let Ok(readable) = tree::directory(directory, c".") else {
-        return true;
-    };
-    for name in tree::names(readable.as_fd(), budget.left()) {
-        let path = above.join(os(&name));
-        let Some(stat) = stat(&readable, &name) else {
-            continue;
-        };
-        if !budget.spend() {
-            return false;
-        }
-        known.push(Known {
-            path: path.clone(),
-            stamp: Stamp::of(&stat),
-            seen: false,
-        });
-        if is_directory(&stat)
-            && let Ok(child) = tree::directory(&readable, &name)
-        {
-            budget.deeper(|budget| remember(&child, &path, known, budget));
-        }
-    }
-    true
 }

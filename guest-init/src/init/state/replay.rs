@@ -31,7 +31,7 @@ pub(super) struct Kind {
     pub(super) get: u16,
     /// Bytes of its own header.
     header: usize,
-    /// Attributes that change by themselves, or are told and not taken.
+    /// Attributes that change by themselves, or that the kernel reports and does not take.
     ignored: &'static [u16],
     /// Clears such things in the header.
     steady: fn(&mut [u8]),

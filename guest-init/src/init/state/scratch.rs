@@ -126,6 +126,46 @@ pub(super) struct Known {
     pub(super) seen: bool,
 }
 
+/// What lies in a directory and below, without the paths of `except`; false if it
+/// is too much.
+pub(super) fn remember(
+    directory: &OwnedFd,
+    above: &Path,
+    except: &[&str],
+    known: &mut Vec<Known>,
+    budget: &mut Budget,
+) -> bool {
+    let Ok(readable) = tree::directory(directory, c".") else {
+        return true;
+    };
+    for name in tree::names(readable.as_fd(), budget.left()) {
+        let path = above.join(os(&name));
+        let stat = statat(&readable, &*name, AtFlags::SYMLINK_NOFOLLOW);
+        let Ok(stat) = stat else { continue };
+        if is_among(&path, except) {
+            continue;
+        }
+        if !budget.spend() {
+            return false;
+        }
+        known.push(Known {
+            path: path.clone(),
+            stamp: Stamp::of(&stat),
+            seen: false,
+        });
+        if is_directory(&stat)
+            && let Ok(child) = tree::directory(&readable, &name)
+        {
+            budget.deeper(|budget| remember(&child, &path, except, known, budget));
+        }
+    }
+    true
+}
+
+fn is_among(path: &Path, names: &[&str]) -> bool {
+    names.iter().any(|name| path == Path::new(name))
+}
+
 /// The one of a path.
 pub(super) fn find<'k>(known: &'k mut [Known], path: &Path) -> Option<&'k mut Known> {
     known.iter_mut().find(|known| known.path == path)
@@ -162,47 +202,14 @@ impl Scratch {
         self.itself = self.stamp();
         let mut known = Vec::new();
         let mut budget = Budget::new(MOST_KNOWN, Instant::now() + REMEMBERING);
-        self.remember(self.view.fd(), Path::new(""), &mut known, &mut budget);
+        remember(
+            self.view.fd(),
+            Path::new(""),
+            self.except,
+            &mut known,
+            &mut budget,
+        );
         self.known = known;
-    }
-
-    fn is_except(&self, path: &Path) -> bool {
-        self.except.iter().any(|name| path == Path::new(name))
-    }
-
-    /// What lies in a directory and below.
-    fn remember(
-        &self,
-        directory: &OwnedFd,
-        above: &Path,
-        known: &mut Vec<Known>,
-        budget: &mut Budget,
-    ) -> bool {
-        let Ok(readable) = tree::directory(directory, c".") else {
-            return true;
-        };
-        for name in tree::names(readable.as_fd(), budget.left()) {
-            let path = above.join(os(&name));
-            let stat = statat(&readable, &*name, AtFlags::SYMLINK_NOFOLLOW);
-            let Ok(stat) = stat else { continue };
-            if self.is_except(&path) {
-                continue;
-            }
-            if !budget.spend() {
-                return false;
-            }
-            known.push(Known {
-                path: path.clone(),
-                stamp: Stamp::of(&stat),
-                seen: false,
-            });
-            if is_directory(&stat)
-                && let Ok(child) = tree::directory(&readable, &name)
-            {
-                budget.deeper(|budget| self.remember(&child, &path, known, budget));
-            }
-        }
-        true
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -249,7 +256,7 @@ impl Scratch {
         let mut all = true;
         for name in tree::names(readable.as_fd(), budget.left() + 1) {
             let path = above.join(os(&name));
-            if self.is_except(&path) {
+            if is_among(&path, self.except) {
                 continue;
             }
             let Some(one) = find(known, &path) else {
