@@ -100,13 +100,6 @@ pub(crate) fn system_path() -> OsString {
     std::env::join_paths(all).unwrap_or_default()
 }
 
-/// A program that belongs to the system, such as apt, wherever `PATH` leads.
-pub(crate) fn of_system(program: &str) -> Command {
-    let mut command = Command::new(program);
-    command.env("PATH", system_path());
-    command
-}
-
 /// Runs `command` to its end with empty input; `what` says what is waited for.
 pub(crate) fn run(
     mut command: Command,

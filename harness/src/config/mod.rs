@@ -117,8 +117,14 @@ pub struct AptSource {
     pub suite: String,
     /// Package name or glob; the newest match is taken.
     pub package: String,
-    /// Archive root; `None` takes the host's own.
+    /// Archive root; `None` takes `KILN_APT_MIRROR`, the host's own or a public
+    /// one.
     pub mirror: Option<String>,
+    /// File of OpenPGP keys whose signatures are trusted beside Debian's;
+    /// absolute.
+    pub keyring: Option<PathBuf>,
+    /// No signature is asked for.
+    pub trusted: bool,
     /// Component of the archive.
     pub component: String,
 }

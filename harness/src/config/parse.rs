@@ -58,6 +58,9 @@ struct RawApt {
     suite: Spanned<String>,
     package: Spanned<String>,
     mirror: Option<Spanned<String>>,
+    keyring: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    trusted: bool,
     component: Option<Spanned<String>>,
 }
 
@@ -290,8 +293,7 @@ impl Checker<'_> {
 
     fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {
         let before = self.problems.len();
-        // These end up in an apt source list, where a line break or a blank
-        // would begin something else.
+        // These end up in addresses.
         let mut word = |what: &str, value: &Spanned<String>| {
             let text = value.get_ref();
             if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
@@ -322,6 +324,8 @@ impl Checker<'_> {
             suite: raw.suite.into_inner(),
             package: raw.package.into_inner(),
             mirror: raw.mirror.map(Spanned::into_inner),
+            keyring: raw.keyring.map(|file| absolute(&self.base, file.get_ref())),
+            trusted: raw.trusted,
             component: raw
                 .component
                 .map_or_else(|| "main".to_owned(), Spanned::into_inner),

@@ -1,9 +1,10 @@
 //! SHA-256 of files and streams.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::Error;
@@ -24,6 +25,21 @@ pub(super) fn of_file(path: &Path) -> Result<String, Error> {
     let mut hash = HashingWriter::new(io::sink());
     io::copy(&mut file, &mut hash).map_err(Error::io("read", path))?;
     Ok(hash.finish())
+}
+
+/// SHA-1 of the file at `path`, in hexadecimal digits, if its SHA-256 is
+/// `sha256`.
+pub(super) fn sha1_if(path: &Path, sha256: &str) -> io::Result<String> {
+    let content = std::fs::read(path)?;
+    if of_bytes(&content) != sha256 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    Ok(hex(&Sha1::digest(&content)))
+}
+
+/// SHA-256 of `bytes`, in hexadecimal digits.
+pub(super) fn of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Hashes what passes through.
@@ -55,32 +71,6 @@ impl<W: Write> Write for HashingWriter<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
-    }
-}
-
-/// Calls `seen` with the number of bytes read so far.
-pub(super) struct CountingReader<R, F> {
-    inner: R,
-    count: u64,
-    seen: F,
-}
-
-impl<R: Read, F: FnMut(u64)> CountingReader<R, F> {
-    pub(super) fn new(inner: R, seen: F) -> Self {
-        CountingReader {
-            inner,
-            count: 0,
-            seen,
-        }
-    }
-}
-
-impl<R: Read, F: FnMut(u64)> Read for CountingReader<R, F> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.count += read as u64;
-        (self.seen)(self.count);
-        Ok(read)
     }
 }
 

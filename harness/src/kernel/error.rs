@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::{modules, vmlinux};
 use crate::hint::{Hint, with_causes};
-use crate::program;
 use crate::store;
 
 /// A kernel could not be provided.
@@ -28,12 +27,6 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed.
         source: io::Error,
-    },
-    /// A program that is needed is not installed.
-    #[error("{program} is not installed")]
-    MissingProgram {
-        /// The program.
-        program: String,
     },
     /// Waiting for something took too long.
     #[error("gave up after {} s waiting for {what}", after.as_secs())]
@@ -82,18 +75,34 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// The host's apt configuration names no archive.
-    #[error("no package archive for suite {suite} in the host's apt sources")]
+    /// Nobody says which archive has a suite.
+    #[error("no package archive is known for suite {suite}")]
     NoMirror {
         /// The suite.
         suite: String,
     },
-    /// apt failed.
-    #[error("{what}: {reason}")]
-    Apt {
-        /// What apt was asked to do, as in `apt could not …`.
-        what: String,
-        /// apt's own words.
+    /// The index of an archive cannot be read.
+    #[error("the package index {url} cannot be used: {reason}")]
+    Index {
+        /// Its address.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody who is trusted signed the Release file of an archive.
+    #[error("the signature of {url} is not trusted: {reason}")]
+    Signature {
+        /// The address of the Release file.
+        url: String,
+        /// Which key, and what is wrong.
+        reason: String,
+    },
+    /// The file of trusted keys cannot be used.
+    #[error("{name} cannot be used as a keyring: {reason}")]
+    Keyring {
+        /// The file.
+        name: String,
+        /// What is wrong with it.
         reason: String,
     },
     /// No package matches.
@@ -116,10 +125,9 @@ pub enum Error {
         /// Suite of the archive.
         suite: String,
     },
-    /// A pinned version is not on the mirror any more.
-    #[error(
-        "kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}"
-    )]
+    /// A pinned version is neither on the mirror nor in the archive of old
+    /// packages.
+    #[error("kernel \"{name}\" is pinned to {package} {version}, which has left the mirror {mirror}{}", and_snapshot(snapshot.as_deref()))]
     PinGone {
         /// The kernel.
         name: String,
@@ -129,6 +137,9 @@ pub enum Error {
         version: String,
         /// The mirror's root.
         mirror: String,
+        /// What the snapshot service answered; `None` if the pin does not say
+        /// the SHA-1 that it would have to be asked for.
+        snapshot: Option<String>,
     },
     /// A download is not the file that was expected.
     #[error("{what} has a wrong hash\n  expected sha256 {expected}\n  received sha256 {actual}")]
@@ -145,6 +156,8 @@ pub enum Error {
     Download {
         /// The address.
         url: String,
+        /// The server has no such file.
+        gone: bool,
         /// Why.
         reason: String,
     },
@@ -223,16 +236,6 @@ pub enum Error {
     },
 }
 
-impl From<program::Error> for Error {
-    fn from(error: program::Error) -> Self {
-        match error {
-            program::Error::Missing { program } => Self::MissingProgram { program },
-            program::Error::Deadline { what, after } => Self::Deadline { what, after },
-            program::Error::Io { program, source } => Self::io("run", program.as_ref())(source),
-        }
-    }
-}
-
 impl Error {
     /// Wraps an I/O error with what was done to which path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
@@ -274,28 +277,22 @@ impl Hint for Error {
                 }
                 return hints;
             }
-            Error::MissingProgram { program } => format!(
-                "install it (package apt for {program} on Debian), or use a kernel with a url or path source"
-            ),
             Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
             Error::BadLock { .. } => "write it anew with `kiln kernels update`".to_owned(),
             Error::NoMirror { .. } => {
                 "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
             }
-            Error::Apt { reason, .. } if reason.contains("No space left") => FREE_SPACE.to_owned(),
-            Error::Apt { reason, .. }
-                if reason.contains("NO_PUBKEY") || reason.contains("is not signed") =>
-            {
-                "apt does not trust the archive; the keys of Debian's are in the package debian-archive-keyring".to_owned()
+            Error::Index { .. } => {
+                "check suite and component in kernels.toml; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
             }
-            Error::Apt { reason, .. } if reason.contains("Release file") => {
-                "check the suite in kernels.toml; where the host's own archive is not Debian's, let KILN_APT_MIRROR name one that is".to_owned()
+            Error::Signature { .. } => {
+                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or say `trusted = true` of an archive that you trust without a signature".to_owned()
+            }
+            Error::Keyring { .. } => {
+                "export the archive's keys with: gpg --export FINGERPRINT > FILE".to_owned()
             }
             Error::IncompletePackage { .. } => {
                 "archives drop the modules of old versions first: choose a newer one in kernels.toml".to_owned()
-            }
-            Error::Apt { .. } => {
-                "check the network and try again; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
             }
             Error::NoPackage { .. } => {
                 "check suite and package in kernels.toml; `*` in package takes the newest match".to_owned()
@@ -351,6 +348,13 @@ pub(super) fn readable(path: &Path) -> String {
 fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
+}
+
+fn and_snapshot(answer: Option<&str>) -> String {
+    match answer {
+        Some(answer) => format!(", and the snapshot service does not give it: {answer}"),
+        None => String::new(),
+    }
 }
 
 /// Whether an error comes from a full disk or an exhausted quota.

@@ -79,6 +79,11 @@ pub struct LockedFile {
     pub size: u64,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
+    /// SHA-1, 40 lower-case hexadecimal digits: the name by which Debian's
+    /// snapshot service gives a file that has left the mirrors. What comes is
+    /// judged by `sha256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -249,15 +254,14 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         if !word(&file.path) || !below {
             return Err(format!("{:?} is not a path below a mirror", file.path));
         }
-        let hex = file
-            .sha256
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if file.sha256.len() != 64 || !hex {
-            return Err(format!(
-                "{:?} is not a hash; allowed: 64 lower-case hexadecimal digits",
-                file.sha256
-            ));
+        let sha1 = file.sha1.iter().map(|hash| (hash, 40));
+        for (hash, digits) in sha1.chain([(&file.sha256, 64)]) {
+            let hex = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            if hash.len() != digits || !hex {
+                return Err(format!(
+                    "{hash:?} is not a hash; allowed: {digits} lower-case hexadecimal digits"
+                ));
+            }
         }
     }
     Ok(())
@@ -294,6 +298,7 @@ mod tests {
                 path: "pool/l/x.deb".to_owned(),
                 size: 7,
                 sha256: "0".repeat(64),
+                sha1: Some("0".repeat(40)),
             }],
         })
     }
@@ -377,6 +382,7 @@ mod tests {
             ("pool/l/x.deb", "../../etc/passwd"),
             ("pool/l/x.deb", "/etc/passwd"),
             ("sha256 = \"0", "sha256 = \"g"),
+            ("sha1 = \"0", "sha1 = \"g"),
             ("size", "length"),
             ("version = 1\n", "version = 9\n"),
         ] {

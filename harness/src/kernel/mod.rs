@@ -3,7 +3,9 @@
 mod archive;
 mod cache;
 mod compression;
+mod debian;
 mod digest;
+mod download;
 mod error;
 mod layout;
 mod lock;

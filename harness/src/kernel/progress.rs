@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+use super::download::Heard;
+
 /// Where progress goes.
 #[derive(Debug)]
 pub struct Progress {
@@ -120,6 +122,22 @@ impl Progress {
     /// Says that another kiln is preparing the kernel `name`.
     pub(super) fn waiting(&self, name: &str) {
         self.line(&format!("waiting for another kiln that prepares {name}"));
+    }
+
+    /// Shows the download `get`, which says how many bytes have come, of how
+    /// many. `total` is known before the server says it, or not.
+    pub(super) fn download<T>(
+        &self,
+        name: &str,
+        total: Option<u64>,
+        get: impl FnOnce(Heard<'_>) -> T,
+    ) -> T {
+        let mut shown = total.map(|total| self.file(name, Some(total)));
+        get(&mut |bytes, total| {
+            shown
+                .get_or_insert_with(|| self.file(name, total))
+                .set(bytes);
+        })
     }
 
     /// Begins to show a download of `total` bytes, if that is known.

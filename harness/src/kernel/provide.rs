@@ -35,7 +35,7 @@ pub fn provide(
             if let Some(content) = pinned(&*source, &pins, &kernel.name) {
                 return get(&*content, &asked);
             }
-            let pin = source.resolve(&asked)?;
+            let pin = source.resolve(&asked, None)?;
             Pins::store(catalogue, cache, vec![pin.clone()])?;
             let content = source.content(&pin).ok_or_else(|| Error::NotPinned {
                 name: kernel.name.clone(),
@@ -127,15 +127,16 @@ pub fn update(
                 name: kernel.name.clone(),
             });
         };
-        let pin = source.resolve(&Asked {
+        let was = before
+            .of(&kernel.name)
+            .find(|pin| source.content(pin).is_some());
+        let asked = Asked {
             name: &kernel.name,
             base: base(catalogue),
             cache,
             progress,
-        })?;
-        let was = before
-            .of(&kernel.name)
-            .find(|pin| source.content(pin).is_some());
+        };
+        let pin = source.resolve(&asked, was)?;
         updates.push(Update {
             name: kernel.name.clone(),
             before: was.map(Pin::version),

@@ -1,40 +1,21 @@
-//! A kernel from a Debian archive, by the host's own apt.
+//! A kernel from a Debian archive.
 //!
-//! apt works in a private state directory of the cache, so it needs no
-//! privilege and sees nothing of the host but its configuration (proxies,
-//! certificates, whether an expired Release file is accepted). What is new is
-//! found in signed indices; what is pinned is fetched by its path and accepted
-//! by its hash alone, so a pin needs no index.
+//! What is new is found in signed indices; what is pinned is fetched by its path,
+//! or by its hash where it has left the mirrors, and accepted by its hash alone: a
+//! pin needs no index.
 
-use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
 
 use super::super::cache::Key;
+use super::super::debian::{Keyring, Newest, Suite, newest};
 use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
-use super::super::{Error, Progress, Status, archive, digest, layout};
-use super::apt_index::{self, Newest};
-use super::mirror::{self, Mirror};
+use super::super::{Cache, Error, Status, archive, digest, download, layout};
+use super::mirror::{self, Host, Mirror};
 use super::{Asked, Content, Pinning};
 use crate::config::AptSource;
-use crate::program::{self, Limit, Output};
-
-/// Downloads without an index (package `apt`; on no `PATH`).
-const APT_HELPER: &str = "/usr/lib/apt/apt-helper";
-
-/// Indices of a whole distribution, on a slow line.
-const UPDATE_DEADLINE: Duration = Duration::from_secs(15 * 60);
-
-/// How long a download may stand still; longer than apt's own time-out and
-/// retries take.
-const STALL_DEADLINE: Duration = Duration::from_secs(180);
-
-/// For programs that only compute.
-const LOCAL_DEADLINE: Duration = Duration::from_secs(120);
 
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
@@ -46,28 +27,20 @@ struct Packages<'p> {
 }
 
 impl Pinning for Archive<'_> {
-    /// Asks the archive for the newest match.
-    fn resolve(&self, asked: &Asked<'_>) -> Result<Pin, Error> {
+    /// Asks the archive for the newest match, and fetches what is new: the archive
+    /// does not say the SHA-1 by which a file can be had when it has left.
+    fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
-        let mirror = mirror::resolve(source)?;
-        let id = Key::new(
-            "apt-state",
-            [
-                mirror.uri.as_bytes(),
-                source.suite.as_bytes(),
-                source.component.as_bytes(),
-            ],
-        );
-        let waiting = || asked.progress.waiting(asked.name);
-        let _lock = asked.cache.lock(&id.to_string(), waiting)?;
-        let state = asked.cache.subdirectory("apt")?.join(id.to_string());
-        let apt = Apt::with_mirror(source, mirror, &state)?;
-        asked.progress.line(&format!(
-            "reading the package index of {}/{}",
-            source.suite, source.component
-        ));
-        let packages = apt_index::parse(&apt.index(source)?);
-        let files = match apt_index::newest(&packages, &source.package, compare_versions)? {
+        let mirror = mirror(source);
+        let keyring = keyring(source, &mirror)?;
+        let suite = Suite {
+            mirror: &mirror.uri,
+            name: &source.suite,
+            component: &source.component,
+            keyring: keyring.as_ref(),
+        };
+        let packages = suite.packages(asked.cache, asked.progress)?;
+        let mut files = match newest(&packages, &source.package) {
             Newest::Found(files) => files,
             Newest::NoMatch => {
                 return Err(Error::NoPackage {
@@ -84,6 +57,17 @@ impl Pinning for Archive<'_> {
                 });
             }
         };
+        let known = match before {
+            Some(Pin::Apt(pin)) => pin.files.as_slice(),
+            _ => &[],
+        };
+        for file in &mut files {
+            let same = known.iter().find(|known| known.sha256 == file.sha256);
+            file.sha1 = match same.and_then(|known| known.sha1.clone()) {
+                Some(sha1) => Some(sha1),
+                None => Some(fetch(asked, &mirror, file)?.sha1),
+            };
+        }
         Ok(Pin::Apt(LockedKernel {
             name: asked.name.to_owned(),
             suite: source.suite.clone(),
@@ -111,12 +95,11 @@ impl Content for Packages<'_> {
     }
 
     fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
-        let apt = Apt::new(self.source, &work.join("apt"))?;
+        let mirror = mirror(self.source);
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
         for file in &self.pin.files {
-            let deb = work.join(format!("{}.deb", file.package));
-            apt.download(asked.name, file, &deb, asked.progress)?;
+            let deb = fetch(asked, &mirror, file)?.path;
             archive::unpack_deb(&deb, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
         }
@@ -138,224 +121,112 @@ impl Content for Packages<'_> {
     }
 }
 
-/// By dpkg, which defines the order (deb-version(7)).
-fn compare_versions(a: &str, b: &str) -> Result<Ordering, Error> {
-    let mut command = program::of_system("dpkg");
-    command.args(["--compare-versions", a, "lt", b]);
-    let output = program::run_within(command, "dpkg --compare-versions", LOCAL_DEADLINE)?;
-    match output.status.code() {
-        Some(0) => Ok(Ordering::Less),
-        // Not lower: equal ones are not asked about.
-        Some(1) => Ok(Ordering::Greater),
-        _ => Err(failure(
-            &format!("dpkg could not compare the versions {a} and {b}"),
-            &output,
-        )),
-    }
+fn mirror(source: &AptSource) -> Mirror {
+    let etc = Path::new("/etc");
+    mirror::resolve(source, &Host { etc })
 }
 
-/// apt with a state directory of its own.
-struct Apt {
-    mirror: Mirror,
-    config: PathBuf,
+/// Whose signatures count for `source`; `None` where anybody is trusted.
+fn keyring(source: &AptSource, mirror: &Mirror) -> Result<Option<Keyring>, Error> {
+    if source.trusted {
+        return Ok(None);
+    }
+    let mut keyring = Keyring::debian()?;
+    let of_host = mirror.signed_by.as_deref().map(Path::new);
+    // A keyring of Debian's that was removed since is no loss.
+    for file in of_host
+        .filter(|file| file.exists())
+        .into_iter()
+        .chain(source.keyring.as_deref())
+    {
+        keyring = keyring.with(Keyring::open(file)?);
+    }
+    Ok(Some(keyring))
 }
 
-impl Apt {
-    fn new(source: &AptSource, state: &Path) -> Result<Self, Error> {
-        Self::with_mirror(source, mirror::resolve(source)?, state)
-    }
-
-    fn with_mirror(source: &AptSource, mirror: Mirror, state: &Path) -> Result<Self, Error> {
-        for directory in ["state/lists/partial", "cache/archives/partial", "log"] {
-            let path = state.join(directory);
-            fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
-        }
-        let write = |name: &str, text: String| {
-            let path = state.join(name);
-            fs::write(&path, text).map_err(Error::io("write", &path))?;
-            Ok::<_, Error>(path)
-        };
-        // Without a status file apt would take the host's installed packages
-        // for available ones.
-        let status = write("status", String::new())?;
-        let sources = write("kiln.sources", source_stanza(source, &mirror))?;
-        let config = write("apt.conf", configuration(state, &status, &sources))?;
-        Ok(Apt { mirror, config })
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = program::of_system(program);
-        command.arg("-c").arg(&self.config);
-        command
-    }
-
-    /// The text of the suite's `Packages` index, fresh and checked by apt
-    /// against the signed Release file.
-    fn index(&self, source: &AptSource) -> Result<String, Error> {
-        let what = format!("apt could not update {}/{}", source.suite, source.component);
-        let mut update = self.command("apt-get");
-        update.args(["-q", "update"]);
-        checked(
-            &what,
-            program::run_within(update, "apt-get update", UPDATE_DEADLINE)?,
-        )?;
-
-        let mut targets = self.command("apt-get");
-        targets.args([
-            "indextargets",
-            "--format",
-            "$(FILENAME)",
-            "Created-By: Packages",
-        ]);
-        let output = program::run_within(targets, "apt-get indextargets", LOCAL_DEADLINE)?;
-        let files = String::from_utf8_lossy(&checked(&what, output)?).into_owned();
-        let mut index = String::new();
-        for file in files.lines().filter(|line| !line.is_empty()) {
-            let mut cat = self.command(APT_HELPER);
-            cat.args(["cat-file", file]);
-            let output = program::run_within(cat, "apt-helper cat-file", LOCAL_DEADLINE)?;
-            index.push_str(&String::from_utf8_lossy(&checked(&what, output)?));
-            index.push_str("\n\n");
-        }
-        Ok(index)
-    }
-
-    /// Fetches a pinned file of the kernel `name` to `dest`.
-    fn download(
-        &self,
-        name: &str,
-        file: &LockedFile,
-        dest: &Path,
-        progress: &Progress,
-    ) -> Result<(), Error> {
-        let uri = format!("{}/{}", self.mirror.uri, file.path);
-        let shown = progress.file(
-            &format!("{} {}", file.package, file.version),
-            Some(file.size),
-        );
-        let mut fetch = self.command(APT_HELPER);
-        fetch.arg("download-file").arg(&uri).arg(dest);
-        let output = program::run(
-            fetch,
-            &format!("the download of {} {}", file.package, file.version),
-            &mut Limit {
-                patience: STALL_DEADLINE,
-                progress: &mut |_| {
-                    let length = fs::metadata(dest).map_or(0, |meta| meta.len());
-                    shown.set(length);
-                    length
-                },
-            },
-        )?;
-        if !output.status.success() {
-            // apt's http and file methods, apt 2.6.
-            let gone = ["404 ", "410 ", "File not found"];
-            if gone.iter().any(|text| output.stderr.contains(text)) {
-                return Err(Error::PinGone {
-                    name: name.to_owned(),
-                    package: file.package.clone(),
-                    version: file.version.clone(),
-                    mirror: self.mirror.uri.clone(),
-                });
-            }
-            let what = format!("apt could not fetch {} {}", file.package, file.version);
-            return Err(failure(&what, &output));
-        }
-        let actual = digest::of_file(dest)?;
-        if actual == file.sha256 {
-            Ok(())
-        } else {
-            Err(Error::WrongHash {
-                what: format!("{} {} from {uri}", file.package, file.version),
-                expected: file.sha256.clone(),
-                actual,
-            })
-        }
-    }
+/// A package that was fetched.
+struct Fetched {
+    path: PathBuf,
+    sha1: String,
 }
 
-fn source_stanza(source: &AptSource, mirror: &Mirror) -> String {
-    let signed_by = mirror
-        .signed_by
-        .as_ref()
-        .map(|file| format!("Signed-By: {file}\n"))
-        .unwrap_or_default();
-    format!(
-        "Types: deb\nURIs: {}\nSuites: {}\nComponents: {}\nArchitectures: amd64\nTargets: Packages\n{signed_by}",
-        mirror.uri, source.suite, source.component
-    )
-}
-
-/// Read after the host's configuration (apt.conf(5): `-c`), so that it can undo
-/// the host's hooks, which are meant for the host's own package state.
-fn configuration(state: &Path, status: &Path, sources: &Path) -> String {
-    let state = state.display();
-    let user = nix::unistd::User::from_uid(nix::unistd::geteuid())
-        .ok()
-        .flatten()
-        .map_or_else(|| "root".to_owned(), |user| user.name);
-    format!(
-        r#"#clear APT::Update::Pre-Invoke;
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-#clear DPkg::Pre-Invoke;
-#clear DPkg::Post-Invoke;
-#clear DPkg::Pre-Install-Pkgs;
-#clear AptCli::Hooks;
-Dir::State "{state}/state";
-Dir::State::lists "{state}/state/lists";
-Dir::State::status "{status}";
-Dir::Cache "{state}/cache";
-Dir::Cache::archives "{state}/cache/archives";
-Dir::Log "{state}/log";
-Dir::Etc::sourcelist "{sources}";
-Dir::Etc::sourceparts "-";
-Dir::Etc::preferences "-";
-Dir::Etc::preferencesparts "-";
-APT::Architecture "amd64";
-APT::Sandbox::User "{user}";
-APT::Update::Error-Mode "any";
-APT::Color "false";
-Acquire::Languages "none";
-Acquire::Retries "2";
-Acquire::http::Timeout "30";
-Acquire::https::Timeout "30";
-"#,
-        status = status.display(),
-        sources = sources.display(),
-    )
-}
-
-fn checked(what: &str, output: Output) -> Result<Vec<u8>, Error> {
-    if output.status.success() {
-        Ok(output.stdout)
-    } else {
-        Err(failure(what, &output))
+/// Fetches a file of a kernel into the cache: from the mirror, else from the
+/// archive of old packages. What came earlier and was not unpacked is taken.
+fn fetch(asked: &Asked<'_>, mirror: &Mirror, file: &LockedFile) -> Result<Fetched, Error> {
+    let path = kept(asked.cache, file)?;
+    if let Ok(sha1) = digest::sha1_if(&path, &file.sha256) {
+        return Ok(Fetched { path, sha1 });
     }
-}
-
-/// apt's errors, without what it says about the way there.
-fn failure(what: &str, output: &Output) -> Error {
-    let mut lines: Vec<&str> = output
-        .stderr
-        .lines()
-        .filter_map(|line| line.strip_prefix("E: "))
-        .collect();
-    if lines.is_empty() {
-        lines = output
-            .stderr
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-    }
-    let reason = if lines.is_empty() {
-        format!("it ended with {}", output.status)
-    } else {
-        lines.truncate(5);
-        lines.join("; ")
+    let from_mirror = format!("{}/{}", mirror.uri, file.path);
+    let refused = match from(asked, &from_mirror, file, &path) {
+        Ok(sha1) => return Ok(Fetched { path, sha1 }),
+        Err(error) => error,
     };
-    Error::Apt {
-        what: what.to_owned(),
-        reason,
+    let gone = matches!(refused, Error::Download { gone: true, .. });
+    let Some(sha1) = file.sha1.as_ref().filter(|_| gone) else {
+        return Err(match refused {
+            Error::Download { gone: true, .. } => pin_gone(asked, mirror, file, None),
+            other => other,
+        });
+    };
+    let url = format!("{}/file/{sha1}", mirror::snapshot());
+    asked.progress.line(&format!(
+        "{} {} has left {}: asking the archive of old packages",
+        file.package, file.version, mirror.uri
+    ));
+    match from(asked, &url, file, &path) {
+        Ok(sha1) => Ok(Fetched { path, sha1 }),
+        Err(Error::Download { url, reason, .. }) => {
+            let answer = format!("{url}: {reason}");
+            Err(pin_gone(asked, mirror, file, Some(answer)))
+        }
+        Err(other) => Err(other),
     }
+}
+
+fn pin_gone(
+    asked: &Asked<'_>,
+    mirror: &Mirror,
+    file: &LockedFile,
+    snapshot: Option<String>,
+) -> Error {
+    Error::PinGone {
+        name: asked.name.to_owned(),
+        package: file.package.clone(),
+        version: file.version.clone(),
+        mirror: mirror.uri.clone(),
+        snapshot,
+    }
+}
+
+/// Downloads a file to `dest`, if it is the one that `file` names; gives its
+/// SHA-1.
+fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
+    let directory = asked.cache.subdirectory("downloads")?;
+    // Under a name of its own: two kilns may fetch the same file.
+    let partial = tempfile::NamedTempFile::new_in(&directory)
+        .map_err(Error::io("create a file in", &directory))?
+        .into_temp_path();
+    let name = format!("{} {}", file.package, file.version);
+    let came = asked.progress.download(&name, Some(file.size), |heard| {
+        download::to_file(url, &partial, heard)
+    })?;
+    if came.sha256 != file.sha256 {
+        return Err(Error::WrongHash {
+            what: format!("{name} from {url}"),
+            expected: file.sha256.clone(),
+            actual: came.sha256,
+        });
+    }
+    partial
+        .persist(dest)
+        .map_err(|error| Error::io("create", dest)(error.error))?;
+    Ok(came.sha1)
+}
+
+/// Where a package waits to be unpacked.
+fn kept(cache: &Cache, file: &LockedFile) -> Result<PathBuf, Error> {
+    Ok(cache
+        .subdirectory("downloads")?
+        .join(format!("{}.deb", file.sha256)))
 }

@@ -4,15 +4,20 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::Error;
 use crate::config::AptSource;
 
 /// Names another mirror for every kernel whose `kernels.toml` names none.
 pub(crate) const MIRROR_VARIABLE: &str = "KILN_APT_MIRROR";
 
-/// The keys of every Debian release (package `debian-archive-keyring`). The
-/// host's own source may trust the key of one release only.
-const DEBIAN_KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// Names another service that gives files by their SHA-1.
+pub(crate) const SNAPSHOT_VARIABLE: &str = "KILN_SNAPSHOT";
+
+/// Debian's main archive, on a machine of the project's own (Debian mirror list).
+const PUBLIC_MAIN: &str = "https://ftp.debian.org/debian";
+
+/// Debian's archive of old packages. It has every archive as of every day, and
+/// every file by its SHA-1.
+const PUBLIC_SNAPSHOT: &str = "https://snapshot.debian.org";
 
 /// An archive that serves a suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub(super) struct Mirror {
     /// The directory that holds `dists/` and `pool/`, without a slash at its
     /// end.
     pub(super) uri: String,
-    /// Value of `Signed-By`, a file name; `None` trusts apt's own keys.
+    /// Value of `Signed-By` of the host's own source, a file name.
     pub(super) signed_by: Option<String>,
 }
 
@@ -33,40 +38,73 @@ struct HostSource {
     signed_by: Option<String>,
 }
 
-/// The archive for `source`.
-pub(super) fn resolve(source: &AptSource) -> Result<Mirror, Error> {
-    let keyring = || {
-        Path::new(DEBIAN_KEYRING)
-            .exists()
-            .then(|| DEBIAN_KEYRING.to_owned())
+/// Where the host says what it is.
+#[derive(Debug)]
+pub(super) struct Host<'a> {
+    /// Its `/etc`.
+    pub(super) etc: &'a Path,
+}
+
+/// The archive for `source`: its own mirror, else that of `KILN_APT_MIRROR`, else
+/// the host's, else a public one.
+pub(super) fn resolve(source: &AptSource, host: &Host<'_>) -> Mirror {
+    let without_key = |uri: String| Mirror {
+        uri,
+        signed_by: None,
     };
     if let Some(mirror) = &source.mirror {
-        return Ok(Mirror {
-            uri: trim(mirror).to_owned(),
-            signed_by: keyring(),
-        });
+        return without_key(trim(mirror).to_owned());
     }
-    if let Some(mirror) = std::env::var(MIRROR_VARIABLE)
+    if let Some(mirror) = variable(MIRROR_VARIABLE) {
+        return without_key(for_suite(trim(&mirror), &source.suite));
+    }
+    let os_release = fs::read_to_string(host.etc.join("os-release")).unwrap_or_default();
+    let named = |key: &str| {
+        os_release
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(|name| name.trim_matches('"').to_owned())
+    };
+    let sources = host_sources(&host.etc.join("apt"));
+    // Another distribution's archive has its own suites and no other.
+    let chosen = if named("ID=").as_deref() == Some("debian") {
+        choose(
+            &sources,
+            &source.suite,
+            named("VERSION_CODENAME=").as_deref(),
+        )
+    } else {
+        serving(&sources, &source.suite)
+    };
+    chosen.unwrap_or_else(|| without_key(public(&source.suite, &today())))
+}
+
+/// The service that gives files by their SHA-1.
+pub(super) fn snapshot() -> String {
+    let service = variable(SNAPSHOT_VARIABLE).unwrap_or_else(|| PUBLIC_SNAPSHOT.to_owned());
+    trim(&service).to_owned()
+}
+
+/// The value of a variable; an empty one counts as unset.
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name)
         .ok()
-        .filter(|m| !m.trim().is_empty())
-    {
-        return Ok(Mirror {
-            uri: for_suite(trim(&mirror), &source.suite),
-            signed_by: keyring(),
-        });
+        .filter(|value| !value.trim().is_empty())
+}
+
+/// A public archive that has `suite`. Security suites are on machines of their
+/// own, of which the snapshot service has a copy: as of a moment, the newest
+/// before it.
+fn public(suite: &str, today: &str) -> String {
+    if is_security(suite) {
+        format!("{}/archive/debian-security/{today}T235959Z", snapshot())
+    } else {
+        PUBLIC_MAIN.to_owned()
     }
-    let host = host_sources(Path::new("/etc/apt"));
-    let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let codename = os_release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .map(|name| name.trim_matches('"').to_owned());
-    let mut mirror =
-        choose(&host, &source.suite, codename.as_deref()).ok_or_else(|| Error::NoMirror {
-            suite: source.suite.clone(),
-        })?;
-    mirror.signed_by = keyring().or(mirror.signed_by);
-    Ok(mirror)
+}
+
+fn today() -> String {
+    chrono::Utc::now().format("%Y%m%d").to_string()
 }
 
 fn is_security(suite: &str) -> bool {
@@ -93,39 +131,26 @@ fn release(suite: &str) -> &str {
 
 /// The host's source that serves `suite`, or is most likely to.
 fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mirror> {
-    let usable = || {
-        host.iter().filter(|source| {
-            // A suite with a slash at its end is a flat archive: no pool of a
-            // distribution.
-            source.suites.iter().any(|suite| !suite.ends_with('/'))
-                && source
-                    .components
-                    .iter()
-                    .any(|component| component == "main")
-        })
-    };
+    let usable = || usable(host);
+    let security = is_security(suite);
     let mirror = |source: &HostSource, follow: bool| {
-        let uri = source.uris.iter().find(|uri| fetchable(uri))?;
-        let uri = trim(uri);
+        let mirror = of_host(source)?;
         Some(Mirror {
             uri: if follow {
-                for_suite(uri, suite)
+                for_suite(&mirror.uri, suite)
             } else {
-                uri.to_owned()
+                mirror.uri
             },
-            signed_by: source.signed_by.clone(),
+            ..mirror
         })
     };
-    let security = is_security(suite);
     let same_kind = |source: &&HostSource| source.suites.iter().any(|s| is_security(s)) == security;
     // A third party has its own suites; the distribution's are named after the
     // release.
     let own = |source: &&HostSource| {
         codename.is_none_or(|name| source.suites.iter().any(|s| release(s) == name))
     };
-    usable()
-        .find(|source| source.suites.iter().any(|s| s == suite))
-        .and_then(|source| mirror(source, false))
+    serving(host, suite)
         .or_else(|| {
             usable()
                 .filter(same_kind)
@@ -141,9 +166,37 @@ fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mi
         })
 }
 
-/// What apt can fetch from without a user at the machine.
+/// The sources that can have a kernel.
+fn usable(host: &[HostSource]) -> impl Iterator<Item = &HostSource> {
+    host.iter().filter(|source| {
+        // A suite with a slash at its end is a flat archive: no pool of a
+        // distribution.
+        source.suites.iter().any(|suite| !suite.ends_with('/'))
+            && source
+                .components
+                .iter()
+                .any(|component| component == "main")
+    })
+}
+
+/// The host's source that has `suite` by that name.
+fn serving(host: &[HostSource], suite: &str) -> Option<Mirror> {
+    usable(host)
+        .find(|source| source.suites.iter().any(|s| s == suite))
+        .and_then(of_host)
+}
+
+fn of_host(source: &HostSource) -> Option<Mirror> {
+    let uri = source.uris.iter().find(|uri| fetchable(uri))?;
+    Some(Mirror {
+        uri: trim(uri).to_owned(),
+        signed_by: source.signed_by.clone(),
+    })
+}
+
+/// What can be fetched from without a user at the machine.
 fn fetchable(uri: &str) -> bool {
-    ["http:", "https:", "file:", "copy:", "tor+"]
+    ["http:", "https:", "file:", "copy:"]
         .iter()
         .any(|scheme| uri.starts_with(scheme))
 }
@@ -344,6 +397,55 @@ Components: main
             "Types: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\nSigned-By:\n -----BEGIN PGP\n .\n abc\n",
         );
         assert_eq!(host[0].signed_by, None);
+    }
+
+    #[test]
+    fn another_distribution_s_archive_is_taken_for_its_own_suites_alone() {
+        let etc = tempfile::tempdir().unwrap();
+        fs::write(
+            etc.path().join("os-release"),
+            "ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\n",
+        )
+        .unwrap();
+        fs::create_dir_all(etc.path().join("apt/sources.list.d")).unwrap();
+        fs::write(
+            etc.path().join("apt/sources.list.d/ubuntu.sources"),
+            "Types: deb\nURIs: http://a.example/ubuntu/\nSuites: noble noble-security\nComponents: main universe\nSigned-By: /u.gpg\n",
+        )
+        .unwrap();
+        let host = Host { etc: etc.path() };
+        let of = |suite: &str| {
+            resolve(
+                &AptSource {
+                    suite: suite.to_owned(),
+                    package: "x".to_owned(),
+                    mirror: None,
+                    keyring: None,
+                    trusted: false,
+                    component: "main".to_owned(),
+                },
+                &host,
+            )
+        };
+        assert_eq!(of("noble-security").uri, "http://a.example/ubuntu");
+        assert_eq!(of("noble").signed_by.as_deref(), Some("/u.gpg"));
+        assert_eq!(of("trixie-backports").uri, PUBLIC_MAIN);
+        assert!(
+            of("bookworm-security")
+                .uri
+                .contains("/archive/debian-security/")
+        );
+        fs::remove_dir_all(etc.path()).unwrap();
+        assert_eq!(of("sid").uri, PUBLIC_MAIN);
+    }
+
+    #[test]
+    fn the_public_security_archive_is_that_of_today() {
+        let uri = public("bookworm-security", "20261128");
+        assert!(
+            uri.ends_with("/archive/debian-security/20261128T235959Z"),
+            "{uri}"
+        );
     }
 
     proptest! {

@@ -5,7 +5,6 @@
 //! newest is asked for once and pinned.
 
 mod apt;
-mod apt_index;
 mod mirror;
 mod nix;
 mod path;
@@ -55,8 +54,8 @@ pub(super) trait Content {
 
 /// A source whose newest content is asked for once and pinned.
 pub(super) trait Pinning {
-    /// Asks for the newest there is.
-    fn resolve(&self, asked: &Asked<'_>) -> Result<Pin, Error>;
+    /// Asks for the newest there is; `before` is what the kernel is pinned to.
+    fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error>;
 
     /// What `pin` names; `None` if it was made for another source: a pin of
     /// another suite or package is no pin at all.

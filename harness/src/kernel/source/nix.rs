@@ -22,7 +22,7 @@ struct Outputs<'p>(&'p LockedNix);
 
 impl Pinning for Flake<'_> {
     /// Builds or fetches it.
-    fn resolve(&self, asked: &Asked<'_>) -> Result<Pin, Error> {
+    fn resolve(&self, asked: &Asked<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
         build(self.0, asked).map(Pin::Nix)
     }
 

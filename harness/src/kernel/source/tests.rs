@@ -297,13 +297,9 @@ fn deb(dest: &Path, release: &str) -> Vec<u8> {
     bytes
 }
 
-/// Uses apt itself, on an archive that is a directory: a pin needs no index.
+/// From an archive that is a directory: a pin needs no index.
 #[test]
-fn a_pinned_package_is_fetched_once_by_apt_and_its_hash_is_checked() {
-    if !Path::new("/usr/lib/apt/apt-helper").exists() {
-        eprintln!("not run: this host has no apt");
-        return;
-    }
+fn a_pinned_package_is_fetched_once_and_its_hash_is_checked() {
     let lab = Lab::new();
     let pool = lab.dir.path().join("mirror/pool");
     fs::create_dir_all(&pool).unwrap();
@@ -326,6 +322,7 @@ fn a_pinned_package_is_fetched_once_by_apt_and_its_hash_is_checked() {
                 path: "pool/k_1.deb".to_owned(),
                 size: bytes.len() as u64,
                 sha256: hash,
+                sha1: None,
             }],
         }));
         lock.store(&catalogue.lock_path().unwrap()).unwrap();

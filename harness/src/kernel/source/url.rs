@@ -1,24 +1,14 @@
 //! A kernel on a web server: a tar archive or a plain image, pinned by its
 //! hash.
 
-use std::fs::File;
-use std::io;
 use std::path::Path;
-use std::time::Duration;
 
 use super::super::cache::Key;
-use super::super::digest::{CountingReader, HashingWriter};
 use super::super::layout::Layout;
 use super::super::prepare::Taking;
-use super::super::{Error, Progress, archive, layout};
+use super::super::{Error, Progress, archive, download, layout};
 use super::{Asked, Content};
 use crate::config::UrlSource;
-
-/// How long the server may take to accept a connection.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long the server may be silent, before its answer and within it.
-const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A file on a web server.
 pub(super) struct Download<'s>(pub(super) &'s UrlSource);
@@ -55,73 +45,20 @@ impl Content for Download<'_> {
     }
 }
 
-/// Downloads to `dest` and checks the hash on the way.
+/// Downloads to `dest` and checks the hash.
 fn download(source: &UrlSource, dest: &Path, progress: &Progress) -> Result<(), Error> {
-    let failed = |reason: String| Error::Download {
-        url: source.url.clone(),
-        reason,
-    };
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT_DEADLINE))
-        .timeout_connect(Some(CONNECT_DEADLINE))
-        .timeout_recv_response(Some(SILENCE_DEADLINE))
-        .timeout_per_read(Some(SILENCE_DEADLINE))
-        .build()
-        .into();
-    let response = agent
-        .get(&source.url)
-        .call()
-        .map_err(|error| failed(error.to_string()))?;
-    let total = response.body().content_length();
-    let shown = progress.file(file_name(&source.url), total);
-    let mut body = CountingReader::new(response.into_body().into_reader(), |bytes| {
-        shown.set(bytes);
-    });
-    let file = File::create(dest).map_err(Error::io("create", dest))?;
-    let mut writer = HashingWriter::new(file);
-    let received = copy(&mut body, &mut writer, dest, &failed)?;
-    if let Some(total) = total
-        && received != total
-    {
-        return Err(failed(format!(
-            "it was cut short: {received} of {total} bytes came"
-        )));
-    }
-    let actual = writer.finish();
-    if actual == source.sha256 {
+    let name = file_name(&source.url);
+    let came = progress.download(name, None, |heard| {
+        download::to_file(&source.url, dest, heard)
+    })?;
+    if came.sha256 == source.sha256 {
         Ok(())
     } else {
         Err(Error::WrongHash {
             what: source.url.clone(),
             expected: source.sha256.clone(),
-            actual,
+            actual: came.sha256,
         })
-    }
-}
-
-/// `io::copy`, telling a failed read (the network) from a failed write (the
-/// disk).
-fn copy(
-    from: &mut impl io::Read,
-    to: &mut impl io::Write,
-    dest: &Path,
-    failed: &impl Fn(String) -> Error,
-) -> Result<u64, Error> {
-    let mut buffer = vec![0; 128 << 10];
-    let mut total = 0;
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(total),
-            Ok(read) => {
-                to.write_all(&buffer[..read])
-                    .map_err(Error::io("write", dest))?;
-                total += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(failed(format!("it ended after {total} bytes: {error}")));
-            }
-        }
     }
 }
 

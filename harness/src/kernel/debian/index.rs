@@ -3,14 +3,16 @@
 
 use std::cmp::Ordering;
 
+use debversion::Version;
 use globset::Glob;
+use serde::{Deserialize, Serialize};
 
 use super::super::lock::LockedFile;
 
 /// What the index says about one package, as far as kernels need it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Package {
-    pub(super) file: LockedFile,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) struct Package {
+    file: LockedFile,
     /// Names and, where fixed, versions of the packages it depends on; the first
     /// of alternatives.
     depends: Vec<(String, Option<String>)>,
@@ -60,6 +62,7 @@ fn package(stanza: &str) -> Option<Package> {
             path: field("Filename")?.trim_start_matches("./").to_owned(),
             size: field("Size")?.parse().ok()?,
             sha256: field("SHA256")?.to_ascii_lowercase(),
+            sha1: None,
         },
         depends: depends.split(',').filter_map(dependency).collect(),
     })
@@ -84,7 +87,7 @@ fn dependency(text: &str) -> Option<(String, Option<String>)> {
 
 /// What an index has for a name or glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Newest {
+pub(in super::super) enum Newest {
     /// The package that was matched, and behind it every other part of the
     /// kernel.
     Found(Vec<LockedFile>),
@@ -101,14 +104,10 @@ pub(super) enum Newest {
 
 /// The newest kernel whose package name `pattern` matches and all of whose parts
 /// are there: archives keep the images of a version longer than its modules,
-/// which come from another source package. `compare` orders Debian versions.
-pub(super) fn newest<E>(
-    packages: &[Package],
-    pattern: &str,
-    mut compare: impl FnMut(&str, &str) -> Result<Ordering, E>,
-) -> Result<Newest, E> {
+/// which come from another source package.
+pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
     let Ok(glob) = Glob::new(pattern) else {
-        return Ok(Newest::NoMatch);
+        return Newest::NoMatch;
     };
     let matcher = glob.compile_matcher();
     let mut candidates: Vec<&Package> = packages
@@ -121,9 +120,9 @@ pub(super) fn newest<E>(
         })
         .collect();
     let mut result = Newest::NoMatch;
-    while let Some(first) = latest(candidates.iter().copied(), &mut compare)? {
-        match parts(packages, first, &mut compare)? {
-            Ok(files) => return Ok(Newest::Found(files)),
+    while let Some(first) = latest(candidates.iter().copied()) {
+        match parts(packages, first) {
+            Ok(files) => return Newest::Found(files),
             Err(missing) if result == Newest::NoMatch => {
                 result = Newest::Incomplete {
                     package: first.file.package.clone(),
@@ -134,16 +133,12 @@ pub(super) fn newest<E>(
         }
         candidates.retain(|package| *package != first);
     }
-    Ok(result)
+    result
 }
 
 /// `first` and every part of the kernel it depends on, or the name of a part
 /// that is not there.
-fn parts<E>(
-    packages: &[Package],
-    first: &Package,
-    compare: &mut impl FnMut(&str, &str) -> Result<Ordering, E>,
-) -> Result<Result<Vec<LockedFile>, String>, E> {
+fn parts(packages: &[Package], first: &Package) -> Result<Vec<LockedFile>, String> {
     let mut chosen = vec![first];
     let mut next = 0;
     while let Some(package) = chosen.get(next).copied() {
@@ -159,35 +154,28 @@ fn parts<E>(
                         .as_ref()
                         .is_none_or(|version| other.file.version == *version)
             });
-            match latest(matching, compare)? {
+            match latest(matching) {
                 Some(found) => chosen.push(found),
-                None => return Ok(Err(name.clone())),
+                None => return Err(name.clone()),
             }
         }
     }
     let files = chosen.into_iter().map(|package| package.file.clone());
-    Ok(Ok(files.collect()))
+    Ok(files.collect())
 }
 
 /// The highest version, and of equal ones the last name.
-fn latest<'a, E>(
-    packages: impl Iterator<Item = &'a Package>,
-    compare: &mut impl FnMut(&str, &str) -> Result<Ordering, E>,
-) -> Result<Option<&'a Package>, E> {
-    let mut best: Option<&Package> = None;
-    for package in packages {
-        let better = match best {
-            None => true,
-            Some(best) if best.file.version == package.file.version => {
-                package.file.package > best.file.package
-            }
-            Some(best) => compare(&best.file.version, &package.file.version)? == Ordering::Less,
-        };
-        if better {
-            best = Some(package);
-        }
-    }
-    Ok(best)
+fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package> {
+    packages.max_by(|a, b| {
+        let by_version = compare(&a.file.version, &b.file.version);
+        by_version.then_with(|| a.file.package.cmp(&b.file.package))
+    })
+}
+
+/// deb-version(7). What is no version comes before all that are.
+fn compare(a: &str, b: &str) -> Ordering {
+    let parse = |text: &str| text.parse::<Version>().ok();
+    parse(a).cmp(&parse(b))
 }
 
 #[cfg(test)]
@@ -195,8 +183,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
-    use std::convert::Infallible;
-
     fn stanza(name: &str, version: &str, depends: &str) -> String {
         format!(
             "Package: {name}\nSource: linux\nVersion: {version}\nDepends: {depends}\nFilename: pool/{name}_{version}.deb\nSize: 10\nSHA256: {}\n\n",
@@ -204,15 +190,9 @@ mod tests {
         )
     }
 
-    /// Good enough for versions of equal length.
-    #[allow(clippy::unnecessary_wraps)]
-    fn by_text(a: &str, b: &str) -> Result<Ordering, Infallible> {
-        Ok(a.cmp(b))
-    }
-
     fn names(index: &str, pattern: &str) -> Vec<String> {
-        match newest(&parse(index), pattern, by_text) {
-            Ok(Newest::Found(files)) => files
+        match newest(&parse(index), pattern) {
+            Newest::Found(files) => files
                 .into_iter()
                 .map(|file| format!("{} {}", file.package, file.version))
                 .collect(),
@@ -277,7 +257,7 @@ mod tests {
             names(&complete, "linux-image-7.*"),
             ["linux-image-7.1 7.1", "linux-modules-7.1 7.1"]
         );
-        let Ok(result) = newest(&parse(&[split("7.1"), split("7.2")].concat()), "*", by_text);
+        let result = newest(&parse(&[split("7.1"), split("7.2")].concat()), "*");
         assert_eq!(
             result,
             Newest::Incomplete {
@@ -301,10 +281,22 @@ mod tests {
         assert_eq!(names(&index, "linux-image-cloud-amd64").len(), 2);
     }
 
+    #[test]
+    fn versions_are_ordered_as_dpkg_orders_them() {
+        for (lower, higher) in [
+            ("5.10.262-1", "5.10.1000-1"),
+            ("7.3~rc7-1~exp1", "7.3-1"),
+            ("6.12.117-1~bpo12+1", "6.12.117-1"),
+            ("9.0-1", "1:1.0-1"),
+        ] {
+            assert_eq!(compare(lower, higher), Ordering::Less, "{lower} {higher}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_index_panics(text in "(Package: linux-image-|Version: |Depends: |[a-z(=)|, :\n]){0,60}") {
-            let Ok(_) = newest(&parse(&text), "*", by_text);
+            let _ = newest(&parse(&text), "*");
         }
     }
 }

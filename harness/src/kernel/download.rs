@@ -1,0 +1,241 @@
+//! Downloads: over HTTP, through the proxies of the environment, trusting the
+//! system's certificates; and copies of `file:` addresses. A download that breaks
+//! off goes on where it stopped.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use ureq::http::StatusCode;
+use ureq::tls::{RootCerts, TlsConfig};
+
+use super::{Error, digest};
+
+/// How long the server may take to accept a connection.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the server may be silent, before its answer and within it.
+const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a download that breaks off goes on. A server that breaks off at
+/// each start of a file never gives it.
+const RESUMES: u32 = 4;
+
+/// A file that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Downloaded {
+    /// In hexadecimal digits.
+    pub(super) sha256: String,
+    /// In hexadecimal digits. No security hangs on it: it is a name that archives
+    /// of old packages know a file by.
+    pub(super) sha1: String,
+}
+
+/// Hears how many bytes have come, of how many if that is known.
+pub(super) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+
+/// Downloads `url` to `dest`.
+pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downloaded, Error> {
+    let file = File::create(dest).map_err(Error::io("create", dest))?;
+    let mut sink = Sink {
+        file,
+        dest,
+        sha256: Sha256::new(),
+        sha1: Sha1::new(),
+        bytes: 0,
+    };
+    if let Some(path) = local(url) {
+        let mut from = File::open(&path).map_err(|error| not_read(url, &error))?;
+        let total = from.metadata().ok().map(|meta| meta.len());
+        sink.take(&mut from, total, heard)
+            .map_err(|error| error.told(url))?;
+    } else {
+        over_http(url, &mut sink, heard)?;
+    }
+    Ok(Downloaded {
+        sha256: digest::hex(&sink.sha256.finalize()),
+        sha1: digest::hex(&sink.sha1.finalize()),
+    })
+}
+
+/// Downloads `url`, which has at most `limit` bytes.
+pub(super) fn to_memory(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
+    let mut body = Vec::new();
+    let mut reader: Box<dyn Read> = match local(url) {
+        Some(path) => Box::new(File::open(&path).map_err(|error| not_read(url, &error))?),
+        None => Box::new(ask(url, 0)?.into_body().into_reader()),
+    };
+    reader
+        .by_ref()
+        .take(limit + 1)
+        .read_to_end(&mut body)
+        .map_err(|error| failed(url, format!("it ended after {} bytes: {error}", body.len())))?;
+    if body.len() as u64 > limit {
+        return Err(failed(url, format!("it is longer than {limit} bytes")));
+    }
+    Ok(body)
+}
+
+/// The path of a `file:` or `copy:` address, sources.list(5).
+fn local(url: &str) -> Option<PathBuf> {
+    let path = url
+        .strip_prefix("file:")
+        .or_else(|| url.strip_prefix("copy:"))?;
+    let path = path.strip_prefix("//").unwrap_or(path);
+    Some(PathBuf::from(path))
+}
+
+fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Error> {
+    let mut resumes = 0;
+    loop {
+        let broken = match part(url, sink, heard) {
+            Ok(()) => return Ok(()),
+            Err(broken) => broken,
+        };
+        match broken {
+            Broken::Read(_) | Broken::Short { .. } if resumes < RESUMES && sink.bytes > 0 => {
+                resumes += 1;
+                tracing::info!("{url} broke off after {} bytes, going on", sink.bytes);
+            }
+            broken => return Err(broken.told(url)),
+        }
+    }
+}
+
+/// What is left of `url`, in one answer.
+fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
+    let response = ask(url, sink.bytes).map_err(Broken::Other)?;
+    if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
+        // A server that knows no ranges sends everything once more.
+        sink.restart()?;
+    }
+    let length = response.body().content_length();
+    let total = length.map(|length| sink.bytes + length);
+    let mut body = response.into_body().into_reader();
+    sink.take(&mut body, total, heard)
+}
+
+/// Asks a server for `url`, from byte `from` on.
+fn ask(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Error> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_resolve(Some(CONNECT_DEADLINE))
+        .timeout_connect(Some(CONNECT_DEADLINE))
+        .timeout_recv_response(Some(SILENCE_DEADLINE))
+        .timeout_per_read(Some(SILENCE_DEADLINE))
+        .tls_config(
+            TlsConfig::builder()
+                .root_certs(RootCerts::PlatformVerifier)
+                .build(),
+        )
+        .build()
+        .into();
+    // Packed indices are wanted as they are.
+    let mut request = agent.get(url).header("Accept-Encoding", "identity");
+    if from > 0 {
+        request = request.header("Range", format!("bytes={from}-"));
+    }
+    request.call().map_err(|error| Error::Download {
+        url: url.to_owned(),
+        gone: matches!(error, ureq::Error::StatusCode(404 | 410)),
+        reason: error.to_string(),
+    })
+}
+
+fn failed(url: &str, reason: String) -> Error {
+    Error::Download {
+        url: url.to_owned(),
+        gone: false,
+        reason,
+    }
+}
+
+fn not_read(url: &str, error: &io::Error) -> Error {
+    Error::Download {
+        url: url.to_owned(),
+        gone: error.kind() == io::ErrorKind::NotFound,
+        reason: error.to_string(),
+    }
+}
+
+/// Where a download goes.
+struct Sink<'d> {
+    file: File,
+    dest: &'d Path,
+    sha256: Sha256,
+    sha1: Sha1,
+    bytes: u64,
+}
+
+/// Why a download ended early.
+enum Broken {
+    /// Nothing came for long, or the connection broke.
+    Read(String),
+    /// The server closed it.
+    Short { received: u64, total: u64 },
+    /// Trying again would not help.
+    Other(Error),
+}
+
+impl Broken {
+    fn told(self, url: &str) -> Error {
+        match self {
+            Self::Read(reason) => failed(url, reason),
+            Self::Short { received, total } => failed(
+                url,
+                format!("it was cut short: {received} of {total} bytes came"),
+            ),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl Sink<'_> {
+    /// Takes what `from` gives, up to `total` bytes with those that are there.
+    fn take(
+        &mut self,
+        from: &mut impl Read,
+        total: Option<u64>,
+        heard: Heard<'_>,
+    ) -> Result<(), Broken> {
+        let mut buffer = vec![0; 128 << 10];
+        loop {
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let reason = format!("it ended after {} bytes: {error}", self.bytes);
+                    return Err(Broken::Read(reason));
+                }
+            };
+            self.file
+                .write_all(&buffer[..read])
+                .map_err(|error| Broken::Other(Error::io("write", self.dest)(error)))?;
+            self.sha256.update(&buffer[..read]);
+            self.sha1.update(&buffer[..read]);
+            self.bytes += read as u64;
+            heard(self.bytes, total);
+        }
+        match total {
+            Some(total) if self.bytes != total => Err(Broken::Short {
+                received: self.bytes,
+                total,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), Broken> {
+        self.file
+            .rewind()
+            .and_then(|()| self.file.set_len(0))
+            .map_err(|error| Broken::Other(Error::io("write", self.dest)(error)))?;
+        self.sha256 = Sha256::new();
+        self.sha1 = Sha1::new();
+        self.bytes = 0;
+        Ok(())
+    }
+}
