@@ -51,7 +51,10 @@ pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downlo
         let mut from = File::open(&path).map_err(|error| not_read(url, &error))?;
         let total = from.metadata().ok().map(|meta| meta.len());
         sink.take(&mut from, total, heard)
-            .map_err(|error| error.told(url))?;
+            .map_err(|broken| match broken {
+                Broken::Off(reason) => failed(url, reason),
+                Broken::Other(error) => error,
+            })?;
     } else {
         over_http(url, &mut sink, heard)?;
     }
@@ -89,20 +92,27 @@ fn local(url: &str) -> Option<PathBuf> {
 }
 
 fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Error> {
-    let mut resumes = 0;
-    loop {
-        let broken = match part(url, sink, heard) {
+    let mut broke = None;
+    for _ in 0..=RESUMES {
+        match part(url, sink, heard) {
             Ok(()) => return Ok(()),
-            Err(broken) => broken,
-        };
-        match broken {
-            Broken::Read(_) | Broken::Short { .. } if resumes < RESUMES && sink.bytes > 0 => {
-                resumes += 1;
-                tracing::info!("{url} broke off after {} bytes, going on", sink.bytes);
+            Err(Broken::Off(reason)) if sink.bytes > 0 => {
+                tracing::info!("{url}: {reason}; going on from there");
+                broke = Some(reason);
             }
-            broken => return Err(broken.told(url)),
+            // Why it broke off says more than why it could not go on.
+            Err(broken) => {
+                return Err(match (broken, broke) {
+                    (Broken::Other(Error::Download { reason: then, .. }), Some(reason)) => {
+                        failed(url, format!("{reason}, and could not go on: {then}"))
+                    }
+                    (Broken::Other(error), _) => error,
+                    (Broken::Off(reason), _) => failed(url, reason),
+                });
+            }
         }
     }
+    Err(failed(url, broke.unwrap_or_default()))
 }
 
 /// What is left of `url`, in one answer.
@@ -171,25 +181,10 @@ struct Sink<'d> {
 
 /// Why a download ended early.
 enum Broken {
-    /// Nothing came for long, or the connection broke.
-    Read(String),
-    /// The server closed it.
-    Short { received: u64, total: u64 },
+    /// Nothing came for long, the connection broke or was closed.
+    Off(String),
     /// Trying again would not help.
     Other(Error),
-}
-
-impl Broken {
-    fn told(self, url: &str) -> Error {
-        match self {
-            Self::Read(reason) => failed(url, reason),
-            Self::Short { received, total } => failed(
-                url,
-                format!("it was cut short: {received} of {total} bytes came"),
-            ),
-            Self::Other(error) => error,
-        }
-    }
 }
 
 impl Sink<'_> {
@@ -208,7 +203,7 @@ impl Sink<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
                     let reason = format!("it ended after {} bytes: {error}", self.bytes);
-                    return Err(Broken::Read(reason));
+                    return Err(Broken::Off(reason));
                 }
             };
             self.file
@@ -220,10 +215,10 @@ impl Sink<'_> {
             heard(self.bytes, total);
         }
         match total {
-            Some(total) if self.bytes != total => Err(Broken::Short {
-                received: self.bytes,
-                total,
-            }),
+            Some(total) if self.bytes != total => Err(Broken::Off(format!(
+                "it was cut short: {} of {total} bytes came",
+                self.bytes
+            ))),
             _ => Ok(()),
         }
     }
@@ -237,5 +232,98 @@ impl Sink<'_> {
         self.sha1 = Sha1::new();
         self.bytes = 0;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io::{BufRead as _, BufReader};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Serves `body` and breaks off after `each` bytes of every answer; the head of
+    /// each request comes back.
+    fn breaking_off(body: &'static [u8], each: usize, ranges: bool) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/file", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let head = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<String> = head
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                let from = head
+                    .iter()
+                    .find_map(|line| {
+                        line.to_lowercase()
+                            .strip_prefix("range: bytes=")
+                            .map(str::to_owned)
+                    })
+                    .filter(|_| ranges)
+                    .map_or(0, |range| {
+                        range.trim_end_matches('-').parse::<usize>().unwrap()
+                    });
+                let status = if from > 0 {
+                    "206 Partial Content"
+                } else {
+                    "200 OK"
+                };
+                let rest = &body[from..];
+                let _ = write!(
+                    stream,
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    rest.len()
+                );
+                let _ = stream.write_all(&rest[..each.min(rest.len())]);
+            }
+        });
+        url
+    }
+
+    #[test]
+    fn a_download_goes_on_where_it_broke_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("file");
+        let mut heard = Vec::new();
+        let url = breaking_off(b"abcdefgh", 3, true);
+        let came = to_file(&url, &dest, &mut |bytes, total| heard.push((bytes, total))).unwrap();
+        assert_eq!(std::fs::read(&dest).unwrap(), b"abcdefgh");
+        assert_eq!(came.sha256, digest::of_bytes(b"abcdefgh"));
+        assert_eq!(heard.last(), Some(&(8, Some(8))));
+    }
+
+    #[test]
+    fn a_server_that_always_breaks_off_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = breaking_off(b"abcdefgh", 3, false);
+        let error = to_file(&url, &dir.path().join("file"), &mut |_, _| ()).unwrap_err();
+        assert!(error.to_string().contains("ended after 3 bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_file_is_copied_and_one_that_is_not_there_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        std::fs::write(&from, b"abc").unwrap();
+        let dest = dir.path().join("to");
+        let url = format!("file://{}", from.display());
+        let came = to_file(&url, &dest, &mut |_, _| ()).unwrap();
+        // FIPS 180-4, example of a one-block message.
+        assert_eq!(came.sha1, "a9993e364706816aba3e25717850c26c9cd0d89d");
+        let error = to_file("file:/nowhere/x", &dest, &mut |_, _| ()).unwrap_err();
+        assert!(
+            matches!(error, Error::Download { gone: true, .. }),
+            "{error}"
+        );
+        assert!(
+            to_memory(&url, 2)
+                .unwrap_err()
+                .to_string()
+                .contains("longer than 2 bytes")
+        );
     }
 }
