@@ -29,6 +29,8 @@ pub fn read_xml(file: &[u8]) -> Results {
     results
 }
 
+const OUTSIDE: &str = "its results are not XML: text stands outside of them";
+
 /// The text of a file, whatever its encoding; XML 1.0, appendix F.
 fn text(file: &[u8]) -> String {
     let utf16 = |file: &[u8], unit: fn([u8; 2]) -> u16| -> String {
@@ -100,6 +102,10 @@ impl Document {
                 }
                 Event::End(_) => self.end(),
                 Event::Text(text) => self.say(&text.decode().unwrap_or_default())?,
+                // Whatever they stand for: XML 1.0, 2.8, has neither here.
+                Event::CData(_) | Event::GeneralRef(_) if self.open.is_empty() => {
+                    return Err(OUTSIDE.to_owned());
+                }
                 Event::CData(text) => self.say(&text.decode().unwrap_or_default())?,
                 Event::GeneralRef(reference) => {
                     let name = reference.decode().unwrap_or_default();
@@ -223,7 +229,7 @@ impl Document {
         // XML 1.0, 2.3: white space.
         const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
         if self.open.is_empty() && !text.trim_matches(SPACE).is_empty() {
-            return Err("its results are not XML: text stands outside of them".to_owned());
+            return Err(OUTSIDE.to_owned());
         }
         if let Some(case) = &mut self.case {
             case.say(text, self.marked > 0);
@@ -345,6 +351,8 @@ Expected: 1]]></failure>
             "<testsuite></b>",
             // No white space of XML's.
             "<testsuite><testcase name='a'/></testsuite>\u{b}",
+            "<testsuite><testcase name='a'/></testsuite>&#x0A;",
+            "<testsuite><testcase name='a'/></testsuite><![CDATA[ ]]>",
         ] {
             let (_, problems) = cases(text);
             assert!(!problems.is_empty(), "{text}");
