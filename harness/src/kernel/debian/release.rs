@@ -28,7 +28,7 @@ pub(super) struct Entry {
 }
 
 impl Release {
-    /// Reads the text; the error says why it is none.
+    /// Reads the text; the error says why it is not a Release file.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let mut release = Self::default();
         let mut field = "";

@@ -158,16 +158,13 @@ fn fetch(asked: &Asked<'_>, mirror: &Mirror, file: &LockedFile) -> Result<Fetche
         return Ok(Fetched { path, sha1 });
     }
     let from_mirror = format!("{}/{}", mirror.uri, file.path);
-    let refused = match from(asked, &from_mirror, file, &path) {
+    match from(asked, &from_mirror, file, &path) {
         Ok(sha1) => return Ok(Fetched { path, sha1 }),
-        Err(error) => error,
-    };
-    let gone = matches!(refused, Error::Download { gone: true, .. });
-    let Some(sha1) = file.sha1.as_ref().filter(|_| gone) else {
-        return Err(match refused {
-            Error::Download { gone: true, .. } => pin_gone(asked, mirror, file, None),
-            other => other,
-        });
+        Err(Error::Download { gone: true, .. }) => {}
+        Err(other) => return Err(other),
+    }
+    let Some(sha1) = &file.sha1 else {
+        return Err(pin_gone(asked, mirror, file, None));
     };
     let url = format!("{}/file/{sha1}", mirror::snapshot());
     asked.progress.line(&format!(
