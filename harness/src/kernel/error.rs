@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{modules, vmlinux};
+use super::{image, modules};
 use crate::hint::{Hint, with_causes};
 use crate::store;
 
@@ -214,7 +214,7 @@ pub enum Error {
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
-    Image(#[source] vmlinux::Error),
+    Image(#[source] image::Error),
     /// The metadata of a module directory could not be made.
     #[error(
         "cannot write the module metadata of {release}: {}",

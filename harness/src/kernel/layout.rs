@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Error, vmlinux};
+use super::image::names::{BUILT, IMAGES, bootable_siblings, rank};
+use super::{Error, image};
 
 /// A kernel found in a directory, or an image alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,11 +24,6 @@ pub(super) struct Layout {
 
 /// What tells a build tree, and what `uname -r` is to say.
 const KERNEL_RELEASE: &str = "include/config/kernel.release";
-
-/// Names of images in a directory, the ones to prefer first: a bzImage can always
-/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
-/// systems have a link `kernel`.
-const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
 
 /// How far above an image its root or build tree may be: `arch/x86/boot/bzImage`,
 /// `boot/efi/MACHINE/RELEASE/linux`.
@@ -126,7 +122,7 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
             return Ok(layout);
         }
     }
-    let release = vmlinux::release(image).map_err(Error::Image)?;
+    let release = image::release(image).map_err(Error::Image)?;
     let mut layout = Layout {
         image: image.to_path_buf(),
         others: siblings(image, &release),
@@ -155,22 +151,17 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
     Ok(layout)
 }
 
-/// The bzImage beside an image that is called vmlinux.
+/// The images of the same kernel beside one that is called vmlinux.
 fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    let Some(rest) = name.strip_prefix("vmlinux") else {
-        return Vec::new();
-    };
-    ["vmlinuz", "bzImage"]
-        .iter()
-        .map(|kind| image.with_file_name(format!("{kind}{rest}")))
+    bootable_siblings(image)
+        .into_iter()
         .filter(|path| path.is_file())
-        .filter(|path| vmlinux::release(path).is_ok_and(|other| other == release))
+        .filter(|path| image::release(path).is_ok_and(|other| other == release))
         .collect()
 }
 
 fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
-    let mut images: Vec<PathBuf> = ["arch/x86/boot/bzImage", "vmlinux"]
+    let mut images: Vec<PathBuf> = BUILT
         .iter()
         .map(|name| root.join(name))
         .filter(|path| path.is_file())
@@ -307,7 +298,7 @@ struct Images {
     /// Releases with their images, in the order in which they were found.
     kernels: Vec<(String, Vec<PathBuf>)>,
     /// What is wrong with the first file that only has the name of an image.
-    refused: Option<vmlinux::Error>,
+    refused: Option<image::Error>,
 }
 
 impl Images {
@@ -336,7 +327,7 @@ impl Images {
                 Some(release) if modules.contains_key(&release) => self.add(release, path),
                 // Beside an image lie its signature, its debug information and
                 // others that carry its name.
-                _ => match vmlinux::release(&path) {
+                _ => match image::release(&path) {
                     Ok(release) => self.add(release, path),
                     Err(error) => {
                         self.refused.get_or_insert(error);
@@ -354,15 +345,6 @@ impl Images {
             None => self.kernels.push((release, vec![path])),
         }
     }
-}
-
-/// The place of an image's kind in [`IMAGES`].
-fn rank(image: &Path) -> usize {
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    IMAGES
-        .iter()
-        .position(|kind| name.starts_with(kind))
-        .unwrap_or(IMAGES.len())
 }
 
 /// `[usr/]lib/modules/*` of `root`, by release, and what NixOS' systems have

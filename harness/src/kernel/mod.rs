@@ -1,12 +1,12 @@
-//! Which kernel, from where: sources, cache, vmlinux, modules.
+//! Which kernel, from where: sources, cache, images, modules.
 
 mod archive;
 mod cache;
-mod compression;
 mod debian;
 mod digest;
 mod download;
 mod error;
+pub mod image;
 mod layout;
 mod lock;
 pub mod modules;
@@ -15,9 +15,6 @@ mod prepare;
 mod progress;
 mod provide;
 mod source;
-#[cfg(test)]
-mod test_image;
-pub mod vmlinux;
 
 pub use cache::Cache;
 pub use error::Error;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::layout::{Layout, Modules};
-use super::{BootProtocol, Error, KernelImage, modules, vmlinux};
+use super::{BootProtocol, Error, KernelImage, image, modules};
 
 /// The prepared image.
 const IMAGE: &str = "image";
@@ -46,7 +46,7 @@ struct Manifest {
 pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<(), Error> {
     let image = dest.join(IMAGE);
     let (boot_protocol, source) = unpack_first(layout, &image)?;
-    match vmlinux::release(source) {
+    match image::release(source) {
         Ok(release) if release != layout.release => {
             return Err(Error::ReleaseDiffers {
                 image: source.to_path_buf(),
@@ -108,9 +108,9 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
 fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(BootProtocol, &'a Path), Error> {
     let mut failed = None;
     for image in std::iter::once(&layout.image).chain(&layout.others) {
-        match vmlinux::unpack(image, dest) {
+        match image::unpack(image, dest) {
             Ok(protocol) => return Ok((protocol, image)),
-            Err(error @ (vmlinux::Error::NoEntry { .. } | vmlinux::Error::NotAKernel { .. })) => {
+            Err(error @ (image::Error::NoEntry { .. } | image::Error::NotAKernel { .. })) => {
                 failed.get_or_insert(error);
             }
             Err(error) => return Err(Error::Image(error)),

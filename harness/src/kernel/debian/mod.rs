@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::compression::Compression;
+use super::image::compression::Compression;
 use super::{Cache, Error, Progress, digest, download};
 use crate::whole_file;
 use release::Release;

@@ -5,10 +5,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use super::super::image::test_image::image;
 use super::super::lock::{Lock, LockedFile, LockedKernel, Pin};
 use super::super::modules::fixture::module;
 use super::super::modules::{Availability, Index};
-use super::super::test_image::image;
 use super::super::{
     BootProtocol, Cache, Error, KernelImage, Progress, digest, prepare, provide, status,
 };

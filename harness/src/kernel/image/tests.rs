@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write as _;
+
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use proptest::prelude::*;
 

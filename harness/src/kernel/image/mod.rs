@@ -1,0 +1,201 @@
+//! From a kernel image as distributions ship it to the one that QEMU boots.
+//!
+//! A `bzImage` carries the real kernel, an ELF `vmlinux`, as a compressed
+//! payload. Booted as a `bzImage` the guest unpacks it, which takes a slow guest
+//! a second and more; unpacked once on the host it is entered directly by PVH.
+
+mod bzimage;
+pub(super) mod compression;
+mod elf;
+pub(super) mod names;
+#[cfg(test)]
+pub(super) mod test_image;
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use self::bzimage::SetupHeader;
+use self::elf::{banner_release, has_pvh_entry, is_elf, is_x86_64};
+use super::BootProtocol;
+use crate::hint::Hint;
+use crate::whole_file;
+
+/// Why a kernel image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be read.
+    #[error("cannot read the kernel image {}", path.display())]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The unpacked image cannot be written.
+    #[error("cannot write the unpacked kernel {}", path.display())]
+    Write {
+        /// The file to be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not an x86-64 kernel: {reason}", path.display())]
+    NotAKernel {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// The file ends before what its header announces.
+    #[error("the kernel image {} is cut short: its payload ends at byte {expected}, the file at byte {actual}", path.display())]
+    Truncated {
+        /// The image.
+        path: PathBuf,
+        /// Bytes that the header announces.
+        expected: u64,
+        /// Bytes that there are.
+        actual: u64,
+    },
+    /// The payload does not unpack.
+    #[error("the {compression} payload of the kernel image {} is damaged", path.display())]
+    Unpack {
+        /// The image.
+        path: PathBuf,
+        /// Compression of the payload.
+        compression: &'static str,
+        /// What the decoder says.
+        source: io::Error,
+    },
+    /// The payload unpacks to another size than it says.
+    #[error("the payload of the kernel image {} unpacks to {actual} bytes, not to the {expected} it says", path.display())]
+    Size {
+        /// The image.
+        path: PathBuf,
+        /// Bytes that the payload's size field announces.
+        expected: u64,
+        /// Bytes unpacked, counted no further than one too many.
+        actual: u64,
+    },
+    /// An ELF kernel that QEMU cannot enter.
+    #[error("{} is an ELF kernel without a PVH entry point", path.display())]
+    NoEntry {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The kernel does not say which release it is.
+    #[error("the kernel image {} does not say its release", path.display())]
+    NoRelease {
+        /// The image.
+        path: PathBuf,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NotAKernel { .. } => vec![
+                "give a bzImage (`/boot/vmlinuz-*`, `arch/x86/boot/bzImage`) or an ELF vmlinux \
+                 for x86-64"
+                    .to_owned(),
+            ],
+            Self::Truncated { .. } | Self::Unpack { .. } | Self::Size { .. } => {
+                vec!["fetch or build the kernel again".to_owned()]
+            }
+            Self::NoEntry { .. } => {
+                vec!["give its bzImage instead, or build it with CONFIG_PVH=y".to_owned()]
+            }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![super::error::readable(path)]
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::NoRelease { .. } => Vec::new(),
+        }
+    }
+}
+
+/// Writes to `dest` what QEMU is to boot of `image`: the uncompressed ELF
+/// `vmlinux` where it has a PVH entry point, the `bzImage` itself where not.
+/// `dest` appears whole or not at all.
+pub fn unpack(image: &Path, dest: &Path) -> Result<BootProtocol, Error> {
+    let data = read(image)?;
+    if is_elf(&data) {
+        if !is_x86_64(&data) {
+            return Err(not_a_kernel(image, "it is an ELF file for another machine"));
+        }
+        if !has_pvh_entry(&data) {
+            return Err(Error::NoEntry { path: image.into() });
+        }
+        write(dest, &data)?;
+        return Ok(BootProtocol::Pvh);
+    }
+    let header = SetupHeader::parse(&data).map_err(|reason| not_a_kernel(image, reason))?;
+    match header.vmlinux(image, &data)? {
+        Some(vmlinux) if has_pvh_entry(&vmlinux) => {
+            write(dest, &vmlinux)?;
+            Ok(BootProtocol::Pvh)
+        }
+        _ => {
+            write(dest, &data)?;
+            Ok(BootProtocol::BzImage)
+        }
+    }
+}
+
+/// What `uname -r` says under this kernel, such as `6.1.0-50-cloud-amd64`: from
+/// the version string of a `bzImage` or the banner of an ELF `vmlinux`.
+pub fn release(image: &Path) -> Result<String, Error> {
+    let data = read(image)?;
+    let found = if is_elf(&data) {
+        banner_release(&data)
+    } else {
+        SetupHeader::parse(&data)
+            .map_err(|reason| not_a_kernel(image, reason))?
+            .release(&data)
+    };
+    found.ok_or_else(|| Error::NoRelease { path: image.into() })
+}
+
+fn not_a_kernel(path: &Path, reason: &'static str) -> Error {
+    Error::NotAKernel {
+        path: path.into(),
+        reason,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| Error::Read {
+        path: path.into(),
+        source,
+    })
+}
+
+fn write(dest: &Path, data: &[u8]) -> Result<(), Error> {
+    whole_file::write_with(dest, |file| {
+        file.write_all(data)?;
+        file.sync_all()
+    })
+    .map_err(|source| Error::Write {
+        path: dest.into(),
+        source,
+    })
+}
+
+/// The first word of a version text. A release has at most 64 bytes
+/// (`__NEW_UTS_LEN`), and printable ones: a path is made of it.
+fn release_word(text: &[u8]) -> Option<String> {
+    let text = &text[..text.len().min(65)];
+    let end = text
+        .iter()
+        .position(|byte| matches!(byte, 0 | b' ' | b'\n'))?;
+    let word = &text[..end];
+    let names_a_directory = !matches!(word, b"" | b"." | b"..");
+    (names_a_directory
+        && word
+            .iter()
+            .all(|&byte| byte.is_ascii_graphic() && byte != b'/'))
+    .then(|| String::from_utf8_lossy(word).into_owned())
+}
+
+#[cfg(test)]
+mod tests;
