@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::image::names::TREES;
 use super::{image, modules};
 use crate::hint::{Hint, with_causes};
 use crate::store;
@@ -301,7 +302,7 @@ impl Hint for Error {
                 let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
                 let files = shlex::try_join(files.iter().map(AsRef::as_ref));
                 format!(
-                    "it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {}",
+                    "it must hold {TREES}; see what there is with: ls {}",
                     files.unwrap_or_default()
                 )
             }
@@ -321,7 +322,7 @@ impl Hint for Error {
                 "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
-                "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
+                format!("it must hold {TREES}, or be a kernel build tree")
             }
             Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
             Error::Image(error) => return error.hints(),

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image::names::{BUILT, IMAGES, bootable_siblings, rank};
+use super::image::names::{IMAGES, bootable_siblings, built, rank};
 use super::{Error, image};
+use crate::arch::Arch;
 
 /// A kernel found in a directory, or an image alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(super) struct Layout {
     /// The image as it is.
     pub(super) image: PathBuf,
     /// Other images of the same kernel, for where QEMU cannot enter the first:
-    /// an ELF kernel needs a PVH entry point, a bzImage does not.
+    /// an ELF kernel needs a PVH entry point.
     pub(super) others: Vec<PathBuf>,
     /// `uname -r`.
     pub(super) release: String,
@@ -25,7 +26,7 @@ pub(super) struct Layout {
 /// What tells a build tree, and what `uname -r` is to say.
 const KERNEL_RELEASE: &str = "include/config/kernel.release";
 
-/// How far above an image its root or build tree may be: `arch/x86/boot/bzImage`,
+/// How far above an image its root or build tree may be: `arch/ARCH/boot/IMAGE`,
 /// `boot/efi/MACHINE/RELEASE/linux`.
 const LEVELS: usize = 4;
 
@@ -161,16 +162,17 @@ fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
 }
 
 fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
-    let mut images: Vec<PathBuf> = BUILT
+    let mut images: Vec<PathBuf> = Arch::ALL
         .iter()
-        .map(|name| root.join(name))
-        .filter(|path| path.is_file())
-        .collect();
-    // The build makes the bzImage of the vmlinux: an older one is of an older
+        .map(|arch| built(*arch).map(|name| root.join(name)))
+        .find(|images| images.iter().any(|path| path.is_file()))
+        .map_or_else(Vec::new, Vec::from);
+    images.retain(|path| path.is_file());
+    // The build makes the image of the vmlinux: an older one is of an older
     // build.
     let built = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    if let [bzimage, vmlinux] = images.as_slice()
-        && built(bzimage) < built(vmlinux)
+    if let [image, vmlinux] = images.as_slice()
+        && built(image) < built(vmlinux)
     {
         images.reverse();
     }

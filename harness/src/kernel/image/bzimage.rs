@@ -7,8 +7,8 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::compression::Compression;
-use super::elf::{is_elf, is_x86_64};
-use super::{Error, not_a_kernel, release_word};
+use super::elf::{self, is_elf};
+use super::{Error, Refusal, release_word, u16_at, u32_at};
 
 /// No kernel unpacks to more than this: what says so is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
@@ -25,17 +25,26 @@ pub(super) struct SetupHeader {
 }
 
 impl SetupHeader {
-    /// Reads the header of an image; the error says why it is none.
-    pub(super) fn parse(data: &[u8]) -> Result<Self, &'static str> {
-        const TOO_SHORT: &str = "it is too short for the header of a bzImage";
+    /// Reads the header of an image.
+    pub(super) fn parse(data: &[u8]) -> Result<Self, Refusal> {
+        const TOO_SHORT: Refusal =
+            Refusal::NotAKernel("it is too short for the header of a bzImage");
         if u16_at(data, 0x1fe).ok_or(TOO_SHORT)? != 0xaa55
             || data.get(0x202..0x206).ok_or(TOO_SHORT)? != b"HdrS"
         {
-            return Err("it is neither a bzImage nor an ELF file");
+            return Err(Refusal::NotAKernel(
+                "it is neither a bzImage nor an ELF file",
+            ));
         }
+        let protocol = u16_at(data, 0x206).ok_or(TOO_SHORT)?;
         // The payload's fields came with protocol 2.08 (Linux 2.6.26).
-        if u16_at(data, 0x206).ok_or(TOO_SHORT)? < 0x0208 {
-            return Err("its boot protocol is older than 2.08");
+        if protocol < 0x0208 {
+            return Err(Refusal::NotAKernel("its boot protocol is older than 2.08"));
+        }
+        // `xloadflags` came with 2.12 (Linux 3.8), and its first bit,
+        // XLF_KERNEL_64, is set in every kernel for 64 bits.
+        if protocol >= 0x020c && u16_at(data, 0x236).ok_or(TOO_SHORT)? & 1 == 0 {
+            return Err(Refusal::Foreign("32-bit x86".to_owned()));
         }
         // "If setup_sects is 0, it is 4": for very old boot loaders.
         let setup_sects = match data.get(0x1f1).ok_or(TOO_SHORT)? {
@@ -84,7 +93,7 @@ impl SetupHeader {
             return Ok(None);
         }
         let compression = Compression::detect(payload)
-            .ok_or_else(|| not_a_kernel(image, "its payload is in no known format"))?;
+            .ok_or_else(|| Refusal::NotAKernel("its payload is in no known format").of(image))?;
         let size_field = payload.len().saturating_sub(4);
         let expected = u64::from(u32_at(payload, size_field).unwrap_or(0));
         // The build appends the size to every format but gzip, which ends with
@@ -112,19 +121,10 @@ impl SetupHeader {
                 actual: vmlinux.len() as u64,
             });
         }
-        if !is_x86_64(&vmlinux) {
-            return Err(not_a_kernel(image, "its payload is not an x86-64 ELF file"));
+        if !is_elf(&vmlinux) {
+            return Err(Refusal::NotAKernel("its payload is not an ELF file").of(image));
         }
+        elf::arch(&vmlinux).map_err(|refusal| refusal.of(image))?;
         Ok(Some(vmlinux))
     }
-}
-
-fn u16_at(data: &[u8], offset: usize) -> Option<u16> {
-    let bytes = data.get(offset..)?.first_chunk()?;
-    Some(u16::from_le_bytes(*bytes))
-}
-
-fn u32_at(data: &[u8], offset: usize) -> Option<u32> {
-    let bytes = data.get(offset..)?.first_chunk()?;
-    Some(u32::from_le_bytes(*bytes))
 }

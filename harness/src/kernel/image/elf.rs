@@ -4,7 +4,8 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, LittleEndian};
 
-use super::release_word;
+use super::{Refusal, release_word};
+use crate::arch::Arch;
 
 /// Linux: type of the Xen note that holds the 32-bit PVH entry point
 /// (`include/xen/interface/elfnote.h`).
@@ -14,16 +15,45 @@ pub(super) fn is_elf(data: &[u8]) -> bool {
     data.starts_with(&elf::ELFMAG)
 }
 
-fn elf_header(data: &[u8]) -> Option<&elf::FileHeader64<Endianness>> {
-    elf::FileHeader64::<Endianness>::parse(data).ok()
+/// The architecture that an ELF file is for.
+pub(super) fn arch(data: &[u8]) -> Result<Arch, Refusal> {
+    const CUT_SHORT: Refusal = Refusal::NotAKernel("its ELF header is cut short or damaged");
+    if let Ok(header) = elf::FileHeader64::<Endianness>::parse(data) {
+        let endian = header.endian().map_err(|_| CUT_SHORT)?;
+        return match header.e_machine(endian) {
+            elf::EM_X86_64 => Ok(Arch::X86_64),
+            other => Err(Refusal::Foreign(machine_name(other, endian, 64))),
+        };
+    }
+    let header = elf::FileHeader32::<Endianness>::parse(data).map_err(|_| CUT_SHORT)?;
+    let endian = header.endian().map_err(|_| CUT_SHORT)?;
+    Err(Refusal::Foreign(machine_name(
+        header.e_machine(endian),
+        endian,
+        32,
+    )))
 }
 
-pub(super) fn is_x86_64(data: &[u8]) -> bool {
-    elf_header(data).is_some_and(|header| {
-        header
-            .endian()
-            .is_ok_and(|endian| header.e_machine(endian) == elf::EM_X86_64)
-    })
+/// What people call a machine of the ELF specification.
+fn machine_name(machine: elf::Machine, endian: Endianness, bits: u8) -> String {
+    let name = match machine {
+        elf::EM_386 => "32-bit x86",
+        elf::EM_X86_64 => "x32",
+        elf::EM_AARCH64 => "arm64",
+        elf::EM_ARM => "32-bit arm",
+        elf::EM_LOONGARCH => "loongarch",
+        elf::EM_MIPS => "mips",
+        elf::EM_PARISC => "parisc",
+        elf::EM_PPC => "32-bit powerpc",
+        elf::EM_PPC64 if endian == Endianness::Little => "ppc64le",
+        elf::EM_PPC64 => "ppc64",
+        elf::EM_RISCV if bits == 32 => "riscv32",
+        elf::EM_RISCV => "riscv64",
+        elf::EM_S390 => "s390",
+        elf::EM_SPARCV9 => "sparc64",
+        other => return format!("ELF machine {}", other.0),
+    };
+    name.to_owned()
 }
 
 /// Whether an ELF kernel has the note by which QEMU finds its PVH entry point;

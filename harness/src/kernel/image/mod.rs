@@ -6,7 +6,9 @@
 
 mod bzimage;
 pub(super) mod compression;
+mod efi;
 mod elf;
+mod foreign;
 pub(super) mod names;
 #[cfg(test)]
 pub(super) mod test_image;
@@ -16,10 +18,30 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use self::bzimage::SetupHeader;
-use self::elf::{banner_release, has_pvh_entry, is_elf, is_x86_64};
-use super::BootProtocol;
+use self::elf::{banner_release, has_pvh_entry, is_elf};
+use crate::arch::Arch;
 use crate::hint::Hint;
 use crate::whole_file;
+
+/// How a kernel image is entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BootProtocol {
+    /// An uncompressed ELF `vmlinux` with a PVH entry note
+    /// (`XEN_ELFNOTE_PHYS32_ENTRY`): skips the guest's own decompression.
+    Pvh,
+    /// A `bzImage`, by the Linux/x86 boot protocol.
+    BzImage,
+}
+
+/// What an image that QEMU can boot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bootable {
+    /// The architecture it is for.
+    pub arch: Arch,
+    /// How it is entered.
+    pub boot_protocol: BootProtocol,
+}
 
 /// Why a kernel image cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +69,14 @@ pub enum Error {
         path: PathBuf,
         /// What it lacks.
         reason: &'static str,
+    },
+    /// A kernel that no VM of kiln's runs.
+    #[error("{} is a kernel for {arch}, and kiln boots kernels for {} only", path.display(), titles())]
+    OtherArchitecture {
+        /// The image.
+        path: PathBuf,
+        /// What it is for.
+        arch: String,
     },
     /// The file ends before what its header announces.
     #[error("the kernel image {} is cut short: its payload ends at byte {expected}, the file at byte {actual}", path.display())]
@@ -100,6 +130,13 @@ impl Hint for Error {
                  for x86-64"
                     .to_owned(),
             ],
+            Self::OtherArchitecture { .. } => {
+                let names = Arch::ALL.map(|arch| {
+                    let (title, debian, nix) = (arch.title(), arch.debian(), arch.nix());
+                    format!("{title} ({debian} in Debian, {nix} in Nix)")
+                });
+                vec![format!("give one that is built for {}", names.join(" or "))]
+            }
             Self::Truncated { .. } | Self::Unpack { .. } | Self::Size { .. } => {
                 vec!["fetch or build the kernel again".to_owned()]
             }
@@ -114,53 +151,95 @@ impl Hint for Error {
     }
 }
 
+/// What kiln boots, for messages.
+pub(super) fn titles() -> String {
+    Arch::ALL.map(Arch::title).join(" or ")
+}
+
+/// Why a file is not an image that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Refusal {
+    /// It lacks what makes it one.
+    NotAKernel(&'static str),
+    /// It is for this architecture.
+    Foreign(String),
+}
+
+impl Refusal {
+    /// The error of the file at `path`.
+    fn of(self, path: &Path) -> Error {
+        let path = path.into();
+        match self {
+            Self::NotAKernel(reason) => Error::NotAKernel { path, reason },
+            Self::Foreign(arch) => Error::OtherArchitecture { path, arch },
+        }
+    }
+}
+
+/// The formats of images.
+enum Format {
+    Elf,
+    BzImage(SetupHeader),
+}
+
+/// What an image is for, and its format.
+fn recognise(data: &[u8]) -> Result<(Arch, Format), Refusal> {
+    if is_elf(data) {
+        return Ok((elf::arch(data)?, Format::Elf));
+    }
+    SetupHeader::parse(data)
+        .map(|header| (Arch::X86_64, Format::BzImage(header)))
+        .map_err(|refusal| match foreign::architecture(data) {
+            Some(name) => Refusal::Foreign(name.to_owned()),
+            None if efi::machine(data).is_some() => Refusal::NotAKernel(
+                "it is an EFI program and no bzImage; a unified kernel image holds one in its \
+                 section .linux",
+            ),
+            None => refusal,
+        })
+}
+
 /// Writes to `dest` what QEMU is to boot of `image`: the uncompressed ELF
 /// `vmlinux` where it has a PVH entry point, the `bzImage` itself where not.
 /// `dest` appears whole or not at all.
-pub fn unpack(image: &Path, dest: &Path) -> Result<BootProtocol, Error> {
+pub fn unpack(image: &Path, dest: &Path) -> Result<Bootable, Error> {
     let data = read(image)?;
-    if is_elf(&data) {
-        if !is_x86_64(&data) {
-            return Err(not_a_kernel(image, "it is an ELF file for another machine"));
-        }
-        if !has_pvh_entry(&data) {
-            return Err(Error::NoEntry { path: image.into() });
-        }
-        write(dest, &data)?;
-        return Ok(BootProtocol::Pvh);
-    }
-    let header = SetupHeader::parse(&data).map_err(|reason| not_a_kernel(image, reason))?;
-    match header.vmlinux(image, &data)? {
-        Some(vmlinux) if has_pvh_entry(&vmlinux) => {
-            write(dest, &vmlinux)?;
-            Ok(BootProtocol::Pvh)
-        }
-        _ => {
+    let (arch, format) = recognise(&data).map_err(|refusal| refusal.of(image))?;
+    let boot_protocol = match format {
+        Format::Elf if has_pvh_entry(&data) => {
             write(dest, &data)?;
-            Ok(BootProtocol::BzImage)
+            BootProtocol::Pvh
         }
-    }
+        Format::Elf => return Err(Error::NoEntry { path: image.into() }),
+        Format::BzImage(header) => match header.vmlinux(image, &data)? {
+            Some(vmlinux) if has_pvh_entry(&vmlinux) => {
+                write(dest, &vmlinux)?;
+                BootProtocol::Pvh
+            }
+            _ => {
+                write(dest, &data)?;
+                BootProtocol::BzImage
+            }
+        },
+    };
+    Ok(Bootable {
+        arch,
+        boot_protocol,
+    })
 }
 
 /// What `uname -r` says under this kernel, such as `6.1.0-50-cloud-amd64`: from
 /// the version string of a `bzImage` or the banner of an ELF `vmlinux`.
 pub fn release(image: &Path) -> Result<String, Error> {
     let data = read(image)?;
-    let found = if is_elf(&data) {
-        banner_release(&data)
-    } else {
-        SetupHeader::parse(&data)
-            .map_err(|reason| not_a_kernel(image, reason))?
-            .release(&data)
+    let found = match recognise(&data) {
+        Ok((_, Format::BzImage(header))) => header.release(&data),
+        Ok((_, Format::Elf)) => banner_release(&data),
+        // A damaged header is not what was asked about.
+        Err(Refusal::NotAKernel(_)) if is_elf(&data) => banner_release(&data),
+        Err(refusal) => return Err(refusal.of(image)),
     };
     found.ok_or_else(|| Error::NoRelease { path: image.into() })
-}
-
-fn not_a_kernel(path: &Path, reason: &'static str) -> Error {
-    Error::NotAKernel {
-        path: path.into(),
-        reason,
-    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
@@ -179,6 +258,16 @@ fn write(dest: &Path, data: &[u8]) -> Result<(), Error> {
         path: dest.into(),
         source,
     })
+}
+
+fn u16_at(data: &[u8], offset: usize) -> Option<u16> {
+    let bytes = data.get(offset..)?.first_chunk()?;
+    Some(u16::from_le_bytes(*bytes))
+}
+
+fn u32_at(data: &[u8], offset: usize) -> Option<u32> {
+    let bytes = data.get(offset..)?.first_chunk()?;
+    Some(u32::from_le_bytes(*bytes))
 }
 
 /// The first word of a version text. A release has at most 64 bytes

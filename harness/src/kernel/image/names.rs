@@ -2,14 +2,26 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
+
 /// Names of images in a directory, the ones to prefer first: a bzImage can always
 /// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
 /// systems have a link `kernel`.
 pub(in crate::kernel) const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
 
-/// What a build tree has: the image that the build makes of the `vmlinux`, and
-/// the `vmlinux`.
-pub(in crate::kernel) const BUILT: [&str; 2] = ["arch/x86/boot/bzImage", "vmlinux"];
+/// What a directory with a kernel holds, for messages.
+pub(in crate::kernel) const TREES: &str =
+    "boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz";
+
+/// What a build tree for `arch` has: the image that the build makes of the
+/// `vmlinux`, and the `vmlinux`.
+pub(in crate::kernel) fn built(arch: Arch) -> [PathBuf; 2] {
+    let image = match arch {
+        Arch::X86_64 => "bzImage",
+    };
+    let boot = Path::new("arch").join(arch.source_directory()).join("boot");
+    [boot.join(image), PathBuf::from("vmlinux")]
+}
 
 /// Whether a file of a package is an image by its name.
 pub(in crate::kernel) fn is_packaged(name: &str) -> bool {
