@@ -56,7 +56,7 @@ fn an_event_of_a_later_kiln_is_unknown_and_what_is_no_event_is_refused() {
 
 /// Names of events with those of their fields, out of this file.
 fn names() -> Vec<(String, Vec<String>)> {
-    let source = include_str!("event.rs");
+    let source = include_str!("mod.rs");
     let (_, body) = source.split_once("pub enum Event {").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
@@ -88,7 +88,7 @@ fn names() -> Vec<(String, Vec<String>)> {
 
 #[test]
 fn every_event_and_field_is_documented() {
-    let docs = include_str!("../../../docs/events.md");
+    let docs = include_str!("../../../../docs/events.md");
     let names = names();
     assert!(names.len() >= 15, "{names:?}");
     for (name, fields) in names {

@@ -386,5 +386,6 @@ pub fn bounded_text(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-#[path = "event_tests.rs"]
+mod format_tests;
+#[cfg(test)]
 mod tests;
