@@ -122,12 +122,12 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{finished, history, started};
-    use crate::run::event::{Event, Verdict};
+    use crate::run::event::{Event, RunStarted, Verdict};
     use crate::suite::{Filter, TestId};
 
     fn line_of(again: &[&str], kernel: &str, id: &str) -> String {
         let mut start = started(&[kernel], 1);
-        if let Event::RunStarted { again: words, .. } = &mut start.event {
+        if let Event::RunStarted(RunStarted { again: words, .. }) = &mut start.event {
             *words = again.iter().map(|word| (*word).to_owned()).collect();
         }
         let history = history(&[start, finished(kernel, id, Verdict::Fail, "")]);
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_path_below_the_working_directory_stays_a_path() {
         let mut start = started(&["6.1"], 1);
-        if let Event::RunStarted { again, cwd, .. } = &mut start.event {
+        if let Event::RunStarted(RunStarted { again, cwd, .. }) = &mut start.event {
             *again = [
                 "kiln",
                 "run",
