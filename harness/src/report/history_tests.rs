@@ -77,8 +77,8 @@ fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
 #[test]
 fn what_lies_beneath_the_working_directory_is_seen_from_there() {
     let mut start = started(&["6.1"], 1);
-    if let Event::RunStarted(RunStarted { command, .. }) = &mut start.event {
-        *command = [
+    if let Event::RunStarted(start) = &mut start.event {
+        start.command = [
             "/home/u/bpftrace/kiln",
             "run",
             "--run-dir",

@@ -132,7 +132,7 @@ fn list(rows: &[Row], headings: &[&str], names: usize) -> String {
 mod tests {
     use super::*;
     use crate::report::samples::{at, finished, history, known, result, started};
-    use crate::run::event::{Event, KnownResult, RunStarted, TestResult, VERDICTS, Verdict};
+    use crate::run::event::{Event, KnownResult, TestResult, VERDICTS, Verdict};
 
     fn run(kernels: &[&str], tests: usize, verdicts: &[(&str, Verdict)]) -> History {
         let mut records = vec![started(kernels, tests)];
@@ -202,12 +202,9 @@ mod tests {
     #[test]
     fn each_suite_has_a_row_where_there_are_several() {
         let mut start = started(&["5.10", "6.1"], 2);
-        if let Event::RunStarted(RunStarted {
-            kernels, suites, ..
-        }) = &mut start.event
-        {
-            *suites = vec!["bpftrace".into(), "self".into()];
-            for plan in kernels.iter_mut() {
+        if let Event::RunStarted(start) = &mut start.event {
+            start.suites = vec!["bpftrace".into(), "self".into()];
+            for plan in &mut start.kernels {
                 plan.suites = vec![1, 1];
             }
         }

@@ -3,6 +3,7 @@
 //! The events stay what they are. VMs get new numbers, times count from the
 //! start of the first run, and the plans are added up.
 
+mod facts;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +12,12 @@ use std::path::PathBuf;
 use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
-use super::event::{
-    Event, KernelPlan, KernelReady, KernelReport, Record, RunFinished, RunStarted, SCHEMA,
-    SpeedMeasured, SuiteReady, TestResult, TestSlow, TestStarted, Verdict, VmLost, VmStarted,
-    VmStarting, VmStopped, Warning,
-};
+use super::event::{Event, KernelPlan, Record, RunFinished, RunStarted, SCHEMA, Verdict, Warning};
 use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
+use facts::{Facts, Key, keep, key, of_the_run, vm_of};
 use parts::{loses_tests, missing_parts, part_of, tests_asked_for};
 
 /// Contradictions that are told one by one.
@@ -58,18 +56,6 @@ pub struct Merged {
     pub records: Vec<Record>,
     /// The exit code of the one run.
     pub exit_code: u8,
-}
-
-/// Kernel, suite, id and the test it is a case of.
-type Key = (String, String, String, Option<String>);
-
-fn key(result: &TestResult) -> Key {
-    (
-        result.kernel.clone(),
-        result.suite.clone(),
-        result.id.clone(),
-        result.case_of.clone(),
-    )
 }
 
 /// Makes one run of several, in the order of the kernels as they are given.
@@ -155,14 +141,6 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
     Ok(Merged { records, exit_code })
 }
 
-/// A warning that is about no kernel.
-fn of_the_run(message: String) -> Warning {
-    Warning {
-        kernel: None,
-        message,
-    }
-}
-
 /// What is odd about one run.
 fn run_warnings(run: &RunLog) -> Vec<Warning> {
     let mut warnings = Vec::new();
@@ -244,84 +222,6 @@ fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
 fn words(verdicts: &[Verdict]) -> String {
     let words: Vec<_> = verdicts.iter().map(Verdict::to_string).collect();
     words.join(" and ")
-}
-
-/// What runs say once for each kernel and suite.
-#[derive(Default)]
-struct Facts {
-    /// SHA-256 of the image.
-    kernels: BTreeMap<String, String>,
-    /// Version under test.
-    suites: BTreeMap<String, Option<String>>,
-    /// Kernels that could not be had, and why: parts of one run say it each.
-    failed: BTreeSet<(String, String)>,
-}
-
-/// Whether an event belongs to the one run; parts that differ in what they
-/// tested are warned of.
-fn keep(
-    event: &Event,
-    dropped: &BTreeSet<Key>,
-    facts: &mut Facts,
-    warnings: &mut Vec<Warning>,
-) -> bool {
-    match event {
-        Event::RunStarted(_) | Event::RunFinished(_) => false,
-        Event::TestFinished(result) | Event::AttemptFinished(result) => {
-            !dropped.contains(&key(result))
-        }
-        Event::TestStarted(test) => {
-            let (kernel, suite, id) = (&test.kernel, &test.suite, &test.id);
-            !dropped.contains(&(kernel.clone(), suite.clone(), id.clone(), None))
-        }
-        Event::KernelReady(KernelReady { kernel, sha256, .. }) => {
-            let known = facts.kernels.get(kernel);
-            if known.is_some_and(|known| known != sha256) {
-                warnings.push(Warning {
-                    kernel: Some(kernel.clone()),
-                    message: "the runs booted different images under this name".to_owned(),
-                });
-            }
-            let new = known != Some(sha256);
-            facts.kernels.insert(kernel.clone(), sha256.clone());
-            new
-        }
-        Event::KernelFailed(failed) => {
-            let fact = (failed.kernel.clone(), failed.reason.clone());
-            facts.failed.insert(fact)
-        }
-        Event::SuiteReady(SuiteReady { suite, version, .. }) => {
-            let known = facts.suites.get(suite);
-            if let Some(known) = known.filter(|known| *known != version) {
-                let name = |version: &Option<String>| version.clone().unwrap_or("unknown".into());
-                warnings.push(of_the_run(format!(
-                    "the runs tested different versions of {suite}: {} and {}",
-                    name(known),
-                    name(version)
-                )));
-            }
-            let new = known != Some(version);
-            facts.suites.insert(suite.clone(), version.clone());
-            new
-        }
-        _ => true,
-    }
-}
-
-/// The number of the VM that an event is about.
-fn vm_of(event: &mut Event) -> Option<&mut u32> {
-    match event {
-        Event::VmStarting(VmStarting { vm, .. })
-        | Event::VmStarted(VmStarted { vm, .. })
-        | Event::SpeedMeasured(SpeedMeasured { vm, .. })
-        | Event::TestStarted(TestStarted { vm, .. })
-        | Event::TestSlow(TestSlow { vm, .. })
-        | Event::KernelReport(KernelReport { vm, .. })
-        | Event::VmStopped(VmStopped { vm, .. })
-        | Event::VmLost(VmLost { vm, .. }) => Some(vm),
-        Event::AttemptFinished(result) | Event::TestFinished(result) => Some(&mut result.vm),
-        _ => None,
-    }
 }
 
 fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {

@@ -2,9 +2,7 @@
 
 use super::*;
 use crate::report::samples::{at, finished, started as start_of};
-use crate::run::event::{
-    KernelFailed, KernelReady, RunFinished, RunStarted, RunStopped, SuiteReady, Warning,
-};
+use crate::run::event::{KernelFailed, KernelReady, RunStopped, SuiteReady};
 
 fn run(name: &str, records: Vec<Record>) -> RunLog {
     RunLog {
@@ -27,8 +25,8 @@ fn end() -> Record {
 /// The part of a run that planned `tests` tests on each kernel.
 fn part(shard: &str, kernels: &[&str], tests: usize, verdicts: &[Record]) -> RunLog {
     let mut start = start_of(kernels, tests);
-    if let Event::RunStarted(RunStarted { shard: place, .. }) = &mut start.event {
-        *place = (!shard.is_empty()).then(|| shard.to_owned());
+    if let Event::RunStarted(start) = &mut start.event {
+        start.shard = (!shard.is_empty()).then(|| shard.to_owned());
     }
     let mut records = vec![start];
     records.extend(verdicts.iter().cloned());
@@ -47,8 +45,8 @@ fn tally(merged: &Merged) -> Tally {
 fn warnings(merged: &Merged) -> Vec<&str> {
     let mut found = Vec::new();
     for record in &merged.records {
-        if let Event::Warning(Warning { message, .. }) = &record.event {
-            found.push(message.as_str());
+        if let Event::Warning(warning) = &record.event {
+            found.push(warning.message.as_str());
         }
     }
     found
@@ -274,8 +272,8 @@ fn times_count_from_the_first_start() {
         1,
         &[finished("6.1", "a.c", Verdict::Pass, "")],
     );
-    if let Event::RunStarted(RunStarted { started_at, .. }) = &mut later.records[0].event {
-        *started_at = "2026-11-22T16:00:10.000Z".into();
+    if let Event::RunStarted(start) = &mut later.records[0].event {
+        start.started_at = "2026-11-22T16:00:10.000Z".into();
     }
     let first = part(
         "",
@@ -303,8 +301,8 @@ fn the_parts_of_each_job_of_a_matrix_are_looked_for() {
             1,
             &[finished(kernel, &id, Verdict::Pass, "")],
         );
-        if let Event::RunStarted(RunStarted { command, .. }) = &mut run.records[0].event {
-            *command = argument.iter().map(|word| (*word).to_owned()).collect();
+        if let Event::RunStarted(start) = &mut run.records[0].event {
+            start.command = argument.iter().map(|word| (*word).to_owned()).collect();
         }
         run
     };
@@ -323,8 +321,8 @@ fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
     let of = |command: &str, id: &str, shard: &str, tests: usize| {
         let verdict = finished("6.1", id, Verdict::Pass, "");
         let mut run = part(shard, &["6.1"], tests, &[verdict]);
-        if let Event::RunStarted(RunStarted { command: own, .. }) = &mut run.records[0].event {
-            *own = command.split(' ').map(str::to_owned).collect();
+        if let Event::RunStarted(start) = &mut run.records[0].event {
+            start.command = command.split(' ').map(str::to_owned).collect();
         }
         run
     };
@@ -384,8 +382,8 @@ fn parts_of_different_suites_are_parts_of_different_runs() {
             suite.clone_into(&mut result.suite);
         }
         let mut one = part(shard, &["6.1"], 1, &[result]);
-        if let Event::RunStarted(RunStarted { suites, .. }) = &mut one.records[0].event {
-            *suites = vec![suite.to_owned()];
+        if let Event::RunStarted(start) = &mut one.records[0].event {
+            start.suites = vec![suite.to_owned()];
         }
         one
     };
