@@ -25,6 +25,7 @@ use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
 use crate::kernel::modules::{self, Index, ModuleFile};
+use crate::scratch::Lease;
 
 /// How long QEMU may take to open its QMP socket.
 const QMP_DEADLINE: Duration = Duration::from_secs(30);
@@ -193,6 +194,8 @@ pub struct Launch {
     pub kiln: PathBuf,
     /// A directory of the VM's own, with a short path, for sockets.
     pub dir: PathBuf,
+    /// Holds that directory while something is written into it.
+    pub lease: Option<Lease>,
     /// Where console and messages are kept.
     pub log_dir: PathBuf,
     /// The user's cache.
@@ -229,9 +232,12 @@ impl Launch {
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
         let choice = launch.choose_accelerator(&qemu).await?;
         let initramfs = launch.dir.join("initramfs");
-        let dest = initramfs.clone();
-        blocking(move || initramfs::build(&dest, init::of(arch), &layout.plan, &boot_modules))
-            .await?;
+        let (dest, lease) = (initramfs.clone(), launch.lease.clone());
+        blocking(move || {
+            let _lease = lease;
+            initramfs::build(&dest, init::of(arch), &layout.plan, &boot_modules)
+        })
+        .await?;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
@@ -342,9 +348,13 @@ impl Launch {
             probe: true,
             ..BootPlan::default()
         };
-        let dest = initramfs.clone();
+        let (dest, lease) = (initramfs.clone(), self.lease.clone());
         let init = init::of(self.config.kernel.arch);
-        blocking(move || initramfs::build(&dest, init, &plan, &[])).await?;
+        blocking(move || {
+            let _lease = lease;
+            initramfs::build(&dest, init, &plan, &[])
+        })
+        .await?;
         let input = ProbeInput {
             qemu,
             kernel: &self.config.kernel,
