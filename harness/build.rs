@@ -52,10 +52,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .args(["--profile", "guest", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir)
-        .env(
-            "RUSTFLAGS",
-            FLAGS,
-        )
+        .env("RUSTFLAGS", FLAGS)
         // The outer build's wrapper (clippy) and flags are not for this one.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
