@@ -102,6 +102,8 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
         },
         initramfs: initramfs.to_owned(),
         virtiofs: Vec::new(),
+        nine_p: Vec::new(),
+        means: kiln::vm::means::Means::default(),
         qmp_socket: kiln.path("qmp"),
         control_socket: None,
         console_log: kiln.path("console"),

@@ -132,10 +132,15 @@ fn what_a_kernel_lacks_to_boot_is_named_before_it_boots() {
     let material = Material::of(&own);
     let kiln = kiln("");
     for (missing, option) in [
-        (&["virtiofs"][..], "CONFIG_VIRTIO_FS"),
-        (&["overlay"], "CONFIG_OVERLAY_FS"),
-        (&["virtio_mmio"], "CONFIG_VIRTIO_MMIO"),
-        (&["virtiofs", "overlay", "virtio_mmio"], "CONFIG_OVERLAY_FS"),
+        (
+            &["virtiofs"][..],
+            "CONFIG_VIRTIO_FS or CONFIG_9P_FS with CONFIG_NET_9P_VIRTIO",
+        ),
+        (
+            &["virtio_mmio", "virtio_pci"],
+            "CONFIG_VIRTIO_MMIO or CONFIG_VIRTIO_PCI",
+        ),
+        (&["virtio_console"], "CONFIG_VIRTIO_CONSOLE"),
     ] {
         let tree = kiln.path(format!("without-{}", missing.join("-")));
         material.unpack(&tree, missing);

@@ -48,5 +48,6 @@ mod shares;
 mod shell;
 mod slow;
 mod state;
+mod transports;
 mod unread;
 mod workflows;

@@ -18,6 +18,14 @@ pub const CONTROL_PORT: &str = "kiln.control";
 pub struct BootPlan {
     /// What `uname -n` says.
     pub hostname: String,
+    /// How shares are mounted.
+    pub files: FileSystem,
+    /// Whether there is no overlayfs: what can be written to is a tmpfs with
+    /// copies of what is small.
+    pub no_overlay: bool,
+    /// Directories of the root that are to be written to beside the usual ones,
+    /// where there is no overlayfs.
+    pub writable: Vec<String>,
     /// Modules in the initramfs, absolute paths, uncompressed, in load order.
     pub modules: Vec<String>,
     /// virtiofs tag of the share that is the guest's root; `None` stays in the
@@ -35,6 +43,20 @@ pub struct BootPlan {
     /// Power off at once instead of saying hello: the accelerator probe, which
     /// asks only whether a kernel can run at all.
     pub probe: bool,
+}
+
+/// The file system of the shares.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileSystem {
+    /// virtiofs.
+    #[default]
+    Virtiofs,
+    /// 9p over virtio.
+    NineP {
+        /// Whether the guest is to see soon what the host changes in shares
+        /// beside the root.
+        edited: bool,
+    },
 }
 
 /// One share other than the root.

@@ -10,13 +10,17 @@ use sha2::{Digest as _, Sha256};
 use super::Kiln;
 
 /// Directories of the modules that a guest boots with, below `kernel/`.
-const BOOT: [&str; 6] = [
+const BOOT: [&str; 10] = [
     "drivers/virtio",
     "drivers/char/virtio_console.ko",
     "drivers/char/hw_random",
     "fs/fuse",
     "fs/overlayfs",
     "drivers/dax",
+    "fs/9p",
+    "fs/fscache",
+    "fs/netfs",
+    "net/9p",
 ];
 
 /// The image and the release of the cached 6.1, and its module directory.
@@ -37,7 +41,11 @@ impl Material {
     pub(crate) fn of_kernel(kiln: &Kiln, kernel: &str) -> Self {
         let output = kiln.plain(["kernels", "fetch", "-k", kernel]).run();
         output.assert_code(0);
-        let out = output.out();
+        Self::listed(&output.out())
+    }
+
+    /// What `kiln kernels fetch` says of one kernel.
+    pub(crate) fn listed(out: &str) -> Self {
         let fields: Vec<&str> = out.trim_end().split('\t').collect();
         let [_, release, image] = fields[..] else {
             panic!("name, release and image expected: {out:?}");

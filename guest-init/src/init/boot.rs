@@ -6,14 +6,14 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use guest_init::message::{Hello, PROTOCOL_VERSION, Timings};
-use guest_init::plan::{BootPlan, Entry, Node, ShareAccess, SharePlan};
+use guest_init::plan::{BootPlan, Entry, EntryKind, FileSystem, Node, ShareAccess, SharePlan};
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{Context, Failure, clock, layers, net, upper};
+use super::{Context, Failure, clock, laid, layers, mounts, net, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -90,22 +90,29 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     for directory in [LOWER, NEW_ROOT, UPPER] {
         fs::create_dir_all(directory).during(STAGE, &directory)?;
     }
-    mount_share(tag, Path::new(LOWER), MsFlags::MS_RDONLY)?;
-    mount_raw(
-        "tmpfs",
-        Path::new(UPPER),
-        "tmpfs",
-        MsFlags::empty(),
-        "mode=0755",
-    )
-    .during(STAGE, &UPPER)?;
+    let root = match plan.files {
+        FileSystem::NineP { .. } => FileSystem::NineP { edited: false },
+        FileSystem::Virtiofs => FileSystem::Virtiofs,
+    };
+    mount_share(root, tag, Path::new(LOWER), ShareAccess::CopyOnWrite)?;
     let entries = &plan.root_entries;
-    overlay(
-        Path::new(LOWER),
-        Path::new(UPPER),
-        Path::new(NEW_ROOT),
-        entries,
-    )?;
+    if plan.no_overlay {
+        let mut written: Vec<PathBuf> = laid::WRITTEN.iter().map(PathBuf::from).collect();
+        let asked = plan
+            .writable
+            .iter()
+            .map(|path| path.trim_start_matches('/'));
+        written.extend(asked.map(PathBuf::from));
+        tmpfs(Path::new(LOWER), Path::new(NEW_ROOT), entries, &written)?;
+    } else {
+        mount_tmpfs(Path::new(UPPER))?;
+        overlay(
+            Path::new(LOWER),
+            Path::new(UPPER),
+            Path::new(NEW_ROOT),
+            entries,
+        )?;
+    }
     // switch_root(8): the initramfs cannot be pivoted away, only covered.
     nix::unistd::chdir(NEW_ROOT).during(STAGE, &NEW_ROOT)?;
     mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
@@ -197,7 +204,7 @@ fn make_node(node: &Node) -> std::io::Result<()> {
 pub(crate) fn settle(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     let mut warnings = Vec::new();
     for (index, share) in plan.shares.iter().enumerate() {
-        enter_share(index, share)?;
+        enter_share(plan, index, share)?;
     }
     if let Err(error) = nix::unistd::sethostname(&plan.hostname) {
         warnings.push(format!("set the host name {}: {error}", plan.hostname));
@@ -231,22 +238,81 @@ pub(super) fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     done
 }
 
-fn enter_share(index: usize, share: &SharePlan) -> Result<(), Failure> {
+fn enter_share(plan: &BootPlan, index: usize, share: &SharePlan) -> Result<(), Failure> {
     const STAGE: &str = "mount a share";
+    let files = plan.files;
     let target = Path::new(&share.target);
+    let layers = PathBuf::from(SHARE_LAYERS).join(index.to_string());
+    if plan.no_overlay && !target.exists() {
+        open_up_above(target, &layers.join("above")).during(STAGE, &share.target)?;
+    }
     upper::make_above(target, &share.parents).during(STAGE, &share.target)?;
     fs::create_dir_all(target).during(STAGE, &share.target)?;
     match share.access {
-        ShareAccess::ReadOnly => mount_share(&share.tag, target, MsFlags::MS_RDONLY),
-        ShareAccess::ReadWrite => mount_share(&share.tag, target, MsFlags::empty()),
+        ShareAccess::ReadOnly | ShareAccess::ReadWrite => {
+            mount_share(files, &share.tag, target, share.access)
+        }
         ShareAccess::CopyOnWrite => {
-            let layers = PathBuf::from(SHARE_LAYERS).join(index.to_string());
             let lower = layers.join("lower");
             fs::create_dir_all(&lower).during(STAGE, &lower.display())?;
-            mount_share(&share.tag, &lower, MsFlags::MS_RDONLY)?;
-            overlay(&lower, &layers, target, &[])
+            mount_share(files, &share.tag, &lower, share.access)?;
+            if plan.no_overlay {
+                tmpfs(&lower, target, &[], &[PathBuf::new()])
+            } else {
+                overlay(&lower, &layers, target, &[])
+            }
         }
     }
+}
+
+/// Lets directories be made in the nearest directory above a mount point, where
+/// it is bound read-only.
+fn open_up_above(target: &Path, staging: &Path) -> std::io::Result<()> {
+    let Some(above) = target.ancestors().skip(1).find(|path| path.is_dir()) else {
+        return Ok(());
+    };
+    let above = above.canonicalize()?;
+    if !rustix::fs::statvfs(&above)?
+        .f_flag
+        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    {
+        return Ok(());
+    }
+    fs::create_dir_all(staging)?;
+    laid::open_up(&above, staging)
+}
+
+/// Mounts a tmpfs at `target` in place of an overlay of `lower`: with `entries`,
+/// with copies of the directories `written`, relative to it, and with all else
+/// read-only.
+fn tmpfs(
+    lower: &Path,
+    target: &Path,
+    entries: &[Entry],
+    written: &[PathBuf],
+) -> Result<(), Failure> {
+    const STAGE: &str = "lay a tmpfs";
+    mount_tmpfs(target)?;
+    let mut hiding = Vec::new();
+    let mut plain = entries.to_vec();
+    for entry in &mut plain {
+        if entry.kind == EntryKind::EmptyDirectory {
+            hiding.push(PathBuf::from(entry.path.trim_start_matches('/')));
+            // Only an overlay has to be told.
+            entry.kind = EntryKind::Directory;
+        }
+    }
+    upper::lay(&plain, lower, target).during(STAGE, &target.display())?;
+    let is_root = target == Path::new(NEW_ROOT);
+    let laid =
+        laid::lay(lower, target, written, &hiding, is_root).during(STAGE, &target.display())?;
+    layers::keep(lower, target, target, laid.copies);
+    Ok(())
+}
+
+fn mount_tmpfs(target: &Path) -> Result<(), Failure> {
+    mount_raw("tmpfs", target, "tmpfs", MsFlags::empty(), "mode=0755")
+        .during("mount a tmpfs", &target.display())
 }
 
 /// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at
@@ -268,12 +334,23 @@ fn overlay(lower: &Path, upper: &Path, target: &Path, entries: &[Entry]) -> Resu
     mount_raw("overlay", target, "overlay", MsFlags::empty(), &options)
         .during(STAGE, &target.display())?;
     upper::settle(entries, target);
-    layers::keep(lower, &layer, target);
+    layers::keep(lower, &layer, target, Vec::new());
     Ok(())
 }
 
-fn mount_share(tag: &str, target: &Path, flags: MsFlags) -> Result<(), Failure> {
-    mount_raw(tag, target, "virtiofs", flags, "").during(
+/// Mounts a share; all but those that are written through are read-only.
+fn mount_share(
+    files: FileSystem,
+    tag: &str,
+    target: &Path,
+    access: ShareAccess,
+) -> Result<(), Failure> {
+    let flags = match access {
+        ShareAccess::ReadWrite => MsFlags::empty(),
+        ShareAccess::ReadOnly | ShareAccess::CopyOnWrite => MsFlags::MS_RDONLY,
+    };
+    let (fstype, options) = mounts::of_share(files, access);
+    mount_raw(tag, target, fstype, flags, &options).during(
         "mount a share",
         &format_args!("{tag} at {}", target.display()),
     )

@@ -2,24 +2,27 @@
 //! reach once it is `/`.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::state::View;
 
-/// One overlay: each without what is mounted over it.
+/// One overlay, or a tmpfs in its place, which is its upper layer and all that is
+/// seen: each without what is mounted over it.
 #[derive(Debug)]
 pub(super) struct Layers {
     pub(super) lower: OwnedFd,
     pub(super) upper: OwnedFd,
     pub(super) merged: OwnedFd,
+    /// What of the upper layer is copied from below, where there is no overlay.
+    pub(super) copies: Vec<PathBuf>,
 }
 
 static KEPT: Mutex<Vec<Layers>> = Mutex::new(Vec::new());
 
 /// Keeps the layers of an overlay that was just mounted. One that cannot be
 /// opened is not looked after.
-pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path) {
+pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path, copies: Vec<PathBuf>) {
     let directory = |path: &Path| View::of(path).map(View::into_fd);
     if let (Some(lower), Some(upper), Some(merged)) =
         (directory(lower), directory(upper), directory(merged))
@@ -29,6 +32,7 @@ pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path) {
             lower,
             upper,
             merged,
+            copies,
         });
     }
 }

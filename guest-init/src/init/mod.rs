@@ -6,6 +6,7 @@ mod caches;
 mod cgroup;
 mod clock;
 mod job;
+mod laid;
 mod layers;
 mod limits;
 mod mount_options;

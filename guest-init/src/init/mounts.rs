@@ -1,5 +1,6 @@
 //! Filesystems of a guest, as data.
 
+use guest_init::plan::{FileSystem, ShareAccess};
 use nix::mount::MsFlags;
 
 /// One filesystem to mount.
@@ -139,6 +140,29 @@ const fn ready(fstype: &'static str, target: &'static str, flags: MsFlags) -> Mo
     mount(fstype, target, fstype, flags, "", Need::WhereReady)
 }
 
+/// The most that one message of 9p holds, in bytes: virtio's transport takes no
+/// more (`p9_virtio_trans` of net/9p/trans_virtio.c: 128 pages less three).
+const NINE_P_MESSAGE: u32 = 4096 * (128 - 3);
+
+/// Type and options of a share.
+pub(crate) fn of_share(files: FileSystem, access: ShareAccess) -> (&'static str, String) {
+    match files {
+        FileSystem::Virtiofs => ("virtiofs", String::new()),
+        FileSystem::NineP { edited } => {
+            // What only the host could change, and does not, is kept for good.
+            let kept = match access {
+                ShareAccess::ReadOnly => true,
+                ShareAccess::CopyOnWrite => !edited,
+                ShareAccess::ReadWrite => false,
+            };
+            let cache = if kept { "loose" } else { "mmap" };
+            let options =
+                format!("trans=virtio,version=9p2000.L,msize={NINE_P_MESSAGE},cache={cache}");
+            ("9p", options)
+        }
+    }
+}
+
 /// What makes a cgroup2 cheap to change, since Linux 6.0 (kernel doc,
 /// admin-guide/cgroup-v2): without it every process that joins a cgroup waits
 /// for an RCU grace period, 20 ms of each test under emulation.
@@ -170,6 +194,21 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_share_over_9p_that_somebody_changes_is_read_again_and_no_other() {
+        let options = |edited, access| of_share(FileSystem::NineP { edited }, access).1;
+        for (edited, access, cache) in [
+            (false, ShareAccess::CopyOnWrite, "cache=loose"),
+            (true, ShareAccess::CopyOnWrite, "cache=mmap"),
+            (true, ShareAccess::ReadOnly, "cache=loose"),
+            (false, ShareAccess::ReadWrite, "cache=mmap"),
+        ] {
+            assert!(options(edited, access).ends_with(cache), "{access:?}");
+        }
+        let virtiofs = of_share(FileSystem::Virtiofs, ShareAccess::ReadWrite);
+        assert_eq!(virtiofs, ("virtiofs", String::new()));
     }
 
     #[test]

@@ -155,13 +155,13 @@ fn finish(entry: &Entry, path: &Path) -> io::Result<()> {
     }
 }
 
-fn set(path: &Path, attributes: Attributes) -> io::Result<()> {
+pub(super) fn set(path: &Path, attributes: Attributes) -> io::Result<()> {
     chown(path, Some(attributes.uid), Some(attributes.gid))?;
     // Last: a change of the owner clears set-id bits.
     fs::set_permissions(path, fs::Permissions::from_mode(attributes.mode & 0o7777))
 }
 
-fn take_over_times(below: &fs::Metadata, upper: &Path) -> io::Result<()> {
+pub(super) fn take_over_times(below: &fs::Metadata, upper: &Path) -> io::Result<()> {
     let accessed = TimeSpec::new(below.atime(), below.atime_nsec());
     let modified = TimeSpec::new(below.mtime(), below.mtime_nsec());
     utimensat(

@@ -128,6 +128,7 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
             qemu: None,
             kernel_args: Vec::new(),
             qemu_args: Vec::new(),
+            devices: kiln::config::AskedDevices::default(),
             hang_timeout: std::time::Duration::from_secs(60),
             dump_on_panic: false,
             kernel_log: kiln::vm::kernel_log::Patterns::default(),

@@ -193,6 +193,9 @@ pub(super) async fn in_vm(
         if let Some(note) = &prepared.accel_note {
             say::note(&format!("kiln: {note}"));
         }
+        for note in prepared.spec.means.notes() {
+            say::note(&format!("kiln: {note}"));
+        }
         Ok::<_, Failure>(prepared.start().await?)
     };
     let mut vm = tokio::select! {

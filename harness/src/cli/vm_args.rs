@@ -10,7 +10,7 @@ use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
 use crate::arch::Arch;
-use crate::config::MemorySize;
+use crate::config::{Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport};
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
@@ -48,6 +48,17 @@ pub(super) struct VmArgs {
     /// be emulated [default: the host's with KVM, else an old one, the fastest]
     #[arg(long, value_name = "MODEL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) cpu: Option<String>,
+    /// Machine of QEMU [default: kernels.toml, else microvm]
+    #[arg(long, value_enum)]
+    pub(super) machine: Option<Machine>,
+    /// How virtio devices reach the kernel [default: kernels.toml, else mmio
+    /// where the kernel has it]
+    #[arg(long, value_enum)]
+    pub(super) transport: Option<Transport>,
+    /// How directories reach the kernel [default: virtiofs where the kernel has
+    /// it]
+    #[arg(long, value_enum)]
+    pub(super) share: Option<ShareKind>,
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
@@ -109,6 +120,21 @@ impl VmArgs {
         Ok(common.check().await?)
     }
 
+    /// Machine, transport and file system for the kernel of this name.
+    fn devices(&self, context: &Context, kernel: &str) -> AskedDevices {
+        let asked = AskedDevices {
+            machine: self.machine.map(|value| Asked::option(value, "--machine")),
+            transport: self
+                .transport
+                .map(|value| Asked::option(value, "--transport")),
+            share: self.share.map(|value| Asked::option(value, "--share")),
+        };
+        match context.catalogue.kernel(kernel) {
+            Some(kernel) => asked.or(&kernel.devices),
+            None => asked,
+        }
+    }
+
     /// Everything about one VM.
     pub(super) fn launch(
         &self,
@@ -121,6 +147,7 @@ impl VmArgs {
         let defaults = &context.catalogue.defaults;
         Launch {
             config: VmConfig {
+                devices: self.devices(context, &kernel.name),
                 kernel_log: Patterns::for_kernel(&context.catalogue.kernel_log, &kernel.name),
                 kernel,
                 accel: self.accel,

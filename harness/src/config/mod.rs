@@ -1,6 +1,7 @@
 //! `kernels.toml`, typed: kernels, groups and suites, and how the command line
 //! selects kernels from it.
 
+mod devices;
 mod error;
 mod kernel_log;
 mod parse;
@@ -10,6 +11,7 @@ mod suite;
 
 pub(crate) use parse::{explain, line_of};
 
+pub use devices::{Asked, AskedDevices, Machine, ShareKind, Transport};
 pub use error::{ConfigError, Problem};
 pub use kernel_log::{KernelLogPattern, KernelLogRule};
 pub use select::{SelectError, Selected};
@@ -95,6 +97,8 @@ pub struct Kernel {
     pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
+    /// What its VMs are to have.
+    pub devices: Box<AskedDevices>,
     /// Line of the source in the file, from 1.
     pub line: usize,
 }

@@ -10,8 +10,8 @@ use toml::Spanned;
 use super::kernel_log::RawPattern;
 use super::suite::RawSuite;
 use super::{
-    AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
-    absolute, select,
+    AptSource, Asked, AskedDevices, Catalogue, ConfigError, Defaults, Group, Kernel, Machine,
+    Origin, Problem, Source, Transport, UrlSource, absolute, select,
 };
 use crate::arch::Arch;
 
@@ -53,6 +53,8 @@ struct RawKernel {
     url: Option<Spanned<String>>,
     sha256: Option<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
+    machine: Option<Spanned<Machine>>,
+    transport: Option<Spanned<Transport>>,
 }
 
 #[derive(Deserialize)]
@@ -262,6 +264,7 @@ impl Checker<'_> {
             return None;
         }
         let line = self.line(&at);
+        let devices = self.devices(&label, raw.machine, raw.transport);
         let source = if let Some(apt) = raw.apt {
             Source::Apt(self.apt(&label, apt.into_inner())?)
         } else if let Some(url) = raw.url {
@@ -275,8 +278,35 @@ impl Checker<'_> {
             name: name.get_ref().clone(),
             arch: raw.arch,
             source,
+            devices: Box::new(devices),
             line,
         })
+    }
+
+    /// What a kernel's VMs are to have, with the lines that say so.
+    fn devices(
+        &mut self,
+        label: &str,
+        machine: Option<Spanned<Machine>>,
+        transport: Option<Spanned<Transport>>,
+    ) -> AskedDevices {
+        let at = transport.as_ref().map(Spanned::span);
+        let place = |at: Range<usize>| format!("{}:{}", self.origin, self.line(&at));
+        let devices = AskedDevices {
+            machine: machine.map(|asked| Asked {
+                by: place(asked.span()),
+                value: asked.into_inner(),
+            }),
+            transport: transport.map(|asked| Asked {
+                by: place(asked.span()),
+                value: asked.into_inner(),
+            }),
+            share: None,
+        };
+        if let (Some(why), Some(at)) = (devices.contradiction(), at) {
+            self.problem(&at, format!("{label}: {why}"));
+        }
+        devices
     }
 
     /// A word for Nix's command line.

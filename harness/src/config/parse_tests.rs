@@ -212,3 +212,35 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_kernel_can_ask_for_its_machine_and_its_transport() {
+    let text = "[kernels.a]\npath = \"x\"\nmachine = \"q35\"\ntransport = \"pci\"\n[kernels.b]\npath = \"y\"\n";
+    let catalogue = Catalogue::parse(text, Origin::BuiltIn).unwrap();
+    let devices = &catalogue.kernel("a").unwrap().devices;
+    let machine = devices.machine.as_ref().unwrap();
+    assert_eq!(machine.value, Machine::Q35);
+    assert_eq!(machine.by, "the built-in kernels.toml:3");
+    assert_eq!(devices.transport.as_ref().unwrap().value, Transport::Pci);
+    assert_eq!(
+        *catalogue.kernel("b").unwrap().devices,
+        AskedDevices::default()
+    );
+}
+
+#[test]
+fn a_machine_without_the_transport_is_refused_with_its_line() {
+    let text = "[kernels.a]\npath = \"x\"\nmachine = \"q35\"\ntransport = \"mmio\"\n";
+    let error = Catalogue::parse(text, Origin::BuiltIn)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains(":4: kernel \"a\": the machine q35"),
+        "{error}"
+    );
+    let text = "[kernels.a]\npath = \"x\"\ntransport = \"usb\"\n";
+    let error = Catalogue::parse(text, Origin::BuiltIn)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("`mmio`"), "{error}");
+}

@@ -269,6 +269,9 @@ impl Layout {
                 continue;
             }
             let seen_in_root = request.root.shows(&dir);
+            if seen_in_root && let Some(dir) = dir.to_str() {
+                self.plan.writable.push(dir.to_owned());
+            }
             if !seen_in_root && !wanted.iter().any(|(other, _)| dir.starts_with(other)) {
                 wanted.push((dir, ShareAccess::CopyOnWrite));
             }

@@ -178,6 +178,11 @@ fn what_ran_stands_in_properties() {
                 addr_no_randomize: true,
                 boot_ms: 4100,
                 vm: 0,
+                machine: "microvm".into(),
+                transport: "mmio".into(),
+                share: "virtiofs".into(),
+                no_overlay: false,
+                chosen_because: Vec::new(),
             }),
         ),
         at(

@@ -133,7 +133,16 @@ pub(super) fn vm_started(style: TerminalStyle, up: &VmStarted) -> String {
         ""
     };
     let (release, accelerator) = (&up.release, &up.accelerator);
-    let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu}{aslr})");
+    let unusual: String = [
+        (up.machine == "q35", ", q35"),
+        (up.transport == "pci", ", PCI"),
+        (up.share == "9p", ", 9p"),
+        (up.no_overlay, ", no overlayfs"),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, word)| is_so.then_some(word))
+    .collect();
+    let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu}{aslr}{unusual})");
     vm(style, &up.kernel, up.vm, &what)
 }
 

@@ -430,6 +430,17 @@ impl Pool<'_> {
         for warning in &session.vm.hello.warnings {
             self.warn(kernel, warning.clone());
         }
+        let means = session.vm.spec.means.clone();
+        for note in means.notes() {
+            // VMs of one kernel are alike.
+            if self
+                .told
+                .borrow_mut()
+                .insert((kernel.name.clone(), note.clone()))
+            {
+                self.warn(kernel, note);
+            }
+        }
         self.emit(Event::VmStarted(VmStarted {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
@@ -438,6 +449,11 @@ impl Pool<'_> {
             addr_no_randomize: session.runtime_tests_without_aslr(self.plan),
             boot_ms: millis(start),
             vm,
+            machine: means.machine.to_string(),
+            transport: means.transport.to_string(),
+            share: means.share.to_string(),
+            no_overlay: !means.overlay,
+            chosen_because: means.reasons,
         }));
         let mut session = session;
         match session.prepare(self.plan, kernel).await {

@@ -12,7 +12,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
 use self::devices::{
-    Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, Sandbox, SerialConsole, VirtiofsDevice,
+    Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, NinePDevice, Sandbox, SerialConsole,
+    VirtiofsDevice,
 };
 use super::arch::platform;
 use super::spec::VmSpec;
@@ -62,9 +63,10 @@ pub fn kernel_command_line(spec: &VmSpec) -> String {
 /// What the VM has beside its kernel.
 fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     let platform = platform(spec.kernel.arch);
+    let transport = spec.means.transport;
     let mut devices: Vec<Box<dyn Device + '_>> = vec![
         Box::new(Machine {
-            platform,
+            with_properties: (platform.machine_type)(spec.means.machine, spec.means.transport),
             memory: spec.memory,
             cpus: spec.cpus,
         }),
@@ -87,10 +89,21 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
         socket: &spec.qmp_socket,
     }));
     if let Some(socket) = &spec.control_socket {
-        devices.push(Box::new(ControlPort { socket }));
+        devices.push(Box::new(ControlPort { socket, transport }));
     }
     for (index, share) in spec.virtiofs.iter().enumerate() {
-        devices.push(Box::new(VirtiofsDevice { index, share }));
+        devices.push(Box::new(VirtiofsDevice {
+            index,
+            share,
+            transport,
+        }));
+    }
+    for (index, share) in spec.nine_p.iter().enumerate() {
+        devices.push(Box::new(NinePDevice {
+            index,
+            share,
+            transport,
+        }));
     }
     devices
 }

@@ -4,20 +4,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_init::plan::BootPlan;
+use guest_init::plan::{BootPlan, FileSystem};
 use tokio::time::Instant;
 
 use super::accel::{self, ProbeInput};
 use super::arch::{self, platform};
 use super::control::{self, Control};
 use super::machine::{Evidence, Vm};
+use super::means::{self, Means};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
 use super::relief::Relief;
-use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
+use super::spec::{AccelChoice, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
 use super::{args, health};
 use crate::arch::Arch;
 use crate::blocking::blocking;
+use crate::config::ShareKind;
 use crate::guest::init;
 use crate::guest::initramfs;
 use crate::guest::nodes;
@@ -77,6 +79,30 @@ pub enum Error {
         /// word.
         limit: usize,
     },
+    /// There is no way to reach a guest of this kernel.
+    #[error("kernel {kernel}: {source}")]
+    Means {
+        /// Its name.
+        kernel: String,
+        /// Why not.
+        source: Box<means::Error>,
+    },
+    /// Only virtiofs can show part of a directory.
+    #[error("kernel {kernel}: 9p shows all of {}, and only part of it was asked for", dir.display())]
+    Part {
+        /// Its name.
+        kernel: String,
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// A directory is to be written to by a user who may not.
+    #[error("cannot share {} writable: {source}", dir.display())]
+    NotWritable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
     /// The initramfs could not be written.
     #[error(transparent)]
     Initramfs(#[from] initramfs::Error),
@@ -115,9 +141,14 @@ impl Hint for Error {
             Self::Root(error) => error.hints(),
             Self::Share(error) => error.hints(),
             Self::Modules { source, .. } => source.hints(),
+            Self::Means { source, .. } => source.hints(),
+            Self::Part { .. } => vec![
+                "build the kernel with CONFIG_FUSE_FS and CONFIG_VIRTIO_FS, or show the whole store"
+                    .to_owned(),
+            ],
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
-            Self::Directory { .. } => Vec::new(),
+            Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
             Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
             Self::Boot { arch, cpus, .. } => {
                 let mut hints = vec![
@@ -218,6 +249,12 @@ pub struct Prepared {
     boot_timeout: Duration,
 }
 
+/// What the guest sees, and how.
+struct LaidOut {
+    layout: Layout,
+    means: Means,
+}
+
 impl Launch {
     /// Resolves everything; starts nothing but, at the first use, the
     /// accelerator's probe.
@@ -227,7 +264,9 @@ impl Launch {
         let counter_khz = tokio::task::spawn_blocking(move || arch::counter_khz(arch));
         let launch = Arc::new(self);
         let laying_out = Arc::clone(&launch);
-        let (layout, shares, boot_modules) = blocking(move || laying_out.lay_out()).await?;
+        let (mut laid_out, boot_modules) = blocking(move || laying_out.lay_out()).await?;
+        let (shares, nine_p) = launch.serve(&laid_out.layout, laid_out.means.share)?;
+        let plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
         let choice = launch.choose_accelerator(&qemu).await?;
@@ -235,7 +274,7 @@ impl Launch {
         let (dest, lease) = (initramfs.clone(), launch.lease.clone());
         blocking(move || {
             let _lease = lease;
-            initramfs::build(&dest, init::of(arch), &layout.plan, &boot_modules)
+            initramfs::build(&dest, init::of(arch), &plan, &boot_modules)
         })
         .await?;
         let spec = VmSpec {
@@ -253,6 +292,8 @@ impl Launch {
                     socket: share.socket.clone(),
                 })
                 .collect(),
+            nine_p,
+            means: laid_out.means,
             qmp_socket: launch.dir.join("qmp.sock"),
             control_socket: Some(launch.dir.join("control.sock")),
             console_log: launch.log_dir.join("console.log"),
@@ -286,7 +327,7 @@ impl Launch {
 
     /// Makes the VM's directories, reads the kernel's modules and lays out what
     /// the guest sees.
-    fn lay_out(&self) -> Result<(Layout, Vec<ShareConfig>, Vec<ModuleFile>), Error> {
+    fn lay_out(&self) -> Result<(LaidOut, Vec<ModuleFile>), Error> {
         for dir in [&self.dir, &self.log_dir] {
             std::fs::create_dir_all(dir).map_err(|source| Error::Directory {
                 path: dir.clone(),
@@ -295,7 +336,15 @@ impl Launch {
         }
         let kernel = &self.config.kernel;
         let index = index(&self.config)?;
-        let boot_modules = boot_modules(&self.config, &index)?;
+        let means = Means::choose(&self.config.devices, &index).map_err(|source| Error::Means {
+            kernel: kernel.name.clone(),
+            source: Box::new(source),
+        })?;
+        tracing::info!("{}: {means}", kernel.name);
+        let boot_modules = means.modules(&index).map_err(|source| Error::Modules {
+            kernel: kernel.name.clone(),
+            source,
+        })?;
         let mut layout = Layout::new(&LayoutRequest {
             root: &self.root,
             visible: &self.visible,
@@ -308,9 +357,55 @@ impl Launch {
             scratch: &self.dir,
         })?;
         layout.plan.nodes = nodes::nodes(index.static_nodes());
-        let shares = layout.shares.iter().map(|shared| self.share(shared));
-        let shares = shares.collect::<Result<_, _>>()?;
-        Ok((layout, shares, boot_modules))
+        layout.plan.files = match means.share {
+            ShareKind::Virtiofs => FileSystem::Virtiofs,
+            ShareKind::NineP => FileSystem::NineP {
+                edited: self.edited,
+            },
+        };
+        layout.plan.no_overlay = !means.overlay;
+        if means.overlay {
+            layout.plan.writable.clear();
+        }
+        Ok((LaidOut { layout, means }, boot_modules))
+    }
+
+    /// The processes that serve the shares, or what QEMU is to serve by itself.
+    fn serve(
+        &self,
+        layout: &Layout,
+        kind: ShareKind,
+    ) -> Result<(Vec<ShareConfig>, Vec<NinePSpec>), Error> {
+        if kind == ShareKind::Virtiofs {
+            let shares = layout.shares.iter().map(|shared| self.share(shared));
+            return Ok((shares.collect::<Result<_, _>>()?, Vec::new()));
+        }
+        let shares = layout.shares.iter().map(|shared| self.nine_p(shared));
+        Ok((Vec::new(), shares.collect::<Result<_, _>>()?))
+    }
+
+    /// A directory for QEMU to serve.
+    fn nine_p(&self, shared: &SharedDir) -> Result<NinePSpec, Error> {
+        if shared.only.is_some() {
+            return Err(Error::Part {
+                kernel: self.config.kernel.name.clone(),
+                dir: shared.dir.clone(),
+            });
+        }
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        if shared.writable
+            && let Err(error) = rustix::fs::access(&shared.dir, access)
+        {
+            return Err(Error::NotWritable {
+                dir: shared.dir.clone(),
+                source: error.into(),
+            });
+        }
+        Ok(NinePSpec {
+            tag: shared.tag.clone(),
+            dir: shared.dir.clone(),
+            writable: shared.writable,
+        })
     }
 
     /// The process that serves a directory.
@@ -384,7 +479,8 @@ impl Prepared {
     /// Writes QEMU's command line beside its logs.
     fn note_command(&self) -> Result<(), Error> {
         let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
-        let mut line = args::shell_line(&args::command(&self.spec));
+        let mut line = std::ffi::OsString::from(format!("# {}\n", self.spec.means));
+        line.push(args::shell_line(&args::command(&self.spec)));
         line.push("\n");
         std::fs::write(&path, line.as_encoded_bytes())
             .map_err(|source| Error::Directory { path, source })
@@ -484,13 +580,6 @@ fn index(config: &VmConfig) -> Result<Index, Error> {
     }
     .map_err(|source| Error::Modules {
         kernel: kernel.name.clone(),
-        source,
-    })
-}
-
-fn boot_modules(config: &VmConfig, index: &Index) -> Result<Vec<ModuleFile>, Error> {
-    index.boot_modules().map_err(|source| Error::Modules {
-        kernel: config.kernel.name.clone(),
         source,
     })
 }

@@ -12,6 +12,7 @@ pub mod health;
 pub mod kernel_log;
 pub mod launch;
 pub mod machine;
+pub mod means;
 pub mod process;
 pub mod qemu;
 pub mod qmp;

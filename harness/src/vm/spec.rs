@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::kernel_log::Patterns;
+use super::means::Means;
+use crate::config::AskedDevices;
 use crate::kernel::KernelImage;
 
 /// Which accelerator the user asks for.
@@ -62,6 +64,8 @@ pub struct VmConfig {
     pub qemu_args: Vec<String>,
     /// How long the guest may say nothing before it is taken for hung.
     pub hang_timeout: Duration,
+    /// Machine, transport and file system, as far as they were asked for.
+    pub devices: AskedDevices,
     /// Dump the memory of a guest that panics.
     pub dump_on_panic: bool,
     /// What is known of lines of this kernel's log.
@@ -75,6 +79,17 @@ pub struct VirtiofsSpec {
     pub tag: String,
     /// Path of the vhost-user socket.
     pub socket: PathBuf,
+}
+
+/// A directory that QEMU itself serves over 9p.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NinePSpec {
+    /// 9p's mount tag.
+    pub tag: String,
+    /// The directory on the host.
+    pub dir: PathBuf,
+    /// Whether the guest may change it.
+    pub writable: bool,
 }
 
 /// A VM with every path, port and size resolved; all that is left is to start
@@ -97,6 +112,10 @@ pub struct VmSpec {
     pub initramfs: PathBuf,
     /// Shares, in the order of their devices.
     pub virtiofs: Vec<VirtiofsSpec>,
+    /// Shares that QEMU serves, in the order of their devices.
+    pub nine_p: Vec<NinePSpec>,
+    /// Machine, transport and file system.
+    pub means: Means,
     /// Where QEMU listens for QMP.
     pub qmp_socket: PathBuf,
     /// Where QEMU listens for the control port's peer; `None` for a VM that

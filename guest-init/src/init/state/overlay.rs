@@ -77,13 +77,14 @@ struct Work<'a> {
 
 impl Overlay {
     pub(super) fn take(layers: Layers) -> Option<Self> {
+        let put_back = layers.copies.clone();
         let mut overlay = Self {
             layers,
             usage: None,
             itself: None,
             known: Vec::new(),
             watched: Vec::new(),
-            put_back: Vec::new(),
+            put_back,
             laid: Vec::new(),
         };
         overlay.rebase();
@@ -180,6 +181,11 @@ impl Overlay {
         if !whole {
             found.add(Kind, "more new files than can be removed", false);
         }
+        let missing = if whole {
+            work.make_again(layers)
+        } else {
+            Vec::new()
+        };
         for (path, gone) in work.changed {
             let path = path.to_string_lossy();
             let harmless = HARMLESS.iter().any(|start| path.starts_with(start));
@@ -187,17 +193,13 @@ impl Overlay {
                 found.add(Kind, &format!("/{path}"), gone);
             }
         }
-        if whole {
-            let merged = &self.layers.merged;
-            for known in self.known.iter().filter(|known| !known.seen) {
-                let path = &known.path;
-                let gone = find_laid(&self.laid, path).is_some_and(|laid| laid.lay(merged, path));
-                found.add(Kind, &format!("/{}", path.display()), gone);
-            }
+        for (path, gone) in missing {
+            found.add(Kind, &format!("/{}", path.display()), gone);
         }
         self.rebase();
-        if self.put_back.len() > MOST_PUT_BACK {
-            let name = format!("{} files put back", self.put_back.len());
+        let put_back = self.put_back.len() - self.layers.copies.len();
+        if put_back > MOST_PUT_BACK {
+            let name = format!("{put_back} files put back");
             found.add(Kind, &name, false);
         }
     }
@@ -222,6 +224,35 @@ fn find_laid<'l>(laid: &'l [(PathBuf, Laid)], path: &Path) -> Option<&'l Laid> {
 }
 
 impl Work<'_> {
+    /// Makes what was there and is not: says which, and whether that went well.
+    fn make_again(&mut self, layers: &Layers) -> Vec<(PathBuf, bool)> {
+        let known = self.known.iter().filter(|known| !known.seen);
+        let missing: Vec<PathBuf> = known.map(|known| known.path.clone()).collect();
+        let made = missing.into_iter().map(|path| {
+            let laid = find_laid(self.laid, &path);
+            let gone = laid.is_some_and(|laid| laid.lay(&layers.merged, &path))
+                || (!layers.copies.is_empty() && self.copy_again(layers, &path));
+            (path, gone)
+        });
+        made.collect()
+    }
+
+    /// Copies one entry that is missing where no overlay shows it, a directory
+    /// without what is in it.
+    fn copy_again(&mut self, layers: &Layers, path: &Path) -> bool {
+        let Ok(name) = CString::new(path.as_os_str().as_bytes()) else {
+            return false;
+        };
+        let Some(below) = stat(&layers.lower, &name) else {
+            return false;
+        };
+        if is_directory(&below) {
+            return mkdirat(&layers.merged, &*name, Mode::RWXU).is_ok()
+                && give_all(&layers.merged, &name, &below);
+        }
+        self.copy(&layers.lower, &layers.merged, &name, &below)
+    }
+
     /// Puts a directory back; false if there is too much in it.
     fn directory(
         &mut self,

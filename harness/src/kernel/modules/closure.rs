@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use globset::GlobBuilder;
 
-use super::{
-    Availability, BOOT_MODULES, Error, Index, Knowledge, Module, ModuleFile, modinfo, normalise,
-};
+use super::{Availability, Error, Index, Knowledge, Module, ModuleFile, modinfo, normalise};
 
 /// What a name stands for.
 enum Resolved {
@@ -62,25 +60,18 @@ impl Index {
             .collect())
     }
 
-    /// The closure of [`BOOT_MODULES`]; the error lists all that are missing.
-    pub fn boot_modules(&self) -> Result<Vec<ModuleFile>, Error> {
-        let missing: Vec<String> = BOOT_MODULES
-            .iter()
-            .filter(|name| self.provides(name) == Availability::Absent)
-            .map(|&name| name.to_owned())
-            .collect();
-        if missing.is_empty() {
-            return self.closure(&BOOT_MODULES);
-        }
+    /// Says that the kernel cannot boot for want of these modules, or
+    /// alternatives of modules.
+    pub fn cannot_boot(&self, missing: &[String]) -> Error {
         let (dir, lists_builtins) = match self.knowledge {
             Knowledge::Directory { lists_builtins } => (Some(self.dir.clone()), lists_builtins),
             Knowledge::Empty | Knowledge::AllBuiltin => (None, false),
         };
-        Err(Error::CannotBoot {
-            names: missing,
+        Error::CannotBoot {
+            names: missing.to_vec(),
             dir,
             lists_builtins,
-        })
+        }
     }
 
     /// For one name of several modules the generic one is taken: the others are
@@ -220,6 +211,7 @@ mod tests {
 
     use super::super::fixture::{put, tree};
     use super::*;
+    use crate::hint::Hint as _;
 
     fn load_order(index: &Index, wanted: &[&str]) -> Vec<String> {
         let files = index.closure(wanted).unwrap();
@@ -359,36 +351,27 @@ mod tests {
     }
 
     #[test]
-    fn every_missing_boot_module_is_named() {
-        let dir = tree(&[
-            ("kernel/virtio_mmio.ko", &["depends=virtio_ring"]),
-            ("kernel/virtio_ring.ko", &[]),
-        ]);
-        let builtin = b"kernel/a/virtio_console.ko\nkernel/b/fuse.ko\n";
-        put(dir.path(), "modules.builtin", builtin);
-        let error = Index::open(dir.path()).unwrap().boot_modules().unwrap_err();
-        assert!(
-            error
-                .to_string()
-                .starts_with("the kernel has no virtiofs, overlay, neither"),
-            "{error}"
-        );
-        let more = [&builtin[..], b"kernel/virtiofs.ko\nkernel/overlay.ko\n"].concat();
-        put(dir.path(), "modules.builtin", &more);
-        let files = Index::open(dir.path()).unwrap().boot_modules().unwrap();
-        let names: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["virtio_ring", "virtio_mmio"]);
+    fn an_empty_index_lacks_everything_and_an_unknown_one_nothing() {
+        assert_eq!(Index::empty().provides("fuse"), Availability::Absent);
+        assert_eq!(Index::all_builtin().provides("fuse"), Availability::Builtin);
+        assert_eq!(Index::all_builtin().closure(&["fuse"]).unwrap(), []);
     }
 
     #[test]
-    fn an_empty_index_lacks_everything_and_an_unknown_one_nothing() {
-        let error = Index::empty().boot_modules().unwrap_err();
+    fn every_missing_module_is_named_with_its_option() {
+        let dir = tree(&[("kernel/virtio_mmio.ko", &[])]);
+        put(dir.path(), "modules.builtin", b"kernel/b/fuse.ko\n");
+        let missing = ["virtiofs or 9p".to_owned(), "overlay".to_owned()];
+        let error = Index::open(dir.path()).unwrap().cannot_boot(&missing);
+        let text = error.to_string();
         assert!(
-            matches!(&error, Error::CannotBoot { names, .. } if names == &BOOT_MODULES),
-            "{error}"
+            text.starts_with("the kernel has no virtiofs or 9p, overlay, neither"),
+            "{text}"
         );
-        assert_eq!(Index::empty().provides("fuse"), Availability::Absent);
-        assert_eq!(Index::all_builtin().boot_modules().unwrap(), []);
-        assert_eq!(Index::all_builtin().provides("fuse"), Availability::Builtin);
+        let hints = error.hints().join("\n");
+        assert!(
+            hints.contains("CONFIG_VIRTIO_FS or CONFIG_9P_FS, CONFIG_OVERLAY_FS (=m or =y)"),
+            "{hints}"
+        );
     }
 }

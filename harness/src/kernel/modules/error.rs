@@ -102,7 +102,7 @@ impl Hint for Error {
                         dir.display()
                     ));
                 }
-                let options: Vec<_> = names.iter().map(|name| config_option(name)).collect();
+                let options: Vec<_> = names.iter().map(|name| config_options(name)).collect();
                 hints.push(format!(
                     "build the kernel with {} (=m or =y), or choose another",
                     options.join(", ")
@@ -119,11 +119,22 @@ impl Hint for Error {
     }
 }
 
+/// The options of modules that are alternatives, or belong together.
+fn config_options(modules: &str) -> String {
+    let words = modules.split(' ').map(|word| match word {
+        "or" | "with" => word.to_owned(),
+        module => config_option(module),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 /// The kernel option that makes a boot module.
 fn config_option(module: &str) -> String {
     match module {
         "fuse" => "CONFIG_FUSE_FS".to_owned(),
         "virtiofs" => "CONFIG_VIRTIO_FS".to_owned(),
+        "9p" => "CONFIG_9P_FS".to_owned(),
+        "9pnet_virtio" => "CONFIG_NET_9P_VIRTIO".to_owned(),
         "overlay" => "CONFIG_OVERLAY_FS".to_owned(),
         other => format!("CONFIG_{}", other.to_uppercase()),
     }

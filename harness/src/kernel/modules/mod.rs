@@ -31,15 +31,6 @@ pub use metadata::write_metadata;
 pub(super) use scan::remember;
 pub use static_nodes::StaticNode;
 
-/// Modules that a guest needs before it can say hello and see its root.
-pub const BOOT_MODULES: [&str; 5] = [
-    "virtio_mmio",
-    "virtio_console",
-    "fuse",
-    "virtiofs",
-    "overlay",
-];
-
 /// No module unpacks to more bytes than this: what says so is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
 

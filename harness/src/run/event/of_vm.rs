@@ -29,6 +29,21 @@ pub struct VmStarted {
     pub boot_ms: u64,
     /// Counts the VMs of the run, from 0.
     pub vm: u32,
+    /// QEMU's machine: `microvm` or `q35`; empty if an older kiln did not say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub machine: String,
+    /// How virtio devices reached the kernel: `mmio` or `pci`; empty likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub transport: String,
+    /// How directories reached it: `virtiofs` or `9p`; empty likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub share: String,
+    /// The kernel has no overlayfs: only part of the root could be written to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_overlay: bool,
+    /// Why these four, where they are not the usual ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chosen_because: Vec<String>,
 }
 
 /// How much slower than the reference a VM is.

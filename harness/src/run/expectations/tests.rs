@@ -123,6 +123,11 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
                 addr_no_randomize: false,
                 boot_ms: 1,
                 vm: 0,
+                machine: "microvm".into(),
+                transport: "mmio".into(),
+                share: "virtiofs".into(),
+                no_overlay: false,
+                chosen_because: Vec::new(),
             }),
         )
     };

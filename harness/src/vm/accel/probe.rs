@@ -47,6 +47,8 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         kernel: input.kernel.clone(),
         initramfs: input.initramfs.to_owned(),
         virtiofs: Vec::new(),
+        nine_p: Vec::new(),
+        means: crate::vm::means::Means::default(),
         qmp_socket: dir.path().join("qmp"),
         control_socket: None,
         console_log: dir.path().join("console.log"),

@@ -1,5 +1,6 @@
 //! What a VM is described by, whatever its architecture.
 
+use crate::config::{Machine, Transport};
 use crate::vm::spec::Accelerator;
 
 /// The VM that guests of one architecture get.
@@ -8,10 +9,11 @@ pub(crate) struct Platform {
     pub(crate) install: &'static str,
     /// Debian's package of its QEMU.
     pub(crate) debian_package: &'static str,
-    /// QEMU's machine type.
+    /// QEMU's machine type, unless another is asked for.
     pub(crate) machine: &'static str,
-    /// Properties of the machine type, behind a comma each.
-    pub(in crate::vm) machine_properties: &'static str,
+    /// QEMU's machine type with its properties, where virtio devices are to come
+    /// by this transport.
+    pub(in crate::vm) machine_type: fn(Machine, Transport) -> &'static str,
     /// The processor model under TCG.
     pub(in crate::vm) emulated_cpu: &'static str,
     /// What to do about a program that needs an instruction that a guest's

@@ -15,6 +15,7 @@
 mod tsc;
 
 use super::platform::Platform;
+use crate::config::{Machine, Transport};
 use crate::vm::spec::Accelerator;
 
 pub(super) static PLATFORM: Platform = Platform {
@@ -22,8 +23,7 @@ pub(super) static PLATFORM: Platform = Platform {
               `dnf install qemu-system-x86-core` (Fedora)",
     debian_package: "qemu-system-x86",
     machine: "microvm",
-    // Kernels of distributions find virtio-mmio devices by ACPI alone.
-    machine_properties: ",acpi=on",
+    machine_type,
     emulated_cpu: EMULATED_CPU,
     lacks_instruction,
     console: "ttyS0",
@@ -40,6 +40,17 @@ pub(super) static PLATFORM: Platform = Platform {
     // (`smbios_legacy_setup`, src/fw/smbios.c). 16 were seen to boot, 64 not.
     most_vcpus: 32,
 };
+
+/// With ACPI: kernels of distributions find virtio-mmio devices by it alone, and
+/// those without `CONFIG_PCI_MMCONFIG` by other means find no PCI on microvm.
+fn machine_type(machine: Machine, transport: Transport) -> &'static str {
+    match (machine, transport) {
+        (Machine::Microvm, Transport::Mmio) => "microvm,acpi=on",
+        (Machine::Microvm, Transport::Pci) => "microvm,acpi=on,pcie=on",
+        // It has no other.
+        (Machine::Q35, _) => "q35",
+    }
+}
 
 /// Wide vectors cost translation time, so an old model is the fastest; its version
 /// 1, because later ones want what TCG lacks (spec-ctrl) and warn; RDRAND (TCG has

@@ -6,12 +6,21 @@ use std::path::Path;
 use guest_init::plan::CONTROL_PORT;
 
 use super::{Device, option, option_value, with_path};
+use crate::config::Transport;
 use crate::vm::arch::Platform;
-use crate::vm::spec::{Accelerator, VirtiofsSpec};
+use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
+
+/// The ending of a virtio device's name.
+fn on(transport: Transport) -> &'static str {
+    match transport {
+        Transport::Mmio => "device",
+        Transport::Pci => "pci",
+    }
+}
 
 /// The machine, its processors, and memory that the share processes can map.
 pub(super) struct Machine {
-    pub(super) platform: &'static Platform,
+    pub(super) with_properties: &'static str,
     pub(super) memory: u64,
     pub(super) cpus: u32,
 }
@@ -19,13 +28,7 @@ pub(super) struct Machine {
 impl Device for Machine {
     fn qemu(&self) -> Vec<OsString> {
         [
-            option(
-                "-M",
-                format!(
-                    "{}{},memory-backend=mem",
-                    self.platform.machine, self.platform.machine_properties
-                ),
-            ),
+            option("-M", format!("{},memory-backend=mem", self.with_properties)),
             option(
                 "-object",
                 format!("memory-backend-memfd,id=mem,share=on,size={}B", self.memory),
@@ -162,12 +165,16 @@ impl Device for Monitor<'_> {
 /// The virtio-serial port of the control protocol, on a UNIX socket.
 pub(super) struct ControlPort<'a> {
     pub(super) socket: &'a Path,
+    pub(super) transport: Transport,
 }
 
 impl Device for ControlPort<'_> {
     fn qemu(&self) -> Vec<OsString> {
         [
-            option("-device", "virtio-serial-device,max_ports=2"),
+            option(
+                "-device",
+                format!("virtio-serial-{},max_ports=2", on(self.transport)),
+            ),
             option(
                 "-chardev",
                 with_path(
@@ -191,19 +198,62 @@ impl Device for ControlPort<'_> {
 pub(super) struct VirtiofsDevice<'a> {
     pub(super) index: usize,
     pub(super) share: &'a VirtiofsSpec,
+    pub(super) transport: Transport,
 }
 
 impl Device for VirtiofsDevice<'_> {
     fn qemu(&self) -> Vec<OsString> {
         let id = format!("share{}", self.index);
         let mut device = OsString::from(format!(
-            "vhost-user-fs-device,queue-size=1024,chardev={id},tag="
+            "vhost-user-fs-{},queue-size=1024,chardev={id},tag=",
+            on(self.transport)
         ));
         device.push(option_value(Path::new(&self.share.tag)));
         [
             option(
                 "-chardev",
                 with_path(&format!("socket,id={id},path="), &self.share.socket, ""),
+            ),
+            option("-device", device),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+/// A share that QEMU serves over 9p.
+///
+/// Without a model of its own for owners and modes (`security_model=none`), the
+/// guest has what the user who runs QEMU has. Directories of several file systems
+/// get inode numbers that do not meet (`multidevs=remap`).
+pub(super) struct NinePDevice<'a> {
+    pub(super) index: usize,
+    pub(super) share: &'a NinePSpec,
+    pub(super) transport: Transport,
+}
+
+impl Device for NinePDevice<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        let id = format!("share{}", self.index);
+        let read_only = if self.share.writable {
+            ""
+        } else {
+            ",readonly=on"
+        };
+        let mut device = OsString::from(format!(
+            "virtio-9p-{},fsdev={id},mount_tag=",
+            on(self.transport)
+        ));
+        device.push(option_value(Path::new(&self.share.tag)));
+        [
+            option(
+                "-fsdev",
+                with_path(
+                    &format!("local,id={id},path="),
+                    &self.share.dir,
+                    &format!(",security_model=none,multidevs=remap{read_only}"),
+                ),
             ),
             option("-device", device),
         ]

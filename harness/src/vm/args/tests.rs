@@ -6,8 +6,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::arch::Arch;
+use crate::config::{Machine, ShareKind, Transport};
 use crate::kernel::{BootProtocol, KernelImage};
-use crate::vm::spec::{Accelerator, VirtiofsSpec};
+use crate::vm::means::Means;
+use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
 
 fn spec(accelerator: Accelerator) -> VmSpec {
     VmSpec {
@@ -30,6 +32,8 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             tag: "root".to_owned(),
             socket: "/run/root.sock".into(),
         }],
+        nine_p: Vec::new(),
+        means: Means::default(),
         qmp_socket: "/run/qmp".into(),
         control_socket: Some("/run/control".into()),
         console_log: "/run/console".into(),
@@ -132,6 +136,50 @@ fn a_vm_without_control_port_has_no_virtio_serial() {
             .iter()
             .any(|word| word.contains("virtio-serial"))
     );
+}
+
+#[test]
+fn over_pci_every_device_is_one_of_its_bus_and_the_machine_has_one() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.means.transport = Transport::Pci;
+    let line = words(&spec);
+    assert_eq!(
+        value(&line, "-M"),
+        "microvm,acpi=on,pcie=on,memory-backend=mem"
+    );
+    assert!(line.contains(&"virtio-serial-pci,max_ports=2".to_owned()));
+    assert!(line.contains(&"vhost-user-fs-pci,queue-size=1024,chardev=share0,tag=root".to_owned()));
+    spec.means.machine = Machine::Q35;
+    let line = words(&spec);
+    assert_eq!(value(&line, "-M"), "q35,memory-backend=mem");
+    assert!(!line.iter().any(|word| word.contains("-device,")));
+}
+
+#[test]
+fn over_9p_qemu_serves_the_directories_read_only_unless_they_are_to_be_written() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.virtiofs.clear();
+    spec.means.share = ShareKind::NineP;
+    for (tag, dir, writable) in [("root", "/", false), ("dir0", "/home/a,b", true)] {
+        spec.nine_p.push(NinePSpec {
+            tag: tag.to_owned(),
+            dir: dir.into(),
+            writable,
+        });
+    }
+    let line = words(&spec);
+    for word in [
+        "local,id=share0,path=/,security_model=none,multidevs=remap,readonly=on",
+        "virtio-9p-device,fsdev=share0,mount_tag=root",
+        "local,id=share1,path=/home/a,,b,security_model=none,multidevs=remap",
+        "virtio-9p-device,fsdev=share1,mount_tag=dir0",
+    ] {
+        assert!(line.contains(&word.to_owned()), "{word} in {line:?}");
+    }
+    assert!(!line.iter().any(|word| word.contains("vhost-user")));
+    spec.means.transport = Transport::Pci;
+    let line = words(&spec);
+    assert!(line.contains(&"virtio-9p-pci,fsdev=share1,mount_tag=dir0".to_owned()));
 }
 
 #[test]
