@@ -33,6 +33,7 @@ mod nix_builders;
 mod nix_kernels;
 mod nix_store;
 mod ordinary_user;
+mod packages;
 mod policies;
 mod preflight;
 mod provision;

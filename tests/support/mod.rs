@@ -16,6 +16,7 @@ pub(crate) mod flake;
 mod left;
 pub(crate) mod material;
 pub(crate) mod nix_support;
+pub(crate) mod packages;
 mod running;
 pub(crate) mod slots;
 pub(crate) mod suite;

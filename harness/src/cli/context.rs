@@ -77,7 +77,7 @@ impl Context {
     /// Whether a kernel is ready without a download.
     pub(super) fn is_at_hand(&self, selected: &Selected) -> bool {
         match selected {
-            Selected::Path { .. } => true,
+            Selected::Path { .. } | Selected::Files { .. } | Selected::Host => true,
             // What cannot be told now is told when it is provided.
             Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)
                 .is_ok_and(|status| status.cached),

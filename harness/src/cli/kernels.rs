@@ -172,7 +172,12 @@ fn source_text(source: &Source) -> String {
     match source {
         Source::Apt(apt) => format!("apt {} {}", apt.suite, apt.package),
         Source::Nix(output) => format!("nix {output}"),
+        Source::Oci(image) => format!("oci {image}"),
         Source::Url(url) => format!("url {}", url.url),
+        Source::Files(files) => {
+            let places: Vec<_> = files.iter().map(|file| file.place.to_string()).collect();
+            format!("files {}", places.join(" "))
+        }
         Source::Path(path) => format!("path {}", path.display()),
     }
 }

@@ -103,8 +103,12 @@ pub enum Source {
     /// What `nix build` takes: a flake output or a store path. Relative to
     /// the file's directory.
     Nix(String),
+    /// A container image, as in `docker pull`.
+    Oci(String),
     /// A file on a web server.
     Url(UrlSource),
+    /// Packages and archives that make one kernel together.
+    Files(Vec<FileSource>),
     /// A build tree, a directory with an image and modules, or an image;
     /// absolute.
     Path(PathBuf),
@@ -136,6 +140,34 @@ pub struct UrlSource {
     pub url: String,
     /// Expected SHA-256 of the file, 64 lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+/// One of the files of a kernel: a package, an archive or an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// Where it is.
+    pub place: FilePlace,
+    /// Expected SHA-256, 64 lower-case hexadecimal digits; a file of this machine
+    /// may be taken as it is.
+    pub sha256: Option<String>,
+}
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePlace {
+    /// At an `http` or `https` address.
+    Url(String),
+    /// On this machine; absolute.
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for FilePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FilePlace::Url(url) => f.write_str(url),
+            FilePlace::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
 }
 
 /// `NAME = [...]` in `[groups]`: members resolved to kernel names.

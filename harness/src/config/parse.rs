@@ -10,12 +10,12 @@ use toml::Spanned;
 use super::kernel_log::RawPattern;
 use super::suite::RawSuite;
 use super::{
-    AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
-    absolute, select,
+    AptSource, Catalogue, ConfigError, Defaults, FilePlace, FileSource, Group, Kernel, Origin,
+    Problem, Source, UrlSource, absolute, select,
 };
 
 /// The sources a kernel can have, for messages.
-const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
+const SOURCES: &str = "exactly one of apt, nix, oci, files, url (with sha256) and path";
 
 type Map<T> = BTreeMap<Spanned<String>, T>;
 
@@ -47,9 +47,20 @@ struct RawDefaults {
 struct RawKernel {
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
+    oci: Option<Spanned<String>>,
+    files: Option<Spanned<Vec<Spanned<RawPart>>>>,
     url: Option<Spanned<String>>,
     sha256: Option<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
+}
+
+/// One of `files`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPart {
+    url: Option<Spanned<String>>,
+    path: Option<Spanned<PathBuf>>,
+    sha256: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -220,6 +231,8 @@ impl Checker<'_> {
         let mut present: Vec<(&str, Range<usize>)> = [
             raw.apt.as_ref().map(|v| ("apt", v.span())),
             raw.nix.as_ref().map(|v| ("nix", v.span())),
+            raw.oci.as_ref().map(|v| ("oci", v.span())),
+            raw.files.as_ref().map(|v| ("files", v.span())),
             raw.url.as_ref().map(|v| ("url", v.span())),
             raw.path.as_ref().map(|v| ("path", v.span())),
         ]
@@ -263,6 +276,10 @@ impl Checker<'_> {
             Source::Apt(self.apt(&label, apt.into_inner())?)
         } else if let Some(url) = raw.url {
             Source::Url(self.url(&label, &url, raw.sha256)?)
+        } else if let Some(image) = raw.oci {
+            Source::Oci(self.image(&label, image)?)
+        } else if let Some(files) = raw.files {
+            Source::Files(self.files(&label, files)?)
         } else if let Some(path) = raw.path {
             Source::Path(absolute(&self.base, path.get_ref()))
         } else {
@@ -273,6 +290,21 @@ impl Checker<'_> {
             source,
             line,
         })
+    }
+
+    /// The name of a container image.
+    fn image(&mut self, label: &str, raw: Spanned<String>) -> Option<String> {
+        if let Err(error) = raw.get_ref().parse::<oci_client::Reference>() {
+            self.problem(
+                &raw.span(),
+                format!(
+                    "{label}: oci is {:?}: {error}; allowed: an image such as ghcr.io/cilium/ci-kernels:6.12",
+                    raw.get_ref()
+                ),
+            );
+            return None;
+        }
+        Some(raw.into_inner())
     }
 
     /// A word for Nix's command line.
@@ -345,14 +377,7 @@ impl Checker<'_> {
             );
             return None;
         };
-        let hash = sha256.get_ref().to_ascii_lowercase();
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            self.problem(
-                &sha256.span(),
-                format!("{label}: sha256 is not a hash; allowed: 64 hexadecimal digits"),
-            );
-            return None;
-        }
+        let hash = self.hash(label, &sha256)?;
         let address = url.get_ref();
         if !(address.starts_with("http://") || address.starts_with("https://")) {
             self.problem(
@@ -367,6 +392,79 @@ impl Checker<'_> {
             url: address.clone(),
             sha256: hash,
         })
+    }
+
+    fn hash(&mut self, label: &str, sha256: &Spanned<String>) -> Option<String> {
+        let hash = sha256.get_ref().to_ascii_lowercase();
+        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
+            self.problem(
+                &sha256.span(),
+                format!("{label}: sha256 is not a hash; allowed: 64 hexadecimal digits"),
+            );
+            return None;
+        }
+        Some(hash)
+    }
+
+    fn files(
+        &mut self,
+        label: &str,
+        raw: Spanned<Vec<Spanned<RawPart>>>,
+    ) -> Option<Vec<FileSource>> {
+        if raw.get_ref().is_empty() {
+            self.problem(
+                &raw.span(),
+                format!(
+                    "{label} has no files; allowed: one or more of {{ url, sha256 }} and {{ path }}"
+                ),
+            );
+            return None;
+        }
+        // All of them, so that all problems are told.
+        let files: Vec<_> = raw
+            .into_inner()
+            .into_iter()
+            .map(|part| self.file(label, part))
+            .collect();
+        files.into_iter().collect()
+    }
+
+    fn file(&mut self, label: &str, raw: Spanned<RawPart>) -> Option<FileSource> {
+        let at = raw.span();
+        match raw.into_inner() {
+            RawPart {
+                url: Some(url),
+                path: None,
+                sha256,
+            } => {
+                let UrlSource { url, sha256 } = self.url(label, &url, sha256)?;
+                Some(FileSource {
+                    place: FilePlace::Url(url),
+                    sha256: Some(sha256),
+                })
+            }
+            RawPart {
+                url: None,
+                path: Some(path),
+                sha256,
+            } => {
+                let sha256 = match &sha256 {
+                    Some(sha256) => Some(self.hash(label, sha256)?),
+                    None => None,
+                };
+                Some(FileSource {
+                    place: FilePlace::Path(absolute(&self.base, path.get_ref())),
+                    sha256,
+                })
+            }
+            _ => {
+                self.problem(
+                    &at,
+                    format!("{label}: a file has one place; allowed: url (with sha256) or path"),
+                );
+                None
+            }
+        }
     }
 
     fn group(

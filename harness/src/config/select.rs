@@ -7,6 +7,9 @@ use globset::GlobBuilder;
 use super::{Catalogue, Kernel, absolute};
 use crate::hint::Hint;
 
+/// What names the kernel that this machine runs.
+const HOST: &str = "host";
+
 /// One kernel that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
@@ -19,6 +22,15 @@ pub enum Selected {
         /// Absolute.
         path: PathBuf,
     },
+    /// The kernel that this machine runs.
+    Host,
+    /// Packages and archives on this machine that make one kernel together.
+    Files {
+        /// As the user wrote it; names the kernel in reports.
+        given: String,
+        /// Absolute.
+        paths: Vec<PathBuf>,
+    },
 }
 
 impl Selected {
@@ -26,7 +38,8 @@ impl Selected {
     pub fn name(&self) -> &str {
         match self {
             Selected::Named(kernel) => &kernel.name,
-            Selected::Path { given, .. } => given,
+            Selected::Path { given, .. } | Selected::Files { given, .. } => given,
+            Selected::Host => HOST,
         }
     }
 }
@@ -100,7 +113,7 @@ impl Hint for SelectError {
                 vec!["add names or globs to it in kernels.toml".to_owned()]
             }
             SelectError::NoSuchPath { .. } => vec![
-                "a path names a build tree, a directory with an image and lib/modules, or an image"
+                "a path names a build tree, a directory with an image and lib/modules, an image or a package; several packages of one kernel are -k A,B"
                     .to_owned(),
             ],
         }
@@ -133,6 +146,8 @@ impl Catalogue {
             let known = selected.iter().any(|other| match (other, &item) {
                 (Selected::Named(a), Selected::Named(b)) => a.name == b.name,
                 (Selected::Path { path: a, .. }, Selected::Path { path: b, .. }) => a == b,
+                (Selected::Host, Selected::Host) => true,
+                (Selected::Files { paths: a, .. }, Selected::Files { paths: b, .. }) => a == b,
                 _ => false,
             });
             if !known {
@@ -141,11 +156,21 @@ impl Catalogue {
         };
         for pattern in patterns {
             let pattern = pattern.as_ref();
-            if self.kernel(pattern).is_none()
-                && !pattern.starts_with('@')
-                && (pattern.contains('/') || (!pattern.is_empty() && cwd.join(pattern).exists()))
+            // A kernel of that name in the catalogue comes first.
+            if pattern == HOST && self.kernel(HOST).is_none() {
+                add(Selected::Host);
+                continue;
+            }
+            if self.kernel(pattern).is_none() && !pattern.starts_with('@') && is_path(pattern, cwd)
             {
                 let path = absolute(cwd, Path::new(pattern));
+                if !path.exists() && pattern.contains(',') {
+                    add(Selected::Files {
+                        given: pattern.to_owned(),
+                        paths: parts(pattern, cwd)?,
+                    });
+                    continue;
+                }
                 if !path.exists() {
                     return Err(SelectError::NoSuchPath { path });
                 }
@@ -184,6 +209,31 @@ impl Catalogue {
             }
         }
     }
+}
+
+/// Whether a pattern names a path, or packages by their paths: names of kernels
+/// have neither slashes nor commas.
+fn is_path(pattern: &str, cwd: &Path) -> bool {
+    let exists = |path: &str| !path.is_empty() && cwd.join(path).exists();
+    pattern.contains('/')
+        || exists(pattern)
+        || (pattern.contains(',') && pattern.split(',').any(exists))
+}
+
+/// The files of `A,B,…`.
+fn parts(pattern: &str, cwd: &Path) -> Result<Vec<PathBuf>, SelectError> {
+    pattern
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let path = absolute(cwd, Path::new(part));
+            if path.exists() {
+                Ok(path)
+            } else {
+                Err(SelectError::NoSuchPath { path })
+            }
+        })
+        .collect()
 }
 
 /// The kernels of the catalogue that a name or glob means, in the order of the

@@ -161,6 +161,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A registry does not give an image.
+    #[error("cannot get the image {image}: {reason}")]
+    Registry {
+        /// The image.
+        image: String,
+        /// The registry.
+        host: String,
+        /// It might, for a user whom it knows.
+        wants_login: bool,
+        /// Its own words.
+        reason: String,
+    },
     /// An archive cannot be read.
     #[error("cannot unpack {what}: {reason}")]
     Archive {
@@ -169,11 +181,58 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An archive would write where it must not, or without end.
+    #[error("cannot unpack {archive}: {entry}: {reason}")]
+    Refused {
+        /// The archive.
+        archive: String,
+        /// The entry, by its name in the archive.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No kernel where one should be.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
         path: PathBuf,
+    },
+    /// Files that are to make a kernel have no image.
+    #[error("there is no kernel image in {}{}", files.join(", "), with_modules(modules))]
+    FilesWithoutImage {
+        /// Their names.
+        files: Vec<String>,
+        /// Releases of the modules that they have.
+        modules: Vec<String>,
+    },
+    /// Files that are to make a kernel have none of its modules.
+    #[error("{} have none of the modules of {release}", files.join(", "))]
+    FilesWithoutModules {
+        /// Their names.
+        files: Vec<String>,
+        /// Release of the image.
+        release: String,
+    },
+    /// Files that are to make a kernel are of several.
+    #[error("{image} is release {release}, but the modules are those of {}", modules.join(", "))]
+    FilesDiffer {
+        /// The image, and the file that has it.
+        image: String,
+        /// Its release.
+        release: String,
+        /// Releases of the modules.
+        modules: Vec<String>,
+    },
+    /// The running kernel has no image on this machine.
+    #[error(
+        "there is no image of the kernel that runs here, {release}, neither in /boot nor in /lib/modules/{release}{}",
+        if *container { ": this is a container, which has the kernel of its host and none of its files" } else { "" }
+    )]
+    NoHostKernel {
+        /// `uname -r`.
+        release: String,
+        /// Whether this is a container.
+        container: bool,
     },
     /// More than one kernel where one should be.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
@@ -228,7 +287,7 @@ pub enum Error {
     },
     /// `update` was asked for a kernel that has no pin.
     #[error(
-        "kernel \"{name}\" comes neither from apt nor from Nix; kernels.lock pins nothing else"
+        "kernel \"{name}\" comes neither from apt, nor from Nix, nor from a registry; kernels.lock pins nothing else"
     )]
     NotPinned {
         /// The kernel.
@@ -317,13 +376,39 @@ impl Hint for Error {
             Error::Download { .. } => {
                 "nothing was kept; check the address and the network, then try again with `kiln kernels fetch`".to_owned()
             }
+            Error::Registry {
+                host,
+                wants_login: true,
+                ..
+            } => format!(
+                "check the name; an image that is not public wants a login: `docker login {host}` or `podman login {host}`, kiln takes what they keep (~/.docker/config.json, containers/auth.json)"
+            ),
+            Error::Registry { .. } => {
+                "nothing was kept; check name and tag of the image and the network, then try again".to_owned()
+            }
+            Error::Refused { .. } => {
+                "nothing was kept; no package of a kernel needs that: get it from somewhere else, or pack it anew".to_owned()
+            }
             Error::Archive { .. } => {
-                "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
+                "it must be a .deb, an .rpm, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
                 "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
             }
-            Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
+            Error::NoHostKernel { container: true, .. } => {
+                "share them with the container (`--volume /boot:/boot:ro --volume /lib/modules:/lib/modules:ro`), or name another kernel: `kiln kernels list` shows them".to_owned()
+            }
+            Error::NoHostKernel { .. } => {
+                "name the image, or a directory with image and modules, by its path: -k PATH".to_owned()
+            }
+            Error::FilesWithoutImage { .. } => {
+                "add the package with the image: linux-image-… (Debian, Ubuntu), kernel-core (Fedora, CentOS, AlmaLinux), kernel-default (openSUSE); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesWithoutModules { .. } => {
+                "add the packages with the modules: linux-modules-… (Ubuntu, Debian from 6.19), kernel-modules-core and kernel-modules (Fedora, CentOS, AlmaLinux); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesDiffer { .. } => "give packages of one version".to_owned(),
+            Error::ManyImages { .. } => "name one of the images instead of the directory; of packages, give those of one kernel".to_owned(),
             Error::Image(error) => return error.hints(),
             Error::Modules {
                 source: modules::Error::Read { path, source },
@@ -348,6 +433,14 @@ pub(super) fn readable(path: &Path) -> String {
 fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
+}
+
+fn with_modules(releases: &[String]) -> String {
+    if releases.is_empty() {
+        String::new()
+    } else {
+        format!(", only modules of {}", releases.join(", "))
+    }
 }
 
 fn and_snapshot(answer: Option<&str>) -> String {

@@ -1,12 +1,13 @@
 //! Which kernel, from where: sources, cache, vmlinux, modules.
 
-mod archive;
+pub mod archive;
 mod cache;
 mod compression;
 mod debian;
 mod digest;
 mod download;
 mod error;
+mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
@@ -21,7 +22,7 @@ pub mod vmlinux;
 
 pub use cache::Cache;
 pub use error::Error;
-pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
+pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, LockedOci, Pin};
 pub use pins::Pins;
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
 pub use provide::{Status, Update, provide, status, update};
@@ -56,6 +57,8 @@ pub struct KernelImage {
     /// Where the index of `modules` was left that cannot stand beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
+    /// A file with the configuration that it was built with, where it is known.
+    pub config: Option<PathBuf>,
 }
 
 impl KernelImage {

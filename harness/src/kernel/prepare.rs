@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::layout::{Layout, Modules};
-use super::{BootProtocol, Error, KernelImage, modules, vmlinux};
+use super::{BootProtocol, Error, KernelImage, kconfig, modules, vmlinux};
 
 /// The prepared image.
 const IMAGE: &str = "image";
 
 /// Says what the directory holds; part of every prepared kernel.
 const MANIFEST: &str = "kernel.toml";
+
+/// The configuration that it was built with.
+const CONFIG: &str = "config";
 
 /// What was read from modules that are used in place, where nothing can be
 /// written beside them.
@@ -56,6 +59,10 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         }
         // What an image does not say cannot be wrong.
         _ => {}
+    }
+    if let Some(text) = kconfig::of(layout, &image)? {
+        let config = dest.join(CONFIG);
+        fs::write(&config, text).map_err(Error::io("write", &config))?;
     }
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
@@ -140,6 +147,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         return None;
     }
     let remembered = directory.join(MODULE_INDEX);
+    let config = directory.join(CONFIG);
     Some(KernelImage {
         name: name.to_owned(),
         release: manifest.release,
@@ -147,6 +155,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         boot_protocol: manifest.boot_protocol,
         modules,
         module_index: remembered.is_file().then_some(remembered),
+        config: config.is_file().then_some(config),
     })
 }
 

@@ -27,6 +27,8 @@ pub fn provide(
     let kernel = match selected {
         Selected::Named(kernel) => kernel,
         Selected::Path { path, .. } => return get(&*source::local(path), &asked),
+        Selected::Host => return get(&*source::host(), &asked),
+        Selected::Files { paths, .. } => return get(&*source::together(paths), &asked),
     };
     match source::supply(&kernel.source) {
         Supply::Fixed(content) => get(&*content, &asked),

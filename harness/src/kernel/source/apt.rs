@@ -100,7 +100,7 @@ impl Content for Packages<'_> {
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
         for file in &self.pin.files {
             let deb = fetch(asked, &mirror, file)?.path;
-            archive::unpack_deb(&deb, &tree)?;
+            archive::unpack(&deb, &file.package, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
