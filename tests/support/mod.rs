@@ -17,6 +17,7 @@ mod left;
 pub(crate) mod material;
 pub(crate) mod nix_support;
 pub(crate) mod packages;
+pub(crate) mod registry;
 mod running;
 pub(crate) mod slots;
 pub(crate) mod suite;

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::material::{Material, run};
+use super::material::{Material, run, tarball};
 
 /// What every configuration of a test has, so that it is known again.
 pub(crate) const CONFIG: &str = "CONFIG_X86_64=y\nCONFIG_HZ=250\nCONFIG_BPF_SYSCALL=y\n";
@@ -212,4 +212,60 @@ fn rpmbuild(tree: &Tree<'_>, payload: &str, packages: &[(&str, &str)]) -> Vec<Pa
         .iter()
         .map(|(name, _)| built.join(format!("kernel-{name}-1-1.x86_64.rpm")))
         .collect()
+}
+
+/// Gzipped.
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A kernel in the layout of `quay.io/lvh-images/kernel-images`
+/// (`make tar-pkg` below a directory, over busybox), as layers.
+pub(crate) fn little_vm_helper(material: &Material, dir: &Path) -> Vec<Vec<u8>> {
+    let busybox = dir.join("busybox");
+    fs::create_dir_all(busybox.join("bin")).unwrap();
+    fs::write(busybox.join("bin/busybox"), "no kernel").unwrap();
+    symlink("/bin/busybox", busybox.join("bin/sh")).unwrap();
+    let layer = dir.join("lvh");
+    let tree = Tree::new(material, layer.join("data/kernels/6.12"));
+    tree.write("boot/config-RELEASE", CONFIG);
+    tree.write("boot/System.map-RELEASE", "");
+    tree.link("/usr/src/linux", "lib/modules/RELEASE/build");
+    [busybox, layer]
+        .map(|root| tarball(&root, &root.with_extension("tar.gz")))
+        .to_vec()
+}
+
+/// The same of `ghcr.io/cilium/ci-kernels`: everything is built in but the modules
+/// of tests, and `/lib` is a link. Here the modules that a boot needs take their
+/// place; a layer between has what the next one removes.
+pub(crate) fn ci_kernels(material: &Material, dir: &Path) -> Vec<Vec<u8>> {
+    let layer = dir.join("ci-kernels");
+    let tree = Tree::new(material, layer.clone());
+    tree.rename("boot/vmlinuz-RELEASE", "boot/vmlinuz");
+    tree.rename("lib/modules/RELEASE", "usr/lib/modules/RELEASE");
+    tree.rename(
+        "usr/lib/modules/RELEASE/kernel",
+        "usr/lib/modules/RELEASE/updates",
+    );
+    fs::remove_dir_all(tree.path("lib")).unwrap();
+    symlink("usr/lib", tree.path("lib")).unwrap();
+    let old = dir.join("old");
+    for path in ["boot/vmlinuz-1.0", "usr/lib/modules/1.0/kernel/a.ko"] {
+        let path = old.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "old").unwrap();
+    }
+    let gone = dir.join("gone");
+    for path in ["boot/.wh.vmlinuz-1.0", "usr/lib/modules/.wh.1.0"] {
+        let path = gone.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    }
+    [old, gone, layer]
+        .map(|root| tarball(&root, &root.with_extension("tar.gz")))
+        .to_vec()
 }

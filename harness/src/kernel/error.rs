@@ -408,7 +408,7 @@ impl Hint for Error {
                 "add the packages with the modules: linux-modules-… (Ubuntu, Debian from 6.19), kernel-modules-core and kernel-modules (Fedora, CentOS, AlmaLinux); on the command line: -k ./IMAGE,./MODULES".to_owned()
             }
             Error::FilesDiffer { .. } => "give packages of one version".to_owned(),
-            Error::ManyImages { .. } => "name one of the images instead of the directory; of packages, give those of one kernel".to_owned(),
+            Error::ManyImages { .. } => "name one of the images instead of the directory; of packages, give those of one kernel, and unpack an archive of several".to_owned(),
             Error::Image(error) => return error.hints(),
             Error::Modules {
                 source: modules::Error::Read { path, source },

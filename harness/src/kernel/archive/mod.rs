@@ -89,7 +89,7 @@ pub fn unpack(file: &Path, what: &str, dest: &Path) -> Result<Option<Came>, Erro
 
 /// Lays a layer of a container image over what is in `dest`: the kernel's parts
 /// come, and what the layer removes goes.
-pub(super) fn unpack_layer(file: &Path, what: &str, dest: &Path) -> Result<(), Error> {
+pub fn unpack_layer(file: &Path, what: &str, dest: &Path) -> Result<(), Error> {
     let reader = BufReader::new(File::open(file).map_err(Error::io("open", file))?);
     let mut unpacked = Unpacked::layers(dest);
     decoded(reader)
