@@ -148,7 +148,7 @@ fn an_image_without_a_kernel_and_a_registry_that_is_not_there_are_told() {
         .assert_err_contains("refused");
     let kiln = kiln("no image at all");
     fetch(&kiln)
-        .assert_code(2)
+        .assert_code(96)
         .assert_err_contains("kernels.toml:2: ")
         .assert_err_contains("an image such as ghcr.io/cilium/ci-kernels:6.12");
 }

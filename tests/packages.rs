@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::support::material::{Material, sha256};
 use crate::support::packages::{CONFIG, arch, fedora, opensuse, ubuntu};
 use crate::support::web::{Page, WebServer};
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, checkout};
 
 /// An empty cache and a catalogue.
 fn kiln(catalogue: &str) -> Kiln {
@@ -178,13 +178,12 @@ fn a_kernel_of_each_distribution_boots_from_its_packages_with_its_configuration(
     let opensuse = together(&opensuse(&old, &dir));
     let ubuntu = ubuntu(&new, &dir.join("debs"));
     let arch = together(&arch(&old, &dir));
-    let debs = ubuntu[0].parent().unwrap().to_str().unwrap();
+    let debs = ubuntu[0].parent().unwrap().to_str().unwrap().to_owned();
     let script = "uname -r; cat /boot/config-$(uname -r) || true";
     for (kernel, release, config) in [
-        (fedora.as_str(), &new.release, CONFIG),
         (&opensuse, &old.release, CONFIG),
         // All of a directory.
-        (debs, &new.release, CONFIG),
+        (&debs, &new.release, CONFIG),
         (&arch, &old.release, ""),
     ] {
         let output = kiln.sh(kernel, script).run();
@@ -192,5 +191,19 @@ fn a_kernel_of_each_distribution_boots_from_its_packages_with_its_configuration(
             .assert_code(0)
             .assert_out(&format!("{release}\n{config}"));
     }
+    let object = checkout().join("tests/data/kconfig/kconfig.bpf.o");
+    fs::copy(object, kiln.work().join("kconfig.bpf.o")).unwrap();
+    let output = kiln.sh(&fedora, BPFTOOL).run();
+    output.assert_code(0);
+    let told = output.out();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[..2], [new.release.as_str(), "loaded"], "{told}");
+    assert!(told.contains("CONFIG_HZ is set to 250"), "{told}");
+    assert!(!told.contains("skipping kernel config"), "{told}");
     kiln.assert_nothing_left();
 }
+
+/// Loads an object with kconfig externs, and asks for what the configuration has.
+const BPFTOOL: &str = "uname -r
+bpftool prog load ./kconfig.bpf.o /sys/fs/bpf/k && echo loaded
+bpftool feature probe kernel 2>&1 | grep -i config";

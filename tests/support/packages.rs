@@ -8,8 +8,10 @@ use std::process::Command;
 
 use super::material::{Material, run, tarball};
 
-/// What every configuration of a test has, so that it is known again.
-pub(crate) const CONFIG: &str = "CONFIG_X86_64=y\nCONFIG_HZ=250\nCONFIG_BPF_SYSCALL=y\n";
+/// What every configuration of a test has, so that it is known again. bpftool
+/// wants the comment.
+pub(crate) const CONFIG: &str = "#\n# Automatically generated file; DO NOT EDIT.\n\
+    # Linux/x86 Kernel Configuration\n#\nCONFIG_X86_64=y\nCONFIG_HZ=250\nCONFIG_BPF_SYSCALL=y\n";
 
 /// A package tree with `image` and `config` where a distribution has them.
 struct Tree<'a> {
