@@ -13,6 +13,7 @@ use super::{
     AptSource, Catalogue, ConfigError, Defaults, FilePlace, FileSource, Group, Kernel, Origin,
     Problem, Source, UrlSource, absolute, select,
 };
+use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
 const SOURCES: &str = "exactly one of apt, nix, oci, files, url (with sha256) and path";
@@ -45,6 +46,8 @@ struct RawDefaults {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawKernel {
+    #[serde(default)]
+    arch: Arch,
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
     oci: Option<Spanned<String>>,
@@ -287,6 +290,7 @@ impl Checker<'_> {
         };
         Some(Kernel {
             name: name.get_ref().clone(),
+            arch: raw.arch,
             source,
             line,
         })

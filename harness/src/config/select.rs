@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobBuilder;
 
 use super::{Catalogue, Kernel, absolute};
+use crate::arch::Arch;
 use crate::hint::Hint;
 
 /// What names the kernel that this machine runs.
@@ -40,6 +41,14 @@ impl Selected {
             Selected::Named(kernel) => &kernel.name,
             Selected::Path { given, .. } | Selected::Files { given, .. } => given,
             Selected::Host => HOST,
+        }
+    }
+
+    /// What the kernel runs on; of a path, what its image will have to be for.
+    pub fn arch(&self) -> Arch {
+        match self {
+            Selected::Named(kernel) => kernel.arch,
+            Selected::Path { .. } | Selected::Files { .. } | Selected::Host => Arch::default(),
         }
     }
 }

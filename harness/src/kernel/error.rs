@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{modules, vmlinux};
+use super::image::names::TREES;
+use super::{image, modules};
 use crate::hint::{Hint, with_causes};
 use crate::store;
 
@@ -273,7 +274,7 @@ pub enum Error {
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
-    Image(#[source] vmlinux::Error),
+    Image(#[source] image::Error),
     /// The metadata of a module directory could not be made.
     #[error(
         "cannot write the module metadata of {release}: {}",
@@ -360,7 +361,7 @@ impl Hint for Error {
                 let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
                 let files = shlex::try_join(files.iter().map(AsRef::as_ref));
                 format!(
-                    "it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {}",
+                    "it must hold {TREES}; see what there is with: ls {}",
                     files.unwrap_or_default()
                 )
             }
@@ -393,7 +394,7 @@ impl Hint for Error {
                 "it must be a .deb, an .rpm, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
-                "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
+                format!("it must hold {TREES}, or be a kernel build tree")
             }
             Error::NoHostKernel { container: true, .. } => {
                 "share them with the container (`--volume /boot:/boot:ro --volume /lib/modules:/lib/modules:ro`), or name another kernel: `kiln kernels list` shows them".to_owned()

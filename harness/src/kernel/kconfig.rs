@@ -1,12 +1,12 @@
 //! The configuration that a kernel was built with: a file beside it, or in the
 //! image itself.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use super::layout::{Layout, Modules};
+use super::{Error, image};
 
 /// No configuration is longer: distributions' have some 300 KiB.
 const MAX_BYTES: u64 = 4 << 20;
@@ -16,16 +16,17 @@ const MAX_BYTES: u64 = 4 << 20;
 const BEGIN: &[u8] = b"IKCFG_ST";
 const END: &[u8] = b"IKCFG_ED";
 
-/// Finds the configuration of the kernel of `layout`, the image of which is
-/// unpacked at `unpacked`; `None` if it has none.
-pub(super) fn of(layout: &Layout, unpacked: &Path) -> Result<Option<Vec<u8>>, Error> {
+/// Finds the configuration of the kernel of `layout`, the image of which lies
+/// ready to boot at `prepared`; `None` if it has none.
+pub(super) fn of(layout: &Layout, prepared: &Path) -> Result<Option<Vec<u8>>, Error> {
     for path in candidates(layout) {
         if let Some(text) = read(&path).map_err(Error::io("read", &path))? {
             return Ok(Some(text));
         }
     }
-    let image = fs::read(unpacked).map_err(Error::io("read", unpacked))?;
-    Ok(built_in(&image))
+    // An image that unpacks to nothing that is known may still boot.
+    let vmlinux = image::vmlinux(prepared).ok().flatten();
+    Ok(vmlinux.as_deref().and_then(built_in))
 }
 
 /// Where distributions and builds leave it.
@@ -86,6 +87,7 @@ fn built_in(image: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
     use std::io::Write;
 
     use super::*;

@@ -21,7 +21,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 use nix::errno::Errno;
 
 use super::Error;
-use super::compression::MEMORY_LIMIT;
+use super::image::compression::MEMORY_LIMIT;
 use unpacked::{Bounded, Refusal, Unpacked};
 
 pub use unpacked::Came;

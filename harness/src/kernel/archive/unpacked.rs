@@ -7,6 +7,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
+use crate::kernel::image::names;
+
 /// Bytes that an archive may unpack to. A full distribution kernel has less than
 /// 1 GiB, one with debug information some.
 const MAX_BYTES: u64 = 16 << 30;
@@ -307,10 +309,7 @@ fn is_kernel_part(path: &Path) -> bool {
 
 fn is_image(path: &Path) -> bool {
     let name = path.file_name().and_then(OsStr::to_str).unwrap_or("");
-    name == "bzImage"
-        || ["vmlinuz", "vmlinux", "config-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    names::is_packaged(name) || name.starts_with("config-")
 }
 
 /// Plain or compressed.

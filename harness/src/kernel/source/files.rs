@@ -10,7 +10,7 @@ use super::super::archive::{self, Came, Kind};
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
-use super::super::{Error, Progress, digest, download, layout, vmlinux};
+use super::super::{Error, Progress, digest, download, image, layout};
 use super::{Asked, Content};
 use crate::config::{FilePlace, FileSource, UrlSource};
 
@@ -202,7 +202,7 @@ fn unpack(file: &FileSource, tree: &Path, work: &Path, progress: &Progress) -> R
     };
     let came = match archive::unpack(&path, &what, tree)? {
         Some(came) => came,
-        None => image(&path, &what, tree)?,
+        None => put_image(&path, &what, tree)?,
     };
     if ours {
         fs::remove_file(&path).map_err(Error::io("remove", &path))?;
@@ -211,10 +211,21 @@ fn unpack(file: &FileSource, tree: &Path, work: &Path, progress: &Progress) -> R
 }
 
 /// Puts a file that is an image by itself where images are.
-fn image(path: &Path, what: &str, tree: &Path) -> Result<Came, Error> {
-    let release = vmlinux::release(path).map_err(|_| Error::Archive {
-        what: what.to_owned(),
-        reason: "it is neither an archive nor an x86-64 kernel image".to_owned(),
+fn put_image(path: &Path, what: &str, tree: &Path) -> Result<Came, Error> {
+    let release = image::release(path).map_err(|error| match error {
+        image::Error::OtherArchitecture { arch, .. } => {
+            Error::Image(image::Error::OtherArchitecture {
+                path: what.into(),
+                arch,
+            })
+        }
+        _ => Error::Archive {
+            what: what.to_owned(),
+            reason: format!(
+                "it is neither an archive nor an {} kernel image",
+                image::titles()
+            ),
+        },
     })?;
     let boot = tree.join("boot");
     fs::create_dir_all(&boot).map_err(Error::io("create", &boot))?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
-use super::super::{Error, vmlinux};
+use super::super::{Error, image};
 use super::path::fingerprint;
 use super::{Asked, Content};
 
@@ -62,7 +62,7 @@ fn find() -> Result<Layout, Error> {
         }
     }
     // Not every name has a release in it: Arch has /boot/vmlinuz-linux.
-    images.retain(|image| vmlinux::release(image).is_ok_and(|found| found == release));
+    images.retain(|path| image::release(path).is_ok_and(|found| found == release));
     let mut images = images.into_iter();
     match (images.next(), unreadable) {
         (Some(image), _) => Ok(Layout {

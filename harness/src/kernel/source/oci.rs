@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use futures::StreamExt as _;
-use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol, linux_amd64_resolver};
+use oci_client::client::{BlobResponse, ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
-use oci_client::manifest::OciDescriptor;
+use oci_client::manifest::{ImageIndexEntry, OciDescriptor};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use serde_json::Value;
@@ -25,6 +25,7 @@ use super::super::lock::{LockedOci, Pin};
 use super::super::prepare::Taking;
 use super::super::{Error, archive, digest, layout};
 use super::{Asked, Content, Pinning};
+use crate::arch::Arch;
 
 /// How long a registry may take to accept a connection, and be silent.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
@@ -53,6 +54,7 @@ impl Pinning for Image<'_> {
         Ok(Pin::Oci(LockedOci {
             name: asked.name.to_owned(),
             image: self.0.to_owned(),
+            arch: asked.arch,
             digest,
         }))
     }
@@ -134,6 +136,7 @@ impl<'a> Registry<'a> {
         // Whoever was first has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = reference.resolve_registry();
+        let arch = asked.arch;
         let config = ClientConfig {
             // As Docker does it.
             protocol: if is_loopback(host) {
@@ -143,7 +146,7 @@ impl<'a> Registry<'a> {
             },
             connect_timeout: Some(CONNECT_DEADLINE),
             read_timeout: Some(SILENCE_DEADLINE),
-            platform_resolver: Some(Box::new(linux_amd64_resolver)),
+            platform_resolver: Some(Box::new(move |entries| for_machine(entries, arch))),
             user_agent: concat!("kiln/", env!("CARGO_PKG_VERSION")),
             ..ClientConfig::default()
         };
@@ -363,6 +366,20 @@ fn credentials(reference: &Reference) -> Result<RegistryAuth, CredentialRetrieva
         }
     }
     Ok(RegistryAuth::Anonymous)
+}
+
+/// The digest of the image of an index that is for Linux on `arch`, which has the
+/// same name in Go as in Debian.
+fn for_machine(entries: &[ImageIndexEntry], arch: Arch) -> Option<String> {
+    entries
+        .iter()
+        .find(|entry| {
+            entry.platform.as_ref().is_some_and(|platform| {
+                platform.os.to_string() == "linux"
+                    && platform.architecture.to_string() == arch.debian()
+            })
+        })
+        .map(|entry| entry.digest.clone())
 }
 
 /// Whether a registry is on this machine: those speak plain HTTP.
