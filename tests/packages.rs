@@ -40,6 +40,7 @@ fn image(release: &str, path: &str) -> Vec<u8> {
     bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     bytes[0x202..0x206].copy_from_slice(b"HdrS");
     bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
+    bytes[0x236] = 1;
     bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
     let version = format!("{release} (build@host) #1 SMP\0");
     bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
@@ -71,6 +72,10 @@ fn packages_that_are_not_one_kernel_are_told_with_what_is_missing() {
     kiln.file("other.tar", image("6.2", "boot/vmlinuz-6.2"));
     kiln.file("modules.tar", archive(modules));
     kiln.file("core.tar", archive(order));
+    // Without the flag of an image for 64 bits.
+    let mut old = image("6.1", "boot/vmlinuz-6.1");
+    old[512 + 0x236] = 0;
+    kiln.file("old.tar", old);
     for (kernel, told, way_out) in [
         (
             "./modules.tar",
@@ -92,6 +97,11 @@ fn packages_that_are_not_one_kernel_are_told_with_what_is_missing() {
             "./core.tar,./image.tar",
             "core.tar, image.tar have none of the modules of 6.1",
             "kernel-modules-core",
+        ),
+        (
+            "./old.tar",
+            "boot/vmlinuz-6.1 of old.tar is a kernel for 32-bit x86",
+            "built for x86-64",
         ),
         (
             "./image.tar,./nowhere.rpm",
@@ -201,6 +211,27 @@ fn a_kernel_of_each_distribution_boots_from_its_packages_with_its_configuration(
     assert!(told.contains("CONFIG_HZ is set to 250"), "{told}");
     assert!(!told.contains("skipping kernel config"), "{told}");
     kiln.assert_nothing_left();
+}
+
+/// Two of Fedora's three packages.
+#[test]
+fn a_kernel_without_the_package_that_has_its_file_systems_is_told_that_there_is_one() {
+    let own = Kiln::new();
+    let material = Material::of_kernel(&own, "6.12");
+    let kiln = kiln("");
+    let dir = kiln.path("packages");
+    fs::create_dir(&dir).unwrap();
+    let packages = fedora(&material, &dir);
+    refused(&kiln, packages[0].to_str().unwrap())
+        .assert_err_contains("kernel-core-1-1.x86_64.rpm have none of the modules of ")
+        .assert_err_contains("kernel-modules-core and kernel-modules");
+    let output = kiln
+        .plain(["exec", "-k", &together(&packages[..2]), "--", "true"])
+        .run();
+    output
+        .assert_code(125)
+        .assert_err_contains("the kernel has no overlay, neither as a module nor built in")
+        .assert_err_contains("another package of this kernel");
 }
 
 /// Loads an object with kconfig externs, and asks for what the configuration has.

@@ -150,6 +150,10 @@ impl Files {
                 path: self.names().join(", ").into(),
                 images: images.iter().map(|image| brought(image)).collect(),
             },
+            Error::Image(error) => {
+                let image = brought(&error.path().to_string_lossy());
+                Error::Image(error.of(image))
+            }
             other => other,
         })?;
         let order = tree_file(&layout, "modules.order");
@@ -213,12 +217,7 @@ fn unpack(file: &FileSource, tree: &Path, work: &Path, progress: &Progress) -> R
 /// Puts a file that is an image by itself where images are.
 fn put_image(path: &Path, what: &str, tree: &Path) -> Result<Came, Error> {
     let release = image::release(path).map_err(|error| match error {
-        image::Error::OtherArchitecture { arch, .. } => {
-            Error::Image(image::Error::OtherArchitecture {
-                path: what.into(),
-                arch,
-            })
-        }
+        error @ image::Error::OtherArchitecture { .. } => Error::Image(error.of(what)),
         _ => Error::Archive {
             what: what.to_owned(),
             reason: format!(

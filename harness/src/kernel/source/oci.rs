@@ -101,11 +101,12 @@ impl Content for Pinned<'_> {
             },
             Error::ManyImages { images, .. } => Error::ManyImages {
                 path: format!("image {}", self.0.image).into(),
-                images: images
-                    .iter()
-                    .map(|image| image.replace(&format!("{}/", tree.display()), ""))
-                    .collect(),
+                images: images.iter().map(|path| below(&tree, path)).collect(),
             },
+            Error::Image(error) => {
+                let path = below(&tree, &error.path().to_string_lossy());
+                Error::Image(error.of(format!("{path} of {}", self.0.image)))
+            }
             other => other,
         })?;
         Ok((layout, Taking::Move))
@@ -380,6 +381,13 @@ fn for_machine(entries: &[ImageIndexEntry], arch: Arch) -> Option<String> {
             })
         })
         .map(|entry| entry.digest.clone())
+}
+
+/// A path of what was unpacked to `tree`, as the image has it.
+fn below(tree: &Path, path: &str) -> String {
+    let path = Path::new(path);
+    let path = path.strip_prefix(tree).unwrap_or(path);
+    format!("/{}", path.display())
 }
 
 /// Whether a registry is on this machine: those speak plain HTTP.
