@@ -1,13 +1,12 @@
 //! What can go wrong between a kernel's name and its image in the cache.
 
-use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::image::names::TREES;
 use super::{image, modules};
-use crate::hint::{Hint, with_causes};
+use crate::hint::{Hint, quoted, readable, with_causes};
 use crate::store;
 
 /// A kernel could not be provided.
@@ -420,20 +419,6 @@ impl Hint for Error {
         };
         vec![hint]
     }
-}
-
-/// What makes a file or directory readable that is not.
-pub(super) fn readable(path: &Path) -> String {
-    format!(
-        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
-        quoted(path)
-    )
-}
-
-/// A path as a word of a shell's.
-fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
 }
 
 fn with_modules(releases: &[String]) -> String {

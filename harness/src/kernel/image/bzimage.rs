@@ -6,9 +6,10 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use super::bytes::{release_word, u16_at, u32_at};
 use super::compression::Compression;
 use super::elf::{self, is_elf};
-use super::{Error, Refusal, release_word, u16_at, u32_at};
+use super::error::{Error, Refusal};
 
 /// No kernel unpacks to more than this: what says so is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;

@@ -1,7 +1,7 @@
 //! EFI programs. A bzImage is one beside what it is for other boot loaders; of
 //! the rest, kiln can only say what they are.
 
-use super::{u16_at, u32_at};
+use super::bytes::{u16_at, u32_at};
 
 /// The machine in the header of a PE/COFF file (PE Format, 'COFF File Header');
 /// `None` if it is no such file.

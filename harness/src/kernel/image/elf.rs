@@ -4,7 +4,8 @@ use object::elf;
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, LittleEndian};
 
-use super::{Refusal, release_word};
+use super::bytes::release_word;
+use super::error::Refusal;
 use crate::arch::Arch;
 
 /// Linux: type of the Xen note that holds the 32-bit PVH entry point

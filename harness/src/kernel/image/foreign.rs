@@ -3,8 +3,9 @@
 
 use std::io::Read as _;
 
+use super::bytes::u32_at;
 use super::compression::Compression;
-use super::{efi, u32_at};
+use super::efi;
 
 /// More than any header that is looked at here: that of s390 comes last.
 const HEADER: u64 = 0x11000;

@@ -14,7 +14,7 @@
 
 mod tsc;
 
-use super::Platform;
+use super::platform::Platform;
 use crate::vm::spec::Accelerator;
 
 pub(super) static PLATFORM: Platform = Platform {
