@@ -2,6 +2,7 @@
 //! selects kernels from it.
 
 mod error;
+mod files;
 mod kernel_log;
 mod parse;
 mod select;

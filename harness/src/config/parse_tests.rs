@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::config::Runner;
+use crate::config::{FilePlace, Runner};
 use proptest::prelude::*;
 
 fn parse_at(text: &str) -> Result<Catalogue, ConfigError> {

@@ -2,8 +2,9 @@
 
 use std::io::{self, Read};
 
+use super::stream::decoded;
+use super::tar;
 use super::unpacked::Unpacked;
-use super::{decoded, tar};
 
 /// Unpacks a package: an `ar` archive, the member `data.tar.*` of which has the
 /// files.

@@ -2,11 +2,12 @@
 //! image, its configuration and the module tree.
 //!
 //! Nothing in an archive is trusted: [`Unpacked`] makes directories and regular
-//! files below one directory and nothing else, and [`Bounded`] ends a stream
+//! files below one directory and nothing else, and [`Bounded`](stream::Bounded) ends a stream
 //! that unpacks to more than a kernel can have.
 
 mod deb;
 mod rpm;
+mod stream;
 mod tar;
 mod unpacked;
 
@@ -14,23 +15,18 @@ mod unpacked;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader};
 use std::path::Path;
 
-use liblzma::stream::{CONCATENATED, Stream};
 use nix::errno::Errno;
 
 use super::Error;
-use super::image::compression::MEMORY_LIMIT;
-use unpacked::{Bounded, Refusal, Unpacked};
+use stream::{decoded, read_some};
+use unpacked::{Refusal, Unpacked};
 
 pub use unpacked::Came;
 
-/// Bytes that tell what a file is.
-const MAGIC_XZ: &[u8] = b"\xfd7zXZ\0";
-const MAGIC_ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
-const MAGIC_GZIP: &[u8] = b"\x1f\x8b";
-/// ar(5).
+/// Bytes that tell what a file is; this one is of ar(5).
 const MAGIC_AR: &[u8] = b"!<arch>\n";
 /// The lead of an RPM (rpm's `docs/manual/format_lead.md`).
 const MAGIC_RPM: &[u8] = b"\xed\xab\xee\xdb";
@@ -56,10 +52,8 @@ impl Kind {
         let mut head = [0; USTAR_OFFSET + 5];
         let length = read_some(&mut reader, &mut head).map_err(Error::io("read", path))?;
         let head = &head[..length];
-        let is_tar = [MAGIC_XZ, MAGIC_ZSTD, MAGIC_GZIP]
-            .iter()
-            .any(|magic| head.starts_with(magic))
-            || head.get(USTAR_OFFSET..) == Some(b"ustar".as_slice());
+        let is_tar =
+            stream::is_compressed(head) || head.get(USTAR_OFFSET..) == Some(b"ustar".as_slice());
         Ok(if head.starts_with(MAGIC_AR) {
             Some(Self::Deb)
         } else if head.starts_with(MAGIC_RPM) {
@@ -113,36 +107,4 @@ fn told(what: &str, error: &io::Error) -> Error {
             reason: crate::hint::with_causes(error),
         },
     }
-}
-
-/// What `stream` unpacks to, by its first bytes; itself if it is not compressed.
-fn decoded<'a>(mut stream: impl Read + 'a) -> io::Result<Bounded<'a>> {
-    let mut magic = [0; 8];
-    let length = read_some(&mut stream, &mut magic)?;
-    let magic = &magic[..length];
-    let stream = Cursor::new(magic.to_vec()).chain(stream);
-    Ok(Bounded::new(if magic.starts_with(MAGIC_XZ) {
-        let decoder = Stream::new_stream_decoder(MEMORY_LIMIT, CONCATENATED)?;
-        Box::new(liblzma::read::XzDecoder::new_stream(stream, decoder))
-    } else if magic.starts_with(MAGIC_ZSTD) {
-        Box::new(zstd::Decoder::new(stream)?)
-    } else if magic.starts_with(MAGIC_GZIP) {
-        Box::new(flate2::read::MultiGzDecoder::new(stream))
-    } else {
-        Box::new(stream)
-    }))
-}
-
-/// Fills `buffer` as far as there is something to read.
-fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match reader.read(&mut buffer[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(length)
 }

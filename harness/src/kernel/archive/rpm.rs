@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::SFlag;
 use rpm::{IndexTag, PackageMetadata};
 
-use super::decoded;
+use super::stream::decoded;
 use super::unpacked::{Entry, Unpacked};
 
 /// Size of the lead, in bytes (rpm's `docs/manual/format_lead.md`).

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tar::EntryType;
 
-use super::unpacked::{Bounded, Entry, Unpacked};
+use super::stream::Bounded;
+use super::unpacked::{Entry, Unpacked};
 
 /// What stands in front of a name that a layer removes, and the name that
 /// removes everything of its directory.

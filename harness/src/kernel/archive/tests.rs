@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use std::fs;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::PathBuf;
 
 use ::tar;

@@ -1,6 +1,5 @@
 //! What comes out of an archive, and what does not.
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
@@ -11,13 +10,10 @@ use crate::kernel::image::names;
 
 /// Bytes that an archive may unpack to. A full distribution kernel has less than
 /// 1 GiB, one with debug information some.
-const MAX_BYTES: u64 = 16 << 30;
+pub(super) const MAX_BYTES: u64 = 16 << 30;
 
 /// Files that are taken of an archive. Distributions build some 6,000 modules.
 const MAX_FILES: u32 = 100_000;
-
-/// Bytes of what describes an entry, long names included.
-const MAX_HEADER: u64 = 1 << 20;
 
 /// Why an entry is not unpacked, nor anything else of its archive.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +26,7 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    fn error(entry: &Path, reason: impl Into<String>) -> io::Error {
+    pub(super) fn error(entry: &Path, reason: impl Into<String>) -> io::Error {
         io::Error::other(Refusal {
             entry: entry.display().to_string(),
             reason: reason.into(),
@@ -339,63 +335,4 @@ fn leads_out(path: &Path, target: &Path) -> bool {
         }
     }
     false
-}
-
-/// A stream that ends with an error where it gives more than it may.
-pub(super) struct Bounded<'s> {
-    stream: RefCell<Box<dyn Read + 's>>,
-    /// Bytes that may still come.
-    left: Cell<u64>,
-    /// The same until the next [`expect`](Self::expect).
-    expected: Cell<u64>,
-    /// The last entry that was seen.
-    at: RefCell<PathBuf>,
-}
-
-impl<'s> Bounded<'s> {
-    pub(super) fn new(stream: Box<dyn Read + 's>) -> Self {
-        Bounded {
-            stream: RefCell::new(stream),
-            // Headers come on top of what the entries have.
-            left: Cell::new(MAX_BYTES + (1 << 30)),
-            expected: Cell::new(u64::MAX),
-            at: RefCell::default(),
-        }
-    }
-
-    /// The entry at `path` has come.
-    pub(super) fn is_at(&self, path: &Path) {
-        self.at.replace(path.to_owned());
-    }
-
-    /// From now on `bytes` may come.
-    pub(super) fn expect(&self, bytes: u64) {
-        self.expected.set(bytes);
-    }
-
-    /// What describes an entry comes now.
-    pub(super) fn expect_header(&self) {
-        self.expect(MAX_HEADER);
-    }
-
-    /// The content of an entry comes now.
-    pub(super) fn expect_content(&self) {
-        self.expect(u64::MAX);
-    }
-}
-
-impl Read for &Bounded<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.stream.borrow_mut().read(buffer)?;
-        for bound in [&self.left, &self.expected] {
-            let Some(left) = bound.get().checked_sub(read as u64) else {
-                return Err(Refusal::error(
-                    &self.at.borrow(),
-                    "what follows it has no end".to_owned(),
-                ));
-            };
-            bound.set(left);
-        }
-        Ok(read)
-    }
 }
