@@ -39,8 +39,8 @@ use crate::suite::bpftrace::SuiteError;
   kiln run -k 6.1 -k '7.*' -t 'call.*:-call.kstack'
   kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
 pub(super) struct RunArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -128,7 +128,7 @@ impl RunArgs {
         } else {
             self.kernels.clone()
         };
-        let selected = context.select(&kernels)?;
+        let selected = context.select(&kernels).await?;
         // A variable that is not there is told before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;

@@ -1,20 +1,30 @@
 //! `kernels.toml`, typed: kernels, groups and suites, and how the command line
 //! selects kernels from it.
 
+mod edit;
 mod error;
 mod kernel_log;
 mod parse;
+mod pool;
 mod select;
 mod size;
 mod suite;
+mod version_range;
+mod wanted;
 
+pub(crate) use edit::with_kernel;
 pub(crate) use parse::{explain, line_of};
+pub(crate) use version_range::{numbers, series};
+pub(crate) use wanted::What;
 
 pub use error::{ConfigError, Problem};
 pub use kernel_log::{KernelLogPattern, KernelLogRule};
+pub use pool::{Pool, PoolFile, PoolKernel, UnlistedFile};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};
 pub use suite::{CommandRunner, ResultsFormat};
+pub use version_range::VersionRange;
+pub use wanted::Wanted;
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +65,8 @@ pub struct Catalogue {
     pub defaults: Defaults,
     /// The kernels, in the order of the file.
     pub kernels: Vec<Kernel>,
+    /// The pools, in the order of the file, and Debian's.
+    pub pools: Vec<Pool>,
     /// The groups, in the order of the file.
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
@@ -138,12 +150,13 @@ pub struct UrlSource {
     pub sha256: String,
 }
 
-/// `NAME = [...]` in `[groups]`: members resolved to kernel names.
+/// `NAME = [...]` in `[groups]`: members resolved to names of kernels, and to
+/// those of pools as they stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The name, without `@`.
     pub name: String,
-    /// Names of kernels, in the group's order, each once.
+    /// Names of kernels and `POOL:VERSION`, in the group's order, each once.
     pub kernels: Vec<String>,
 }
 
@@ -213,6 +226,11 @@ impl Catalogue {
     /// The kernel called `name`.
     pub fn kernel(&self, name: &str) -> Option<&Kernel> {
         self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// The pool called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
     }
 
     /// The suite called `name`.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::kernel_log::RawPattern;
+use super::pool::{Pool, RawPool};
 use super::suite::RawSuite;
 use super::{
     AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
@@ -26,6 +27,8 @@ struct RawFile {
     defaults: RawDefaults,
     #[serde(default)]
     kernels: Map<RawKernel>,
+    #[serde(default)]
+    pools: Map<RawPool>,
     #[serde(default)]
     groups: Map<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -101,10 +104,19 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         origin: checker.origin.clone(),
         defaults,
         kernels,
+        pools: Vec::new(),
         groups: Vec::new(),
         suites: Vec::new(),
         kernel_log: Vec::new(),
     };
+    for (name, pool) in in_file_order(raw.pools) {
+        let pool = checker.pool(&name, pool);
+        catalogue.pools.push(pool);
+    }
+    let debian = Pool::debian();
+    if catalogue.pool(&debian.name).is_none() {
+        catalogue.pools.push(debian);
+    }
     for (name, members) in in_file_order(raw.groups) {
         let group = checker.group(&catalogue, &name, &members);
         catalogue.groups.push(group);
@@ -293,32 +305,13 @@ impl Checker<'_> {
 
     fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {
         let before = self.problems.len();
-        // These end up in addresses.
-        let mut word = |what: &str, value: &Spanned<String>| {
-            let text = value.get_ref();
-            if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.problem(
-                    &value.span(),
-                    format!("{label}: apt.{what} is {text:?}; allowed: one word"),
-                );
-            }
-        };
-        word("suite", &raw.suite);
-        word("package", &raw.package);
+        self.word(label, "suite", &raw.suite);
+        self.package(label, &raw.package);
         if let Some(mirror) = &raw.mirror {
-            word("mirror", mirror);
+            self.word(label, "mirror", mirror);
         }
         if let Some(component) = &raw.component {
-            word("component", component);
-        }
-        if let Err(error) = globset::Glob::new(raw.package.get_ref()) {
-            self.problem(
-                &raw.package.span(),
-                format!(
-                    "{label}: apt.package: {}; allowed: a package name or a glob",
-                    error.kind()
-                ),
-            );
+            self.word(label, "component", component);
         }
         (self.problems.len() == before).then(|| AptSource {
             suite: raw.suite.into_inner(),
@@ -330,6 +323,31 @@ impl Checker<'_> {
                 .component
                 .map_or_else(|| "main".to_owned(), Spanned::into_inner),
         })
+    }
+
+    /// What ends up in addresses.
+    pub(super) fn word(&mut self, label: &str, key: &str, value: &Spanned<String>) {
+        let text = value.get_ref();
+        if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            self.problem(
+                &value.span(),
+                format!("{label}: apt.{key} is {text:?}; allowed: one word"),
+            );
+        }
+    }
+
+    /// The name of a package, or a glob.
+    pub(super) fn package(&mut self, label: &str, package: &Spanned<String>) {
+        self.word(label, "package", package);
+        if let Err(error) = globset::Glob::new(package.get_ref()) {
+            self.problem(
+                &package.span(),
+                format!(
+                    "{label}: apt.package: {}; allowed: a package name or a glob",
+                    error.kind()
+                ),
+            );
+        }
     }
 
     fn url(
@@ -378,7 +396,7 @@ impl Checker<'_> {
         self.name("group", name);
         let mut kernels: Vec<String> = Vec::new();
         for member in members {
-            match select::names_matching(catalogue, member.get_ref()) {
+            match select::members(catalogue, member.get_ref()) {
                 Ok(names) => {
                     for name in names {
                         if !kernels.contains(&name) {
@@ -389,7 +407,7 @@ impl Checker<'_> {
                 Err(error) => self.problem(
                     &member.span(),
                     format!(
-                        "group \"{}\": {error}; allowed: names of kernels in this file and globs of them",
+                        "group \"{}\": {error}; allowed: names of kernels in this file, globs of them, and kernels of pools such as debian:6.18",
                         name.get_ref()
                     ),
                 ),

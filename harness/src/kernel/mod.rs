@@ -1,6 +1,7 @@
 //! Which kernel, from where: sources, cache, vmlinux, modules.
 
 mod archive;
+mod at_once;
 mod cache;
 mod compression;
 mod debian;
@@ -10,10 +11,13 @@ mod error;
 mod layout;
 mod lock;
 pub mod modules;
+mod pin;
 mod pins;
+mod pool;
 mod prepare;
 mod progress;
 mod provide;
+mod prune;
 mod source;
 #[cfg(test)]
 mod test_image;
@@ -22,9 +26,14 @@ pub mod vmlinux;
 pub use cache::Cache;
 pub use error::Error;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
+pub use pin::{NewPin, pin};
 pub use pins::Pins;
+pub use pool::{in_pool, select};
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{Status, Update, provide, status, update};
+pub use provide::{
+    Status, Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
+};
+pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
 
 use std::path::PathBuf;
 
@@ -56,7 +65,14 @@ pub struct KernelImage {
     /// Where the index of `modules` was left that cannot stand beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
+    /// The modules came without a hash that anybody signed: the kernel itself is to
+    /// check each, by [`SIGNED_MODULES_ONLY`].
+    pub signed_modules_only: bool,
 }
+
+/// Parameter of a kernel that refuses modules which are not signed with a key of its
+/// own, once it is 1.
+pub const SIGNED_MODULES_ONLY: &str = "module.sig_enforce";
 
 impl KernelImage {
     /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a

@@ -198,6 +198,7 @@ impl History {
                 kernel,
                 release,
                 sha256,
+                ..
             } => self.images.push(Image {
                 kernel: kernel.clone(),
                 release: release.clone(),

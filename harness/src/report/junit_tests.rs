@@ -163,6 +163,7 @@ fn what_ran_stands_in_properties() {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 sha256: "00ff".into(),
+                packages: None,
             },
         ),
         at(

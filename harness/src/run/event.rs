@@ -52,6 +52,38 @@ pub enum KnownResult {
     Skip,
 }
 
+/// The packages that a kernel is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPackages {
+    /// Suite of the archive.
+    pub suite: String,
+    /// Component of the suite.
+    pub component: String,
+    /// The archive's root, if `kernels.toml` names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<String>,
+    /// Each file, that of the kernel's own package first.
+    pub files: Vec<PackageFile>,
+}
+
+/// A file of a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageFile {
+    /// Package name.
+    pub package: String,
+    /// Version of the package.
+    pub version: String,
+    /// Path below the archive's root.
+    pub path: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// SHA-256, 64 hexadecimal digits.
+    pub sha256: String,
+    /// SHA-1, 40 hexadecimal digits: archives of old packages know it by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha1: Option<String>,
+}
+
 /// An entry of `expectations.toml` that holds for a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
@@ -175,6 +207,10 @@ pub enum Event {
         release: String,
         /// SHA-256 of the image that boots, 64 hexadecimal digits.
         sha256: String,
+        /// The packages it is made of, if it is of packages: with them the same
+        /// bytes can be had again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        packages: Option<KernelPackages>,
     },
     /// A kernel could not be provided: its tests are not run. Schema 1 has it
     /// since kernels are provided while tests run.

@@ -218,6 +218,7 @@ fn other_images_and_versions_under_one_name_are_told() {
             kernel: "6.1".into(),
             release: "6.1.7".into(),
             sha256: sha.into(),
+            packages: None,
         };
         let suite = Event::SuiteReady {
             suite: "bpftrace".into(),

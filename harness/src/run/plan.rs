@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 
 use super::aslr::Aslr;
 use super::capacity::Jobs;
-use super::event::{Known, Source, TestResult, Verdict};
+use super::event::{KernelPackages, Known, Source, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
@@ -45,6 +45,8 @@ pub struct ReadyKernel {
     pub release: String,
     /// SHA-256 of the image that boots, 64 hexadecimal digits.
     pub sha256: String,
+    /// The packages it is made of, if it is of packages.
+    pub packages: Option<KernelPackages>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
 }

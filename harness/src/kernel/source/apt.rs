@@ -15,15 +15,62 @@ use super::super::prepare::Taking;
 use super::super::{Cache, Error, Status, archive, digest, download, layout};
 use super::mirror::{self, Host, Mirror};
 use super::{Asked, Content, Pinning};
-use crate::config::AptSource;
+use crate::config::{AptSource, PoolKernel, UnlistedFile};
+use crate::whole_file;
+use walkdir::WalkDir;
 
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
+
+/// The archive of a source, and whose signatures count there.
+#[derive(Debug)]
+pub(in super::super) struct Place {
+    pub(in super::super) mirror: Mirror,
+    source: AptSource,
+}
+
+/// Finds the archive of `source`.
+pub(in super::super) fn place(source: &AptSource) -> Place {
+    Place {
+        mirror: mirror(source),
+        source: source.clone(),
+    }
+}
+
+impl Place {
+    /// Files of keys that are trusted beside Debian's.
+    pub(in super::super) fn keyrings(&self) -> Vec<PathBuf> {
+        if self.source.trusted {
+            return Vec::new();
+        }
+        // A keyring of Debian's that was removed since is no loss.
+        let of_host = self.mirror.signed_by.as_deref().map(PathBuf::from);
+        of_host
+            .filter(|file| file.exists())
+            .into_iter()
+            .chain(self.source.keyring.clone())
+            .collect()
+    }
+
+    /// Whose signatures count; `None` where anybody is trusted.
+    pub(in super::super) fn keyring(&self) -> Result<Option<Keyring>, Error> {
+        if self.source.trusted {
+            return Ok(None);
+        }
+        let mut keyring = Keyring::debian()?;
+        for file in self.keyrings() {
+            keyring = keyring.with(Keyring::open(&file)?);
+        }
+        Ok(Some(keyring))
+    }
+}
 
 /// The files that a pin of it names.
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,
+    /// Those whose hash nobody has signed: they may bring modules and nothing else.
+    unlisted: &'p [UnlistedFile],
 }
 
 impl Pinning for Archive<'_> {
@@ -31,8 +78,9 @@ impl Pinning for Archive<'_> {
     /// does not say the SHA-1 by which a file can be had when it has left.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
-        let mirror = mirror(source);
-        let keyring = keyring(source, &mirror)?;
+        let place = place(source);
+        let mirror = &place.mirror;
+        let keyring = place.keyring()?;
         let suite = Suite {
             mirror: &mirror.uri,
             name: &source.suite,
@@ -61,13 +109,7 @@ impl Pinning for Archive<'_> {
             Some(Pin::Apt(pin)) => pin.files.as_slice(),
             _ => &[],
         };
-        for file in &mut files {
-            let same = known.iter().find(|known| known.sha256 == file.sha256);
-            file.sha1 = match same.and_then(|known| known.sha1.clone()) {
-                Some(sha1) => Some(sha1),
-                None => Some(fetch(asked, &mirror, file)?.sha1),
-            };
-        }
+        complete(asked, mirror, &mut files, known)?;
         Ok(Pin::Apt(LockedKernel {
             name: asked.name.to_owned(),
             suite: source.suite.clone(),
@@ -82,6 +124,7 @@ impl Pinning for Archive<'_> {
             Pin::Apt(pin) if pin.is_of(self.0) => Some(Box::new(Packages {
                 source: self.0,
                 pin,
+                unlisted: &[],
             })),
             _ => None,
         }
@@ -98,10 +141,22 @@ impl Content for Packages<'_> {
         let mirror = mirror(self.source);
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
-        for file in &self.pin.files {
+        let unpack = |file: &LockedFile| -> Result<(), Error> {
             let deb = fetch(asked, &mirror, file)?.path;
             archive::unpack_deb(&deb, &tree)?;
-            fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
+            fs::remove_file(&deb).map_err(Error::io("remove", &deb))
+        };
+        let is_unlisted = |file: &&LockedFile| {
+            let mut unlisted = self.unlisted.iter();
+            unlisted.any(|unlisted| unlisted.path == file.path)
+        };
+        // First, so that what they bring can be told from the rest.
+        for file in self.pin.files.iter().filter(is_unlisted) {
+            unpack(file)?;
+            only_modules(&tree, &file.package)?;
+        }
+        for file in self.pin.files.iter().filter(|file| !is_unlisted(file)) {
+            unpack(file)?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
             // The temporary directory means nothing to the user.
@@ -121,27 +176,176 @@ impl Content for Packages<'_> {
     }
 }
 
+/// The kernel of a pool as a pin, as far as it is known: without SHA-1 of what was
+/// never fetched. `None` if not even the SHA-256 of all files is known.
+pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<LockedKernel> {
+    let listed = kernel.files.iter().map(|file| LockedFile {
+        package: file.package.clone(),
+        version: file.version.clone(),
+        path: file.path.clone(),
+        size: file.size,
+        sha256: file.sha256.clone(),
+        sha1: cache.sha1_of(&file.sha256),
+    });
+    let mut files: Vec<LockedFile> = listed.collect();
+    for file in &kernel.unlisted {
+        files.push(known_unlisted(file, cache)?);
+    }
+    Some(LockedKernel {
+        name: kernel.name.clone(),
+        suite: kernel.source.suite.clone(),
+        component: kernel.source.component.clone(),
+        package: kernel.source.package.clone(),
+        files,
+    })
+}
+
+/// The same; what is not listed any more, and not known from before, is fetched.
+pub(in super::super) fn whole_pin_of(
+    asked: &Asked<'_>,
+    kernel: &PoolKernel,
+) -> Result<LockedKernel, Error> {
+    for file in &kernel.unlisted {
+        if known_unlisted(file, asked.cache).is_none() {
+            fetch_unlisted(asked, kernel, file)?;
+        }
+    }
+    pin_of(kernel, asked.cache).ok_or_else(|| Error::NotPinned {
+        name: kernel.name.clone(),
+    })
+}
+
+/// Where it is kept what an unlisted file was when it came first.
+fn memory_of(file: &UnlistedFile, cache: &Cache) -> PathBuf {
+    let path = cache.root().join("unlisted");
+    path.join(Key::new("deb", [file.path.as_bytes()]).to_string())
+}
+
+fn known_unlisted(file: &UnlistedFile, cache: &Cache) -> Option<LockedFile> {
+    let bytes = fs::read(memory_of(file, cache)).ok()?;
+    let known: LockedFile = serde_json::from_slice(&bytes).ok()?;
+    (known.path == file.path).then_some(known)
+}
+
+fn fetch_unlisted(
+    asked: &Asked<'_>,
+    kernel: &PoolKernel,
+    file: &UnlistedFile,
+) -> Result<(), Error> {
+    let mirror = mirror(&kernel.source);
+    let url = format!("{}/{}", mirror.uri, file.path);
+    let directory = asked.cache.subdirectory("downloads")?;
+    let partial = tempfile::NamedTempFile::new_in(&directory)
+        .map_err(Error::io("create a file in", &directory))?
+        .into_temp_path();
+    let name = format!("{} {}", file.package, file.version);
+    let came = asked
+        .progress
+        .download(&name, None, |heard| {
+            download::to_file(&url, &partial, heard)
+        })
+        .map_err(|error| match error {
+            Error::Download { gone: true, .. } => Error::IncompletePackage {
+                package: kernel.source.package.clone(),
+                missing: file.package.clone(),
+                suite: kernel.source.suite.clone(),
+            },
+            other => other,
+        })?;
+    let size = fs::metadata(&partial)
+        .map_err(Error::io("read", &partial))?
+        .len();
+    let known = LockedFile {
+        package: file.package.clone(),
+        version: file.version.clone(),
+        path: file.path.clone(),
+        size,
+        sha256: came.sha256.clone(),
+        sha1: Some(came.sha1),
+    };
+    let dest = kept(asked.cache, &known)?;
+    partial
+        .persist(&dest)
+        .map_err(|error| Error::io("create", &dest)(error.error))?;
+    asked.cache.subdirectory("unlisted")?;
+    let memory = memory_of(file, asked.cache);
+    whole_file::remember(&memory, &known).map_err(Error::io("write", &memory))
+}
+
+/// What `pin`, which is of `kernel`, names.
+pub(in super::super) fn packages<'p>(
+    kernel: &'p PoolKernel,
+    pin: &'p LockedKernel,
+) -> Box<dyn Content + 'p> {
+    Box::new(Packages {
+        source: &kernel.source,
+        pin,
+        unlisted: &kernel.unlisted,
+    })
+}
+
+/// Refuses a tree with more than modules, which the kernel checks itself, and what
+/// lies beside them in Debian's packages: nothing else in it may be booted or run.
+fn only_modules(tree: &Path, package: &str) -> Result<(), Error> {
+    for entry in WalkDir::new(tree).into_iter().flatten() {
+        let Ok(path) = entry.path().strip_prefix(tree) else {
+            continue;
+        };
+        let name = entry.file_name().to_string_lossy();
+        let modules = ["usr/lib/modules", "lib/modules"]
+            .iter()
+            .any(|directory| path.starts_with(directory));
+        let harmless = entry.file_type().is_dir()
+            || path.starts_with("usr/share")
+            || (modules && (name.contains(".ko") || name.starts_with("modules.")))
+            || (path.starts_with("boot")
+                && (name.starts_with("config-") || name.starts_with("System.map-")));
+        if !harmless {
+            return Err(Error::Archive {
+                what: package.to_owned(),
+                reason: format!(
+                    "the archive does not list it any more, and it brings {}, which is no module",
+                    path.display()
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Fetches what of `pin` was never fetched, so that it says every SHA-1.
+pub(in super::super) fn complete_pin(
+    asked: &Asked<'_>,
+    source: &AptSource,
+    pin: &mut LockedKernel,
+) -> Result<(), Error> {
+    complete(asked, &mirror(source), &mut pin.files, &[])
+}
+
+/// Gives every file its SHA-1: from `known` files, from what was fetched before,
+/// or by fetching it.
+fn complete(
+    asked: &Asked<'_>,
+    mirror: &Mirror,
+    files: &mut [LockedFile],
+    known: &[LockedFile],
+) -> Result<(), Error> {
+    for file in files {
+        let same = known.iter().find(|known| known.sha256 == file.sha256);
+        let sha1 = same
+            .and_then(|known| known.sha1.clone())
+            .or_else(|| asked.cache.sha1_of(&file.sha256));
+        file.sha1 = match sha1 {
+            Some(sha1) => Some(sha1),
+            None => Some(fetch(asked, mirror, file)?.sha1),
+        };
+    }
+    Ok(())
+}
+
 fn mirror(source: &AptSource) -> Mirror {
     let etc = Path::new("/etc");
     mirror::resolve(source, &Host { etc })
-}
-
-/// Whose signatures count for `source`; `None` where anybody is trusted.
-fn keyring(source: &AptSource, mirror: &Mirror) -> Result<Option<Keyring>, Error> {
-    if source.trusted {
-        return Ok(None);
-    }
-    let mut keyring = Keyring::debian()?;
-    let of_host = mirror.signed_by.as_deref().map(Path::new);
-    // A keyring of Debian's that was removed since is no loss.
-    for file in of_host
-        .filter(|file| file.exists())
-        .into_iter()
-        .chain(source.keyring.as_deref())
-    {
-        keyring = keyring.with(Keyring::open(file)?);
-    }
-    Ok(Some(keyring))
 }
 
 /// A package that was fetched.
@@ -218,6 +422,7 @@ fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<
     partial
         .persist(dest)
         .map_err(|error| Error::io("create", dest)(error.error))?;
+    asked.cache.remember_sha1(&came.sha256, &came.sha1);
     Ok(came.sha1)
 }
 

@@ -13,6 +13,8 @@ mod url;
 #[cfg(test)]
 mod tests;
 
+pub(super) use apt::{Place, complete_pin, packages, pin_of, place, whole_pin_of};
+
 use std::path::Path;
 
 use super::cache::Key;

@@ -159,6 +159,7 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             release: ready.release.clone(),
             sha256: ready.sha256.clone(),
+            packages: ready.packages.clone(),
         });
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));
@@ -286,6 +287,7 @@ mod tests {
         Provision::Ready(Rc::new(ReadyKernel {
             release: "6.1.0".into(),
             sha256: String::new(),
+            packages: None,
             launch: Box::new(|_, _| unreachable!("nothing boots here")),
         }))
     }
