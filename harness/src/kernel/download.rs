@@ -114,6 +114,16 @@ pub(super) fn page(url: &str, limit: u64, since: Option<&str>) -> Result<Page, E
     Ok(Page::New { body, modified })
 }
 
+/// Says whether `url` may be asked for.
+pub(super) fn allowed(url: &str) -> Result<(), Error> {
+    if local(url).is_none() && offline::is_on() {
+        return Err(Error::Offline {
+            url: url.to_owned(),
+        });
+    }
+    Ok(())
+}
+
 /// The path of a `file:` or `copy:` address, sources.list(5).
 fn local(url: &str) -> Option<PathBuf> {
     let path = url
@@ -187,11 +197,7 @@ fn ask(
     from: u64,
     since: Option<&str>,
 ) -> Result<ureq::http::Response<ureq::Body>, Error> {
-    if offline::is_on() {
-        return Err(Error::Offline {
-            url: url.to_owned(),
-        });
-    }
+    allowed(url)?;
     // Packed indices are wanted as they are.
     let mut request = agent().get(url).header("Accept-Encoding", "identity");
     if from > 0 {

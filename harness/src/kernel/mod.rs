@@ -18,6 +18,7 @@ mod prepare;
 mod progress;
 mod provide;
 mod prune;
+mod signed_modules;
 mod source;
 #[cfg(test)]
 mod test_image;
@@ -65,16 +66,14 @@ pub struct KernelImage {
     /// Where the index of `modules` was left that cannot stand beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
-    /// The modules came without a hash that anybody signed: the kernel itself is to
-    /// check each, by [`SIGNED_MODULES_ONLY`].
-    pub signed_modules_only: bool,
 }
 
-/// Parameter of a kernel that refuses modules which are not signed with a key of its
-/// own, once it is 1.
-pub const SIGNED_MODULES_ONLY: &str = "module.sig_enforce";
-
 impl KernelImage {
+    /// What the kernel's command line must say so that it boots as it is to.
+    pub fn parameters(&self) -> Vec<String> {
+        signed_modules::parameters(&self.image)
+    }
+
     /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a
     /// kernel that is named by its path may have been built again.
     pub fn sha256(&self) -> Result<String, Error> {

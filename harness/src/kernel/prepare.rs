@@ -147,7 +147,6 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         boot_protocol: manifest.boot_protocol,
         modules,
         module_index: remembered.is_file().then_some(remembered),
-        signed_modules_only: false,
     })
 }
 

@@ -6,7 +6,7 @@ use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
 use super::source::{self, Asked, Content, Pinning, Supply};
-use super::{Cache, Error, KernelImage, Progress, SIGNED_MODULES_ONLY};
+use super::{Cache, Error, KernelImage, Progress, signed_modules};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
 /// Provides what was selected from `catalogue`, ready to boot. A kernel whose
@@ -52,30 +52,22 @@ pub fn provide(
 fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> {
     let pin = source::whole_pin_of(asked, kernel).map_err(|error| not_cached(asked, error))?;
     let content = source::packages(kernel, &pin);
-    let mut image = get(&*content, asked).map_err(|error| match error {
+    let image = get(&*content, asked).map_err(|error| match error {
         Error::PinGone { .. } => Error::LeftPool {
             pool: kernel.pool().to_owned(),
             source: Box::new(error),
         },
         other => other,
     })?;
-    if !kernel.unlisted.is_empty() {
-        if !checks_signatures(&image)? {
-            return Err(Error::Unsigned {
-                name: kernel.name.clone(),
-                unlisted: kernel.unlisted[0].package.clone(),
-            });
-        }
-        image.signed_modules_only = true;
+    if let Some(unlisted) = kernel.unlisted.first()
+        && !signed_modules::enforce(&image.image)?
+    {
+        return Err(Error::Unsigned {
+            name: kernel.name.clone(),
+            unlisted: unlisted.package.clone(),
+        });
     }
     Ok(image)
-}
-
-/// Whether the kernel knows the parameter with which it refuses modules that are
-/// not signed (Documentation/admin-guide/module-signing.rst).
-fn checks_signatures(image: &KernelImage) -> Result<bool, Error> {
-    let bytes = std::fs::read(&image.image).map_err(Error::io("read", &image.image))?;
-    Ok(memchr::memmem::find(&bytes, SIGNED_MODULES_ONLY.as_bytes()).is_some())
 }
 
 fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {

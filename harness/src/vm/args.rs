@@ -15,7 +15,6 @@ use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, Sandbox, SerialConsole, VirtiofsDevice,
 };
 use super::spec::VmSpec;
-use crate::kernel::SIGNED_MODULES_ONLY;
 
 /// Longest command line in bytes that a kernel takes whole: `COMMAND_LINE_SIZE`
 /// (arch/x86/include/asm/setup.h) less its NUL. What is longer it cuts off
@@ -59,9 +58,6 @@ pub fn kernel_command_line(spec: &VmSpec) -> String {
         .flat_map(|device| device.kernel())
         .collect();
     words.push("rdinit=/init".to_owned());
-    if spec.kernel.signed_modules_only {
-        words.push(format!("{SIGNED_MODULES_ONLY}=1"));
-    }
     // Last, so that the user has the last word.
     words.extend(spec.kernel_args.iter().cloned());
     words.join(" ")

@@ -234,6 +234,7 @@ fn fetch_unlisted(
 ) -> Result<(), Error> {
     let mirror = mirror(&kernel.source);
     let url = format!("{}/{}", mirror.uri, file.path);
+    download::allowed(&url)?;
     let directory = asked.cache.subdirectory("downloads")?;
     let partial = tempfile::NamedTempFile::new_in(&directory)
         .map_err(Error::io("create a file in", &directory))?
@@ -403,6 +404,7 @@ fn pin_gone(
 /// Downloads a file to `dest`, if it is the one that `file` names; gives its
 /// SHA-1.
 fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
+    download::allowed(url)?;
     let directory = asked.cache.subdirectory("downloads")?;
     // Under a name of its own: two kilns may fetch the same file.
     let partial = tempfile::NamedTempFile::new_in(&directory)

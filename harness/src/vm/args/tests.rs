@@ -22,7 +22,6 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
-            signed_modules_only: false,
         },
         initramfs: "/cache/initramfs".into(),
         virtiofs: vec![VirtiofsSpec {
@@ -55,15 +54,6 @@ fn value<'a>(words: &'a [String], name: &str) -> &'a str {
     let places: Vec<usize> = (0..words.len()).filter(|i| words[*i] == name).collect();
     assert_eq!(places.len(), 1, "{name} in {words:?}");
     &words[places[0] + 1]
-}
-
-#[test]
-fn a_kernel_whose_modules_nobody_vouches_for_checks_their_signatures() {
-    let mut spec = spec(Accelerator::Tcg);
-    assert!(!kernel_command_line(&spec).contains("sig_enforce"));
-    spec.kernel.signed_modules_only = true;
-    let line = kernel_command_line(&spec);
-    assert!(line.contains(" module.sig_enforce=1 "), "{line}");
 }
 
 #[test]
