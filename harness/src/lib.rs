@@ -22,6 +22,7 @@ mod offline;
 mod program;
 pub mod report;
 pub mod run;
+pub mod scratch;
 pub mod store;
 pub mod suite;
 pub mod vm;

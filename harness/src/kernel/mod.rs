@@ -25,6 +25,7 @@ mod test_image;
 pub mod vmlinux;
 
 pub use cache::Cache;
+pub use debian::kernels_of_index;
 pub use error::Error;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pin::{NewPin, pin};

@@ -20,10 +20,11 @@ pub(super) fn run(
     table.set_header(["NAME", "SOURCE", "VERSION", "CACHED"]);
     for kernel in &catalogue.kernels {
         let status = kernel::status(catalogue, kernel, cache)?;
-        let bytes = kernel::size_in_cache(catalogue, kernel, cache)?;
-        let cached = match bytes.filter(|_| status.cached) {
-            Some(bytes) => format!("{}, yes", HumanBytes(bytes)),
-            None => "no".to_owned(),
+        let cached = if status.cached {
+            let bytes = kernel::size_in_cache(catalogue, kernel, cache)?;
+            format!("{}, yes", HumanBytes(bytes.unwrap_or_default()))
+        } else {
+            "no".to_owned()
         };
         table.add_row([
             kernel.name.clone(),

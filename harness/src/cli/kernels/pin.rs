@@ -116,12 +116,9 @@ fn of_run(directory: &Path) -> Result<Vec<NewPin>, KernelsError> {
     let records = read_events(&events).map_err(|error| failed(with_causes(&error)))?;
     let mut new: Vec<NewPin> = Vec::new();
     for record in records {
-        if let Event::KernelReady {
-            kernel,
-            packages: Some(packages),
-            ..
-        } = record.event
-            && let Some(pin) = recorded(&kernel, packages)
+        if let Event::KernelReady(ready) = record.event
+            && let Some(packages) = ready.packages
+            && let Some(pin) = recorded(&ready.kernel, packages)
             && new.iter().all(|known| known.name != pin.name)
         {
             new.push(pin);

@@ -17,10 +17,17 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 
 use super::compression::Compression;
-use super::{Cache, Error, Progress, digest, download};
+use super::{Cache, Error, LockedFile, Progress, digest, download};
 use crate::whole_file;
 use download::Page;
 use release::{Entry, Release};
+
+/// The kernels of a `Packages` index whose package name the glob `pattern` matches,
+/// each with the files that the index has of it.
+pub fn kernels_of_index(index: &str, pattern: &str) -> Vec<Vec<LockedFile>> {
+    let kernels = all(&index::parse(index), pattern);
+    kernels.into_iter().map(|kernel| kernel.files).collect()
+}
 
 /// More than Debian's largest Release file by a factor of 50.
 const MAX_RELEASE: u64 = 16 << 20;
