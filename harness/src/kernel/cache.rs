@@ -4,6 +4,7 @@
 //! A kernel is filled into a temporary directory of the cache under a lock of
 //! its own and renamed into place: whoever sees `kernels/<key>` sees all of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,7 +40,7 @@ pub struct Cache {
     root: PathBuf,
     /// Locks of the kernels that were provided, held until the last clone goes: a
     /// kernel is in use as long as the kiln that asked for it runs.
-    used: Arc<Mutex<Vec<CacheLock>>>,
+    used: Arc<Mutex<BTreeMap<String, CacheLock>>>,
 }
 
 /// What a kernel is made from, as a file name: equal keys, equal kernels.
@@ -153,6 +154,10 @@ impl Cache {
     /// Nobody removes the kernel of `key` from now on. A cache that cannot be
     /// written to needs no lock for that.
     fn use_kernel(&self, key: &Key) {
+        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used().contains_key(&key.0) {
+            return;
+        }
         let Ok(mut file) = self.open_lock(&use_lock(&key.0)) else {
             return;
         };
@@ -160,8 +165,7 @@ impl Cache {
         while begun.elapsed() < PRUNING {
             match Flock::lock(file, FlockArg::LockSharedNonblock) {
                 Ok(lock) => {
-                    let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-                    used.push(CacheLock { _file: lock });
+                    used().insert(key.0.clone(), CacheLock { _file: lock });
                     return;
                 }
                 Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,

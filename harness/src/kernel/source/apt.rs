@@ -14,10 +14,8 @@ use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
 use super::super::{Cache, Error, Status, archive, digest, download, layout};
 use super::mirror::{self, Host, Mirror};
-use super::{Asked, Content, Pinning};
+use super::{Asked, Content, Pinning, unlisted};
 use crate::config::{AptSource, PoolKernel, UnlistedFile};
-use crate::whole_file;
-use walkdir::WalkDir;
 
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
@@ -153,7 +151,7 @@ impl Content for Packages<'_> {
         // First, so that what they bring can be told from the rest.
         for file in self.pin.files.iter().filter(is_unlisted) {
             unpack(file)?;
-            only_modules(&tree, &file.package)?;
+            unlisted::check(&tree, &file.package)?;
         }
         for file in self.pin.files.iter().filter(|file| !is_unlisted(file)) {
             unpack(file)?;
@@ -189,7 +187,7 @@ pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<Loc
     });
     let mut files: Vec<LockedFile> = listed.collect();
     for file in &kernel.unlisted {
-        files.push(known_unlisted(file, cache)?);
+        files.push(unlisted::known(file, cache)?);
     }
     Some(LockedKernel {
         name: kernel.name.clone(),
@@ -206,71 +204,13 @@ pub(in super::super) fn whole_pin_of(
     kernel: &PoolKernel,
 ) -> Result<LockedKernel, Error> {
     for file in &kernel.unlisted {
-        if known_unlisted(file, asked.cache).is_none() {
-            fetch_unlisted(asked, kernel, file)?;
+        if unlisted::known(file, asked.cache).is_none() {
+            unlisted::fetch(asked, kernel, file)?;
         }
     }
     pin_of(kernel, asked.cache).ok_or_else(|| Error::NotPinned {
         name: kernel.name.clone(),
     })
-}
-
-/// Where it is kept what an unlisted file was when it came first.
-fn memory_of(file: &UnlistedFile, cache: &Cache) -> PathBuf {
-    let path = cache.root().join("unlisted");
-    path.join(Key::new("deb", [file.path.as_bytes()]).to_string())
-}
-
-fn known_unlisted(file: &UnlistedFile, cache: &Cache) -> Option<LockedFile> {
-    let bytes = fs::read(memory_of(file, cache)).ok()?;
-    let known: LockedFile = serde_json::from_slice(&bytes).ok()?;
-    (known.path == file.path).then_some(known)
-}
-
-fn fetch_unlisted(
-    asked: &Asked<'_>,
-    kernel: &PoolKernel,
-    file: &UnlistedFile,
-) -> Result<(), Error> {
-    let mirror = mirror(&kernel.source);
-    let url = format!("{}/{}", mirror.uri, file.path);
-    download::allowed(&url)?;
-    let directory = asked.cache.subdirectory("downloads")?;
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
-    let name = format!("{} {}", file.package, file.version);
-    let came = asked
-        .progress
-        .download(&name, None, |heard| {
-            download::to_file(&url, &partial, heard)
-        })
-        .map_err(|error| match error {
-            Error::Download { gone: true, .. } => Error::IncompletePackage {
-                package: kernel.source.package.clone(),
-                missing: file.package.clone(),
-                suite: kernel.source.suite.clone(),
-            },
-            other => other,
-        })?;
-    let size = fs::metadata(&partial)
-        .map_err(Error::io("read", &partial))?
-        .len();
-    let known = LockedFile {
-        package: file.package.clone(),
-        version: file.version.clone(),
-        path: file.path.clone(),
-        size,
-        sha256: came.sha256.clone(),
-        sha1: Some(came.sha1),
-    };
-    let dest = kept(asked.cache, &known)?;
-    partial
-        .persist(&dest)
-        .map_err(|error| Error::io("create", &dest)(error.error))?;
-    asked.cache.subdirectory("unlisted")?;
-    let memory = memory_of(file, asked.cache);
-    whole_file::remember(&memory, &known).map_err(Error::io("write", &memory))
 }
 
 /// What `pin`, which is of `kernel`, names.
@@ -283,35 +223,6 @@ pub(in super::super) fn packages<'p>(
         pin,
         unlisted: &kernel.unlisted,
     })
-}
-
-/// Refuses a tree with more than modules, which the kernel checks itself, and what
-/// lies beside them in Debian's packages: nothing else in it may be booted or run.
-fn only_modules(tree: &Path, package: &str) -> Result<(), Error> {
-    for entry in WalkDir::new(tree).into_iter().flatten() {
-        let Ok(path) = entry.path().strip_prefix(tree) else {
-            continue;
-        };
-        let name = entry.file_name().to_string_lossy();
-        let modules = ["usr/lib/modules", "lib/modules"]
-            .iter()
-            .any(|directory| path.starts_with(directory));
-        let harmless = entry.file_type().is_dir()
-            || path.starts_with("usr/share")
-            || (modules && (name.contains(".ko") || name.starts_with("modules.")))
-            || (path.starts_with("boot")
-                && (name.starts_with("config-") || name.starts_with("System.map-")));
-        if !harmless {
-            return Err(Error::Archive {
-                what: package.to_owned(),
-                reason: format!(
-                    "the archive does not list it any more, and it brings {}, which is no module",
-                    path.display()
-                ),
-            });
-        }
-    }
-    Ok(())
 }
 
 /// Fetches what of `pin` was never fetched, so that it says every SHA-1.
@@ -344,7 +255,7 @@ fn complete(
     Ok(())
 }
 
-fn mirror(source: &AptSource) -> Mirror {
+pub(super) fn mirror(source: &AptSource) -> Mirror {
     let etc = Path::new("/etc");
     mirror::resolve(source, &Host { etc })
 }
@@ -429,7 +340,7 @@ fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<
 }
 
 /// Where a package waits to be unpacked.
-fn kept(cache: &Cache, file: &LockedFile) -> Result<PathBuf, Error> {
+pub(super) fn kept(cache: &Cache, file: &LockedFile) -> Result<PathBuf, Error> {
     Ok(cache
         .subdirectory("downloads")?
         .join(format!("{}.deb", file.sha256)))

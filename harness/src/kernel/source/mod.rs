@@ -8,6 +8,7 @@ mod apt;
 mod mirror;
 mod nix;
 mod path;
+mod unlisted;
 mod url;
 
 #[cfg(test)]
