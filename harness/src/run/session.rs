@@ -115,7 +115,8 @@ impl Session {
             path: std::env::temp_dir(),
             source,
         })?;
-        let name = kernel.replace(['/', '.'], "_");
+        // Who keeps them as an artifact on GitHub may have no colons.
+        let name = kernel.replace(['/', '.', ':'], "_");
         let logs = plan.logs.join(name).join(format!("vm-{vm}"));
         let prepared = (ready.launch)(&dir, &logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
