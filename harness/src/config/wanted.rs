@@ -35,6 +35,11 @@ impl Wanted {
     /// Reads the text; the error says what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
+        // As tags have it.
+        let tag = text.strip_prefix('v');
+        let text = tag
+            .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            .unwrap_or(text);
         let what = match text.strip_prefix("series") {
             Some("") => What::Series(None),
             Some(rest) => {
@@ -126,6 +131,7 @@ mod tests {
     fn numbers_are_the_newest_and_signs_make_a_range() {
         assert!(matches!(what("6.18"), What::Newest(_)));
         assert!(matches!(what("6.12.100"), What::Newest(_)));
+        assert_eq!(what("v6.18"), what("6.18"));
         assert!(matches!(what(">=6.16, <7.1"), What::Range(_)));
         assert!(matches!(what("=6.12"), What::Range(_)));
         assert!(matches!(what("6.1, 6.1.170"), What::Range(_)));

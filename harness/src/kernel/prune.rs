@@ -17,6 +17,9 @@ const LIMIT_VARIABLE: &str = "KILN_CACHE_LIMIT";
 /// The same where nothing names it: some hundred kernels.
 const LIMIT: MemorySize = MemorySize::from_mib(10 << 10);
 
+/// Somebody may be waiting for files that came within this time.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
 /// Kernels are taken out of sight under such a name, and then removed.
 const REMOVED: &str = ".removed-";
 
@@ -38,8 +41,11 @@ pub struct CachedKernel {
 pub struct Keep {
     /// As many as were used last.
     pub newest: usize,
-    /// What was used within this time; also of lists and downloads.
+    /// What was used within this time.
     pub within: Duration,
+    /// Lists of pools, and packages that were fetched and not unpacked, that came
+    /// within this time; what came within the last hour always stays.
+    pub files_within: Duration,
 }
 
 /// A kernel that is to go.
@@ -80,15 +86,18 @@ pub fn cached_kernels(cache: &Cache) -> Result<Vec<CachedKernel>, Error> {
 pub fn prune(cache: &Cache, keep: Keep, dry_run: bool) -> Result<Vec<Pruned>, Error> {
     let now = SystemTime::now();
     // What was used in the future was used just now.
-    let old = |used: SystemTime| now.duration_since(used).is_ok_and(|age| age >= keep.within);
+    let old = |used: SystemTime, within: Duration| {
+        now.duration_since(used).is_ok_and(|age| age >= within)
+    };
     let mut pruned = Vec::new();
     for kernel in cached_kernels(cache)?.into_iter().skip(keep.newest) {
-        if old(kernel.used) {
+        if old(kernel.used, keep.within) {
             let in_use = !remove(cache, &kernel.key, dry_run)?;
             pruned.push(Pruned { kernel, in_use });
         }
     }
     if !dry_run {
+        let old = |file: SystemTime| old(file, keep.files_within.max(HOUR));
         remove_leftovers(cache)?;
         for directory in ["downloads", "indices", "pools"] {
             for (path, _) in entries(&cache.root().join(directory))? {

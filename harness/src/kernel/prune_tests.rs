@@ -34,6 +34,7 @@ fn keep(newest: usize, days: u32) -> Keep {
     Keep {
         newest,
         within: DAY * days,
+        files_within: DAY * days,
     }
 }
 
@@ -91,6 +92,20 @@ fn nothing_outside_the_cache_and_nothing_that_is_not_its_own_is_removed() {
     assert_eq!(prune(&cache, keep(0, 0), false).unwrap().len(), 1);
     assert!(outside.join("file").exists() && link.exists());
     assert_eq!(fs::read_dir(&kernels).unwrap().count(), 5);
+}
+
+#[test]
+fn a_download_that_somebody_waits_for_stays_and_an_old_one_goes() {
+    let (_dir, cache, _) = cache(&[]);
+    let downloads = cache.subdirectory("downloads").unwrap();
+    for (name, age) in [("now.deb", 0), ("old.deb", 2)] {
+        let file = File::create(downloads.join(name)).unwrap();
+        file.set_modified(SystemTime::now() - DAY * age).unwrap();
+    }
+    prune(&cache, keep(0, 3), false).unwrap();
+    assert_eq!(fs::read_dir(&downloads).unwrap().count(), 2);
+    prune(&cache, keep(0, 0), false).unwrap();
+    assert!(downloads.join("now.deb").exists() && !downloads.join("old.deb").exists());
 }
 
 #[test]

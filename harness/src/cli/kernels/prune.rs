@@ -42,6 +42,7 @@ impl PruneArgs {
                 (None, Some(_)) => Duration::ZERO,
                 (None, None) => UNUSED,
             },
+            files_within: self.older_than.unwrap_or(UNUSED),
         };
         let pruned = kernel::prune(cache, keep, self.dry_run)?;
         let mut bytes = 0;

@@ -88,20 +88,25 @@ impl Lab {
 
     /// What is said while the pool is asked anew.
     fn told(&self) -> (Result<Vec<PoolKernel>, Error>, Vec<String>) {
-        #[derive(Default)]
-        struct Lines(Mutex<Vec<String>>);
-        impl crate::kernel::Watcher for Lines {
-            fn line(&self, text: &str) {
-                self.0.lock().unwrap().push(text.to_owned());
-            }
-            fn file(&self, _: Arc<crate::kernel::Transfer>) {}
-        }
-        let lines = Arc::new(Lines::default());
-        let progress = Progress::to(lines.clone());
+        let (progress, lines) = listening();
         let kernels = Lists::new(&self.pool(), &self.cache, &progress).kernels(true);
-        let told = lines.0.lock().unwrap().clone();
-        (kernels, told)
+        (kernels, lines())
     }
+}
+
+/// Progress, and what it has said.
+fn listening() -> (Progress, impl Fn() -> Vec<String>) {
+    #[derive(Default)]
+    struct Lines(Mutex<Vec<String>>);
+    impl crate::kernel::Watcher for Lines {
+        fn line(&self, text: &str) {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+        fn file(&self, _: Arc<crate::kernel::Transfer>) {}
+    }
+    let lines = Arc::new(Lines::default());
+    let progress = Progress::to(lines.clone());
+    (progress, move || lines.0.lock().unwrap().clone())
 }
 
 /// Two suites with several builds and series.
@@ -265,6 +270,45 @@ fn a_suite_that_is_not_there_is_left_out_and_said_and_none_at_all_is_an_error() 
     lab.suites = vec!["gone"];
     let error = lab.kernels(false).unwrap_err().to_string();
     assert!(error.contains("dists/gone/InRelease"), "{error}");
+}
+
+#[test]
+fn without_a_network_what_was_known_is_taken_with_its_age_and_nothing_is_an_error() {
+    let lab = lab();
+    let kernels = lab.kernels(false).unwrap();
+    let (mut answer, listed) = Lists::new(&lab.pool(), &lab.cache, &Progress::silent()).kept();
+    // A port at which nobody listens.
+    let pool = Pool {
+        mirror: Some("http://127.0.0.1:1".to_owned()),
+        ..lab.pool()
+    };
+    let asked = || {
+        let (progress, lines) = listening();
+        let kernels = Lists::new(&pool, &lab.cache, &progress).kernels(false);
+        (kernels, lines())
+    };
+    let (nothing, _) = asked();
+    let error = nothing.unwrap_err();
+    assert!(matches!(error, Error::NoLists { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("http://127.0.0.1:1/dists/old/InRelease"),
+        "{error}"
+    );
+
+    for suite in &mut answer.suites {
+        suite.mirror = "http://127.0.0.1:1".to_owned();
+        suite.answered = now() - 2 * 24 * 3600 - 5;
+    }
+    Lists::new(&pool, &lab.cache, &Progress::silent()).keep(&answer, &listed);
+    let (known, told) = asked();
+    assert_eq!(known.unwrap().len(), kernels.len());
+    let warning = "; what old had 2 days ago is taken";
+    assert!(told.iter().any(|line| line.ends_with(warning)), "{told:?}");
+    let (known, told) = asked();
+    assert_eq!(known.unwrap().len(), kernels.len());
+    assert_eq!(told, [""; 0], "nobody tries again at once");
 }
 
 #[test]
