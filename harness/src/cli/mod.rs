@@ -28,6 +28,7 @@ mod runs;
 mod say;
 mod selection;
 mod shell;
+mod stop;
 mod suite_args;
 mod vm_args;
 

@@ -29,6 +29,7 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         sha1: file.sha1,
     });
     KernelPackages {
+        arch: pin.arch,
         suite: pin.suite,
         component: pin.component,
         mirror: source.mirror,

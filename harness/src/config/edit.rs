@@ -3,9 +3,15 @@
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::AptSource;
+use crate::arch::Arch;
 
 /// `text` with a kernel more; the error says why that cannot be.
-pub(crate) fn with_kernel(text: &str, name: &str, source: &AptSource) -> Result<String, String> {
+pub(crate) fn with_kernel(
+    text: &str,
+    name: &str,
+    arch: Arch,
+    source: &AptSource,
+) -> Result<String, String> {
     let mut document: DocumentMut = text
         .parse()
         .map_err(|error: toml_edit::TomlError| error.message().to_owned())?;
@@ -18,6 +24,9 @@ pub(crate) fn with_kernel(text: &str, name: &str, source: &AptSource) -> Result<
     match kernels {
         Item::Table(table) if !table.is_dotted() => {
             let mut kernel = Table::new();
+            if !arch.is_default() {
+                kernel.insert("arch", value(arch.machine()));
+            }
             kernel.insert("apt", value(apt));
             table.insert(name, Item::Table(kernel));
         }
@@ -26,6 +35,9 @@ pub(crate) fn with_kernel(text: &str, name: &str, source: &AptSource) -> Result<
                 .as_table_like_mut()
                 .ok_or("`kernels` is not a table")?;
             let mut kernel = InlineTable::new();
+            if !arch.is_default() {
+                kernel.insert("arch", arch.machine().into());
+            }
             kernel.insert("apt", Value::InlineTable(apt));
             table.insert(name, value(kernel));
         }
@@ -80,7 +92,7 @@ mod tests {
     fn a_kernel_is_added_behind_the_last_and_nothing_else_changes() {
         let text =
             "# mine\n[kernels.\"6.1\"] # old\npath   =   '/a'\n\n[groups]\nall = [ \"*\" ] # all\n";
-        let edited = with_kernel(text, "6.18", &source()).unwrap();
+        let edited = with_kernel(text, "6.18", Arch::X86_64, &source()).unwrap();
         assert_eq!(
             edited,
             "# mine\n[kernels.\"6.1\"] # old\npath   =   '/a'\n\n[kernels.\"6.18\"]\n\
@@ -101,7 +113,7 @@ mod tests {
             "[kernels.a]\r\npath = \"/a\"\r\n",
         ] {
             let before = catalogue(text).kernels.len();
-            let edited = with_kernel(text, "6.18", &source()).unwrap();
+            let edited = with_kernel(text, "6.18", Arch::X86_64, &source()).unwrap();
             let after = catalogue(&edited);
             assert_eq!(after.kernels.len(), before + 1, "{edited}");
             let kernel = after.kernel("6.18").unwrap();
@@ -111,8 +123,8 @@ mod tests {
 
     #[test]
     fn what_is_no_toml_is_left_alone() {
-        assert!(with_kernel("[kernels", "x", &source()).is_err());
-        assert!(with_kernel("kernels = 3\n", "x", &source()).is_err());
+        assert!(with_kernel("[kernels", "x", Arch::X86_64, &source()).is_err());
+        assert!(with_kernel("kernels = 3\n", "x", Arch::X86_64, &source()).is_err());
     }
 
     proptest! {
@@ -124,7 +136,7 @@ mod tests {
             keyring in proptest::option::of("/[a-z \"]{1,9}"),
         ) {
             let source = AptSource { suite, mirror, trusted, keyring: keyring.map(Into::into), ..source() };
-            let edited = with_kernel("[kernels.a]\npath = \"/a\"\n", "k", &source).unwrap();
+            let edited = with_kernel("[kernels.a]\npath = \"/a\"\n", "k", Arch::X86_64, &source).unwrap();
             let read = catalogue(&edited);
             prop_assert_eq!(&read.kernel("k").unwrap().source, &Source::Apt(source));
         }

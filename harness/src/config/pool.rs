@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::parse::Checker;
 use super::{AptSource, absolute};
+use crate::arch::Arch;
 
 /// The pool that is there without any `kernels.toml`.
 const DEBIAN: &str = "debian";
@@ -35,6 +36,8 @@ const DEBIAN_PACKAGE: &str = "linux-image-*-cloud-amd64";
 pub struct Pool {
     /// The name in the file.
     pub name: String,
+    /// What its kernels run on.
+    pub arch: Arch,
     /// Suites of the archive, in the order of the file.
     pub suites: Vec<String>,
     /// Package name or glob; every match is a kernel of the pool.
@@ -54,6 +57,7 @@ impl Pool {
     pub fn debian() -> Self {
         Self {
             name: DEBIAN.to_owned(),
+            arch: Arch::X86_64,
             suites: DEBIAN_SUITES.map(str::to_owned).to_vec(),
             package: DEBIAN_PACKAGE.to_owned(),
             mirror: None,
@@ -81,6 +85,8 @@ impl Pool {
 pub struct PoolKernel {
     /// What selects it and names it in reports, such as `debian:6.18.15`.
     pub name: String,
+    /// What it runs on.
+    pub arch: Arch,
     /// The suites that have it, in the pool's order; at least one.
     pub suites: Vec<String>,
     /// The first of them, with the package that makes the kernel.
@@ -140,6 +146,8 @@ pub struct UnlistedFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawPool {
+    #[serde(default)]
+    arch: Arch,
     apt: Spanned<RawAptPool>,
 }
 
@@ -165,6 +173,7 @@ impl Checker<'_> {
                 format!("{label} cannot be selected; allowed: a name without a colon"),
             );
         }
+        let arch = raw.arch;
         let raw = raw.apt.into_inner();
         for suite in raw.suites.get_ref() {
             self.word(&label, "suites", suite);
@@ -189,6 +198,7 @@ impl Checker<'_> {
         }
         Pool {
             name: name.get_ref().clone(),
+            arch,
             suites,
             package: raw.package.into_inner(),
             mirror: raw.mirror.map(Spanned::into_inner),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobBuilder;
 
 use super::{Catalogue, Kernel, Pool, PoolKernel, Wanted, absolute};
+use crate::arch::Arch;
 use crate::hint::Hint;
 
 /// One kernel that was asked for.
@@ -30,6 +31,15 @@ impl Selected {
             Selected::Named(kernel) => &kernel.name,
             Selected::Pooled(kernel) => &kernel.name,
             Selected::Path { given, .. } => given,
+        }
+    }
+
+    /// What the kernel runs on; of a path, what its image will have to be for.
+    pub fn arch(&self) -> Arch {
+        match self {
+            Selected::Named(kernel) => kernel.arch,
+            Selected::Pooled(kernel) => kernel.arch,
+            Selected::Path { .. } => Arch::default(),
         }
     }
 }

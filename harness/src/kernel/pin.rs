@@ -43,6 +43,7 @@ impl NewPin {
         }
         let asked = Asked {
             name,
+            arch: kernel.arch,
             base: Path::new("/"),
             cache,
             progress,
@@ -92,7 +93,9 @@ pub fn pin(
     for mut new in new {
         match catalogue.kernel(&new.name) {
             Some(known) if matches!(catalogue.origin, Origin::File(_)) => {
-                if known.source != Source::Apt(new.source.clone()) {
+                let same =
+                    known.arch == new.files.arch && known.source == Source::Apt(new.source.clone());
+                if !same {
                     return Err(Error::NameTaken {
                         name: new.name,
                         path,
@@ -101,16 +104,17 @@ pub fn pin(
                 }
             }
             _ => {
-                text = config::with_kernel(&text, &new.name, &new.source).map_err(|reason| {
-                    Error::NotEdited {
+                text = config::with_kernel(&text, &new.name, new.files.arch, &new.source).map_err(
+                    |reason| Error::NotEdited {
                         path: path.clone(),
                         reason,
-                    }
-                })?;
+                    },
+                )?;
             }
         }
         let asked = Asked {
             name: &new.name,
+            arch: new.files.arch,
             base: Path::new("/"),
             cache,
             progress,

@@ -21,6 +21,7 @@ pub fn provide(
 ) -> Result<KernelImage, Error> {
     let asked = Asked {
         name: selected.name(),
+        arch: selected.arch(),
         base: base(catalogue),
         cache,
         progress,
@@ -34,7 +35,7 @@ pub fn provide(
         Supply::Fixed(content) => get(&*content, &asked),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            if let Some(content) = pinned(&*source, &pins, &kernel.name) {
+            if let Some(content) = pinned(&*source, &pins, kernel) {
                 return get(&*content, &asked);
             }
             let pin = source
@@ -71,7 +72,7 @@ fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> 
 }
 
 fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
-    let key = content.key()?;
+    let key = content.key()?.for_arch(asked.arch);
     asked
         .cache
         .provide(&key, asked.name, asked.progress, |work| {
@@ -91,13 +92,14 @@ fn not_cached(asked: &Asked<'_>, error: Error) -> Error {
     }
 }
 
-/// What the kernel `name` of `source` is pinned to.
+/// What `kernel` of `source` is pinned to.
 fn pinned<'p>(
     source: &'p (dyn Pinning + 'p),
     pins: &'p Pins,
-    name: &'p str,
+    kernel: &'p Kernel,
 ) -> Option<Box<dyn Content + 'p>> {
-    pins.of(name).find_map(|pin| source.content(pin))
+    pins.of(&kernel.name, kernel.arch)
+        .find_map(|pin| source.content(pin))
 }
 
 /// What relative flakes are relative to: the directory of the catalogue.
@@ -124,6 +126,7 @@ pub fn is_cached(kernel: &PoolKernel, cache: &Cache) -> Result<bool, Error> {
         return Ok(false);
     };
     let key = source::packages(kernel, &pin).key()?;
+    let key = key.for_arch(kernel.arch);
     Ok(cache.prepared(&key, &kernel.name).is_some())
 }
 
@@ -160,7 +163,7 @@ pub fn packages_of(
                 return Ok(None);
             };
             let pins = Pins::load(catalogue, cache)?;
-            let mut of_kernel = pins.of(&kernel.name);
+            let mut of_kernel = pins.of(&kernel.name, kernel.arch);
             Ok(of_kernel.find_map(|pin| match pin {
                 Pin::Apt(pin) if pin.is_of(source) => Some((source.clone(), pin.clone())),
                 _ => None,
@@ -174,6 +177,7 @@ pub fn packages_of(
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,
+        arch: kernel.arch,
         base: base(catalogue),
         cache,
         progress: &Progress::silent(),
@@ -182,7 +186,7 @@ pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<S
         Supply::Fixed(content) => content.status(&asked),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            let content = pinned(&*source, &pins, &kernel.name);
+            let content = pinned(&*source, &pins, kernel);
             content.map_or_else(|| Ok(Status::default()), |content| content.status(&asked))
         }
     }
@@ -195,12 +199,15 @@ pub fn size_in_cache(
     kernel: &Kernel,
     cache: &Cache,
 ) -> Result<Option<u64>, Error> {
-    let size = |content: &dyn Content| Ok(cache.size_of(&content.key()?));
+    let size = |content: &dyn Content| {
+        let key = content.key()?.for_arch(kernel.arch);
+        Ok(cache.size_of(&key))
+    };
     match source::supply(&kernel.source) {
         Supply::Fixed(content) => size(&*content),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            let content = pinned(&*source, &pins, &kernel.name);
+            let content = pinned(&*source, &pins, kernel);
             content.map_or(Ok(None), |content| size(&*content))
         }
     }
@@ -233,10 +240,11 @@ pub fn update(
             });
         };
         let was = before
-            .of(&kernel.name)
+            .of(&kernel.name, kernel.arch)
             .find(|pin| source.content(pin).is_some());
         let asked = Asked {
             name: &kernel.name,
+            arch: kernel.arch,
             base: base(catalogue),
             cache,
             progress,

@@ -154,6 +154,7 @@ fn recorded(kernel: &str, packages: KernelPackages) -> Option<NewPin> {
         name: name.to_owned(),
         source,
         files: LockedKernel {
+            arch: packages.arch,
             name: name.to_owned(),
             suite: packages.suite,
             component: packages.component,

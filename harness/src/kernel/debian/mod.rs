@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 
-use super::compression::Compression;
+use super::image::compression::Compression;
 use super::{Cache, Error, LockedFile, Progress, digest, download};
+use crate::arch::Arch;
 use crate::whole_file;
 use download::Page;
 use release::{Entry, Release};
@@ -46,6 +47,8 @@ pub(super) struct Suite<'a> {
     pub(super) name: &'a str,
     /// Such as `main`.
     pub(super) component: &'a str,
+    /// What its packages are for.
+    pub(super) arch: Arch,
     /// Whose signatures are trusted; `None` trusts anybody.
     pub(super) keyring: Option<&'a Keyring>,
 }
@@ -109,12 +112,10 @@ impl Suite<'_> {
         let Some((release, modified)) = self.release(since, progress)? else {
             return Ok(Change::None);
         };
-        let (name, entry) = release.index(self.component, INDEX_FORMS).ok_or_else(|| {
-            self.damaged(format!(
-                "it lists no {}/binary-amd64/Packages",
-                self.component
-            ))
-        })?;
+        let packages = format!("{}/binary-{}/Packages", self.component, self.arch.debian());
+        let (name, entry) = release
+            .index(&packages, INDEX_FORMS)
+            .ok_or_else(|| self.damaged(format!("it lists no {packages}")))?;
         let listing = Listing {
             modified,
             index: entry.sha256.clone(),

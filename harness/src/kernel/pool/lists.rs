@@ -260,6 +260,7 @@ impl<'a> Lists<'a> {
 
     fn suite<'s>(&'s self, index: usize, keyring: Option<&'s debian::Keyring>) -> Suite<'s> {
         Suite {
+            arch: self.pool.arch,
             mirror: &self.places[index].mirror.uri,
             name: &self.pool.suites[index],
             component: &self.pool.component,
@@ -305,6 +306,7 @@ impl<'a> Lists<'a> {
             let suites: Vec<String> = found.suites.iter().filter_map(suite).collect();
             Some(PoolKernel {
                 name: format!("{}:{}", pool.name, found.name),
+                arch: pool.arch,
                 source: pool.source(suites.first()?, &found.parts.files.first()?.package),
                 suites,
                 upstream: found.upstream,
@@ -363,6 +365,7 @@ fn key(pool: &Pool, places: &[Place]) -> Key {
         .collect();
     let fixed = [
         FORMAT,
+        pool.arch.debian().as_bytes(),
         pool.package.as_bytes(),
         pool.component.as_bytes(),
         pool.mirror.as_deref().unwrap_or_default().as_bytes(),

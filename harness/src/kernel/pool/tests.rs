@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::choose::choose;
 use super::*;
+use crate::arch::Arch;
 use crate::config::Wanted;
 
 /// An archive without signatures in a directory, and a cache.
@@ -56,6 +57,7 @@ impl Lab {
     fn pool(&self) -> Pool {
         Pool {
             name: "p".to_owned(),
+            arch: Arch::X86_64,
             suites: self
                 .suites
                 .iter()

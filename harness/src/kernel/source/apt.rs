@@ -83,6 +83,7 @@ impl Pinning for Archive<'_> {
             mirror: &mirror.uri,
             name: &source.suite,
             component: &source.component,
+            arch: asked.arch,
             keyring: keyring.as_ref(),
         };
         let packages = suite.packages(asked.cache, asked.progress)?;
@@ -113,6 +114,7 @@ impl Pinning for Archive<'_> {
             suite: source.suite.clone(),
             component: source.component.clone(),
             package: source.package.clone(),
+            arch: asked.arch,
             files,
         }))
     }
@@ -169,7 +171,10 @@ impl Content for Packages<'_> {
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
         Ok(Status {
             version: Some(self.pin.version().to_owned()),
-            cached: asked.cache.prepared(&self.key()?, asked.name).is_some(),
+            cached: asked
+                .cache
+                .prepared(&self.key()?.for_arch(asked.arch), asked.name)
+                .is_some(),
         })
     }
 }
@@ -191,6 +196,7 @@ pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<Loc
     }
     Some(LockedKernel {
         name: kernel.name.clone(),
+        arch: kernel.arch,
         suite: kernel.source.suite.clone(),
         component: kernel.source.component.clone(),
         package: kernel.source.package.clone(),

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use super::super::super::image::test_image::image;
 use super::super::super::modules::fixture::module;
-use super::super::super::test_image::image;
 use super::super::super::{Cache, Error, KernelImage, Progress, digest, packages_of, provide};
+use crate::arch::Arch;
 use crate::config::{AptSource, Catalogue, PoolFile, PoolKernel, Selected, UnlistedFile};
 
 const RELEASE: &str = "7.1.9-x";
@@ -71,6 +72,7 @@ impl Lab {
         let image = fs::read(self.mirror().join(IMAGE)).unwrap();
         Selected::Pooled(PoolKernel {
             name: "p:7.1.9".to_owned(),
+            arch: Arch::X86_64,
             suites: vec!["s".to_owned()],
             source: AptSource {
                 suite: "s".to_owned(),

@@ -2,9 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
+
 /// Where a kernel's packages are from, and their files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelPackages {
+    /// What they are for.
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
     /// Suite of the archive.
     pub suite: String,
     /// Component of the suite.
