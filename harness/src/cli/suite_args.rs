@@ -9,7 +9,7 @@ use super::Failure;
 use super::bpftrace_version::{on_path, version_of};
 use super::context::Context;
 use crate::appimage;
-use crate::config::{CommandRunner, Runner};
+use crate::config::{BpftraceTable, CommandTable, RunnerTable};
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::suite::Source;
@@ -89,7 +89,7 @@ pub(super) struct CommandSuite {
     /// Its name in reports.
     pub(super) name: String,
     /// How it runs.
-    pub(super) runner: CommandRunner,
+    pub(super) runner: CommandTable,
     /// Where it is named, if that is a file.
     pub(super) named: Option<Source>,
 }
@@ -121,7 +121,7 @@ impl SuiteArgs {
         let mut resolved: Vec<ResolvedSuite> = Vec::new();
         for (name, configured) in self.look_up(context)? {
             resolved.push(match configured {
-                Some(Runner::Command(runner)) => {
+                Some(RunnerTable::Command(runner)) => {
                     let named = context.catalogue.place_of(&name);
                     ResolvedSuite::Command(CommandSuite {
                         named: named.map(|(file, line)| Source {
@@ -132,7 +132,7 @@ impl SuiteArgs {
                         runner,
                     })
                 }
-                Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
+                Some(RunnerTable::BpftraceRuntime(BpftraceTable { tests, bpftrace })) => {
                     let bpftrace = chosen()?.or(bpftrace);
                     ResolvedSuite::Runtime(self.runtime(
                         context,
@@ -213,7 +213,7 @@ impl SuiteArgs {
     }
 
     /// The suites' names, each once, and what the catalogue knows of them.
-    fn look_up(&self, context: &Context) -> Result<Vec<(String, Option<Runner>)>, Failure> {
+    fn look_up(&self, context: &Context) -> Result<Vec<(String, Option<RunnerTable>)>, Failure> {
         let catalogue = &context.catalogue;
         let known = |name: &str| catalogue.suite(name).map(|suite| suite.runner.clone());
         if self.tests.is_some() {
@@ -238,7 +238,7 @@ impl SuiteArgs {
             [] => &names,
             given => given,
         };
-        let mut found: Vec<(String, Option<Runner>)> = Vec::new();
+        let mut found: Vec<(String, Option<RunnerTable>)> = Vec::new();
         for name in wanted {
             let Some(runner) = known(name) else {
                 let failure = Failure::new(

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::{Catalogue, Kernel, absolute};
+use super::catalogue::{Catalogue, Kernel};
+use super::check::{absolute, is_glob_char};
 use crate::hint::Hint;
 
 /// One kernel that was asked for.
@@ -113,11 +114,6 @@ fn list(names: &[String]) -> String {
     } else {
         names.join(", ")
     }
-}
-
-/// Characters that make a glob of a word.
-pub(super) fn is_glob_char(c: char) -> bool {
-    matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }
 
 impl Catalogue {
