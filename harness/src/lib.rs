@@ -21,6 +21,7 @@ pub mod kernel;
 mod program;
 pub mod report;
 pub mod run;
+pub mod scratch;
 pub mod store;
 pub mod suite;
 pub mod vm;

@@ -138,6 +138,7 @@ async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
         edited: false,
         kiln: PathBuf::from(KILN),
         dir: dir.to_owned(),
+        lease: None,
         log_dir: dir.to_owned(),
         cache: cache.root().to_owned(),
         boot_timeout: DEADLINE,

@@ -17,6 +17,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
+use crate::scratch::Scratch;
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
 use crate::vm::exec_limit;
@@ -152,7 +153,7 @@ pub(super) async fn print_command_line(
     selected: &Selected,
 ) -> Result<u8, Failure> {
     let dir = super::scratch()?;
-    let prepared = prepare(context, vm_args, selected, dir.path(), false).await?;
+    let prepared = prepare(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     say::print(
         "QEMU's command line",
@@ -166,12 +167,12 @@ async fn prepare(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
-    dir: &Path,
+    dir: &Scratch,
     edited: bool,
 ) -> Result<Prepared, Failure> {
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
-    let mut launch = vm_args.launch(context, kernel, visible, dir, dir);
+    let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
     launch.edited = edited;
     Ok(launch.prepare().await?)
 }
@@ -188,7 +189,7 @@ pub(super) async fn in_vm(
 ) -> Result<u8, Failure> {
     let dir = super::scratch()?;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, dir.path(), command.edited).await?;
+        let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {
             say::note(&format!("kiln: {note}"));
         }
@@ -274,7 +275,7 @@ pub(super) async fn in_vm(
             tell_reports(selected, &evidence.kernel_reports);
             // The dump is for the user, who is told where it is.
             if dir.path().join(VMCORE).exists() {
-                let _ = dir.keep();
+                dir.keep();
             }
             Err(Failure::new(
                 exit_code::VM_LOST,

@@ -42,6 +42,7 @@ use input::Interrupts;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
+use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -226,17 +227,14 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
 }
 
 /// A temporary directory for a VM's sockets; gone with its owner.
-fn scratch() -> Result<tempfile::TempDir, Failure> {
-    tempfile::Builder::new()
-        .prefix("kiln-")
-        .tempdir()
-        .map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot make a temporary directory: {error}"),
-            )
-            .hint("TMPDIR names another place")
-        })
+fn scratch() -> Result<Scratch, Failure> {
+    Scratch::new().map_err(|error| {
+        Failure::new(
+            exit_code::SETUP_FAILED,
+            format!("cannot make a temporary directory: {error}"),
+        )
+        .hint("TMPDIR names another place")
+    })
 }
 
 #[cfg(test)]

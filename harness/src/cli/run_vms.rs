@@ -81,7 +81,7 @@ impl RunVms {
             &self.context,
             image.clone(),
             &self.visible,
-            dir.path(),
+            &dir,
             dir.path(),
         );
         Ok(launch.prepare().await?)

@@ -13,6 +13,7 @@ use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
+use crate::scratch::Scratch;
 use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, VmConfig};
@@ -112,7 +113,7 @@ impl VmArgs {
         context: &Context,
         kernel: KernelImage,
         visible: &[PathBuf],
-        dir: &Path,
+        dir: &Scratch,
         log_dir: &Path,
     ) -> Launch {
         let defaults = &context.catalogue.defaults;
@@ -135,7 +136,8 @@ impl VmArgs {
             writable: self.rw.clone(),
             edited: false,
             kiln: PathBuf::from("/proc/self/exe"),
-            dir: dir.to_owned(),
+            dir: dir.path().to_owned(),
+            lease: dir.lease(),
             log_dir: log_dir.to_owned(),
             cache: context.cache.root().to_owned(),
             boot_timeout: self.boot_timeout.unwrap_or(BOOT_TIMEOUT),

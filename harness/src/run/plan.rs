@@ -13,6 +13,7 @@ use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
 use super::times::{Pace, Times};
+use crate::scratch::Scratch;
 use crate::suite::TestId;
 use crate::suite::bpftrace::{RuntimeTest, Vocabulary};
 use crate::suite::command::CommandTest;
@@ -21,7 +22,7 @@ use crate::vm::launch::Launch;
 
 /// Makes the launch of one more VM of a kernel: its own directory, and where
 /// its logs go.
-pub type LaunchVm = Box<dyn Fn(&Path, &Path) -> Launch>;
+pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 
 /// Gets a kernel ready to boot: fetches and unpacks it where needed.
 pub type ProvideKernel =

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use guest_init::message::{Request, Status};
-use tempfile::TempDir;
 use tokio::time::Instant;
 
 use super::bpftrace;
@@ -16,6 +15,7 @@ use super::plan::{
     KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, ReadyKernel, Work,
 };
 use super::preflight;
+use crate::scratch::Scratch;
 use crate::suite::Verdict;
 use crate::suite::bpftrace::{Exit, Features, Judgement, Rule};
 use crate::suite::command::Case;
@@ -100,7 +100,7 @@ pub(super) struct Session {
     /// What is known of the kernel's taint flags.
     taint: Taint,
     /// Sockets; goes with the session.
-    _dir: TempDir,
+    _dir: Scratch,
 }
 
 impl Session {
@@ -111,16 +111,13 @@ impl Session {
         ready: &ReadyKernel,
         vm: u32,
     ) -> Result<Self, launch::Error> {
-        let dir = tempfile::Builder::new()
-            .prefix("kiln-")
-            .tempdir()
-            .map_err(|source| launch::Error::Directory {
-                path: std::env::temp_dir(),
-                source,
-            })?;
+        let dir = Scratch::new().map_err(|source| launch::Error::Directory {
+            path: std::env::temp_dir(),
+            source,
+        })?;
         let name = kernel.replace(['/', '.'], "_");
         let logs = plan.logs.join(name).join(format!("vm-{vm}"));
-        let prepared = (ready.launch)(dir.path(), &logs).prepare().await?;
+        let prepared = (ready.launch)(&dir, &logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
         let qemu = prepared.qemu.clone();
         Ok(Self {

@@ -24,6 +24,7 @@ use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
 use crate::kernel::modules::{self, Index, ModuleFile};
+use crate::scratch::Lease;
 
 /// How long QEMU may take to open its QMP socket.
 const QMP_DEADLINE: Duration = Duration::from_secs(30);
@@ -191,6 +192,8 @@ pub struct Launch {
     pub kiln: PathBuf,
     /// A directory of the VM's own, with a short path, for sockets.
     pub dir: PathBuf,
+    /// Holds that directory while something is written into it.
+    pub lease: Option<Lease>,
     /// Where console and messages are kept.
     pub log_dir: PathBuf,
     /// The user's cache.
@@ -225,8 +228,12 @@ impl Launch {
         let qemu = Qemu::find_remembered(launch.config.qemu.as_deref(), &launch.cache).await?;
         let choice = launch.choose_accelerator(&qemu).await?;
         let initramfs = launch.dir.join("initramfs");
-        let dest = initramfs.clone();
-        blocking(move || initramfs::build(&dest, GUEST_INIT, &layout.plan, &boot_modules)).await?;
+        let (dest, lease) = (initramfs.clone(), launch.lease.clone());
+        blocking(move || {
+            let _lease = lease;
+            initramfs::build(&dest, GUEST_INIT, &layout.plan, &boot_modules)
+        })
+        .await?;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
@@ -335,8 +342,12 @@ impl Launch {
             probe: true,
             ..BootPlan::default()
         };
-        let dest = initramfs.clone();
-        blocking(move || initramfs::build(&dest, GUEST_INIT, &plan, &[])).await?;
+        let (dest, lease) = (initramfs.clone(), self.lease.clone());
+        blocking(move || {
+            let _lease = lease;
+            initramfs::build(&dest, GUEST_INIT, &plan, &[])
+        })
+        .await?;
         let input = ProbeInput {
             qemu,
             kernel: &self.config.kernel,

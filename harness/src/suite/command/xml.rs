@@ -82,6 +82,8 @@ struct Document {
     /// How many of the open elements are marks of a case or lie in one.
     marked: usize,
     rooted: bool,
+    /// A declaration stands behind the first root, or in it.
+    another: bool,
 }
 
 impl Document {
@@ -114,12 +116,16 @@ impl Document {
                     self.say(&said)?;
                 }
                 Event::Eof => break,
+                // XML 1.0, 2.8, has it at the very beginning only: another
+                // document, or what is left of one.
+                Event::Decl(_) if self.rooted => self.another = true,
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => {}
             }
         }
         match self.open.last() {
             _ if !self.rooted => Err("its results file is empty or not XML".to_owned()),
             Some(element) => Err(format!("its results end within <{element}>")),
+            None if self.another => Err("its results go on with <?xml after their end".to_owned()),
             None => Ok(()),
         }
     }
@@ -353,10 +359,20 @@ Expected: 1]]></failure>
             "<testsuite><testcase name='a'/></testsuite>\u{b}",
             "<testsuite><testcase name='a'/></testsuite>&#x0A;",
             "<testsuite><testcase name='a'/></testsuite><![CDATA[ ]]>",
+            "<testsuite><testcase name='a'/></testsuite><?xml version='1.0'?>",
+            "<testsuite><?xml version='1.0'?><testcase name='a'/></testsuite>",
         ] {
             let (_, problems) = cases(text);
             assert!(!problems.is_empty(), "{text}");
         }
+    }
+
+    #[test]
+    fn comments_and_instructions_may_follow_a_whole_report() {
+        let (found, problems) =
+            cases("<testsuite><testcase name='a'/></testsuite>\n<!-- end --><?made by?>\n");
+        assert_eq!(found, ["pass a"]);
+        assert_eq!(problems, Vec::<String>::new());
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! Temporary directories of VMs: sockets, the initramfs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// How long the end of a directory waits for work that still writes into it:
+/// reading modules and packing an initramfs take a second on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A temporary directory, removed when it is dropped.
+///
+/// A signal drops the future of a boot at once, while a thread goes on packing
+/// the initramfs, and killed processes take a moment to end. The directory waits
+/// for those threads, each of which holds a [`Lease`], and removes what the
+/// others left behind.
+#[derive(Debug)]
+pub struct Scratch {
+    /// `None` only while it is dropped or kept.
+    dir: Option<Arc<TempDir>>,
+    path: PathBuf,
+}
+
+/// Work that writes into a [`Scratch`] and cannot be cancelled holds one.
+#[derive(Debug, Clone)]
+pub struct Lease {
+    _dir: Arc<TempDir>,
+}
+
+impl Scratch {
+    /// Makes a directory below `TMPDIR`, or `/tmp`.
+    pub fn new() -> std::io::Result<Self> {
+        let dir = tempfile::Builder::new().prefix("kiln-").tempdir()?;
+        Ok(Self {
+            path: dir.path().to_owned(),
+            dir: Some(Arc::new(dir)),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// For work that writes into it.
+    pub fn lease(&self) -> Option<Lease> {
+        let dir = self.dir.as_ref()?;
+        Some(Lease {
+            _dir: Arc::clone(dir),
+        })
+    }
+
+    /// Leaves the directory where it is, for the user.
+    pub(crate) fn keep(mut self) {
+        if let Some(dir) = self.dir.take().and_then(Arc::into_inner) {
+            let _ = dir.keep();
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let Some(mut dir) = self.dir.take() else {
+            return;
+        };
+        let start = Instant::now();
+        while Arc::get_mut(&mut dir).is_none() && start.elapsed() < DEADLINE {
+            std::thread::sleep(PAUSE);
+        }
+        // Something may have been made in it while it was being removed.
+        while std::fs::remove_dir_all(&self.path).is_err()
+            && self.path.exists()
+            && start.elapsed() < DEADLINE
+        {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_directory_goes_when_the_work_in_it_is_done() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().to_owned();
+        let (lease, dir) = (scratch.lease(), path.clone());
+        let (begun, wait) = std::sync::mpsc::channel();
+        let work = std::thread::spawn(move || {
+            begun.send(()).unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            // As the layout of a VM does it: fails if the directory went first.
+            std::fs::write(dir.join("initramfs"), "late").unwrap();
+            drop(lease);
+        });
+        wait.recv().unwrap();
+        drop(scratch);
+        work.join().unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_kept_stays() {
+        let scratch = Scratch::new().unwrap();
+        let path = scratch.path().to_owned();
+        scratch.keep();
+        assert!(path.is_dir());
+        std::fs::remove_dir(path).unwrap();
+    }
+}
