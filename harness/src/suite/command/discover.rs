@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::CommandTest;
 use crate::config::{CommandTable, ResultsFormat};
 use crate::hint::Hint;
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 use crate::suite::{Source, TestId};
 
 /// Name of a suite's only test.

@@ -9,6 +9,7 @@ mod corpus_tests;
 mod discover;
 mod judge;
 mod results;
+mod suite;
 mod tail;
 mod tap;
 mod tap_level;
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use discover::{DiscoverError, discover};
 pub use judge::{End, Observation, judge};
 pub use results::{Case, Results};
+pub use suite::CommandSuite;
 pub use tap::{Dialect, read_tap};
 pub use xml::read_xml;
 

@@ -13,7 +13,7 @@ use super::tap_line::{
     Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest, totals,
     uncommented, without_timestamp,
 };
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
 /// Levels of nesting that are told apart.
 const MAX_DEPTH: usize = 32;

@@ -1,0 +1,141 @@
+//! A suite of runtime tests: its table and what the user says → its tests, its
+//! bpftrace, its dialect.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::options::OPTIONS;
+use super::program::{on_path, version_of};
+use super::{
+    Dialect, EngineBeside, Host, RuntimeSuites, RuntimeTest, SuiteError, UNLIMITED, Vocabulary,
+    choose,
+};
+use crate::appimage;
+use crate::config::BpftraceTable;
+use crate::suite::{Asked, Facts, Oddity, Refusal, Source, Test};
+
+/// A suite of bpftrace's runtime tests.
+#[derive(Debug)]
+pub struct RuntimeSuite {
+    /// What does not matter to how its tests run.
+    pub facts: Facts,
+    /// Its tests, in the order of [`Facts::tests`].
+    pub tests: Vec<Arc<RuntimeTest>>,
+    /// Whose rules hold, and what the tests may say.
+    pub vocabulary: Vocabulary,
+    /// The directory that holds `runtime/`, on the host and in the guest.
+    pub dir: PathBuf,
+    /// The bpftrace under test, in the guest.
+    pub bpftrace: PathBuf,
+}
+
+impl RuntimeSuite {
+    /// Looks up what the table of the suite `name` and the user leave open, and
+    /// reads its tests.
+    pub fn resolve(name: &str, table: &BpftraceTable, asked: &Asked<'_>) -> Result<Self, Refusal> {
+        let given = asked.runtime.tests.as_deref();
+        let tests = given.unwrap_or(&table.tests);
+        let dir = tests.canonicalize().map_err(|source| SuiteError::NoTests {
+            suite: name.to_owned(),
+            dir: tests.to_owned(),
+            source,
+        })?;
+        let (bpftrace, unpacked) = program(table, asked)?;
+        let version = version_of(&bpftrace, asked.root, asked.cache);
+        let choice = choose(
+            asked.runtime.dialect,
+            &EngineBeside::read(&dir),
+            version.as_deref(),
+        );
+        let dialect = choice.vocabulary.dialect;
+        let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, &Host::current())?;
+        if asked.runtime.aot {
+            read = read.with_aot();
+        }
+        let mut visible = vec![dir.clone()];
+        visible.extend(unpacked);
+        if !asked.has_own_root() {
+            visible.extend(bpftrace.parent().map(Path::to_owned));
+        }
+        let facts = Facts {
+            name: name.to_owned(),
+            tests: read.tests.iter().map(|test| facts(test, dialect)).collect(),
+            elsewhere: read.excluded.into_iter().map(|test| test.id).collect(),
+            oddities: read
+                .warnings
+                .iter()
+                .map(|warning| Oddity {
+                    file: warning.path.to_string_lossy().into_owned(),
+                    text: warning.to_string(),
+                })
+                .collect(),
+            note: choice.note.map(|note| format!("suite {name}: {note}")),
+            visible,
+            program: Some(bpftrace.clone()),
+            version: Some(version.unwrap_or_else(|| dialect.name.to_owned())),
+            dialect: Some(dialect.name.to_owned()),
+            options: &OPTIONS,
+        };
+        Ok(Self {
+            facts,
+            tests: read.tests.into_iter().map(Arc::new).collect(),
+            vocabulary: choice.vocabulary,
+            dir,
+            bpftrace,
+        })
+    }
+
+    /// Looks at the patterns of some of its tests, by their places, which reading
+    /// the suite leaves out.
+    pub fn check_patterns(&self, tests: &[usize]) -> Result<(), SuiteError> {
+        let problems: Vec<_> = tests
+            .iter()
+            .flat_map(|&test| self.tests[test].pattern_problems())
+            .collect();
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(SuiteError::Problems(problems))
+        }
+    }
+}
+
+/// The bpftrace under test, in the guest, and the directory that an AppImage of
+/// it was unpacked into.
+fn program(
+    table: &BpftraceTable,
+    asked: &Asked<'_>,
+) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
+    let chosen = match &asked.runtime.bpftrace {
+        Some(path) => Some(path.clone()),
+        None => (asked.packaged)()?,
+    };
+    let chosen = chosen.or_else(|| table.bpftrace.clone());
+    let bpftrace = match chosen.or_else(|| on_path(asked.root)) {
+        Some(path) => asked.cwd.join(path),
+        None => PathBuf::from("/usr/bin/bpftrace"),
+    };
+    if !appimage::is_appimage(&bpftrace)? {
+        return Ok((bpftrace, None));
+    }
+    let program = appimage::unpack(&bpftrace, asked.cache, asked.stop)?;
+    let directory = program.parent().map(Path::to_owned);
+    Ok((program, directory))
+}
+
+fn facts(test: &RuntimeTest, dialect: &Dialect) -> Test {
+    let limit: Duration = test.timeout.unwrap_or(UNLIMITED);
+    Test {
+        id: test.id.clone(),
+        source: Some(Source {
+            file: test.path.to_string_lossy().into_owned(),
+            line: test.line,
+        }),
+        limit: dialect.attach_limit + limit,
+        needs_modules: test
+            .requires
+            .iter()
+            .any(|command| command.contains("lsmod")),
+    }
+}
