@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::kernel_log::KernelLogPattern;
 use super::origin::Origin;
 use super::size::MemorySize;
-use super::source::Source;
+use super::source::Kernel;
 use super::suite::Suite;
 
 /// Everything a `kernels.toml` says, validated.
@@ -44,17 +44,6 @@ impl Default for Defaults {
             modules: Vec::new(),
         }
     }
-}
-
-/// `[kernels.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kernel {
-    /// The name in the file.
-    pub name: String,
-    /// Where it comes from.
-    pub source: Source,
-    /// Line of the source in the file, from 1.
-    pub line: usize,
 }
 
 /// `NAME = [...]` in `[groups]`: members resolved to kernel names.

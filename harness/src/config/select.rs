@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::catalogue::{Catalogue, Kernel};
+use super::catalogue::Catalogue;
 use super::check::{absolute, is_glob_char};
+use super::source::Kernel;
 use crate::hint::Hint;
 
 /// One kernel that was asked for.

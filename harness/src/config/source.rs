@@ -7,11 +7,21 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::catalogue::Kernel;
 use super::check::{Checker, absolute};
 
 /// The sources a kernel can have, for messages.
 const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
+
+/// `[kernels.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kernel {
+    /// The name in the file.
+    pub name: String,
+    /// Where it comes from.
+    pub source: Source,
+    /// Line of the source in the file, from 1.
+    pub line: usize,
+}
 
 /// Where a kernel comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,8 @@ pub use error::Error;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pins::Pins;
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{Status, Update, provide, status, update};
+pub use provide::{Update, provide, status, update};
+pub use source::Status;
 
 use std::path::PathBuf;
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::lock::Pin;
 use super::pins::Pins;
-use super::source::{self, Asked, Content, Pinning, Supply};
+use super::source::{self, Asked, Content, Pinning, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress};
 use crate::config::{Catalogue, Kernel, Origin, Selected};
 
@@ -69,16 +69,6 @@ fn base(catalogue: &Catalogue) -> &Path {
         Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
         Origin::BuiltIn => Path::new("/"),
     }
-}
-
-/// What is known of a kernel without fetching anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
-    /// from elsewhere; `None` if it has never been looked at.
-    pub version: Option<String>,
-    /// Whether it can be booted without its source.
-    pub cached: bool,
 }
 
 /// Says what is known of `kernel`, a kernel of `catalogue`.

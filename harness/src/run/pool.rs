@@ -6,6 +6,7 @@
 //! ran in it; a fresh one goes on with the rest.
 
 mod kernels;
+mod queue;
 mod tell;
 
 use std::cell::{Cell, RefCell};
@@ -17,7 +18,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use self::kernels::KernelState;
+use self::queue::{KernelState, Waiting};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
@@ -35,23 +36,6 @@ use super::times::Times;
 use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
-
-/// A test that waits for a VM.
-#[derive(Debug, Clone)]
-struct Waiting {
-    /// An index into [`Plan::tests`].
-    test: usize,
-    attempts: Attempts,
-}
-
-impl Waiting {
-    fn new(test: usize) -> Self {
-        Self {
-            test,
-            attempts: Attempts::default(),
-        }
-    }
-}
 
 /// A test that runs.
 struct Running {

@@ -1,8 +1,9 @@
 //! What the pool says of VMs and kernels, as events.
 
-use super::{Lost, Pool};
+use super::Pool;
 use crate::run::event::{self, Event, VmLost, Warning, bounded_text};
 use crate::run::plan::PlannedKernel;
+use crate::run::session::Lost;
 use crate::run::settings::KernelLog;
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::machine::QMP_STATUS;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Directive;
-use super::vocabulary::KnownFeature;
+use super::feature::KnownFeature;
 use crate::hint::Hint;
 
 /// Edits between what stands in a file and what may be meant.

@@ -25,7 +25,8 @@ pub use discover::{DiscoverError, discover};
 pub use judge::{End, Observation, judge};
 pub use results::{Case, Results};
 pub use suite::CommandSuite;
-pub use tap::{Dialect, read_tap};
+pub use tap::read_tap;
+pub use tap_line::Dialect;
 pub use xml::read_xml;
 
 use super::{Source, TestId};
