@@ -84,10 +84,12 @@ impl Failure {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
+        let mut hints = refusal.cause.hints();
+        hints.extend(refusal.hint);
         Self {
             code: refusal.code,
             message: with_causes(&*refusal.cause),
-            hints: refusal.cause.hints(),
+            hints,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::run::runner::Suite;
 use crate::run::selection::Selection;
 use crate::run::suites::suites;
 use crate::suite::bpftrace::{Dialect, Options};
-use crate::suite::{Asked, Refusal};
+use crate::suite::{Refusal, ResolveContext};
 
 /// Which tests.
 #[derive(Debug, Clone, Args)]
@@ -78,7 +78,7 @@ impl SuiteArgs {
             aot: self.aot,
             dialect: self.dialect,
         };
-        let asked = Asked {
+        let resolve = ResolveContext {
             runtime: &runtime,
             packaged: &|| {
                 let found = root.nix.bpftrace();
@@ -92,7 +92,7 @@ impl SuiteArgs {
             cache: context.cache.root(),
             stop,
         };
-        Ok(suites(&context.catalogue, &self.suites, &asked)?)
+        Ok(suites(&context.catalogue, &self.suites, &resolve)?)
     }
 
     /// The tests of these suites that are asked for.

@@ -9,7 +9,7 @@ use crate::config::{BpftraceTable, Catalogue, Origin, RunnerTable};
 use crate::exit_code;
 use crate::hint::Hint;
 use crate::suite::bpftrace::SUITES;
-use crate::suite::{Asked, Refusal, Source};
+use crate::suite::{Refusal, ResolveContext, Source};
 
 /// Name of the suite where neither the user nor the catalogue says.
 const DEFAULT_SUITE: &str = "bpftrace";
@@ -28,7 +28,7 @@ pub(crate) enum SuitesError {
     /// It has no suite of this name.
     #[error("there is no suite `{name}`")]
     Unknown {
-        /// What was asked for.
+        /// The name.
         name: String,
         /// Those that there are.
         known: Vec<String>,
@@ -60,9 +60,9 @@ impl Hint for SuitesError {
 pub(crate) fn suites(
     catalogue: &Catalogue,
     names: &[String],
-    asked: &Asked<'_>,
+    context: &ResolveContext<'_>,
 ) -> Result<Vec<Box<dyn Suite>>, Refusal> {
-    let tests = asked.runtime.tests.as_deref();
+    let tests = context.runtime.tests.as_deref();
     let found = look_up(catalogue, names, tests).map_err(|error| match error {
         SuitesError::TestsOfSeveral => Refusal::from(error).with_code(exit_code::USAGE),
         other => other.into(),
@@ -73,13 +73,13 @@ pub(crate) fn suites(
             file: file.to_string_lossy().into_owned(),
             line,
         });
-        suites.push(resolve(&name, &table, named.as_ref(), asked)?);
+        suites.push(resolve(&name, &table, named.as_ref(), context)?);
     }
     let is_unused = |option: &&str| {
         let mut facts = suites.iter().map(|suite| suite.facts());
         !facts.any(|facts| facts.options.contains(option))
     };
-    match asked.runtime.given().find(is_unused) {
+    match context.runtime.given().find(is_unused) {
         Some(option) => {
             Err(Refusal::from(SuitesError::Unused { option }).with_code(exit_code::USAGE))
         }

@@ -4,7 +4,6 @@
 //! result is a [`Verdict`].
 
 mod allowlist;
-mod asked;
 pub mod bpftrace;
 pub mod command;
 mod exit;
@@ -13,6 +12,7 @@ mod filter;
 mod judgement;
 mod pattern;
 mod refusal;
+mod resolve_context;
 mod text;
 
 use std::fmt;
@@ -20,13 +20,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use allowlist::{Allowed, Allowlist, AllowlistError};
-pub use asked::Asked;
 pub use exit::Exit;
 pub use facts::{Facts, Oddity, Test};
 pub use filter::{Filter, FilterError};
 pub use judgement::{AppliedRule, Judgement, KERNEL_REPORT};
 pub use pattern::{Flags, Pattern, PatternError, SearchError};
 pub use refusal::Refusal;
+pub use resolve_context::ResolveContext;
 pub use text::decode;
 
 /// A test's id: printed as `suite.name`.

@@ -10,6 +10,8 @@ pub struct Refusal {
     pub code: u8,
     /// What is wrong.
     pub cause: Box<dyn Hint + Send + Sync>,
+    /// What its reader should know beside the hints of the cause.
+    pub hint: Option<String>,
 }
 
 impl Refusal {
@@ -18,6 +20,12 @@ impl Refusal {
     pub fn with_code(self, code: u8) -> Self {
         Self { code, ..self }
     }
+
+    /// The same with something that its reader should know.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
 }
 
 impl<E: Hint + Send + Sync + 'static> From<E> for Refusal {
@@ -25,6 +33,7 @@ impl<E: Hint + Send + Sync + 'static> From<E> for Refusal {
         Self {
             code: exit_code::SETUP_FAILED,
             cause: Box::new(error),
+            hint: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Kind, RunnerTable, Table, runners};
+use super::table::Table;
 use crate::config::check::{Checker, absolute};
 
 /// A suite of bpftrace's runtime tests.
@@ -15,24 +15,20 @@ pub struct BpftraceTable {
     pub bpftrace: Option<PathBuf>,
 }
 
-pub(super) const KIND: Kind = Kind {
-    name: "bpftrace-runtime",
-    with: "with tests and bpftrace",
-    keys: &["tests", "bpftrace"],
-    read: |checker, table| checker.bpftrace(table),
-};
+/// What a table has beside its runner.
+pub(super) const KEYS: [&str; 2] = ["tests", "bpftrace"];
 
 impl Checker<'_> {
-    fn bpftrace(&mut self, table: &mut Table) -> Option<RunnerTable> {
+    pub(super) fn bpftrace(&mut self, table: &mut Table) -> Option<BpftraceTable> {
         let tests = self.take::<PathBuf>(table, "tests");
         let bpftrace = self.take::<PathBuf>(table, "bpftrace");
         let Some(tests) = tests else {
-            self.lacks(table, "tests", &runners());
+            self.lacks(table, "tests", &table.runners);
             return None;
         };
-        Some(RunnerTable::BpftraceRuntime(BpftraceTable {
+        Some(BpftraceTable {
             tests: absolute(&self.base, tests.get_ref()),
             bpftrace: bpftrace.map(|path| absolute(&self.base, path.get_ref())),
-        }))
+        })
     }
 }

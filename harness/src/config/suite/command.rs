@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Kind, RunnerTable, Table};
+use super::table::Table;
 use crate::config::check::{Checker, absolute};
 
 /// Limit of a command that names none.
@@ -63,24 +63,20 @@ pub struct CommandTable {
     pub skip_code: Option<i32>,
 }
 
-pub(super) const KIND: Kind = Kind {
-    name: "command",
-    with: "with command",
-    keys: &[
-        "command",
-        "results",
-        "results-file",
-        "cwd",
-        "env",
-        "timeout",
-        "each",
-        "skip-code",
-    ],
-    read: |checker, table| checker.command(table),
-};
+/// What a table has beside its runner.
+pub(super) const KEYS: [&str; 8] = [
+    "command",
+    "results",
+    "results-file",
+    "cwd",
+    "env",
+    "timeout",
+    "each",
+    "skip-code",
+];
 
 impl Checker<'_> {
-    fn command(&mut self, table: &mut Table) -> Option<RunnerTable> {
+    pub(super) fn command(&mut self, table: &mut Table) -> Option<CommandTable> {
         let label = table.label.clone();
         let command = self.take::<Vec<String>>(table, "command");
         let results = self.take::<ResultsFormat>(table, "results");
@@ -179,7 +175,7 @@ impl Checker<'_> {
             }
         }
         let cwd_is_host = cwd.as_ref().is_none_or(|cwd| cwd.get_ref().is_relative());
-        Some(RunnerTable::Command(CommandTable {
+        Some(CommandTable {
             command: command.into_inner(),
             results,
             results_file: results_file.map(Spanned::into_inner),
@@ -193,6 +189,6 @@ impl Checker<'_> {
             each: each.map(Spanned::into_inner),
             base: self.base.clone(),
             skip_code: skip_code.map(Spanned::into_inner),
-        }))
+        })
     }
 }

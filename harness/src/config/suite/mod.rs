@@ -4,16 +4,18 @@
 
 mod bpftrace;
 mod command;
+mod table;
 
 pub use bpftrace::BpftraceTable;
 pub use command::{CommandTable, ResultsFormat};
+pub(super) use table::RawSuite;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use serde::de::DeserializeOwned;
 use toml::Spanned;
 
+use self::table::Table;
 use super::check::{Checker, explain};
 
 /// `[suites.NAME]`.
@@ -36,9 +38,6 @@ pub enum RunnerTable {
     Command(CommandTable),
 }
 
-/// Every runner, in the order of messages.
-const KINDS: [Kind; 2] = [bpftrace::KIND, command::KIND];
-
 /// A runner that a suite can have.
 struct Kind {
     /// What `runner` says.
@@ -51,31 +50,29 @@ struct Kind {
     read: fn(&mut Checker<'_>, &mut Table) -> Option<RunnerTable>,
 }
 
-/// A suite's table as it stands in the file.
-pub(super) type RawSuite = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
-
-/// The keys of a suite's table that nobody has taken yet.
-struct Table {
-    /// `suite "NAME"`, for messages.
-    label: String,
-    /// Where its runner is named.
-    at: Range<usize>,
-    values: BTreeMap<String, Spanned<toml::Value>>,
-    /// Keys whose values are of the wrong type.
-    refused: Vec<String>,
-}
+/// Every runner, in the order of messages.
+const KINDS: [Kind; 2] = [
+    Kind {
+        name: "bpftrace-runtime",
+        with: "with tests and bpftrace",
+        keys: &bpftrace::KEYS,
+        read: |checker, table| checker.bpftrace(table).map(RunnerTable::BpftraceRuntime),
+    },
+    Kind {
+        name: "command",
+        with: "with command",
+        keys: &command::KEYS,
+        read: |checker, table| checker.command(table).map(RunnerTable::Command),
+    },
+];
 
 impl Checker<'_> {
     pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<Suite> {
         self.name("suite", name);
-        let label = format!("suite \"{}\"", name.get_ref());
+        let names = KINDS.map(|kind| format!("{:?} ({})", kind.name, kind.with));
+        let runners = names.join(" and ");
+        let mut table = Table::new(name, runners.clone());
         let mut places = BTreeMap::new();
-        let mut table = Table {
-            label: label.clone(),
-            at: name.span(),
-            values: BTreeMap::new(),
-            refused: Vec::new(),
-        };
         for (key, value) in raw {
             places.insert(key.get_ref().clone(), key.span());
             table.values.insert(key.into_inner(), value);
@@ -87,18 +84,13 @@ impl Checker<'_> {
         table.at = at;
         let runner = self.take::<String>(&mut table, "runner")?;
         let Some(kind) = KINDS.iter().find(|kind| kind.name == runner.get_ref()) else {
-            self.problem(
-                &runner.span(),
-                format!(
-                    "{label} has the unknown runner {:?}; allowed: {}",
-                    runner.get_ref(),
-                    runners()
-                ),
-            );
+            let (label, runner) = (&table.label, runner.get_ref());
+            let problem = format!("{label} has the unknown runner {runner:?}; allowed: {runners}");
+            self.problem(&table.at, problem);
             return None;
         };
         for (key, at) in &places {
-            self.check_key(kind, &label, key, at);
+            self.check_key(kind, &table, key, at);
         }
         Some(Suite {
             name: name.get_ref().clone(),
@@ -108,13 +100,13 @@ impl Checker<'_> {
     }
 
     /// A key that the suite's runner does not have.
-    fn check_key(&mut self, kind: &Kind, label: &str, key: &str, at: &Range<usize>) {
+    fn check_key(&mut self, kind: &Kind, table: &Table, key: &str, at: &Range<usize>) {
         if kind.keys.contains(&key) {
             return;
         }
         let other = KINDS.iter().find(|kind| kind.keys.contains(&key));
         let problem = if let Some(other) = other {
-            let (name, allowed) = (other.name, runners());
+            let (label, name, allowed) = (&table.label, other.name, &table.runners);
             format!("{label} has {key}, a key of runner {name:?}; allowed: {allowed}")
         } else {
             let keys: Vec<String> = kind.keys.iter().map(|key| format!("`{key}`")).collect();
@@ -123,36 +115,6 @@ impl Checker<'_> {
         };
         self.problem(at, problem);
     }
-
-    /// The value of a key, if the suite has it.
-    fn take<T: DeserializeOwned>(&mut self, table: &mut Table, key: &str) -> Option<Spanned<T>> {
-        let value = table.values.remove(key)?;
-        let at = value.span();
-        match value.into_inner().try_into() {
-            Ok(value) => Some(Spanned::new(at, value)),
-            Err(error) => {
-                let problem = explain(error.message());
-                self.problem(&at, format!("{}: {key}: {problem}", table.label));
-                table.refused.push(key.to_owned());
-                None
-            }
-        }
-    }
-
-    /// A key without which there is no suite.
-    fn lacks(&mut self, table: &Table, key: &str, allowed: &str) {
-        if !table.refused.iter().any(|refused| refused == key) {
-            let label = &table.label;
-            let problem = format!("{label} lacks the key {key}; allowed: {allowed}");
-            self.problem(&table.at, problem);
-        }
-    }
-}
-
-/// The runners, for messages.
-fn runners() -> String {
-    let names = KINDS.map(|kind| format!("{:?} ({})", kind.name, kind.with));
-    names.join(" and ")
 }
 
 #[cfg(test)]

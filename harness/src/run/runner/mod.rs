@@ -16,7 +16,7 @@ use super::settings::Settings;
 use crate::config::RunnerTable;
 use crate::suite::bpftrace::RuntimeSuite;
 use crate::suite::command::CommandSuite;
-use crate::suite::{Asked, Facts, Judgement, Refusal, Source, TestId, Verdict};
+use crate::suite::{Facts, Judgement, Refusal, ResolveContext, Source, TestId, Verdict};
 use crate::vm::control::Error;
 
 /// A suite, resolved: it owns its tests and knows how to run them. Tests are
@@ -108,10 +108,14 @@ pub(super) fn resolve(
     name: &str,
     table: &RunnerTable,
     named: Option<&Source>,
-    asked: &Asked<'_>,
+    context: &ResolveContext<'_>,
 ) -> Result<Box<dyn Suite>, Refusal> {
     Ok(match table {
-        RunnerTable::BpftraceRuntime(table) => Box::new(RuntimeSuite::resolve(name, table, asked)?),
-        RunnerTable::Command(table) => Box::new(CommandSuite::resolve(name, table, named, asked)?),
+        RunnerTable::BpftraceRuntime(table) => {
+            Box::new(RuntimeSuite::resolve(name, table, context)?)
+        }
+        RunnerTable::Command(table) => {
+            Box::new(CommandSuite::resolve(name, table, named, context)?)
+        }
     })
 }

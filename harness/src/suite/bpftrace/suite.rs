@@ -13,7 +13,7 @@ use super::{
 };
 use crate::appimage;
 use crate::config::BpftraceTable;
-use crate::suite::{Asked, Facts, Oddity, Refusal, Source, Test};
+use crate::suite::{Facts, Oddity, Refusal, ResolveContext, Source, Test};
 
 /// A suite of bpftrace's runtime tests.
 #[derive(Debug)]
@@ -33,29 +33,36 @@ pub struct RuntimeSuite {
 impl RuntimeSuite {
     /// Looks up what the table of the suite `name` and the user leave open, and
     /// reads its tests.
-    pub fn resolve(name: &str, table: &BpftraceTable, asked: &Asked<'_>) -> Result<Self, Refusal> {
-        let given = asked.runtime.tests.as_deref();
+    pub fn resolve(
+        name: &str,
+        table: &BpftraceTable,
+        context: &ResolveContext<'_>,
+    ) -> Result<Self, Refusal> {
+        let given = context.runtime.tests.as_deref();
         let tests = given.unwrap_or(&table.tests);
         let dir = tests.canonicalize().map_err(|source| SuiteError::NoTests {
             suite: name.to_owned(),
             dir: tests.to_owned(),
             source,
         })?;
-        let (bpftrace, unpacked) = program(table, asked)?;
-        let version = version_of(&bpftrace, asked.root, asked.cache);
+        let (bpftrace, unpacked) = program(table, context)?;
+        let version = version_of(&bpftrace, context.root, context.cache);
         let choice = choose(
-            asked.runtime.dialect,
+            context.runtime.dialect,
             &EngineBeside::read(&dir),
             version.as_deref(),
         );
         let dialect = choice.vocabulary.dialect;
-        let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, &Host::current())?;
-        if asked.runtime.aot {
+        let note = choice.note.map(|note| format!("suite {name}: {note}"));
+        let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, &Host::current())
+            // By which rules may be what is wrong.
+            .map_err(|error| Refusal::from(error).with_hint(note.clone()))?;
+        if context.runtime.aot {
             read = read.with_aot();
         }
         let mut visible = vec![dir.clone()];
         visible.extend(unpacked);
-        if !asked.has_own_root() {
+        if !context.has_own_root() {
             visible.extend(bpftrace.parent().map(Path::to_owned));
         }
         let facts = Facts {
@@ -70,7 +77,7 @@ impl RuntimeSuite {
                     text: warning.to_string(),
                 })
                 .collect(),
-            note: choice.note.map(|note| format!("suite {name}: {note}")),
+            note,
             visible,
             program: Some(bpftrace.clone()),
             version: Some(version.unwrap_or_else(|| dialect.name.to_owned())),
@@ -105,21 +112,21 @@ impl RuntimeSuite {
 /// it was unpacked into.
 fn program(
     table: &BpftraceTable,
-    asked: &Asked<'_>,
+    context: &ResolveContext<'_>,
 ) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
-    let chosen = match &asked.runtime.bpftrace {
+    let chosen = match &context.runtime.bpftrace {
         Some(path) => Some(path.clone()),
-        None => (asked.packaged)()?,
+        None => (context.packaged)()?,
     };
     let chosen = chosen.or_else(|| table.bpftrace.clone());
-    let bpftrace = match chosen.or_else(|| on_path(asked.root)) {
-        Some(path) => asked.cwd.join(path),
+    let bpftrace = match chosen.or_else(|| on_path(context.root)) {
+        Some(path) => context.cwd.join(path),
         None => PathBuf::from("/usr/bin/bpftrace"),
     };
     if !appimage::is_appimage(&bpftrace)? {
         return Ok((bpftrace, None));
     }
-    let program = appimage::unpack(&bpftrace, asked.cache, asked.stop)?;
+    let program = appimage::unpack(&bpftrace, context.cache, context.stop)?;
     let directory = program.parent().map(Path::to_owned);
     Ok((program, directory))
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{CommandTest, discover};
+use super::discover::discover;
+use super::test::CommandTest;
 use crate::config::CommandTable;
-use crate::suite::{Asked, Facts, Refusal, Source, Test};
+use crate::suite::{Facts, Refusal, ResolveContext, Source, Test};
 
 /// A suite of commands.
 #[derive(Debug)]
@@ -22,11 +23,11 @@ impl CommandSuite {
         name: &str,
         table: &CommandTable,
         named: Option<&Source>,
-        asked: &Asked<'_>,
+        context: &ResolveContext<'_>,
     ) -> Result<Self, Refusal> {
-        let tests = discover(name, table, named, asked.root_on_host())?;
+        let tests = discover(name, table, named, context.root_on_host())?;
         let mut visible = Vec::new();
-        if table.cwd_is_host || !asked.has_own_root() {
+        if table.cwd_is_host || !context.has_own_root() {
             visible.push(table.cwd.clone());
         }
         let each = table.each.as_deref();

@@ -9,7 +9,7 @@ use crate::guest::root::Root;
 
 /// What the user says of the suites to run, and where their files lie.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct ResolveContext<'a> {
     /// What is said of bpftrace's runtime tests.
     pub runtime: &'a Options,
     /// Finds bpftrace in the packages that the user chose, if any.
@@ -24,7 +24,7 @@ pub struct Asked<'a> {
     pub stop: &'a AtomicBool,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResolveContext<'a> {
     /// Where the guest's root lies on the host.
     pub fn root_on_host(&self) -> &'a Path {
         match self.root {
