@@ -22,7 +22,7 @@ use crate::vm::qemu::Qemu;
 const SPEED_SAMPLES: u32 = 3;
 /// How long all of them may take: 5,000 times the reference each.
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
-/// Limit of `bpftrace --info` and modprobe, before scaling.
+/// Limit of a command of kiln's own, such as modprobe, before scaling.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
 /// How long they may take to end when that has passed.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
