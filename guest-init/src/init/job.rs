@@ -23,6 +23,7 @@ pub(crate) struct Job {
     /// Pids that were told for a name: of two awaited processes of one name
     /// each must be told.
     told: BTreeSet<(String, i32)>,
+    page_faults: bool,
 }
 
 impl Job {
@@ -31,6 +32,7 @@ impl Job {
             cgroup,
             awaited: Vec::new(),
             told: BTreeSet::new(),
+            page_faults: false,
         }
     }
 
@@ -42,6 +44,16 @@ impl Job {
     /// Looks out for a process of this name.
     pub(crate) fn watch(&mut self, name: String) {
         self.awaited.push(name);
+    }
+
+    /// Its processes are to see page faults, whatever else the guest does.
+    pub(crate) fn want_page_faults(&mut self) {
+        self.page_faults = true;
+    }
+
+    /// Whether they are.
+    pub(crate) fn wants_page_faults(&self) -> bool {
+        self.page_faults
     }
 
     /// Whether a name is awaited.

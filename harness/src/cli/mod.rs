@@ -26,6 +26,7 @@ mod run_vms;
 mod runs;
 mod say;
 mod shell;
+mod stop;
 mod suite_args;
 mod vm_args;
 

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::parse;
+use crate::arch::Arch;
 use crate::config::{BpftraceTable, Catalogue, ConfigError, Origin, RunnerTable, Source};
 use proptest::prelude::*;
 
@@ -19,6 +20,19 @@ fn the_checked_in_catalogue_is_valid() {
     assert_eq!(quick.kernels, ["5.10", "6.1", "6.12"]);
     let all = catalogue.groups.iter().find(|g| g.name == "all").unwrap();
     assert_eq!(all.kernels.len(), catalogue.kernels.len());
+}
+
+#[test]
+fn a_kernel_has_an_architecture_that_kiln_boots() {
+    let kernel = |arch: &str| format!("[kernels.a]\n{arch}path = \"linux\"\n");
+    for text in [kernel(""), kernel("arch = \"x86_64\"\n")] {
+        assert_eq!(parse_at(&text).unwrap().kernels[0].arch, Arch::X86_64);
+    }
+    let text = message(&kernel("arch = \"arm64\"\n"));
+    assert!(
+        text.contains(":2: unknown variant `arm64`; allowed here: `x86_64`"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ use globset::GlobBuilder;
 use super::catalogue::Catalogue;
 use super::check::{absolute, is_glob_char};
 use super::source::Kernel;
+use crate::arch::Arch;
 use crate::hint::Hint;
 
 /// One kernel that was asked for.
@@ -29,6 +30,14 @@ impl Selected {
         match self {
             Selected::Named(kernel) => &kernel.name,
             Selected::Path { given, .. } => given,
+        }
+    }
+
+    /// What the kernel runs on; of a path, what its image will have to be for.
+    pub fn arch(&self) -> Arch {
+        match self {
+            Selected::Named(kernel) => kernel.arch,
+            Selected::Path { .. } => Arch::default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::{Checker, absolute};
+use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
 const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
@@ -17,6 +18,8 @@ const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
 pub struct Kernel {
     /// The name in the file.
     pub name: String,
+    /// What it runs on.
+    pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
     /// Line of the source in the file, from 1.
@@ -80,6 +83,8 @@ impl fmt::Display for Source {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKernel {
+    #[serde(default)]
+    arch: Arch,
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
@@ -156,6 +161,7 @@ impl Checker<'_> {
         };
         Some(Kernel {
             name: name.get_ref().clone(),
+            arch: raw.arch,
             source,
             line,
         })

@@ -21,5 +21,10 @@ pub(super) fn note(vm: &Session, exit: Exit) -> Option<String> {
         Exit::Signal(signal) => Ended::Signal(signal),
     };
     let spec = &vm.vm.spec;
-    cpu::illegal_instruction(ended, spec.accelerator, spec.cpu.as_deref())
+    cpu::illegal_instruction(
+        ended,
+        spec.kernel.arch,
+        spec.accelerator,
+        spec.cpu.as_deref(),
+    )
 }

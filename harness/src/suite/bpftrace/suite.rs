@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::options::OPTIONS;
 use super::program::{on_path, version_of};
 use super::{
-    Dialect, EngineBeside, Host, RuntimeSuites, RuntimeTest, SuiteError, UNLIMITED, Vocabulary,
-    choose,
+    Dialect, EngineBeside, RuntimeSuites, RuntimeTest, SuiteError, UNLIMITED, Vocabulary, choose,
 };
 use crate::appimage;
+use crate::arch::Arch;
 use crate::config::BpftraceTable;
 use crate::suite::{Facts, Oddity, Refusal, ResolveContext, Source, Test};
 
@@ -54,7 +54,7 @@ impl RuntimeSuite {
         );
         let dialect = choice.vocabulary.dialect;
         let note = choice.note.map(|note| format!("suite {name}: {note}"));
-        let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, &Host::current())
+        let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, Arch::default())
             // By which rules may be what is wrong.
             .map_err(|error| Refusal::from(error).with_hint(note.clone()))?;
         if context.runtime.aot {

@@ -51,7 +51,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         control_socket: None,
         console_log: dir.path().join("console.log"),
         qemu_log: dir.path().join("qemu.log"),
-        tsc_khz: None,
+        counter_khz: None,
         hang_timeout: DEADLINE,
         dump_on_panic: false,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
@@ -68,7 +68,9 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
     };
     let outcome = match qemu.connect_qmp(DEADLINE).await {
         Ok((qmp, events)) => watch(&mut qemu, &qmp, events, deadline).await,
-        Err(process::Error::EndedEarly { messages, status }) => broken(&messages, status),
+        Err(process::Error::EndedEarly {
+            messages, status, ..
+        }) => broken(&messages, status),
         Err(error) => Outcome::Unclear(error.to_string()),
     };
     let grace = if matches!(outcome, Outcome::Works) {
