@@ -4,8 +4,7 @@
 use std::fs;
 
 use kiln::arch::Arch;
-use kiln::suite::Exit;
-use kiln::suite::Verdict;
+use kiln::suite::{Exit, Verdict};
 use kiln::suite::bpftrace::{Dialect, End, Observation, Rules, RuntimeSuites, Vocabulary, judge};
 use libfuzzer_sys::fuzz_target;
 
