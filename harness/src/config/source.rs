@@ -83,13 +83,13 @@ impl fmt::Display for Source {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawKernel {
-    #[serde(default)]
-    arch: Arch,
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
     sha256: Option<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
+    #[serde(default)]
+    arch: Arch,
 }
 
 #[derive(Deserialize)]
