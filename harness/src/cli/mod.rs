@@ -3,7 +3,6 @@
 
 mod again;
 mod asked;
-mod bpftrace_version;
 mod carry_out;
 mod ci;
 mod ci_report;
@@ -26,7 +25,6 @@ mod run;
 mod run_vms;
 mod runs;
 mod say;
-mod selection;
 mod shell;
 mod stop;
 mod suite_args;

@@ -2,7 +2,7 @@
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
 
-use super::AptSource;
+use super::source::AptSource;
 use crate::arch::Arch;
 
 /// `text` with a kernel more; the error says why that cannot be.

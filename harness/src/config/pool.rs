@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::parse::Checker;
-use super::{AptSource, absolute};
+use super::check::{Checker, absolute};
+use super::source::AptSource;
 use crate::arch::Arch;
 
 /// The pool that is there without any `kernels.toml`.

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::{Catalogue, Kernel, Pool, PoolKernel, Wanted, absolute};
+use super::catalogue::Catalogue;
+use super::check::{absolute, is_glob_char};
+use super::pool::{Pool, PoolKernel};
+use super::source::Kernel;
+use super::wanted::Wanted;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
@@ -162,11 +166,6 @@ fn list(names: &[String]) -> String {
     } else {
         names.join(", ")
     }
-}
-
-/// Characters that make a glob of a word.
-pub(super) fn is_glob_char(c: char) -> bool {
-    matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }
 
 impl Catalogue {

@@ -149,7 +149,7 @@ impl Cache {
             let (layout, taking) = get(&filling.work())?;
             prepare::prepare(&layout, taking, &filling.kernel())?;
             filling.publish()?;
-            if let Some(note) = super::prune::note_of_size(self) {
+            if let Some(note) = super::disk::note_of_size(&self.root) {
                 progress.line(&note);
             }
         }
@@ -228,7 +228,7 @@ impl Cache {
         let directory = self.kernel_dir(key);
         directory
             .is_dir()
-            .then(|| super::prune::size_on_disk(&directory))
+            .then(|| super::disk::size_on_disk(&directory))
     }
 
     /// Where the kernel of `key` is, or would be.

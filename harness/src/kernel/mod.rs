@@ -5,6 +5,7 @@ mod at_once;
 mod cache;
 mod debian;
 mod digest;
+mod disk;
 mod download;
 mod error;
 pub mod image;
@@ -31,9 +32,10 @@ pub use pins::Pins;
 pub use pool::{in_pool, select};
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
 pub use provide::{
-    Status, Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
+    Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
 };
 pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
+pub use source::Status;
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
-use super::source::{self, Asked, Content, Pinning, Supply};
+use super::source::{self, Asked, Content, Pinning, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress, signed_modules};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
@@ -108,16 +108,6 @@ fn base(catalogue: &Catalogue) -> &Path {
         Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
         Origin::BuiltIn => Path::new("/"),
     }
-}
-
-/// What is known of a kernel without fetching anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
-    /// from elsewhere; `None` if it has never been looked at.
-    pub version: Option<String>,
-    /// Whether it can be booted without its source.
-    pub cached: bool,
 }
 
 /// Whether a kernel of a pool can be booted without its archive.

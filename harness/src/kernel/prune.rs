@@ -1,21 +1,11 @@
 //! What the cache holds, and removing what nobody has used for long.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use indicatif::HumanBytes;
-use walkdir::WalkDir;
-
+use super::disk::size_on_disk;
 use super::{Cache, Error, prepare};
-use crate::config::MemorySize;
-
-/// Names the size from which on kiln says that the cache is large, such as `20G`.
-const LIMIT_VARIABLE: &str = "KILN_CACHE_LIMIT";
-
-/// The same where nothing names it: some hundred kernels.
-const LIMIT: MemorySize = MemorySize::from_mib(10 << 10);
 
 /// Somebody may be waiting for files that came within this time.
 const HOUR: Duration = Duration::from_secs(60 * 60);
@@ -139,37 +129,6 @@ fn remove_leftovers(cache: &Cache) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// What a directory takes on the disk, in bytes. A file that also has a name
-/// elsewhere would be there without it.
-pub(super) fn size_on_disk(directory: &Path) -> u64 {
-    let files = WalkDir::new(directory).into_iter().flatten();
-    files
-        .filter_map(|entry| entry.metadata().ok())
-        .filter(|meta| meta.is_file() && meta.nlink() == 1)
-        .map(|meta| meta.blocks() * 512)
-        .sum()
-}
-
-/// What to say of the cache's size, if it is large.
-pub(super) fn note_of_size(cache: &Cache) -> Option<String> {
-    let limit = std::env::var(LIMIT_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(LIMIT);
-    note_above(cache, limit.bytes())
-}
-
-fn note_above(cache: &Cache, limit: u64) -> Option<String> {
-    let bytes = size_on_disk(&cache.root().join("kernels"));
-    (bytes > limit).then(|| {
-        format!(
-            "the cache {} has {}: `kiln kernels prune` removes what was not used for 30 days",
-            cache.root().display(),
-            HumanBytes(bytes)
-        )
-    })
 }
 
 /// Whether `name` is one that the cache gives to kernels.

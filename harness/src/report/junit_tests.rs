@@ -158,6 +158,7 @@ fn what_ran_stands_in_properties() {
                 subject: "/usr/bin/bpftrace".into(),
                 version: Some("v0.17.0".into()),
                 dialect: Some("0.17".into()),
+                options: Vec::new(),
             }),
         ),
         at(

@@ -226,6 +226,7 @@ fn other_images_and_versions_under_one_name_are_told() {
             subject: "/bpftrace".into(),
             version: Some(version.into()),
             dialect: None,
+            options: Vec::new(),
         });
         run.records.insert(1, at(1, ready));
         run.records.insert(2, at(1, suite));

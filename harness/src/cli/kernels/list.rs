@@ -6,7 +6,7 @@ use comfy_table::{Table, presets};
 use indicatif::HumanBytes;
 
 use super::KernelsError;
-use crate::config::{Catalogue, Source};
+use crate::config::Catalogue;
 use crate::kernel::{self, Cache};
 use crate::report::escape;
 
@@ -28,7 +28,7 @@ pub(super) fn run(
         };
         table.add_row([
             kernel.name.clone(),
-            source_text(&kernel.source),
+            kernel.source.to_string(),
             status.version.unwrap_or_else(|| "-".to_owned()),
             cached,
         ]);
@@ -57,13 +57,4 @@ pub(super) fn print(table: &Table, out: &mut dyn Write) -> Result<(), KernelsErr
         writeln!(out, "{}", escape::line(line.trim()))?;
     }
     Ok(())
-}
-
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Apt(apt) => format!("apt {} {}", apt.suite, apt.package),
-        Source::Nix(output) => format!("nix {output}"),
-        Source::Url(url) => format!("url {}", url.url),
-        Source::Path(path) => format!("path {}", path.display()),
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::date;
+use super::date::date;
 
 /// What a Release file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

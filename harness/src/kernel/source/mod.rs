@@ -7,6 +7,7 @@
 mod apt;
 mod mirror;
 mod nix;
+mod package;
 mod path;
 mod unlisted;
 mod url;
@@ -22,7 +23,7 @@ use super::cache::Key;
 use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
-use super::{Cache, Error, Progress, Status};
+use super::{Cache, Error, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
@@ -38,6 +39,16 @@ pub(super) struct Asked<'a> {
     pub(super) cache: &'a Cache,
     /// Who hears how far it is.
     pub(super) progress: &'a Progress,
+}
+
+/// What is known of a kernel without fetching anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
+    /// from elsewhere; `None` if it has never been looked at.
+    pub version: Option<String>,
+    /// Whether it can be booted without its source.
+    pub cached: bool,
 }
 
 /// One kernel's content: equal keys, equal kernels.

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 use super::super::cache::Key;
 use super::super::lock::LockedFile;
 use super::super::{Cache, Error, download};
-use super::{Asked, apt};
+use super::{Asked, package};
 use crate::config::{PoolKernel, UnlistedFile};
 use crate::whole_file;
 
@@ -35,7 +35,7 @@ pub(super) fn fetch(
     kernel: &PoolKernel,
     file: &UnlistedFile,
 ) -> Result<(), Error> {
-    let mirror = apt::mirror(&kernel.source);
+    let mirror = package::mirror(&kernel.source);
     let url = format!("{}/{}", mirror.uri, file.path);
     download::allowed(&url)?;
     let directory = asked.cache.subdirectory("downloads")?;
@@ -67,7 +67,7 @@ pub(super) fn fetch(
         sha256: came.sha256.clone(),
         sha1: Some(came.sha1),
     };
-    let dest = apt::kept(asked.cache, &known)?;
+    let dest = package::kept(asked.cache, &known)?;
     partial
         .persist(&dest)
         .map_err(|error| Error::io("create", &dest)(error.error))?;
