@@ -37,6 +37,7 @@ mod oci;
 mod ordinary_user;
 mod packages;
 mod policies;
+mod pools;
 mod preflight;
 mod provision;
 mod reports;

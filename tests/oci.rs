@@ -146,6 +146,12 @@ fn an_image_without_a_kernel_and_a_registry_that_is_not_there_are_told() {
         .assert_code(96)
         .assert_err_contains(&format!("cannot get the image {image}"))
         .assert_err_contains("refused");
+    // Kept from the network, kiln does not ask.
+    kiln(&image)
+        .plain(["kernels", "fetch", "--offline", "-k", "k"])
+        .run()
+        .assert_code(96)
+        .assert_err_contains("kiln is offline, and would need https://127.0.0.1:");
     let kiln = kiln("no image at all");
     fetch(&kiln)
         .assert_code(96)

@@ -35,8 +35,14 @@ fuzz_target!(|file: &[u8]| {
             (r#"<testsuite status="failed">"#, "</testsuite>"),
             ("<testsuites>", "<error/></testsuites>"),
             ("<testsuites><failure/>", "</testsuites>"),
-            ("<testsuites>", r#"<testcase status="failed"/></testsuites>"#),
-            ("<testsuites>", "<testcase><failure/></testcase></testsuites>"),
+            (
+                "<testsuites>",
+                r#"<testcase status="failed"/></testsuites>"#,
+            ),
+            (
+                "<testsuites>",
+                "<testcase><failure/></testcase></testsuites>",
+            ),
             ("", "<testsuite><testcase/></testsuite>"),
         ] {
             let said = [before.as_bytes(), file, after.as_bytes()].concat();

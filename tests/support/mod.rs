@@ -11,6 +11,7 @@
 //! Kernels come from a cache that all tests of this machine share:
 //! `KILN_TEST_CACHE`, else `kiln-tests` in the user's cache directory.
 
+pub(crate) mod archive;
 pub(crate) mod broken_module;
 pub(crate) mod flake;
 mod left;
@@ -19,6 +20,7 @@ pub(crate) mod nix_support;
 pub(crate) mod packages;
 pub(crate) mod registry;
 mod running;
+mod shared_cache;
 pub(crate) mod slots;
 pub(crate) mod suite;
 pub(crate) mod terminal;
@@ -37,6 +39,7 @@ use tempfile::TempDir;
 
 pub(crate) use left::processes_naming;
 pub(crate) use running::{Output, Running, wait_for_child};
+use shared_cache::shared_cache;
 pub(crate) use slots::{Slot, take as take_slot};
 
 /// Kernels that the main tests run on: those of the group `@quick`.
@@ -397,17 +400,6 @@ pub(crate) fn upstream_tests() -> PathBuf {
         tests.display()
     );
     tests
-}
-
-fn shared_cache() -> PathBuf {
-    if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
-        return dir.into();
-    }
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .expect("HOME or KILN_TEST_CACHE is set")
-        .join("kiln-tests")
 }
 
 /// Fetches the kernels once, so that no test's deadline pays for it.

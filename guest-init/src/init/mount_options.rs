@@ -5,7 +5,7 @@ use std::path::Path;
 use guest_init::message::{Remnant, RemnantKind};
 use nix::mount::{MsFlags, mount};
 
-use super::remnants::{Mount, read_mounts};
+use super::mountinfo::{AllOptions, Mount, Options, read_mounts};
 use super::state::shown;
 
 /// Words of `mountinfo` and of mount(2). What is in neither is the default.
@@ -19,16 +19,6 @@ const FLAGS: [(&str, MsFlags); 8] = [
     ("relatime", MsFlags::MS_RELATIME),
     ("sync", MsFlags::MS_SYNCHRONOUS),
 ];
-
-/// The options of a mount, and those of its filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options {
-    pub(super) mount: String,
-    pub(super) filesystem: String,
-}
-
-/// Those of each mount, of several on one point the topmost's.
-pub(super) type AllOptions = Vec<(Mount, Options)>;
 
 /// Puts options back that have changed. `read` reads `mountinfo` anew.
 pub(super) fn restore(

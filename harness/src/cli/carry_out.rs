@@ -16,9 +16,9 @@ use crate::exit_code;
 use crate::report::{Levels, Outlet, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA, SuiteReady};
+use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
 use crate::run::event_log::EventWriter;
-use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
+use crate::run::plan::Plan;
 
 /// How long the terminal may take for the rest after a signal has ended the run.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -49,8 +49,8 @@ async fn run(
         reports,
     };
     sink.take(started(&plan, &sink))?;
-    for suite in &plan.suites {
-        sink.take(ready(&plan, suite))?;
+    for suite in plan.ready() {
+        sink.take(Event::SuiteReady(suite))?;
     }
     let (sender, events) = unbounded_channel();
     let (ask, questions) = unbounded_channel();
@@ -174,26 +174,8 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
                 suites: plan.count_by_suite(kernel),
             })
             .collect(),
-        suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
+        suites: plan.names(),
         shard: plan.shard.map(|shard| shard.to_string()),
-    })
-}
-
-/// What a suite tests.
-fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
-    let (subject, version, dialect) = match &suite.runner {
-        PlannedRunner::Bpftrace(runner) => (
-            runner.bpftrace.to_string_lossy().into_owned(),
-            Some(runner.version.clone()),
-            Some(runner.vocabulary.dialect.name.to_owned()),
-        ),
-        PlannedRunner::Command => (plan.programs(&suite.name).join(", "), None, None),
-    };
-    Event::SuiteReady(SuiteReady {
-        suite: suite.name.clone(),
-        subject,
-        version,
-        dialect,
     })
 }
 

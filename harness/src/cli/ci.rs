@@ -39,7 +39,8 @@ pub(super) struct CiArgs {
     /// The flake, such as . or github:OWNER/NAME
     #[arg(long, default_value = ".")]
     flake: String,
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default: @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(
         short,
         long = "kernel",
@@ -109,7 +110,7 @@ impl CiArgs {
         }
         if self.list {
             for step in &steps {
-                say(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+                say::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
             }
             return Ok(exit_code::OK);
         }
@@ -154,7 +155,7 @@ impl CiArgs {
             )
             .await;
             if github.is_some() {
-                say(github::END_GROUP)?;
+                say::line(github::END_GROUP)?;
             }
             let (code, text) = match end {
                 Ok(End::Interrupted(signal)) => {
@@ -288,16 +289,12 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
     let name = step.name.as_str();
     let line = step.line();
     if github {
-        say(&format!(
+        say::line(&format!(
             "{}\n{}",
             github::group(name),
             github::marked(&line)
         ))
     } else {
-        say(&format!("== {name}: {}", escape::line(&line)))
+        say::line(&format!("== {name}: {}", escape::line(&line)))
     }
-}
-
-pub(super) fn say(text: &str) -> Result<(), Failure> {
-    say::print("to stdout", &format!("{text}\n"))
 }

@@ -41,8 +41,8 @@ Example:
   echo \"matrix=$(kiln matrix -k @lts --shards 2)\" >> \"$GITHUB_OUTPUT\""
 )]
 pub(super) struct MatrixArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -77,19 +77,19 @@ impl MatrixArgs {
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let kernels = match self.kernels.as_slice() {
-            [] => context.select(&[QUICK.to_owned()])?,
-            kernels => context.select(kernels)?,
+            [] => context.select(&[QUICK.to_owned()]).await?,
+            kernels => context.select(kernels).await?,
         };
-        let (suites, selection) = self.suite.select_from(&context, &mut self.root).await?;
+        let selection = self.suite.select_from(&context, &mut self.root).await?;
         let tests = selection.tests.len();
         let times = Times::load(context.cache.root());
         let known: Vec<Option<Duration>> = kernels
             .iter()
             .map(|kernel| {
-                let tests = selection
-                    .tests
-                    .iter()
-                    .map(|test| (suites[test.suite].name(), test.id().to_string()));
+                let tests = selection.tests.iter().map(|&test| {
+                    let suite = selection.suite_of(test).name.as_str();
+                    (suite, selection.test(test).id.to_string())
+                });
                 let estimates = times.estimate(kernel.name(), tests)?;
                 Some(estimates.iter().sum())
             })

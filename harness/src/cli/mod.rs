@@ -3,7 +3,6 @@
 
 mod again;
 mod asked;
-mod bpftrace_version;
 mod carry_out;
 mod ci;
 mod ci_report;
@@ -26,7 +25,6 @@ mod run;
 mod run_vms;
 mod runs;
 mod say;
-mod selection;
 mod shell;
 mod stop;
 mod suite_args;
@@ -43,6 +41,7 @@ use input::Interrupts;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
+use crate::offline;
 use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
@@ -68,6 +67,15 @@ struct Cli {
         help_heading = GLOBAL_OPTIONS
     )]
     config: Option<PathBuf>,
+    /// Use no network: only what is in the cache and on this machine
+    #[arg(
+        long,
+        global = true,
+        env = "KILN_OFFLINE",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = GLOBAL_OPTIONS
+    )]
+    offline: bool,
     /// Say more about what happens, twice for everything
     #[arg(
         short,
@@ -101,7 +109,7 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
-    /// List, fetch and pin kernels
+    /// List, find, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say what mends it
     Doctor(doctor::DoctorArgs),
@@ -135,6 +143,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
+    if cli.offline {
+        offline::go();
+    }
     // Before any thread is started: the share confines its whole process.
     if let Command::Share(options) = &cli.command {
         return match share::serve(options) {

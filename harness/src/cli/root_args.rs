@@ -1,8 +1,6 @@
 //! Options that say what the guest's root is. They decide which bpftrace is
 //! tested, and so which tests there are.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Failure;
@@ -33,14 +31,6 @@ impl RootArgs {
     fn asked_root(&self) -> Root {
         let root = self.asked.clone().or_else(|| nix_args::implied(&self.nix));
         root.unwrap_or_else(Root::default_here)
-    }
-
-    /// Where the root lies on this host.
-    pub(super) fn on_host(&self) -> PathBuf {
-        match self.root() {
-            Root::Dir(root) => root,
-            Root::Host | Root::Nix(_) => PathBuf::from("/"),
-        }
     }
 
     /// Gets ready what must be known of the root before a VM is made: with a

@@ -16,7 +16,7 @@ use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
-use super::suite_args::{ResolvedSuite, SuiteArgs};
+use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::config::{Origin, Selected};
@@ -28,9 +28,10 @@ use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
 use crate::run::partition::Partition;
-use crate::run::plan::{KernelLog, Plan, PlannedKernel, PlannedTest, Work};
+use crate::run::plan::{Plan, PlannedKernel};
+use crate::run::selection::Selection;
+use crate::run::settings::{KernelLog, Settings};
 use crate::run::times::Times;
-use crate::suite::bpftrace::SuiteError;
 
 /// Run suites on each kernel.
 #[derive(Debug, Args)]
@@ -39,8 +40,8 @@ use crate::suite::bpftrace::SuiteError;
   kiln run -k 6.1 -k '7.*' -t 'call.*:-call.kstack'
   kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
 pub(super) struct RunArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -93,8 +94,7 @@ pub(super) struct RunArgs {
 
 /// What a run is made of, found out before anything boots.
 struct LookedUp {
-    suites: Vec<ResolvedSuite>,
-    tests: Vec<PlannedTest>,
+    selection: Selection,
     /// The kernels with their tests.
     selected: Vec<(Selected, Vec<usize>)>,
     /// Where expectations stand.
@@ -128,7 +128,7 @@ impl RunArgs {
         } else {
             self.kernels.clone()
         };
-        let selected = context.select(&kernels)?;
+        let selected = context.select(&kernels).await?;
         // A variable that is not there is told before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
@@ -147,8 +147,7 @@ impl RunArgs {
         };
         tokio::pin!(looked_up);
         let LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -164,7 +163,7 @@ impl RunArgs {
         };
         let vms = Arc::new(RunVms {
             vm: args.vm.clone(),
-            visible: args.visible(&context, &suites),
+            visible: visible(&context, &selection),
             context: context.clone(),
         });
         let checked = async {
@@ -190,7 +189,7 @@ impl RunArgs {
             .into_iter()
             .map(|(kernel, tests)| vms.planned(kernel, tests, &shown))
             .collect();
-        let mut plan = args.plan(&context, &suites, tests, kernels, &run_dir)?;
+        let mut plan = args.plan(&context, selection, kernels, &run_dir)?;
         plan.expectations = expectations;
         let versions = plan.versions();
         for warning in warnings.drain(..) {
@@ -223,26 +222,30 @@ impl RunArgs {
         selected: Vec<Selected>,
         stop: &AtomicBool,
     ) -> Result<LookedUp, Failure> {
-        let root = self.vm.root.root();
-        let packaged = || self.vm.root.nix.bpftrace();
-        let suites = self.suite.resolve(context, &root, packaged, stop)?;
+        let suites = self.suite.resolve(context, &self.vm.root, stop)?;
         for suite in &suites {
-            if let ResolvedSuite::Runtime(suite) = suite {
-                self.vm.root.nix.check_visible(&suite.bpftrace)?;
+            if let Some(program) = &suite.facts().program {
+                self.vm.root.nix.check_visible(program)?;
             }
         }
-        let (tests, mut warnings) = self.tests(&suites)?;
-        warnings.extend(suites.iter().filter_map(ResolvedSuite::note));
+        let notes: Vec<String> = suites
+            .iter()
+            .filter_map(|suite| suite.facts().note.clone())
+            .collect();
+        let selection = self.suite.select(suites)?;
+        selection.check()?;
+        let mut warnings = selection.unknown.clone();
+        warnings.extend(selection.oddities.iter().cloned());
+        warnings.extend(notes);
         let file = self.expectations_file(context);
         let expectations = Expectations::load(
             &file,
             self.expectations.is_some() && !self.update_expectations,
         )?;
-        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
-        let selected = self.shard_of(selected, &suites, &tests)?;
+        warnings.extend(self.unknown_expectations(&expectations, &file, &selection));
+        let selected = self.shard_of(selected, &selection)?;
         Ok(LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -270,12 +273,13 @@ impl RunArgs {
         &self,
         expectations: &Expectations,
         file: &std::path::Path,
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Vec<String> {
-        if !self.suite.filters.is_empty() || self.suite.allowlist.is_some() {
+        if self.suite.is_part() {
             return Vec::new();
         }
-        let ids: Vec<_> = tests.iter().map(PlannedTest::id).collect();
+        let tests = selection.tests.iter();
+        let ids: Vec<_> = tests.map(|&test| &selection.test(test).id).collect();
         let lines = expectations.about_none_of(&ids);
         lines
             .into_iter()
@@ -287,17 +291,17 @@ impl RunArgs {
     fn shard_of(
         &self,
         selected: Vec<Selected>,
-        suites: &[ResolvedSuite],
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Result<Vec<(Selected, Vec<usize>)>, Failure> {
+        let tests = &selection.tests;
         let parts: Vec<_> = selected
             .into_iter()
             .enumerate()
             .map(|(number, kernel)| {
                 let in_part = |index: &usize| {
                     let position = number * tests.len() + index;
-                    let id = tests[*index].id().to_string();
-                    let suite = suites[tests[*index].suite].name();
+                    let id = selection.test(tests[*index]).id.to_string();
+                    let suite = &selection.suite_of(tests[*index]).name;
                     self.shard
                         .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
                 };
@@ -316,40 +320,10 @@ impl RunArgs {
         }
     }
 
-    /// The selected tests, and what is odd about the suites.
-    fn tests(&self, suites: &[ResolvedSuite]) -> Result<(Vec<PlannedTest>, Vec<String>), Failure> {
-        let selection = self.suite.select(suites, &self.vm.root.on_host())?;
-        let tests = selection.tests;
-        let problems: Vec<_> = tests
-            .iter()
-            .filter_map(|test| match &test.work {
-                Work::Runtime(test) => Some(test.pattern_problems()),
-                Work::Command(_) => None,
-            })
-            .flatten()
-            .collect();
-        if !problems.is_empty() {
-            return Err(SuiteError::Problems(problems).into());
-        }
-        let mut warnings = selection.unknown;
-        warnings.extend(selection.oddities);
-        Ok((tests, warnings))
-    }
-
-    /// What the guest must see at its own path.
-    fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
-        let root = self.vm.root.root();
-        let of_suites = suites.iter().flat_map(|suite| suite.visible(&root));
-        std::iter::once(context.cwd.clone())
-            .chain(of_suites)
-            .collect()
-    }
-
     fn plan(
         &self,
         context: &Context,
-        suites: &[ResolvedSuite],
-        tests: Vec<PlannedTest>,
+        selection: Selection,
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
@@ -372,20 +346,22 @@ impl RunArgs {
         };
         Ok(Plan {
             kernels,
-            suites: suites.iter().map(ResolvedSuite::planned).collect(),
-            tests,
-            env,
-            modules: context.catalogue.defaults.modules.clone(),
+            suites: selection.suites,
+            tests: selection.tests,
+            settings: Settings {
+                env,
+                modules: context.catalogue.defaults.modules.clone(),
+                timeout_scale: self.timeout_scale,
+                aslr: self.aslr.with_compat(self.compat),
+                compat: self.compat,
+                kernel_log: match self.kernel_log {
+                    // The rule `kernel-report`.
+                    KernelLog::Fail if self.compat => KernelLog::Warn,
+                    wanted => wanted,
+                },
+            },
             jobs,
             memory,
-            timeout_scale: self.timeout_scale,
-            aslr: self.aslr.with_compat(self.compat),
-            compat: self.compat,
-            kernel_log: match self.kernel_log {
-                // The rule `kernel-report`.
-                KernelLog::Fail if self.compat => KernelLog::Warn,
-                wanted => wanted,
-            },
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
@@ -393,4 +369,15 @@ impl RunArgs {
             logs: run_dir.logs(),
         })
     }
+}
+
+/// What the guest must see at its own path.
+fn visible(context: &Context, selection: &Selection) -> Vec<PathBuf> {
+    let of_suites = selection
+        .suites
+        .iter()
+        .flat_map(|suite| suite.facts().visible.iter().cloned());
+    std::iter::once(context.cwd.clone())
+        .chain(of_suites)
+        .collect()
 }

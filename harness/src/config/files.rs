@@ -5,8 +5,44 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parse::Checker;
-use super::{FilePlace, FileSource, UrlSource, absolute};
+use super::check::{Checker, absolute};
+
+/// A kernel on a web server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlSource {
+    /// `http` or `https` address of an image, a package or an archive.
+    pub url: String,
+    /// Expected SHA-256 of the file, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// One of the files of a kernel: a package, an archive or an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSource {
+    /// Where it is.
+    pub place: FilePlace,
+    /// Expected SHA-256, 64 lower-case hexadecimal digits; a file of this machine
+    /// may be taken as it is.
+    pub sha256: Option<String>,
+}
+
+/// Where a file is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilePlace {
+    /// At an `http` or `https` address.
+    Url(String),
+    /// On this machine; absolute.
+    Path(PathBuf),
+}
+
+impl std::fmt::Display for FilePlace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            FilePlace::Url(url) => f.write_str(url),
+            FilePlace::Path(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
 
 /// One of `files`.
 #[derive(Deserialize)]

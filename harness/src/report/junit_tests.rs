@@ -158,6 +158,7 @@ fn what_ran_stands_in_properties() {
                 subject: "/usr/bin/bpftrace".into(),
                 version: Some("v0.17.0".into()),
                 dialect: Some("0.17".into()),
+                options: Vec::new(),
             }),
         ),
         at(
@@ -166,6 +167,7 @@ fn what_ran_stands_in_properties() {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 sha256: "00ff".into(),
+                packages: None,
             }),
         ),
         at(

@@ -219,12 +219,14 @@ fn other_images_and_versions_under_one_name_are_told() {
             kernel: "6.1".into(),
             release: "6.1.7".into(),
             sha256: sha.into(),
+            packages: None,
         });
         let suite = Event::SuiteReady(SuiteReady {
             suite: "bpftrace".into(),
             subject: "/bpftrace".into(),
             version: Some(version.into()),
             dialect: None,
+            options: Vec::new(),
         });
         run.records.insert(1, at(1, ready));
         run.records.insert(2, at(1, suite));

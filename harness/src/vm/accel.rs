@@ -5,6 +5,7 @@
 //! So the first use boots one, and remembers how that went for as long as host
 //! and QEMU stay the same.
 
+mod choice;
 mod memory;
 mod probe;
 
@@ -12,12 +13,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
+pub use self::choice::Choice;
 use self::memory::Memory;
 use self::probe::Outcome;
+pub use self::probe::ProbeInput;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, Accelerator};
 use crate::hint::Hint;
-use crate::kernel::KernelImage;
 
 const DEVICE: &str = "/dev/kvm";
 
@@ -50,50 +52,6 @@ impl Hint for Error {
                 hints
             }
             Self::Probe(_) => Vec::new(),
-        }
-    }
-}
-
-/// What the probe boots and where it remembers.
-#[derive(Debug, Clone, Copy)]
-pub struct ProbeInput<'a> {
-    /// The QEMU that is to run the VMs.
-    pub qemu: &'a Qemu,
-    /// Any kernel.
-    pub kernel: &'a KernelImage,
-    /// An initramfs whose init powers off at once (`BootPlan::probe`).
-    pub initramfs: &'a Path,
-    /// Where `accel.json` is kept.
-    pub cache_dir: &'a Path,
-}
-
-/// The accelerator to use, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// The accelerator.
-    pub accelerator: Accelerator,
-    /// Why it is not KVM, where nobody asked for TCG.
-    pub reason: Option<String>,
-    /// Whether an earlier probe said so.
-    pub remembered: bool,
-}
-
-impl Choice {
-    /// The line to tell the user, the first time that TCG stands in for KVM.
-    pub fn notice(&self) -> Option<String> {
-        self.reason
-            .as_ref()
-            .filter(|_| !self.remembered)
-            .map(|reason| {
-                format!("KVM does not work here ({reason}); going on with TCG, which is slower")
-            })
-    }
-
-    fn fresh(accelerator: Accelerator, reason: Option<String>) -> Self {
-        Self {
-            accelerator,
-            reason,
-            remembered: false,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::date;
+use super::date::date;
 
 /// What a Release file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,6 +79,11 @@ impl Release {
     pub(super) fn expired_for(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let expired = self.valid_until.filter(|until| *until < now)?;
         Some(now - self.date.unwrap_or(expired))
+    }
+
+    /// Until when it is to be used, in seconds since 1970.
+    pub(super) fn valid_until(&self) -> Option<i64> {
+        self.valid_until.map(|until| until.timestamp())
     }
 
     /// The index called `packages`, in the first of `forms` that is listed.

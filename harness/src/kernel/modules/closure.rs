@@ -5,9 +5,9 @@ use std::path::Path;
 
 use globset::GlobBuilder;
 
-use super::{
-    Availability, BOOT_MODULES, Error, Index, Knowledge, Module, ModuleFile, modinfo, normalise,
-};
+use super::error::Error;
+use super::index::{Availability, BOOT_MODULES, Index, Knowledge, Module, ModuleFile, normalise};
+use super::modinfo;
 
 /// What a name stands for.
 enum Resolved {

@@ -3,7 +3,7 @@
 
 use object::{Object, ObjectSection};
 
-use super::{Module, normalise};
+use super::index::{Module, normalise};
 
 /// What the `.modinfo` section of an unpacked module says; name and path are
 /// left empty. The error says why the bytes are no module.

@@ -11,7 +11,9 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::{Error, Index, Knowledge, Module, decompress, modinfo, module_name};
+use super::error::Error;
+use super::index::{Index, Knowledge, Module, decompress, module_name};
+use super::modinfo;
 use crate::whole_file;
 
 /// What was read from the modules, beside them.
@@ -34,6 +36,21 @@ struct Cached {
     version: u32,
     files: Vec<Found>,
     modules: Vec<Module>,
+}
+
+impl Index {
+    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy
+    /// of it. Takes what [`write_metadata`] left there as long as no module has
+    /// changed since.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        open(dir, &dir.join(CACHE))
+    }
+
+    /// The same for a directory that is not ours: what was read from it before
+    /// stands in the file `remembered`.
+    pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
+        open(dir, remembered)
+    }
 }
 
 /// Reads the directory, or takes what an earlier run left in `remembered`; see

@@ -10,10 +10,14 @@ mod host;
 mod mirror;
 mod nix;
 mod oci;
+mod package;
 mod path;
+mod unlisted;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use apt::{Place, complete_pin, packages, pin_of, place, whole_pin_of};
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +25,7 @@ use super::cache::Key;
 use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
-use super::{Cache, Error, Progress, Status};
+use super::{Cache, Error, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
@@ -37,6 +41,16 @@ pub(super) struct Asked<'a> {
     pub(super) cache: &'a Cache,
     /// Who hears how far it is.
     pub(super) progress: &'a Progress,
+}
+
+/// What is known of a kernel without fetching anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
+    /// from elsewhere; `None` if it has never been looked at.
+    pub version: Option<String>,
+    /// Whether it can be booted without its source.
+    pub cached: bool,
 }
 
 /// One kernel's content: equal keys, equal kernels.

@@ -23,7 +23,7 @@ use super::super::cache::Key;
 use super::super::layout::Layout;
 use super::super::lock::{LockedOci, Pin};
 use super::super::prepare::Taking;
-use super::super::{Error, archive, digest, layout};
+use super::super::{Error, archive, digest, download, layout};
 use super::{Asked, Content, Pinning};
 use crate::arch::Arch;
 
@@ -46,10 +46,10 @@ struct Pinned<'p>(&'p LockedOci);
 impl Pinning for Image<'_> {
     /// Asks the registry which image has the tag.
     fn resolve(&self, asked: &Asked<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
-        let registry = Registry::of(self.0, asked)?;
-        let digest = match registry.reference.digest() {
-            Some(digest) => digest.to_owned(),
-            None => registry.digest()?,
+        let named = self.0.rsplit_once('@').map(|(_, digest)| digest.to_owned());
+        let digest = match named {
+            Some(digest) => digest,
+            None => Registry::of(self.0, asked)?.digest()?,
         };
         Ok(Pin::Oci(LockedOci {
             name: asked.name.to_owned(),
@@ -137,6 +137,7 @@ impl<'a> Registry<'a> {
         // Whoever was first has installed it.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = reference.resolve_registry();
+        download::allowed(&format!("https://{host}/v2/{}", reference.repository()))?;
         let arch = asked.arch;
         let config = ClientConfig {
             // As Docker does it.

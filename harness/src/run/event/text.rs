@@ -1,6 +1,6 @@
 //! Texts of a guest, bounded.
 
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
 /// Most bytes of one guest text (output, details, console) an event carries.
 pub const MAX_TEXT: usize = 64 * 1024;

@@ -9,6 +9,7 @@
 use std::fmt;
 
 use super::Dialect;
+use crate::suite::judgement::{AppliedRule, KERNEL_REPORT};
 
 /// A named difference from upstream's verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -124,7 +125,7 @@ const TABLE: [Row; 11] = [
     },
     Row {
         rule: Rule::KernelReport,
-        name: "kernel-report",
+        name: KERNEL_REPORT.name,
         summary: "a test during which the kernel reports an oops, a warning or a stall fails",
         since: "0.14",
         until: None,
@@ -156,6 +157,15 @@ impl Rule {
     /// mended.
     pub fn dialects(self) -> (&'static str, Option<&'static str>) {
         (self.row().since, self.row().until)
+    }
+}
+
+impl From<Rule> for AppliedRule {
+    fn from(rule: Rule) -> Self {
+        Self {
+            name: rule.name(),
+            quiet: rule == Rule::HeldBefore,
+        }
     }
 }
 
