@@ -52,7 +52,7 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = tally.exit_code();
 
     // A run merged with itself is that run.
-    if matches!(records[0].event, Event::RunStarted { .. }) {
+    if matches!(records[0].event, Event::RunStarted(_)) {
         let log = |path: &str| RunLog {
             path: path.into(),
             records: records.clone(),

@@ -77,11 +77,8 @@ pub(crate) fn results(dir: &Path) -> Result<Results> {
                 said.add(format!("{:?}", test.verdict).to_lowercase());
                 said.rules.extend(test.rules);
             }
-            Event::RunFinished {
-                exit_code,
-                duration_ms,
-            } if ran_all(exit_code) => {
-                results.wall = Some(Duration::from_millis(duration_ms));
+            Event::RunFinished(end) if ran_all(end.exit_code) => {
+                results.wall = Some(Duration::from_millis(end.duration_ms));
             }
             _ => {}
         }

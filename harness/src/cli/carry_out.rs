@@ -16,7 +16,7 @@ use crate::exit_code;
 use crate::report::{Levels, Outlet, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, KernelPlan, SCHEMA};
+use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA, SuiteReady};
 use crate::run::event_log::EventWriter;
 use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
 
@@ -156,7 +156,7 @@ fn no_thread(error: &std::io::Error) -> Failure {
 }
 
 fn started(plan: &Plan, sink: &Sink) -> Event {
-    Event::RunStarted {
+    Event::RunStarted(RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: sink.log.started_at(),
         schema: SCHEMA,
@@ -176,7 +176,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
             .collect(),
         suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
         shard: plan.shard.map(|shard| shard.to_string()),
-    }
+    })
 }
 
 /// What a suite tests.
@@ -189,12 +189,12 @@ fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
         ),
         PlannedRunner::Command => (plan.programs(&suite.name).join(", "), None, None),
     };
-    Event::SuiteReady {
+    Event::SuiteReady(SuiteReady {
         suite: suite.name.clone(),
         subject,
         version,
         dialect,
-    }
+    })
 }
 
 /// Where events go: first the log, then whoever tells of them.
@@ -215,10 +215,10 @@ impl Sink {
     }
 
     fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
-        self.take(Event::RunFinished {
+        self.take(Event::RunFinished(RunFinished {
             exit_code,
             duration_ms: self.log.elapsed_ms(),
-        })?;
+        }))?;
         self.reports.finish()?;
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::escape;
-use crate::run::event::{Event, Record};
+use crate::run::event::{Event, KernelFailed, KernelReady, Record, VmLost, VmStopped};
 
 /// Characters of a test's id or a kernel's name that are shown.
 const MAX_NAME: usize = 200;
@@ -48,32 +48,32 @@ impl Doing {
     pub(super) fn observe(&mut self, record: &Record) {
         let at_ms = record.at_ms;
         match &record.event {
-            Event::RunStarted { kernels, .. } => {
-                self.awaited = kernels.iter().map(|kernel| kernel.name.clone()).collect();
+            Event::RunStarted(start) => {
+                let kernels = start.kernels.iter();
+                self.awaited = kernels.map(|kernel| kernel.name.clone()).collect();
             }
-            Event::KernelReady { kernel, .. } | Event::KernelFailed { kernel, .. } => {
+            Event::KernelReady(KernelReady { kernel, .. })
+            | Event::KernelFailed(KernelFailed { kernel, .. }) => {
                 self.awaited.retain(|name| name != kernel);
             }
-            Event::VmStarting { kernel, vm } => self.vms.push(Vm {
-                kernel: kernel.clone(),
-                number: *vm,
+            Event::VmStarting(starting) => self.vms.push(Vm {
+                kernel: starting.kernel.clone(),
+                number: starting.vm,
                 state: State::Boots,
                 since_ms: at_ms,
             }),
-            Event::VmStarted { vm, .. } => self.set(*vm, State::IsMadeReady, at_ms),
-            Event::SpeedMeasured { vm, .. } => self.set(*vm, State::IsDone, at_ms),
-            Event::TestStarted {
-                vm, id, attempt, ..
-            } => {
+            Event::VmStarted(up) => self.set(up.vm, State::IsMadeReady, at_ms),
+            Event::SpeedMeasured(speed) => self.set(speed.vm, State::IsDone, at_ms),
+            Event::TestStarted(test) => {
                 let state = State::Runs {
-                    id: id.clone(),
-                    attempt: *attempt,
+                    id: test.id.clone(),
+                    attempt: test.attempt,
                     slow: false,
                 };
-                self.set(*vm, state, at_ms);
+                self.set(test.vm, state, at_ms);
             }
-            Event::TestSlow { vm, .. } => {
-                for each in self.vms.iter_mut().filter(|each| each.number == *vm) {
+            Event::TestSlow(test) => {
+                for each in self.vms.iter_mut().filter(|each| each.number == test.vm) {
                     if let State::Runs { slow, .. } = &mut each.state {
                         *slow = true;
                     }
@@ -89,7 +89,7 @@ impl Doing {
                     self.set(result.vm, State::IsDone, at_ms);
                 }
             }
-            Event::VmStopped { vm, .. } | Event::VmLost { vm, .. } => {
+            Event::VmStopped(VmStopped { vm, .. }) | Event::VmLost(VmLost { vm, .. }) => {
                 self.vms.retain(|each| each.number != *vm);
             }
             _ => {}
@@ -173,16 +173,16 @@ fn name(name: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::samples::{at, finished, started};
-    use crate::run::event::Verdict;
+    use crate::run::event::{TestSlow, TestStarted, Verdict, VmStarting};
 
     fn test_started(at_ms: u64, attempt: u32) -> Record {
-        let event = Event::TestStarted {
+        let event = Event::TestStarted(TestStarted {
             kernel: "6.1".into(),
             vm: 0,
             suite: "bpftrace".into(),
             id: "a.b\x1b[2J".into(),
             attempt,
-        };
+        });
         at(at_ms, event)
     }
 
@@ -195,32 +195,32 @@ mod tests {
         };
         let text = tell(started(&["5.10", "6.1"], 2), 0);
         assert_eq!(text, "no VM runs\nnot ready yet: 5.10, 6.1\n");
-        let ready = Event::KernelReady {
+        let ready = Event::KernelReady(KernelReady {
             kernel: "6.1".into(),
             release: "6.1.0".into(),
             sha256: String::new(),
-        };
+        });
         tell(at(10, ready), 10);
-        let starting = Event::VmStarting {
+        let starting = Event::VmStarting(VmStarting {
             kernel: "6.1".into(),
             vm: 0,
-        };
+        });
         let text = tell(at(100, starting), 2_100);
         assert_eq!(text, "VM 0  6.1  boots  (for 2.0 s)\nnot ready yet: 5.10\n");
-        let failed = Event::KernelFailed {
+        let failed = Event::KernelFailed(KernelFailed {
             kernel: "5.10".into(),
             reason: String::new(),
             hints: Vec::new(),
-        };
+        });
         tell(at(110, failed), 110);
         let text = tell(test_started(5_000, 1), 6_550);
         assert_eq!(text, "VM 0  6.1  runs a.b\\x1b[2J  (for 1.5 s)\n");
-        let slow = Event::TestSlow {
+        let slow = Event::TestSlow(TestSlow {
             kernel: "6.1".into(),
             vm: 0,
             id: "a.b\x1b[2J".into(),
             elapsed_ms: 3_000,
-        };
+        });
         let text = tell(at(8_000, slow), 9_000);
         assert_eq!(text, "VM 0  6.1  runs a.b\\x1b[2J, slow  (for 4.0 s)\n");
         let text = tell(test_started(9_000, 2), 9_000);
@@ -232,10 +232,10 @@ mod tests {
         assert!(tell(other, 9_000).contains("attempt 2"), "a case of it");
         let own = finished("6.1", "a.b\x1b[2J", Verdict::Pass, "");
         assert!(tell(own, 9_000).contains("runs no test"));
-        let stopped = Event::VmStopped {
+        let stopped = Event::VmStopped(VmStopped {
             kernel: "6.1".into(),
             vm: 0,
-        };
+        });
         assert_eq!(tell(at(9_100, stopped), 9_100), "no VM runs\n");
     }
 }

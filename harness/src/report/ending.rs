@@ -10,7 +10,7 @@ use super::history::{History, Outcome};
 use super::lines::{self, reason_of};
 use super::table::table;
 use super::text::{Keep, append, quote};
-use super::words::{counted, minutes, seconds};
+use super::words::{counted, minutes, report_kind, seconds};
 use super::{StatusLevel, TerminalStyle, escape, output_files, reproduce};
 
 /// Lines of a failure's text; the rest is in its file.
@@ -172,7 +172,10 @@ fn story(text: &mut String, history: &History, outcome: &Outcome) {
     for report in outcome.reports_beside_details() {
         append(
             text,
-            format_args!("      the kernel reports: {}\n", escape::line(&report.kind)),
+            format_args!(
+                "      the kernel reports: {}\n",
+                escape::line(&report_kind(report))
+            ),
         );
         quote(text, &report.text, &Keep::First(REPORT_LINES), Some(&file));
     }
@@ -181,33 +184,16 @@ fn story(text: &mut String, history: &History, outcome: &Outcome) {
 /// What went wrong beside the tests.
 fn troubles(text: &mut String, style: TerminalStyle, history: &History) {
     for report in history.other_reports() {
-        text.push_str(&lines::kernel_report(
-            style,
-            &report.kernel,
-            &report.kind,
-            report.test.as_deref(),
-        ));
+        text.push_str(&lines::kernel_report(style, report));
         quote(text, &report.text, &Keep::First(REPORT_LINES), Some(EVENTS));
         text.push('\n');
     }
     for failed in &history.failed {
-        text.push_str(&lines::no_kernel(
-            style,
-            &failed.kernel,
-            &failed.reason,
-            &failed.hints,
-        ));
+        text.push_str(&lines::no_kernel(style, failed));
         text.push('\n');
     }
-    for (facts, loss) in history.losses_between_tests() {
-        text.push_str(&lines::vm_lost(
-            style,
-            &facts.kernel,
-            facts.vm,
-            &loss.reason,
-            None,
-            loss.qmp_status.as_deref(),
-        ));
+    for loss in history.losses_between_tests() {
+        text.push_str(&lines::vm_lost(style, loss));
         quote(
             text,
             &loss.console,

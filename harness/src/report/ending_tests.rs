@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::report::samples::{at, finished, history, known, result, started, with_texts};
-use crate::run::event::{Event, KnownResult, Record, TestResult, Verdict};
+use crate::run::event::{Event, KernelReport, KnownResult, Record, TestResult, Verdict, VmLost};
 
 fn ended_at(level: StatusLevel, records: &[Record]) -> String {
     let history = history(records);
@@ -14,7 +14,7 @@ fn ended(records: &[Record]) -> String {
 }
 
 fn report(test: Option<&str>, text: &str) -> Record {
-    let event = Event::KernelReport {
+    let event = Event::KernelReport(KernelReport {
         kernel: "6.1".into(),
         vm: 0,
         kind: "warning".into(),
@@ -23,7 +23,7 @@ fn report(test: Option<&str>, text: &str) -> Record {
         denied: None,
         test: test.map(str::to_owned),
         text: text.into(),
-    };
+    });
     at(4000, event)
 }
 
@@ -66,14 +66,14 @@ FAIL  6.1  call.str  (3.1 s)
 
 #[test]
 fn the_output_or_the_console_stands_where_nothing_was_judged() {
-    let lost = Event::VmLost {
+    let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 0,
         reason: "QEMU ended".into(),
         test: Some("a.lost".into()),
         console: "Kernel panic\n".into(),
         qmp_status: None,
-    };
+    });
     let text = ended(&[
         started(&["6.1"], 2),
         with_texts(finished("6.1", "a.b", Verdict::Fail, ""), "said", ""),
@@ -213,14 +213,14 @@ fn where_kernels_differ_is_told_test_by_test() {
 
 #[test]
 fn reports_of_the_kernel_that_failed_no_test_and_vms_lost_between_tests_are_shown() {
-    let lost = Event::VmLost {
+    let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 2,
         reason: "no hello for 60 s".into(),
         test: None,
         console: "line\n".repeat(100) + "Kernel panic\n",
         qmp_status: Some("internal-error".into()),
-    };
+    });
     let text = ended(&[
         started(&["6.1"], 1),
         report(None, "WARNING: CPU: 0\n"),

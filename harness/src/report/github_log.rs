@@ -5,11 +5,11 @@ use std::io::Write;
 use std::path::Path;
 
 use super::github::{self, Annotation, Github, Level};
-use super::history::{History, NoKernel, Outcome};
+use super::history::{History, Outcome};
 use super::summary::summary;
 use super::words::seconds;
 use super::{Report, ReportError, escape, reproduce};
-use crate::run::event::{Record, VERDICTS};
+use crate::run::event::{KernelFailed, Record, VERDICTS};
 use crate::run::tally::KernelTally;
 
 /// GitHub shows so many annotations of each level of a step.
@@ -110,7 +110,7 @@ struct Note<'h> {
 }
 
 impl<'h> Note<'h> {
-    fn of_no_kernel(failed: &NoKernel) -> Self {
+    fn of_no_kernel(failed: &KernelFailed) -> Self {
         let mut message = failed.reason.clone();
         for hint in &failed.hints {
             message.push_str("\nhint: ");
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, history, result, started};
-    use crate::run::event::{Event, Source, TestResult, Verdict};
+    use crate::run::event::{Event, Source, TestResult, Verdict, Warning};
 
     fn said(records: &[Record]) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();
@@ -231,11 +231,11 @@ mod tests {
 
     /// A kernel that could not be provided, whose every text is this.
     fn no_kernel(text: &str) -> Event {
-        Event::KernelFailed {
+        Event::KernelFailed(KernelFailed {
             kernel: text.to_owned(),
             reason: text.to_owned(),
             hints: vec![text.to_owned()],
-        }
+        })
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
                     };
                     at(9, Event::TestFinished(result))
                 };
-                let warning = Event::Warning { kernel: Some(hostile.clone()), message: hostile.clone() };
+                let warning = Event::Warning(Warning { kernel: Some(hostile.clone()), message: hostile.clone() });
                 let (log, summary) = said(&[
                     started(&[hostile], 3),
                     record(Verdict::Pass),

@@ -2,24 +2,26 @@
 
 use std::borrow::Cow;
 
-use super::lines;
-use crate::run::event::{Event, Known, KnownResult, Record, TestResult, Verdict};
+use crate::run::event::{
+    Event, KernelFailed, KernelReady, KernelReport, Known, KnownResult, Record, RunStarted,
+    RunStopped, SuiteReady, TestResult, Verdict, VmLost, VmStarted, Warning,
+};
 use crate::run::tally::Tally;
 
 /// Everything known of a run so far.
 #[derive(Debug, Default)]
 pub struct History {
     /// What was asked for; the default before the first event.
-    pub(super) start: Start,
+    pub(super) start: RunStarted,
     /// The verdicts, counted.
     pub tally: Tally,
     /// What each kernel is, in the order of the run; no entry before it is
     /// ready.
-    pub(super) images: Vec<Image>,
+    pub(super) images: Vec<KernelReady>,
     /// Kernels that could not be provided.
-    pub(super) failed: Vec<NoKernel>,
+    pub(super) failed: Vec<KernelFailed>,
     /// What each suite tests.
-    pub(super) subjects: Vec<Subject>,
+    pub(super) suites: Vec<SuiteReady>,
     /// The VMs, in the order they started.
     pub(super) vms: Vec<VmFacts>,
     /// The verdicts, in the order they fell.
@@ -30,50 +32,12 @@ pub struct History {
     pub(super) reports: Vec<KernelReport>,
     /// What users should know.
     pub(super) warnings: Vec<Warning>,
-    /// Why the run ended before its last test, in one line.
-    pub(super) stopped: Option<String>,
+    /// Why the run ended before its last test.
+    pub(super) stopped: Option<RunStopped>,
     /// The exit code, once the run is over.
     pub exit_code: Option<u8>,
     /// When the last event happened, in milliseconds from the start.
     pub(super) at_ms: u64,
-}
-
-/// How a run began.
-#[derive(Debug, Default)]
-pub(super) struct Start {
-    pub(super) version: String,
-    pub(super) started_at: String,
-    pub(super) command: Vec<String>,
-    pub(super) again: Vec<String>,
-    pub(super) cwd: String,
-    pub(super) shard: Option<String>,
-}
-
-/// The image of a kernel.
-#[derive(Debug)]
-pub(super) struct Image {
-    pub(super) kernel: String,
-    pub(super) release: String,
-    pub(super) sha256: String,
-}
-
-/// A kernel that could not be provided.
-#[derive(Debug)]
-pub(super) struct NoKernel {
-    pub(super) kernel: String,
-    /// The first line says what failed.
-    pub(super) reason: String,
-    /// What to do about it, a line each.
-    pub(super) hints: Vec<String>,
-}
-
-/// What a suite tests.
-#[derive(Debug)]
-pub(super) struct Subject {
-    pub(super) suite: String,
-    pub(super) program: String,
-    pub(super) version: Option<String>,
-    pub(super) dialect: Option<String>,
 }
 
 /// One VM.
@@ -82,30 +46,11 @@ pub(super) struct VmFacts {
     pub(super) kernel: String,
     pub(super) vm: u32,
     /// What is known since its guest said hello.
-    pub(super) up: Option<Up>,
+    pub(super) up: Option<VmStarted>,
     /// Factor of the time limits.
     pub(super) factor: Option<f64>,
     /// How it was lost.
-    pub(super) lost: Option<Loss>,
-}
-
-/// A guest that said hello.
-#[derive(Debug)]
-pub(super) struct Up {
-    pub(super) release: String,
-    pub(super) accelerator: String,
-    pub(super) qemu: String,
-    pub(super) addr_no_randomize: bool,
-    pub(super) boot_ms: u64,
-}
-
-/// How a VM was lost.
-#[derive(Debug)]
-pub(super) struct Loss {
-    pub(super) reason: String,
-    pub(super) test: Option<String>,
-    pub(super) console: String,
-    pub(super) qmp_status: Option<String>,
+    pub(super) lost: Option<VmLost>,
 }
 
 /// A verdict with what led to it.
@@ -117,22 +62,6 @@ pub(super) struct Outcome {
     pub(super) attempts: Vec<TestResult>,
     /// What the kernel reported meanwhile.
     pub(super) reports: Vec<KernelReport>,
-}
-
-/// What a kernel said is wrong with it.
-#[derive(Debug)]
-pub(super) struct KernelReport {
-    pub(super) kernel: String,
-    pub(super) kind: String,
-    pub(super) test: Option<String>,
-    pub(super) text: String,
-}
-
-/// Something that users should know.
-#[derive(Debug)]
-pub(super) struct Warning {
-    pub(super) kernel: Option<String>,
-    pub(super) message: String,
 }
 
 impl Outcome {
@@ -176,114 +105,25 @@ impl History {
         self.tally.observe(&record.event);
         self.at_ms = record.at_ms;
         match &record.event {
-            Event::RunStarted {
-                version,
-                started_at,
-                command,
-                again,
-                cwd,
-                shard,
-                ..
-            } => {
-                self.start = Start {
-                    version: version.clone(),
-                    started_at: started_at.clone(),
-                    command: command.clone(),
-                    again: again.clone(),
-                    cwd: cwd.clone(),
-                    shard: shard.clone(),
-                }
-            }
-            Event::KernelReady {
-                kernel,
-                release,
-                sha256,
-            } => self.images.push(Image {
-                kernel: kernel.clone(),
-                release: release.clone(),
-                sha256: sha256.clone(),
-            }),
-            Event::KernelFailed {
-                kernel,
-                reason,
-                hints,
-            } => self.failed.push(NoKernel {
-                kernel: kernel.clone(),
-                reason: reason.clone(),
-                hints: hints.clone(),
-            }),
-            Event::SuiteReady {
-                suite,
-                subject,
-                version,
-                dialect,
-            } => self.subjects.push(Subject {
-                suite: suite.clone(),
-                program: subject.clone(),
-                version: version.clone(),
-                dialect: dialect.clone(),
-            }),
-            Event::VmStarted {
-                kernel,
-                release,
-                accelerator,
-                qemu,
-                addr_no_randomize,
-                boot_ms,
-                vm,
-            } => {
-                self.vm(kernel, *vm).up = Some(Up {
-                    release: release.clone(),
-                    accelerator: accelerator.clone(),
-                    qemu: qemu.clone(),
-                    addr_no_randomize: *addr_no_randomize,
-                    boot_ms: *boot_ms,
-                });
-            }
-            Event::SpeedMeasured { kernel, vm, factor } => {
-                self.vm(kernel, *vm).factor = Some(*factor);
+            Event::RunStarted(start) => self.start = start.clone(),
+            Event::KernelReady(image) => self.images.push(image.clone()),
+            Event::KernelFailed(failed) => self.failed.push(failed.clone()),
+            Event::SuiteReady(suite) => self.suites.push(suite.clone()),
+            Event::VmStarted(up) => self.vm(&up.kernel, up.vm).up = Some(up.clone()),
+            Event::SpeedMeasured(speed) => {
+                self.vm(&speed.kernel, speed.vm).factor = Some(speed.factor);
             }
             Event::AttemptFinished(result) => self.pending.push(result.clone()),
             Event::TestFinished(result) => self.finished(result),
-            Event::KernelReport {
-                kernel,
-                kind,
-                test,
-                text,
-                allowed,
-                denied,
-                ..
-            } => self.reports.push(KernelReport {
-                kernel: kernel.clone(),
-                kind: lines::report_kind(kind, allowed.as_deref(), denied.as_deref()),
-                test: test.clone(),
-                text: text.clone(),
-            }),
-            Event::VmLost {
-                kernel,
-                vm,
-                reason,
-                test,
-                console,
-                qmp_status,
-            } => {
-                self.vm(kernel, *vm).lost = Some(Loss {
-                    reason: reason.clone(),
-                    test: test.clone(),
-                    console: console.clone(),
-                    qmp_status: qmp_status.clone(),
-                });
-            }
-            Event::Warning { kernel, message } => self.warnings.push(Warning {
-                kernel: kernel.clone(),
-                message: message.clone(),
-            }),
-            Event::RunStopped { message, .. } => self.stopped = Some(message.clone()),
-            Event::RunFinished { exit_code, .. } => self.exit_code = Some(*exit_code),
-            Event::VmStarting { .. }
-            | Event::TestStarted { .. }
-            | Event::TestSlow { .. }
-            | Event::VmStopped { .. }
+            Event::KernelReport(report) => self.reports.push(report.clone()),
+            Event::VmLost(lost) => self.vm(&lost.kernel, lost.vm).lost = Some(lost.clone()),
+            Event::Warning(warning) => self.warnings.push(warning.clone()),
+            Event::RunStopped(stopped) => self.stopped = Some(stopped.clone()),
+            Event::RunFinished(end) => self.exit_code = Some(end.exit_code),
+            Event::VmStarting(_)
+            | Event::TestStarted(_)
+            | Event::TestSlow(_)
+            | Event::VmStopped(_)
             | Event::Unknown => {}
         }
     }
@@ -366,13 +206,13 @@ impl History {
 
     /// Whether a suite is of commands, and not of bpftrace's runtime tests.
     pub(super) fn is_of_commands(&self, suite: &str) -> bool {
-        self.subjects
+        self.suites
             .iter()
-            .any(|subject| subject.suite == suite && subject.dialect.is_none())
+            .any(|one| one.suite == suite && one.dialect.is_none())
     }
 
     /// How the VM was lost that this verdict fell in.
-    pub(super) fn loss(&self, result: &TestResult) -> Option<&Loss> {
+    pub(super) fn loss(&self, result: &TestResult) -> Option<&VmLost> {
         let facts = self
             .vms
             .iter()
@@ -383,11 +223,13 @@ impl History {
     }
 
     /// VMs that were lost while they ran no test.
-    pub(super) fn losses_between_tests(&self) -> impl Iterator<Item = (&VmFacts, &Loss)> {
-        self.vms.iter().filter_map(|facts| {
-            let loss = facts.lost.as_ref()?;
-            loss.test.is_none().then_some((facts, loss))
-        })
+    pub(super) fn losses_between_tests(&self) -> impl Iterator<Item = &VmLost> {
+        self.losses().filter(|loss| loss.test.is_none())
+    }
+
+    /// How VMs were lost.
+    pub(super) fn losses(&self) -> impl Iterator<Item = &VmLost> {
+        self.vms.iter().filter_map(|facts| facts.lost.as_ref())
     }
 
     /// Verdicts that ask for attention, in the order they fell.

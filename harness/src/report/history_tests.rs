@@ -11,7 +11,7 @@ fn attempt(id: &str, attempt: u32, verdict: Verdict) -> TestResult {
 #[test]
 fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
     let report = |test: Option<&str>, vm: u32| {
-        let event = Event::KernelReport {
+        let event = Event::KernelReport(KernelReport {
             kernel: "6.1".into(),
             vm,
             kind: "warning".into(),
@@ -20,7 +20,7 @@ fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
             denied: None,
             test: test.map(str::to_owned),
             text: "WARNING: CPU: 0".into(),
-        };
+        });
         at(1, event)
     };
     let last = TestResult {
@@ -77,8 +77,8 @@ fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
 #[test]
 fn what_lies_beneath_the_working_directory_is_seen_from_there() {
     let mut start = started(&["6.1"], 1);
-    if let Event::RunStarted { command, .. } = &mut start.event {
-        *command = [
+    if let Event::RunStarted(start) = &mut start.event {
+        start.command = [
             "/home/u/bpftrace/kiln",
             "run",
             "--run-dir",
@@ -101,14 +101,14 @@ fn what_lies_beneath_the_working_directory_is_seen_from_there() {
 #[test]
 fn the_end_of_a_vm_belongs_to_the_test_that_ran_in_it() {
     let lost = |vm: u32, test: Option<&str>| {
-        let event = Event::VmLost {
+        let event = Event::VmLost(VmLost {
             kernel: "6.1".into(),
             vm,
             reason: "hung".into(),
             test: test.map(str::to_owned),
             console: "Kernel panic".into(),
             qmp_status: None,
-        };
+        });
         at(2, event)
     };
     let history = history(&[
@@ -121,9 +121,6 @@ fn the_end_of_a_vm_belongs_to_the_test_that_ran_in_it() {
     assert_eq!(loss.map(|loss| loss.console.as_str()), Some("Kernel panic"));
     let others = result("6.1", "a.c", Verdict::Pass, "");
     assert!(history.loss(&others).is_none());
-    let between: Vec<_> = history
-        .losses_between_tests()
-        .map(|(vm, _)| vm.vm)
-        .collect();
+    let between: Vec<_> = history.losses_between_tests().map(|loss| loss.vm).collect();
     assert_eq!(between, [1]);
 }

@@ -17,11 +17,11 @@ use chrono::DateTime;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
 use quick_junit::{Report as JunitReport, TestSuite};
 
-use super::history::{History, NoKernel, Outcome};
-use super::words::{counted, qmp_status};
+use super::history::{History, Outcome};
+use super::words::{counted, qmp_status, report_kind};
 use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
-use crate::run::event::{Record, TestResult, Verdict};
+use crate::run::event::{KernelFailed, Record, SuiteReady, TestResult, Verdict, VmLost};
 use crate::run::tally::{KernelTally, SuiteTally};
 
 /// Writes `junit.xml` into the directory of a run at its end.
@@ -104,13 +104,10 @@ fn properties(cases: &mut TestSuite, history: &History, kernel: &KernelTally, su
         add("release", &image.release);
         add("sha256", &image.sha256);
     }
-    for subject in history
-        .subjects
-        .iter()
-        .filter(|one| one.suite == suite.suite)
-    {
-        add("program", &subject.program);
-        for (name, value) in [("version", &subject.version), ("dialect", &subject.dialect)] {
+    let own = |one: &&SuiteReady| one.suite == suite.suite;
+    for ready in history.suites.iter().filter(own) {
+        add("program", &ready.subject);
+        for (name, value) in [("version", &ready.version), ("dialect", &ready.dialect)] {
             if let Some(value) = value {
                 add(name, value);
             }
@@ -155,8 +152,8 @@ fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
             let _ = writeln!(said, "warning: {}", warning.message);
         }
     }
-    for (vm, loss) in history.losses_between_tests() {
-        if vm.kernel == kernel.kernel {
+    for loss in history.losses_between_tests() {
+        if loss.kernel == kernel.kernel {
             said.push_str(&loss_text(loss));
         }
     }
@@ -167,7 +164,7 @@ fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
     said
 }
 
-fn loss_text(loss: &super::history::Loss) -> String {
+fn loss_text(loss: &VmLost) -> String {
     let status = qmp_status(loss.qmp_status.as_deref().unwrap_or("unknown"));
     let (reason, console) = (&loss.reason, &loss.console);
     format!("{reason}\n{status}\nconsole:\n{console}\n")
@@ -181,7 +178,7 @@ fn class_name(kernel: &str, suite: &str) -> String {
 }
 
 /// An error, for a suite without one would pass for a good one.
-fn no_kernel(failed: &NoKernel, suite: &SuiteTally) -> TestCase {
+fn no_kernel(failed: &KernelFailed, suite: &SuiteTally) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_type("kernel");
     let first = failed.reason.lines().next().unwrap_or_default();
@@ -208,7 +205,8 @@ fn test_case(history: &History, outcome: &Outcome) -> TestCase {
         let _ = writeln!(
             said,
             "the kernel reported: {}\n{}",
-            report.kind, report.text
+            report_kind(report),
+            report.text
         );
     }
     if result.verdict == Verdict::Lost

@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::report::samples::{self, at, finished, history, result, started, with_texts};
-use crate::run::event::{Event, KnownResult, bounded_text};
+use crate::run::event::{
+    Event, KernelFailed, KernelReady, KnownResult, SpeedMeasured, SuiteReady, VmLost, VmStarted,
+    bounded_text,
+};
 
 /// The report of these records, written as XML and read back.
 fn read_back(records: &[Record]) -> JunitReport {
@@ -14,11 +17,11 @@ fn read_back(records: &[Record]) -> JunitReport {
 
 #[test]
 fn a_kernel_that_cannot_be_had_is_an_error_of_its_suite() {
-    let failed = Event::KernelFailed {
+    let failed = Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "wrong hash\n  expected 1".into(),
         hints: vec!["look".into()],
-    };
+    });
     let report = read_back(&[started(&["5.10", "6.1"], 1), at(9, failed)]);
     assert_eq!(report.test_suites[0].errors, 0);
     let suite = &report.test_suites[1];
@@ -117,14 +120,14 @@ fn the_evidence_of_a_lost_vm_stands_with_its_test() {
     let lost = |vm: u32, test: Option<&str>, console: &str| {
         at(
             10,
-            Event::VmLost {
+            Event::VmLost(VmLost {
                 kernel: "6.1".into(),
                 vm,
                 reason: "hung".into(),
                 test: test.map(ToOwned::to_owned),
                 console: console.into(),
                 qmp_status: Some("running".into()),
-            },
+            }),
         )
     };
     let report = read_back(&[
@@ -150,24 +153,24 @@ fn what_ran_stands_in_properties() {
         started(&["6.1"], 0),
         at(
             0,
-            Event::SuiteReady {
+            Event::SuiteReady(SuiteReady {
                 suite: "bpftrace".into(),
                 subject: "/usr/bin/bpftrace".into(),
                 version: Some("v0.17.0".into()),
                 dialect: Some("0.17".into()),
-            },
+            }),
         ),
         at(
             0,
-            Event::KernelReady {
+            Event::KernelReady(KernelReady {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 sha256: "00ff".into(),
-            },
+            }),
         ),
         at(
             1,
-            Event::VmStarted {
+            Event::VmStarted(VmStarted {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 accelerator: "tcg".into(),
@@ -175,15 +178,15 @@ fn what_ran_stands_in_properties() {
                 addr_no_randomize: true,
                 boot_ms: 4100,
                 vm: 0,
-            },
+            }),
         ),
         at(
             2,
-            Event::SpeedMeasured {
+            Event::SpeedMeasured(SpeedMeasured {
                 kernel: "6.1".into(),
                 vm: 0,
                 factor: 12.5,
-            },
+            }),
         ),
     ]);
     let pairs: Vec<_> = report.test_suites[0]

@@ -2,12 +2,16 @@
 
 use super::class::Class;
 use super::text::{MAX_LINE, append};
-use super::words::{counted, qmp_status, seconds};
+use super::words::{counted, qmp_status, report_kind, seconds};
 use super::{TerminalStyle, escape};
-use crate::run::event::{KernelPlan, TestResult, Verdict};
+use crate::run::event::{
+    KernelFailed, KernelReport, RunStarted, RunStopped, SpeedMeasured, TestResult, TestSlow,
+    Verdict, VmLost, VmStarted, Warning,
+};
 
 /// What a run is to do.
-pub(super) fn started(kernels: &[KernelPlan]) -> String {
+pub(super) fn started(start: &RunStarted) -> String {
+    let kernels = &start.kernels;
     let names: Vec<_> = kernels.iter().map(|k| escape::line(&k.name)).collect();
     // Shards leave some kernels more than others.
     let most = kernels.iter().map(|kernel| kernel.tests).max().unwrap_or(0);
@@ -61,38 +65,27 @@ pub(super) fn attempt(style: TerminalStyle, result: &TestResult) -> String {
 }
 
 /// A test that takes long.
-pub(super) fn slow(style: TerminalStyle, kernel: &str, id: &str, elapsed_ms: u64) -> String {
+pub(super) fn slow(style: TerminalStyle, slow: &TestSlow) -> String {
     format!(
         "{}  {}  {}  (> {})\n",
         style.caution("SLOW"),
-        escape::line(kernel),
-        escape::line(id),
-        seconds(elapsed_ms)
+        escape::line(&slow.kernel),
+        escape::line(&slow.id),
+        seconds(slow.elapsed_ms)
     )
 }
 
-/// The kind of a report, with what `kernels.toml` says of it.
-pub(super) fn report_kind(kind: &str, allowed: Option<&str>, denied: Option<&str>) -> String {
-    match (allowed, denied) {
-        (Some(reason), _) => format!("{kind}, allowed: {reason}"),
-        (None, Some(reason)) => format!("{kind}: {reason}"),
-        (None, None) => kind.to_owned(),
-    }
-}
-
 /// A kernel said that something is wrong with it.
-pub(super) fn kernel_report(
-    style: TerminalStyle,
-    kernel: &str,
-    kind: &str,
-    test: Option<&str>,
-) -> String {
-    let during = test.map_or(String::new(), |test| format!(", in {}", escape::line(test)));
+pub(super) fn kernel_report(style: TerminalStyle, report: &KernelReport) -> String {
+    let during = report
+        .test
+        .as_ref()
+        .map_or(String::new(), |test| format!(", in {}", escape::line(test)));
     format!(
         "{}  {}  {}{during}\n",
         style.caution("KERNEL"),
-        escape::line(kernel),
-        escape::line(kind)
+        escape::line(&report.kernel),
+        escape::line(&report_kind(report))
     )
 }
 
@@ -109,23 +102,18 @@ pub(super) fn indented(said: &str) -> String {
 }
 
 /// A kernel could not be provided.
-pub(super) fn no_kernel(
-    style: TerminalStyle,
-    kernel: &str,
-    reason: &str,
-    hints: &[String],
-) -> String {
-    let mut lines = reason.lines();
+pub(super) fn no_kernel(style: TerminalStyle, failed: &KernelFailed) -> String {
+    let mut lines = failed.reason.lines();
     let mut text = format!(
         "{}  {}  {}\n",
         style.mark("NO KERNEL"),
-        escape::line(kernel),
+        escape::line(&failed.kernel),
         escape::line(lines.next().unwrap_or_default())
     );
     for line in lines {
         text.push_str(&indented(&escape::line(line)));
     }
-    for hint in hints {
+    for hint in &failed.hints {
         append(
             &mut text,
             format_args!("      hint: {}\n", escape::line(hint)),
@@ -134,8 +122,29 @@ pub(super) fn no_kernel(
     text
 }
 
+/// A VM's guest said hello.
+pub(super) fn vm_started(style: TerminalStyle, up: &VmStarted) -> String {
+    let took = seconds(up.boot_ms);
+    // The rest is the distribution's name of it, and fills a line.
+    let qemu = up.qemu.split_whitespace().next().unwrap_or_default();
+    let aslr = if up.addr_no_randomize {
+        ", no ASLR"
+    } else {
+        ""
+    };
+    let (release, accelerator) = (&up.release, &up.accelerator);
+    let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu}{aslr})");
+    vm(style, &up.kernel, up.vm, &what)
+}
+
+/// How much slower than the reference a VM is.
+pub(super) fn speed(style: TerminalStyle, speed: &SpeedMeasured) -> String {
+    let what = format!("time limits are multiplied by {:.1}", speed.factor);
+    vm(style, &speed.kernel, speed.vm, &what)
+}
+
 /// Something about a VM.
-pub(super) fn vm(style: TerminalStyle, kernel: &str, vm: u32, what: &str) -> String {
+fn vm(style: TerminalStyle, kernel: &str, vm: u32, what: &str) -> String {
     format!(
         "{}  {}  VM {vm}: {}\n",
         style.mark("VM"),
@@ -145,27 +154,21 @@ pub(super) fn vm(style: TerminalStyle, kernel: &str, vm: u32, what: &str) -> Str
 }
 
 /// A VM was lost.
-pub(super) fn vm_lost(
-    style: TerminalStyle,
-    kernel: &str,
-    vm: u32,
-    reason: &str,
-    test: Option<&str>,
-    status: Option<&str>,
-) -> String {
+pub(super) fn vm_lost(style: TerminalStyle, lost: &VmLost) -> String {
     let mut text = format!(
-        "{}  {}  VM {vm} lost: {}\n",
+        "{}  {}  VM {} lost: {}\n",
         style.mark("VM"),
-        escape::line(kernel),
-        escape::line(reason)
+        escape::line(&lost.kernel),
+        lost.vm,
+        escape::line(&lost.reason)
     );
-    if let Some(test) = test {
+    if let Some(test) = &lost.test {
         append(
             &mut text,
             format_args!("      it ran {}\n", escape::line(test)),
         );
     }
-    if let Some(status) = status {
+    if let Some(status) = &lost.qmp_status {
         append(
             &mut text,
             format_args!("      {}\n", escape::line(&qmp_status(status))),
@@ -175,16 +178,24 @@ pub(super) fn vm_lost(
 }
 
 /// Something the user should know.
-pub(super) fn warning(style: TerminalStyle, kernel: Option<&str>, message: &str) -> String {
-    let on = kernel.map_or(String::new(), |kernel| {
+pub(super) fn warning(style: TerminalStyle, warning: &Warning) -> String {
+    let on = warning.kernel.as_ref().map_or(String::new(), |kernel| {
         format!("{}: ", escape::line(kernel))
     });
-    format!("{} {on}{}\n", style.mark("warning:"), escape::line(message))
+    format!(
+        "{} {on}{}\n",
+        style.mark("warning:"),
+        escape::line(&warning.message)
+    )
 }
 
 /// Why the run ends early.
-pub(super) fn stopped(style: TerminalStyle, message: &str) -> String {
-    format!("{} {}\n", style.mark("stopped:"), escape::line(message))
+pub(super) fn stopped(style: TerminalStyle, stopped: &RunStopped) -> String {
+    format!(
+        "{} {}\n",
+        style.mark("stopped:"),
+        escape::line(&stopped.message)
+    )
 }
 
 /// Why a verdict fell, in one bounded line; of a failure that is known, why it

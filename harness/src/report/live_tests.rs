@@ -5,41 +5,43 @@ use indicatif::{InMemoryTerm, TermLike};
 use super::*;
 use crate::report::samples::{at, finished, started};
 use crate::report::screen;
-use crate::run::event::{Event, Verdict};
+use crate::run::event::{
+    Event, KernelFailed, KernelReady, SpeedMeasured, TestStarted, Verdict, VmStarting, VmStopped,
+};
 
 const ROWS: u16 = 10;
 
 fn boots(kernel: &str, vm: u32) -> Event {
-    Event::VmStarting {
+    Event::VmStarting(VmStarting {
         kernel: kernel.into(),
         vm,
-    }
+    })
 }
 
 fn ready(kernel: &str) -> Event {
-    Event::KernelReady {
+    Event::KernelReady(KernelReady {
         kernel: kernel.into(),
         release: "6.1.0".into(),
         sha256: String::new(),
-    }
+    })
 }
 
 fn measured(kernel: &str, vm: u32) -> Event {
-    Event::SpeedMeasured {
+    Event::SpeedMeasured(SpeedMeasured {
         kernel: kernel.into(),
         vm,
         factor: 1.0,
-    }
+    })
 }
 
 fn runs(kernel: &str, vm: u32, id: &str) -> Event {
-    Event::TestStarted {
+    Event::TestStarted(TestStarted {
         kernel: kernel.into(),
         vm,
         suite: "bpftrace".into(),
         id: id.into(),
         attempt: 1,
-    }
+    })
 }
 
 fn live(terminal: &InMemoryTerm) -> Live {
@@ -117,11 +119,11 @@ fn a_vm_that_boots_has_a_line_and_a_kernel_that_is_not_ready_is_named() {
          6.12  ────────────────  0/3   0s\n\
          all   ────────────────  0/9   0s  not ready yet: 6.1"
     );
-    events.push(Event::KernelFailed {
+    events.push(Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "gone".into(),
         hints: Vec::new(),
-    });
+    }));
     assert!(drawn(80, &events).ends_with("0/9   0s"));
 }
 
@@ -134,10 +136,10 @@ fn a_vm_that_is_gone_has_no_line() {
             ready("5.10"),
             boots("5.10", 0),
             boots("6.1", 1),
-            Event::VmStopped {
+            Event::VmStopped(VmStopped {
                 kernel: "5.10".into(),
                 vm: 0,
-            },
+            }),
         ],
     );
     assert!(!text.contains("5.10"), "{text}");

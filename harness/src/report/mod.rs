@@ -172,7 +172,7 @@ pub(crate) mod samples {
     //! Runs to test reports with.
 
     use crate::run::event::{
-        Event, KernelPlan, Known, KnownResult, Record, SCHEMA, TestResult, Verdict,
+        Event, KernelPlan, Known, KnownResult, Record, RunStarted, SCHEMA, TestResult, Verdict,
     };
 
     pub(crate) fn at(at_ms: u64, event: Event) -> Record {
@@ -183,7 +183,7 @@ pub(crate) mod samples {
     pub(crate) fn started(kernels: &[&str], tests: usize) -> Record {
         at(
             0,
-            Event::RunStarted {
+            Event::RunStarted(RunStarted {
                 schema: SCHEMA,
                 version: "0.1.0".into(),
                 started_at: "2026-11-22T16:00:00.000Z".into(),
@@ -200,7 +200,7 @@ pub(crate) mod samples {
                     .collect(),
                 suites: vec!["bpftrace".into()],
                 shard: None,
-            },
+            }),
         )
     }
 

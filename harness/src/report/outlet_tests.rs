@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::report::samples::{finished, history, started};
 use crate::report::{Levels, Report as _, StatusLevel, Terminal};
-use crate::run::event::{Event, Record, Verdict};
+use crate::run::event::{Event, Record, Verdict, Warning};
 
 const LEVELS: Levels = Levels {
     status: StatusLevel::All,
@@ -58,7 +58,7 @@ fn a_reader_that_takes_nothing_delays_nobody_and_gets_every_verdict_later() {
         records.push(finished("6.1", &format!("a.{test}"), Verdict::Pass, ""));
         let message = format!("{test} {}", "long".repeat(100));
         let kernel = Some("6.1".to_owned());
-        let event = Event::Warning { kernel, message };
+        let event = Event::Warning(Warning { kernel, message });
         records.push(Record { at_ms: 1, event });
     }
     let history = history(&records);

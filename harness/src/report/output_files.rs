@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::history::{History, Outcome};
+use super::words::report_kind;
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, Record, TestResult, Verdict};
@@ -120,7 +121,10 @@ fn contents(history: &History, outcome: &Outcome) -> String {
         section(&mut text, "what the test printed", &attempt.output);
     }
     for report in outcome.reports_beside_details() {
-        let title = format!("the kernel reported: {}", escape::line(&report.kind));
+        let title = format!(
+            "the kernel reported: {}",
+            escape::line(&report_kind(report))
+        );
         section(&mut text, &title, &report.text);
     }
     text
@@ -141,6 +145,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, started, with_texts};
+    use crate::run::event::KernelReport;
 
     fn written(records: &[Record]) -> (tempfile::TempDir, Vec<String>) {
         let parent = tempfile::tempdir().unwrap();
@@ -167,7 +172,7 @@ mod tests {
 
     #[test]
     fn each_failing_test_has_a_file_and_no_other() {
-        let report = Event::KernelReport {
+        let report = Event::KernelReport(KernelReport {
             kernel: "6.1".into(),
             vm: 0,
             kind: "warning".into(),
@@ -176,7 +181,7 @@ mod tests {
             denied: None,
             test: Some("a.fail".into()),
             text: "WARNING: CPU: 0 PID: 1".into(),
-        };
+        });
         let fail = finished("6.1", "a.fail", Verdict::Fail, "exit status 1");
         let (parent, names) = written(&[
             started(&["6.1"], 2),
@@ -201,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_test_that_lost_its_vm_has_the_evidence_once() {
-        let report = Event::KernelReport {
+        let report = Event::KernelReport(KernelReport {
             kernel: "6.1".into(),
             vm: 0,
             kind: "panic".into(),
@@ -210,7 +215,7 @@ mod tests {
             denied: None,
             test: Some("a.lost".into()),
             text: "[1.0] Kernel panic\n[1.1] Call Trace:".into(),
-        };
+        });
         let lost = finished("6.1", "a.lost", Verdict::Lost, "the guest panicked");
         let evidence = "  QMP status: guest-panicked\n  the console's last lines:\n    \
              \x1b[31m\n    [1.0] Kernel panic\n    [1.1] Call Trace:";

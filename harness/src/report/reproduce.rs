@@ -127,8 +127,8 @@ mod tests {
 
     fn line_of(again: &[&str], kernel: &str, id: &str) -> String {
         let mut start = started(&[kernel], 1);
-        if let Event::RunStarted { again: words, .. } = &mut start.event {
-            *words = again.iter().map(|word| (*word).to_owned()).collect();
+        if let Event::RunStarted(start) = &mut start.event {
+            start.again = again.iter().map(|word| (*word).to_owned()).collect();
         }
         let history = history(&[start, finished(kernel, id, Verdict::Fail, "")]);
         line(&history, &history.outcomes[0])
@@ -162,8 +162,8 @@ mod tests {
     #[test]
     fn a_path_below_the_working_directory_stays_a_path() {
         let mut start = started(&["6.1"], 1);
-        if let Event::RunStarted { again, cwd, .. } = &mut start.event {
-            *again = [
+        if let Event::RunStarted(start) = &mut start.event {
+            start.again = [
                 "kiln",
                 "run",
                 "--qemu",
@@ -173,7 +173,7 @@ mod tests {
             ]
             .map(str::to_owned)
             .to_vec();
-            "/home/me".clone_into(cwd);
+            "/home/me".clone_into(&mut start.cwd);
         }
         let history = history(&[start, finished("6.1", "a.b", Verdict::Fail, "")]);
         assert_eq!(

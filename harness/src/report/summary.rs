@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::differences::differences;
 use super::history::{History, Outcome};
 use super::markdown::{block, code, link};
-use super::words::{counted, minutes, seconds};
+use super::words::{counted, minutes, report_kind, seconds};
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
 use crate::run::event::{Record, TestResult, VERDICTS, Verdict};
@@ -111,8 +111,12 @@ fn heading(page: &mut String, history: &History) {
         let _ = write!(line, ", exit code {exit}");
     }
     say!(page, "{line}\n");
-    if let Some(why) = &history.stopped {
-        say!(page, "Ended before its last test: {}\n", code(why));
+    if let Some(stopped) = &history.stopped {
+        say!(
+            page,
+            "Ended before its last test: {}\n",
+            code(&stopped.message)
+        );
     }
 }
 
@@ -218,7 +222,7 @@ fn failure(page: &mut String, history: &History, outcome: &Outcome) {
     };
     evidence(page, what, attempt_text(result), &mut room);
     for report in outcome.reports_beside_details() {
-        let heading = format!("The kernel reported: {}", code(&report.kind));
+        let heading = format!("The kernel reported: {}", code(&report_kind(report)));
         evidence(page, &heading, &report.text, &mut room);
     }
     if let Some(loss) = history.loss(result)
@@ -346,7 +350,7 @@ fn kernel_reports(page: &mut String, history: &History) {
                 Some(test) => format!(" in {}", clipped(test)),
                 None => String::new(),
             };
-            let (kernel, kind) = (clipped(&report.kernel), clipped(&report.kind));
+            let (kernel, kind) = (clipped(&report.kernel), clipped(&report_kind(report)));
             format!("{kernel}{during}: {kind} {}", clipped(first))
         })
         .collect();
@@ -364,16 +368,14 @@ fn no_kernels(page: &mut String, history: &History) {
 
 fn losses(page: &mut String, history: &History) {
     let entries: Vec<String> = history
-        .vms
-        .iter()
-        .filter_map(|vm| {
-            let loss = vm.lost.as_ref()?;
+        .losses()
+        .map(|loss| {
             let during = match &loss.test {
                 Some(test) => format!(" in {}", clipped(test)),
                 None => String::new(),
             };
-            let (kernel, reason) = (clipped(&vm.kernel), clipped(&loss.reason));
-            Some(format!("{kernel}, VM {}{during}: {reason}", vm.vm))
+            let (kernel, reason) = (clipped(&loss.kernel), clipped(&loss.reason));
+            format!("{kernel}, VM {}{during}: {reason}", loss.vm)
         })
         .collect();
     list(page, "Lost VMs", &entries);
@@ -394,16 +396,16 @@ fn warnings(page: &mut String, history: &History) {
 /// The exact kernels, QEMU, programs and command line.
 fn what_ran(page: &mut String, history: &History) {
     say!(page, "<details><summary>What ran</summary>\n");
-    for subject in &history.subjects {
+    for suite in &history.suites {
         let mut line = format!(
             "- suite {}: {}",
-            code(&subject.suite),
-            code(history.short_path(&subject.program))
+            code(&suite.suite),
+            code(history.short_path(&suite.subject))
         );
-        if let Some(version) = &subject.version {
+        if let Some(version) = &suite.version {
             let _ = write!(line, ", version {}", code(version));
         }
-        if let Some(dialect) = &subject.dialect {
+        if let Some(dialect) = &suite.dialect {
             let _ = write!(line, ", tests of {}", code(dialect));
         }
         say!(page, "{line}");

@@ -1,13 +1,13 @@
 use super::*;
 use crate::report::samples::{at, finished, history, result, started, with_texts};
-use crate::run::event::{Event, Source, Verdict};
+use crate::run::event::{Event, RunFinished, Source, Verdict, Warning};
 
 #[test]
 fn a_run_as_expected_is_a_short_page() {
-    let end = Event::RunFinished {
+    let end = Event::RunFinished(RunFinished {
         exit_code: 0,
         duration_ms: 9000,
-    };
+    });
     let page = summary(&history(&[
         started(&["5.10", "6.1"], 1),
         finished("5.10", "call.str", Verdict::Pass, ""),
@@ -63,10 +63,10 @@ fn a_page_is_never_longer_than_github_takes() {
         let message = hostile.clone();
         records.push(at(
             9,
-            Event::Warning {
+            Event::Warning(Warning {
                 kernel: None,
                 message,
-            },
+            }),
         ));
     }
     let page = summary(&history(&records));

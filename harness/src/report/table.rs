@@ -202,12 +202,9 @@ mod tests {
     #[test]
     fn each_suite_has_a_row_where_there_are_several() {
         let mut start = started(&["5.10", "6.1"], 2);
-        if let Event::RunStarted {
-            kernels, suites, ..
-        } = &mut start.event
-        {
-            *suites = vec!["bpftrace".into(), "self".into()];
-            for plan in kernels.iter_mut() {
+        if let Event::RunStarted(start) = &mut start.event {
+            start.suites = vec!["bpftrace".into(), "self".into()];
+            for plan in &mut start.kernels {
                 plan.suites = vec![1, 1];
             }
         }

@@ -10,7 +10,6 @@ use super::ending::ending;
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
 use super::text::{Keep, quote};
-use super::words::seconds;
 use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines};
 use crate::run::event::{Event, Record};
 
@@ -64,88 +63,24 @@ impl<P: Paint> Terminal<P> {
     fn line(&self, event: &Event) -> Option<(StatusLevel, String)> {
         let style = self.style;
         Some(match event {
-            Event::RunStarted { kernels, .. } => (StatusLevel::None, lines::started(kernels)),
-            Event::VmStarted {
-                kernel,
-                release,
-                accelerator,
-                qemu,
-                boot_ms,
-                vm,
-                addr_no_randomize,
-            } => {
-                let took = seconds(*boot_ms);
-                // The rest is the distribution's name of it, and fills a line.
-                let qemu = qemu.split_whitespace().next().unwrap_or_default();
-                let aslr = if *addr_no_randomize { ", no ASLR" } else { "" };
-                let what = format!("{release} up in {took} ({accelerator}, QEMU {qemu}{aslr})");
-                (StatusLevel::Pass, lines::vm(style, kernel, *vm, &what))
-            }
-            Event::SpeedMeasured { kernel, vm, factor } => {
-                let what = format!("time limits are multiplied by {factor:.1}");
-                (StatusLevel::Pass, lines::vm(style, kernel, *vm, &what))
-            }
+            Event::RunStarted(start) => (StatusLevel::None, lines::started(start)),
+            Event::VmStarted(up) => (StatusLevel::Pass, lines::vm_started(style, up)),
+            Event::SpeedMeasured(speed) => (StatusLevel::Pass, lines::speed(style, speed)),
             Event::TestFinished(result) => (StatusLevel::of(result), lines::verdict(style, result)),
             Event::AttemptFinished(result) => (
                 StatusLevel::of_attempt(result),
                 lines::attempt(style, result),
             ),
-            Event::TestSlow {
-                kernel,
-                id,
-                elapsed_ms,
-                ..
-            } => (
-                StatusLevel::Slow,
-                lines::slow(style, kernel, id, *elapsed_ms),
-            ),
-            Event::KernelReport {
-                kernel,
-                kind,
-                test,
-                text,
-                allowed,
-                denied,
-                ..
-            } => {
-                let kind = lines::report_kind(kind, allowed.as_deref(), denied.as_deref());
-                let mut shown = lines::kernel_report(style, kernel, &kind, test.as_deref());
-                quote(&mut shown, text, &Keep::First(REPORT_LINES), None);
+            Event::TestSlow(slow) => (StatusLevel::Slow, lines::slow(style, slow)),
+            Event::KernelReport(report) => {
+                let mut shown = lines::kernel_report(style, report);
+                quote(&mut shown, &report.text, &Keep::First(REPORT_LINES), None);
                 (StatusLevel::Fail, shown)
             }
-            Event::VmLost {
-                kernel,
-                vm,
-                reason,
-                test,
-                qmp_status,
-                ..
-            } => {
-                let shown = lines::vm_lost(
-                    style,
-                    kernel,
-                    *vm,
-                    reason,
-                    test.as_deref(),
-                    qmp_status.as_deref(),
-                );
-                (StatusLevel::Fail, shown)
-            }
-            Event::Warning { kernel, message } => (
-                StatusLevel::None,
-                lines::warning(style, kernel.as_deref(), message),
-            ),
-            Event::RunStopped { message, .. } => {
-                (StatusLevel::None, lines::stopped(style, message))
-            }
-            Event::KernelFailed {
-                kernel,
-                reason,
-                hints,
-            } => (
-                StatusLevel::Fail,
-                lines::no_kernel(style, kernel, reason, hints),
-            ),
+            Event::VmLost(lost) => (StatusLevel::Fail, lines::vm_lost(style, lost)),
+            Event::Warning(warning) => (StatusLevel::None, lines::warning(style, warning)),
+            Event::RunStopped(stopped) => (StatusLevel::None, lines::stopped(style, stopped)),
+            Event::KernelFailed(failed) => (StatusLevel::Fail, lines::no_kernel(style, failed)),
             _ => return None,
         })
     }
@@ -156,10 +91,10 @@ impl<P: Paint> Terminal<P> {
 fn stays(event: &Event) -> bool {
     matches!(
         event,
-        Event::RunStarted { .. }
+        Event::RunStarted(_)
             | Event::TestFinished(_)
-            | Event::KernelFailed { .. }
-            | Event::RunStopped { .. }
+            | Event::KernelFailed(_)
+            | Event::RunStopped(_)
     )
 }
 

@@ -4,7 +4,9 @@ use std::io;
 
 use super::*;
 use crate::report::samples::{at, finished, known, result, started, with_texts};
-use crate::run::event::{KnownResult, TestResult, Verdict};
+use crate::run::event::{
+    KernelFailed, KernelReport, KnownResult, TestResult, TestSlow, Verdict, VmLost, Warning,
+};
 
 const LEVELS: Levels = Levels {
     status: StatusLevel::Skip,
@@ -93,29 +95,29 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
 fn reaches_the_terminal_as_text(hostile: &str) {
     // Names of kernels are the user's.
     let kernel = hostile.trim_start_matches([':', ' ']);
-    let lost = Event::VmLost {
+    let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 0,
         reason: hostile.into(),
         test: Some(hostile.into()),
         console: hostile.into(),
         qmp_status: Some(hostile.into()),
-    };
-    let warning = Event::Warning {
+    });
+    let warning = Event::Warning(Warning {
         kernel: Some(kernel.into()),
         message: hostile.into(),
-    };
+    });
     let fail = finished(kernel, hostile, Verdict::Fail, hostile);
     let text = shown(&[
         started(&[kernel], 1),
         with_texts(fail, hostile, hostile),
         at(
             5500,
-            Event::KernelFailed {
+            Event::KernelFailed(KernelFailed {
                 kernel: "6.12".into(),
                 reason: format!("it is not there\n{hostile}"),
                 hints: vec![hostile.into()],
-            },
+            }),
         ),
         at(6000, lost),
         at(7000, warning),
@@ -134,11 +136,11 @@ fn reaches_the_terminal_as_text(hostile: &str) {
 
 #[test]
 fn a_kernel_that_cannot_be_had_is_told_with_what_to_do_and_again_at_the_end() {
-    let failed = Event::KernelFailed {
+    let failed = Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "it has a wrong hash\n  expected sha256 \x1b[2J".into(),
         hints: vec!["look".into()],
-    };
+    });
     let text = shown(&[started(&["5.10", "6.1"], 1), at(9, failed)]);
     let lines =
         "NO KERNEL  6.1  it has a wrong hash\n        expected sha256 \\x1b[2J\n      hint: look\n";
@@ -197,12 +199,12 @@ fn each_level_shows_what_those_before_it_show_and_more() {
         ..result("6.1", "a.flaky", Verdict::Pass, "")
     };
     let first = result("6.1", "a.flaky", Verdict::Timeout, "too late");
-    let slow = Event::TestSlow {
+    let slow = Event::TestSlow(TestSlow {
         kernel: "6.1".into(),
         vm: 0,
         id: "a.slow".into(),
         elapsed_ms: 60_000,
-    };
+    });
     let records = [
         started(&["6.1"], 5),
         finished("6.1", "a.fail", Verdict::Fail, "exit status 1"),
@@ -257,7 +259,7 @@ fn each_level_shows_what_those_before_it_show_and_more() {
 
 #[test]
 fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
-    let report = Event::KernelReport {
+    let report = Event::KernelReport(KernelReport {
         kernel: "6.1".into(),
         vm: 0,
         kind: "warning".into(),
@@ -266,7 +268,7 @@ fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
         denied: None,
         test: Some("a.b".into()),
         text: "WARNING: CPU: 0 PID: 1 at kernel/x.c:1\n".repeat(100),
-    };
+    });
     let text = shown(&[started(&["6.1"], 1), at(9, report)]);
     assert!(
         text.contains("KERNEL  6.1  warning, in a.b\n      | WARNING: CPU: 0"),
@@ -278,14 +280,14 @@ fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
 
 #[test]
 fn a_lost_vm_is_told_with_its_test_and_its_status() {
-    let lost = Event::VmLost {
+    let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 2,
         reason: "no answer for 30 s".into(),
         test: Some("a.b".into()),
         console: "Kernel panic".into(),
         qmp_status: Some("internal-error".into()),
-    };
+    });
     let text = shown(&[started(&["6.1"], 1), at(9, lost)]);
     let expected = "VM  6.1  VM 2 lost: no answer for 30 s\n      it ran a.b\n      \
                     QMP status: internal-error\n";

@@ -1,4 +1,6 @@
-//! Counts and times in words.
+//! Counts, times and kinds in words.
+
+use crate::run::event::KernelReport;
 
 /// `1 test`, `2 tests`.
 pub(super) fn counted(count: usize, noun: &str) -> String {
@@ -29,6 +31,21 @@ pub(super) fn qmp_status(status: &str) -> String {
         status.to_owned()
     } else {
         format!("QMP status: {status}")
+    }
+}
+
+/// What a kernel said is wrong with it, and what `kernels.toml` says of that.
+pub(super) fn report_kind(report: &KernelReport) -> String {
+    let KernelReport {
+        kind,
+        allowed,
+        denied,
+        ..
+    } = report;
+    match (allowed, denied) {
+        (Some(reason), _) => format!("{kind}, allowed: {reason}"),
+        (None, Some(reason)) => format!("{kind}: {reason}"),
+        (None, None) => kind.clone(),
     }
 }
 

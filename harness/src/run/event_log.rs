@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
-use super::event::{Event, Record, SCHEMA};
+use super::event::{Event, Record, RunStarted, SCHEMA};
 use crate::hint::Hint;
 
 /// What can go wrong with `events.jsonl`.
@@ -268,12 +268,20 @@ impl RunLog {
         }
         let records = parse(&bytes, &path)?;
         match records.first().map(|record| &record.event) {
-            Some(Event::RunStarted { .. }) => Ok(Self {
+            Some(Event::RunStarted(_)) => Ok(Self {
                 path: dir.to_owned(),
                 records,
                 cut_off: !bytes.ends_with(b"\n"),
             }),
             _ => Err(EventLogError::NoStart { path }),
+        }
+    }
+
+    /// How the run began; [`RunLog::read`] refuses one that does not say it.
+    pub fn start(&self) -> Option<&RunStarted> {
+        match &self.records.first()?.event {
+            Event::RunStarted(start) => Some(start),
+            _ => None,
         }
     }
 }
@@ -312,12 +320,13 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::run::event::{VmStopped, Warning};
 
     fn warning(message: &str) -> Event {
-        Event::Warning {
+        Event::Warning(Warning {
             kernel: None,
             message: message.to_owned(),
-        }
+        })
     }
 
     #[test]
@@ -457,10 +466,10 @@ mod tests {
             "{\"at_ms\":6,\"event\":\"vm_stopped\",\"kernel\":\"6.1\",\"vm\":0,\"new\":true}\n",
         );
         std::fs::write(&path, &text).unwrap();
-        let stopped = Event::VmStopped {
+        let stopped = Event::VmStopped(VmStopped {
             kernel: "6.1".into(),
             vm: 0,
-        };
+        });
         let second = Record {
             at_ms: 6,
             event: stopped,

@@ -3,6 +3,7 @@
 //! The events stay what they are. VMs get new numbers, times count from the
 //! start of the first run, and the plans are added up.
 
+mod facts;
 mod parts;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,12 +12,13 @@ use std::path::PathBuf;
 use chrono::{DateTime, FixedOffset};
 use thiserror::Error;
 
-use super::event::{Event, KernelPlan, Record, SCHEMA, TestResult, Verdict};
+use super::event::{Event, KernelPlan, Record, RunFinished, RunStarted, SCHEMA, Verdict, Warning};
 use super::event_log::RunLog;
 use super::tally::Tally;
 use crate::exit_code;
 use crate::hint::Hint;
-use parts::{Began, began, loses_tests, missing_parts, part_of, tests_asked_for};
+use facts::{Facts, Key, keep, key, of_the_run, vm_of};
+use parts::{loses_tests, missing_parts, part_of, tests_asked_for};
 
 /// Contradictions that are told one by one.
 const MAX_TOLD: usize = 5;
@@ -56,18 +58,6 @@ pub struct Merged {
     pub exit_code: u8,
 }
 
-/// Kernel, suite, id and the test it is a case of.
-type Key = (String, String, String, Option<String>);
-
-fn key(result: &TestResult) -> Key {
-    (
-        result.kernel.clone(),
-        result.suite.clone(),
-        result.id.clone(),
-        result.case_of.clone(),
-    )
-}
-
 /// Makes one run of several, in the order of the kernels as they are given.
 ///
 /// `command` is kiln's command line. A test that several runs have with the
@@ -77,7 +67,7 @@ fn key(result: &TestResult) -> Key {
 ///
 /// [`MergeError::Contradiction`] if two runs disagree on a test.
 pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError> {
-    let mut warnings: Vec<(Option<String>, String)> = Vec::new();
+    let mut warnings: Vec<Warning> = Vec::new();
     for run in runs {
         warnings.extend(run_warnings(run));
     }
@@ -105,29 +95,26 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
             }
         }
         if let Some((example, count)) = dropped.first().map(|key| (&key.2, dropped.len())) {
-            warnings.push((
-                None,
-                format!(
-                    "{}: {count} tests ({example}, …) are in a run named before; they count once",
-                    run.path.display()
-                ),
-            ));
+            warnings.push(of_the_run(format!(
+                "{}: {count} tests ({example}, …) are in a run named before; they count once",
+                run.path.display()
+            )));
         }
     }
     // Stable: what one run has at the same time stays in its order.
     body.sort_by_key(|(at_ms, _)| *at_ms);
     let missing = missing_parts(runs);
     for part in &missing {
-        warnings.push((None, format!("no run has the part {part}")));
+        warnings.push(of_the_run(format!("no run has the part {part}")));
     }
 
     let mut records = vec![Record {
         at_ms: 0,
         event: start(runs, &repeated, origin, command),
     }];
-    records.extend(warnings.into_iter().map(|(kernel, message)| Record {
+    records.extend(warnings.into_iter().map(|warning| Record {
         at_ms: 0,
-        event: Event::Warning { kernel, message },
+        event: Event::Warning(warning),
     }));
     let end = body.last().map_or(0, |(at_ms, _)| *at_ms);
     records.extend(
@@ -146,30 +133,28 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
     };
     records.push(Record {
         at_ms: end,
-        event: Event::RunFinished {
+        event: Event::RunFinished(RunFinished {
             exit_code,
             duration_ms: end,
-        },
+        }),
     });
     Ok(Merged { records, exit_code })
 }
 
 /// What is odd about one run.
-fn run_warnings(run: &RunLog) -> Vec<(Option<String>, String)> {
+fn run_warnings(run: &RunLog) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let path = run.path.display();
     if run.cut_off {
-        warnings.push((
-            None,
-            format!("{path}: the last line is cut off and left out"),
-        ));
+        warnings.push(of_the_run(format!(
+            "{path}: the last line is cut off and left out"
+        )));
     }
-    let ended = |record: &Record| matches!(record.event, Event::RunFinished { .. });
+    let ended = |record: &Record| matches!(record.event, Event::RunFinished(_));
     if !run.records.last().is_some_and(ended) {
-        warnings.push((
-            None,
-            format!("{path}: the run did not end: kiln was killed, or still runs"),
-        ));
+        warnings.push(of_the_run(format!(
+            "{path}: the run did not end: kiln was killed, or still runs"
+        )));
     }
     warnings
 }
@@ -239,85 +224,8 @@ fn words(verdicts: &[Verdict]) -> String {
     words.join(" and ")
 }
 
-/// What runs say once for each kernel and suite.
-#[derive(Default)]
-struct Facts {
-    /// SHA-256 of the image.
-    kernels: BTreeMap<String, String>,
-    /// Version under test.
-    suites: BTreeMap<String, Option<String>>,
-    /// Kernels that could not be had, and why: parts of one run say it each.
-    failed: BTreeSet<(String, String)>,
-}
-
-/// Whether an event belongs to the one run; parts that differ in what they
-/// tested are warned of.
-fn keep(
-    event: &Event,
-    dropped: &BTreeSet<Key>,
-    facts: &mut Facts,
-    warnings: &mut Vec<(Option<String>, String)>,
-) -> bool {
-    match event {
-        Event::RunStarted { .. } | Event::RunFinished { .. } => false,
-        Event::TestFinished(result) | Event::AttemptFinished(result) => {
-            !dropped.contains(&key(result))
-        }
-        Event::TestStarted {
-            kernel, suite, id, ..
-        } => !dropped.contains(&(kernel.clone(), suite.clone(), id.clone(), None)),
-        Event::KernelReady { kernel, sha256, .. } => {
-            let known = facts.kernels.get(kernel);
-            if known.is_some_and(|known| known != sha256) {
-                let message = "the runs booted different images under this name";
-                warnings.push((Some(kernel.clone()), message.to_owned()));
-            }
-            let new = known != Some(sha256);
-            facts.kernels.insert(kernel.clone(), sha256.clone());
-            new
-        }
-        Event::KernelFailed { kernel, reason, .. } => {
-            facts.failed.insert((kernel.clone(), reason.clone()))
-        }
-        Event::SuiteReady { suite, version, .. } => {
-            let known = facts.suites.get(suite);
-            if let Some(known) = known.filter(|known| *known != version) {
-                let name = |version: &Option<String>| version.clone().unwrap_or("unknown".into());
-                warnings.push((
-                    None,
-                    format!(
-                        "the runs tested different versions of {suite}: {} and {}",
-                        name(known),
-                        name(version)
-                    ),
-                ));
-            }
-            let new = known != Some(version);
-            facts.suites.insert(suite.clone(), version.clone());
-            new
-        }
-        _ => true,
-    }
-}
-
-/// The number of the VM that an event is about.
-fn vm_of(event: &mut Event) -> Option<&mut u32> {
-    match event {
-        Event::VmStarting { vm, .. }
-        | Event::VmStarted { vm, .. }
-        | Event::SpeedMeasured { vm, .. }
-        | Event::TestStarted { vm, .. }
-        | Event::TestSlow { vm, .. }
-        | Event::KernelReport { vm, .. }
-        | Event::VmStopped { vm, .. }
-        | Event::VmLost { vm, .. } => Some(vm),
-        Event::AttemptFinished(result) | Event::TestFinished(result) => Some(&mut result.vm),
-        _ => None,
-    }
-}
-
 fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {
-    DateTime::parse_from_rfc3339(began(run)?.started_at).ok()
+    DateTime::parse_from_rfc3339(&run.start()?.started_at).ok()
 }
 
 /// The start of the one run, with the plans added up.
@@ -335,28 +243,22 @@ fn start(
     // once.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (run, dropped) in runs.iter().zip(repeated) {
-        let Some(Began {
-            kernels,
-            suites,
-            shard,
-            command,
-            ..
-        }) = began(run)
-        else {
+        let Some(start) = run.start() else {
             continue;
         };
+        let suites = &start.suites;
         for suite in suites {
             if !all_suites.contains(suite) {
                 all_suites.push(suite.clone());
             }
         }
-        for kernel in kernels {
+        for kernel in &start.kernels {
             if !names.contains(&kernel.name) {
                 names.push(kernel.name.clone());
             }
             for (suite, tests) in planned(kernel, suites) {
-                if let Some(shard) = shard {
-                    let (asked, kernel) = (tests_asked_for(command), kernel.name.clone());
+                if let Some(shard) = &start.shard {
+                    let (asked, kernel) = (tests_asked_for(&start.command), kernel.name.clone());
                     let part = (shard, suites, asked, kernel, suite.to_owned());
                     let most = parts.entry(part).or_default();
                     *most = (*most).max(tests);
@@ -384,7 +286,7 @@ fn start(
         let key = (kernel.to_owned(), suite.to_owned());
         sums.get(&key).copied().unwrap_or(0)
     };
-    Event::RunStarted {
+    Event::RunStarted(RunStarted {
         schema: SCHEMA,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: origin
@@ -393,8 +295,8 @@ fn start(
             .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         command,
         // The options that the runs have in common, if they have.
-        again: common(runs, |start| start.again).to_vec(),
-        cwd: common(runs, |start| start.cwd).to_owned(),
+        again: common(runs, |start| start.again.as_slice()).to_vec(),
+        cwd: common(runs, |start| start.cwd.as_str()).to_owned(),
         kernels: names
             .into_iter()
             .map(|name| {
@@ -409,14 +311,12 @@ fn start(
             .collect(),
         suites: all_suites,
         shard: None,
-    }
+    })
 }
 
 /// What the starts of all runs say alike; else nothing.
-fn common<'r, T: PartialEq + Default>(runs: &'r [RunLog], of: impl Fn(&Began<'r>) -> T) -> T {
-    let mut said = runs
-        .iter()
-        .filter_map(|run| began(run).map(|start| of(&start)));
+fn common<'r, T: PartialEq + Default>(runs: &'r [RunLog], of: impl Fn(&'r RunStarted) -> T) -> T {
+    let mut said = runs.iter().filter_map(RunLog::start).map(of);
     match said.next() {
         Some(first) if said.all(|other| other == first) => first,
         _ => T::default(),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::report::samples::{at, finished, started as start_of};
+use crate::run::event::{KernelFailed, KernelReady, RunStopped, SuiteReady};
 
 fn run(name: &str, records: Vec<Record>) -> RunLog {
     RunLog {
@@ -14,18 +15,18 @@ fn run(name: &str, records: Vec<Record>) -> RunLog {
 fn end() -> Record {
     at(
         6000,
-        Event::RunFinished {
+        Event::RunFinished(RunFinished {
             exit_code: 0,
             duration_ms: 6000,
-        },
+        }),
     )
 }
 
 /// The part of a run that planned `tests` tests on each kernel.
 fn part(shard: &str, kernels: &[&str], tests: usize, verdicts: &[Record]) -> RunLog {
     let mut start = start_of(kernels, tests);
-    if let Event::RunStarted { shard: place, .. } = &mut start.event {
-        *place = (!shard.is_empty()).then(|| shard.to_owned());
+    if let Event::RunStarted(start) = &mut start.event {
+        start.shard = (!shard.is_empty()).then(|| shard.to_owned());
     }
     let mut records = vec![start];
     records.extend(verdicts.iter().cloned());
@@ -44,8 +45,8 @@ fn tally(merged: &Merged) -> Tally {
 fn warnings(merged: &Merged) -> Vec<&str> {
     let mut found = Vec::new();
     for record in &merged.records {
-        if let Event::Warning { message, .. } = &record.event {
-            found.push(message.as_str());
+        if let Event::Warning(warning) = &record.event {
+            found.push(warning.message.as_str());
         }
     }
     found
@@ -188,10 +189,10 @@ fn a_part_that_was_to_end_early_excuses_no_other() {
             3,
             &[finished("6.1", "a.b", Verdict::Fail, "")],
         );
-        let stop = Event::RunStopped {
+        let stop = Event::RunStopped(RunStopped {
             why: crate::run::event::StopReason::MaxFail,
             message: String::new(),
-        };
+        });
         run.records.insert(2, at(5000, stop));
         run
     };
@@ -214,17 +215,17 @@ fn a_part_that_was_to_end_early_excuses_no_other() {
 fn other_images_and_versions_under_one_name_are_told() {
     let with = |sha: &str, version: &str, id: &str| {
         let mut run = part("", &["6.1"], 1, &[finished("6.1", id, Verdict::Pass, "")]);
-        let ready = Event::KernelReady {
+        let ready = Event::KernelReady(KernelReady {
             kernel: "6.1".into(),
             release: "6.1.7".into(),
             sha256: sha.into(),
-        };
-        let suite = Event::SuiteReady {
+        });
+        let suite = Event::SuiteReady(SuiteReady {
             suite: "bpftrace".into(),
             subject: "/bpftrace".into(),
             version: Some(version.into()),
             dialect: None,
-        };
+        });
         run.records.insert(1, at(1, ready));
         run.records.insert(2, at(1, suite));
         run
@@ -244,11 +245,11 @@ fn other_images_and_versions_under_one_name_are_told() {
 fn a_kernel_that_no_part_could_have_is_told_once_and_fails_the_whole() {
     let without = |id: &str| {
         let mut run = part("", &["5.10", "6.1"], 1, &[]);
-        let failed = Event::KernelFailed {
+        let failed = Event::KernelFailed(KernelFailed {
             kernel: "5.10".into(),
             reason: "gone".into(),
             hints: Vec::new(),
-        };
+        });
         run.records.insert(1, at(1, failed));
         run.records
             .insert(2, finished("6.1", id, Verdict::Pass, ""));
@@ -259,7 +260,7 @@ fn a_kernel_that_no_part_could_have_is_told_once_and_fails_the_whole() {
     let told = merged
         .records
         .iter()
-        .filter(|record| matches!(record.event, Event::KernelFailed { .. }));
+        .filter(|record| matches!(record.event, Event::KernelFailed(_)));
     assert_eq!(told.count(), 1);
 }
 
@@ -271,8 +272,8 @@ fn times_count_from_the_first_start() {
         1,
         &[finished("6.1", "a.c", Verdict::Pass, "")],
     );
-    if let Event::RunStarted { started_at, .. } = &mut later.records[0].event {
-        *started_at = "2026-11-22T16:00:10.000Z".into();
+    if let Event::RunStarted(start) = &mut later.records[0].event {
+        start.started_at = "2026-11-22T16:00:10.000Z".into();
     }
     let first = part(
         "",
@@ -300,8 +301,8 @@ fn the_parts_of_each_job_of_a_matrix_are_looked_for() {
             1,
             &[finished(kernel, &id, Verdict::Pass, "")],
         );
-        if let Event::RunStarted { command, .. } = &mut run.records[0].event {
-            *command = argument.iter().map(|word| (*word).to_owned()).collect();
+        if let Event::RunStarted(start) = &mut run.records[0].event {
+            start.command = argument.iter().map(|word| (*word).to_owned()).collect();
         }
         run
     };
@@ -320,8 +321,8 @@ fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
     let of = |command: &str, id: &str, shard: &str, tests: usize| {
         let verdict = finished("6.1", id, Verdict::Pass, "");
         let mut run = part(shard, &["6.1"], tests, &[verdict]);
-        if let Event::RunStarted { command: own, .. } = &mut run.records[0].event {
-            *own = command.split(' ').map(str::to_owned).collect();
+        if let Event::RunStarted(start) = &mut run.records[0].event {
+            start.command = command.split(' ').map(str::to_owned).collect();
         }
         run
     };
@@ -381,8 +382,8 @@ fn parts_of_different_suites_are_parts_of_different_runs() {
             suite.clone_into(&mut result.suite);
         }
         let mut one = part(shard, &["6.1"], 1, &[result]);
-        if let Event::RunStarted { suites, .. } = &mut one.records[0].event {
-            *suites = vec![suite.to_owned()];
+        if let Event::RunStarted(start) = &mut one.records[0].event {
+            start.suites = vec![suite.to_owned()];
         }
         one
     };

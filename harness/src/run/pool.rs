@@ -21,7 +21,10 @@ use self::kernels::KernelState;
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::command_suite::case_results;
-use super::event::{Event, Known, StopReason, TestResult, Verdict, bounded_text};
+use super::event::{
+    Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
+    Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
+};
 use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
@@ -105,10 +108,10 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
         repeated: Cell::new(false),
     };
     if let Some(note) = &plan.jobs.note {
-        pool.emit(Event::Warning {
+        pool.emit(Event::Warning(Warning {
             kernel: None,
             message: note.clone(),
-        });
+        }));
     }
     let all = async {
         let workers = (0..plan.jobs.count.max(1)).map(|_| pool.work());
@@ -172,10 +175,10 @@ impl Pool<'_> {
     /// up.
     async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) -> bool {
         let kernel = &self.plan.kernels[index];
-        self.emit(Event::VmStarting {
+        self.emit(Event::VmStarting(VmStarting {
             kernel: kernel.name.clone(),
             vm,
-        });
+        }));
         let mut session = match self.boot(kernel, ready, vm).await {
             Ok(session) => session,
             Err(mut lost) => {
@@ -207,10 +210,10 @@ impl Pool<'_> {
                 format!("VM {vm} did not power off when it was told to, and was killed"),
             );
         }
-        self.emit(Event::VmStopped {
+        self.emit(Event::VmStopped(VmStopped {
             kernel: kernel.name.clone(),
             vm,
-        });
+        }));
         true
     }
 
@@ -234,13 +237,13 @@ impl Pool<'_> {
             }
             self.emit(Event::AttemptFinished(before.result));
         }
-        self.emit(Event::TestStarted {
+        self.emit(Event::TestStarted(TestStarted {
             kernel: kernel.name.clone(),
             vm,
             suite: self.plan.suite_of(test).name.clone(),
             id: id.clone(),
             attempt,
-        });
+        }));
         let result = TestResult {
             vm,
             attempt,
@@ -265,12 +268,12 @@ impl Pool<'_> {
             if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
                 ended
             } else {
-                self.emit(Event::TestSlow {
+                self.emit(Event::TestSlow(TestSlow {
                     kernel: kernel.name.clone(),
                     vm,
                     id: id.clone(),
                     elapsed_ms: millis(start),
-                });
+                }));
                 ended.await
             }
         };
@@ -353,13 +356,13 @@ impl Pool<'_> {
         self.failures.set(self.failures.get() + 1);
         if policies.max_fail == Some(self.failures.get()) && !self.stopped.replace(true) {
             let failures = self.failures.get();
-            self.emit(Event::RunStopped {
+            self.emit(Event::RunStopped(RunStopped {
                 why: StopReason::MaxFail,
                 message: format!(
                     "{failures} test{} failed, and --max-fail allows no more",
                     if failures == 1 { "" } else { "s" }
                 ),
-            });
+            }));
             self.changed.notify_waiters();
         }
     }
@@ -367,13 +370,13 @@ impl Pool<'_> {
     /// The time for the whole run is over: what ran has timed out.
     fn time_is_up(&self, limit: Duration) {
         self.stopped.set(true);
-        self.emit(Event::RunStopped {
+        self.emit(Event::RunStopped(RunStopped {
             why: StopReason::GlobalTimeout,
             message: format!(
                 "the {:.0} s of --global-timeout are over",
                 limit.as_secs_f64()
             ),
-        });
+        }));
         let running = std::mem::take(&mut *self.running.borrow_mut());
         for mut test in running.into_values() {
             let broken = TestResult {
@@ -427,7 +430,7 @@ impl Pool<'_> {
         for warning in &session.vm.hello.warnings {
             self.warn(kernel, warning.clone());
         }
-        self.emit(Event::VmStarted {
+        self.emit(Event::VmStarted(VmStarted {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
             accelerator: session.vm.spec.accelerator.to_string(),
@@ -435,7 +438,7 @@ impl Pool<'_> {
             addr_no_randomize: session.runtime_tests_without_aslr(self.plan),
             boot_ms: millis(start),
             vm,
-        });
+        }));
         let mut session = session;
         match session.prepare(self.plan, kernel).await {
             Ok(warnings) => {
@@ -446,11 +449,11 @@ impl Pool<'_> {
                         self.warn(kernel, warning);
                     }
                 }
-                self.emit(Event::SpeedMeasured {
+                self.emit(Event::SpeedMeasured(SpeedMeasured {
                     kernel: kernel.name.clone(),
                     vm,
                     factor: session.factor,
-                });
+                }));
                 Ok(session)
             }
             Err(error) => Err(session.lost(&error).await),

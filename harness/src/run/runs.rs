@@ -117,20 +117,18 @@ fn read(path: &Path) -> Result<KeptRun, EventLogError> {
     let running = is_running(path);
     let log = RunLog::read(path)?;
     let mut tally = Tally::default();
-    let mut started = DateTime::<Utc>::default();
     let mut code = None;
     for record in &log.records {
         tally.observe(&record.event);
-        match &record.event {
-            Event::RunStarted { started_at, .. } => {
-                started = DateTime::parse_from_rfc3339(started_at)
-                    .unwrap_or_default()
-                    .to_utc();
-            }
-            Event::RunFinished { exit_code, .. } => code = Some(*exit_code),
-            _ => {}
+        if let Event::RunFinished(end) = &record.event {
+            code = Some(end.exit_code);
         }
     }
+    let started = log
+        .start()
+        .and_then(|start| DateTime::parse_from_rfc3339(&start.started_at).ok())
+        .unwrap_or_default()
+        .to_utc();
     let id = path.file_name().unwrap_or_default().to_string_lossy();
     Ok(KeptRun {
         id: id.into_owned(),
@@ -191,7 +189,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, started};
-    use crate::run::event::{Record, Verdict};
+    use crate::run::event::{Record, RunFinished, Verdict};
     use crate::run::event_log::EventWriter;
 
     fn run(parent: &Path, id: &str, start: &str, rest: &[Record]) -> EventWriter {
@@ -199,8 +197,8 @@ mod tests {
         fs::create_dir(&dir).unwrap();
         let mut writer = EventWriter::create(&dir.join(EVENTS)).unwrap();
         let mut first = started(&["6.1"], 1);
-        if let Event::RunStarted { started_at, .. } = &mut first.event {
-            start.clone_into(started_at);
+        if let Event::RunStarted(first) = &mut first.event {
+            start.clone_into(&mut first.started_at);
         }
         for record in std::iter::once(&first).chain(rest) {
             writer.append(record).unwrap();
@@ -211,10 +209,10 @@ mod tests {
     fn three(parent: &Path) -> (Kept, EventWriter) {
         let end = at(
             9,
-            Event::RunFinished {
+            Event::RunFinished(RunFinished {
                 exit_code: 100,
                 duration_ms: 9,
-            },
+            }),
         );
         let fail = finished("6.1", "a.b", Verdict::Fail, "");
         drop(run(parent, "b", "2026-11-20T10:00:00Z", &[fail, end]));

@@ -149,11 +149,9 @@ impl Tally {
     /// Takes the next event into account.
     pub fn observe(&mut self, event: &Event) {
         match event {
-            Event::RunStarted {
-                kernels, suites, ..
-            } => {
-                for kernel in kernels {
-                    self.kernel(&kernel.name).plan(kernel, suites);
+            Event::RunStarted(start) => {
+                for kernel in &start.kernels {
+                    self.kernel(&kernel.name).plan(kernel, &start.suites);
                 }
             }
             Event::TestFinished(result) => {
@@ -161,13 +159,11 @@ impl Tally {
                 kernel.counts.take(result);
                 kernel.suite(&result.suite).counts.take(result);
             }
-            Event::KernelFailed { kernel, .. } => self.kernel(kernel).failed = true,
-            Event::KernelReport {
-                kernel,
-                fails: true,
-                ..
-            } => self.kernel(kernel).reports += 1,
-            Event::RunStopped { .. } => self.stopped = true,
+            Event::KernelFailed(failed) => self.kernel(&failed.kernel).failed = true,
+            Event::KernelReport(report) if report.fails => {
+                self.kernel(&report.kernel).reports += 1;
+            }
+            Event::RunStopped(_) => self.stopped = true,
             _ => {}
         }
     }
@@ -274,6 +270,7 @@ impl Tally {
 mod tests {
     use super::*;
     use crate::report::samples::{finished, started};
+    use crate::run::event::{KernelFailed, RunStopped};
 
     fn tally(tests: usize, verdicts: &[(&str, Verdict)]) -> Tally {
         let mut tally = Tally::default();
@@ -331,11 +328,11 @@ mod tests {
 
     #[test]
     fn a_kernel_that_cannot_be_had_outweighs_failures_and_no_lost_vm() {
-        let failed = Event::KernelFailed {
+        let failed = Event::KernelFailed(KernelFailed {
             kernel: "5.10".into(),
             reason: "gone".into(),
             hints: Vec::new(),
-        };
+        });
         for (verdict, code) in [
             (Verdict::Pass, exit_code::SETUP_FAILED),
             (Verdict::Fail, exit_code::SETUP_FAILED),
@@ -354,10 +351,10 @@ mod tests {
     #[test]
     fn a_run_that_was_to_end_early_has_lost_nothing_and_not_passed() {
         let mut tally = tally(1, &[("5.10", Verdict::Pass)]);
-        tally.observe(&Event::RunStopped {
+        tally.observe(&Event::RunStopped(RunStopped {
             why: crate::run::event::StopReason::GlobalTimeout,
             message: String::new(),
-        });
+        }));
         assert_eq!(tally.exit_code(), exit_code::TESTS_FAILED);
     }
 
@@ -370,12 +367,9 @@ mod tests {
     fn suites_count_apart() {
         let mut tally = Tally::default();
         let mut start = started(&["6.1"], 3).event;
-        if let Event::RunStarted {
-            kernels, suites, ..
-        } = &mut start
-        {
-            *suites = vec!["bpftrace".into(), "bcc".into()];
-            kernels[0].suites = vec![1, 2];
+        if let Event::RunStarted(start) = &mut start {
+            start.suites = vec!["bpftrace".into(), "bcc".into()];
+            start.kernels[0].suites = vec![1, 2];
         }
         tally.observe(&start);
         tally.observe(&finished("6.1", "a.b", Verdict::Pass, "").event);

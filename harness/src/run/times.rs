@@ -131,11 +131,9 @@ impl Times {
     /// Takes in what an event tells.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
-            Event::VmStarted {
-                kernel, boot_ms, ..
-            } => {
-                let kernel = self.kernels.entry(kernel.clone()).or_default();
-                kernel.boot = Some(Seen::now(*boot_ms));
+            Event::VmStarted(up) => {
+                let kernel = self.kernels.entry(up.kernel.clone()).or_default();
+                kernel.boot = Some(Seen::now(up.boot_ms));
             }
             // One that was lost or broken off tells nothing of the next time;
             // the cases of a command are not planned by themselves.

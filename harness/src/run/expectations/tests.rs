@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::report::samples::{at, result};
-use crate::run::event::{Event, Record, StopReason, TestResult, Verdict};
+use crate::run::event::{Event, Record, RunStopped, StopReason, TestResult, Verdict, VmStarted};
 
 const FILE: &str = r#"
 # Why BTF matters
@@ -115,7 +115,7 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
     let vm = |kernel: &str, release: &str| {
         at(
             1,
-            Event::VmStarted {
+            Event::VmStarted(VmStarted {
                 kernel: kernel.into(),
                 release: release.into(),
                 accelerator: "tcg".into(),
@@ -123,7 +123,7 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
                 addr_no_randomize: false,
                 boot_ms: 1,
                 vm: 0,
-            },
+            }),
         )
     };
     let started = [vm("old", "5.10.0-46-amd64"), vm("new", "6.1.0-56-amd64")];
@@ -212,10 +212,10 @@ fn an_update_knows_nothing_of_what_the_end_of_the_run_has_broken_off() {
     let mut records = run(vec![result("new", "a.bad", Verdict::Fail, "why")]);
     records.push(at(
         3,
-        Event::RunStopped {
+        Event::RunStopped(RunStopped {
             why: StopReason::GlobalTimeout,
             message: "over".into(),
-        },
+        }),
     ));
     let broken = result(
         "new",

@@ -61,11 +61,8 @@ fn updated(
     let mut update = Update::default();
     let mut releases = BTreeMap::new();
     for record in records {
-        if let Event::VmStarted {
-            kernel, release, ..
-        } = &record.event
-        {
-            releases.insert(kernel.clone(), release.clone());
+        if let Event::VmStarted(up) = &record.event {
+            releases.insert(up.kernel.clone(), up.release.clone());
         }
     }
     let entries = document
@@ -75,11 +72,8 @@ fn updated(
         let mut time_is_up = false;
         for record in records {
             time_is_up |= matches!(
-                record.event,
-                Event::RunStopped {
-                    why: StopReason::GlobalTimeout,
-                    ..
-                }
+                &record.event,
+                Event::RunStopped(stopped) if stopped.why == StopReason::GlobalTimeout
             );
             // What is known is known of commands, not of their cases; and
             // nothing of what the end of the run has broken off.

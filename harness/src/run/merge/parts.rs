@@ -2,45 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::run::event::{Event, KernelPlan};
 use crate::run::event_log::RunLog;
 use crate::run::tally::Tally;
-
-/// What a run says of itself at its start.
-pub(super) struct Began<'r> {
-    pub(super) started_at: &'r str,
-    pub(super) command: &'r [String],
-    pub(super) again: &'r [String],
-    pub(super) cwd: &'r str,
-    pub(super) kernels: &'r [KernelPlan],
-    pub(super) suites: &'r [String],
-    pub(super) shard: Option<&'r str>,
-}
-
-/// How a run began; [`RunLog::read`] refuses one that does not say it.
-pub(super) fn began(run: &RunLog) -> Option<Began<'_>> {
-    match &run.records.first()?.event {
-        Event::RunStarted {
-            started_at,
-            command,
-            again,
-            cwd,
-            kernels,
-            suites,
-            shard,
-            ..
-        } => Some(Began {
-            started_at,
-            command,
-            again,
-            cwd,
-            kernels,
-            suites,
-            shard: shard.as_deref(),
-        }),
-        _ => None,
-    }
-}
 
 /// Whether some part has tests without a verdict that it was not asked to leave
 /// out: that another part was ended early (`--max-fail`) excuses nothing of it.
@@ -49,26 +12,20 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
     // has to ask for where one of its runs was to end early.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
-        let Some(Began {
-            kernels,
-            suites,
-            shard,
-            command,
-            ..
-        }) = began(run)
-        else {
+        let Some(start) = run.start() else {
             continue;
         };
         let mut tally = Tally::default();
         for record in &run.records {
             tally.observe(&record.event);
         }
-        let names: Vec<_> = kernels.iter().map(|kernel| &kernel.name).collect();
+        let names: Vec<_> = start.kernels.iter().map(|kernel| &kernel.name).collect();
         // Runs that are no parts are each their own.
-        let own = shard.is_none().then_some(index);
+        let own = start.shard.is_none().then_some(index);
         let missing = if tally.stopped() { 0 } else { tally.missing() };
+        let tests = tests_asked_for(&start.command);
         parts
-            .entry((shard, suites, names, tests_asked_for(command), own))
+            .entry((&start.shard, &start.suites, names, tests, own))
             .and_modify(|least| *least = (*least).min(missing))
             .or_insert(missing);
     }
@@ -90,15 +47,15 @@ pub(super) struct Whole<'r> {
 
 /// What a run is a part of, and which; `None` of a run that is whole.
 pub(super) fn part_of(run: &RunLog) -> Option<(Whole<'_>, u32)> {
-    let began = began(run)?;
-    let (kind, numbers) = began.shard?.split_once(':')?;
+    let start = run.start()?;
+    let (kind, numbers) = start.shard.as_ref()?.split_once(':')?;
     let (part, parts) = numbers.split_once('/')?;
     let whole = Whole {
         kind,
         parts: parts.parse().ok()?,
-        kernels: kernels_asked_for(began.command),
-        suites: began.suites,
-        tests: tests_asked_for(began.command),
+        kernels: kernels_asked_for(&start.command),
+        suites: &start.suites,
+        tests: tests_asked_for(&start.command),
     };
     Some((whole, part.parse().ok()?))
 }

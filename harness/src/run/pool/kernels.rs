@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 use super::Pool;
 use super::Waiting;
 use crate::run::capacity::{of_vm, one_more_fits};
-use crate::run::event::Event;
+use crate::run::event::{Event, KernelFailed, KernelReady, Warning};
 use crate::run::known;
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
 use crate::run::times::Pace;
@@ -142,11 +142,11 @@ impl Pool<'_> {
             Ok(ready) => self.ready(index, ready),
             Err(KernelFailure { reason, hints }) => {
                 self.kernels.borrow_mut()[index].provision = Provision::Failed;
-                self.emit(Event::KernelFailed {
+                self.emit(Event::KernelFailed(KernelFailed {
                     kernel: kernel.name.clone(),
                     reason,
                     hints,
-                });
+                }));
             }
         }
         self.changed.notify_waiters();
@@ -155,11 +155,11 @@ impl Pool<'_> {
     fn ready(&self, index: usize, ready: ReadyKernel) {
         let plan = self.plan;
         let kernel = &plan.kernels[index];
-        self.emit(Event::KernelReady {
+        self.emit(Event::KernelReady(KernelReady {
             kernel: kernel.name.clone(),
             release: ready.release.clone(),
             sha256: ready.sha256.clone(),
-        });
+        }));
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));
         }
@@ -254,7 +254,7 @@ impl Pool<'_> {
         let memory = self.plan.memory;
         let room = one_more_fits(available, memory, &running);
         if !room && !self.told_of_memory.replace(true) {
-            self.emit(Event::Warning {
+            self.emit(Event::Warning(Warning {
                 kernel: None,
                 message: format!(
                     "a further VM waits until it fits beside {}: {} of memory are available, a VM takes up to {}",
@@ -262,7 +262,7 @@ impl Pool<'_> {
                     HumanBytes(available.bytes),
                     HumanBytes(of_vm(memory)),
                 ),
-            });
+            }));
         }
         room
     }

@@ -1,7 +1,7 @@
 //! What the pool says of VMs and kernels, as events.
 
 use super::{Lost, Pool};
-use crate::run::event::{Event, bounded_text};
+use crate::run::event::{self, Event, VmLost, Warning, bounded_text};
 use crate::run::plan::{KernelLog, PlannedKernel};
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::machine::QMP_STATUS;
@@ -15,7 +15,7 @@ impl Pool<'_> {
 
     pub(super) fn lost(&self, kernel: &PlannedKernel, vm: u32, test: Option<String>, lost: &Lost) {
         let status = &lost.evidence.status;
-        self.emit(Event::VmLost {
+        self.emit(Event::VmLost(VmLost {
             kernel: kernel.name.clone(),
             vm,
             reason: lost.reason.clone(),
@@ -25,7 +25,7 @@ impl Pool<'_> {
             qmp_status: Some(status.strip_prefix(QMP_STATUS).unwrap_or(status))
                 .filter(|status| !status.is_empty())
                 .map(str::to_owned),
-        });
+        }));
     }
 
     pub(super) fn kernel_reports(
@@ -39,7 +39,7 @@ impl Pool<'_> {
             if self.plan.kernel_log == KernelLog::Ignore {
                 return;
             }
-            self.emit(Event::KernelReport {
+            self.emit(Event::KernelReport(event::KernelReport {
                 kernel: kernel.name.clone(),
                 vm,
                 kind: report.kind.to_owned(),
@@ -49,14 +49,14 @@ impl Pool<'_> {
                 allowed: report.allowed,
                 denied: report.denied,
                 text: bounded_text(report.text.as_bytes()),
-            });
+            }));
         }
     }
 
     pub(super) fn warn(&self, kernel: &PlannedKernel, message: String) {
-        self.emit(Event::Warning {
+        self.emit(Event::Warning(Warning {
             kernel: Some(kernel.name.clone()),
             message,
-        });
+        }));
     }
 }

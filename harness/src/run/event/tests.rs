@@ -54,82 +54,80 @@ fn an_event_of_a_later_kiln_is_unknown_and_what_is_no_event_is_refused() {
     }
 }
 
-/// Names of events with those of their fields, out of this file.
-fn names() -> Vec<(String, Vec<String>)> {
-    let source = include_str!("event.rs");
+/// The records, as they are written.
+const RECORDS: &str = concat!(
+    include_str!("of_run.rs"),
+    include_str!("of_kernel.rs"),
+    include_str!("of_vm.rs"),
+    include_str!("of_test.rs"),
+);
+
+/// The fields of a record.
+fn fields(record: &str) -> Vec<&'static str> {
+    let (_, body) = RECORDS
+        .split_once(&format!("\npub struct {record} {{"))
+        .unwrap_or_else(|| panic!("{record} is in no file that is looked at"));
+    let (body, _) = body.split_once("\n}").unwrap();
+    body.lines()
+        .filter_map(|line| line.trim().strip_prefix("pub "))
+        .map(|field| field.split_once(':').unwrap().0)
+        .collect()
+}
+
+/// Names of events with those of their fields.
+fn names() -> Vec<(String, Vec<&'static str>)> {
+    let source = include_str!("mod.rs");
     let (_, body) = source.split_once("pub enum Event {").unwrap();
     let (body, _) = body.split_once("\n}").unwrap();
-    let mut all: Vec<(String, Vec<String>)> = Vec::new();
-    for line in body.lines().map(str::trim_end) {
-        let word = |line: &str| {
-            let end = line.find(|c: char| !c.is_alphanumeric() && c != '_');
-            line[..end.unwrap_or(line.len())].to_owned()
-        };
-        if let Some(field) = line.strip_prefix("        ")
-            && field.starts_with(|c: char| c.is_ascii_lowercase())
-        {
-            all.last_mut().unwrap().1.push(word(field));
-        } else if let Some(variant) = line.strip_prefix("    ")
-            && variant.starts_with(|c: char| c.is_ascii_uppercase())
-        {
-            let mut name = String::new();
-            for c in word(variant).chars() {
-                if c.is_uppercase() && !name.is_empty() {
-                    name.push('_');
-                }
-                name.push(c.to_ascii_lowercase());
+    let snake = |variant: &str| {
+        let mut name = String::new();
+        for c in variant.chars() {
+            if c.is_uppercase() && !name.is_empty() {
+                name.push('_');
             }
-            all.push((name, Vec::new()));
+            name.push(c.to_ascii_lowercase());
         }
-    }
-    all.retain(|(name, _)| name != "unknown");
-    all
+        name
+    };
+    body.lines()
+        .filter_map(|line| line.trim().strip_suffix("),")?.split_once('('))
+        .map(|(variant, record)| (snake(variant), fields(record)))
+        .collect()
 }
 
 #[test]
 fn every_event_and_field_is_documented() {
-    let docs = include_str!("../../../docs/events.md");
+    let docs = include_str!("../../../../docs/events.md");
     let names = names();
     assert!(names.len() >= 15, "{names:?}");
     for (name, fields) in names {
         let section = docs
             .split("\n### ")
             .find(|section| {
-                section
-                    .lines()
-                    .next()
-                    .unwrap()
-                    .split(", ")
-                    .any(|one| one == name)
+                let mut titles = section.lines().next().unwrap().split(", ");
+                titles.any(|one| one == name)
             })
             .unwrap_or_else(|| panic!("docs/events.md has no section {name}"));
+        assert!(!fields.is_empty(), "{name}");
         for field in fields {
             let row = format!("| `{field}` |");
             assert!(section.contains(&row), "{name} lacks {field}");
         }
     }
-    // The fields of results, in the order of their type.
-    let all = TestResult {
-        case_of: Some("a.a".into()),
-        source: Some(Source {
-            file: "/a".into(),
-            line: 1,
-        }),
-        reason: Some("why".into()),
-        flaky: true,
-        known: Some(Known {
-            result: KnownResult::Fail,
-            reason: "why".into(),
-            link: None,
-        }),
-        output: "a".into(),
-        details: "a".into(),
-        rules: vec!["a".into()],
-        ..result("a.b", Verdict::Fail)
-    };
-    let json = serde_json::to_value(all).unwrap();
-    for field in json.as_object().unwrap().keys() {
-        assert!(docs.contains(&format!("| `{field}` |")), "{field}");
+}
+
+#[test]
+fn the_bytes_of_every_event_and_field_are_pinned() {
+    let lines = super::format_tests::FULL.map(|line| {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        value.as_object().unwrap().clone()
+    });
+    for (name, fields) in names() {
+        let line = lines.iter().find(|line| line["event"] == name.as_str());
+        let line = line.unwrap_or_else(|| panic!("format_tests.rs has no line of {name}"));
+        for field in fields {
+            assert!(line.contains_key(field), "the line of {name} lacks {field}");
+        }
     }
 }
 
@@ -159,11 +157,11 @@ proptest! {
                 reason: Some(id.clone()), duration_ms, output: output.clone(), details: id.clone(),
                 ..result(&id, Verdict::Fail)
             }),
-            Event::SpeedMeasured { kernel: "6.1".into(), vm, factor },
-            Event::VmLost {
+            Event::SpeedMeasured(SpeedMeasured { kernel: "6.1".into(), vm, factor }),
+            Event::VmLost(VmLost {
                 kernel: id.clone(), vm, reason: id.clone(), test: Some(id.clone()),
                 console: output.clone(), qmp_status: None,
-            },
+            }),
         ] {
             let record = Record { at_ms, event };
             let line = record.to_json_line().unwrap();

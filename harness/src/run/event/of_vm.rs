@@ -1,0 +1,71 @@
+//! Events about a VM.
+
+use serde::{Deserialize, Serialize};
+
+/// A VM is being started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmStarting {
+    /// Name of its kernel.
+    pub kernel: String,
+    /// Counts the VMs of the run, from 0.
+    pub vm: u32,
+}
+
+/// A VM is up: its guest said hello.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmStarted {
+    /// Name of its kernel.
+    pub kernel: String,
+    /// The release the guest reports, as `uname -r`.
+    pub release: String,
+    /// `kvm` or `tcg`.
+    pub accelerator: String,
+    /// Version of QEMU.
+    pub qemu: String,
+    /// The commands of runtime tests run with `ADDR_NO_RANDOMIZE`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub addr_no_randomize: bool,
+    /// From starting QEMU to hello, in milliseconds.
+    pub boot_ms: u64,
+    /// Counts the VMs of the run, from 0.
+    pub vm: u32,
+}
+
+/// How much slower than the reference a VM is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpeedMeasured {
+    /// Name of its kernel.
+    pub kernel: String,
+    /// The VM.
+    pub vm: u32,
+    /// Time limits are multiplied by this.
+    pub factor: f64,
+}
+
+/// A VM has done its work and is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmStopped {
+    /// Name of its kernel.
+    pub kernel: String,
+    /// The VM.
+    pub vm: u32,
+}
+
+/// A VM died or missed a deadline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VmLost {
+    /// Name of its kernel.
+    pub kernel: String,
+    /// The VM.
+    pub vm: u32,
+    /// What happened, in one line.
+    pub reason: String,
+    /// The test that ran then, `suite.name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// The last lines of the console, bounded by [`bounded_text`](super::bounded_text); untrusted.
+    pub console: String,
+    /// QMP's run state, or why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub qmp_status: Option<String>,
+}
