@@ -31,12 +31,12 @@ use nix::sys::reboot::{RebootMode, reboot};
 
 use port::Port;
 
-/// Something PID 1 cannot go on without has failed.
+/// Something that PID 1 needs has failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What was being done.
+    /// What PID 1 was doing.
     pub(crate) stage: &'static str,
-    /// What went wrong, on which thing.
+    /// What went wrong, and on what.
     pub(crate) message: String,
 }
 
@@ -55,7 +55,7 @@ impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
     }
 }
 
-/// Writes a line to the console. Failing to is not worth dying for.
+/// Writes a line to the console. Ignores errors.
 pub(crate) fn console(line: &str) {
     let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
 }
@@ -66,7 +66,7 @@ pub(crate) fn run() {
     if let Err(failure) = phases(&mut port) {
         console(&format!("failed to {}: {}", failure.stage, failure.message));
         if let Some(port) = &mut port {
-            // The console has it already should this fail.
+            // If this fails, the console still has the message.
             let _ = port.queue(&Event::Failed {
                 stage: failure.stage.to_owned(),
                 message: failure.message,
@@ -95,8 +95,8 @@ fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     server::Server::new(port)?.serve(boot::hello(&clock, warnings)?)
 }
 
-/// Ends the VM; returns only if the kernel cannot, and then PID 1's own end
-/// makes the kernel panic, which ends the VM as well.
+/// Ends the VM. Returns only if the kernel cannot; then the end of PID 1 makes the kernel panic,
+/// which also ends the VM.
 fn power_off() {
     nix::unistd::sync();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

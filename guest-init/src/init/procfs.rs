@@ -1,4 +1,4 @@
-//! What `/proc/PID/stat` says of a process.
+//! Parses `/proc/PID/stat`.
 
 use std::fs;
 
@@ -14,17 +14,17 @@ pub(crate) struct Stat {
     pub(crate) parent: i32,
     /// Id of its session.
     pub(crate) session: i32,
-    /// It runs no code of its own any more.
+    /// It no longer runs its own code.
     pub(crate) exiting: bool,
 }
 
-/// Reads it; `None` once the process is gone.
+/// Reads it; `None` if the process has ended.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The children of a process by a look at all processes, which takes
-/// milliseconds under emulation.
+/// Finds the children of a process by looking at all processes, which takes milliseconds under
+/// emulation.
 pub(crate) fn children_of(parent: i32) -> Vec<i32> {
     fs::read_dir("/proc")
         .into_iter()
