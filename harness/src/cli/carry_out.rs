@@ -1,6 +1,6 @@
-//! Carries a plan out. The run has a thread of its own; another writes each event
-//! to the run's directory, then to the reports; the terminal is behind a third.
-//! This is what keeps them together, and takes the run down at Ctrl-C.
+//! Executes a plan. The run has its own thread. A second one writes each event to the run directory
+//! and passes it to the reports. A third one writes to the terminal. This module connects them, and
+//! stops the run on Ctrl-C.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA, Suit
 use crate::run::event_log::EventWriter;
 use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
 
-/// How long the terminal may take for the rest after a signal has ended the run.
+/// How long the terminal may take to print the rest after a signal has ended the run.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
-/// Runs the plan; every event is written, then shown by `outlet`.
+/// Runs the plan; writes every event, then shows it through `outlet`.
 pub(super) async fn carry_out(
     plan: Plan,
     run_dir: &RunDir,
@@ -66,7 +66,7 @@ async fn run(
                 interrupted = Some(signal);
                 run.stop();
             }
-            // Nobody answers once the events are over.
+            // There is no answer after the last event.
             () = asked.next() => drop(ask.send(())),
         }
     };
@@ -84,7 +84,7 @@ async fn run(
     };
     blocking(move || match taken {
         Ok(()) => sink.finish(code),
-        // The reports say what is known.
+        // The reports show what is known.
         Err(failure) => {
             sink.reports.finish()?;
             Err(failure)
@@ -94,9 +94,8 @@ async fn run(
     Ok(code)
 }
 
-/// Waits until the terminal has everything: as long as somebody may read it, or
-/// for [`LAST_WORDS`] where a signal has ended the run. One more signal ends it
-/// at once; its exit code.
+/// Waits until the terminal has everything: as long as it may have a reader, or for [`LAST_WORDS`]
+/// if a signal has ended the run. One more signal ends the wait at once; returns its exit code.
 async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
     let interrupted = interrupts.seen();
     let patience = async {
@@ -119,8 +118,8 @@ async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Op
 /// The sink, and the failure that ended the writing.
 type Written = (Sink, Result<(), Failure>);
 
-/// Starts the thread that writes each event down before anybody shows it. It ends
-/// with the events, or with the first that cannot be written.
+/// Starts the thread that writes each event before any report shows it. It ends after the last
+/// event, or at the first that it cannot write.
 fn write(
     mut sink: Sink,
     mut events: UnboundedReceiver<Event>,
@@ -179,7 +178,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
     })
 }
 
-/// What a suite tests.
+/// The program that a suite tests.
 fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
     let (subject, version, dialect) = match &suite.runner {
         PlannedRunner::Bpftrace(runner) => (
@@ -197,7 +196,7 @@ fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
     })
 }
 
-/// Where events go: first the log, then whoever tells of them.
+/// Where events go: first the log, then the reports.
 struct Sink {
     log: EventWriter,
     reports: Reports,

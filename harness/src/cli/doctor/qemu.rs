@@ -40,17 +40,18 @@ fn version(qemu: &Qemu, kvm: bool) -> Check {
 
 fn sandbox(qemu: &Qemu) -> Check {
     if qemu.sandbox {
-        Check::ok("QEMU sandbox", "offered, and used")
+        Check::ok("QEMU sandbox", "supported, and used")
     } else {
         Check::warn(
             "QEMU sandbox",
-            "this QEMU was built without seccomp: a guest that breaks out of it is this user",
+            "this QEMU was built without seccomp: a guest that breaks out of it has all rights of \
+             this user",
         )
         .mend("use a build with --enable-seccomp")
     }
 }
 
-/// Probes where it can, and recalls otherwise.
+/// Probes if it can, else reports an earlier probe.
 async fn accelerator(qemu: &Qemu, input: DoctorInput<'_>) -> Result<Option<Choice>, accel::Error> {
     match input.probe {
         Some((kernel, initramfs)) => {
@@ -84,7 +85,7 @@ fn told(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
         }
         Ok(None) => Check::warn(
             NAME,
-            "/dev/kvm opens; whether a kernel runs on it, the first VM will tell",
+            "/dev/kvm opens; the first VM will show whether a kernel runs on it",
         )
         .mend("kiln kernels fetch   # then `kiln doctor` can try"),
         Err(error) => {
