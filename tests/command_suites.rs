@@ -135,7 +135,7 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(finished(&run, "tap.reads")["reason"], "no book");
     assert_eq!(finished(&run, "xml.Door.closes")["reason"], "stuck");
     let counts = &finished(&run, "counts.command")["reason"];
-    let says = "<testsuite> says 2 failures and 1 error, and its cases have 0";
+    let says = "<testsuite> says 2 failures and 1 error, but its cases have 0";
     assert_eq!(counts, says);
     let bad = finished(&run, "each.bad.sh");
     assert_eq!(

@@ -112,9 +112,9 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
             .assert_code(0)
             .assert_out("suite.absent\nsuite.plain\nsuite.seen\nsuite.unseen\nsuite.warp\n")
             .assert_err_contains(
-                "warning: suite bpftrace: the rules are those of head, by the engine",
+                "warning: suite bpftrace: using the rules of head, from the engine",
             )
-            .assert_err_contains(&format!("bpftrace calls itself {version}"));
+            .assert_err_contains(&format!("although bpftrace reports version {version}"));
     }
     let root = root(&kiln, "v0.26.0");
     let output = kiln
@@ -122,7 +122,7 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of head");
+        .assert_err_contains("using the rules of head");
     assert!(output.out().contains("\"tests\":5"), "{}", output.out());
     // What the user says counts, and that the engine differs is told.
     let listed = |dialect: &str| {
@@ -142,7 +142,7 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
     assert_eq!(output.err(), "");
     listed("0.26")
         .assert_code(96)
-        .assert_err_contains("the rules are those of 0.26, as --dialect says")
+        .assert_err_contains("using the rules of 0.26, as --dialect says")
         .assert_err_contains("`blazesym` is not a feature")
         .assert_err_contains("`WARP` is not a directive");
 }
@@ -160,8 +160,8 @@ fn tests_older_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
     };
     list()
         .assert_code(0)
-        .assert_err_contains("the rules are those of 0.17")
-        .assert_err_contains("bpftrace calls itself v0.23.2");
+        .assert_err_contains("using the rules of 0.17")
+        .assert_err_contains("although bpftrace reports version v0.23.2");
     kiln.file("tests/runtime/suite", format!("{text}SETUP true\n"));
     list()
         .assert_code(96)
@@ -186,12 +186,12 @@ fn without_an_engine_the_version_decides() {
         output.assert_code(0);
         assert_eq!(output.err(), "", "{version}");
     }
-    // An engine that says nothing is told of.
+    // kiln warns about an engine that says nothing.
     kiln.file("tests/runtime/engine/parser.py", "import yaml\n");
     list("v0.26.1")
         .assert_code(0)
-        .assert_err_contains("cannot tell of which version the engine beside the tests")
-        .assert_err_contains("the rules are those of 0.26, by the version of bpftrace, v0.26.1");
+        .assert_err_contains("cannot determine the version of the engine beside the tests")
+        .assert_err_contains("using the rules of 0.26, from the version of bpftrace, v0.26.1");
 }
 
 #[test]
@@ -238,7 +238,7 @@ fn debian_s_tests_of_0_17_are_known_by_their_engine() {
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of 0.17");
+        .assert_err_contains("using the rules of 0.17");
     assert_eq!(output.out().lines().count(), 507);
 }
 
@@ -280,7 +280,7 @@ fn what_is_newer_than_kiln_costs_its_tests_and_the_others_run() {
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of head, by the engine beside the tests")
+        .assert_err_contains("using the rules of head, from the engine beside the tests")
         .assert_err_contains("suite:18: this kiln does not know the feature unseen");
     let expected = [
         "absent skip",

@@ -383,7 +383,7 @@ fn an_ordinary_user_gets_the_same_verdicts() {
 #[test]
 fn a_variable_that_is_not_there_is_told_before_there_is_a_run() {
     let kiln = suite(&test("a", "echo a", "a", 5));
-    for (variable, why) in [("NOT_HERE", "no such variable"), ("=x", "no name")] {
+    for (variable, why) in [("NOT_HERE", "no such variable"), ("=x", "needs a name")] {
         let output = run(&kiln, &["6.1"]).args(["-e", variable]).run();
         output.assert_code(2).assert_err_contains(why);
         assert!(!out(&kiln).exists(), "no directory of a run");

@@ -1,7 +1,7 @@
 //! Which tests: `--allowlist FILE`.
 //!
-//! One id or filter a line, `#` in column 0 makes a comment, as in the lists
-//! that bpftrace's engine takes since v0.23 (ids only there).
+//! One id or filter per line; `#` in column 0 starts a comment. bpftrace's engine has taken such
+//! lists since v0.23 (with ids only).
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,7 @@ use thiserror::Error;
 use super::{Filter, FilterError, TestId};
 use crate::hint::Hint;
 
-/// Characters by which a line is a filter and no id, unless a test has it for
-/// its id.
+/// Characters that make a line a filter instead of an id, unless it is the id of a test.
 const OF_PATTERNS: [char; 13] = [
     '^', '$', '*', '+', '?', '[', ']', '(', ')', '{', '}', '|', '\\',
 ];
@@ -20,7 +19,7 @@ const OF_PATTERNS: [char; 13] = [
 /// What can be wrong with an allow-list.
 #[derive(Debug, Error)]
 pub enum AllowlistError {
-    /// The file cannot be read, or is no text.
+    /// The file cannot be read, or is not text.
     #[error("cannot read the allow-list {}: {source}", .path.display())]
     Read {
         /// The file.
@@ -38,7 +37,7 @@ pub enum AllowlistError {
         /// What is wrong.
         source: FilterError,
     },
-    /// No test is in the list.
+    /// The list contains no test.
     #[error("none of {total} tests is in the allow-list {}", .path.display())]
     NothingAllowed {
         /// The file.
@@ -54,7 +53,7 @@ impl Hint for AllowlistError {
             Self::Read { .. } => Vec::new(),
             Self::BadFilter { source, .. } => source.hints(),
             Self::NothingAllowed { .. } => {
-                vec!["`kiln list` prints the ids there are, `suite.name`, one a line".to_owned()]
+                vec!["`kiln list` prints the ids, `suite.name`, one per line".to_owned()]
             }
         }
     }
@@ -64,16 +63,16 @@ impl Hint for AllowlistError {
 #[derive(Debug, Clone)]
 pub struct Allowlist {
     path: PathBuf,
-    /// Lines, from 1, that are no comments.
+    /// Lines that are not comments, with their numbers from 1.
     entries: Vec<(usize, String)>,
 }
 
-/// The tests that an allow-list lets through.
+/// The tests that an allow-list selects.
 #[derive(Debug)]
 pub struct Allowed<T> {
-    /// They, in their order.
+    /// The tests, in their order.
     pub tests: Vec<T>,
-    /// Lines that name no test, each as `FILE:LINE: what`.
+    /// Lines that match no test, each as `FILE:LINE: what`.
     pub unknown: Vec<String>,
 }
 
@@ -98,8 +97,8 @@ impl Allowlist {
         }
     }
 
-    /// The ones of `tests` in the list. `elsewhere` are ids that exist, but not
-    /// here: a line that names one is no mistake.
+    /// Those of `tests` in the list. `elsewhere` are ids that exist, but not here: a line that
+    /// names one is not a mistake.
     pub fn allow<T>(
         &self,
         tests: Vec<T>,
@@ -164,8 +163,7 @@ impl Allowlist {
     }
 }
 
-/// Whether a line can only be an id: every id has a dot. A `-` begins what a
-/// filter excludes.
+/// Whether a line can only be an id: every id has a dot. A leading `-` makes an excluding filter.
 fn is_id(entry: &str) -> bool {
     let excludes = |item: &str| item.starts_with('-');
     entry.contains('.') && !entry.contains(OF_PATTERNS) && !entry.split(':').any(excludes)

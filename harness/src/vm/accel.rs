@@ -1,9 +1,8 @@
-//! Which accelerator a VM gets: KVM where it runs a kernel, TCG elsewhere.
+//! Chooses a VM's accelerator: KVM if it can run a kernel, else TCG.
 //!
-//! That `/dev/kvm` opens proves nothing: there are hosts (nested, or with a
-//! restricted KVM) where it opens, makes a VM, and no stock kernel runs on it.
-//! So the first use boots one, and remembers how that went for as long as host
-//! and QEMU stay the same.
+//! It is not enough that `/dev/kvm` opens: on some hosts (nested, or with a restricted KVM) it
+//! opens and creates a VM, but no stock kernel runs on it. So the first use boots a kernel, and
+//! remembers the result until host or QEMU change.
 
 mod memory;
 mod probe;
@@ -21,7 +20,7 @@ use crate::kernel::KernelImage;
 
 const DEVICE: &str = "/dev/kvm";
 
-/// Why the accelerator that was asked for cannot be had.
+/// Why the requested accelerator is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -54,10 +53,10 @@ impl Hint for Error {
     }
 }
 
-/// What the probe boots and where it remembers.
+/// What the probe boots, and where it stores its result.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeInput<'a> {
-    /// The QEMU that is to run the VMs.
+    /// The QEMU that will run the VMs.
     pub qemu: &'a Qemu,
     /// Any kernel.
     pub kernel: &'a KernelImage,
@@ -72,21 +71,19 @@ pub struct ProbeInput<'a> {
 pub struct Choice {
     /// The accelerator.
     pub accelerator: Accelerator,
-    /// Why it is not KVM, where nobody asked for TCG.
+    /// Why it is not KVM, unless TCG was requested.
     pub reason: Option<String>,
-    /// Whether an earlier probe said so.
+    /// Whether this is the result of an earlier probe.
     pub remembered: bool,
 }
 
 impl Choice {
-    /// The line to tell the user, the first time that TCG stands in for KVM.
+    /// The message for the user, the first time that TCG replaces KVM.
     pub fn notice(&self) -> Option<String> {
         self.reason
             .as_ref()
             .filter(|_| !self.remembered)
-            .map(|reason| {
-                format!("KVM does not work here ({reason}); going on with TCG, which is slower")
-            })
+            .map(|reason| format!("KVM does not work here ({reason}); using TCG, which is slower"))
     }
 
     fn fresh(accelerator: Accelerator, reason: Option<String>) -> Self {
@@ -98,8 +95,8 @@ impl Choice {
     }
 }
 
-/// The answer, where it needs no boot: TCG asked for, no `/dev/kvm`, or an
-/// earlier probe. `None` says that [`choose`] would boot.
+/// The answer, if it needs no boot: TCG was requested, there is no `/dev/kvm`, or there is an
+/// earlier result. `None` means that [`choose`] would boot.
 pub fn settled(
     choice: AccelChoice,
     qemu: &Qemu,
@@ -115,7 +112,7 @@ pub fn settled(
         return Ok(None);
     };
     match (choice, answer.accelerator) {
-        // Who insists on KVM gets a fresh look at why not.
+        // If the user insists on KVM, probe again to say why it does not work.
         (AccelChoice::Kvm, Accelerator::Tcg) => Ok(None),
         _ => Ok(Some(Choice {
             accelerator: answer.accelerator,
@@ -125,8 +122,7 @@ pub fn settled(
     }
 }
 
-/// Chooses the accelerator; boots under KVM if it must, for some seconds at
-/// most.
+/// Chooses the accelerator; boots under KVM if necessary, for some seconds at most.
 pub async fn choose(choice: AccelChoice, input: ProbeInput<'_>) -> Result<Choice, Error> {
     if let Some(settled) = settled(choice, input.qemu, input.cache_dir)? {
         return Ok(settled);
@@ -135,7 +131,7 @@ pub async fn choose(choice: AccelChoice, input: ProbeInput<'_>) -> Result<Choice
     let (answer, lasting) = match probe::boot(&input).await.map_err(Error::Probe)? {
         Outcome::Works => (Choice::fresh(Accelerator::Kvm, None), true),
         Outcome::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
-        // The kernel's fault, or a busy host's: not to be held against KVM.
+        // The fault of the kernel or of a busy host, not of KVM.
         Outcome::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
     };
     if lasting && let Err(error) = memory.keep(&answer) {

@@ -1,5 +1,5 @@
-//! Gives shares descriptors back before they run out: has the guest forget the
-//! files that it does not use.
+//! Frees file descriptors of shares before they run out, by making the guest drop files that it
+//! does not use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use super::control::Requests;
 use crate::guest::share::{self, Word};
 
-/// What the shares of a VM said of their descriptors.
+/// What the shares of a VM reported about their descriptors.
 #[derive(Debug, Clone, Default)]
 pub struct Relief {
     state: Arc<State>,
@@ -20,13 +20,12 @@ pub struct Relief {
 struct State {
     /// More than half are in use somewhere.
     wanted: AtomicBool,
-    /// The guest was refused one.
+    /// A share has refused the guest one.
     refused: AtomicBool,
 }
 
 impl Relief {
-    /// Listens to a share until it ends, and asks the guest where that must be
-    /// at once.
+    /// Listens to a share until it ends, and asks the guest at once if that is urgent.
     pub(super) fn listen(
         &self,
         words: impl AsyncRead + Unpin + Send + 'static,
@@ -35,13 +34,12 @@ impl Relief {
         tokio::spawn(listen(self.state.clone(), words, requests));
     }
 
-    /// Whether the guest had better forget something in the next quiet moment;
-    /// says so once.
+    /// Whether the guest should drop files at the next quiet moment; true only once.
     pub fn take_wanted(&self) -> bool {
         self.state.wanted.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the guest was refused a file since this was last asked.
+    /// Whether a share refused the guest a file since the last call.
     pub fn take_refused(&self) -> bool {
         self.state.refused.swap(false, Ordering::Relaxed)
     }
@@ -74,16 +72,16 @@ async fn listen(state: Arc<State>, mut words: impl AsyncRead + Unpin, requests: 
     }
 }
 
-/// What to tell whoever ran something in a guest that was refused a file.
+/// The message for the user if a share refused the guest a file.
 pub fn refusal() -> String {
     let limit = share::hard_limit().map_or_else(|| "?".to_owned(), |limit| limit.to_string());
     format!(
-        "the guest used more of the host's files at once than kiln may have open here (hard \
-         limit {limit}): some were refused with \"Too many open files in system\" (error 23)"
+        "the guest used more of the host's files at once than kiln may have open here (hard limit \
+         {limit}): some failed with \"Too many open files in system\" (error 23)"
     )
 }
 
-/// What mends it.
+/// How to fix it.
 pub const RAISE_LIMIT: &str = "raise the hard limit of open files: `ulimit -Hn`, \
      /etc/security/limits.conf, or LimitNOFILE= of the service";
 

@@ -60,8 +60,8 @@ fn the_engine_beside_the_tests_decides_before_the_version() {
         let (name, by, note) = chosen(None, &beside("head"), Some(version));
         assert_eq!((name, by), ("head", By::Engine));
         let expected = format!(
-            "the rules are those of head, by the engine beside the tests \
-             (tests/runtime/engine); bpftrace calls itself {version}"
+            "using the rules of head, from the engine beside the tests \
+             (tests/runtime/engine), although bpftrace reports version {version}"
         );
         assert_eq!(note, expected);
     }
@@ -88,7 +88,7 @@ fn the_version_decides_where_no_engine_does() {
     assert_eq!(chosen(None, &absent, Some("UNKNOWN")), quiet);
     let (name, by, note) = chosen(None, &unreadable(), Some("v0.26.0"));
     assert_eq!((name, by), ("0.26", By::Version));
-    assert!(note.contains("it is written in something else; the rules are those of 0.26"));
+    assert!(note.contains("it is written in something else; using the rules of 0.26"));
     let (name, by, note) = chosen(None, &absent, Some("v0.13.1"));
     assert_eq!((name, by), ("0.14", By::Version));
     assert!(note.contains("v0.13.1 is older than 0.14"), "{note}");

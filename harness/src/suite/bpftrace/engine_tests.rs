@@ -207,7 +207,7 @@ fn an_engine_that_cannot_be_read_says_why() {
     assert_eq!(EngineBeside::read(dir.path()), EngineBeside::Absent);
     let engine = dir.path().join("runtime/engine");
     std::fs::create_dir_all(&engine).unwrap();
-    assert!(reason().contains("no directive and no feature"));
+    assert!(reason().contains("no directives and no features"));
     std::fs::create_dir(engine.join("parser.py")).unwrap();
     assert!(reason().contains("parser.py is not a file"));
     std::fs::remove_dir(engine.join("parser.py")).unwrap();

@@ -1,4 +1,4 @@
-//! What Python's `str` methods call white space and lines.
+//! White space and lines as Python's `str` methods define them.
 //!
 //! Upstream's files and output go through them, and they differ from Rust's:
 //! the separators U+001C to U+001F are white space, and `splitlines` splits at
@@ -48,8 +48,7 @@ pub(super) fn universal_newlines(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// Decodes UTF-8 with Python's `errors="backslashreplace"`: each byte that
-/// does not belong becomes `\xNN`.
+/// Decodes UTF-8 like Python's `errors="backslashreplace"`: each invalid byte becomes `\xNN`.
 pub fn decode(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len());

@@ -20,7 +20,7 @@ fn results_numbers_and_directives_are_read() {
             "fail closes",
             "pass 3",
             "skip reads no device",
-            "pass writes fails, as it says itself: later",
+            "pass writes expected failure: later",
             "pass sharp # name",
             "timeout waits 45 seconds",
             "pass opens #2",
@@ -102,7 +102,7 @@ fn what_contradicts_itself_or_ends_early_is_a_problem() {
         ),
         ("1..2\nok 1\nok 3\n", "case 3 is outside its plan of 2"),
         ("1..1\n1..1\nok 1\n", "it has two plans"),
-        ("1..0\n", "its plan is of no case, and does not say why"),
+        ("1..0\n", "its plan is empty without a reason"),
         (
             "1..3\nok 1\nBail out! no disk\nok 2\n",
             "it bailed out: no disk",
@@ -113,7 +113,7 @@ fn what_contradicts_itself_or_ends_early_is_a_problem() {
         ),
         (
             "1..1\n    1..1\n    ok 1 a\n",
-            "its output ends within the cases of a case",
+            "its output ends within nested cases",
         ),
     ] {
         let (_, problems) = cases(text, Dialect::Tap);

@@ -13,29 +13,27 @@ use crate::vm::spec::{Accelerator, VmSpec};
 /// How long a bare boot may take; with a working KVM it is under a second.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Time between two looks at QEMU's state: the event of a stop that came
-/// before the QMP connection is lost.
+/// Time between two queries of QEMU's state: an event from before the QMP connection is lost.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long QEMU may take to exit after its guest has ended.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Memory of the probe's VM in bytes: vmlinux, initramfs and then some.
+/// Memory of the probe's VM in bytes: room for vmlinux, initramfs and some more.
 const MEMORY: u64 = 512 << 20;
 
-/// How a boot under KVM went.
+/// The result of a boot under KVM.
 pub(super) enum Outcome {
     /// The guest powered off.
     Works,
-    /// KVM failed: QEMU died of it, stopped the VM for good, or not one
-    /// message of the kernel came (seen with named processor models on a host
-    /// where `-cpu host` dies of an MSR).
+    /// KVM failed: QEMU died, stopped the VM for good, or the kernel did not print one message
+    /// (seen with named CPU models on a host where `-cpu host` dies of an MSR).
     Broken(String),
     /// The guest did not power off, for whatever reason.
     Unclear(String),
 }
 
-/// Boots, and takes everything down again.
+/// Boots, and stops everything again.
 pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
     let dir = tempfile::Builder::new().prefix("kiln-probe-").tempdir()?;
     let spec = VmSpec {
@@ -56,7 +54,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         dump_on_panic: false,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
         qemu_sandbox: input.qemu.sandbox,
-        // Whatever runs at all says so on the console.
+        // A kernel that runs at all prints to the console.
         kernel_args: vec!["loglevel=8".to_owned()],
         // Held until QMP is connected, so that no event is missed.
         qemu_args: vec!["-S".to_owned()],
@@ -80,7 +78,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Lets the VM run until something tells how it went.
+/// Runs the VM until there is a result.
 async fn watch(
     qemu: &mut QemuProcess,
     qmp: &Qmp,
@@ -93,7 +91,7 @@ async fn watch(
         }
         loop {
             tokio::select! {
-                // In this order: what QEMU said counts before that it ended.
+                // In this order: what QEMU reported takes precedence over its end.
                 biased;
                 event = events.recv() => match event {
                     Some(VmEvent::Shutdown { guest: true, reason }) if reason == "guest-shutdown" => {
@@ -131,7 +129,7 @@ async fn watch(
     }
 }
 
-/// QEMU closed QMP without a word of the guest.
+/// QEMU closed QMP without an event from the guest.
 async fn ended(qemu: &mut QemuProcess) -> Outcome {
     match qemu.wait().await {
         Ok(status) => {
@@ -142,7 +140,7 @@ async fn ended(qemu: &mut QemuProcess) -> Outcome {
     }
 }
 
-/// QEMU's end in one line.
+/// How QEMU ended, in one line.
 fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
     let said = messages
         .lines()
