@@ -99,11 +99,11 @@ fn a_file_that_is_no_appimage_is_told_and_nothing_is_booted() {
     fs::write(empty.join("readme"), "nothing to run").unwrap();
     let without_run = image_of(&kiln, &empty, "without-run");
     for (file, told) in [
-        (&elf, "is no AppImage: it is an ordinary ELF program"),
-        (&text, "is no AppImage: it is no ELF program"),
+        (&elf, "is not an AppImage: it is an ordinary ELF program"),
+        (&text, "is not an AppImage: it is not an ELF program"),
         (&cut, "it ends where its file system should begin"),
         (&dwarfs, "its file system is DwarFS"),
-        (&nothing, "there is no squashfs behind its program"),
+        (&nothing, "there is no squashfs after its program"),
         (&damaged, "its squashfs is damaged"),
         (&without_run, "it has no AppRun"),
     ] {

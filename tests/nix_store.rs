@@ -203,7 +203,7 @@ fn without_nix_a_package_is_refused_with_what_works_without() {
         .assert_code(125)
         .assert_err_contains("cannot build .#bpftrace: nix is not installed")
         .assert_err_contains("nix-bin on Debian")
-        .assert_err_contains("--root host, --root dir:PATH and --root nix:STORE");
+        .assert_err_contains("--root host, --root dir:PATH or --root nix:STORE");
 }
 
 #[test]

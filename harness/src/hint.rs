@@ -1,18 +1,18 @@
-//! What an error tells its reader: what failed, why, and what to do next.
+//! Errors for people: what failed, why, and what to do next.
 
-/// An error that may know its remedy.
+/// An error that may know how to fix it.
 ///
 /// The message (`Display`) says what failed on which thing; the hints say what
 /// to do about it, one line each. The CLI renders both in one place.
 pub trait Hint: std::error::Error {
-    /// Lines that tell the reader what to do next; empty when nothing helps.
+    /// Lines that say what to do next; empty if nothing helps.
     fn hints(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// An error with its causes, as the user reads it: `what failed: why: why
-/// that`. Many messages end with their cause already; it is not said twice.
+/// An error with its causes, as shown to the user: `what failed: why: why that`. Many messages
+/// already end with their cause, which is not repeated.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| {

@@ -1,4 +1,4 @@
-//! Development shells: what `nix develop` would give.
+//! Development shells, as from `nix develop`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::command::Nix;
 use super::{Error, Store, name_of};
 
-/// Variables of the build environment that mean nothing outside it; `nix
-/// develop` leaves them alone too (Nix, src/nix/develop.cc, `ignoreVars`).
+/// Variables of the build environment that mean nothing outside it; `nix develop` also ignores them
+/// (Nix, src/nix/develop.cc, `ignoreVars`).
 const IGNORED: [&str; 15] = [
     "BASHOPTS",
     "HOME",
@@ -32,15 +32,15 @@ const IGNORED: [&str; 15] = [
 pub struct DevShell {
     /// The exported variables, `PATH` among them.
     pub variables: Vec<(String, String)>,
-    /// The store path that holds them; its closure is the shell's.
+    /// The store path that contains them; its closure is the shell's.
     pub path: PathBuf,
 }
 
 impl Store {
-    /// Builds or fetches what the development shell `installable` needs and
-    /// gives its environment. `scratch` is a directory of the caller's.
+    /// Builds or fetches what the development shell `installable` needs, and returns its
+    /// environment. `scratch` is a directory of the caller.
     ///
-    /// Blocks, for hours at worst; `tell` hears what is waited for.
+    /// May block for hours; `tell` gets messages about what it waits for.
     pub fn dev_shell(
         &self,
         installable: &str,
