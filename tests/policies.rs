@@ -243,7 +243,7 @@ reason = \"kills the VM\"
     assert_eq!(failed["known"]["link"], "https://example.org/1");
     let passed = finished(&out(&kiln), "suite.2 passes");
     let reason = passed["reason"].as_str().unwrap();
-    assert_eq!(reason, "passes, and is known to fail: was bad");
+    assert_eq!(reason, "passes, but is known to fail: was bad");
     assert!(
         output.out().contains("known.toml: 1 added, 1 removed"),
         "{}",

@@ -233,7 +233,7 @@ fn runs_are_listed_and_pruned() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
     assert!(
-        lines[1].starts_with("new  2026-01-02 03:04:05  broken off  5.10 6.1"),
+        lines[1].starts_with("new  2026-01-02 03:04:05  unfinished  5.10 6.1"),
         "{out}"
     );
     assert!(

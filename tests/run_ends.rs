@@ -117,7 +117,7 @@ fn a_run_directory_that_cannot_be_made_is_told_before_anything_boots() {
     output
         .assert_code(96)
         .assert_out("")
-        .assert_err_contains("cannot create the run's directory")
+        .assert_err_contains("cannot create the run directory")
         .assert_err_contains("--run-dir DIR");
 }
 
@@ -154,7 +154,7 @@ fn a_directory_with_another_run_is_left_alone() {
     let output = run(&kiln, &["6.1"]).run();
     output
         .assert_code(96)
-        .assert_err_contains("already holds a run");
+        .assert_err_contains("already contains a run");
     let kept = fs::read_to_string(out(&kiln).join("events.jsonl")).unwrap();
     assert_eq!(kept, "mine");
 }

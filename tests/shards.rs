@@ -87,7 +87,7 @@ fn what_is_no_run_that_can_be_merged_is_refused() {
     assert!(output.out().contains("cut off"), "{}", output.out());
     let output = kiln.plain(["merge", "--run-dir", "yes", "cut"]).run();
     output.assert_code(96);
-    assert!(output.err().contains("already holds a run"));
+    assert!(output.err().contains("already contains a run"));
     kiln.plain(["merge"]).run().assert_code(2);
 }
 

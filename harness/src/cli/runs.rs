@@ -139,7 +139,7 @@ fn list(parent: &Path, runs: &[KeptRun]) -> Result<u8, Failure> {
             match run.state {
                 State::Ended(code) => code.to_string(),
                 State::Running => "running".to_owned(),
-                State::BrokenOff => "broken off".to_owned(),
+                State::Unfinished => "unfinished".to_owned(),
             },
             kernels.join(" "),
             counts(run),

@@ -288,7 +288,7 @@ fn readers_see_of_known_results_what_the_exit_code_says() {
     let report = read_back(&[
         started(&["6.1"], 2),
         known("a.fails", Verdict::Fail, "exit status 1"),
-        known("a.passes", Verdict::Pass, "passes, and is known to fail"),
+        known("a.passes", Verdict::Pass, "passes, but is known to fail"),
     ]);
     let suite = &report.test_suites[0];
     assert_eq!((suite.skipped, suite.failures), (1, 1));

@@ -1,15 +1,15 @@
-//! When a test that still runs is told as slow.
+//! When to report a running test as slow.
 
 use std::time::Duration;
 
 use super::place::UNLIMITED;
 use super::plan::{Plan, PlannedRunner, PlannedTest, Work};
 
-/// How much of its limits a test may use before that is told.
+/// How much of its limits a test may use before it is reported.
 const PART: f64 = 0.75;
 
-/// How long this test may run until it is told as slow, in a VM whose limits
-/// are multiplied by `factor`.
+/// How long this test may run until it is reported as slow, in a VM whose limits are multiplied by
+/// `factor`.
 pub(super) fn slow_after(plan: &Plan, test: &PlannedTest, factor: f64) -> Duration {
     let limits = match (&test.work, &plan.suite_of(test).runner) {
         (Work::Command(command), _) => command.timeout,

@@ -77,7 +77,7 @@ fn whatever_is_wrong_is_told_with_its_line() {
         (
             "\n[[known]]\nresult = \"fail\"\nreason = \"r\"\n",
             2,
-            "exactly one of test",
+            "exactly one of `test`",
         ),
         (
             "[[known]]\nfilter = \"(\"\nresult = \"fail\"\nreason = \"r\"\n",
