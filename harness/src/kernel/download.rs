@@ -1,6 +1,5 @@
-//! Downloads: over HTTP, through the proxies of the environment, trusting the
-//! system's certificates; and copies of `file:` addresses. A download that breaks
-//! off goes on where it stopped.
+//! Downloads: over HTTP, through the proxies of the environment, trusting the system's
+//! certificates; and copies from `file:` addresses. Resumes interrupted downloads.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -17,24 +16,23 @@ use super::{Error, digest};
 /// How long the server may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the server may be silent, before its answer and within it.
+/// How long the server may be silent, before and during its answer.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a download that breaks off goes on. A server that breaks off at
-/// each start of a file never gives it.
+/// How often to resume a download. A server that always breaks off at the start of a file would
+/// never deliver it.
 const RESUMES: u32 = 4;
 
-/// A file that came.
+/// A downloaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Downloaded {
     /// In hexadecimal digits.
     pub(super) sha256: String,
-    /// In hexadecimal digits. No security hangs on it: it is a name that archives
-    /// of old packages know a file by.
+    /// In hexadecimal digits. Not for security: archives of old packages use it to name a file.
     pub(super) sha1: String,
 }
 
-/// Hears how many bytes have come, of how many if that is known.
+/// Called with the number of bytes so far, and the total if known.
 pub(super) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Downloads `url` to `dest`.
@@ -97,14 +95,14 @@ fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Err
         match part(url, sink, heard) {
             Ok(()) => return Ok(()),
             Err(Broken::Off(reason)) if sink.bytes > 0 => {
-                tracing::info!("{url}: {reason}; going on from there");
+                tracing::info!("{url}: {reason}; resuming");
                 broke = Some(reason);
             }
-            // Why it broke off says more than why it could not go on.
+            // Why it broke off says more than why resuming failed.
             Err(broken) => {
                 return Err(match (broken, broke) {
                     (Broken::Other(Error::Download { reason: then, .. }), Some(reason)) => {
-                        failed(url, format!("{reason}, and could not go on: {then}"))
+                        failed(url, format!("{reason}, and could not be resumed: {then}"))
                     }
                     (Broken::Other(error), _) => error,
                     (Broken::Off(reason), _) => failed(url, reason),
@@ -115,11 +113,11 @@ fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Err
     Err(failed(url, broke.unwrap_or_default()))
 }
 
-/// What is left of `url`, in one answer.
+/// Downloads the rest of `url`, in one answer.
 fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
     let response = ask(url, sink.bytes).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-        // A server that knows no ranges sends everything once more.
+        // A server without range support sends everything again.
         sink.restart()?;
     }
     let length = response.body().content_length();
@@ -128,7 +126,7 @@ fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> 
     sink.take(&mut body, total, heard)
 }
 
-/// Asks a server for `url`, from byte `from` on.
+/// Requests `url` from a server, from byte `from` on.
 fn ask(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Error> {
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .timeout_resolve(Some(CONNECT_DEADLINE))
@@ -142,7 +140,7 @@ fn ask(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Error> 
         )
         .build()
         .into();
-    // Packed indices are wanted as they are.
+    // Do not let the server decompress indices.
     let mut request = agent.get(url).header("Accept-Encoding", "identity");
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));
@@ -170,7 +168,7 @@ fn not_read(url: &str, error: &io::Error) -> Error {
     }
 }
 
-/// Where a download goes.
+/// The destination of a download.
 struct Sink<'d> {
     file: File,
     dest: &'d Path,
@@ -181,14 +179,14 @@ struct Sink<'d> {
 
 /// Why a download ended early.
 enum Broken {
-    /// Nothing came for long, the connection broke or was closed.
+    /// Nothing came for a long time, or the connection broke or was closed.
     Off(String),
     /// Trying again would not help.
     Other(Error),
 }
 
 impl Sink<'_> {
-    /// Takes what `from` gives, up to `total` bytes with those that are there.
+    /// Copies from `from`, up to `total` bytes including existing ones.
     fn take(
         &mut self,
         from: &mut impl Read,
