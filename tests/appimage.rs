@@ -83,7 +83,7 @@ fn an_appimage_is_tested_on_each_kernel_in_a_root_that_has_no_libraries() {
 }
 
 #[test]
-fn a_file_that_is_no_appimage_is_told_and_nothing_is_booted() {
+fn a_file_that_is_not_an_appimage_is_refused_before_anything_boots() {
     let kiln = Kiln::with_empty_cache();
     let runtime = fs::read(BUSYBOX).unwrap();
     let elf = kiln.program("elf.AppImage", &runtime);

@@ -21,7 +21,7 @@ fn tests(command: &str) -> String {
 const PASS: [&str; 3] = ["before pass", "command pass", "requires pass"];
 
 #[test]
-fn commands_have_aslr_as_it_was_asked_for_and_a_before_always() {
+fn commands_have_aslr_as_requested_and_a_before_always_has_it() {
     for (aslr, command) in [("off", WITHOUT), ("on", WITH)] {
         let kiln = suite(&tests(command));
         let output = run(&kiln, &["6.1"]).args(["--aslr", aslr]).run();
@@ -32,7 +32,7 @@ fn commands_have_aslr_as_it_was_asked_for_and_a_before_always() {
 }
 
 #[test]
-fn commands_do_without_aslr_where_it_costs_time() {
+fn commands_run_without_aslr_where_it_costs_time() {
     let kiln = suite(&tests(WITHOUT));
     run(&kiln, &["6.1"]).run();
     let all = events(&out(&kiln));

@@ -188,7 +188,7 @@ fn a_full_disk_behind_stdout_is_one_error_with_its_cause() {
 }
 
 #[test]
-fn an_error_that_nobody_reads_has_its_exit_code_all_the_same() {
+fn an_error_that_nobody_reads_still_sets_the_exit_code() {
     let kiln = Kiln::with_empty_cache();
     let (mut command, _) = kiln
         .plain(["exec", "-k", "nope", "--", "true"])

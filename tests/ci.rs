@@ -182,7 +182,7 @@ fn a_failing_test_step_does_not_hide_the_others() {
 }
 
 #[test]
-fn what_needs_a_failed_step_is_told_as_not_run() {
+fn steps_that_need_a_failed_step_are_reported_as_not_run() {
     let kiln = kiln_with_nix("case \"$*\" in *--parallel*) exit 2;; esac");
     let output = ci(&kiln, &[]).run();
     output.assert_code(96);
@@ -330,7 +330,7 @@ fn the_tests_inside_a_step_are_annotated_and_in_the_summary_on_github() {
 }
 
 #[test]
-fn a_filter_that_selects_nothing_is_no_failed_test() {
+fn a_filter_that_selects_nothing_is_not_a_failed_test() {
     let kiln = kiln_with_nix("case \"$*\" in *--filter=none*) exit 4;; esac");
     ci(&kiln, &["-t", "none"]).run().assert_code(96);
 }

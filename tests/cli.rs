@@ -159,7 +159,7 @@ fn doctor_fails_without_qemu_and_says_how_to_install_it() {
 }
 
 #[test]
-fn doctor_tells_a_qemu_that_is_too_old_or_has_no_microvm() {
+fn doctor_reports_a_qemu_that_is_too_old_or_has_no_microvm() {
     let kiln = Kiln::with_empty_cache();
     let fake = |name: &str, version: &str, machines: &str| {
         kiln.program(
@@ -200,7 +200,7 @@ fn a_missing_qemu_stops_exec_with_the_way_to_install_it() {
 }
 
 #[test]
-fn doctor_tells_a_cache_that_cannot_be_written() {
+fn doctor_reports_a_cache_that_cannot_be_written() {
     let kiln = Kiln::with_empty_cache();
     let output = kiln
         .plain(["doctor"])

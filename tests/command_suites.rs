@@ -206,7 +206,7 @@ fn commands_are_listed_selected_and_refused_before_anything_boots() {
 }
 
 #[test]
-fn what_is_wrong_in_a_suite_of_commands_is_told_with_its_line() {
+fn mistakes_in_a_command_suite_are_reported_with_their_line() {
     let wrong = "\n[suites.a]\nrunner = \"command\"\ncommand = [\"x\"]\neach = \"*.sh\"\n\
                  results = \"exit\"\nresults-file = \"y\"\ntimeout = \"soon\"\nskip-code = 0\n";
     let kiln = kiln(Kiln::with_empty_cache(), wrong);

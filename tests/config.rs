@@ -135,7 +135,7 @@ fn a_group_of_unknown_kernels_is_refused() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     refused(
         "[defaults]\nmemory = \"12Q\"\ncpus = 0\n[kernels.a]\nurl = \"ftp://x/y\"\nsha256 = \"zz\"\n",
         &[
@@ -147,7 +147,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_at_its_line() {
+fn invalid_toml_is_refused_at_its_line() {
     refused(
         "[kernels.a]\npath = \"x\"\n[groups\n",
         &[(3, "unclosed table")],
@@ -176,7 +176,7 @@ fn names_the_nearest_first(output: &Output, code: i32, wanted: &str, names: &str
 }
 
 #[test]
-fn an_unknown_kernel_gets_the_names_there_are_and_the_nearest_first() {
+fn an_unknown_kernel_gets_a_list_of_names_the_nearest_first() {
     let kiln = kiln(GOOD);
     for args in [
         &["kernels", "fetch", "-k", "6.11"][..],

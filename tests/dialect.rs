@@ -224,7 +224,7 @@ fn lint_goes_by_the_engine_and_warns_of_what_is_newer_than_kiln() {
 }
 
 #[test]
-fn debian_s_tests_of_0_17_are_known_by_their_engine() {
+fn debian_s_tests_of_0_17_are_recognised_by_their_engine() {
     let tests = checkout().join("target/bpftrace-0.17/tests");
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["lint"]).arg(&tests).run();
@@ -243,7 +243,7 @@ fn debian_s_tests_of_0_17_are_known_by_their_engine() {
 }
 
 #[test]
-fn ci_hands_a_dialect_on_to_the_steps_that_run_suites() {
+fn ci_passes_a_dialect_to_the_steps_that_run_suites() {
     let kiln = Kiln::with_empty_cache();
     let lines_with = |args: &[&str]| {
         let output = kiln.plain(["ci", "--list"]).args(args).run();
@@ -263,7 +263,7 @@ fn ci_hands_a_dialect_on_to_the_steps_that_run_suites() {
 }
 
 #[test]
-fn what_is_newer_than_kiln_costs_its_tests_and_the_others_run() {
+fn tests_that_need_a_newer_kiln_are_skipped_and_the_others_run() {
     let kiln = Kiln::new();
     kiln.file("tests/runtime/suite", NEWER);
     newer_engine(&kiln);

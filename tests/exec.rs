@@ -30,7 +30,7 @@ fn a_command_runs_as_root_on_each_kernel() {
 }
 
 #[test]
-fn stdout_and_stderr_come_apart_and_are_binary_safe() {
+fn stdout_and_stderr_stay_separate_and_are_binary_safe() {
     let kiln = Kiln::new();
     let all: Vec<u8> = (0..=255).collect();
     kiln.file("all", &all);
@@ -268,7 +268,7 @@ fn a_command_that_takes_too_long_is_124_and_says_so() {
 }
 
 #[test]
-fn a_command_that_leaves_its_child_behind_ends_all_the_same() {
+fn a_command_that_leaves_its_child_behind_still_ends() {
     let kiln = Kiln::new();
     let output = kiln.sh("6.1", "sleep 1000 & echo away").run();
     output.assert_code(0).assert_out("away\n");

@@ -68,7 +68,7 @@ fn refused_at(kiln: &Kiln, path: &Path) -> Output {
 }
 
 #[test]
-fn paths_without_a_kernel_are_told_apart() {
+fn paths_without_a_kernel_get_different_errors() {
     let kiln = kiln("");
     let nothing = kiln.path("empty");
     fs::create_dir(&nothing).unwrap();
@@ -83,7 +83,7 @@ fn paths_without_a_kernel_are_told_apart() {
 }
 
 #[test]
-fn what_the_user_may_not_read_is_named_with_what_mends_it() {
+fn what_the_user_may_not_read_is_named_with_a_hint() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = Kiln::as_ordinary_user();
@@ -103,7 +103,7 @@ fn what_the_user_may_not_read_is_named_with_what_mends_it() {
 }
 
 #[test]
-fn modules_without_an_image_are_no_kernel() {
+fn modules_without_an_image_are_not_a_kernel() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = kiln("");

@@ -82,7 +82,7 @@ call(169, 0xfee1dead, 672274793, 0x45584543, 0)
 "#;
 
 #[test]
-fn a_guest_that_ends_in_mid_test_is_told_how_and_its_test_is_lost() {
+fn a_guest_that_ends_during_a_test_is_reported_and_its_test_is_lost() {
     let kiln = suite(
         "NAME 1 reboot\nRUN echo b >/proc/sysrq-trigger; sleep 1000\nEXPECT never\nTIMEOUT 100\n\n\
          NAME 2 off\nRUN echo o >/proc/sysrq-trigger; sleep 1000\nEXPECT never\nTIMEOUT 100\n\n\
@@ -116,7 +116,7 @@ fn a_guest_that_ends_in_mid_test_is_told_how_and_its_test_is_lost() {
 }
 
 #[test]
-fn a_kernel_that_dies_before_the_guest_says_hello_is_told_with_its_last_line() {
+fn a_kernel_that_dies_before_hello_is_reported_with_its_last_line() {
     let kiln = Kiln::new();
     let tree = kiln.work().join("tree");
     let material = Material::of(&kiln);
@@ -142,7 +142,7 @@ fn a_kernel_that_dies_before_the_guest_says_hello_is_told_with_its_last_line() {
 }
 
 #[test]
-fn a_kernel_that_dies_on_its_way_down_fails_the_run() {
+fn a_kernel_that_dies_at_shutdown_fails_the_run() {
     let kiln = suite("NAME 1 only\nRUN insmod ./md.ko; echo hello\nEXPECT hello\nTIMEOUT 20\n");
     // What runs when the guest powers off.
     let module = Material::of(&kiln)
@@ -173,7 +173,7 @@ fn a_kernel_that_dies_on_its_way_down_fails_the_run() {
 }
 
 #[test]
-fn known_reports_are_allowed_and_silent_kernels_are_found_out() {
+fn known_reports_are_allowed_and_silent_kernels_are_detected() {
     let kiln = suite(
         "NAME 1 allowed\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n\n\
          NAME 2 harmless\nRUN echo 'BUG: mine' >/dev/ttyS0; echo hello\nEXPECT hello\nTIMEOUT 20\n\n\

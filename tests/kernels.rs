@@ -98,7 +98,7 @@ fn a_download_that_is_cut_short_leaves_nothing_and_says_how_to_try_again() {
 }
 
 #[test]
-fn without_a_network_nothing_is_left_and_the_way_to_try_again_is_told() {
+fn without_a_network_nothing_is_left_and_the_error_says_how_to_retry() {
     let url = dead_url("/k.tar");
     let kiln = url_kernel(&url, &sha256(NOISE));
     let output = fetch(&kiln);
@@ -111,7 +111,7 @@ fn without_a_network_nothing_is_left_and_the_way_to_try_again_is_told() {
 }
 
 #[test]
-fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
+fn a_missing_address_is_reported_with_the_server_s_answer() {
     let server = WebServer::start([]);
     let kiln = url_kernel(&server.url("/gone.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
@@ -123,7 +123,7 @@ fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
 }
 
 #[test]
-fn a_download_that_is_no_kernel_is_refused() {
+fn a_download_that_is_not_a_kernel_is_refused() {
     let server = WebServer::start([("/k.tar", Page::new(NOISE))]);
     let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
@@ -284,7 +284,7 @@ impl Archive {
 }
 
 #[test]
-fn a_pinned_package_is_fetched_and_goes_on_working_when_the_mirror_is_dead() {
+fn a_pinned_package_is_fetched_and_still_works_when_the_mirror_is_dead() {
     let archive = Archive::new();
     let output = archive.fetch(&archive.uri);
     output.assert_code(0);
@@ -379,7 +379,7 @@ fn a_package_that_is_not_the_pinned_one_is_refused_with_both_hashes() {
 }
 
 #[test]
-fn an_unreachable_mirror_is_told_with_the_way_out() {
+fn an_unreachable_mirror_is_reported_with_hints() {
     let archive = Archive::new();
     archive
         .fetch(dead_url("/debian"))
@@ -478,7 +478,7 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
 }
 
 #[test]
-fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
+fn a_full_disk_under_the_cache_is_reported_and_nothing_is_left_on_it() {
     let big = vec![b'x'; 4 << 20];
     let hash = sha256(&big);
     let server = WebServer::start([("/k.tar", Page::new(big))]);
@@ -504,7 +504,7 @@ fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_told_and_kills_nobody() {
+fn a_limit_on_the_size_of_files_is_reported_and_kills_nothing() {
     let big = vec![b'x'; 4 << 20];
     let hash = sha256(&big);
     let server = WebServer::start([("/k.tar", Page::new(big))]);

@@ -43,7 +43,7 @@ fn a_command_that_ctrl_c_ends_gives_130() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_a_command_that_takes_no_notice() {
+fn a_second_ctrl_c_ends_a_command_that_ignores_the_first() {
     let kiln = Kiln::new();
     let mut running = ready(&kiln, "trap '' INT; echo ready; while :; do sleep 1; done");
     running.signal(Signal::SIGINT);
@@ -72,7 +72,7 @@ fn sigterm_and_sighup_end_the_command_and_the_vm() {
 }
 
 #[test]
-fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
+fn a_command_that_ignores_sigterm_is_still_ended() {
     let kiln = Kiln::new();
     let running = ready(&kiln, "trap '' TERM; echo ready; while :; do sleep 1; done");
     running.signal(Signal::SIGTERM);
@@ -115,7 +115,7 @@ fn ctrl_c_during_the_boot_gives_130_and_leaves_nothing() {
 }
 
 #[test]
-fn ctrl_c_ends_a_row_of_kernels_too() {
+fn ctrl_c_also_ends_a_series_of_kernels() {
     let kiln = Kiln::new();
     let args = ["exec", "-k", "@quick", "--", "sh", "-c"];
     let mut running = kiln

@@ -57,7 +57,7 @@ fn filters_select_and_exclude() {
 }
 
 #[test]
-fn an_allowlist_selects_and_tells_what_names_no_test() {
+fn an_allowlist_selects_and_reports_lines_that_match_no_test() {
     let kiln = suite(&[("zebra", GOOD), ("ant", GOOD)]);
     kiln.file("list", "# some\nant.first one\n^zebra:-first\nant.secnd\n");
     let output = kiln.plain(LIST).args(["--allowlist", "list"]).run();
@@ -99,7 +99,7 @@ fn a_filter_that_selects_nothing_exits_with_4() {
 }
 
 #[test]
-fn a_filter_that_is_no_pattern_is_a_usage_error() {
+fn an_invalid_filter_is_a_usage_error() {
     let kiln = suite(&[("ant", GOOD)]);
     let output = kiln.plain(LIST).arg("-t").arg("(").run();
     output
@@ -109,7 +109,7 @@ fn a_filter_that_is_no_pattern_is_a_usage_error() {
 }
 
 #[test]
-fn all_errors_of_all_files_are_told_with_their_places_and_what_is_allowed() {
+fn all_errors_of_all_files_are_reported_with_their_lines_and_what_is_allowed() {
     let kiln = suite(&[
         ("good", GOOD),
         (
@@ -156,7 +156,7 @@ fn a_directory_without_runtime_tests_is_named() {
 }
 
 #[test]
-fn an_unknown_suite_or_dialect_gets_what_there_is() {
+fn an_unknown_suite_or_dialect_gets_a_list_of_known_ones() {
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["list", "bpftarce"]).run();
     output

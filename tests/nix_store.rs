@@ -110,7 +110,7 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
 }
 
 #[test]
-fn a_package_that_is_not_to_be_had_is_told_before_anything_boots() {
+fn an_unavailable_package_is_reported_before_anything_boots() {
     let kiln = Kiln::new();
     let store = Store::new(&kiln);
     let busybox = store.busybox();

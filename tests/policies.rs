@@ -264,7 +264,7 @@ reason = \"kills the VM\"
 }
 
 #[test]
-fn a_mistake_in_the_expectations_is_told_with_its_line_before_anything_boots() {
+fn a_mistake_in_the_expectations_is_reported_with_its_line_before_anything_boots() {
     let kiln = suite(&test("1 passes", "echo hello", 20));
     kiln.file(
         "bad.toml",

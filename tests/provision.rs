@@ -104,7 +104,7 @@ fn a_kernel_that_cannot_be_fetched_fails_alone_and_the_other_is_tested_meanwhile
 }
 
 #[test]
-fn a_run_whose_only_kernel_cannot_be_had_boots_nothing_and_says_why() {
+fn a_run_whose_only_kernel_is_unavailable_boots_nothing_and_says_why() {
     let server = web::WebServer::start([]);
     let url = server.url("/gone.tar");
     let kiln = with_far_kernel(&url);

@@ -140,7 +140,7 @@ fn junit_holds_to_the_schema_that_jenkins_uses() {
 }
 
 #[test]
-fn each_failure_has_its_output_file_and_its_line_to_run_it_again() {
+fn each_failure_has_an_output_file_and_a_command_to_run_it_again() {
     let kiln = Kiln::new();
     written(&kiln, "run", &mixed_run());
     kiln.plain(["merge", "--run-dir", "whole", "run"])
@@ -179,7 +179,7 @@ fn each_failure_has_its_output_file_and_its_line_to_run_it_again() {
 }
 
 #[test]
-fn github_is_told_of_kernels_failures_and_the_page_and_obeys_no_guest() {
+fn github_gets_kernels_failures_and_the_summary_and_obeys_no_guest() {
     let kiln = Kiln::new();
     written(&kiln, "run", &mixed_run());
     let summary = kiln.file("step", "before\n");

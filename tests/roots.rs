@@ -111,7 +111,7 @@ fn any_store_directory_makes_a_nix_root() {
 }
 
 #[test]
-fn roots_that_are_none_are_named() {
+fn invalid_roots_are_named() {
     let kiln = Kiln::new();
     for (root, named) in [
         ("dir:/no/such/root", "/no/such/root"),

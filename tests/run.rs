@@ -86,7 +86,7 @@ fn bpftrace_s_own_tests_pass_on_three_kernels() {
 }
 
 #[test]
-fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
+fn every_verdict_is_reported_and_a_lost_vm_is_replaced() {
     let kiln = suite(
         &[
             test("1 passes", "echo hello", "hello", 5),
@@ -162,7 +162,7 @@ fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
 }
 
 #[test]
-fn a_suite_that_kills_every_vm_comes_to_an_end() {
+fn a_suite_that_kills_every_vm_still_ends() {
     let crash = "echo c > /proc/sysrq-trigger; sleep 60";
     let tests: String = (1..=5)
         .map(|number| test(&number.to_string(), crash, "hello", 5))
@@ -381,7 +381,7 @@ fn an_ordinary_user_gets_the_same_verdicts() {
 }
 
 #[test]
-fn a_variable_that_is_not_there_is_told_before_there_is_a_run() {
+fn a_missing_variable_is_reported_before_the_run_starts() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     for (variable, why) in [("NOT_HERE", "no such variable"), ("=x", "needs a name")] {
         let output = run(&kiln, &["6.1"]).args(["-e", variable]).run();
@@ -401,7 +401,7 @@ fn a_filter_that_selects_nothing_exits_with_4_and_boots_nothing() {
 }
 
 #[test]
-fn errors_in_test_files_are_all_told_before_anything_boots() {
+fn all_errors_in_test_files_are_reported_before_anything_boots() {
     let kiln = suite("NAME a\nRUN echo\nEXPCT x\nTIMEOUT soon\n");
     let output = run(&kiln, &["6.1"]).run();
     output
@@ -413,7 +413,7 @@ fn errors_in_test_files_are_all_told_before_anything_boots() {
 }
 
 #[test]
-fn what_a_machine_lacks_is_told_before_anything_boots() {
+fn missing_prerequisites_are_reported_before_anything_boots() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let output = run(&kiln, &["6.1"])
         .env("KILN_QEMU", "/nonexistent/qemu")
@@ -426,7 +426,7 @@ fn what_a_machine_lacks_is_told_before_anything_boots() {
 }
 
 #[test]
-fn without_run_dir_each_run_gets_a_directory_of_its_own_and_tells_it() {
+fn without_run_dir_each_run_gets_its_own_directory_and_prints_it() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let mut dirs = Vec::new();
     for _ in 0..2 {

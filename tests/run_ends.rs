@@ -98,7 +98,7 @@ fn kill_9_keeps_the_verdicts_so_far_and_leaves_nothing_running() {
 }
 
 #[test]
-fn a_run_directory_that_cannot_be_made_is_told_before_anything_boots() {
+fn a_run_directory_that_cannot_be_made_is_reported_before_anything_boots() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let file = kiln.file("file", "");
     let output = kiln
@@ -122,7 +122,7 @@ fn a_run_directory_that_cannot_be_made_is_told_before_anything_boots() {
 }
 
 #[test]
-fn a_run_directory_without_write_permission_is_told_to_an_ordinary_user() {
+fn a_run_directory_without_write_permission_is_reported_to_an_ordinary_user() {
     let kiln = Kiln::as_ordinary_user();
     kiln.file("tests/runtime/suite", test("a", "echo a", "a", 5));
     let locked = kiln.work().join("locked");
@@ -226,7 +226,7 @@ fn a_log_that_cannot_grow_ends_the_run_and_keeps_the_verdicts_so_far() {
 }
 
 #[test]
-fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
+fn a_full_disk_under_the_run_directory_is_reported_and_keeps_the_verdicts_so_far() {
     let kiln = voluble();
     let room = out(&kiln).display().to_string();
     let kept = kiln.path("kept");

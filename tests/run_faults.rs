@@ -133,7 +133,7 @@ fn a_guest_that_hangs_with_interrupts_off_costs_that_test_alone() {
 }
 
 #[test]
-fn a_kernel_s_report_changes_no_verdict_where_it_is_only_to_be_told() {
+fn a_kernel_report_changes_no_verdict_with_kernel_log_warn() {
     let kiln = suite("NAME 1 harm\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n");
     broken_module::write(&kiln, "oops", &broken_module::OOPS);
     let output = run(&kiln, &["6.1"]).args(["--kernel-log", "warn"]).run();

@@ -56,7 +56,7 @@ cmp /tmp/before /tmp/after || echo "numbers changed"
 echo end"#;
 
 #[test]
-fn files_of_two_file_systems_are_never_taken_for_one() {
+fn files_of_two_file_systems_are_never_confused() {
     let kiln = Kiln::new();
     let namespace = if nix::unistd::geteuid().is_root() {
         "-m"

@@ -83,7 +83,7 @@ fn a_walk_over_more_files_than_may_be_open_ends_and_the_next_test_finds_its_own(
 }
 
 #[test]
-fn a_low_limit_of_open_files_is_told_with_what_it_means() {
+fn a_low_limit_of_open_files_is_reported_with_what_it_means() {
     let kiln = Kiln::as_ordinary_user();
     let output = kiln.plain(["doctor"]).by(&["sh", "-c", LIMIT, "sh"]).run();
     let told = output.out();

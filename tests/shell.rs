@@ -95,7 +95,7 @@ fn ctrl_d_ends_the_shell() {
 }
 
 #[test]
-fn the_escape_three_times_ends_a_shell_that_hears_nothing() {
+fn the_escape_three_times_ends_a_shell_that_reads_nothing() {
     let kiln = Kiln::new();
     let mut terminal = shell(&kiln, "6.1");
     terminal.say("trap '' INT QUIT TSTP; stty raw -isig -echo; echo d''eaf; sleep 1000\n");
@@ -134,7 +134,7 @@ fn sigterm_ends_a_shell_and_leaves_a_sane_terminal() {
 }
 
 #[test]
-fn a_hang_up_of_the_terminal_ends_everything() {
+fn a_hangup_of_the_terminal_ends_everything() {
     let kiln = Kiln::new();
     let terminal = shell(&kiln, "6.1");
     terminal.hang_up(SOON);

@@ -21,7 +21,7 @@ fn slow() -> Kiln {
 }
 
 #[test]
-fn a_slow_test_is_told_once_and_sigusr1_tells_what_each_vm_does() {
+fn a_slow_test_is_reported_once_and_sigusr1_shows_what_each_vm_does() {
     let kiln = slow();
     let mut running = run_scaled(&kiln, &["6.1"], "30")
         .args(["-j1", "--slow-timeout", "3s"])
@@ -50,7 +50,7 @@ fn a_slow_test_is_told_once_and_sigusr1_tells_what_each_vm_does() {
 }
 
 #[test]
-fn the_key_t_tells_what_each_vm_does_and_the_terminal_is_given_back() {
+fn the_key_t_shows_what_each_vm_does_and_the_terminal_is_restored() {
     let kiln = slow();
     let mut terminal = Terminal::start(run_scaled(&kiln, &["6.1"], "30").arg("-j1"));
     terminal.wait_for("2 tests on 1 kernel", BOOT);

@@ -283,7 +283,7 @@ fn after_each_kind_of_change_the_next_test_finds_the_vm_as_it_was() {
 }
 
 #[test]
-fn other_kernels_put_all_of_it_back_at_once() {
+fn other_kernels_undo_all_changes_at_once() {
     let mut everything = String::new();
     for (name, script, _) in SPOILS {
         writeln!(everything, "( :; {script} ) # {name}").unwrap();
@@ -315,7 +315,7 @@ fn other_kernels_put_all_of_it_back_at_once() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_named_and_the_next_test_has_a_vm_of_its_own() {
+fn changes_that_cannot_be_undone_are_named_and_the_next_test_gets_a_fresh_vm() {
     let scripts = [
         (
             "0",

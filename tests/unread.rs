@@ -175,7 +175,7 @@ fn a_terminal_stopped_by_ctrl_s_changes_no_verdict_and_shows_all_after_ctrl_q() 
 }
 
 #[test]
-fn a_stopped_kiln_counts_what_the_guest_said_and_a_signal_ends_it_unread() {
+fn a_stopped_kiln_counts_the_guest_s_messages_and_a_signal_ends_it_unread() {
     let seconds = LIMIT.as_secs();
     let kiln = suite(&format!(
         "NAME naps\nRUN sleep 2; echo hello\nEXPECT hello\nTIMEOUT {seconds}\n\n\

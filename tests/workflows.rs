@@ -225,7 +225,7 @@ fn the_image_runs_on_the_oldest_and_the_newest_kernel() {
 }
 
 #[test]
-fn the_action_hands_every_input_on() {
+fn the_action_passes_on_every_input() {
     let action = parse(&checkout().join("action.yml"));
     let inputs = action["inputs"].as_object().unwrap();
     let env = steps(&action)

@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_tells_its_length_and_is_aligned() {
+    fn a_request_has_its_length_and_is_aligned() {
         let message = request(0x1234, NLM_F_ACK, &[9; 5]);
         assert_eq!(message[..4], 24_u32.to_ne_bytes());
         assert_eq!(message[4..6], 0x1234_u16.to_ne_bytes());

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_a_broken_piece_are_no_tables() {
+    fn a_refusal_and_a_broken_part_have_no_tables() {
         let mut refusal = done();
         refusal[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         refusal[16..20].copy_from_slice(&(-95_i32).to_ne_bytes());

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn stdout_and_stderr_come_apart() {
+    fn stdout_and_stderr_stay_separate() {
         let mut process =
             Process::spawn(&spec(&["sh", "-c", "printf 'a\\0b'; echo no >&2"]), null()).unwrap();
         assert_eq!(read_all(&mut process, Stream::Stdout), b"a\0b");
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_and_a_missing_directory_are_told_apart() {
+    fn a_missing_program_and_a_missing_directory_are_distinguished() {
         let error = Process::spawn(&spec(&["no-such-program"]), null()).unwrap_err();
         assert_eq!(error.errno, nix::libc::ENOENT);
         assert!(

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_and_a_process_that_exits_are_told() {
+    fn a_zombie_and_an_exiting_process_are_recognised() {
         let exiting = |line: &[u8]| parse(line).map(|stat| stat.exiting);
         assert_eq!(exiting(b"42 (a) Z 1 42 41 0 -1 0 95"), Some(true));
         assert_eq!(exiting(b"42 (a) R 1 42 41 0 -1 4194308 95"), Some(true));

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_are_told_when_they_change() {
+    fn flags_are_reported_when_they_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tainted");
         std::fs::write(&path, "0\n").unwrap();

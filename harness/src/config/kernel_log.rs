@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_pattern_is_told_with_its_line() {
+    fn mistakes_in_a_pattern_are_reported_with_their_line() {
         for (text, line, words) in [
             ("[[kernel-log]]\nreason = \"r\"\n", 1, "has no pattern"),
             ("[[kernel-log]]\nallow = \"a\"\n", 1, "has no reason"),

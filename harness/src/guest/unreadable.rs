@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_owner_and_mode_of_what_it_stands_for() {
+    fn an_entry_has_owner_and_mode_of_what_it_replaces() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();

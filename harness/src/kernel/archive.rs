@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn each_compression_is_told_by_its_content() {
+    fn each_compression_is_recognised_by_content() {
         let dir = tempfile::tempdir().unwrap();
         let plain = tarball(&[("k/bzImage", b"image")]);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());

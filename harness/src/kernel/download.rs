@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_download_goes_on_where_it_broke_off() {
+    fn an_interrupted_download_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("file");
         let mut heard = Vec::new();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_always_breaks_off_is_given_up() {
+    fn a_download_that_always_breaks_off_fails_in_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let url = breaking_off(b"abcdefgh", 3, false);
         let error = to_file(&url, &dir.path().join("file"), &mut |_, _| ()).unwrap_err();

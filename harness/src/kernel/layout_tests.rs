@@ -69,7 +69,7 @@ fn two_kernels_are_listed() {
 }
 
 #[test]
-fn a_build_tree_is_told_by_its_release_file() {
+fn a_build_tree_is_recognised_by_its_release_file() {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path();
     write(tree, "include/config/kernel.release", b"6.14.0-dirty\n");
@@ -187,7 +187,7 @@ fn what_lies_beside_an_image_and_carries_its_name_does_no_harm() {
 }
 
 #[test]
-fn a_file_that_only_has_the_name_of_an_image_is_named_where_there_is_no_other() {
+fn a_file_that_only_has_the_name_of_an_image_is_named_if_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_vm_is_told_with_what_it_does_and_since_when() {
+    fn each_vm_is_shown_with_its_activity_and_duration() {
         let mut doing = Doing::default();
         let mut tell = |record: Record, now: u64| {
             doing.observe(&record);

@@ -124,7 +124,7 @@ impl Write for Failing {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is_one() {
+fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
     let style = TerminalStyle::PLAIN;
     for (kind, fails) in [
         (io::ErrorKind::BrokenPipe, false),

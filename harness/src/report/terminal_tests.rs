@@ -135,7 +135,7 @@ fn reaches_the_terminal_as_text(hostile: &str) {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_had_is_told_with_what_to_do_and_again_at_the_end() {
+fn an_unavailable_kernel_is_reported_with_hints_and_again_at_the_end() {
     let failed = Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "it has a wrong hash\n  expected sha256 \x1b[2J".into(),
@@ -279,7 +279,7 @@ fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
 }
 
 #[test]
-fn a_lost_vm_is_told_with_its_test_and_its_status() {
+fn a_lost_vm_is_reported_with_its_test_and_its_status() {
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 2,

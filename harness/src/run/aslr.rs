@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_have_it_unless_told_otherwise() {
+    fn commands_have_aslr_by_default() {
         assert!(!Aslr::Auto.is_off_for_commands());
         assert!(Aslr::Off.is_off_for_commands());
     }

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_stands_where_it_says_as_seen_from_its_command() {
+    fn the_source_of_a_case_is_relative_to_its_command() {
         let file = |file: &str| {
             let source = Source {
                 file: file.to_owned(),

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read_while_the_run_goes_on() {
+    fn events_can_be_read_during_the_run() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let mut writer = EventWriter::create(&path).unwrap();
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_that_can_be_read_is_told_apart() {
+    fn unreadable_runs_get_different_errors() {
         let dir = tempfile::tempdir().unwrap();
         let read = |text: &str| {
             std::fs::write(dir.path().join(EVENTS), text).unwrap();

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_line_and_what_stays_has_its_own() {
+    fn each_kind_has_a_line_and_what_remains_has_another() {
         use RemnantKind::{LostMount, Mount, Network, Process, Setting};
         let all = [
             remnant(Process, "sleep", true),
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kiln_ends_itself_is_told_only_if_it_cannot_be_killed() {
+    fn what_kiln_ends_itself_is_only_reported_if_it_cannot_be_killed() {
         let leftover = |comm: &str, session, killed| Leftover {
             pid: 1,
             comm: comm.to_owned(),

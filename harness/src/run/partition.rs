@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_part_is_refused() {
+    fn an_invalid_part_is_refused() {
         for text in [
             "",
             "1/3",
@@ -178,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_has_as_many_tests_as_are_told(tests in 0usize..200, parts in 1u32..20) {
+        fn a_part_has_as_many_tests_as_announced(tests in 0usize..200, parts in 1u32..20) {
             for part in 1..=parts {
                 let slice = Partition::slice(part, parts);
                 let has = (0..tests).filter(|&at| slice.has(at, "", "", "")).count();

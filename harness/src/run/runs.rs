@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_left_alone_and_what_cannot_be_read_is_told() {
+    fn other_directories_are_left_alone_and_unreadable_runs_are_reported() {
         let parent = tempfile::tempdir().unwrap();
         fs::create_dir(parent.path().join("notes")).unwrap();
         fs::write(parent.path().join("file"), "").unwrap();
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_is_never_pruned() {
+    fn a_run_in_progress_is_never_pruned() {
         let parent = tempfile::tempdir().unwrap();
         let (kept, going_on) = three(parent.path());
         let now = DateTime::parse_from_rfc3339("2026-11-21T11:00:00Z").unwrap();

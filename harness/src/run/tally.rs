@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_one_name_count_apart() {
+    fn tests_of_the_same_name_are_counted_separately() {
         let tally = tally(2, &[("6.1", Verdict::Pass), ("6.1", Verdict::Pass)]);
         assert_eq!(tally.kernels[1].count(Verdict::Pass), 2);
         assert_eq!(tally.missing(), 2);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_cannot_be_had_outweighs_failures_and_no_lost_vm() {
+    fn an_unavailable_kernel_outweighs_failures_but_not_a_lost_vm() {
         let failed = Event::KernelFailed(KernelFailed {
             kernel: "5.10".into(),
             reason: "gone".into(),

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_attribute_is_told_in_nix_s_words() {
+    fn a_missing_attribute_is_reported_in_nix_s_words() {
         // Nix 2.8.
         let (cause, derivation) = cause(
             "error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux.nope', 'legacyPackages.x86_64-linux.nope' or 'nope'\n",
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_builder_that_failed_is_told_and_not_those_that_waited() {
+    fn the_builder_that_failed_is_reported_not_those_that_waited() {
         // Nix 2.8.
         let text = "building '/nix/store/90k6-failing.drv'...
 error: builder for '/nix/store/90k6-failing.drv' failed with exit code 3;
@@ -193,7 +193,7 @@ error: 1 dependencies of derivation '/nix/store/66gb-dependent.drv' failed to bu
     }
 
     #[test]
-    fn the_reason_of_newer_versions_is_told() {
+    fn the_reason_of_newer_versions_is_parsed() {
         // Nix 2.34.
         let text = "error: Cannot build '/nix/store/90k6-failing.drv'.
        Reason: builder failed with exit code 3.

@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_id_is_a_filter() {
+    fn a_line_that_is_not_an_id_is_a_filter() {
         assert_eq!(ids("^call:-kstack"), ["call.str", "call.strftime"]);
         assert_eq!(ids("map\ncall.str"), ["call.str", "map.a:b"]);
         assert_eq!(ids("call\n-str"), ["call.kstack"]);
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_of_another_machine_is_no_mistake_and_selects_nothing() {
+    fn a_test_of_another_machine_is_not_an_error_and_selects_nothing() {
         assert_eq!(ids("call.s390x\ncall.str"), ["call.str"]);
         assert!(allow("call.s390x\n").is_err());
         // Not even beside a line that only excludes.
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_filter_is_told_with_its_place() {
+    fn a_bad_filter_is_reported_with_its_line() {
         let error = allow("call.str\n(\n").unwrap_err().to_string();
         assert!(error.starts_with("list:2: filter `(`: "), "{error}");
     }

@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_port_is_told_apart_from_a_deadline() {
+    async fn a_closed_port_is_distinguished_from_a_deadline() {
         let (mut control, guest) = pair();
         drop(guest);
         assert!(matches!(

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_is_told_apart_from_a_power_off() {
+    async fn a_reset_is_distinguished_from_a_power_off() {
         for (reason, reset) in [("guest-reset", true), ("guest-shutdown", false)] {
             let (sender, mut events) = mpsc::channel(1);
             let (_heard, heard) = watch::channel(Instant::now());

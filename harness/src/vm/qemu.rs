@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_qemu_is_refused() {
+    async fn a_program_that_is_not_qemu_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = fake(dir.path(), "echo hello");
         let error = Qemu::find(Some(&path)).await.unwrap_err();

@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_sent_back_as_it_was_told() {
+    fn a_link_is_sent_back_as_it_was_reported() {
         let mut payload = header(1, 0x1_0049, 0);
         push(&mut payload, IFLA_IFNAME, b"lo\0");
         push(&mut payload, IFLA_MTU, &65536_u32.to_ne_bytes());

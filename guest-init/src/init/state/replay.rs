@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_told_by_its_name_and_without_what_changes_by_itself() {
+    fn a_part_is_identified_by_name_without_fields_that_change_by_themselves() {
         let mut later = address();
         let end = later.len();
         later[end - 1] = 7;

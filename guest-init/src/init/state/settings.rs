@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_brackets_is_written() {
+    fn the_value_in_brackets_is_written() {
         let said = b"always [madvise] never\n";
         assert_eq!(Form::Chosen.to_write(said), Some(b"madvise".to_vec()));
         assert_eq!(Form::Chosen.to_write(b"always [madv"), None);

@@ -289,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sysctl_stands_in_one_list_and_once() {
+    fn a_sysctl_is_in_one_list_only_once() {
         let mut all: Vec<&str> = ALWAYS.iter().chain(WHEN_WRITTEN).copied().collect();
         let count = all.len();
         all.sort_unstable();

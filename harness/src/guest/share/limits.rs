@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_for_a_guest_is_told() {
+    fn the_number_of_files_for_a_guest_is_computed() {
         assert_eq!(guest_files(OWN_DESCRIPTORS), None);
         assert_eq!(guest_files(4_096), Some(4_096 - OWN_DESCRIPTORS));
     }

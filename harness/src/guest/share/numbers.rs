@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn more_devices_than_there_is_room_for_are_told_apart() {
+    fn more_devices_than_there_is_room_for_stay_distinct() {
         let mut numbers = Numbers::new(0);
         let given: std::collections::BTreeSet<u64> = (0..10_000)
             .map(|device| numbers.number(device, 2))

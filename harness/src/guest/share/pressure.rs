@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_a_second() {
+    fn a_refusal_is_reported_once_a_second() {
         let mut pressure = pressure();
         let start = Instant::now();
         pressure.full(start);

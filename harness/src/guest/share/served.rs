@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_can_be_given_to_the_user_and_to_nobody_else() {
+    fn a_file_can_only_be_given_to_the_user() {
         let owner = Owner {
             uid: 1000,
             gid: 100,

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_release_file_is_refused() {
+    fn an_invalid_release_file_is_refused() {
         assert!(Release::parse("<html>\n").is_err());
         assert!(Release::parse("Suite: x\nSHA256:\n zz 1 main\n").is_err());
     }

@@ -131,7 +131,7 @@ fn a_signed_archive_is_read_and_its_index_only_once() {
 }
 
 #[test]
-fn an_archive_signed_by_nobody_by_a_stranger_or_changed_since_is_refused() {
+fn an_archive_that_is_unsigned_signed_by_a_stranger_or_changed_is_refused() {
     let lab = Lab::new();
     let release = lab.publish("");
     let keyring = lab.keyring();
@@ -184,7 +184,7 @@ fn an_archive_of_another_suite_is_refused() {
 }
 
 #[test]
-fn what_is_no_keyring_is_refused() {
+fn an_invalid_keyring_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     for content in ["", "no key", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"] {

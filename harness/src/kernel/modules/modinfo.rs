@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn something_that_is_no_elf_file_is_refused() {
+    fn a_file_that_is_not_elf_is_refused() {
         assert!(read(b"no module").is_err());
     }
 

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_device_is_told_from_a_character_device() {
+    fn a_block_device_is_distinguished_from_a_character_device() {
         let expected = Device {
             block: true,
             major: 7,

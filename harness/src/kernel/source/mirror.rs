@@ -371,7 +371,7 @@ Components: main
     }
 
     #[test]
-    fn a_third_party_is_not_taken_for_the_distribution() {
+    fn a_third_party_is_not_mistaken_for_the_distribution() {
         let lines = [
             "deb https://tools.example/apt stable main",
             "deb cdrom:[Debian]/ bookworm main",
@@ -397,7 +397,7 @@ Components: main
     }
 
     #[test]
-    fn another_distribution_s_archive_is_taken_for_its_own_suites_alone() {
+    fn another_distribution_s_archive_is_only_used_for_its_own_suites() {
         let etc = tempfile::tempdir().unwrap();
         fs::write(
             etc.path().join("os-release"),

@@ -121,7 +121,7 @@ fn a_wrong_hash_shows_both_and_keeps_nothing() {
 }
 
 #[test]
-fn a_download_cut_short_is_told_and_keeps_nothing() {
+fn a_download_cut_short_is_reported_and_keeps_nothing() {
     let lab = Lab::new();
     let body = image("6.14.4");
     let mut answer = ok(&body);
@@ -133,7 +133,7 @@ fn a_download_cut_short_is_told_and_keeps_nothing() {
 }
 
 #[test]
-fn a_missing_server_and_a_missing_file_are_told() {
+fn a_missing_server_and_a_missing_file_are_reported() {
     let lab = Lab::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = format!("http://{}/kernel", listener.local_addr().unwrap());
@@ -149,7 +149,7 @@ fn a_missing_server_and_a_missing_file_are_told() {
 }
 
 #[test]
-fn what_is_no_kernel_is_told_by_its_address() {
+fn a_download_that_is_not_a_kernel_is_named_by_its_address() {
     let lab = Lab::new();
     let url = serve_once(ok(b"<html>"));
     let catalogue = url_catalogue(&lab, &url, &sha256(b"<html>"));

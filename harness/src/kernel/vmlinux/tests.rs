@@ -201,7 +201,7 @@ fn a_payload_of_another_size_than_it_says_is_refused() {
 }
 
 #[test]
-fn something_that_is_no_kernel_is_refused_with_its_path() {
+fn a_file_that_is_not_a_kernel_is_refused_with_its_path() {
     for data in [&b""[..], b"#!/bin/sh\n", &[0; 4096], b"\x7fELF but no more"] {
         let error = try_unpack(data).unwrap_err();
         assert!(matches!(error, Error::NotAKernel { .. }), "{error}");

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_blanks_alone_are_no_test() {
+    fn lines_of_blanks_alone_are_not_a_test() {
         for dialect in ["0.17", "head"] {
             let (blocks, warnings) = split_numbers("\n  \n\nNAME a\nRUN b\n\n\t", dialect);
             assert_eq!(blocks, [vec![4, 5]]);

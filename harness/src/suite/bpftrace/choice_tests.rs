@@ -68,7 +68,7 @@ fn the_engine_beside_the_tests_decides_before_the_version() {
 }
 
 #[test]
-fn the_user_decides_before_the_engine_and_is_told_where_they_differ() {
+fn the_user_decides_before_the_engine_and_gets_a_note_if_they_differ() {
     let (name, by, note) = chosen(Some("0.26"), &beside("head"), Some("v0.26.0"));
     assert_eq!((name, by), ("0.26", By::Option));
     assert!(note.contains("is of head"), "{note}");

@@ -170,7 +170,7 @@ fn the_sign_of_no_ahead_of_time_compilation_skips() {
 }
 
 #[test]
-fn what_did_not_come_to_pass_is_named() {
+fn unmet_expectations_are_named() {
     let dir = Path::new("/");
     let unmet = Observation {
         unmet: Some(1),

@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_brackets_are_no_nested_set() {
+    fn escaped_brackets_are_not_a_nested_set() {
         for pattern in [r"\[[a]", r"[\[]", "[]a]", r"a\\[b]", "[a-]", "[^]]"] {
             assert_eq!(nested_set(pattern), None, "{pattern}");
         }

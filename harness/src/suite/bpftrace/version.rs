@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_tells_a_build_from_git() {
+    fn a_hash_shows_a_build_from_git() {
         for printed in [
             "bpftrace v0.26.0-e1b7c3934",
             "bpftrace v0.25.0-12-gabcd\n",

@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn googletest_is_told_where_to_write_and_results_are_filled_in() {
+    fn googletest_gets_its_output_path_and_results_is_replaced() {
         let dir = Path::new("/etc/lab");
         let named = Source {
             file: "/etc/lab/kernels.toml".into(),

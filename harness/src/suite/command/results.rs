@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_twice_whatever_the_names_are() {
+    fn no_name_is_used_twice() {
         assert_eq!(
             numbered(&["a", "a #2", "a", "a", "a #2"], "b"),
             ["a", "a #2", "a #3", "a #4", "a #2 #2"]

@@ -30,7 +30,7 @@ fn results_numbers_and_directives_are_read() {
 }
 
 #[test]
-fn a_comment_that_only_begins_like_a_directive_is_none() {
+fn a_comment_that_only_begins_like_a_directive_is_a_comment() {
     let text = "1..3\nnot ok 1 - lists # todos of a user\nok 2 - decodes # errors are \
                 counted\nok 3 - asks # skipped: no device\n";
     assert_eq!(
@@ -85,7 +85,7 @@ fn the_cases_of_a_case_carry_its_name() {
 }
 
 #[test]
-fn a_case_that_fails_beside_its_own_cases_is_told() {
+fn a_case_that_fails_beside_its_nested_cases_is_reported() {
     let text = "1..1\n    1..1\n    ok 1 a\nnot ok 1 whole\n";
     assert_eq!(cases(text, Dialect::Tap).0, ["pass whole/a", "fail whole"]);
 }
@@ -136,7 +136,7 @@ fn diagnostics_follow_a_case_in_tap() {
 }
 
 #[test]
-fn indented_prose_is_no_result() {
+fn indented_prose_is_not_a_result() {
     let text = "1..1\n   not ok yet, trying again\n    not ok 2 said a log\nok 1 up\n";
     for dialect in [Dialect::Tap, Dialect::Ktap] {
         let (found, problems) = cases(text, dialect);
@@ -146,7 +146,7 @@ fn indented_prose_is_no_result() {
 }
 
 #[test]
-fn what_a_yaml_block_quotes_is_no_result() {
+fn lines_in_a_yaml_block_are_not_results() {
     let text = "1..1\nok 1 a\n  ---\n  |\n    1..9\n    not ok 1 b\n  Bail out!\n  ...\n";
     for dialect in [Dialect::Tap, Dialect::Ktap] {
         let (found, problems) = cases(text, dialect);

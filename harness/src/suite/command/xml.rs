@@ -338,7 +338,7 @@ Expected: 1]]></failure>
     }
 
     #[test]
-    fn a_line_that_is_none_is_the_first() {
+    fn the_error_names_the_first_line_that_is_not_an_event() {
         for line in ["", "line='0'", "line='-3'", "line='x'"] {
             let text = format!("<testsuite><testcase name='a' file='t.py' {line}/></testsuite>");
             let source = read_xml(text.as_bytes()).cases[0].source.clone();
@@ -347,7 +347,7 @@ Expected: 1]]></failure>
     }
 
     #[test]
-    fn a_file_that_is_cut_off_or_none_is_a_problem() {
+    fn a_file_that_is_cut_off_or_not_xml_is_a_problem() {
         let half = &GTEST[..GTEST.len() / 2];
         for text in [
             half,

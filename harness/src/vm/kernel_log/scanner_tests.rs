@@ -144,7 +144,7 @@ fn output_of_programs_between_the_lines_is_left_out() {
 }
 
 #[test]
-fn what_a_program_prints_is_no_report_of_the_kernel() {
+fn a_program_s_output_is_not_a_kernel_report() {
     for console in [
         "WARNING: this is mine\nBUG: mine too\n",
         "[x] WARNING: CPU\n[    1.000000] a WARNING: CPU\n",
@@ -156,7 +156,7 @@ fn what_a_program_prints_is_no_report_of_the_kernel() {
 }
 
 #[test]
-fn a_report_that_was_taken_is_no_new_one_and_hides_none() {
+fn a_report_that_was_taken_is_not_new_and_hides_no_other() {
     let (begin, end) = DIVIDE.split_at(DIVIDE.find("[   12.000300]").unwrap());
     let mut scanner = Scanner::default();
     scanner.push(begin.as_bytes());

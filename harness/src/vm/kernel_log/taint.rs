@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_a_report_explains_is_none() {
+    fn a_flag_that_a_report_explains_is_not_a_report() {
         let mut taint = Taint::default();
         assert_eq!(taint.report(0, &[oops()]), None);
         assert_eq!(taint.report(1 << 7, &[]), None, "it comes a little later");
