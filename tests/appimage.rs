@@ -153,7 +153,7 @@ fn bpftrace_image(kiln: &Kiln) -> PathBuf {
     image_of(kiln, &tree, "bpftrace.AppImage")
 }
 
-/// A type-2 image: a program with the format's mark, and a squashfs behind it.
+/// A type-2 image: a program with the format's mark, followed by a squashfs.
 fn image_of(kiln: &Kiln, tree: &Path, name: &str) -> PathBuf {
     let squashfs = kiln.path(format!("{name}.squashfs"));
     let status = Command::new("mksquashfs")
@@ -175,7 +175,7 @@ fn marked(mut program: Vec<u8>) -> Vec<u8> {
     program
 }
 
-/// A tree with nothing but busybox in it.
+/// A tree with only busybox in it.
 fn busybox_root(kiln: &Kiln) -> PathBuf {
     let root = kiln.path("root");
     let bin = root.join("bin");

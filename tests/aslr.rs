@@ -1,5 +1,4 @@
-//! Tests without ASLR, where that saves time: the command, and not what it
-//! traces.
+//! Running without ASLR to save time: the command does, what it traces does not.
 
 use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
 
@@ -7,7 +6,7 @@ use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
 const WITHOUT: &str = "00040000";
 const WITH: &str = "00000000";
 
-/// What a command, a REQUIRES and a BEFORE have.
+/// The personality of a command, a REQUIRES and a BEFORE.
 fn tests(command: &str) -> String {
     format!(
         "NAME command\nRUN cat /proc/self/personality\nEXPECT {command}\nTIMEOUT 20\n\n\

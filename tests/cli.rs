@@ -80,7 +80,7 @@ fn completions_are_scripts_of_their_shells() {
             assert!(output.out().contains(word), "{shell}: no {word}");
         }
         let script = kiln.file(&format!("completions.{shell}"), &output.stdout);
-        // bash is everywhere; the others check themselves where they are.
+        // bash is everywhere; check the others where they exist.
         match Command::new(shell).arg("-n").arg(&script).output() {
             Ok(checked) => assert!(checked.status.success(), "{shell}: {checked:?}"),
             Err(error) => assert!(shell != "bash", "bash: {error}"),
@@ -89,7 +89,7 @@ fn completions_are_scripts_of_their_shells() {
     kiln.plain(["completions", "cobol"]).run().assert_code(2);
 }
 
-/// Every prerequisite that `doctor` looks at.
+/// Every prerequisite that `doctor` checks.
 const CHECKS: [&str; 12] = [
     "QEMU",
     "QEMU sandbox",
@@ -153,7 +153,7 @@ fn doctor_fails_without_qemu_and_says_how_to_install_it() {
     for out in [named, on_path.out()] {
         assert!(out.starts_with("fail  QEMU"), "{out}");
         assert!(out.contains("apt-get install qemu-system-x86"), "{out}");
-        // The rest is looked at all the same.
+        // The rest is still checked.
         assert!(out.contains("disk space"), "{out}");
     }
 }
@@ -248,7 +248,7 @@ fn an_empty_variable_counts_as_one_that_is_not_set() {
     }
     let doctor = run(&["doctor"]);
     assert!(doctor.out().contains("with microvm"), "{}", doctor.out());
-    // With a value it still counts.
+    // With a value it counts.
     let output = kiln
         .plain(["exec", "-k", "6.1", "--", "true"])
         .env("KILN_ACCEL", "steam")

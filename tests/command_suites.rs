@@ -78,7 +78,7 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
     ] {
         kiln.file(name, text);
     }
-    // It looks at the bytes of its own name.
+    // It checks the bytes of its own name.
     let name = OsStr::from_bytes(b"files/caf\xe9.sh");
     let text = "test \"$(printf %s \"${0##*/}\" | od -An -tx1)\" = ' 63 61 66 e9 2e 73 68'";
     std::fs::write(kiln.work().join(name), text).unwrap();
@@ -166,13 +166,12 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(source("xml.Door.opens"), entry("xml"));
     assert_eq!(source("xml.Door.closes"), ("door.c".into(), 7));
     assert_no_secret(&run);
-    // Cases are not known before and not among what is planned.
+    // Cases are not known before, so they are not in the plan.
     assert_eq!(events(&run)[0]["kernels"][0]["tests"], 10);
     assert!(junit(&run).contains("Door.closes"));
 }
 
-/// The value of `-e TOKEN=` stands in no file of a run's directory, and the
-/// variable's name does.
+/// The value of `-e TOKEN=` is in no file of a run directory, but the variable's name is.
 fn assert_no_secret(run: &Path) {
     let mut named = 0;
     for file in walkdir::WalkDir::new(run).into_iter().flatten() {

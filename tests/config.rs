@@ -1,9 +1,9 @@
-//! What is wrong in a `kernels.toml`, and kernels that do not exist: told
-//! before anything starts, with the place and with what is allowed.
+//! Mistakes in a `kernels.toml`, and kernels that do not exist: reported before anything starts,
+//! with the line and with what is allowed.
 
 use crate::support::{Kiln, Output};
 
-/// A catalogue in which everything is right.
+/// A catalogue without mistakes.
 const GOOD: &str = r#"
 [kernels."5.10"]
 path = "five"
@@ -32,8 +32,7 @@ const COMMANDS: [(&[&str], i32); 6] = [
     (&["shell", "-k", "a"], 125),
 ];
 
-/// Every command refuses `catalogue` with its own code and says all `parts`,
-/// each with the line it is about.
+/// Every command refuses `catalogue` with its own code and prints all `parts`, each with its line.
 #[track_caller]
 fn refused(catalogue: &str, parts: &[(usize, &str)]) {
     let kiln = kiln(catalogue);
@@ -294,7 +293,7 @@ fn a_narrow_terminal_cuts_no_line_of_the_list() {
     drop(command);
     assert!(status.success());
     let mut bytes = Vec::new();
-    // Ends with EIO, once nobody holds the other side.
+    // Ends with EIO once the other side is closed.
     let _ = std::fs::File::from(pty.master).read_to_end(&mut bytes);
     let narrow = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     assert_eq!(narrow, wide, "a line of a kernel can be searched for");

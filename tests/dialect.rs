@@ -1,5 +1,5 @@
-//! Whose rules hold for bpftrace's runtime tests: the engine beside them says,
-//! before the version of bpftrace does.
+//! The dialect of bpftrace's runtime tests: the engine beside them takes precedence over the
+//! version of bpftrace.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::{Kiln, checkout};
 /// The directives of 0.17.
 const OLD: &str = "NAME RUN PROG EXPECT TIMEOUT BEFORE AFTER MIN_KERNEL MAX_KERNEL REQUIRES \
                    REQUIRES_FEATURE ENV ARCH WILL_FAIL";
-/// Those that came later.
+/// Those that were added later.
 const LATER: &str = "CLEANUP EXPECT_FILE EXPECT_JSON NEW_PIDNS EXPECT_NONE EXPECT_REGEX \
                      EXPECT_REGEX_NONE SKIP_IF_ENV_HAS RETURN_CODE SETUP LOCALIZE_TIMESTAMPS";
 
@@ -51,7 +51,7 @@ fn engine(kiln: &Kiln, directives: &str, features: &str, more: &str) {
     kiln.file("tests/runtime/engine/runner.py", runner);
 }
 
-/// An engine of head which knows a directive and two features more than kiln.
+/// An engine of head that knows one directive and two features more than kiln.
 fn newer_engine(kiln: &Kiln) {
     engine(
         kiln,
@@ -61,7 +61,7 @@ fn newer_engine(kiln: &Kiln) {
     );
 }
 
-/// A root whose bpftrace is of this version; what is in a root is read, not run.
+/// A root whose bpftrace has this version; programs of a root are read, not run.
 fn root(kiln: &Kiln, version: &str) -> String {
     let path = format!("{version}/usr/bin/bpftrace");
     kiln.file(&path, format!("\x7fELF\0{version}\0"));
@@ -124,7 +124,7 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
         .assert_code(0)
         .assert_err_contains("using the rules of head");
     assert!(output.out().contains("\"tests\":5"), "{}", output.out());
-    // What the user says counts, and that the engine differs is told.
+    // The user's choice counts, and kiln warns that the engine differs.
     let listed = |dialect: &str| {
         kiln.plain([
             "list",

@@ -1,4 +1,4 @@
-//! What a user is told when a VM cannot be made, does not come up, or is lost.
+//! What the user sees when a VM cannot be made, does not boot, or is lost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -96,7 +96,7 @@ fn a_guest_that_says_no_hello_is_given_up_at_the_boot_deadline() {
 #[test]
 fn a_guest_that_hangs_during_boot_is_reported_with_the_consoles_tail() {
     let kiln = Kiln::new();
-    // The kernel runs a program that waits for ever instead of our init.
+    // The kernel runs a program that waits forever instead of our init.
     let args = [
         "exec",
         "-k",
@@ -302,7 +302,7 @@ fn with_qemu(kiln: &Kiln, qemu: &Path) -> crate::support::Output {
         .run()
 }
 
-/// A script that describes itself as QEMU does, and can do nothing else.
+/// A script that describes itself like QEMU, and can do nothing else.
 fn fake_qemu(version: &str, machine: &str) -> String {
     format!(
         r#"#!/bin/sh

@@ -1,5 +1,4 @@
-//! `kiln kernels` and where kernels come from: downloads that go wrong leave
-//! nothing, good ones boot, also offline.
+//! `kiln kernels` and kernel sources: failed downloads leave nothing, good ones boot, also offline.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -43,7 +42,7 @@ fn cached(kiln: &Kiln, directory: &str) -> Vec<String> {
         .collect()
 }
 
-/// Nothing of a kernel is in the cache, neither whole nor half.
+/// The cache contains no kernel, complete or not.
 #[track_caller]
 fn assert_nothing_kept(kiln: &Kiln) {
     assert_eq!(cached(kiln, "kernels"), [""; 0]);
@@ -55,7 +54,7 @@ fn assert_nothing_kept(kiln: &Kiln) {
     }
 }
 
-/// What the message must say so that the user can try again.
+/// What the message must say so that the user can retry.
 const AGAIN: &str = "try again with `kiln kernels fetch`";
 
 #[test]
@@ -87,7 +86,7 @@ fn a_download_that_is_cut_short_leaves_nothing_and_says_how_to_try_again() {
         ..Page::new(NOISE)
     };
     let server = WebServer::start([("/k.tar", page)]);
-    // What came has the right hash: only its length tells.
+    // The data has the right hash: only its length shows the error.
     let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
     output
@@ -225,7 +224,7 @@ fn a_harness_killed_in_a_download_leaves_nothing_that_the_next_takes_for_a_kerne
             .any(|line| line.starts_with("k ") && line.ends_with("no")),
         "{listed}"
     );
-    // The next one is not kept out by its lock, and takes its half away.
+    // Its lock does not block the next one, which removes the unfinished files.
     fetch(&kiln).assert_code(96);
     assert_nothing_kept(&kiln);
 }
@@ -237,7 +236,7 @@ struct Archive {
     uri: String,
 }
 
-/// Where the package lies below the archive.
+/// The path of the package below the archive.
 const POOLED: &str = "pool/l/linux-image-test_1.0_amd64.deb";
 
 impl Archive {
@@ -353,7 +352,7 @@ fn a_pin_of_last_year_comes_from_the_archive_of_old_packages() {
         .assert_err_contains(&format!("has left the mirror {}", archive.uri))
         .assert_err_contains(&empty.url(PATH))
         .assert_err_contains("`kiln kernels update k`");
-    // It is not believed: the pin says which bytes.
+    // It is not trusted: the pin says which bytes are right.
     fetch(&WebServer::start([(PATH, Page::new(NOISE))]))
         .assert_code(96)
         .assert_err_contains("has a wrong hash");
@@ -438,8 +437,8 @@ fn a_damaged_lock_is_refused_at_its_line() {
         .assert_err_contains("`kiln kernels update`");
 }
 
-/// Runs `kiln kernels fetch` where files can have `kib` KiB only, and says
-/// whether it was the disk that was full (or else the limit of this user).
+/// Runs `kiln kernels fetch` with room for only `kib` KiB, and returns whether a full disk was the
+/// limit (otherwise it was this user's limit on file size).
 fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
     let (command, _) = kiln
         .plain(["kernels", "fetch"])
@@ -463,7 +462,7 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
         .output();
     if namespaces.is_ok_and(|output| output.status.success()) {
         let mut outer = Command::new("unshare");
-        // What is left in the small disk is listed last.
+        // Finally lists what is left on the small disk.
         let script = format!("{mount}; code=$?; find '{cache}' -type f -size +0; exit $code")
             .replace("exec \"$@\"", "\"$@\"");
         outer.args([flags, "sh", "-c", &script, "sh"]);

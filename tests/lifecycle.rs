@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Kiln, Running};
 use nix::sys::signal::Signal;
 
-/// Longer than a VM takes to power off, shorter than the grace that a
-/// stubborn command gets.
+/// Longer than a VM takes to power off, shorter than the grace for a stubborn command.
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
@@ -130,7 +129,7 @@ fn ctrl_c_also_ends_a_series_of_kernels() {
     kiln.assert_nothing_left();
 }
 
-/// Waits until the QEMU of the only running kiln is there.
+/// Waits until the QEMU of the only running kiln exists.
 fn wait_for_qemu(kiln: &Kiln) {
     let start = Instant::now();
     while !crate::support::processes_naming(&kiln.path("tmp"))
@@ -142,7 +141,7 @@ fn wait_for_qemu(kiln: &Kiln) {
     }
 }
 
-/// Runs a script that says `ready`, and waits for that.
+/// Runs a script that prints `ready`, and waits for that.
 fn ready(kiln: &Kiln, script: &str) -> Running {
     let mut running = kiln.sh("6.1", script).start();
     running.wait_for("ready");

@@ -1,4 +1,4 @@
-//! `kiln lint`: findings on stdout, each with its place, and exit codes.
+//! `kiln lint`: findings on stdout, each with its line, and exit codes.
 
 use crate::support::{Kiln, checkout};
 

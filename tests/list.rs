@@ -1,4 +1,4 @@
-//! `kiln list`: ids on stdout, everything that is wrong with place on stderr.
+//! `kiln list`: ids on stdout, all mistakes with their lines on stderr.
 
 use crate::support::{Kiln, checkout};
 
@@ -220,7 +220,7 @@ fn the_507_tests_of_debian_s_bpftrace_are_all_listed() {
 #[test]
 fn the_tests_are_those_of_the_bpftrace_that_the_root_has() {
     let kiln = suite(&[("ant", "NAME none\nPROG x\nEXPECT_NONE y\nTIMEOUT 5\n")]);
-    // What is in a root is read and not run.
+    // Programs of a root are read and not run.
     for (root, version) in [("old", "v0.17.0"), ("new", "v0.23.2")] {
         let path = format!("{root}/usr/bin/bpftrace");
         kiln.file(&path, format!("\x7fELF\0{version}\0"));

@@ -1,4 +1,4 @@
-//! `kiln matrix`: jobs on stdout, what cannot be a matrix told.
+//! `kiln matrix`: jobs on stdout, errors for impossible matrices.
 
 use crate::support::{Invocation, Kiln};
 use serde_json::{Value, json};

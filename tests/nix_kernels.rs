@@ -118,7 +118,7 @@ fn an_output_without_a_kernel_is_reported_in_one_line_with_a_command_for_details
         &["empty", "failing", "waiting", "unfree", "missing"],
     );
     let store = Store::new(&kiln);
-    // A chroot store's files are not in /nix/store of this host.
+    // A chroot store's files are not in /nix/store on this host.
     let list = format!("ls {}/nix/store/", store.root().display());
     for (name, cause, more) in [
         (

@@ -1,5 +1,5 @@
-//! `kiln run` looks first for what the selected tests need, and says how many
-//! tests each gap costs.
+//! `kiln run` first checks what the selected tests need, and says how many tests need what is
+//! missing.
 
 use crate::support::suite::{assert_verdicts, events, out, run, suite};
 

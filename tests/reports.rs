@@ -1,5 +1,5 @@
-//! What a run leaves in its directory, and what GitHub Actions is told: made
-//! again from written events, so that no VM is needed.
+//! The files of a run directory and the output for GitHub Actions, made from written events, so
+//! that no VM is needed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -277,7 +277,7 @@ fn a_second_run_gets_a_directory_of_its_own() {
     assert_eq!(runs.len(), 2);
     let verdicts = events(&run).len();
     for dir in runs {
-        // The event of a later kiln is passed over.
+        // The event of a later kiln is skipped.
         assert_eq!(events(&dir).len(), verdicts - 1, "{}", dir.display());
         junit(&dir);
     }

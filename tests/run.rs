@@ -1,5 +1,4 @@
-//! `kiln run`: verdicts, reports and exit codes, with bpftrace's own tests and
-//! with ones that are written to be difficult.
+//! `kiln run`: verdicts, reports and exit codes, with bpftrace's own tests and with difficult ones.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use crate::support::suite::{
 };
 use crate::support::{KERNELS, Kiln, upstream_tests};
 
-/// One test: a name, a shell command, what it has to print.
+/// One test: a name, a shell command, its expected output.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
     format!("NAME {name}\nRUN {command}\nEXPECT {expected}\nTIMEOUT {limit}\n\n")
 }
@@ -170,7 +169,7 @@ fn a_suite_that_kills_every_vm_still_ends() {
     let kiln = suite(&tests);
     let output = run(&kiln, &["6.1"]).arg("-j").arg("1").run();
     output.assert_code(97);
-    // None is taken for passed, whether it was tried or not.
+    // None counts as passed, whether it was tried or not.
     let found = verdicts(&out(&kiln));
     let lost = found
         .iter()
@@ -203,7 +202,7 @@ fn failed_tests_exit_with_100_and_skipped_ones_with_0() {
 
 #[test]
 fn before_and_after_run_in_their_places() {
-    // Said by bpftrace, when asked to, once its probes are attached.
+    // bpftrace prints this, if asked to, once its probes are attached.
     const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
     let kiln = suite(&format!(
         "NAME order\nBEFORE ./tests/beside\n\
@@ -453,7 +452,7 @@ fn without_run_dir_each_run_gets_its_own_directory_and_prints_it() {
     assert_ne!(dirs[0], dirs[1]);
 }
 
-/// `kiln run` with its stdout on a terminal of its own; what it showed.
+/// `kiln run` with its stdout on a new terminal; returns what it showed.
 fn on_a_terminal(kiln: &Kiln, variables: &[(&str, &str)]) -> String {
     use std::io::Read as _;
     let size = nix::pty::Winsize {
@@ -474,7 +473,7 @@ fn on_a_terminal(kiln: &Kiln, variables: &[(&str, &str)]) -> String {
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut bytes = Vec::new();
-    // Ends with EIO, once nobody holds the other side.
+    // Ends with EIO once the other side is closed.
     let _ = fs::File::from(pty.master).read_to_end(&mut bytes);
     child.wait().unwrap();
     String::from_utf8(bytes).unwrap()

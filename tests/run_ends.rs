@@ -1,5 +1,4 @@
-//! How `kiln run` ends early: interrupted, killed, nowhere to write; what it
-//! has found by then is kept.
+//! How `kiln run` ends early: interrupted, killed, no room to write; it keeps its results so far.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +8,7 @@ use crate::support::Kiln;
 use crate::support::suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
 use nix::sys::signal::{Signal, kill};
 
-/// One test: a name, a shell command, what it has to print.
+/// One test: a name, a shell command, its expected output.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
     format!("NAME {name}\nRUN {command}\nEXPECT {expected}\nTIMEOUT {limit}\n\n")
 }
@@ -208,7 +207,7 @@ fn a_log_that_cannot_grow_ends_the_run_and_keeps_the_verdicts_so_far() {
         assert!(start.elapsed() < Duration::from_secs(60), "no verdict came");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Of kiln alone: QEMU has its memory in a file.
+    // For kiln alone: QEMU has its memory in a file.
     let limit = fs::metadata(&log).unwrap().len() + 200_000;
     let limited = std::process::Command::new("prlimit")
         .arg(format!("--pid={}", running.pid()))
@@ -243,7 +242,7 @@ fn a_full_disk_under_the_run_directory_is_reported_and_keeps_the_verdicts_so_far
     if mountable {
         outer.args([flags, "sh"]);
     }
-    // Where nothing may be mounted, the log is limited once the guest is up.
+    // If mounts are not allowed, the log is limited once the guest is up.
     let limit = format!(
         "\"$@\" & kiln=$!; until grep -q test_finished '{room}/events.jsonl'; do sleep 0.1; done; \
          prlimit --pid=$kiln --fsize=300000; wait $kiln; code=$?"
