@@ -160,7 +160,7 @@ pub enum Event {
         /// The process.
         process: ProcessId,
         /// How it ended.
-        outcome: Outcome,
+        outcome: ProcessExit,
     },
     /// A process of the job has the name asked for.
     CommSeen {
@@ -319,7 +319,7 @@ pub enum Stream {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct ProcessExit {
     /// Exit status or signal.
     pub status: Status,
     /// Whether the guest ended it because its deadline passed.

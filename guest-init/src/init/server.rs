@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, Outcome, ProcessId, ProcessSpec, Request, Status,
-    Stream, Usage,
+    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec, Request,
+    Status, Stream, Usage,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -448,7 +448,7 @@ impl<'a> Server<'a> {
         }
         self.send(&Event::Exited {
             process,
-            outcome: Outcome {
+            outcome: ProcessExit {
                 status: child.status,
                 deadline_passed,
                 usage: child.usage,

@@ -28,10 +28,10 @@ pub(super) fn start(verbose: u8) -> io::Result<Log> {
         1 => "info",
         _ => "debug",
     };
-    let asked = std::env::var("KILN_LOG").ok();
-    let filter = asked
-        .filter(|asked| !asked.is_empty())
-        .and_then(|asked| asked.parse().ok())
+    let variable = std::env::var("KILN_LOG").ok();
+    let filter = variable
+        .filter(|variable| !variable.is_empty())
+        .and_then(|variable| variable.parse().ok())
         .unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
     let (sender, messages) = mpsc::sync_channel(WAITING);
     std::thread::Builder::new()

@@ -61,7 +61,7 @@ pub(super) struct MatrixArgs {
 
 /// One job.
 #[derive(Debug, Serialize)]
-struct Job {
+struct MatrixJob {
     /// For `-k`.
     kernel: String,
     /// For `--shard`.
@@ -107,7 +107,7 @@ impl MatrixArgs {
         let mut jobs = Vec::new();
         for (kernel, parts) in kernels.iter().zip(parts) {
             for part in 1..=parts {
-                jobs.push(Job {
+                jobs.push(MatrixJob {
                     kernel: kernel.name().to_owned(),
                     shard: Partition::slice(part, parts).to_string(),
                     name: name(kernel.name(), part, parts),

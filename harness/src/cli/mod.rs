@@ -2,14 +2,15 @@
 //! code.
 
 mod again;
-mod asked;
+
 mod bpftrace_version;
-mod carry_out;
+
 mod ci;
 mod ci_report;
 mod context;
 mod doctor;
 mod exec;
+mod execute;
 mod failure;
 mod input;
 mod kernels;
@@ -28,6 +29,7 @@ mod runs;
 mod say;
 mod selection;
 mod shell;
+mod status_request;
 mod suite_args;
 mod vm_args;
 

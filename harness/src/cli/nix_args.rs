@@ -206,16 +206,16 @@ struct Work {
 impl Work {
     fn resolve(&self) -> Result<View, Failure> {
         let progress = Progress::stderr();
-        let tell = |text: &str| progress.line(&format!("kiln: {text}"));
+        let notify = |text: &str| progress.line(&format!("kiln: {text}"));
         let mut packages = Vec::new();
         for package in &self.packages {
-            packages.extend(self.store.build(package, &self.cwd, None, &tell)?);
+            packages.extend(self.store.build(package, &self.cwd, None, &notify)?);
         }
         let shell = match &self.dev_shell {
             Some(shell) => {
                 let scratch = super::scratch()?;
                 let dir = scratch.path();
-                Some(self.store.dev_shell(shell, &self.cwd, dir, &tell)?)
+                Some(self.store.dev_shell(shell, &self.cwd, dir, &notify)?)
             }
             None => None,
         };

@@ -17,7 +17,7 @@ use crate::guest::root::Root;
 pub(super) struct RootArgs {
     /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
     #[arg(long = "root", value_name = "ROOT")]
-    asked: Option<Root>,
+    chosen: Option<Root>,
     /// The part of a Nix store that the guest gets
     #[command(flatten)]
     pub(super) nix: NixArgs,
@@ -31,7 +31,7 @@ impl RootArgs {
 
     /// The chosen root; a Nix store is not examined yet.
     fn asked_root(&self) -> Root {
-        let root = self.asked.clone().or_else(|| nix_args::implied(&self.nix));
+        let root = self.chosen.clone().or_else(|| nix_args::implied(&self.nix));
         root.unwrap_or_else(Root::default_here)
     }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use super::asked;
-use super::carry_out::carry_out;
 use super::context::Context;
+use super::execute::execute;
 use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
+use super::status_request;
 use super::suite_args::{ResolvedSuite, SuiteArgs};
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
@@ -129,7 +129,7 @@ impl RunArgs {
         // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
-        asked::survive();
+        status_request::survive();
         // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
@@ -194,7 +194,7 @@ impl RunArgs {
             shown.note(&format!("warning: {}", escape::line(&warning)));
         }
         let levels = args.levels.levels(StatusLevel::Skip);
-        let code = carry_out(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
+        let code = execute(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
         if args.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, &versions)?;

@@ -12,7 +12,7 @@ use crate::appimage;
 use crate::config::{CommandRunner, Runner};
 use crate::exit_code;
 use crate::guest::root::Root;
-use crate::suite::Source;
+use crate::suite::Location;
 use crate::suite::bpftrace::{Dialect, EngineBeside, Vocabulary, choose};
 
 /// Name of the suite where neither the user nor the catalogue says.
@@ -91,7 +91,7 @@ pub(super) struct CommandSuite {
     /// How it runs.
     pub(super) runner: CommandRunner,
     /// Where it is named, if that is a file.
-    pub(super) named: Option<Source>,
+    pub(super) named: Option<Location>,
 }
 
 /// A suite, resolved.
@@ -124,7 +124,7 @@ impl SuiteArgs {
                 Some(Runner::Command(runner)) => {
                     let named = context.catalogue.place_of(&name);
                     ResolvedSuite::Command(CommandSuite {
-                        named: named.map(|(file, line)| Source {
+                        named: named.map(|(file, line)| Location {
                             file: file.to_string_lossy().into_owned(),
                             line,
                         }),

@@ -20,7 +20,7 @@ use std::process::ExitStatus;
 
 pub use confine::landlock_supported;
 pub use limits::{OWN_DESCRIPTORS, guest_files, hard_limit, raise_open_files};
-pub use pressure::Word;
+pub use pressure::PressureSignal;
 pub use process::{Share, ShareConfig};
 pub use server::{ServeOptions, serve};
 

@@ -33,10 +33,14 @@ pub(super) struct Downloaded {
 }
 
 /// Called with the number of bytes so far, and the total if known.
-pub(super) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+pub(super) type OnProgress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Downloads `url` to `dest`.
-pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downloaded, Error> {
+pub(super) fn to_file(
+    url: &str,
+    dest: &Path,
+    on_progress: OnProgress<'_>,
+) -> Result<Downloaded, Error> {
     let file = File::create(dest).map_err(Error::io("create", dest))?;
     let mut sink = Sink {
         file,
@@ -48,13 +52,13 @@ pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downlo
     if let Some(path) = local(url) {
         let mut from = File::open(&path).map_err(|error| not_read(url, &error))?;
         let total = from.metadata().ok().map(|meta| meta.len());
-        sink.take(&mut from, total, heard)
+        sink.take(&mut from, total, on_progress)
             .map_err(|broken| match broken {
                 Broken::Off(reason) => failed(url, reason),
                 Broken::Other(error) => error,
             })?;
     } else {
-        over_http(url, &mut sink, heard)?;
+        over_http(url, &mut sink, on_progress)?;
     }
     Ok(Downloaded {
         sha256: digest::hex(&sink.sha256.finalize()),
@@ -89,10 +93,10 @@ fn local(url: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Error> {
+fn over_http(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Error> {
     let mut broke = None;
     for _ in 0..=RESUMES {
-        match part(url, sink, heard) {
+        match part(url, sink, on_progress) {
             Ok(()) => return Ok(()),
             Err(Broken::Off(reason)) if sink.bytes > 0 => {
                 tracing::info!("{url}: {reason}; resuming");
@@ -114,7 +118,7 @@ fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Err
 }
 
 /// Downloads the rest of `url`, in one answer.
-fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
+fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Broken> {
     let response = ask(url, sink.bytes).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
         // A server without range support sends everything again.
@@ -123,7 +127,7 @@ fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> 
     let length = response.body().content_length();
     let total = length.map(|length| sink.bytes + length);
     let mut body = response.into_body().into_reader();
-    sink.take(&mut body, total, heard)
+    sink.take(&mut body, total, on_progress)
 }
 
 /// Requests `url` from a server, from byte `from` on.
@@ -191,7 +195,7 @@ impl Sink<'_> {
         &mut self,
         from: &mut impl Read,
         total: Option<u64>,
-        heard: Heard<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<(), Broken> {
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -210,7 +214,7 @@ impl Sink<'_> {
             self.sha256.update(&buffer[..read]);
             self.sha1.update(&buffer[..read]);
             self.bytes += read as u64;
-            heard(self.bytes, total);
+            on_progress(self.bytes, total);
         }
         match total {
             Some(total) if self.bytes != total => Err(Broken::Off(format!(
@@ -286,12 +290,15 @@ mod tests {
     fn an_interrupted_download_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("file");
-        let mut heard = Vec::new();
+        let mut on_progress = Vec::new();
         let url = breaking_off(b"abcdefgh", 3, true);
-        let came = to_file(&url, &dest, &mut |bytes, total| heard.push((bytes, total))).unwrap();
+        let came = to_file(&url, &dest, &mut |bytes, total| {
+            on_progress.push((bytes, total))
+        })
+        .unwrap();
         assert_eq!(std::fs::read(&dest).unwrap(), b"abcdefgh");
         assert_eq!(came.sha256, digest::of_bytes(b"abcdefgh"));
-        assert_eq!(heard.last(), Some(&(8, Some(8))));
+        assert_eq!(on_progress.last(), Some(&(8, Some(8))));
     }
 
     #[test]

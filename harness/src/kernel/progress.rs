@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::download::Heard;
+use super::download::OnProgress;
 
 /// Where progress goes.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Progress {
         &self,
         name: &str,
         total: Option<u64>,
-        get: impl FnOnce(Heard<'_>) -> T,
+        get: impl FnOnce(OnProgress<'_>) -> T,
     ) -> T {
         let mut shown = total.map(|total| self.file(name, Some(total)));
         get(&mut |bytes, total| {

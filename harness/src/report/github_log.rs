@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, history, result, started};
-    use crate::run::event::{Event, Source, TestResult, Verdict, Warning};
+    use crate::run::event::{Event, Location, TestResult, Verdict, Warning};
 
     fn said(records: &[Record]) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ mod tests {
 
     fn at_line(id: &str, file: &str, line: usize) -> Record {
         let result = TestResult {
-            source: Some(Source {
+            source: Some(Location {
                 file: file.into(),
                 line,
             }),
@@ -273,7 +273,7 @@ mod tests {
                     let result = TestResult {
                         output: hostile.clone(),
                         details: hostile.clone(),
-                        source: Some(Source { file: hostile.clone(), line: 1 }),
+                        source: Some(Location { file: hostile.clone(), line: 1 }),
                         ..result(hostile, hostile, verdict, hostile)
                     };
                     at(9, Event::TestFinished(result))

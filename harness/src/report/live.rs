@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::activity::Activity;
 use super::class::Class;
-use super::doing::Doing;
 use super::{History, TerminalStyle, escape};
 
 /// Time between two updates of the seconds.
@@ -57,7 +57,7 @@ struct Count {
 
 impl View {
     /// The run as far as `history` and `doing` know it.
-    pub(super) fn of(history: &History, doing: &Doing) -> Self {
+    pub(super) fn of(history: &History, activity: &Activity) -> Self {
         let tally = &history.tally;
         let names = tally.kernels.iter().map(|one| short(&one.kernel).len());
         let bad = Class::ALL
@@ -66,8 +66,8 @@ impl View {
             .map(|class| (class.count(history), class.word()))
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"));
-        let message: Vec<String> = bad.chain(doing.awaited()).collect();
-        let vms = doing.vms().iter().map(|vm| {
+        let message: Vec<String> = bad.chain(activity.awaited()).collect();
+        let vms = activity.vms().iter().map(|vm| {
             let of_kernel = tally.kernels.iter().find(|one| one.kernel == vm.kernel);
             VmView {
                 vm: vm.number,

@@ -60,12 +60,12 @@ fn live(terminal: &InMemoryTerm) -> Live {
 /// Feeds `events` and draws.
 fn feed(live: &mut Live, events: &[Event]) {
     let mut history = History::default();
-    let mut doing = Doing::default();
+    let mut activity = Activity::default();
     for event in events {
         let record = at(0, event.clone());
         history.observe(&record);
-        doing.observe(&record);
-        live.show(&View::of(&history, &doing));
+        activity.observe(&record);
+        live.show(&View::of(&history, &activity));
     }
     // Draws everything anew.
     live.suspend(|| ());

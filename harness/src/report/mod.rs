@@ -3,9 +3,9 @@
 //! A report gets every [`Record`] as it happens, and finishes once. Text from a guest goes through
 //! [`escape`].
 
+mod activity;
 mod class;
 mod differences;
-mod doing;
 mod ending;
 pub mod escape;
 pub mod github;
@@ -65,7 +65,7 @@ pub trait Report: Send {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError>;
 
     /// The user asks for a status report, this many milliseconds after the start.
-    fn tell(&mut self, _now_ms: u64) {}
+    fn report_status(&mut self, _now_ms: u64) {}
 
     /// Writes the end of the report, also after a run that was cut short.
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
@@ -113,9 +113,9 @@ impl Reports {
 
     /// Lets all reports answer a user who asks for a status report, this many milliseconds after
     /// the start.
-    pub fn tell(&mut self, now_ms: u64) {
+    pub fn report_status(&mut self, now_ms: u64) {
         for report in &mut self.reports {
-            report.tell(now_ms);
+            report.report_status(now_ms);
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
-use super::doing::Doing;
+use super::activity::Activity;
 use super::ending::ending;
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
@@ -22,7 +22,7 @@ pub struct Terminal<P> {
     style: TerminalStyle,
     levels: Levels,
     results: PathBuf,
-    doing: Doing,
+    activity: Activity,
 }
 
 impl<W: Write + Send> Terminal<Painter<W>> {
@@ -52,7 +52,7 @@ impl<P: Paint> Terminal<P> {
             style,
             levels,
             results: results.into(),
-            doing: Doing::default(),
+            activity: Activity::default(),
         }
     }
 
@@ -97,10 +97,10 @@ fn stays(event: &Event) -> bool {
 
 impl<P: Paint> Report for Terminal<P> {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError> {
-        self.doing.observe(record);
+        self.activity.observe(record);
         if self.style.progress {
             self.paint
-                .paint(Piece::Live(View::of(history, &self.doing)))?;
+                .paint(Piece::Live(View::of(history, &self.activity)))?;
         }
         match self.line(&record.event) {
             Some((level, text)) if level <= self.levels.status => {
@@ -114,9 +114,9 @@ impl<P: Paint> Report for Terminal<P> {
         }
     }
 
-    fn tell(&mut self, now_ms: u64) {
+    fn report_status(&mut self, now_ms: u64) {
         // Ignore errors if it is closed.
-        let _ = self.paint.paint(Piece::Note(self.doing.text(now_ms)));
+        let _ = self.paint.paint(Piece::Note(self.activity.text(now_ms)));
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {

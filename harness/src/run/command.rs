@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::{
-    Event, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
+    Event, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
     Stream, WindowSize,
 };
 use nix::sys::signal::Signal;
@@ -69,7 +69,7 @@ pub enum Notice {
 #[derive(Debug)]
 pub enum CommandEnd {
     /// It ran and ended.
-    Ended(Outcome),
+    Ended(ProcessExit),
     /// It could not be started.
     NotStarted {
         /// `errno` of the failing step.
@@ -218,7 +218,7 @@ struct Running {
     /// Bytes of stdin that may still be sent.
     window: usize,
     started: bool,
-    outcome: Option<Outcome>,
+    outcome: Option<ProcessExit>,
     /// Open streams.
     open: usize,
 }

@@ -9,7 +9,7 @@ use guest_init::message::{OutputMode, Status};
 use tokio::time::Instant;
 
 use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
-use super::event::{Source, TestResult, Verdict, bounded_text};
+use super::event::{Location, TestResult, Verdict, bounded_text};
 use super::helper::{Helped, Helper};
 use super::leftovers;
 use super::plan::{Plan, PlannedTest, Work};
@@ -244,7 +244,7 @@ pub(super) fn case_results(
 
 /// Where a case stands that says so relative to the directory of its command.
 /// Nothing is looked up: the path is the guest's.
-fn seen_from(cwd: &Path, source: &Source) -> Source {
+fn seen_from(cwd: &Path, source: &Location) -> Location {
     let mut path = PathBuf::new();
     for part in cwd.join(&source.file).components() {
         match part {
@@ -255,7 +255,7 @@ fn seen_from(cwd: &Path, source: &Source) -> Source {
             part => path.push(part),
         }
     }
-    Source {
+    Location {
         file: path.to_string_lossy().into_owned(),
         line: source.line,
     }
@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn the_source_of_a_case_is_relative_to_its_command() {
         let file = |file: &str| {
-            let source = Source {
+            let source = Location {
                 file: file.to_owned(),
                 line: 3,
             };

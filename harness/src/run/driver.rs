@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use guest_init::message::{
-    Event, JobId, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, Stdin, Stream,
+    Event, JobId, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, Stdin, Stream,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -37,7 +37,7 @@ pub(super) struct Process {
     /// Bytes that were dropped.
     pub(super) dropped: u64,
     /// How it ended.
-    pub(super) outcome: Option<Outcome>,
+    pub(super) outcome: Option<ProcessExit>,
     /// Its output is closed.
     pub(super) closed: bool,
     /// Its standard output alone, if the streams are separate.

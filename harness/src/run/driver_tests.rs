@@ -46,7 +46,7 @@ fn printed() -> Event {
 fn exited() -> Event {
     Event::Exited {
         process: PROCESS,
-        outcome: Outcome {
+        outcome: ProcessExit {
             status: Status::Exited(0),
             deadline_passed: false,
             usage: Usage::default(),

@@ -8,7 +8,7 @@ use futures::future::LocalBoxFuture;
 
 use super::aslr::Aslr;
 use super::capacity::Jobs;
-use super::event::{Known, Source, TestResult, Verdict};
+use super::event::{Known, Location, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
@@ -119,9 +119,9 @@ impl PlannedTest {
     }
 
     /// Where it stands, if that is known.
-    pub(super) fn source(&self) -> Option<Source> {
+    pub(super) fn source(&self) -> Option<Location> {
         match &self.work {
-            Work::Runtime(test) => Some(Source {
+            Work::Runtime(test) => Some(Location {
                 file: test.path.to_string_lossy().into_owned(),
                 line: test.line,
             }),

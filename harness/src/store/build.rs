@@ -12,13 +12,13 @@ impl Store {
     /// outputs, as store paths. An existing store path needs no Nix. With `link`, the first output
     /// is protected from the garbage collector while that link exists.
     ///
-    /// May block for hours; `tell` gets messages about what it waits for.
+    /// May block for hours; `notify` gets messages about what it waits for.
     pub fn build(
         &self,
         installable: &str,
         cwd: &Path,
         link: Option<&Path>,
-        tell: &dyn Fn(&str),
+        notify: &dyn Fn(&str),
     ) -> Result<Vec<PathBuf>, Error> {
         if link.is_none()
             && let Some(path) = self.path_that_is_there(Path::new(installable))
@@ -31,7 +31,7 @@ impl Store {
             None => nix.arg("--no-link"),
         };
         let nix = nix.arg(installable);
-        let answer = nix.build(cwd, tell)?;
+        let answer = nix.build(cwd, notify)?;
         let built: Value =
             serde_json::from_slice(&answer).map_err(|error| nix.answer_error(error.to_string()))?;
         let paths = outputs(&built);

@@ -58,8 +58,8 @@ impl<'a> Nix<'a> {
         self.answer(output)
     }
 
-    /// Builds or fetches something; `tell` gets a message if it takes a while.
-    pub(super) fn build(&self, cwd: &Path, tell: &dyn Fn(&str)) -> Result<Vec<u8>, Error> {
+    /// Builds or fetches something; `notify` gets a message if it takes a while.
+    pub(super) fn build(&self, cwd: &Path, notify: &dyn Fn(&str)) -> Result<Vec<u8>, Error> {
         let begun = std::time::Instant::now();
         let mut told = false;
         let output = program::run(
@@ -70,7 +70,7 @@ impl<'a> Nix<'a> {
                 progress: &mut |said| {
                     if !told && begun.elapsed() > QUIET {
                         told = true;
-                        tell(&format!("waiting for nix to {}", self.wanted));
+                        notify(&format!("waiting for nix to {}", self.wanted));
                     }
                     said
                 },

@@ -40,13 +40,13 @@ impl Store {
     /// Builds or fetches what the development shell `installable` needs, and returns its
     /// environment. `scratch` is a directory of the caller.
     ///
-    /// May block for hours; `tell` gets messages about what it waits for.
+    /// May block for hours; `notify` gets messages about what it waits for.
     pub fn dev_shell(
         &self,
         installable: &str,
         cwd: &Path,
         scratch: &Path,
-        tell: &dyn Fn(&str),
+        notify: &dyn Fn(&str),
     ) -> Result<DevShell, Error> {
         let profile = scratch.join("dev-shell");
         let nix = Nix::new(
@@ -57,7 +57,7 @@ impl Store {
         .args(["--json", "--profile"])
         .arg(&profile)
         .arg(installable);
-        let answer = nix.build(cwd, tell)?;
+        let answer = nix.build(cwd, notify)?;
         let told: Value =
             serde_json::from_slice(&answer).map_err(|error| nix.answer_error(error.to_string()))?;
         let variables = exported(&told);

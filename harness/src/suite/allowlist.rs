@@ -117,7 +117,7 @@ impl Allowlist {
             } else if elsewhere.contains(entry) {
             } else if is_id(entry) {
                 let nearest = nearest(entry, &ids);
-                unknown.push(self.tell(*line, &format!("there is no test `{entry}`{nearest}")));
+                unknown.push(self.located(*line, &format!("there is no test `{entry}`{nearest}")));
             } else {
                 let filter = Filter::new(&[entry]).map_err(|source| AllowlistError::BadFilter {
                     path: self.path.clone(),
@@ -128,7 +128,7 @@ impl Allowlist {
                     .iter()
                     .any(|id| filter.includes(id) || filter.excludes(id))
                 {
-                    unknown.push(self.tell(*line, &format!("no test matches `{entry}`")));
+                    unknown.push(self.located(*line, &format!("no test matches `{entry}`")));
                 }
                 filters.push(filter);
             }
@@ -158,7 +158,7 @@ impl Allowlist {
         Ok(Allowed { tests, unknown })
     }
 
-    fn tell(&self, line: usize, what: &str) -> String {
+    fn located(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path.display())
     }
 }

@@ -44,7 +44,7 @@ impl fmt::Display for TestId {
 
 /// Where a test is defined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct Location {
     /// The file, absolute.
     pub file: String,
     /// Its first line there, from 1.

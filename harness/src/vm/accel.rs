@@ -12,7 +12,7 @@ use std::io;
 use std::path::Path;
 
 use self::memory::Memory;
-use self::probe::Outcome;
+use self::probe::ProbeResult;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, Accelerator};
 use crate::hint::Hint;
@@ -129,10 +129,10 @@ pub async fn choose(choice: AccelChoice, input: ProbeInput<'_>) -> Result<Choice
     }
     let memory = Memory::of(input.cache_dir, input.qemu);
     let (answer, lasting) = match probe::boot(&input).await.map_err(Error::Probe)? {
-        Outcome::Works => (Choice::fresh(Accelerator::Kvm, None), true),
-        Outcome::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
+        ProbeResult::Works => (Choice::fresh(Accelerator::Kvm, None), true),
+        ProbeResult::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
         // The fault of the kernel or of a busy host, not of KVM.
-        Outcome::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
+        ProbeResult::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
     };
     if lasting && let Err(error) = memory.keep(&answer) {
         tracing::debug!("the accelerator probe will be repeated: {error}");

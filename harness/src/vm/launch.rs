@@ -419,7 +419,7 @@ impl Prepared {
                     steps.ready / 1000
                 );
                 let relief = Relief::default();
-                for words in shares.iter_mut().filter_map(Share::take_words) {
+                for words in shares.iter_mut().filter_map(Share::take_signals) {
                     relief.listen(words, control.requests());
                 }
                 Ok(Vm {

@@ -8,7 +8,7 @@ use guest_init::message::Request;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::control::Requests;
-use crate::guest::share::{self, Word};
+use crate::guest::share::{self, PressureSignal};
 
 /// What the shares of a VM reported about their descriptors.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +28,10 @@ impl Relief {
     /// Listens to a share until it ends, and asks the guest at once if that is urgent.
     pub(super) fn listen(
         &self,
-        words: impl AsyncRead + Unpin + Send + 'static,
+        signals: impl AsyncRead + Unpin + Send + 'static,
         requests: Requests,
     ) {
-        tokio::spawn(listen(self.state.clone(), words, requests));
+        tokio::spawn(listen(self.state.clone(), signals, requests));
     }
 
     /// Whether the guest should drop files at the next quiet moment; true only once.
@@ -45,24 +45,24 @@ impl Relief {
     }
 }
 
-async fn listen(state: Arc<State>, mut words: impl AsyncRead + Unpin, requests: Requests) {
+async fn listen(state: Arc<State>, mut signals: impl AsyncRead + Unpin, requests: Requests) {
     let mut buffer = [0; 64];
-    while let Ok(length @ 1..) = words.read(&mut buffer).await {
+    while let Ok(length @ 1..) = signals.read(&mut buffer).await {
         for word in buffer[..length]
             .iter()
-            .filter_map(|&byte| Word::from_byte(byte))
+            .filter_map(|&byte| PressureSignal::from_byte(byte))
         {
             let pages = match word {
-                Word::Half => {
+                PressureSignal::Half => {
                     state.wanted.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Word::Full => {
+                PressureSignal::Full => {
                     state.refused.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Word::Drop => false,
-                Word::DropPages => true,
+                PressureSignal::Drop => false,
+                PressureSignal::DropPages => true,
             };
             tracing::debug!(pages, "a share runs out of descriptors");
             if requests.send(&Request::DropCaches { pages }).await.is_err() {
@@ -98,9 +98,9 @@ mod tests {
     async fn what_a_share_says_reaches_guest_and_harness() {
         let (host, mut guest) = UnixStream::pair().unwrap();
         let control = Control::over(host);
-        let (words, mut share) = tokio::io::duplex(64);
+        let (signals, mut share) = tokio::io::duplex(64);
         let relief = Relief::default();
-        relief.listen(words, control.requests());
+        relief.listen(signals, control.requests());
         share.write_all(b"hfx").await.unwrap();
         share.write_all(b"dp").await.unwrap();
         let mut decoder = guest_init::frame::Decoder::new();

@@ -19,7 +19,11 @@ pub(super) async fn checks(chosen: Option<&Path>, input: DoctorInput<'_>) -> Vec
     };
     let accelerator = accelerator(&qemu, input).await;
     let kvm = matches!(&accelerator, Ok(Some(choice)) if choice.accelerator == Accelerator::Kvm);
-    vec![version(&qemu, kvm), sandbox(&qemu), told(accelerator)]
+    vec![
+        version(&qemu, kvm),
+        sandbox(&qemu),
+        accelerator_check(accelerator),
+    ]
 }
 
 fn version(qemu: &Qemu, kvm: bool) -> Check {
@@ -67,7 +71,7 @@ async fn accelerator(qemu: &Qemu, input: DoctorInput<'_>) -> Result<Option<Choic
     }
 }
 
-fn told(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
+fn accelerator_check(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
     const NAME: &str = "accelerator";
     match accelerator {
         Ok(Some(Choice {

@@ -24,7 +24,7 @@ const LISTING_PART: u64 = 8;
 /// What a share reports about its descriptors, one byte each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Word {
+pub enum PressureSignal {
     /// Half of them are in use: release some at the next quiet moment.
     Half = b'h',
     /// Three quarters are in use: the guest must now drop what it does not use.
@@ -36,12 +36,12 @@ pub enum Word {
     Full = b'f',
 }
 
-impl Word {
+impl PressureSignal {
     /// The meaning of a byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Half, Self::Drop, Self::DropPages, Self::Full]
             .into_iter()
-            .find(|word| *word as u8 == byte)
+            .find(|signal| *signal as u8 == byte)
     }
 }
 
@@ -50,12 +50,12 @@ pub(super) struct Pressure<W> {
     limit: u64,
     /// Where the reports go.
     out: W,
-    half_said: bool,
+    half_reported: bool,
     /// When the count last rose above the mark.
     above: Option<Instant>,
     /// When the guest was last asked to drop something, while it is above the mark.
     asked: Option<Instant>,
-    full_said: Option<Instant>,
+    full_reported: Option<Instant>,
 }
 
 impl<W: Write> Pressure<W> {
@@ -64,10 +64,10 @@ impl<W: Write> Pressure<W> {
         Self {
             limit,
             out,
-            half_said: false,
+            half_reported: false,
             above: None,
             asked: None,
-            full_said: None,
+            full_reported: None,
         }
     }
 
@@ -78,14 +78,14 @@ impl<W: Write> Pressure<W> {
     /// Notes that the guest holds `used`; returns how long the next request must wait.
     pub(super) fn note(&mut self, used: u64, now: Instant) -> Duration {
         if used < self.limit / 2 {
-            self.half_said = false;
+            self.half_reported = false;
             self.above = None;
             self.asked = None;
             return Duration::ZERO;
         }
-        if !self.half_said {
-            self.half_said = true;
-            self.say(Word::Half);
+        if !self.half_reported {
+            self.half_reported = true;
+            self.say(PressureSignal::Half);
         }
         if used < self.mark() {
             self.above = None;
@@ -95,11 +95,11 @@ impl<W: Write> Pressure<W> {
         match self.asked {
             None => {
                 self.asked = Some(now);
-                self.say(Word::Drop);
+                self.say(PressureSignal::Drop);
             }
             Some(asked) if now.duration_since(asked) >= REPEAT => {
                 self.asked = Some(now);
-                self.say(Word::DropPages);
+                self.say(PressureSignal::DropPages);
             }
             Some(_) => {}
         }
@@ -116,11 +116,11 @@ impl<W: Write> Pressure<W> {
     /// Notes that the guest was refused a descriptor.
     pub(super) fn full(&mut self, now: Instant) {
         if self
-            .full_said
+            .full_reported
             .is_none_or(|said| now.duration_since(said) >= Duration::from_secs(1))
         {
-            self.full_said = Some(now);
-            self.say(Word::Full);
+            self.full_reported = Some(now);
+            self.say(PressureSignal::Full);
         }
     }
 
@@ -130,8 +130,8 @@ impl<W: Write> Pressure<W> {
     }
 
     /// If the harness does not listen, it has ended, and the guest with it.
-    fn say(&mut self, word: Word) {
-        let _ = self.out.write_all(&[word as u8]);
+    fn say(&mut self, signal: PressureSignal) {
+        let _ = self.out.write_all(&[signal as u8]);
         let _ = self.out.flush();
     }
 }
@@ -145,11 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_back() {
-        for word in [Word::Half, Word::Drop, Word::DropPages, Word::Full] {
-            assert_eq!(Word::from_byte(word as u8), Some(word));
+    fn signals_are_read_back() {
+        for signal in [
+            PressureSignal::Half,
+            PressureSignal::Drop,
+            PressureSignal::DropPages,
+            PressureSignal::Full,
+        ] {
+            assert_eq!(PressureSignal::from_byte(signal as u8), Some(signal));
         }
-        assert_eq!(Word::from_byte(b'x'), None);
+        assert_eq!(PressureSignal::from_byte(b'x'), None);
     }
 
     #[test]

@@ -102,9 +102,9 @@ impl Share {
         self.child.pid()
     }
 
-    /// Where the server reports the use of its descriptors, one byte per [`Word`](super::Word); at
-    /// most once.
-    pub fn take_words(&mut self) -> Option<ChildStdout> {
+    /// Where the server reports the use of its descriptors, one byte per
+    /// [`PressureSignal`](super::PressureSignal); at most once.
+    pub fn take_signals(&mut self) -> Option<ChildStdout> {
         self.child.take_stdout()
     }
 

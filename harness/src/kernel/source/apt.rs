@@ -205,9 +205,11 @@ fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<
         .map_err(Error::io("create a file in", &directory))?
         .into_temp_path();
     let name = format!("{} {}", file.package, file.version);
-    let came = asked.progress.download(&name, Some(file.size), |heard| {
-        download::to_file(url, &partial, heard)
-    })?;
+    let came = asked
+        .progress
+        .download(&name, Some(file.size), |on_progress| {
+            download::to_file(url, &partial, on_progress)
+        })?;
     if came.sha256 != file.sha256 {
         return Err(Error::WrongHash {
             what: format!("{name} from {url}"),

@@ -51,8 +51,8 @@ impl Content for Outputs<'_> {
 fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
     let store = Store::from_env()?;
     let link = root_link(installable, asked.cache)?;
-    let tell = |text: &str| asked.progress.line(text);
-    let built = store.build(installable, asked.base, Some(&link), &tell)?;
+    let notify = |text: &str| asked.progress.line(text);
+    let built = store.build(installable, asked.base, Some(&link), &notify)?;
     let mut paths = Vec::new();
     for path in built {
         let text = path.to_str().map(str::to_owned);
@@ -74,11 +74,11 @@ fn realise(pin: &LockedNix, store: &Store, asked: &Asked<'_>) -> Result<(), Erro
     if pin.paths.iter().all(there) {
         return Ok(());
     }
-    let tell = |text: &str| asked.progress.line(text);
+    let notify = |text: &str| asked.progress.line(text);
     let fetched = pin
         .paths
         .iter()
-        .try_for_each(|path| store.build(path, asked.base, None, &tell).map(drop));
+        .try_for_each(|path| store.build(path, asked.base, None, &notify).map(drop));
     match fetched {
         Ok(()) => return Ok(()),
         // No binary cache has it: built from the flake it must be the same.

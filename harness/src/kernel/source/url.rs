@@ -48,8 +48,8 @@ impl Content for Download<'_> {
 /// Downloads to `dest` and checks the hash.
 fn download(source: &UrlSource, dest: &Path, progress: &Progress) -> Result<(), Error> {
     let name = file_name(&source.url);
-    let came = progress.download(name, None, |heard| {
-        download::to_file(&source.url, dest, heard)
+    let came = progress.download(name, None, |on_progress| {
+        download::to_file(&source.url, dest, on_progress)
     })?;
     if came.sha256 == source.sha256 {
         Ok(())

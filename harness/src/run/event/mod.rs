@@ -12,7 +12,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::suite::{Source, Verdict};
+pub use crate::suite::{Location, Verdict};
 pub use of_kernel::{KernelFailed, KernelReady, KernelReport};
 pub use of_run::{
     KernelPlan, RunFinished, RunStarted, RunStopped, StopReason, SuiteReady, Warning,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
 /// Every verdict, in the order reports show them.
 pub const VERDICTS: [Verdict; 6] = [
@@ -83,7 +83,7 @@ pub struct TestResult {
     pub case_of: Option<String>,
     /// Where it is defined, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<Location>,
     /// Counts the attempts at this test on this kernel, from 1.
     pub attempt: u32,
     /// The verdict.

@@ -11,7 +11,7 @@ use super::CommandTest;
 use crate::config::{CommandRunner, ResultsFormat};
 use crate::hint::Hint;
 use crate::suite::bpftrace::decode;
-use crate::suite::{Source, TestId};
+use crate::suite::{Location, TestId};
 
 /// Name of a suite's only test.
 const ONLY: &str = "command";
@@ -79,7 +79,7 @@ impl Hint for DiscoverError {
 pub fn discover(
     name: &str,
     runner: &CommandRunner,
-    named: Option<&Source>,
+    named: Option<&Location>,
     root: &Path,
 ) -> Result<Vec<CommandTest>, DiscoverError> {
     let Some(glob) = &runner.each else {
@@ -145,7 +145,7 @@ pub fn discover(
             &shown(short),
             runner,
             guest.as_os_str(),
-            Some(Source {
+            Some(Location {
                 file: decode(entry.path().as_os_str().as_bytes()),
                 line: 1,
             }),
@@ -193,7 +193,7 @@ fn test(
     name: &str,
     runner: &CommandRunner,
     file: &OsStr,
-    source: Option<Source>,
+    source: Option<Location>,
 ) -> CommandTest {
     let mut env = runner.env.clone();
     let needs_file = runner.results.is_xml() || runner.results_file.is_some();
@@ -341,7 +341,7 @@ mod tests {
     #[test]
     fn googletest_gets_its_output_path_and_results_is_replaced() {
         let dir = Path::new("/etc/lab");
-        let named = Source {
+        let named = Location {
             file: "/etc/lab/kernels.toml".into(),
             line: 7,
         };

@@ -25,7 +25,7 @@ pub use results::{Case, Results};
 pub use tap::{Dialect, read_tap};
 pub use xml::read_xml;
 
-use super::{Source, TestId};
+use super::{Location, TestId};
 use crate::config::ResultsFormat;
 
 /// One start of a command.
@@ -50,5 +50,5 @@ pub struct CommandTest {
     /// Whether it is its suite's only test, and not one of many files.
     pub only: bool,
     /// Where it is defined on the host: its file, or its suite's entry in kernels.toml.
-    pub source: Option<Source>,
+    pub source: Option<Location>,
 }

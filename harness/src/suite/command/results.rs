@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
 /// Cases of one command to keep.
 pub(super) const MAX_CASES: usize = 20_000;
@@ -28,7 +28,7 @@ pub struct Case {
     pub seconds: Option<f64>,
     /// Where it is defined, if reported: a path as in the report, absolute or relative to some
     /// directory.
-    pub source: Option<Source>,
+    pub source: Option<Location>,
 }
 
 /// What a command reported.
@@ -122,7 +122,7 @@ pub(super) fn clip(text: &mut String, most: usize) {
 /// The cases, each as `VERDICT NAME REASON`, and the problems, for the tests of
 /// this room.
 #[cfg(test)]
-pub(super) fn told(results: Results) -> (Vec<String>, Vec<String>) {
+pub(super) fn summary_of(results: Results) -> (Vec<String>, Vec<String>) {
     let case = |case: &Case| {
         format!("{} {} {}", case.verdict, case.name, case.reason)
             .trim_end()

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
-use super::super::results::told;
+use super::super::results::summary_of;
 use super::*;
 
 fn cases(text: &str, dialect: Dialect) -> (Vec<String>, Vec<String>) {
-    told(read_tap(text.as_bytes(), dialect))
+    summary_of(read_tap(text.as_bytes(), dialect))
 }
 
 #[test]

@@ -265,12 +265,12 @@ fn attributes(element: &BytesStart<'_>) -> Result<Attributes, String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::results::told;
+    use super::super::results::summary_of;
     use super::*;
-    use crate::suite::Source;
+    use crate::suite::Location;
 
     fn cases(text: &str) -> (Vec<String>, Vec<String>) {
-        told(read_xml(text.as_bytes()))
+        summary_of(read_xml(text.as_bytes()))
     }
 
     const GTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -307,7 +307,7 @@ Expected: 1]]></failure>
         assert_eq!(results.cases[0].seconds, Some(0.25));
         assert!(results.cases[1].details.contains("Expected: 1"));
         assert_eq!(results.cases[0].source, None);
-        let source = Source {
+        let source = Location {
             file: "../src/parser.cpp".into(),
             line: 12,
         };

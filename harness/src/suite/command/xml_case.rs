@@ -2,7 +2,7 @@
 
 use super::results::Case;
 use super::xml_suite::{Attributes, Tally, many, value};
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
 /// Bytes of a path, as Linux's `PATH_MAX` has it.
 const MAX_PATH: usize = 4096;
@@ -126,7 +126,7 @@ impl OpenCase {
                 .filter(|time: &f64| time.is_finite() && *time >= 0.0),
             source: said("file")
                 .filter(|file| file.len() <= MAX_PATH)
-                .map(|file| Source {
+                .map(|file| Location {
                     file: file.to_owned(),
                     // pytest counts from 0.
                     line: said("line")

@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(500);
 const MEMORY: u64 = 512 << 20;
 
 /// The result of a boot under KVM.
-pub(super) enum Outcome {
+pub(super) enum ProbeResult {
     /// The guest powered off.
     Works,
     /// KVM failed: QEMU died, stopped the VM for good, or the kernel did not print one message
@@ -34,7 +34,7 @@ pub(super) enum Outcome {
 }
 
 /// Boots, and stops everything again.
-pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
+pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
     let dir = tempfile::Builder::new().prefix("kiln-probe-").tempdir()?;
     let spec = VmSpec {
         qemu: input.qemu.path.clone(),
@@ -67,9 +67,9 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
     let outcome = match qemu.connect_qmp(DEADLINE).await {
         Ok((qmp, events)) => watch(&mut qemu, &qmp, events, deadline).await,
         Err(process::Error::EndedEarly { messages, status }) => broken(&messages, status),
-        Err(error) => Outcome::Unclear(error.to_string()),
+        Err(error) => ProbeResult::Unclear(error.to_string()),
     };
-    let grace = if matches!(outcome, Outcome::Works) {
+    let grace = if matches!(outcome, ProbeResult::Works) {
         GRACE
     } else {
         Duration::ZERO
@@ -84,7 +84,7 @@ async fn watch(
     qmp: &Qmp,
     mut events: VmEvents,
     deadline: Instant,
-) -> Outcome {
+) -> ProbeResult {
     let watched = timeout_at(deadline, async {
         if let Err(error) = qmp.cont().await {
             tracing::debug!("KVM probe: {error}");
@@ -95,13 +95,13 @@ async fn watch(
                 biased;
                 event = events.recv() => match event {
                     Some(VmEvent::Shutdown { guest: true, reason }) if reason == "guest-shutdown" => {
-                        return Outcome::Works;
+                        return ProbeResult::Works;
                     }
                     Some(VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason }) => {
-                        return Outcome::Unclear(format!("the guest ended by {reason}"));
+                        return ProbeResult::Unclear(format!("the guest ended by {reason}"));
                     }
                     Some(VmEvent::GuestPanicked) => {
-                        return Outcome::Unclear("the guest panicked".to_owned());
+                        return ProbeResult::Unclear("the guest panicked".to_owned());
                     }
                     Some(VmEvent::Stopped) => {}
                     None => return ended(qemu).await,
@@ -111,18 +111,18 @@ async fn watch(
             if let Ok(status) = qmp.status().await
                 && status.internal_error
             {
-                return Outcome::Broken("QEMU stopped the guest with an internal error".to_owned());
+                return ProbeResult::Broken("QEMU stopped the guest with an internal error".to_owned());
             }
         }
     })
     .await;
     match watched {
         Ok(outcome) => outcome,
-        Err(_) if qemu.console().position() == 0 => Outcome::Broken(format!(
+        Err(_) if qemu.console().position() == 0 => ProbeResult::Broken(format!(
             "a kernel printed nothing within {} s",
             DEADLINE.as_secs()
         )),
-        Err(_) => Outcome::Unclear(format!(
+        Err(_) => ProbeResult::Unclear(format!(
             "a guest did not power off within {} s",
             DEADLINE.as_secs()
         )),
@@ -130,18 +130,18 @@ async fn watch(
 }
 
 /// QEMU closed QMP without an event from the guest.
-async fn ended(qemu: &mut QemuProcess) -> Outcome {
+async fn ended(qemu: &mut QemuProcess) -> ProbeResult {
     match qemu.wait().await {
         Ok(status) => {
             qemu.drain_messages().await;
             broken(&qemu.messages(), status)
         }
-        Err(error) => Outcome::Unclear(error.to_string()),
+        Err(error) => ProbeResult::Unclear(error.to_string()),
     }
 }
 
 /// How QEMU ended, in one line.
-fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
+fn broken(messages: &str, status: std::process::ExitStatus) -> ProbeResult {
     let said = messages
         .lines()
         .map(str::trim)
@@ -152,7 +152,7 @@ fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
         .iter()
         .find(|line| !line.contains("warning:"))
         .or(said.first());
-    Outcome::Broken(match cause {
+    ProbeResult::Broken(match cause {
         Some(cause) => format!("QEMU ended with {status}: {cause}"),
         None => format!("QEMU ended with {status}"),
     })

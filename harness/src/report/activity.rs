@@ -1,4 +1,4 @@
-//! What each VM is doing: on the live lines, and in the answer to SIGUSR1.
+//! What each VM is doing: for the live lines, and for the answer to SIGUSR1.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ const MAX_NAME: usize = 200;
 
 /// Folds the events so far.
 #[derive(Debug, Default)]
-pub(super) struct Doing {
+pub(super) struct Activity {
     /// Kernels that are not ready to boot.
     awaited: Vec<String>,
     vms: Vec<Vm>,
@@ -44,7 +44,7 @@ enum State {
     IsDone,
 }
 
-impl Doing {
+impl Activity {
     pub(super) fn observe(&mut self, record: &Record) {
         let at_ms = record.at_ms;
         match &record.event {
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn each_vm_is_shown_with_its_activity_and_duration() {
-        let mut doing = Doing::default();
+        let mut activity = Activity::default();
         let mut tell = |record: Record, now: u64| {
-            doing.observe(&record);
-            doing.text(now)
+            activity.observe(&record);
+            activity.text(now)
         };
         let text = tell(started(&["5.10", "6.1"], 2), 0);
         assert_eq!(text, "no VM runs\nnot ready yet: 5.10, 6.1\n");

@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Failure;
 use super::again;
-use super::asked::Asked;
 use super::input::{self, Interrupts};
+use super::status_request::StatusRequests;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::report::{Levels, Outlet, Reports, TerminalStyle};
@@ -21,10 +21,10 @@ use crate::run::event_log::EventWriter;
 use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
 
 /// How long the terminal may take to print the rest after a signal has ended the run.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the plan; writes every event, then shows it through `outlet`.
-pub(super) async fn carry_out(
+pub(super) async fn execute(
     plan: Plan,
     run_dir: &RunDir,
     levels: Levels,
@@ -33,7 +33,7 @@ pub(super) async fn carry_out(
 ) -> Result<u8, Failure> {
     let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
     let code = run(plan, run_dir, reports, interrupts).await;
-    let shown = show_the_rest(outlet, interrupts).await;
+    let shown = drain(outlet, interrupts).await;
     let code = code?;
     Ok(shown?.unwrap_or(code))
 }
@@ -50,13 +50,13 @@ async fn run(
     };
     sink.take(started(&plan, &sink))?;
     for suite in &plan.suites {
-        sink.take(ready(&plan, suite))?;
+        sink.take(suite_ready(&plan, suite))?;
     }
     let (sender, events) = unbounded_channel();
-    let (ask, questions) = unbounded_channel();
-    let mut writing = write(sink, events, questions)?;
+    let (request_status, requests) = unbounded_channel();
+    let mut writing = start_writer(sink, events, requests)?;
     let mut run = Background::start(plan, sender).map_err(|error| no_thread(&error))?;
-    let mut asked = Asked::listen();
+    let mut status_requests = StatusRequests::listen();
     let mut interrupted = None;
     let written = loop {
         tokio::select! {
@@ -67,10 +67,10 @@ async fn run(
                 run.stop();
             }
             // There is no answer after the last event.
-            () = asked.next() => drop(ask.send(())),
+            () = status_requests.next() => drop(request_status.send(())),
         }
     };
-    drop(asked);
+    drop(status_requests);
     run.join();
     let Ok((mut sink, taken)) = written else {
         return Err(Failure::new(
@@ -94,13 +94,13 @@ async fn run(
     Ok(code)
 }
 
-/// Waits until the terminal has everything: as long as it may have a reader, or for [`LAST_WORDS`]
+/// Waits until the terminal has everything: as long as it may have a reader, or for [`DRAIN_TIMEOUT`]
 /// if a signal has ended the run. One more signal ends the wait at once; returns its exit code.
-async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
+async fn drain(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
     let interrupted = interrupts.seen();
     let patience = async {
         if interrupted {
-            tokio::time::sleep(LAST_WORDS).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -120,10 +120,10 @@ type Written = (Sink, Result<(), Failure>);
 
 /// Starts the thread that writes each event before any report shows it. It ends after the last
 /// event, or at the first that it cannot write.
-fn write(
+fn start_writer(
     mut sink: Sink,
     mut events: UnboundedReceiver<Event>,
-    mut questions: UnboundedReceiver<()>,
+    mut requests: UnboundedReceiver<()>,
 ) -> Result<oneshot::Receiver<Written>, Failure> {
     let runtime = tokio::runtime::Handle::current();
     let (sender, written) = oneshot::channel();
@@ -136,7 +136,7 @@ fn write(
                     Some(failed) => return (sink, failed),
                     None => return (sink, Ok(())),
                 },
-                Some(()) = questions.recv() => sink.tell(),
+                Some(()) = requests.recv() => sink.report_status(),
             }
         }
     };
@@ -179,7 +179,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
 }
 
 /// The program that a suite tests.
-fn ready(plan: &Plan, suite: &PlannedSuite) -> Event {
+fn suite_ready(plan: &Plan, suite: &PlannedSuite) -> Event {
     let (subject, version, dialect) = match &suite.runner {
         PlannedRunner::Bpftrace(runner) => (
             runner.bpftrace.to_string_lossy().into_owned(),
@@ -209,8 +209,8 @@ impl Sink {
         Ok(())
     }
 
-    fn tell(&mut self) {
-        self.reports.tell(self.log.elapsed_ms());
+    fn report_status(&mut self) {
+        self.reports.report_status(self.log.elapsed_ms());
     }
 
     fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {

@@ -23,12 +23,12 @@ pub(super) fn survive() {
 }
 
 /// Listens until dropped, and then restores the terminal.
-pub(super) struct Asked {
+pub(super) struct StatusRequests {
     signal: Option<unix::Signal>,
     keys: Option<Keys>,
 }
 
-impl Asked {
+impl StatusRequests {
     /// From now on SIGUSR1 does not end the process. If standard input is our terminal, keys arrive
     /// without Enter.
     pub(super) fn listen() -> Self {
