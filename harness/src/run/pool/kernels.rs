@@ -1,7 +1,7 @@
-//! The kernels of a run: how far each is, and which gets the next VM.
+//! The kernels of a run: the progress of each, and which gets the next VM.
 //!
-//! Kernels are provided while tests of others run. One that cannot be provided
-//! costs its own tests and no others.
+//! Kernels are provided while tests of others run. One that is unavailable only affects its own
+//! tests.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -19,18 +19,16 @@ use crate::run::known;
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
 use crate::run::times::Pace;
 
-/// VMs of one kernel that may fail to come up in a row before the kernel is
-/// given up.
+/// How many VMs of one kernel may fail to boot in a row before kiln gives up on the kernel.
 const FAILED_IN_A_ROW: u32 = 3;
 
-/// Kernels that are fetched and unpacked at once: one on the line, one on the
-/// processor.
+/// How many kernels to fetch and unpack at once: one uses the network, one the CPU.
 const PROVIDED_AT_ONCE: usize = 2;
 
-/// How often to look whether there is memory for a VM that waits for it.
+/// How often to check whether there is memory for a waiting VM.
 const MEMORY_POLL: Duration = Duration::from_secs(1);
 
-/// How far a kernel is, and what is left to do for it.
+/// The progress of a kernel, and its remaining work.
 pub(super) struct KernelState {
     provision: Provision,
     /// Empty until the kernel is ready.
@@ -39,7 +37,7 @@ pub(super) struct KernelState {
     pace: Pace,
     /// VMs that work on it.
     workers: usize,
-    /// VMs that have not come up since the last one that did.
+    /// VMs that failed to boot since the last one that booted.
     failed_in_a_row: u32,
 }
 
@@ -53,19 +51,19 @@ enum Provision {
     Failed,
 }
 
-/// What a worker is to do.
+/// What a worker should do.
 #[derive(Debug, PartialEq, Eq)]
 enum Choice {
     /// Boot a VM of this kernel.
     Boot(usize),
-    /// See what becomes of the kernels that are not ready yet.
+    /// Wait for kernels that are not ready yet.
     Wait,
     /// Nothing is left for it.
     End,
 }
 
 impl KernelState {
-    /// Nothing is known of the kernel yet.
+    /// Nothing is known about the kernel yet.
     pub(super) fn new(kernel: &PlannedKernel) -> Self {
         Self {
             provision: Provision::Pending {
@@ -86,28 +84,27 @@ impl KernelState {
         matches!(self.provision, Provision::Pending { at_hand: true })
     }
 
-    /// A VM of it has gone, which had come `up` or not.
+    /// A VM of it has ended, which had booted (`up`) or not.
     fn vm_gone(&mut self, up: bool) {
         self.workers -= 1;
-        // After one that did come up others can.
+        // If one has booted, others can.
         self.failed_in_a_row = if up { 0 } else { self.failed_in_a_row + 1 };
     }
 
-    /// Whether no VM of it runs and none will.
+    /// Whether no VM of it runs or will run.
     fn is_given_up(&self) -> bool {
         self.workers == 0 && self.failed_in_a_row >= FAILED_IN_A_ROW && !self.queue.is_empty()
     }
 
-    /// Whether one more VM would be of use.
+    /// Whether one more VM would be useful.
     fn wants_a_vm(&self) -> bool {
         let queue = self.queue.iter().map(|waiting| waiting.test);
         self.pace.worth_a_vm(queue, self.workers) && self.failed_in_a_row < FAILED_IN_A_ROW
     }
 }
 
-/// The kernel that needs a VM most. A kernel with a VM gets another one only if
-/// there is enough left to be worth a boot, and no other kernel is about to be
-/// ready for its first.
+/// The kernel that needs a VM most. A kernel with a VM gets another one only if the remaining tests
+/// are worth a boot, and no other kernel is about to need its first.
 fn choose(kernels: &[KernelState]) -> Choice {
     let most = kernels
         .iter()
@@ -123,7 +120,7 @@ fn choose(kernels: &[KernelState]) -> Choice {
 }
 
 impl Pool<'_> {
-    /// Provides all kernels, those first that need not be fetched.
+    /// Provides all kernels, first those that need no fetching.
     pub(super) async fn provide_all(&self) {
         let mut order: Vec<usize> = (0..self.plan.kernels.len()).collect();
         order.sort_by_key(|&index| !self.plan.kernels[index].at_hand);
@@ -174,8 +171,7 @@ impl Pool<'_> {
         state.provision = Provision::Ready(Rc::new(ready));
     }
 
-    /// The kernel to boot a VM of, once there is one; `None` when nothing is
-    /// left to do.
+    /// The kernel of which to boot a VM, once there is one; `None` if nothing is left to do.
     pub(super) async fn next_kernel(&self) -> Option<(usize, Rc<ReadyKernel>)> {
         loop {
             let changed = self.changed.notified();
@@ -185,12 +181,12 @@ impl Pool<'_> {
             let choice = choose(&self.kernels.borrow());
             match choice {
                 Choice::Boot(_) if !self.has_room() => {
-                    // Also others give memory back.
+                    // Other programs may also free memory.
                     let _ = tokio::time::timeout(MEMORY_POLL, changed).await;
                 }
                 Choice::Boot(index) => {
                     let state = &mut self.kernels.borrow_mut()[index];
-                    // None but a kernel that is ready has tests in its queue.
+                    // Only a ready kernel has tests in its queue.
                     let Provision::Ready(ready) = &state.provision else {
                         return None;
                     };
@@ -203,7 +199,7 @@ impl Pool<'_> {
         }
     }
 
-    /// The number of one more VM, which takes memory from now on.
+    /// The number of one more VM, which uses memory from now on.
     pub(super) fn new_vm(&self) -> u32 {
         let vm = self.next_vm.get();
         self.next_vm.set(vm + 1);
@@ -211,7 +207,7 @@ impl Pool<'_> {
         vm
     }
 
-    /// A worker has done with its VM, which had come `up` or not.
+    /// A worker has finished with its VM, which had booted (`up`) or not.
     pub(super) fn vm_gone(&self, index: usize, vm: u32, up: bool) {
         let given_up = {
             let state = &mut self.kernels.borrow_mut()[index];
@@ -222,7 +218,8 @@ impl Pool<'_> {
             self.warn(
                 &self.plan.kernels[index],
                 format!(
-                    "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
+                    "{FAILED_IN_A_ROW} VMs in a row did not come up: giving up, {left} tests did \
+                     not run"
                 ),
             );
         }
@@ -230,20 +227,19 @@ impl Pool<'_> {
         self.changed.notify_waiters();
     }
 
-    /// A VM of this kernel has come up.
+    /// A VM of this kernel has booted.
     pub(super) fn up(&self, index: usize, vm: u32, process: Pid) {
         self.kernels.borrow_mut()[index].failed_in_a_row = 0;
         self.vms.borrow_mut().insert(vm, Some(process));
     }
 
-    /// Whether one more VM fits into memory; the first time that it does not,
-    /// this is told.
+    /// Whether one more VM fits into memory; tells the user the first time that it does not.
     fn has_room(&self) -> bool {
         let Some(available) = self.host.available() else {
             return true;
         };
         let resident = |process: &Option<Pid>| {
-            // Nothing is known of one that boots.
+            // A booting one has no known memory use.
             process.and_then(|process| self.host.resident(process))
         };
         let vms = self.vms.borrow();
