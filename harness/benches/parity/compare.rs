@@ -6,17 +6,17 @@ use std::fmt::Write as _;
 use crate::explain::{Explanation, explain};
 use crate::verdicts::{Results, Said};
 
-/// What ours may take, in upstream's wall time.
+/// How long ours may take, relative to upstream's wall time.
 const TARGET: f64 = 0.4;
 
-/// A test and every verdict that both engines gave it.
+/// A test and every verdict that both engines gave.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
-    /// The first is of the whole run, the others of runs of what differed.
+    /// The first is from the whole run, the others from reruns of differences.
     pub(crate) upstream: Vec<Said>,
     pub(crate) ours: Vec<Said>,
-    /// Ours without any of our rules, of rows where a rule had a part.
+    /// Ours without our rules, for rows that a rule affected.
     pub(crate) compat: Option<Said>,
 }
 
@@ -34,7 +34,7 @@ impl Row {
         first(&self.upstream) != first(&self.ours)
     }
 
-    /// Whether a rule may be why it differs: then a run without rules tells.
+    /// Whether a rule may explain the difference: then a run without rules shows it.
     pub(crate) fn may_be_a_rule(&self) -> bool {
         self.differs() && self.ours.first().is_some_and(|said| !said.rules.is_empty())
     }
@@ -105,11 +105,11 @@ pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Resu
     text
 }
 
-/// For people: wall times of both over the whole suite, if both came to its end.
+/// For people: wall times of both over the whole suite, if both completed it.
 pub(crate) fn wall_times(rows: &[Row], upstream: &Results, ours: &Results) -> String {
     let has_all = |results: &Results| rows.iter().all(|row| results.said.contains_key(&row.id));
     let (Some(theirs), Some(own)) = (upstream.wall, ours.wall) else {
-        return "\nNo wall times: a run did not come to its end\n\n".to_owned();
+        return "\nNo wall times: a run did not complete\n\n".to_owned();
     };
     if !has_all(upstream) || !has_all(ours) {
         return "\nNo wall times: a run was not of the whole suite\n\n".to_owned();
