@@ -140,7 +140,7 @@ fn an_image_inside_a_build_tree_finds_its_tree() {
         assert_eq!(layout.release, "6.14.0");
         assert_eq!(layout.modules, built);
     }
-    // Copied to another place it is on its own.
+    // Copied to another directory it is an image alone.
     let copied = tempfile::tempdir().unwrap();
     let alone = write(copied.path(), "bzImage", &image("6.14.0"));
     assert_eq!(find(&alone).unwrap().modules, Modules::None);
@@ -212,7 +212,7 @@ fn the_bzimage_comes_before_the_vmlinux_of_the_same_release() {
     let layout = find(root).unwrap();
     assert_eq!(layout.image, vmlinuz);
     assert_eq!(layout.others, [vmlinux.clone(), among]);
-    // Named itself it is the first, and the bzImage beside it the next.
+    // Given directly, it comes first, and the bzImage beside it second.
     let layout = find(&vmlinux).unwrap();
     assert_eq!((layout.image, layout.others), (vmlinux, vec![vmlinuz]));
 }

@@ -126,7 +126,7 @@ fn only_unexpected_results_are_shown_in_full() {
     );
     assert!(!text.contains("a.known"), "{text}");
     assert!(text.contains("1 xpass, 1 xfail in "), "{text}");
-    // Unless it is asked for.
+    // Unless the user wants it.
     let text = ended_at(StatusLevel::Pass, &records);
     assert!(
         text.contains("\nXFAIL  6.1  a.known  (3.1 s): no BTF\n"),

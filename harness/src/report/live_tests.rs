@@ -67,11 +67,11 @@ fn feed(live: &mut Live, events: &[Event]) {
         activity.observe(&record);
         live.show(&View::of(&history, &activity));
     }
-    // Draws everything anew.
+    // Draws everything again.
     live.suspend(|| ());
 }
 
-/// What stands on a terminal of `width` columns after `events`.
+/// The content of a terminal of `width` columns after `events`.
 fn drawn(width: u16, events: &[Event]) -> String {
     let terminal = InMemoryTerm::new(ROWS, width);
     let mut live = live(&terminal);

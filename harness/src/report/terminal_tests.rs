@@ -93,7 +93,7 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
 
 #[track_caller]
 fn reaches_the_terminal_as_text(hostile: &str) {
-    // Names of kernels are the user's.
+    // Names of kernels come from the user.
     let kernel = hostile.trim_start_matches([':', ' ']);
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
@@ -184,7 +184,7 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
     assert!(terminal.finish(&history).is_ok());
 }
 
-/// A failure that is known.
+/// A known failure.
 fn known_failure() -> TestResult {
     let fail = result("6.1", "a.known", Verdict::Fail, "exit status 1");
     known(fail, KnownResult::Fail)
@@ -244,7 +244,7 @@ fn each_level_shows_what_those_before_it_show_and_more() {
                 "{level:?}: {line}{text}"
             );
         }
-        // At the end as ever.
+        // At the end as usual.
         assert!(
             end.starts_with("Not as expected:\n\nFAIL  6.1  a.fail"),
             "{text}"

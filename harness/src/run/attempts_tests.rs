@@ -4,7 +4,7 @@ use super::*;
 use crate::report::samples;
 use crate::run::event::{Known, KnownResult};
 
-/// What a test comes to whose attempts end like this, and how many there were.
+/// The verdict of a test whose attempts end like this, and their number.
 fn tried(policies: &Policies, verdicts: &[Verdict]) -> (TestResult, usize) {
     let mut attempts = Attempts::default();
     for (index, verdict) in verdicts.iter().enumerate() {

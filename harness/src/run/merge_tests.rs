@@ -336,7 +336,7 @@ fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
     let merged = merge(&runs, Vec::new()).unwrap();
     assert_eq!(tally(&merged).missing(), 1);
     assert_eq!(merged.exit_code, exit_code::VM_LOST);
-    // A half of each is no whole.
+    // One half of each is not a whole run.
     let runs = [
         of(runtime, "a.b", "slice:1/2", 1),
         of(aot, "aot.b", "slice:2/2", 1),

@@ -12,7 +12,7 @@ use pgp::types::{KeyDetails as _, Password};
 
 use super::*;
 
-/// A key with a subkey that signs, as archives have them.
+/// A key with a signing subkey, as archives have.
 fn key() -> SignedSecretKey {
     let mut subkey = SubkeyParamsBuilder::default();
     subkey
@@ -71,7 +71,7 @@ impl Lab {
         Keyring::open(&file).unwrap()
     }
 
-    /// Publishes one package; `extra` stands in the Release file.
+    /// Publishes one package; `extra` goes into the Release file.
     fn publish(&self, extra: &str) -> String {
         let stanza = format!(
             "Package: linux-image-6.1-x\nVersion: 6.1-1\nFilename: pool/k.deb\nSize: 1\nSHA256: {}\n\n",

@@ -44,7 +44,7 @@ impl Lab {
         provide(catalogue, &selected[0], &self.cache, &Progress::silent())
     }
 
-    /// Nothing in the cache but locks.
+    /// The cache contains only locks.
     fn assert_nothing_kept(&self) {
         for name in ["kernels", "tmp"] {
             let left = fs::read_dir(self.cache.root().join(name)).unwrap().count();
@@ -58,7 +58,7 @@ fn sha256(bytes: &[u8]) -> String {
     digest::hex(&sha2::Sha256::digest(bytes))
 }
 
-/// Answers one request with `answer`, whatever is asked.
+/// Answers one request with `answer`, whatever it is.
 fn serve_once(answer: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -99,7 +99,7 @@ fn an_image_from_the_web_is_cached_and_then_needs_no_web() {
     );
     assert_eq!(fs::read(&kernel.image).unwrap(), body);
     assert_eq!(kernel.modules, None);
-    // The server answers once only.
+    // The server answers only once.
     assert_eq!(lab.provide(&catalogue, "web").unwrap().image, kernel.image);
     assert!(
         status(&catalogue, &catalogue.kernels[0], &lab.cache)
@@ -247,7 +247,7 @@ fn modules_used_in_place_are_read_once_and_missed_when_they_are_gone() {
     let dep = lab.write("tree/usr/lib/modules/6.1-a/modules.dep", b"");
     let kernel = lab.provide(&lab.catalogue(""), "./tree").unwrap();
     let (dir, remembered) = (kernel.modules.unwrap(), kernel.module_index.unwrap());
-    // Only who does not read it again takes it for a module.
+    // It only counts as a module if it is not read again.
     let modified = file.metadata().unwrap().modified().unwrap();
     fs::write(&file, vec![b'x'; module.len()]).unwrap();
     let times = fs::FileTimes::new().set_modified(modified);

@@ -172,7 +172,7 @@ fn an_update_writes_failures_and_flaky_tests_and_keeps_comments() {
         (update.added, update.removed, update.by_hand.len()),
         (3, 0, 1)
     );
-    // What is written is what is read.
+    // The written file reads back the same.
     let id = TestId::new("a", "bad");
     let subject = Subject {
         id: &id,

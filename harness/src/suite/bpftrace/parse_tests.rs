@@ -191,8 +191,8 @@ fn a_file_that_is_not_utf8_is_reported_with_its_line() {
     );
 }
 
-/// A line of a test: any directive of any dialect, with a value that fits many
-/// of them, or what stands between.
+/// A line of a test: any directive of any dialect, with a value that suits many of them, or a
+/// separator.
 fn any_line() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
     let words: Vec<&str> = Directive::ALL.map(Directive::word).to_vec();
@@ -244,7 +244,7 @@ proptest::proptest! {
             let parsed = parse(Path::new("s"), text.as_bytes(), &Vocabulary::of(dialect));
             let names = lines.iter().filter(|line| *line == "NAME n").count();
             proptest::prop_assert!(parsed.tests.len() <= names);
-            // Each name makes a test, or something tells why not.
+            // Each NAME makes a test, or a message says why not.
             let overridden = parsed
                 .warnings
                 .iter()

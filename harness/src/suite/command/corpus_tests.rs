@@ -1,4 +1,4 @@
-//! The reports in `tests/data/results`, and what must come of them.
+//! The reports in `tests/data/results`, and their expected results.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ fn is_xml(name: &str) -> bool {
     name.starts_with("junit/") || name.starts_with("gtest/")
 }
 
-/// What comes of a report, in the words of `verdicts.txt`.
+/// The result of a report, in the format of `verdicts.txt`.
 fn verdict(name: &str, report: &[u8], code: i32) -> (Verdict, String) {
     let test = CommandTest {
         id: TestId::new("s", "command"),

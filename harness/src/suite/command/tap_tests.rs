@@ -50,7 +50,7 @@ fn a_comment_that_only_begins_like_a_directive_is_a_comment() {
             "skip asks no device",
         ]
     );
-    // Those of the kernel are comments elsewhere.
+    // The kernel's directives are comments elsewhere.
     let text = "1..2\nok 1 - waits # timeout of 3 s\nnot ok 2 - x # XFAIL\n";
     assert_eq!(
         cases(text, Dialect::Tap).0,
