@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use guest_init::plan::BootPlan;
+use kiln::arch::Arch;
 use kiln::guest::init::GUEST_INIT;
 use kiln::guest::initramfs;
 use kiln::kernel::{BootProtocol, KernelImage};
@@ -91,6 +92,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
         cpu: None,
         kernel: KernelImage {
             name: kernel.to_owned(),
+            arch: Arch::X86_64,
             release: kernel.to_owned(),
             image,
             boot_protocol: BootProtocol::Pvh,
@@ -103,7 +105,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
         control_socket: None,
         console_log: kiln.path("console"),
         qemu_log: kiln.path("qemu.log"),
-        tsc_khz: kiln::vm::tsc::khz(),
+        counter_khz: kiln::vm::arch::counter_khz(Arch::X86_64),
         hang_timeout: DEADLINE,
         dump_on_panic: false,
         kernel_log: Patterns::default(),

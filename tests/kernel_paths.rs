@@ -83,7 +83,20 @@ fn paths_without_a_kernel_get_different_errors() {
 }
 
 #[test]
-fn what_the_user_may_not_read_is_named_with_a_hint() {
+fn a_kernel_for_another_architecture_is_refused_before_it_boots() {
+    let kiln = kiln("");
+    let mut image = vec![0; 4096];
+    // Documentation/arch/arm64/booting.rst.
+    image[56..60].copy_from_slice(b"ARM\x64");
+    let image = kiln.file("vmlinuz-6.1-arm64", &image);
+    refused_at(&kiln, &image)
+        .assert_err_contains(&image.display().to_string())
+        .assert_err_contains("is a kernel for arm64, and kiln boots kernels for x86-64 only")
+        .assert_err_contains("hint: give one that is built for x86-64");
+}
+
+#[test]
+fn what_the_user_may_not_read_is_named_with_what_mends_it() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = Kiln::as_ordinary_user();

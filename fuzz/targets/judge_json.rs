@@ -3,9 +3,10 @@
 
 use std::fs;
 
+use kiln::arch::Arch;
 use kiln::suite::Verdict;
 use kiln::suite::bpftrace::{
-    Dialect, End, Exit, Host, Observation, Rules, RuntimeSuites, Vocabulary, judge,
+    Dialect, End, Exit, Observation, Rules, RuntimeSuites, Vocabulary, judge,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -23,7 +24,7 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     for name in Dialect::names() {
         let dialect = Dialect::for_version(name).unwrap();
         let Ok(suites) =
-            RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), &Host::current())
+            RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), Arch::default())
         else {
             continue;
         };

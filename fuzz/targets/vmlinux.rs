@@ -3,16 +3,16 @@
 
 use std::fs;
 
-use kiln::kernel::vmlinux;
+use kiln::kernel::image;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
-    let image = dir.path().join("image");
+    let file = dir.path().join("image");
     let dest = dir.path().join("vmlinux");
-    fs::write(&image, bytes).unwrap();
-    let unpacked = vmlinux::unpack(&image, &dest);
+    fs::write(&file, bytes).unwrap();
+    let unpacked = image::unpack(&file, &dest);
     // Whole or not at all.
     assert_eq!(unpacked.is_ok(), dest.exists());
-    let _ = vmlinux::release(&image);
+    let _ = image::release(&file);
 });

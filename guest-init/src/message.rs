@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol. Host and guest must have the same, since both come from the same
-/// build.
-pub const PROTOCOL_VERSION: u32 = 6;
+/// Version of this protocol; host and guest must agree exactly, since both
+/// come out of the same build.
+pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -79,6 +79,12 @@ pub enum Request {
         job: JobId,
         /// The name.
         comm: String,
+    },
+    /// Causes a few page faults with each [`Event::Alive`] for as long as the job
+    /// is open: a guest that runs nothing but a test that waits for one has none.
+    CausePageFaults {
+        /// The job.
+        job: JobId,
     },
     /// Kills whatever is left of the job and removes its cgroup; answered by
     /// [`Event::JobClosed`].

@@ -5,6 +5,7 @@
 //! killed with `kill -9`).
 
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::process::{ExitStatus, Output};
 use std::sync::OnceLock;
 use std::sync::mpsc;
@@ -58,6 +59,25 @@ fn spawner() -> io::Result<&'static mpsc::Sender<SpawnOrder>> {
     Ok(SPAWNER.get_or_init(|| sender))
 }
 
+/// Has the process that `command` starts killed when the thread that starts it
+/// ends, and so when kiln does.
+pub(crate) fn dies_with_parent(command: &mut std::process::Command) {
+    let parent = Pid::this();
+    // SAFETY: the closure runs between fork and exec and makes only the system
+    // calls prctl and getppid; it takes no lock and allocates nothing.
+    unsafe {
+        command.pre_exec(move || {
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            // The parent may have died before the signal was armed.
+            if getppid() == parent {
+                Ok(())
+            } else {
+                Err(Errno::ESRCH.into())
+            }
+        });
+    }
+}
+
 /// A running child process; killed and reaped when dropped.
 #[derive(Debug)]
 pub struct Supervised {
@@ -68,22 +88,8 @@ pub struct Supervised {
 impl Supervised {
     /// Starts `command` in its own process group with a parent-death signal.
     pub async fn spawn(mut command: Command) -> io::Result<Self> {
-        let parent = Pid::this();
         command.process_group(0).kill_on_drop(true);
-        // SAFETY: the closure runs between fork and exec and makes only the
-        // system calls prctl and getppid; it takes no lock and allocates
-        // nothing.
-        unsafe {
-            command.pre_exec(move || {
-                prctl::set_pdeathsig(Signal::SIGKILL)?;
-                // The parent may have died before the signal was armed.
-                if getppid() == parent {
-                    Ok(())
-                } else {
-                    Err(Errno::ESRCH.into())
-                }
-            });
-        }
+        dies_with_parent(command.as_std_mut());
         let (reply, answer) = oneshot::channel();
         spawner()?
             .send(SpawnOrder {

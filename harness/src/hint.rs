@@ -1,6 +1,9 @@
 //! Errors for people: what failed, why, and what to do next.
 
-/// An error that may know how to fix it.
+use std::borrow::Cow;
+use std::path::Path;
+
+/// An error that may know its remedy.
 ///
 /// The message (`Display`) says what failed on which thing; the hints say what
 /// to do about it, one line each. The CLI renders both in one place.
@@ -23,6 +26,20 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
             format!("{text}: {cause}")
         }
     })
+}
+
+/// What makes a file or directory readable that is not.
+pub(crate) fn readable(path: &Path) -> String {
+    format!(
+        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
+        quoted(path)
+    )
+}
+
+/// A path as a word of a shell's.
+pub(crate) fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 //! and tests there, reporting over a virtio-serial port.
 //!
 //! Arrows point one way: `cli → report → run → {vm, suite} → {guest, kernel} →
-//! config`.
+//! config → arch`.
 
 pub mod appimage;
+pub mod arch;
 mod blocking;
 pub mod child;
 pub mod ci;

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, getppid};
+use nix::unistd::Pid;
+
+use crate::child::dies_with_parent;
 
 /// How often to check the child.
 const POLL: Duration = Duration::from_millis(50);
@@ -112,20 +113,7 @@ pub(crate) fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let parent = Pid::this();
-    // SAFETY: the closure runs between fork and exec and makes only the system
-    // calls prctl and getppid; it takes no lock and allocates nothing.
-    unsafe {
-        command.pre_exec(move || {
-            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-            // The parent may have died before the signal was armed.
-            if getppid() == parent {
-                Ok(())
-            } else {
-                Err(Errno::ESRCH.into())
-            }
-        });
-    }
+    dies_with_parent(&mut command);
     let child = command.spawn().map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing {
             program: program.clone(),

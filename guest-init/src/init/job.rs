@@ -23,6 +23,7 @@ pub(crate) struct Job {
     /// Pids already reported for a name: two awaited processes of the same name must both be
     /// reported.
     told: BTreeSet<(String, i32)>,
+    page_faults: bool,
 }
 
 impl Job {
@@ -31,6 +32,7 @@ impl Job {
             cgroup,
             awaited: Vec::new(),
             told: BTreeSet::new(),
+            page_faults: false,
         }
     }
 
@@ -44,7 +46,17 @@ impl Job {
         self.awaited.push(name);
     }
 
-    /// Whether the host awaits a name.
+    /// Its processes are to see page faults, whatever else the guest does.
+    pub(crate) fn want_page_faults(&mut self) {
+        self.page_faults = true;
+    }
+
+    /// Whether they are.
+    pub(crate) fn wants_page_faults(&self) -> bool {
+        self.page_faults
+    }
+
+    /// Whether a name is awaited.
     pub(crate) fn watching(&self) -> bool {
         !self.awaited.is_empty()
     }

@@ -182,7 +182,7 @@ impl<'a> Server<'a> {
             self.heartbeat = now + HEARTBEAT;
             let since_boot_ns = since_boot_ns();
             self.send(&Event::Alive { since_boot_ns })?;
-            if !self.processes.is_empty() {
+            if self.jobs.values().any(Job::wants_page_faults) {
                 activity::cause_page_faults();
             }
         }
@@ -263,6 +263,13 @@ impl<'a> Server<'a> {
                 }
                 Ok(())
             }
+            Request::CausePageFaults { job } => match self.jobs.get_mut(&job) {
+                Some(state) => {
+                    state.want_page_faults();
+                    Ok(())
+                }
+                None => self.refuse(format!("cause page faults: no job {job}")),
+            },
             Request::CloseJob { job } => self.close(job),
             Request::TakeStock => {
                 match &mut self.stock {

@@ -247,6 +247,7 @@ pub(super) async fn in_vm(
                         Status::Exited(status) => Ended::Status(status),
                         Status::Signaled(signal) => Ended::Signal(signal),
                     },
+                    spec.kernel.arch,
                     spec.accelerator,
                     spec.cpu.as_deref(),
                 )

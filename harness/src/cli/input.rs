@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
@@ -13,9 +13,9 @@ use nix::sys::signal::Signal;
 use nix::sys::termios::{self, SetArg, Termios};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, watch};
-use vmm_sys_util::eventfd::EventFd;
 
 use super::Failure;
+use super::stop::Stop;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::run::command::Notice;
@@ -317,13 +317,12 @@ fn escaped(data: &[u8], count: &mut usize) -> bool {
 /// A thread that reads stdin, because a read from a terminal cannot be awaited. Ends when dropped:
 /// an abandoned reader would take input that the user types for the next kernel.
 struct StdinReader {
-    stop: Option<EventFd>,
+    stop: Option<Stop>,
 }
 
 impl StdinReader {
     fn start(stdin: StdinFd, chunks: mpsc::Sender<Vec<u8>>) -> Self {
-        let stop = EventFd::new(0).and_then(|stop| Ok((stop.try_clone()?, stop)));
-        let (stop, stopped) = match stop {
+        let (stop, stopped) = match Stop::pair() {
             Ok((stop, stopped)) => (Some(stop), stopped),
             // Out of descriptors: the command runs with an empty stdin.
             Err(error) => {
@@ -339,20 +338,16 @@ impl StdinReader {
 impl Drop for StdinReader {
     fn drop(&mut self) {
         if let Some(stop) = &self.stop {
-            // Can only fail if the counter is full, and then the reader wakes up anyway.
-            let _ = stop.write(1);
+            stop.stop();
         }
     }
 }
 
-fn read_chunks(mut stdin: StdinFd, stopped: &EventFd, chunks: &mpsc::Sender<Vec<u8>>) {
+fn read_chunks(mut stdin: StdinFd, stopped: &Stop, chunks: &mpsc::Sender<Vec<u8>>) {
     loop {
-        // SAFETY: `stopped` outlives this borrow of its descriptor; vmm-sys-util
-        // offers the number only.
-        let stopped = unsafe { BorrowedFd::borrow_raw(stopped.as_raw_fd()) };
         let mut fds = [
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
-            PollFd::new(stopped, PollFlags::POLLIN),
+            PollFd::new(stopped.as_fd(), PollFlags::POLLIN),
         ];
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) => {}

@@ -8,10 +8,11 @@ use clap::{Args, ValueEnum};
 use super::Failure;
 use super::say;
 use super::suite_args::parse_dialect;
+use crate::arch::Arch;
 use crate::exit_code;
 use crate::report::escape;
 use crate::suite::bpftrace::{
-    By, Choice, Dialect, EngineBeside, Host, Lint, Severity, Vocabulary, choose,
+    By, Choice, Dialect, EngineBeside, Lint, Severity, Vocabulary, choose,
 };
 
 /// How findings are printed.
@@ -51,13 +52,13 @@ pub(super) struct LintArgs {
 impl LintArgs {
     /// Prints the findings to stdout.
     pub(super) fn run(&self) -> Result<u8, Failure> {
-        let host = Host::current();
+        let arch = Arch::default();
         let choice = self.choose();
         let dialect = choice.vocabulary.dialect.name;
         if let Some(note) = &choice.note {
             say::note(&format!("warning: {}", escape::line(note)));
         }
-        let lint = Lint::new(&self.dir, &choice.vocabulary, &host)?;
+        let lint = Lint::new(&self.dir, &choice.vocabulary, arch)?;
         let (errors, warnings) = (lint.count(Severity::Error), lint.count(Severity::Warning));
         if lint.tests + lint.excluded + errors == 0 {
             let dir = self.dir.display();
@@ -84,7 +85,9 @@ impl LintArgs {
                 }
                 let summary = format!(
                     "{} tests in dialect {dialect}, {} more never run on {}: {errors} errors, {warnings} warnings\n",
-                    lint.tests, lint.excluded, host.machine
+                    lint.tests,
+                    lint.excluded,
+                    arch.machine()
                 );
                 text + &summary
             }
@@ -92,7 +95,7 @@ impl LintArgs {
                 let all = serde_json::json!({
                     "dialect": dialect,
                     "dialect_by": choice.by.as_str(),
-                    "machine": host.machine,
+                    "machine": arch.machine(),
                     "tests": lint.tests,
                     "excluded": lint.excluded,
                     "findings": lint.findings,

@@ -29,7 +29,7 @@ mod runs;
 mod say;
 mod selection;
 mod shell;
-mod status_request;
+mod stop;
 mod suite_args;
 mod vm_args;
 

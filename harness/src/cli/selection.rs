@@ -10,11 +10,12 @@ use super::context::Context;
 use super::root_args::RootArgs;
 use super::say;
 use super::suite_args::{CommandSuite, ResolvedSuite, SuiteArgs};
+use crate::arch::Arch;
 use crate::exit_code;
 use crate::guest::root::Root;
 use crate::report::escape;
 use crate::run::plan::{BpftraceSuite, PlannedRunner, PlannedSuite, PlannedTest, Work};
-use crate::suite::bpftrace::{Host, RuntimeSuites};
+use crate::suite::bpftrace::RuntimeSuites;
 use crate::suite::command::discover;
 use crate::suite::{Allowlist, AllowlistError, Filter, FilterError};
 
@@ -69,7 +70,7 @@ impl SuiteArgs {
             match resolved {
                 ResolvedSuite::Runtime(runtime) => {
                     let mut read =
-                        RuntimeSuites::read(&runtime.tests, &runtime.vocabulary, &Host::current())?;
+                        RuntimeSuites::read(&runtime.tests, &runtime.vocabulary, Arch::default())?;
                     if self.aot {
                         read = read.with_aot();
                     }

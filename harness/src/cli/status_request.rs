@@ -1,7 +1,7 @@
 //! How the user asks for a status report: SIGUSR1, or the key `t` on a terminal.
 
 use std::io::IsTerminal as _;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,7 +9,8 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::termios::{self, LocalFlags, SetArg, SpecialCharacterIndices, Termios};
 use tokio::signal::unix::{self, SignalKind, signal};
 use tokio::sync::mpsc;
-use vmm_sys_util::eventfd::EventFd;
+
+use super::stop::Stop;
 
 /// The key.
 const KEY: u8 = b't';
@@ -73,7 +74,7 @@ struct Keys {
     stop: unix::Signal,
     /// `fg`.
     go_on: unix::Signal,
-    ended: EventFd,
+    ended: Stop,
 }
 
 impl Keys {
@@ -83,8 +84,7 @@ impl Keys {
         }
         let stop = signal(SignalKind::from_raw(Signal::SIGTSTP as i32)).ok()?;
         let go_on = signal(SignalKind::from_raw(Signal::SIGCONT as i32)).ok()?;
-        let ended = EventFd::new(0).ok()?;
-        let heard = ended.try_clone().ok()?;
+        let (ended, heard) = Stop::pair().ok()?;
         let (sender, pressed) = mpsc::channel(1);
         std::thread::spawn(move || read_keys(&heard, &sender));
         Some(Self {
@@ -121,8 +121,7 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        // Can only fail if the counter is full, and then the reader wakes up anyway.
-        let _ = self.ended.write(1);
+        self.ended.stop();
     }
 }
 
@@ -166,8 +165,8 @@ impl Drop for KeyMode {
 }
 
 /// Reads keys until `ended`, or until the terminal is gone.
-fn read_keys(ended: &EventFd, pressed: &mpsc::Sender<()>) {
-    // A read from the background then fails instead of stopping the process.
+fn read_keys(ended: &Stop, pressed: &mpsc::Sender<()>) {
+    // A read from the background then fails instead of stopping all of us.
     let mut background = SigSet::empty();
     background.add(Signal::SIGTTIN);
     if background.thread_block().is_err() {
@@ -175,9 +174,7 @@ fn read_keys(ended: &EventFd, pressed: &mpsc::Sender<()>) {
     }
     let stdin = std::io::stdin();
     loop {
-        // SAFETY: `ended` outlives this borrow of its descriptor; vmm-sys-util
-        // offers the number only.
-        let over = unsafe { BorrowedFd::borrow_raw(ended.as_raw_fd()) };
+        let over = ended.as_fd();
         let mut fds = [
             PollFd::new(over, PollFlags::POLLIN),
             PollFd::new(stdin.as_fd(), PollFlags::POLLIN),

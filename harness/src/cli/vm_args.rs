@@ -9,6 +9,7 @@ use clap::Args;
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use crate::arch::Arch;
 use crate::config::MemorySize;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
@@ -94,6 +95,7 @@ impl VmArgs {
     ) -> Result<(), Failure> {
         let scratch = super::scratch()?;
         let common = Common {
+            arch: Arch::default(),
             qemu: self.qemu.as_deref(),
             accel: self.accel,
             root: &self.root.root(),

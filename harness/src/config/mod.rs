@@ -18,6 +18,8 @@ pub use suite::{CommandRunner, ResultsFormat};
 
 use std::path::{Path, PathBuf};
 
+use crate::arch::Arch;
+
 /// Name of the file that [`Catalogue::discover`] looks for.
 pub const FILE_NAME: &str = "kernels.toml";
 
@@ -89,6 +91,8 @@ impl Default for Defaults {
 pub struct Kernel {
     /// The name in the file.
     pub name: String,
+    /// What it runs on.
+    pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
     /// Line of the source in the file, from 1.

@@ -13,6 +13,7 @@ use super::{
     AptSource, Catalogue, ConfigError, Defaults, Group, Kernel, Origin, Problem, Source, UrlSource,
     absolute, select,
 };
+use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
 const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
@@ -45,6 +46,8 @@ struct RawDefaults {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawKernel {
+    #[serde(default)]
+    arch: Arch,
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
     url: Option<Spanned<String>>,
@@ -270,6 +273,7 @@ impl Checker<'_> {
         };
         Some(Kernel {
             name: name.get_ref().clone(),
+            arch: raw.arch,
             source,
             line,
         })

@@ -22,6 +22,19 @@ fn the_checked_in_catalogue_is_valid() {
 }
 
 #[test]
+fn a_kernel_has_an_architecture_that_kiln_boots() {
+    let kernel = |arch: &str| format!("[kernels.a]\n{arch}path = \"linux\"\n");
+    for text in [kernel(""), kernel("arch = \"x86_64\"\n")] {
+        assert_eq!(parse_at(&text).unwrap().kernels[0].arch, Arch::X86_64);
+    }
+    let text = message(&kernel("arch = \"arm64\"\n"));
+    assert!(
+        text.contains(":2: unknown variant `arm64`; allowed here: `x86_64`"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_source_is_read_and_relative_paths_are_relative_to_the_file() {
     let hash = "A".repeat(64);
     let catalogue = parse_at(&format!(

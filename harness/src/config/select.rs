@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobBuilder;
 
 use super::{Catalogue, Kernel, absolute};
+use crate::arch::Arch;
 use crate::hint::Hint;
 
 /// One kernel that was asked for.
@@ -27,6 +28,14 @@ impl Selected {
         match self {
             Selected::Named(kernel) => &kernel.name,
             Selected::Path { given, .. } => given,
+        }
+    }
+
+    /// What the kernel runs on; of a path, what its image will have to be for.
+    pub fn arch(&self) -> Arch {
+        match self {
+            Selected::Named(kernel) => kernel.arch,
+            Selected::Path { .. } => Arch::default(),
         }
     }
 }

@@ -1,7 +1,16 @@
 //! The embedded PID 1.
 
+use crate::arch::Arch;
+
 /// The static guest-init binary that this build of kiln carries.
 pub const GUEST_INIT: &[u8] = include_bytes!(env!("KILN_GUEST_INIT_PATH"));
+
+/// The one that runs in guests of `arch`.
+pub fn of(arch: Arch) -> &'static [u8] {
+    match arch {
+        Arch::X86_64 => GUEST_INIT,
+    }
+}
 
 #[cfg(test)]
 mod tests {

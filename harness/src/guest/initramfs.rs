@@ -19,17 +19,9 @@ use crate::whole_file;
 /// Increase this whenever equal inputs give a different archive.
 const FORMAT: u32 = 2;
 
-/// The archive is padded to a multiple of this many bytes, a page, so that the
-/// last page of the guest's memory below 4 GiB stays free.
-///
-/// QEMU puts an initrd of S bytes at `(top - 1 - S) & ~4095`, where `top` is the end of that memory
-/// (`x86_load_linux`, hw/i386/x86-common.c, the same for PVH and bzImage): it ends at `top - 4096 +
-/// S % 4096`. SeaBIOS, the firmware of microvm in QEMU's own builds, takes memory for the ACPI
-/// tables from `top` downwards (`romfile_loader_allocate`, src/fw/romfile_loader.c, and
-/// `alloc_new`, src/malloc.c), and only then does its option ROM read the initrd, which overwrites
-/// the tables if the two overlap: a guest with four devices does not boot if S % 4096 is 0xc40 or
-/// more. qboot, Debian 12's firmware, keeps the tables below 1 MiB (`malloc_align`, malloc.c), and
-/// works with any size.
+/// The archive is padded to a multiple of this many bytes, a page: where QEMU puts
+/// it at the end of the guest's memory, the last page stays free for the tables of
+/// the firmware. `vm::arch` has the whole story.
 ///
 /// A multiple also leaves the initrd outside what SeaBIOS reserves: Linux would otherwise copy it
 /// to another place. It skips zeros after the archive (`unpack_to_rootfs`, init/initramfs.c).

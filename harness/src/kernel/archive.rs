@@ -9,6 +9,7 @@ use std::path::{Component, Path};
 use nix::errno::Errno;
 
 use super::Error;
+use super::image::names;
 
 /// Bytes that tell what a file is.
 const MAGIC_XZ: &[u8] = b"\xfd7zXZ\0";
@@ -128,10 +129,7 @@ fn is_kernel_part(path: &Path) -> bool {
         return true;
     }
     let name = parts.last().and_then(|name| name.to_str()).unwrap_or("");
-    name == "bzImage"
-        || ["vmlinuz", "vmlinux", "config-"]
-            .iter()
-            .any(|prefix| name.starts_with(prefix))
+    names::is_packaged(name) || name.starts_with("config-")
 }
 
 fn file_name(path: &Path) -> String {

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::layout::Layout;
 use super::prepare::{self, Taking};
 use super::{Error, KernelImage, Progress};
+use crate::arch::Arch;
 
 /// Enough for another harness to fetch a full-size kernel on a slow line.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -61,6 +62,12 @@ impl Key {
         let mut hex = super::digest::hex(&hash.finalize());
         hex.truncate(24);
         Key(format!("{kind}-{hex}"))
+    }
+
+    /// The key of a kernel for `arch`: two archives may give files of one name and
+    /// content for two architectures.
+    pub(super) fn for_arch(self, arch: Arch) -> Self {
+        Key(format!("{}{self}", arch.key_prefix()))
     }
 }
 
@@ -277,6 +284,13 @@ mod tests {
         let a_bc = Key::new("k", [b"a".as_slice(), b"bc"]);
         assert_ne!(ab_c, a_bc);
         assert_eq!(key().to_string().len(), "test-".len() + 24);
+    }
+
+    #[test]
+    fn kernels_that_were_cached_before_architectures_had_keys_are_found() {
+        // As kiln without architectures has it.
+        let key = Key::new("apt", [b"0123".as_slice(), b"4567"]).for_arch(Arch::X86_64);
+        assert_eq!(key.to_string(), "apt-4af4ab44116b3f073c72b41f");
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What can go wrong between a kernel's name and its image in the cache.
 
-use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{modules, vmlinux};
-use crate::hint::{Hint, with_causes};
+use super::image::names::TREES;
+use super::{image, modules};
+use crate::hint::{Hint, quoted, readable, with_causes};
 use crate::store;
 
 /// A kernel could not be provided.
@@ -214,7 +214,7 @@ pub enum Error {
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
-    Image(#[source] vmlinux::Error),
+    Image(#[source] image::Error),
     /// The metadata of a module directory could not be made.
     #[error(
         "cannot write the module metadata of {release}: {}",
@@ -301,7 +301,7 @@ impl Hint for Error {
                 let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
                 let files = shlex::try_join(files.iter().map(AsRef::as_ref));
                 format!(
-                    "it must hold bzImage, or boot/vmlinuz-RELEASE; see what there is with: ls {}",
+                    "it must hold {TREES}; see what there is with: ls {}",
                     files.unwrap_or_default()
                 )
             }
@@ -321,7 +321,7 @@ impl Hint for Error {
                 "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
-                "it must hold boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz, or be a kernel build tree".to_owned()
+                format!("it must hold {TREES}, or be a kernel build tree")
             }
             Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
             Error::Image(error) => return error.hints(),
@@ -334,20 +334,6 @@ impl Hint for Error {
         };
         vec![hint]
     }
-}
-
-/// What makes a file or directory readable that is not.
-pub(super) fn readable(path: &Path) -> String {
-    format!(
-        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
-        quoted(path)
-    )
-}
-
-/// A path as a word of a shell's.
-fn quoted(path: &Path) -> String {
-    let path = path.to_string_lossy();
-    shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)
 }
 
 fn and_snapshot(answer: Option<&str>) -> String {

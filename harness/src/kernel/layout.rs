@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Error, vmlinux};
+use super::image::names::{IMAGES, bootable_siblings, built, rank};
+use super::{Error, image};
+use crate::arch::Arch;
 
 /// A kernel found in a directory, or an image alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,7 @@ pub(super) struct Layout {
     /// The image as it is.
     pub(super) image: PathBuf,
     /// Other images of the same kernel, for where QEMU cannot enter the first:
-    /// an ELF kernel needs a PVH entry point, a bzImage does not.
+    /// an ELF kernel needs a PVH entry point.
     pub(super) others: Vec<PathBuf>,
     /// `uname -r`.
     pub(super) release: String,
@@ -24,12 +26,7 @@ pub(super) struct Layout {
 /// What tells a build tree, and what `uname -r` is to say.
 const KERNEL_RELEASE: &str = "include/config/kernel.release";
 
-/// Names of images in a directory, the ones to prefer first: a bzImage can always
-/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
-/// systems have a link `kernel`.
-const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
-
-/// How far above an image its root or build tree may be: `arch/x86/boot/bzImage`,
+/// How far above an image its root or build tree may be: `arch/ARCH/boot/IMAGE`,
 /// `boot/efi/MACHINE/RELEASE/linux`.
 const LEVELS: usize = 4;
 
@@ -126,7 +123,7 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
             return Ok(layout);
         }
     }
-    let release = vmlinux::release(image).map_err(Error::Image)?;
+    let release = image::release(image).map_err(Error::Image)?;
     let mut layout = Layout {
         image: image.to_path_buf(),
         others: siblings(image, &release),
@@ -155,31 +152,27 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
     Ok(layout)
 }
 
-/// The bzImage beside an image that is called vmlinux.
+/// The images of the same kernel beside one that is called vmlinux.
 fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    let Some(rest) = name.strip_prefix("vmlinux") else {
-        return Vec::new();
-    };
-    ["vmlinuz", "bzImage"]
-        .iter()
-        .map(|kind| image.with_file_name(format!("{kind}{rest}")))
+    bootable_siblings(image)
+        .into_iter()
         .filter(|path| path.is_file())
-        .filter(|path| vmlinux::release(path).is_ok_and(|other| other == release))
+        .filter(|path| image::release(path).is_ok_and(|other| other == release))
         .collect()
 }
 
 fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
-    let mut images: Vec<PathBuf> = ["arch/x86/boot/bzImage", "vmlinux"]
+    let mut images: Vec<PathBuf> = Arch::ALL
         .iter()
-        .map(|name| root.join(name))
-        .filter(|path| path.is_file())
-        .collect();
-    // The build makes the bzImage of the vmlinux: an older one is of an older
+        .map(|arch| built(*arch).map(|name| root.join(name)))
+        .find(|images| images.iter().any(|path| path.is_file()))
+        .map_or_else(Vec::new, Vec::from);
+    images.retain(|path| path.is_file());
+    // The build makes the image of the vmlinux: an older one is of an older
     // build.
     let built = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    if let [bzimage, vmlinux] = images.as_slice()
-        && built(bzimage) < built(vmlinux)
+    if let [image, vmlinux] = images.as_slice()
+        && built(image) < built(vmlinux)
     {
         images.reverse();
     }
@@ -307,7 +300,7 @@ struct Images {
     /// Releases with their images, in the order in which they were found.
     kernels: Vec<(String, Vec<PathBuf>)>,
     /// What is wrong with the first file that only has the name of an image.
-    refused: Option<vmlinux::Error>,
+    refused: Option<image::Error>,
 }
 
 impl Images {
@@ -336,7 +329,7 @@ impl Images {
                 Some(release) if modules.contains_key(&release) => self.add(release, path),
                 // Beside an image lie its signature, its debug information and
                 // others that carry its name.
-                _ => match vmlinux::release(&path) {
+                _ => match image::release(&path) {
                     Ok(release) => self.add(release, path),
                     Err(error) => {
                         self.refused.get_or_insert(error);
@@ -354,15 +347,6 @@ impl Images {
             None => self.kernels.push((release, vec![path])),
         }
     }
-}
-
-/// The place of an image's kind in [`IMAGES`].
-fn rank(image: &Path) -> usize {
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
-    IMAGES
-        .iter()
-        .position(|kind| name.starts_with(kind))
-        .unwrap_or(IMAGES.len())
 }
 
 /// `[usr/]lib/modules/*` of `root`, by release, and what NixOS' systems have

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::test_image::image;
+use super::super::image::test_image::image;
 use super::*;
 use crate::hint::Hint as _;
 use std::fs;

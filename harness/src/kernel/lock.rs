@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::Error;
+use crate::arch::Arch;
 use crate::config::{AptSource, line_of};
 use crate::store::{STORE_DIR, name_of};
 use crate::whole_file;
@@ -39,6 +40,9 @@ pub struct LockedKernel {
     pub component: String,
     /// The source's package name or glob when it was pinned.
     pub package: String,
+    /// What the kernel is for.
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
     /// The files, the one that was matched first.
     #[serde(rename = "file")]
     pub files: Vec<LockedFile>,
@@ -52,6 +56,9 @@ pub struct LockedNix {
     pub name: String,
     /// The source's installable when it was pinned.
     pub installable: String,
+    /// What the kernel is for.
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
     /// Store paths of its outputs, `out` first.
     pub paths: Vec<String>,
 }
@@ -111,6 +118,14 @@ impl Pin {
         match self {
             Pin::Apt(pin) => &pin.name,
             Pin::Nix(pin) => &pin.name,
+        }
+    }
+
+    /// What the kernel is for.
+    pub fn arch(&self) -> Arch {
+        match self {
+            Pin::Apt(pin) => pin.arch,
+            Pin::Nix(pin) => pin.arch,
         }
     }
 
@@ -292,6 +307,7 @@ mod tests {
             suite: "s".to_owned(),
             component: "main".to_owned(),
             package: "linux-image-*".to_owned(),
+            arch: Arch::default(),
             files: vec![LockedFile {
                 package: "linux-image-1".to_owned(),
                 version: version.to_owned(),
@@ -307,6 +323,7 @@ mod tests {
         Pin::Nix(LockedNix {
             name: name.to_owned(),
             installable: ".#kernel".to_owned(),
+            arch: Arch::default(),
             paths: vec![path.to_owned()],
         })
     }

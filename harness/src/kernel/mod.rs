@@ -1,12 +1,12 @@
-//! Which kernel, from where: sources, cache, vmlinux, modules.
+//! Which kernel, from where: sources, cache, images, modules.
 
 mod archive;
 mod cache;
-mod compression;
 mod debian;
 mod digest;
 mod download;
 mod error;
+pub mod image;
 mod layout;
 mod lock;
 pub mod modules;
@@ -15,12 +15,10 @@ mod prepare;
 mod progress;
 mod provide;
 mod source;
-#[cfg(test)]
-mod test_image;
-pub mod vmlinux;
 
 pub use cache::Cache;
 pub use error::Error;
+pub use image::BootProtocol;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pins::Pins;
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
@@ -28,23 +26,16 @@ pub use provide::{Status, Update, provide, status, update};
 
 use std::path::PathBuf;
 
-/// How a kernel image is entered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BootProtocol {
-    /// An uncompressed ELF `vmlinux` with a PVH entry note
-    /// (`XEN_ELFNOTE_PHYS32_ENTRY`): skips the guest's own decompression.
-    Pvh,
-    /// A `bzImage`, by the Linux/x86 boot protocol.
-    BzImage,
-}
+use crate::arch::Arch;
 
 /// One bootable kernel, in the cache or in place, ready to be booted.
 #[derive(Debug, Clone)]
 pub struct KernelImage {
     /// The name it was selected by: of `kernels.toml`, or the path as given.
     pub name: String,
-    /// `uname -r` of the kernel, such as `6.1.0-50-cloud-amd64`.
+    /// What it runs on.
+    pub arch: Arch,
+    /// `uname -r` of the kernel, such as `6.1.0-50-cloud`.
     pub release: String,
     /// The image to hand to QEMU's `-kernel`.
     pub image: PathBuf,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::cache::Key;
 use super::lock::{Lock, Pin};
 use super::{Cache, Error};
+use crate::arch::Arch;
 use crate::config::{BUILT_IN_LOCK, Catalogue};
 
 /// The pins of a catalogue.
@@ -35,11 +36,12 @@ impl Pins {
         })
     }
 
-    /// The pins of the kernel `name`, the one to be preferred first.
-    pub fn of(&self, name: &str) -> impl Iterator<Item = &Pin> {
+    /// The pins of the kernel `name` for `arch`, the one to be preferred first.
+    pub fn of(&self, name: &str, arch: Arch) -> impl Iterator<Item = &Pin> {
         [&self.lock, &self.built_in]
             .into_iter()
             .filter_map(move |lock| lock.get(name))
+            .filter(move |pin| pin.arch() == arch)
     }
 
     /// Writes `pins` down and drops those of kernels that are not in the

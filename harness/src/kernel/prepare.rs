@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use super::image::{self, BootProtocol, Bootable};
 use super::layout::{Layout, Modules};
-use super::{BootProtocol, Error, KernelImage, modules, vmlinux};
+use super::{Error, KernelImage, modules};
+use crate::arch::Arch;
 
 /// The prepared image.
 const IMAGE: &str = "image";
@@ -34,6 +36,8 @@ pub(super) enum Taking {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    arch: Arch,
     release: String,
     boot_protocol: BootProtocol,
     /// In bytes; a cheap sign of a damaged cache.
@@ -45,8 +49,8 @@ struct Manifest {
 /// Writes the kernel of `layout` to the directory `dest`.
 pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<(), Error> {
     let image = dest.join(IMAGE);
-    let (boot_protocol, source) = unpack_first(layout, &image)?;
-    match vmlinux::release(source) {
+    let (bootable, source) = unpack_first(layout, &image)?;
+    match image::release(source) {
         Ok(release) if release != layout.release => {
             return Err(Error::ReleaseDiffers {
                 image: source.to_path_buf(),
@@ -90,8 +94,9 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         }
     };
     let manifest = Manifest {
+        arch: bootable.arch,
         release: layout.release.clone(),
-        boot_protocol,
+        boot_protocol: bootable.boot_protocol,
         image_size,
         modules,
     };
@@ -105,12 +110,16 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
 
 /// Unpacks the first of a kernel's images that QEMU can enter, and says which;
 /// if there is none, the error is that of the first.
-fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(BootProtocol, &'a Path), Error> {
+fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(Bootable, &'a Path), Error> {
     let mut failed = None;
     for image in std::iter::once(&layout.image).chain(&layout.others) {
-        match vmlinux::unpack(image, dest) {
-            Ok(protocol) => return Ok((protocol, image)),
-            Err(error @ (vmlinux::Error::NoEntry { .. } | vmlinux::Error::NotAKernel { .. })) => {
+        match image::unpack(image, dest) {
+            Ok(bootable) => return Ok((bootable, image)),
+            Err(
+                error @ (image::Error::NoEntry { .. }
+                | image::Error::NotAKernel { .. }
+                | image::Error::OtherArchitecture { .. }),
+            ) => {
                 failed.get_or_insert(error);
             }
             Err(error) => return Err(Error::Image(error)),
@@ -142,6 +151,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
     let remembered = directory.join(MODULE_INDEX);
     Some(KernelImage {
         name: name.to_owned(),
+        arch: manifest.arch,
         release: manifest.release,
         image,
         boot_protocol: manifest.boot_protocol,

@@ -20,6 +20,7 @@ pub fn provide(
 ) -> Result<KernelImage, Error> {
     let asked = Asked {
         name: selected.name(),
+        arch: selected.arch(),
         base: base(catalogue),
         cache,
         progress,
@@ -32,7 +33,7 @@ pub fn provide(
         Supply::Fixed(content) => get(&*content, &asked),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            if let Some(content) = pinned(&*source, &pins, &kernel.name) {
+            if let Some(content) = pinned(&*source, &pins, kernel) {
                 return get(&*content, &asked);
             }
             let pin = source.resolve(&asked, None)?;
@@ -46,7 +47,7 @@ pub fn provide(
 }
 
 fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
-    let key = content.key()?;
+    let key = content.key()?.for_arch(asked.arch);
     asked
         .cache
         .provide(&key, asked.name, asked.progress, |work| {
@@ -54,13 +55,14 @@ fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
         })
 }
 
-/// What the kernel `name` of `source` is pinned to.
+/// What `kernel` of `source` is pinned to.
 fn pinned<'p>(
     source: &'p (dyn Pinning + 'p),
     pins: &'p Pins,
-    name: &'p str,
+    kernel: &'p Kernel,
 ) -> Option<Box<dyn Content + 'p>> {
-    pins.of(name).find_map(|pin| source.content(pin))
+    pins.of(&kernel.name, kernel.arch)
+        .find_map(|pin| source.content(pin))
 }
 
 /// What relative flakes are relative to: the directory of the catalogue.
@@ -85,6 +87,7 @@ pub struct Status {
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,
+        arch: kernel.arch,
         base: base(catalogue),
         cache,
         progress: &Progress::silent(),
@@ -93,7 +96,7 @@ pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<S
         Supply::Fixed(content) => content.status(&asked),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
-            let content = pinned(&*source, &pins, &kernel.name);
+            let content = pinned(&*source, &pins, kernel);
             content.map_or_else(|| Ok(Status::default()), |content| content.status(&asked))
         }
     }
@@ -128,10 +131,11 @@ pub fn update(
             });
         };
         let was = before
-            .of(&kernel.name)
+            .of(&kernel.name, kernel.arch)
             .find(|pin| source.content(pin).is_some());
         let asked = Asked {
             name: &kernel.name,
+            arch: kernel.arch,
             base: base(catalogue),
             cache,
             progress,

@@ -198,7 +198,13 @@ impl<'c> Driver<'c> {
         self.control.send(&request).await
     }
 
-    /// How many awaited names have appeared.
+    /// From now on the job's processes see page faults, a few with each heartbeat.
+    pub(super) async fn cause_page_faults(&mut self) -> Result<(), Error> {
+        let request = Request::CausePageFaults { job: self.job };
+        self.control.send(&request).await
+    }
+
+    /// How many awaited names have shown up.
     pub(super) fn comms_seen(&self) -> usize {
         self.comms.len()
     }

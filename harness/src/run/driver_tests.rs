@@ -2,7 +2,7 @@
 
 use guest_init::frame;
 use guest_init::message::{Status, Usage};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::*;
@@ -75,6 +75,28 @@ async fn what_the_guest_said_counts_however_late_we_look() {
         assert!(driver.until(deadline, over).await.unwrap(), "{late:?} late");
         assert_eq!(driver.process(process).output, b"y\ny\ny\ny\ny\n");
     }
+}
+
+#[tokio::test]
+async fn page_faults_are_asked_for_in_the_job_that_waits_for_them() {
+    let (host, mut guest) = UnixStream::pair().unwrap();
+    let mut control = Control::over(host);
+    let mut driver = Driver::open(&mut control).unwrap();
+    driver.cause_page_faults().await.unwrap();
+    let job = driver.job;
+    let mut decoder = frame::Decoder::new();
+    let mut requests = Vec::new();
+    while requests.len() < 2 {
+        let mut bytes = [0; 256];
+        let length = guest.read(&mut bytes).await.unwrap();
+        assert_ne!(length, 0);
+        let more = decoder.push::<Request>(&bytes[..length]);
+        requests.extend(more.into_iter().map(Result::unwrap));
+    }
+    assert_eq!(
+        requests,
+        [Request::OpenJob { job }, Request::CausePageFaults { job }]
+    );
 }
 
 #[tokio::test]

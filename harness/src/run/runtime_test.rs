@@ -65,6 +65,8 @@ pub(super) async fn execute(
         driver = Driver::open(control)?;
     }
     let process = if ready {
+        // `probe.software` waits for one of anybody's.
+        driver.cause_page_faults().await?;
         main_part(&mut driver, job, place, &mut executed).await?
     } else {
         None

@@ -271,7 +271,12 @@ impl Session {
             Exit::Signal(signal) => Ended::Signal(signal),
         };
         let spec = &self.vm.spec;
-        cpu::illegal_instruction(ended, spec.accelerator, spec.cpu.as_deref())
+        cpu::illegal_instruction(
+            ended,
+            spec.kernel.arch,
+            spec.accelerator,
+            spec.cpu.as_deref(),
+        )
     }
 
     /// What the kernel reported since it was last asked, where somebody wants to

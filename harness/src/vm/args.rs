@@ -14,12 +14,8 @@ use std::path::Path;
 use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, Sandbox, SerialConsole, VirtiofsDevice,
 };
+use super::arch::platform;
 use super::spec::VmSpec;
-
-/// Longest command line in bytes that a kernel takes whole: `COMMAND_LINE_SIZE`
-/// (arch/x86/include/asm/setup.h) less its NUL. What is longer it cuts off
-/// without a word.
-pub const MAX_KERNEL_COMMAND_LINE: usize = 2047;
 
 /// Longest path of a UNIX socket in bytes (`sun_path` less its NUL, unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
@@ -65,24 +61,28 @@ pub fn kernel_command_line(spec: &VmSpec) -> String {
 
 /// What the VM has beside its kernel.
 fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
+    let platform = platform(spec.kernel.arch);
     let mut devices: Vec<Box<dyn Device + '_>> = vec![
         Box::new(Machine {
+            platform,
             memory: spec.memory,
             cpus: spec.cpus,
         }),
         Box::new(Accel {
+            platform,
             accelerator: spec.accelerator,
             cpu: spec.cpu.as_deref(),
-            tsc_khz: spec.tsc_khz,
+            counter_khz: spec.counter_khz,
         }),
     ];
     if spec.qemu_sandbox {
         devices.push(Box::new(Sandbox));
     }
     devices.push(Box::new(EndsOnPanic {
+        platform,
         keep: spec.dump_on_panic,
     }));
-    devices.push(Box::new(SerialConsole));
+    devices.push(Box::new(SerialConsole { platform }));
     devices.push(Box::new(Monitor {
         socket: &spec.qmp_socket,
     }));

@@ -8,16 +8,17 @@ use guest_init::plan::BootPlan;
 use tokio::time::Instant;
 
 use super::accel::{self, ProbeInput};
-use super::args::MAX_KERNEL_COMMAND_LINE;
+use super::arch::{self, platform};
 use super::control::{self, Control};
 use super::machine::{Evidence, Vm};
 use super::process::{self, QemuProcess};
 use super::qemu::{self, Qemu};
 use super::relief::Relief;
 use super::spec::{AccelChoice, VirtiofsSpec, VmConfig, VmSpec};
-use super::{args, health, tsc};
+use super::{args, health};
+use crate::arch::Arch;
 use crate::blocking::blocking;
-use crate::guest::init::GUEST_INIT;
+use crate::guest::init;
 use crate::guest::initramfs;
 use crate::guest::nodes;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
@@ -38,13 +39,6 @@ const COMMAND_FILE: &str = "qemu.sh";
 /// How often a guest is booted that comes up without a clock. Seen once in some
 /// 150 boots on two cores with a load of 8.
 const BOOTS: u32 = 4;
-
-/// vCPUs from which on SeaBIOS needs more than a page for its tables, which the
-/// initrd then overwrites whatever its size (see `guest::initramfs`): 1.4 KB for
-/// the ACPI tables of a guest with some shares, and for each vCPU 8 bytes of them
-/// and some 48 of SMBIOS (`smbios_legacy_setup`, src/fw/smbios.c). 16 were seen to
-/// boot, 64 not.
-const MANY_CPUS: u32 = 32;
 
 /// Why there is no VM.
 #[derive(Debug, thiserror::Error)]
@@ -71,14 +65,17 @@ pub enum Error {
     },
     /// The kernel would cut its command line off.
     #[error(
-        "the command line of kernel {kernel} has {length} bytes, and a kernel takes \
-         {MAX_KERNEL_COMMAND_LINE} at most"
+        "the command line of kernel {kernel} has {length} bytes, and a kernel takes {limit} at \
+         most"
     )]
     CommandLine {
         /// Its name.
         kernel: String,
         /// Bytes of the command line.
         length: usize,
+        /// Bytes that it may have: what is longer, a kernel cuts off without a
+        /// word.
+        limit: usize,
     },
     /// The initramfs could not be written.
     #[error(transparent)]
@@ -99,6 +96,8 @@ pub enum Error {
     Boot {
         /// Its name.
         kernel: String,
+        /// What it runs on.
+        arch: Arch,
         /// Its number of vCPUs.
         cpus: u32,
         /// What happened, or did not.
@@ -120,15 +119,16 @@ impl Hint for Error {
             Self::Process(error) => error.hints(),
             Self::Directory { .. } => Vec::new(),
             Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
-            Self::Boot { cpus, .. } => {
+            Self::Boot { arch, cpus, .. } => {
                 let mut hints = vec![
                     "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
                         .to_owned(),
                 ];
-                if *cpus > MANY_CPUS {
+                let (machine, most) = (platform(*arch).machine, platform(*arch).most_vcpus);
+                if *cpus > most {
                     hints.insert(0, format!(
-                        "QEMU's SeaBIOS firmware boots no kernel with many vCPUs on microvm: try \
-                         --cpus {MANY_CPUS}"
+                        "QEMU's SeaBIOS firmware boots no kernel with many vCPUs on {machine}: try \
+                         --cpus {most}"
                     ));
                 }
                 hints
@@ -140,6 +140,8 @@ impl Hint for Error {
 /// What all VMs of one command have in common, whatever their kernels.
 #[derive(Debug)]
 pub struct Common<'a> {
+    /// What their kernels run on.
+    pub arch: Arch,
     /// QEMU binary; `None` looks for it on `PATH`.
     pub qemu: Option<&'a Path>,
     /// Which accelerator is asked for.
@@ -168,7 +170,7 @@ impl Common<'_> {
             hostname: "kiln",
             scratch: self.scratch,
         })?;
-        let qemu = Qemu::find_remembered(self.qemu, self.cache).await?;
+        let qemu = Qemu::find_remembered(self.qemu, self.arch, self.cache).await?;
         accel::settled(self.accel, &qemu, self.cache)?;
         Ok(())
     }
@@ -221,17 +223,19 @@ impl Launch {
     /// accelerator's probe.
     pub async fn prepare(self) -> Result<Prepared, Error> {
         // It mostly sleeps: the rest goes on meanwhile.
-        let tsc_khz = tokio::task::spawn_blocking(tsc::khz);
+        let arch = self.config.kernel.arch;
+        let counter_khz = tokio::task::spawn_blocking(move || arch::counter_khz(arch));
         let launch = Arc::new(self);
         let laying_out = Arc::clone(&launch);
         let (layout, shares, boot_modules) = blocking(move || laying_out.lay_out()).await?;
-        let qemu = Qemu::find_remembered(launch.config.qemu.as_deref(), &launch.cache).await?;
+        let chosen = launch.config.qemu.as_deref();
+        let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
         let choice = launch.choose_accelerator(&qemu).await?;
         let initramfs = launch.dir.join("initramfs");
         let (dest, lease) = (initramfs.clone(), launch.lease.clone());
         blocking(move || {
             let _lease = lease;
-            initramfs::build(&dest, GUEST_INIT, &layout.plan, &boot_modules)
+            initramfs::build(&dest, init::of(arch), &layout.plan, &boot_modules)
         })
         .await?;
         let spec = VmSpec {
@@ -254,7 +258,7 @@ impl Launch {
             console_log: launch.log_dir.join("console.log"),
             qemu_log: launch.log_dir.join("qemu.log"),
             // Only a panic could fail it; a guest can do without the number.
-            tsc_khz: tsc_khz.await.unwrap_or_default(),
+            counter_khz: counter_khz.await.unwrap_or_default(),
             hang_timeout: launch.config.hang_timeout,
             dump_on_panic: launch.config.dump_on_panic,
             kernel_log: launch.config.kernel_log.clone(),
@@ -263,8 +267,10 @@ impl Launch {
             qemu_args: launch.config.qemu_args.clone(),
         };
         let length = args::kernel_command_line(&spec).len();
-        if length > MAX_KERNEL_COMMAND_LINE {
+        let limit = platform(arch).max_command_line;
+        if length > limit {
             return Err(Error::CommandLine {
+                limit,
                 kernel: spec.kernel.name,
                 length,
             });
@@ -343,9 +349,10 @@ impl Launch {
             ..BootPlan::default()
         };
         let (dest, lease) = (initramfs.clone(), self.lease.clone());
+        let init = init::of(self.config.kernel.arch);
         blocking(move || {
             let _lease = lease;
-            initramfs::build(&dest, GUEST_INIT, &plan, &[])
+            initramfs::build(&dest, init, &plan, &[])
         })
         .await?;
         let input = ProbeInput {
@@ -364,6 +371,7 @@ impl Prepared {
     pub async fn start(self) -> Result<Vm, Error> {
         for _ in 1..BOOTS {
             let vm = self.boot().await?;
+            let has_no_timer = platform(self.spec.kernel.arch).has_no_timer;
             if !has_no_timer(&vm.qemu.console().text_since(0)) {
                 return Ok(on_time(vm).await);
             }
@@ -437,6 +445,7 @@ impl Prepared {
                 let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
                 Err(Error::Boot {
                     kernel: self.spec.kernel.name.clone(),
+                    arch: self.spec.kernel.arch,
                     cpus: self.spec.cpus,
                     why: evidence.cause().unwrap_or(why),
                     evidence: Box::new(evidence),
@@ -456,15 +465,6 @@ async fn on_time(vm: Vm) -> Vm {
         );
     }
     vm
-}
-
-/// Whether the kernel has given up its only timer: it says hello and then
-/// sleeps for ever. It measures the local APIC's timer in loops that each wait
-/// for a tick of the TSC (`calibrate_APIC_clock`, arch/x86/kernel/apic/apic.c);
-/// a host that stops the vCPU for 100 ms just then makes all of them end at
-/// once, and microvm has no other timer that a kernel with ACPI would use.
-fn has_no_timer(console: &str) -> bool {
-    console.contains("APIC frequency too slow, disabling apic timer")
 }
 
 /// A port that closes during the boot means that QEMU ends.

@@ -1,6 +1,7 @@
 //! One VM: accelerator, QEMU arguments, QMP, console, control port.
 
 pub mod accel;
+pub mod arch;
 pub mod args;
 mod clock;
 pub mod console;
@@ -16,4 +17,3 @@ pub mod qemu;
 pub mod qmp;
 pub mod relief;
 pub mod spec;
-pub mod tsc;

@@ -55,6 +55,8 @@ pub enum Error {
     /// QEMU ended where it should have run.
     #[error("QEMU ended early with {status}{}", said(messages))]
     EndedEarly {
+        /// The binary.
+        qemu: PathBuf,
         /// How it ended.
         status: ExitStatus,
         /// Its last messages.
@@ -71,8 +73,9 @@ pub enum Error {
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::EndedEarly { messages, .. } if messages.contains("CPU model") => {
-                vec!["`qemu-system-x86_64 -cpu help` lists the models for --cpu".to_owned()]
+            Self::EndedEarly { qemu, messages, .. } if messages.contains("CPU model") => {
+                let qemu = qemu.display();
+                vec![format!("`{qemu} -cpu help` lists the models for --cpu")]
             }
             Self::SocketPath { .. } => vec!["choose a shorter TMPDIR".to_owned()],
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
@@ -94,6 +97,7 @@ fn said(messages: &str) -> String {
 /// A running QEMU; killed and reaped when dropped.
 #[derive(Debug)]
 pub struct QemuProcess {
+    binary: PathBuf,
     child: Supervised,
     console: Console,
     messages: Console,
@@ -119,6 +123,7 @@ impl QemuProcess {
             return Err(start(io::Error::other("its output is not piped")));
         };
         Ok(Self {
+            binary: spec.qemu.clone(),
             console: log(
                 &spec.console_log,
                 stdout.into_owned_fd(),
@@ -201,6 +206,7 @@ impl QemuProcess {
     async fn ended_early(&self, status: ExitStatus) -> Error {
         self.drain_messages().await;
         Error::EndedEarly {
+            qemu: self.binary.clone(),
             status,
             messages: self.messages(),
         }

@@ -12,11 +12,10 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
+use super::arch::platform;
+use crate::arch::Arch;
 use crate::child::Supervised;
 use crate::hint::Hint;
-
-/// The binary looked for on `PATH`.
-pub const BINARY: &str = "qemu-system-x86_64";
 
 /// Oldest QEMU that will do: the first whose `microvm` has `acpi=on`, without
 /// which a stock kernel finds no virtio-mmio device and cannot power off
@@ -34,19 +33,21 @@ pub const FAST_TCG_VERSION: Version = Version {
 /// How long QEMU may take to describe itself.
 const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
 
-const INSTALL: &str = "install it: `apt-get install qemu-system-x86` (Debian, Ubuntu), \
-                       `dnf install qemu-system-x86-core` (Fedora), or name one with --qemu";
-
 /// Why there is no usable QEMU.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// No binary by the usual name.
-    #[error("{BINARY} is not on PATH")]
-    NotOnPath,
+    #[error("{} is not on PATH", arch.qemu())]
+    NotOnPath {
+        /// What it is to run.
+        arch: Arch,
+    },
     /// The binary that was named cannot be executed.
     #[error("cannot run QEMU {}: {source}", path.display())]
     Run {
+        /// What it is to run.
+        arch: Arch,
         /// The binary.
         path: PathBuf,
         /// What the system said.
@@ -55,6 +56,8 @@ pub enum Error {
     /// It ran and does not look like QEMU.
     #[error("{} did not answer `{question}` as QEMU does: {answer}", path.display())]
     NotQemu {
+        /// What it is to run.
+        arch: Arch,
         /// The binary.
         path: PathBuf,
         /// The options it was asked with.
@@ -65,6 +68,8 @@ pub enum Error {
     /// It answered nothing in time.
     #[error("{} did not answer `{question}` within {} s", path.display(), DESCRIBE_DEADLINE.as_secs())]
     Silent {
+        /// What it is to run.
+        arch: Arch,
         /// The binary.
         path: PathBuf,
         /// The options it was asked with.
@@ -81,27 +86,35 @@ pub enum Error {
     /// Built without something that every VM needs.
     #[error("QEMU {version} at {} was built without {}", path.display(), missing.join(", "))]
     Missing {
+        /// What it is to run.
+        arch: Arch,
         /// The binary.
         path: PathBuf,
         /// Its version.
         version: Version,
         /// Names of machines and devices it lacks.
-        missing: Vec<&'static str>,
+        missing: Vec<String>,
     },
 }
 
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         vec![match self {
-            Self::NotOnPath | Self::Run { .. } | Self::NotQemu { .. } | Self::Silent { .. } => {
-                INSTALL.to_owned()
-            }
+            Self::NotOnPath { arch }
+            | Self::Run { arch, .. }
+            | Self::NotQemu { arch, .. }
+            | Self::Silent { arch, .. } => install(*arch),
             Self::TooOld { .. } => format!(
                 "get QEMU {MINIMUM_VERSION} or later (on Debian it is in backports), or name one with --qemu"
             ),
-            Self::Missing { .. } => format!("a full build has them; {INSTALL}"),
+            Self::Missing { arch, .. } => format!("a full build has them; {}", install(*arch)),
         }]
     }
+}
+
+fn install(arch: Arch) -> String {
+    let how = platform(arch).install;
+    format!("install it: {how}, or name one with --qemu")
 }
 
 /// A QEMU version; the patch level never mattered.
@@ -135,19 +148,24 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// Finds a QEMU that can run our VMs: `chosen`, or the first on `PATH`.
-    pub async fn find(chosen: Option<&Path>) -> Result<Self, Error> {
-        Self::describe(locate(chosen)?).await
+    /// Finds a QEMU that can run our VMs of `arch`: `chosen`, or the first on
+    /// `PATH`.
+    pub async fn find(chosen: Option<&Path>, arch: Arch) -> Result<Self, Error> {
+        Self::describe(locate(chosen, arch)?, arch).await
     }
 
     /// [`find`](Self::find), with the answers of an unchanged binary taken from
     /// the cache directory and kept there.
-    pub async fn find_remembered(chosen: Option<&Path>, cache_dir: &Path) -> Result<Self, Error> {
-        let path = locate(chosen)?;
+    pub async fn find_remembered(
+        chosen: Option<&Path>,
+        arch: Arch,
+        cache_dir: &Path,
+    ) -> Result<Self, Error> {
+        let path = locate(chosen, arch)?;
         if let Some(qemu) = memory::recall(cache_dir, &path) {
             return Ok(qemu);
         }
-        let qemu = Self::describe(path).await?;
+        let qemu = Self::describe(path, arch).await?;
         if let Err(error) = memory::keep(cache_dir, &qemu) {
             tracing::debug!("QEMU will be asked again the next time: {error}");
         }
@@ -155,21 +173,23 @@ impl Qemu {
     }
 
     /// Asks the binary at `path` what it is.
-    async fn describe(path: PathBuf) -> Result<Self, Error> {
+    async fn describe(path: PathBuf, arch: Arch) -> Result<Self, Error> {
         // Four short processes at once: one after the other they would be felt
         // at each start.
         let (version_text, machines, devices, help) = tokio::try_join!(
-            ask(&path, "--version", &["--version"]),
-            ask(&path, "-machine help", &["-machine", "help"]),
+            ask(&path, arch, "--version", &["--version"]),
+            ask(&path, arch, "-machine help", &["-machine", "help"]),
             ask(
                 &path,
+                arch,
                 "-machine none -device help",
                 &["-machine", "none", "-device", "help"]
             ),
-            ask(&path, "-help", &["-help"]),
+            ask(&path, arch, "-help", &["-help"]),
         )?;
         let (version, full_version) =
             parse_version(&version_text).ok_or_else(|| Error::NotQemu {
+                arch,
                 path: path.clone(),
                 question: "--version",
                 answer: version_text.chars().take(200).collect(),
@@ -178,11 +198,12 @@ impl Qemu {
             return Err(Error::TooOld { path, version });
         }
         let mut missing = Vec::new();
+        let machine = platform(arch).machine;
         if !machines
             .lines()
-            .any(|line| line.split_whitespace().next() == Some("microvm"))
+            .any(|line| line.split_whitespace().next() == Some(machine))
         {
-            missing.push("the microvm machine");
+            missing.push(format!("the {machine} machine"));
         }
         for device in [
             "virtio-serial-device",
@@ -190,11 +211,12 @@ impl Qemu {
             "vhost-user-fs-device",
         ] {
             if !devices.contains(&format!("name \"{device}\"")) {
-                missing.push(device);
+                missing.push(device.to_owned());
             }
         }
         if !missing.is_empty() {
             return Err(Error::Missing {
+                arch,
                 path,
                 version,
                 missing,
@@ -210,15 +232,16 @@ impl Qemu {
     }
 }
 
-/// The binary at `chosen`, or the usual one on `PATH`.
-fn locate(chosen: Option<&Path>) -> Result<PathBuf, Error> {
+/// The binary at `chosen`, or the usual one of `arch` on `PATH`.
+fn locate(chosen: Option<&Path>, arch: Arch) -> Result<PathBuf, Error> {
     match chosen {
         Some(path) if path.components().count() > 1 => Ok(path.to_owned()),
         Some(name) => on_path(name.as_os_str()).ok_or_else(|| Error::Run {
+            arch,
             path: name.to_owned(),
             source: io::ErrorKind::NotFound.into(),
         }),
-        None => on_path(OsStr::new(BINARY)).ok_or(Error::NotOnPath),
+        None => on_path(OsStr::new(arch.qemu())).ok_or(Error::NotOnPath { arch }),
     }
 }
 
@@ -233,8 +256,14 @@ fn on_path(name: &OsStr) -> Option<PathBuf> {
 }
 
 /// Runs QEMU with options that make it print something and exit.
-async fn ask(path: &Path, question: &'static str, args: &[&str]) -> Result<String, Error> {
+async fn ask(
+    path: &Path,
+    arch: Arch,
+    question: &'static str,
+    args: &[&str],
+) -> Result<String, Error> {
     let run = |source| Error::Run {
+        arch,
         path: path.to_owned(),
         source,
     };
@@ -247,6 +276,7 @@ async fn ask(path: &Path, question: &'static str, args: &[&str]) -> Result<Strin
     let output = tokio::time::timeout(DESCRIBE_DEADLINE, Supervised::output(command))
         .await
         .map_err(|_| Error::Silent {
+            arch,
             path: path.to_owned(),
             question,
         })?
@@ -261,6 +291,7 @@ async fn ask(path: &Path, question: &'static str, args: &[&str]) -> Result<Strin
     } else {
         let said = String::from_utf8_lossy(&stderr);
         Err(Error::NotQemu {
+            arch,
             path: path.to_owned(),
             question,
             answer: format!(
@@ -319,7 +350,7 @@ mod tests {
     async fn an_old_qemu_is_refused_with_a_hint() {
         let dir = tempfile::tempdir().unwrap();
         let path = fake(dir.path(), "echo 'QEMU emulator version 4.2.1'");
-        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        let error = Qemu::find(Some(&path), Arch::X86_64).await.unwrap_err();
         assert!(matches!(error, Error::TooOld { .. }), "{error}");
         assert!(!error.hints().is_empty());
     }
@@ -328,7 +359,7 @@ mod tests {
     async fn a_qemu_without_microvm_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let path = fake(dir.path(), "echo 'QEMU emulator version 8.0.0'");
-        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        let error = Qemu::find(Some(&path), Arch::X86_64).await.unwrap_err();
         assert!(error.to_string().contains("microvm"), "{error}");
         assert!(
             error.to_string().contains("vhost-user-fs-device"),
@@ -342,7 +373,7 @@ mod tests {
         let path = fake(dir.path(), "echo 'QEMU emulator version 4.2.1'");
         let cache = dir.path().join("cache");
         for _ in 0..2 {
-            let error = Qemu::find_remembered(Some(&path), &cache)
+            let error = Qemu::find_remembered(Some(&path), Arch::X86_64, &cache)
                 .await
                 .unwrap_err();
             assert!(matches!(error, Error::TooOld { .. }), "{error}");
@@ -354,13 +385,13 @@ mod tests {
     async fn a_program_that_is_not_qemu_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = fake(dir.path(), "echo hello");
-        let error = Qemu::find(Some(&path)).await.unwrap_err();
+        let error = Qemu::find(Some(&path), Arch::X86_64).await.unwrap_err();
         assert!(matches!(error, Error::NotQemu { .. }), "{error}");
     }
 
     #[tokio::test]
     async fn a_missing_qemu_is_refused() {
-        let error = Qemu::find(Some(Path::new("/nonexistent/qemu")))
+        let error = Qemu::find(Some(Path::new("/nonexistent/qemu")), Arch::X86_64)
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Run { .. }), "{error}");

@@ -54,7 +54,7 @@ pub struct VmConfig {
     pub cpus: u32,
     /// Processor model, as QEMU's `-cpu` has it; `None` is the accelerator's.
     pub cpu: Option<String>,
-    /// QEMU binary; `None` looks for `qemu-system-x86_64` on `PATH`.
+    /// QEMU binary; `None` looks on `PATH` for that of the kernel's architecture.
     pub qemu: Option<PathBuf>,
     /// Appended to the kernel's command line.
     pub kernel_args: Vec<String>,
@@ -107,9 +107,9 @@ pub struct VmSpec {
     pub console_log: PathBuf,
     /// Where QEMU's own messages (its stderr) are kept, bounded.
     pub qemu_log: PathBuf,
-    /// Frequency of the host's TSC in kHz, where it is known; TCG guests are
-    /// told (`tsc_early_khz`).
-    pub tsc_khz: Option<u64>,
+    /// Frequency in kHz of the host's counter that the guest reads, where it is
+    /// known; TCG guests are told.
+    pub counter_khz: Option<u64>,
     /// How long the guest may say nothing before it is taken for hung.
     pub hang_timeout: Duration,
     /// Whether a guest that panics is kept, paused, so that its memory can be

@@ -3,13 +3,18 @@
 use std::path::Path;
 
 use super::{Check, DoctorInput};
+use crate::arch::Arch;
 use crate::hint::Hint as _;
 use crate::vm::accel::{self, Choice, ProbeInput};
+use crate::vm::arch::platform;
 use crate::vm::qemu::{FAST_TCG_VERSION, Qemu};
 use crate::vm::spec::{AccelChoice, Accelerator};
 
+/// What guests run on.
+const ARCH: Arch = Arch::X86_64;
+
 pub(super) async fn checks(chosen: Option<&Path>, input: DoctorInput<'_>) -> Vec<Check> {
-    let qemu = match Qemu::find(chosen).await {
+    let qemu = match Qemu::find(chosen, ARCH).await {
         Ok(qemu) => qemu,
         Err(error) => {
             let mut check = Check::fail("QEMU", error.to_string());
@@ -28,14 +33,16 @@ pub(super) async fn checks(chosen: Option<&Path>, input: DoctorInput<'_>) -> Vec
 
 fn version(qemu: &Qemu, kvm: bool) -> Check {
     let found = format!(
-        "{} at {}, with microvm",
+        "{} at {}, with {}",
         qemu.full_version,
-        qemu.path.display()
+        qemu.path.display(),
+        platform(ARCH).machine
     );
     if !kvm && qemu.version < FAST_TCG_VERSION {
         Check::warn("QEMU", found).mend(format!(
             "without KVM, QEMU {FAST_TCG_VERSION} or later is faster (Debian 12 has it in backports: \
-             `apt-get install -t bookworm-backports qemu-system-x86`); --qemu picks one"
+             `apt-get install -t bookworm-backports {}`); --qemu picks one",
+            platform(ARCH).debian_package
         ))
     } else {
         Check::ok("QEMU", found)

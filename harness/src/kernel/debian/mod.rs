@@ -16,8 +16,9 @@ use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
-use super::compression::Compression;
+use super::image::compression::Compression;
 use super::{Cache, Error, Progress, digest, download};
+use crate::arch::Arch;
 use crate::whole_file;
 use release::Release;
 
@@ -38,6 +39,8 @@ pub(super) struct Suite<'a> {
     pub(super) name: &'a str,
     /// Such as `main`.
     pub(super) component: &'a str,
+    /// What its packages are for.
+    pub(super) arch: Arch,
     /// Whose signatures are trusted; `None` trusts anybody.
     pub(super) keyring: Option<&'a Keyring>,
 }
@@ -51,12 +54,10 @@ impl Suite<'_> {
         progress: &Progress,
     ) -> Result<Vec<Package>, Error> {
         let release = self.release(progress)?;
-        let (name, entry) = release.index(self.component, INDEX_FORMS).ok_or_else(|| {
-            self.damaged(format!(
-                "it lists no {}/binary-amd64/Packages",
-                self.component
-            ))
-        })?;
+        let packages = format!("{}/binary-{}/Packages", self.component, self.arch.debian());
+        let (name, entry) = release
+            .index(&packages, INDEX_FORMS)
+            .ok_or_else(|| self.damaged(format!("it lists no {packages}")))?;
         let kept = kept(cache, &entry.sha256)?;
         if let Some(packages) = fs::read(&kept)
             .ok()

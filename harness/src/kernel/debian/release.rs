@@ -81,11 +81,10 @@ impl Release {
         Some(now - self.date.unwrap_or(expired))
     }
 
-    /// The index of a component's packages, in the first of `forms` that is
-    /// listed.
-    pub(super) fn index(&self, component: &str, forms: [&str; 4]) -> Option<(&str, &Entry)> {
+    /// The index called `packages`, in the first of `forms` that is listed.
+    pub(super) fn index(&self, packages: &str, forms: [&str; 4]) -> Option<(&str, &Entry)> {
         forms.iter().find_map(|form| {
-            let name = format!("{component}/binary-amd64/Packages{form}");
+            let name = format!("{packages}{form}");
             let (name, entry) = self.files.get_key_value(&name)?;
             Some((name.as_str(), entry))
         })
@@ -130,7 +129,9 @@ mod tests {
     fn the_smallest_form_of_an_index_is_taken_with_its_hash() {
         let release = Release::parse(&text("Acquire-By-Hash: yes\n")).unwrap();
         assert!(release.by_hash);
-        let (name, entry) = release.index("main", super::super::INDEX_FORMS).unwrap();
+        let (name, entry) = release
+            .index("main/binary-amd64/Packages", super::super::INDEX_FORMS)
+            .unwrap();
         assert_eq!(name, "main/binary-amd64/Packages.xz");
         assert_eq!(
             (entry.sha256.as_str(), entry.size),
@@ -138,7 +139,7 @@ mod tests {
         );
         assert!(
             release
-                .index("contrib", super::super::INDEX_FORMS)
+                .index("contrib/binary-amd64/Packages", super::super::INDEX_FORMS)
                 .is_none()
         );
     }

@@ -97,6 +97,7 @@ impl Lab {
             mirror: &mirror,
             name: "s",
             component: "main",
+            arch: Arch::X86_64,
             keyring,
         };
         let cache = Cache::at(self.dir.path().join("cache"));

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::hint::Hint;
+use crate::hint::{Hint, readable};
 
 /// Why the modules of a kernel cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -109,7 +109,7 @@ impl Hint for Error {
                 hints
             }
             Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
-                vec![crate::kernel::error::readable(path)]
+                vec![readable(path)]
             }
             Self::Read { .. } | Self::Write { .. } | Self::Unknown { .. } | Self::Cycle { .. } => {
                 Vec::new()

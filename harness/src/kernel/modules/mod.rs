@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::compression::Compression;
+use super::image::compression::Compression;
 
 pub use error::Error;
 pub use metadata::write_metadata;

@@ -37,6 +37,7 @@ impl Pinning for Archive<'_> {
             mirror: &mirror.uri,
             name: &source.suite,
             component: &source.component,
+            arch: asked.arch,
             keyring: keyring.as_ref(),
         };
         let packages = suite.packages(asked.cache, asked.progress)?;
@@ -73,6 +74,7 @@ impl Pinning for Archive<'_> {
             suite: source.suite.clone(),
             component: source.component.clone(),
             package: source.package.clone(),
+            arch: asked.arch,
             files,
         }))
     }
@@ -116,7 +118,10 @@ impl Content for Packages<'_> {
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
         Ok(Status {
             version: Some(self.pin.version().to_owned()),
-            cached: asked.cache.prepared(&self.key()?, asked.name).is_some(),
+            cached: asked
+                .cache
+                .prepared(&self.key()?.for_arch(asked.arch), asked.name)
+                .is_some(),
         })
     }
 }

@@ -20,12 +20,15 @@ use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
 use super::{Cache, Error, Progress, Status};
+use crate::arch::Arch;
 use crate::config::Source;
 
 /// For whom something is fetched, and with what.
 pub(super) struct Asked<'a> {
     /// The kernel's name.
     pub(super) name: &'a str,
+    /// What it is to be for.
+    pub(super) arch: Arch,
     /// The directory that relative flakes are relative to.
     pub(super) base: &'a Path,
     /// Sources keep their own state there.
@@ -44,7 +47,8 @@ pub(super) trait Content {
 
     /// What is known of it without fetching anything.
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
-        let kernel = asked.cache.prepared(&self.key()?, asked.name);
+        let key = self.key()?.for_arch(asked.arch);
+        let kernel = asked.cache.prepared(&key, asked.name);
         Ok(Status {
             cached: kernel.is_some(),
             version: kernel.map(|kernel| kernel.release),

@@ -61,6 +61,7 @@ fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
     let pin = LockedNix {
         name: asked.name.to_owned(),
         installable: installable.to_owned(),
+        arch: asked.arch,
         paths,
     };
     // Nothing is pinned that has no kernel in it.

@@ -5,13 +5,14 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
+use super::super::image::test_image::image;
 use super::super::lock::{Lock, LockedFile, LockedKernel, Pin};
 use super::super::modules::fixture::module;
 use super::super::modules::{Availability, Index};
-use super::super::test_image::image;
 use super::super::{
     BootProtocol, Cache, Error, KernelImage, Progress, digest, prepare, provide, status,
 };
+use crate::arch::Arch;
 use crate::config::{Catalogue, Origin, Selected};
 use crate::hint::Hint;
 
@@ -156,6 +157,53 @@ fn a_download_that_is_not_a_kernel_is_named_by_its_address() {
     let error = lab.provide(&catalogue, "web").unwrap_err().to_string();
     assert!(error.contains(&url) && !error.contains("tmp"), "{error}");
     lab.assert_nothing_kept();
+}
+
+/// The header of an `Image` for arm64.
+fn arm64_image() -> Vec<u8> {
+    let mut bytes = vec![0; 4096];
+    bytes[56..60].copy_from_slice(b"ARM\x64");
+    bytes
+}
+
+#[test]
+fn a_kernel_for_another_architecture_is_refused_wherever_it_comes_from() {
+    let lab = Lab::new();
+    let url = serve_once(ok(&arm64_image()));
+    let from_web = url_catalogue(&lab, &url, &sha256(&arm64_image()));
+    lab.write("root/boot/vmlinuz-6.1-arm64", &arm64_image());
+    lab.write("root/lib/modules/6.1-arm64/kernel/README", b"no module");
+    lab.write("alone", &arm64_image());
+    lab.write("tree/include/config/kernel.release", b"6.1.0\n");
+    let mut vmlinux = vec![0; 64];
+    vmlinux[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    vmlinux[18] = 183; // EM_AARCH64
+    lab.write("tree/vmlinux", &vmlinux);
+    for (kernel, place) in [
+        ("web", url.as_str()),
+        ("./root", "boot/vmlinuz-6.1-arm64"),
+        ("./alone", "alone"),
+        ("./tree", "tree/vmlinux"),
+    ] {
+        let error = lab.provide(&from_web, kernel).unwrap_err().to_string();
+        let expected = format!("{place} is a kernel for arm64, and kiln boots kernels for x86-64");
+        assert!(error.contains(&expected), "{error}");
+        lab.assert_nothing_kept();
+    }
+}
+
+#[test]
+fn the_cache_says_of_a_kernel_what_it_said_before_there_were_architectures() {
+    let lab = Lab::new();
+    lab.write("bzImage", &image("6.2"));
+    let kernel = lab.provide(&lab.catalogue(""), "./bzImage").unwrap();
+    assert_eq!(kernel.arch, Arch::X86_64);
+    let manifest = kernel.image.with_file_name("kernel.toml");
+    let expected = format!(
+        "release = \"6.2\"\nboot_protocol = \"bzimage\"\nimage_size = {}\n",
+        image("6.2").len()
+    );
+    assert_eq!(fs::read_to_string(manifest).unwrap(), expected);
 }
 
 #[test]
@@ -316,6 +364,7 @@ fn a_pinned_package_is_fetched_once_and_its_hash_is_checked() {
             suite: "s".to_owned(),
             component: "main".to_owned(),
             package: "k".to_owned(),
+            arch: Arch::default(),
             files: vec![LockedFile {
                 package: "k".to_owned(),
                 version: "1".to_owned(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::super::cache::Key;
 use super::super::layout::Layout;
 use super::super::prepare::Taking;
-use super::super::{Error, Progress, archive, download, layout};
+use super::super::{Error, Progress, archive, download, image, layout};
 use super::{Asked, Content};
 use crate::config::UrlSource;
 
@@ -35,9 +35,18 @@ impl Content for Download<'_> {
             Error::NoImage { .. } => Error::NoImage {
                 path: url.clone().into(),
             },
+            Error::Image(image::Error::OtherArchitecture { arch, .. }) => {
+                Error::Image(image::Error::OtherArchitecture {
+                    path: url.into(),
+                    arch,
+                })
+            }
             Error::Image(_) => Error::Archive {
                 what: url.clone(),
-                reason: "it is neither an archive nor an x86-64 kernel image".to_owned(),
+                reason: format!(
+                    "it is neither an archive nor an {} kernel image",
+                    image::titles()
+                ),
             },
             other => other,
         })?;

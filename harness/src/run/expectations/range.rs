@@ -1,6 +1,6 @@
 //! Ranges of versions: `6.1`, `>=5.15`, `>=5.10, <6.2`.
 
-/// The numbers at the beginning of a version: `6.1.0-56-cloud-amd64` is 6.1.0.
+/// The numbers at the beginning of a version: `6.1.0-56-cloud` is 6.1.0.
 fn numbers(version: &str) -> Vec<u64> {
     let version = version.trim().trim_start_matches('v');
     let end = version

@@ -1,38 +1,7 @@
 //! `ARCH`: on which machines a test exists at all.
 
 use super::dialect::ArchSyntax;
-
-/// The machine that tests run on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// `uname -m`, in lower case.
-    pub machine: String,
-    /// Least significant byte first.
-    pub little_endian: bool,
-}
-
-impl Host {
-    /// The machine that this program was built for; a VM's is the same.
-    pub fn current() -> Self {
-        let little_endian = cfg!(target_endian = "little");
-        // Rust's name for the machine is the kernel's, with these exceptions.
-        let machine = match std::env::consts::ARCH {
-            "powerpc64" if little_endian => "ppc64le",
-            "powerpc64" => "ppc64",
-            "arm" => "armv7l",
-            "x86" => "i686",
-            same => same,
-        };
-        Self {
-            machine: machine.to_owned(),
-            little_endian,
-        }
-    }
-
-    fn is(&self, entry: &str) -> bool {
-        entry == self.machine || entry == if self.little_endian { "le" } else { "be" }
-    }
-}
+use crate::arch::Arch;
 
 /// The entries of one `ARCH`; without entries it holds everywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -58,14 +27,26 @@ impl ArchRule {
         rule
     }
 
-    /// Whether a test with this rule exists on `host`.
-    pub fn holds(&self, host: &Host, syntax: ArchSyntax) -> bool {
+    /// Whether a test with this rule exists in a guest of `arch`.
+    pub fn holds(&self, arch: Arch, syntax: ArchSyntax) -> bool {
+        let endianness = if arch.is_little_endian() { "le" } else { "be" };
         let is = |entry: &String| match syntax {
-            ArchSyntax::Machine => *entry == host.machine,
-            ArchSyntax::EndianAndNegation => host.is(entry),
+            ArchSyntax::Machine => entry == arch.machine(),
+            ArchSyntax::EndianAndNegation => entry == arch.machine() || entry == endianness,
         };
         (self.only.is_empty() || self.only.iter().any(is)) && !self.except.iter().any(is)
     }
+}
+
+/// The machine that somebody means by a name that no kernel has.
+pub(super) fn wrong_machine(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "s390" => "s390x",
+        "amd64" | "x86-64" | "x64" => "x86_64",
+        "arm64" => "aarch64",
+        "riscv" => "riscv64",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -73,11 +54,7 @@ mod tests {
     use super::*;
 
     fn holds(value: &str, syntax: ArchSyntax) -> bool {
-        let host = Host {
-            machine: "x86_64".to_owned(),
-            little_endian: true,
-        };
-        ArchRule::parse(value, syntax).holds(&host, syntax)
+        ArchRule::parse(value, syntax).holds(Arch::X86_64, syntax)
     }
 
     #[test]

@@ -7,7 +7,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use super::parse::{Parsed, parse};
 use super::problem::{Problem, SuiteError, Warning, WarningKind};
-use super::{Host, RuntimeTest, Vocabulary};
+use super::{RuntimeTest, Vocabulary};
+use crate::arch::Arch;
 
 /// Directories that hold no tests.
 const PRUNED: [&str; 3] = ["engine", "scripts", "outputs"];
@@ -27,12 +28,8 @@ impl RuntimeSuites {
     /// Reads `tests_dir/runtime`. Every file is a suite, named by its base
     /// name, except hidden ones and those below `engine`, `scripts` and
     /// `outputs`. Errors in any file are [`SuiteError::Problems`]: all of them.
-    pub fn read(
-        tests_dir: &Path,
-        vocabulary: &Vocabulary,
-        host: &Host,
-    ) -> Result<Self, SuiteError> {
-        let (found, problems) = Self::inspect(tests_dir, vocabulary, host)?;
+    pub fn read(tests_dir: &Path, vocabulary: &Vocabulary, arch: Arch) -> Result<Self, SuiteError> {
+        let (found, problems) = Self::inspect(tests_dir, vocabulary, arch)?;
         if problems.is_empty() {
             Ok(found)
         } else {
@@ -45,7 +42,7 @@ impl RuntimeSuites {
     pub fn inspect(
         tests_dir: &Path,
         vocabulary: &Vocabulary,
-        host: &Host,
+        arch: Arch,
     ) -> Result<(Self, Vec<Problem>), SuiteError> {
         let runtime = tests_dir.join("runtime");
         if !runtime.is_dir() {
@@ -77,7 +74,7 @@ impl RuntimeSuites {
             problems.extend(more);
             found.warnings.extend(warnings);
             for test in tests {
-                if test.arch.holds(host, vocabulary.dialect.arch) {
+                if test.arch.holds(arch, vocabulary.dialect.arch) {
                     found.tests.push(test);
                 } else {
                     found.excluded.push(test);
@@ -149,13 +146,6 @@ mod tests {
     use super::super::Dialect;
     use super::*;
 
-    fn host() -> Host {
-        Host {
-            machine: "x86_64".to_owned(),
-            little_endian: true,
-        }
-    }
-
     fn read(files: &[(&str, &str)]) -> Result<RuntimeSuites, SuiteError> {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in files {
@@ -164,7 +154,7 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         let vocabulary = Vocabulary::of(Dialect::for_version("0.17").unwrap());
-        RuntimeSuites::read(dir.path(), &vocabulary, &host())
+        RuntimeSuites::read(dir.path(), &vocabulary, Arch::X86_64)
     }
 
     fn block(name: &str) -> String {
@@ -237,7 +227,7 @@ mod tests {
         fs::write(dir.path().join("elsewhere"), block("b")).unwrap();
         std::os::unix::fs::symlink("../elsewhere", runtime.join("link")).unwrap();
         let vocabulary = Vocabulary::of(Dialect::newest());
-        let read = || RuntimeSuites::read(dir.path(), &vocabulary, &host());
+        let read = || RuntimeSuites::read(dir.path(), &vocabulary, Arch::X86_64);
         assert_eq!(ids(&read().unwrap()), ["link.b"]);
         std::os::unix::fs::symlink("nowhere", runtime.join("broken")).unwrap();
         let error = read().unwrap_err().to_string();
@@ -248,7 +238,7 @@ mod tests {
     fn a_directory_without_runtime_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let vocabulary = Vocabulary::of(Dialect::newest());
-        let error = RuntimeSuites::read(dir.path(), &vocabulary, &host()).unwrap_err();
+        let error = RuntimeSuites::read(dir.path(), &vocabulary, Arch::X86_64).unwrap_err();
         assert!(error.to_string().ends_with("runtime: no such directory"));
     }
 }

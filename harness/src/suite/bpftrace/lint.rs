@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::arch::wrong_machine;
 use super::problem::{ProblemKind, SuiteError, WarningKind};
-use super::{
-    Directive, ExpectationKind, Host, RuntimeSuites, RuntimeTest, Vocabulary, loose_version,
-};
+use super::{Directive, ExpectationKind, RuntimeSuites, RuntimeTest, Vocabulary, loose_version};
+use crate::arch::Arch;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -48,8 +48,8 @@ pub struct Lint {
 
 impl Lint {
     /// Checks `tests_dir/runtime`.
-    pub fn new(tests_dir: &Path, vocabulary: &Vocabulary, host: &Host) -> Result<Self, SuiteError> {
-        let (suites, problems) = RuntimeSuites::inspect(tests_dir, vocabulary, host)?;
+    pub fn new(tests_dir: &Path, vocabulary: &Vocabulary, arch: Arch) -> Result<Self, SuiteError> {
+        let (suites, problems) = RuntimeSuites::inspect(tests_dir, vocabulary, arch)?;
         let mut findings = Vec::new();
         for problem in problems {
             findings.push(Finding {
@@ -262,17 +262,6 @@ fn constant(command: &str) -> Option<bool> {
     (only_awk && command.contains("} end {")).then_some(true)
 }
 
-/// The machine that somebody means by a name that no kernel has.
-fn wrong_machine(name: &str) -> Option<&'static str> {
-    Some(match name {
-        "s390" => "s390x",
-        "amd64" | "x86-64" | "x64" => "x86_64",
-        "arm64" => "aarch64",
-        "riscv" => "riscv64",
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -283,12 +272,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("runtime")).unwrap();
         std::fs::write(dir.path().join("runtime/suite"), text).unwrap();
-        let host = Host {
-            machine: "x86_64".to_owned(),
-            little_endian: true,
-        };
         let dialect = Dialect::for_version(dialect).unwrap();
-        Lint::new(dir.path(), &Vocabulary::of(dialect), &host)
+        Lint::new(dir.path(), &Vocabulary::of(dialect), Arch::X86_64)
             .unwrap()
             .findings
             .iter()

@@ -31,7 +31,7 @@ mod test;
 mod version;
 mod vocabulary;
 
-pub use arch::{ArchRule, Host};
+pub use arch::ArchRule;
 pub use choice::{By, Choice, choose};
 pub use dialect::{
     AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,

@@ -49,7 +49,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         control_socket: None,
         console_log: dir.path().join("console.log"),
         qemu_log: dir.path().join("qemu.log"),
-        tsc_khz: None,
+        counter_khz: None,
         hang_timeout: DEADLINE,
         dump_on_panic: false,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
@@ -66,8 +66,10 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
     };
     let outcome = match qemu.connect_qmp(DEADLINE).await {
         Ok((qmp, events)) => watch(&mut qemu, &qmp, events, deadline).await,
-        Err(process::Error::EndedEarly { messages, status }) => broken(&messages, status),
-        Err(error) => ProbeResult::Unclear(error.to_string()),
+        Err(process::Error::EndedEarly {
+            messages, status, ..
+        }) => broken(&messages, status),
+        Err(error) => Outcome::Unclear(error.to_string()),
     };
     let grace = if matches!(outcome, ProbeResult::Works) {
         GRACE

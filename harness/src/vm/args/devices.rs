@@ -6,12 +6,12 @@ use std::path::Path;
 use guest_init::plan::CONTROL_PORT;
 
 use super::{Device, option, option_value, with_path};
-use crate::vm::cpu;
+use crate::vm::arch::Platform;
 use crate::vm::spec::{Accelerator, VirtiofsSpec};
 
-/// The microvm machine, its processors, and memory that the share processes
-/// can map.
+/// The machine, its processors, and memory that the share processes can map.
 pub(super) struct Machine {
+    pub(super) platform: &'static Platform,
     pub(super) memory: u64,
     pub(super) cpus: u32,
 }
@@ -19,7 +19,13 @@ pub(super) struct Machine {
 impl Device for Machine {
     fn qemu(&self) -> Vec<OsString> {
         [
-            option("-M", "microvm,acpi=on,memory-backend=mem"),
+            option(
+                "-M",
+                format!(
+                    "{}{},memory-backend=mem",
+                    self.platform.machine, self.platform.machine_properties
+                ),
+            ),
             option(
                 "-object",
                 format!("memory-backend-memfd,id=mem,share=on,size={}B", self.memory),
@@ -39,17 +45,18 @@ impl Device for Machine {
 
 /// Accelerator, processor model, and the clock that goes with them.
 pub(super) struct Accel<'a> {
+    pub(super) platform: &'static Platform,
     pub(super) accelerator: Accelerator,
     /// The model that was asked for.
     pub(super) cpu: Option<&'a str>,
-    pub(super) tsc_khz: Option<u64>,
+    pub(super) counter_khz: Option<u64>,
 }
 
 impl Device for Accel<'_> {
     fn qemu(&self) -> Vec<OsString> {
         let (accelerator, cpu) = match self.accelerator {
             Accelerator::Kvm => ("kvm", "host"),
-            Accelerator::Tcg => ("tcg", cpu::TCG_MODEL),
+            Accelerator::Tcg => ("tcg", self.platform.emulated_cpu),
         };
         let cpu = self.cpu.unwrap_or(cpu);
         [option("-accel", accelerator), option("-cpu", cpu)]
@@ -60,14 +67,7 @@ impl Device for Accel<'_> {
 
     fn kernel(&self) -> Vec<String> {
         let mut arguments = vec!["random.trust_cpu=on".to_owned()];
-        // KVM guests have kvm-clock, which says the frequency.
-        if self.accelerator == Accelerator::Tcg {
-            if let Some(khz) = self.tsc_khz {
-                arguments.push(format!("tsc_early_khz={khz}"));
-            }
-            // No watchdog: on a busy host it takes a late tick for a bad TSC.
-            arguments.push("tsc=reliable".to_owned());
-        }
+        arguments.extend((self.platform.clock)(self.accelerator, self.counter_khz));
         arguments
     }
 }
@@ -85,9 +85,9 @@ impl Device for Sandbox {
     }
 }
 
-/// A panic reboots at once, by a triple fault because microvm has no keyboard
-/// controller, and a reboot ends QEMU.
+/// A panic reboots at once, and a reboot ends QEMU.
 pub(super) struct EndsOnPanic {
+    pub(super) platform: &'static Platform,
     /// QEMU stays, with the guest's memory, until it is told to quit.
     pub(super) keep: bool,
 }
@@ -102,15 +102,21 @@ impl Device for EndsOnPanic {
     }
 
     fn kernel(&self) -> Vec<String> {
-        vec!["panic=-1".to_owned(), "reboot=t".to_owned()]
+        let reboot = self.platform.reboot.iter().copied();
+        std::iter::once("panic=-1")
+            .chain(reboot)
+            .map(str::to_owned)
+            .collect()
     }
 }
 
-/// The ISA serial port, written to QEMU's stdout.
+/// The serial port, written to QEMU's stdout.
 ///
 /// Messages of the level of a warning and above are shown: oopses and `WARN`
 /// come through, and the hundreds of lines of a normal boot do not slow it.
-pub(super) struct SerialConsole;
+pub(super) struct SerialConsole {
+    pub(super) platform: &'static Platform,
+}
 
 impl Device for SerialConsole {
     fn qemu(&self) -> Vec<OsString> {
@@ -124,14 +130,12 @@ impl Device for SerialConsole {
     }
 
     fn kernel(&self) -> Vec<String> {
-        [
-            "console=ttyS0",
-            "loglevel=5",
+        vec![
+            format!("console={}", self.platform.console),
+            "loglevel=5".to_owned(),
             // What the kernel says is known by its timestamp.
-            "printk.time=1",
+            "printk.time=1".to_owned(),
         ]
-        .map(str::to_owned)
-        .into()
     }
 }
 

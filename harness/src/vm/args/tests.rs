@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
+use crate::arch::Arch;
 use crate::kernel::{BootProtocol, KernelImage};
 use crate::vm::spec::{Accelerator, VirtiofsSpec};
 
@@ -17,6 +18,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         cpu: None,
         kernel: KernelImage {
             name: "6.1".to_owned(),
+            arch: Arch::X86_64,
             release: "6.1.0-test".to_owned(),
             image: "/cache/vmlinux".into(),
             boot_protocol: BootProtocol::Pvh,
@@ -32,7 +34,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         control_socket: Some("/run/control".into()),
         console_log: "/run/console".into(),
         qemu_log: "/run/qemu.log".into(),
-        tsc_khz: Some(2_596_120),
+        counter_khz: Some(2_596_120),
         hang_timeout: std::time::Duration::from_secs(60),
         dump_on_panic: false,
         kernel_log: crate::vm::kernel_log::Patterns::default(),

@@ -1,70 +1,19 @@
 //! The forms by which a report of the kernel is known.
 //!
-//! From the sources of Linux 5.10 to 7.3; each form names its file. What holds
-//! for one architecture holds for all: a line is the same whoever prints it.
+//! From the sources of Linux 5.10 to 7.3; each form names its file.
 
 use std::sync::LazyLock;
 
 use regex::bytes::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 
-/// What a line of a form means for the report that it stands in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
-    /// `cut here`: a report begins, and the next lines say which.
-    Cut,
-    /// A report of its own.
-    Opens,
-    /// What stands before a `BUG()`, a `WARN()` or an oops, and says why.
-    Precedes,
-    /// A line of an oops, which has several of these.
-    Dies,
-    /// The line of `WARN()`.
-    Warns,
-    /// The kernel's last words.
-    Panics,
-    /// Follows an oops.
-    After,
-    /// The end of a report.
-    Ends,
-}
+use super::arch;
+use super::form::Bare::{No, Yes};
+use super::form::Role::{self, After, Cut, Dies, Ends, Opens, Panics, Precedes, Warns};
+use super::form::{Form, form};
 
-/// Whether a line without a timestamp counts, which any program can print.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Bare {
-    Yes,
-    No,
-}
-
-struct Form {
-    kind: &'static str,
-    role: Role,
-    bare: Bare,
-    /// A regular expression, from the beginning of the message on.
-    regex: &'static str,
-}
-
-const fn form(kind: &'static str, role: Role, bare: Bare, regex: &'static str) -> Form {
-    Form {
-        kind,
-        role,
-        bare,
-        regex,
-    }
-}
-
-/// What may stand behind `[#N]`: the kernel's build options, such as
-/// ` PREEMPT(voluntary) SMP NOPTI`.
-macro_rules! flags {
-    () => {
-        r":?(?: [A-Z][A-Z_0-9]*(?:\([a-z+]+\))?)*\s*$"
-    };
-}
-
-use Bare::{No, Yes};
-use Role::{After, Cut, Dies, Ends, Opens, Panics, Precedes, Warns};
-
-/// The first that fits counts.
-const FORMS: &[Form] = &[
+/// The first that fits counts: of these, of the words of one architecture
+/// ([`arch::forms`]), and of [`REST`].
+const FIRST: &[Form] = &[
     // kernel/panic.c: panic, print_oops_end_marker. `[#N]` counts oopses.
     form("oops", Ends, Yes, r"-*---\[ end (?:trace|Kernel panic)"),
     form("panic", Panics, Yes, "Kernel panic - not syncing"),
@@ -78,69 +27,11 @@ const FORMS: &[Form] = &[
     // lib/bug.c: __report_bug; before the line of die(), which has no kind.
     form("oops", Dies, Yes, r"[kK]ernel BUG at \S+:\d+!"),
     form("oops", Dies, No, "[kK]ernel BUG at "),
-    // die() of arch/x86/kernel/dumpstack.c (`divide error: 0000 [#1] SMP`, from
-    // 6.10 on `Oops: divide error: 0000 [#1]`), of arm64 and arm
-    // (`Internal error: Oops: 96000004 [#1]`), riscv (`Oops [#1]`), s390
-    // (`Oops: 0004 ilc:2 [#1]`), powerpc (`Oops: …, sig: 11 [#1]`), mips and
-    // loongarch (`Oops[#1]:`), sparc (`sh(71): Oops [#1]`), xtensa, csky.
-    form(
-        "oops",
-        Dies,
-        Yes,
-        concat!(
-            r".*(?:: [0-9a-f]{4,16}(?: ilc:\d)?|Internal error: .*: [0-9a-f]{1,16}|sig: \d{1,3}) \[#\d{1,9}\]",
-            flags!()
-        ),
-    ),
-    form(
-        "oops",
-        Dies,
-        Yes,
-        r".*\b(?:Oops|Kernel BUG)(?: - [ \w()]+)? ?\[#\d{1,9}\]:?\s*$",
-    ),
-    form("oops", Dies, No, concat!(r"[^\[]+\[#\d{1,9}\]", flags!())),
-    // show_fault_oops of arch/x86/mm/fault.c, handle_stack_overflow and
-    // exc_double_fault of arch/x86/kernel/traps.c, arch/x86/entry/entry_fred.c.
-    form(
-        "oops",
-        Dies,
-        Yes,
-        "BUG: (?:kernel NULL pointer dereference, address: |unable to handle (?:page fault for address|kernel ))",
-    ),
-    form(
-        "oops",
-        Dies,
-        No,
-        "BUG: (?:kernel NULL pointer|[uU]nable to handle|.*stack guard page was hit|failure at |invalid or fatal FRED event)",
-    ),
-    form(
-        "oops",
-        Dies,
-        Yes,
-        "PANIC: (?:double fault, error_code: |early exception 0x)",
-    ),
-    form("oops", Dies, No, "PANIC: "),
-    form("oops", Dies, No, "general protection fault"),
-    form(
-        "oops",
-        Precedes,
-        No,
-        "kernel tried to execute NX-protected page",
-    ),
-    // die_kernel_fault of arch/arm64/mm/fault.c, and of arm, riscv, mips,
-    // loongarch, s390; arch/arm64/kernel/{traps,entry-common}.c.
-    form(
-        "oops",
-        Dies,
-        Yes,
-        r"(?:CPU \d+ )?Unable to handle kernel .*(?:at virtual address|address space)",
-    ),
-    form(
-        "oops",
-        Dies,
-        No,
-        r"(?:CPU \d+ )?Unable to handle kernel |Unhandled fault at 0x|Unhandled .+ exception on CPU|Bad mode in .+ handler detected|Insufficient stack space to handle exception|Kernel stack overflow",
-    ),
+];
+
+/// What any architecture has, less likely to be meant than [`FIRST`] and the words
+/// of one architecture.
+const REST: &[Form] = &[
     // kernel/sched/core.c: dump_task; kernel/exit.c: make_task_dead, do_exit.
     form(
         "oops",
@@ -328,13 +219,6 @@ const FORMS: &[Form] = &[
         r"unregister_netdevice: waiting for \S+ to become free",
     ),
     form("bug", Opens, No, "VFS: Busy inodes after unmount of "),
-    // arch/x86/kernel/cpu/mce/core.c; a plain "events logged" is none.
-    form(
-        "machine check",
-        Opens,
-        No,
-        r"(?:mce: )?\[Hardware Error\]: (?:CPU \d+: Machine Check|Machine check: )|CPU#?\d+: Machine Check Exception",
-    ),
     // kernel/panic.c: __warn; from 6.19 on with the file first.
     form("warning", Warns, Yes, r"WARNING: CPU: \d+ PID: \d+ at "),
     form(
@@ -349,12 +233,20 @@ const FORMS: &[Form] = &[
     form("warning", Opens, No, "WARNING: "),
 ];
 
-/// What begins like a report and is none: advice on settings, on mitigations and
-/// on firmware, and clocks, which stand still when a host is busy. From
-/// arch/x86/kernel/cpu, arch/x86/kernel/process.c, fs/namespace.c, init/main.c,
-/// kernel/time/timekeeping.c, kernel/workqueue.c, security/tomoyo,
-/// drivers/video/fbdev/core/fbcon.c.
-const HARMLESS: &str = r"^WARNING: (?:[tT]he mand mount option|BIOS bug: |Unprivileged eBPF is enabled|'bootconfig' found|Flushing system-wide workqueues|fbcon: |Domain '|kernel not compiled with|timekeeping: |(?:Under|Over)flow in clocksource|polling idle|CPU does not support|BTB untrained|Spectre|LFENCE mitigation|IBRS mitigation|ITS mitigation|See https://)";
+/// What begins like a report and is none: advice on settings, and clocks, which
+/// stand still when a host is busy; [`arch::harmless`] has more. From
+/// fs/namespace.c, init/main.c, kernel/time/timekeeping.c, kernel/workqueue.c,
+/// security/tomoyo, drivers/video/fbdev/core/fbcon.c.
+const HARMLESS: &[&str] = &[
+    "[tT]he mand mount option",
+    "'bootconfig' found",
+    "Flushing system-wide workqueues",
+    "fbcon: ",
+    "Domain '",
+    "kernel not compiled with",
+    "timekeeping: ",
+    "(?:Under|Over)flow in clocksource",
+];
 
 /// What a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -364,15 +256,25 @@ pub(super) struct Found {
 }
 
 struct Compiled {
-    forms: RegexSet,
+    /// In the order of `set`.
+    forms: Vec<&'static Form>,
+    set: RegexSet,
     harmless: Regex,
 }
 
+/// All forms, the one to prefer first.
+fn forms() -> impl Iterator<Item = &'static Form> {
+    FIRST.iter().chain(arch::forms()).chain(REST)
+}
+
 static COMPILED: LazyLock<Option<Compiled>> = LazyLock::new(|| {
-    let anchored = FORMS.iter().map(|form| format!("^(?:{})", form.regex));
+    let anchored = forms().map(|form| format!("^(?:{})", form.regex));
+    let harmless: Vec<&str> = HARMLESS.iter().copied().chain(arch::harmless()).collect();
+    let harmless = format!("^WARNING: (?:{})", harmless.join("|"));
     Some(Compiled {
-        forms: RegexSetBuilder::new(anchored).unicode(false).build().ok()?,
-        harmless: RegexBuilder::new(HARMLESS).unicode(false).build().ok()?,
+        forms: forms().collect(),
+        set: RegexSetBuilder::new(anchored).unicode(false).build().ok()?,
+        harmless: RegexBuilder::new(&harmless).unicode(false).build().ok()?,
     })
 });
 
@@ -380,10 +282,10 @@ static COMPILED: LazyLock<Option<Compiled>> = LazyLock::new(|| {
 /// timestamp.
 pub(super) fn form_of(message: &str, stamped: bool) -> Option<Found> {
     let compiled = COMPILED.as_ref()?;
-    let matches = compiled.forms.matches(message.as_bytes());
+    let matches = compiled.set.matches(message.as_bytes());
     let form = matches
         .iter()
-        .filter_map(|index| FORMS.get(index))
+        .filter_map(|index| compiled.forms.get(index))
         .find(|form| stamped || form.bare == Yes)?;
     (form.role != Opens || !compiled.harmless.is_match(message.as_bytes())).then_some(Found {
         kind: form.kind,

@@ -3,6 +3,8 @@
 //! The console is untrusted: a guest can print anything. A report can only
 //! make the guest's own test fail.
 
+mod arch;
+mod form;
 mod forms;
 mod line;
 mod patterns;

@@ -1,6 +1,7 @@
 //! Finds reports in a console that is still being written.
 
-use super::forms::{self, Found, Role};
+use super::form::Role;
+use super::forms::{self, Found};
 use super::line::{self, Message};
 use super::patterns::Patterns;
 use super::{DENIED, KernelReport};

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 /// Frequency of the host's TSC in kHz, measured once (about 5 ms); `None`
 /// where the host has none.
-pub fn khz() -> Option<u64> {
+pub(super) fn khz() -> Option<u64> {
     static KHZ: OnceLock<Option<u64>> = OnceLock::new();
     *KHZ.get_or_init(measure::khz)
 }

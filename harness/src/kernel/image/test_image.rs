@@ -9,6 +9,7 @@ pub(crate) fn image(release: &str) -> Vec<u8> {
     bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     bytes[0x202..0x206].copy_from_slice(b"HdrS");
     bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
+    bytes[0x236] = 1;
     bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
     bytes[0x24c] = PAYLOAD.len().to_le_bytes()[0];
     let version = format!("{release} (build@host) #1 SMP\0");

@@ -1,9 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+use std::io::Write as _;
+
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
 use proptest::prelude::*;
 
 use super::*;
+use crate::hint::Hint as _;
 
 /// An ELF64 file for x86-64 with one PT_NOTE segment of the given note, and
 /// a banner.
@@ -50,6 +53,7 @@ fn bz_image(payload: &[u8]) -> Vec<u8> {
     image[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
     image[0x202..0x206].copy_from_slice(b"HdrS");
     image[0x206..0x208].copy_from_slice(&0x020fu16.to_le_bytes());
+    image[0x236] = 1; // XLF_KERNEL_64
     image[0x20e..0x210].copy_from_slice(&0x0200u16.to_le_bytes());
     let version = b"6.6.6-test (builder@host) #1 SMP\0";
     image[0x400..0x400 + version.len()].copy_from_slice(version);
@@ -111,7 +115,7 @@ fn try_unpack(image: &[u8]) -> Result<(BootProtocol, Vec<u8>), Error> {
     assert_eq!(result.is_ok(), dest.exists());
     let left = fs::read_dir(dir.path()).unwrap().count();
     assert_eq!(left, if result.is_ok() { 2 } else { 1 });
-    result.map(|protocol| (protocol, fs::read(dest).unwrap()))
+    result.map(|bootable| (bootable.boot_protocol, fs::read(dest).unwrap()))
 }
 
 fn try_release(image: &[u8]) -> Result<String, Error> {
@@ -211,6 +215,91 @@ fn a_file_that_is_not_a_kernel_is_refused_with_its_path() {
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
 
+/// A header of an image with these bytes at these places.
+fn with(parts: &[(usize, &[u8])]) -> Vec<u8> {
+    let mut image = vec![0; 0x12000];
+    for (at, bytes) in parts {
+        image[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    image
+}
+
+fn elf_for(machine: u16, class: u8, order: u8) -> Vec<u8> {
+    let number = match order {
+        1 => machine.to_le_bytes(),
+        _ => machine.to_be_bytes(),
+    };
+    let ident: &[u8] = &[0x7f, b'E', b'L', b'F', class, order, 1];
+    with(&[(0, ident), (18, &number)])
+}
+
+fn efi_program(machine: u16) -> Vec<u8> {
+    with(&[
+        (0, b"MZ"),
+        (0x3c, &0x80u32.to_le_bytes()),
+        (0x80, b"PE\0\0"),
+        (0x84, &machine.to_le_bytes()),
+    ])
+}
+
+#[test]
+fn a_kernel_for_another_architecture_is_refused_by_its_name() {
+    let arm64 = with(&[(0, &[0x1f, 0x20, 0x03, 0xd5]), (56, b"ARM\x64")]);
+    let x86_32 = {
+        let mut image = bz_image(&gzip(&pvh_kernel()));
+        image[0x236] = 0;
+        image
+    };
+    let older_x86_32 = {
+        let mut image = bz_image(&gzip(&elf_for(3, 1, 1)));
+        image[0x206] = 0x0a; // before xloadflags
+        image
+    };
+    for (image, name) in [
+        (arm64.clone(), "arm64"),
+        (gzip(&arm64), "arm64"),
+        (zstd::encode_all(&arm64[..], 1).unwrap(), "arm64"),
+        (with(&[(0, b"MZ"), (56, b"ARM\x64")]), "arm64"),
+        (efi_program(0xaa64), "arm64"),
+        (with(&[(48, b"RISCV\0\0\0"), (56, b"RSC\x05")]), "riscv"),
+        (efi_program(0x5064), "riscv64"),
+        (efi_program(0x6264), "loongarch64"),
+        (efi_program(0x014c), "32-bit x86"),
+        (with(&[(0x24, &0x016f_2818u32.to_le_bytes())]), "32-bit arm"),
+        (with(&[(0x10008, b"S390EP")]), "s390"),
+        (elf_for(183, 2, 1), "arm64"),
+        (elf_for(40, 1, 1), "32-bit arm"),
+        (elf_for(3, 1, 1), "32-bit x86"),
+        (elf_for(243, 2, 1), "riscv64"),
+        (elf_for(243, 1, 1), "riscv32"),
+        (elf_for(21, 2, 1), "ppc64le"),
+        (elf_for(21, 2, 2), "ppc64"),
+        (elf_for(22, 2, 2), "s390"),
+        (elf_for(258, 2, 1), "loongarch"),
+        (elf_for(4711, 2, 1), "ELF machine 4711"),
+        (bz_image(&gzip(&elf_for(183, 2, 1))), "arm64"),
+        (x86_32, "32-bit x86"),
+        (older_x86_32, "32-bit x86"),
+    ] {
+        let error = try_unpack(&image).unwrap_err();
+        let text = error.to_string();
+        let expected = format!("is a kernel for {name}, and kiln boots kernels for x86-64 only");
+        assert!(text.ends_with(&expected), "{text}");
+        assert!(text.contains("/vmlinuz "), "{text}");
+        assert!(error.hints()[0].contains("amd64 in Debian"), "{error:?}");
+    }
+    for image in [arm64, elf_for(183, 2, 1), efi_program(0xaa64)] {
+        let error = try_release(&image).unwrap_err();
+        assert!(matches!(error, Error::OtherArchitecture { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_efi_program_that_is_no_kernel_of_its_own_is_refused_as_one() {
+    let text = try_unpack(&efi_program(0x8664)).unwrap_err().to_string();
+    assert!(text.contains("unified kernel image"), "{text}");
+}
+
 #[test]
 fn the_release_is_read_from_either_form() {
     let kernel = pvh_kernel();
@@ -221,24 +310,19 @@ fn the_release_is_read_from_either_form() {
     );
 }
 
-#[test]
-fn a_release_that_could_leave_its_directory_is_refused() {
-    assert_eq!(release_word(b".. x"), None);
-    assert_eq!(release_word(b"../../etc passwd\0"), None);
-    assert_eq!(release_word(b"without-end"), None);
-    assert_eq!(release_word(b" "), None);
-}
-
 proptest! {
     #[test]
     fn no_bytes_make_the_parsers_panic(
         mut data in proptest::collection::vec(any::<u8>(), 0..4096),
-        lead in 0..3,
+        lead in 0..6,
         patch in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..16),
     ) {
         let start = match lead {
             0 => bz_image(&gzip(&elf_kernel(b"Xen\0", 18))),
             1 => elf_kernel(b"Xen\0", 18),
+            2 => efi_program(0xaa64),
+            3 => gzip(&with(&[(56, b"ARM\x64")])),
+            4 => elf_for(183, 1, 2),
             _ => Vec::new(),
         };
         data.splice(0..0, start);
@@ -252,6 +336,7 @@ proptest! {
             let _ = header.release(&data);
             let _ = header.vmlinux(path, &data);
         }
+        let _ = recognise(&data).map(|(arch, _)| arch);
         let _ = has_pvh_entry(&data);
         let _ = banner_release(&data);
     }

@@ -1,0 +1,140 @@
+//! Why a file is not a kernel image that can be booted.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::arch::Arch;
+use crate::hint::{Hint, readable};
+
+/// Why a kernel image cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The image cannot be read.
+    #[error("cannot read the kernel image {}", path.display())]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The unpacked image cannot be written.
+    #[error("cannot write the unpacked kernel {}", path.display())]
+    Write {
+        /// The file to be written.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The file is something else.
+    #[error("{} is not an x86-64 kernel: {reason}", path.display())]
+    NotAKernel {
+        /// The file.
+        path: PathBuf,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// A kernel that no VM of kiln's runs.
+    #[error("{} is a kernel for {arch}, and kiln boots kernels for {} only", path.display(), titles())]
+    OtherArchitecture {
+        /// The image.
+        path: PathBuf,
+        /// What it is for.
+        arch: String,
+    },
+    /// The file ends before what its header announces.
+    #[error("the kernel image {} is cut short: its payload ends at byte {expected}, the file at byte {actual}", path.display())]
+    Truncated {
+        /// The image.
+        path: PathBuf,
+        /// Bytes that the header announces.
+        expected: u64,
+        /// Bytes that there are.
+        actual: u64,
+    },
+    /// The payload does not unpack.
+    #[error("the {compression} payload of the kernel image {} is damaged", path.display())]
+    Unpack {
+        /// The image.
+        path: PathBuf,
+        /// Compression of the payload.
+        compression: &'static str,
+        /// What the decoder says.
+        source: io::Error,
+    },
+    /// The payload unpacks to another size than it says.
+    #[error("the payload of the kernel image {} unpacks to {actual} bytes, not to the {expected} it says", path.display())]
+    Size {
+        /// The image.
+        path: PathBuf,
+        /// Bytes that the payload's size field announces.
+        expected: u64,
+        /// Bytes unpacked, counted no further than one too many.
+        actual: u64,
+    },
+    /// An ELF kernel that QEMU cannot enter.
+    #[error("{} is an ELF kernel without a PVH entry point", path.display())]
+    NoEntry {
+        /// The image.
+        path: PathBuf,
+    },
+    /// The kernel does not say which release it is.
+    #[error("the kernel image {} does not say its release", path.display())]
+    NoRelease {
+        /// The image.
+        path: PathBuf,
+    },
+}
+
+impl Hint for Error {
+    fn hints(&self) -> Vec<String> {
+        match self {
+            Self::NotAKernel { .. } => vec![
+                "give a bzImage (`/boot/vmlinuz-*`, `arch/x86/boot/bzImage`) or an ELF vmlinux \
+                 for x86-64"
+                    .to_owned(),
+            ],
+            Self::OtherArchitecture { .. } => {
+                let names = Arch::ALL.map(|arch| {
+                    let (title, debian, nix) = (arch.title(), arch.debian(), arch.nix());
+                    format!("{title} ({debian} in Debian, {nix} in Nix)")
+                });
+                vec![format!("give one that is built for {}", names.join(" or "))]
+            }
+            Self::Truncated { .. } | Self::Unpack { .. } | Self::Size { .. } => {
+                vec!["fetch or build the kernel again".to_owned()]
+            }
+            Self::NoEntry { .. } => {
+                vec!["give its bzImage instead, or build it with CONFIG_PVH=y".to_owned()]
+            }
+            Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                vec![readable(path)]
+            }
+            Self::Read { .. } | Self::Write { .. } | Self::NoRelease { .. } => Vec::new(),
+        }
+    }
+}
+
+/// What kiln boots, for messages.
+pub(in crate::kernel) fn titles() -> String {
+    Arch::ALL.map(Arch::title).join(" or ")
+}
+
+/// Why a file is not an image that can be booted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It lacks what makes it one.
+    NotAKernel(&'static str),
+    /// It is for this architecture.
+    Foreign(String),
+}
+
+impl Refusal {
+    /// The error of the file at `path`.
+    pub(super) fn of(self, path: &Path) -> Error {
+        let path = path.into();
+        match self {
+            Self::NotAKernel(reason) => Error::NotAKernel { path, reason },
+            Self::Foreign(arch) => Error::OtherArchitecture { path, arch },
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! What images are called, and where a build leaves them.
+
+use std::path::{Path, PathBuf};
+
+use crate::arch::Arch;
+
+/// Names of images in a directory, the ones to prefer first: a bzImage can always
+/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
+/// systems have a link `kernel`.
+pub(in crate::kernel) const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
+
+/// What a directory with a kernel holds, for messages.
+pub(in crate::kernel) const TREES: &str =
+    "boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz";
+
+/// What a build tree for `arch` has: the image that the build makes of the
+/// `vmlinux`, and the `vmlinux`.
+pub(in crate::kernel) fn built(arch: Arch) -> [PathBuf; 2] {
+    let image = match arch {
+        Arch::X86_64 => "bzImage",
+    };
+    let boot = Path::new("arch").join(arch.source_directory()).join("boot");
+    [boot.join(image), PathBuf::from("vmlinux")]
+}
+
+/// Whether a file of a package is an image by its name.
+pub(in crate::kernel) fn is_packaged(name: &str) -> bool {
+    name == "bzImage" || name.starts_with("vmlinuz") || name.starts_with("vmlinux")
+}
+
+/// The place of an image's kind in [`IMAGES`].
+pub(in crate::kernel) fn rank(image: &Path) -> usize {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    IMAGES
+        .iter()
+        .position(|kind| name.starts_with(kind))
+        .unwrap_or(IMAGES.len())
+}
+
+/// Where the bzImage of an image that is called vmlinux would be beside it.
+pub(in crate::kernel) fn bootable_siblings(image: &Path) -> Vec<PathBuf> {
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let Some(rest) = name.strip_prefix("vmlinux") else {
+        return Vec::new();
+    };
+    ["vmlinuz", "bzImage"]
+        .iter()
+        .map(|kind| image.with_file_name(format!("{kind}{rest}")))
+        .collect()
+}

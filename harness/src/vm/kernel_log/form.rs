@@ -1,0 +1,57 @@
+//! What a form of the kernel's reports is made of.
+
+/// What a line of a form means for the report that it stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// `cut here`: a report begins, and the next lines say which.
+    Cut,
+    /// A report of its own.
+    Opens,
+    /// What stands before a `BUG()`, a `WARN()` or an oops, and says why.
+    Precedes,
+    /// A line of an oops, which has several of these.
+    Dies,
+    /// The line of `WARN()`.
+    Warns,
+    /// The kernel's last words.
+    Panics,
+    /// Follows an oops.
+    After,
+    /// The end of a report.
+    Ends,
+}
+
+/// Whether a line without a timestamp counts, which any program can print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bare {
+    Yes,
+    No,
+}
+
+/// A form of a line.
+pub(super) struct Form {
+    pub(super) kind: &'static str,
+    pub(super) role: Role,
+    pub(super) bare: Bare,
+    /// A regular expression, from the beginning of the message on.
+    pub(super) regex: &'static str,
+}
+
+/// A form; `regex` is a regular expression, from the beginning of the message on.
+pub(super) const fn form(kind: &'static str, role: Role, bare: Bare, regex: &'static str) -> Form {
+    Form {
+        kind,
+        role,
+        bare,
+        regex,
+    }
+}
+
+/// What may stand behind `[#N]`: the kernel's build options, such as
+/// ` PREEMPT(voluntary) SMP NOPTI`.
+macro_rules! flags {
+    () => {
+        r":?(?: [A-Z][A-Z_0-9]*(?:\([a-z+]+\))?)*\s*$"
+    };
+}
+pub(super) use flags;
