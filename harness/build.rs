@@ -52,7 +52,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTFLAGS", FLAGS)
-        // The outer build's wrapper (clippy) and flags are not for this one.
+        // The outer build's wrapper (clippy) and flags must not apply here.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol; host and guest must agree exactly, since both
-/// come out of the same build.
+/// Version of this protocol. Host and guest must have the same, since both come from the same
+/// build.
 pub const PROTOCOL_VERSION: u32 = 7;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-/// An error that may know its remedy.
+/// An error that may know how to fix it.
 ///
 /// The message (`Display`) says what failed on which thing; the hints say what
 /// to do about it, one line each. The CLI renders both in one place.
@@ -28,7 +28,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     })
 }
 
-/// What makes a file or directory readable that is not.
+/// How to make a file or directory readable.
 pub(crate) fn readable(path: &Path) -> String {
     format!(
         "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
@@ -36,7 +36,7 @@ pub(crate) fn readable(path: &Path) -> String {
     )
 }
 
-/// A path as a word of a shell's.
+/// A path as a word in shell syntax.
 pub(crate) fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)

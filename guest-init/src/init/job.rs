@@ -56,7 +56,7 @@ impl Job {
         self.page_faults
     }
 
-    /// Whether a name is awaited.
+    /// Whether the host awaits a name.
     pub(crate) fn watching(&self) -> bool {
         !self.awaited.is_empty()
     }

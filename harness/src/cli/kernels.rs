@@ -1,4 +1,4 @@
-//! `kiln kernels`: what there is, fetching it ahead of time, renewing pins.
+//! `kiln kernels`: lists, fetches and pins kernels.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::kernel::{self, Cache, Progress};
     after_help = "Examples:\n  kiln kernels\n  kiln kernels fetch -k @quick\n  kiln kernels update 6.1"
 )]
 pub(super) struct KernelsArgs {
-    /// What to do; `list` if nothing is named
+    /// What to do [default: list]
     #[command(subcommand)]
     pub command: Option<KernelsCommand>,
 }
@@ -29,7 +29,7 @@ pub(super) enum KernelsCommand {
     /// Fetch kernels into the cache, so that they boot without a network
     #[command(after_help = "Example:\n  kiln kernels fetch -k 6.1 -k '7.*'")]
     Fetch {
-        /// Name, glob, @group or path; every kernel if none is given
+        /// Name, glob, @group or path [default: all kernels]
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
@@ -37,7 +37,7 @@ pub(super) enum KernelsCommand {
     /// flake gives, in kernels.lock
     #[command(after_help = "Example:\n  kiln kernels update 6.1 6.12")]
     Update {
-        /// Name, glob or @group; every kernel from apt if none is given
+        /// Name, glob or @group [default: all kernels from apt]
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },
@@ -49,13 +49,13 @@ pub(super) enum KernelsError {
     /// A bad `kernels.toml`.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Nothing of that name.
+    /// No kernel of that name.
     #[error(transparent)]
     Select(#[from] SelectError),
     /// A kernel could not be fetched or pinned.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
-    /// Standard output is gone.
+    /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! Which tests of the suites: `-t`, `--allowlist` and `--aot`.
+//! Selects tests of the suites: `-t`, `--allowlist` and `--aot`.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,21 +19,21 @@ use crate::suite::bpftrace::RuntimeSuites;
 use crate::suite::command::discover;
 use crate::suite::{Allowlist, AllowlistError, Filter, FilterError};
 
-/// The tests that are asked for.
+/// The selected tests.
 #[derive(Debug)]
 pub(super) struct Selection {
     /// Suite by suite; bpftrace's sorted by id, `RUN` and `PROG`.
     pub(super) tests: Vec<PlannedTest>,
-    /// What is odd in the suites' files; with a filter or an allow-list, in those
-    /// of the selected tests.
+    /// Warnings about the suites' files; with a filter or an allow-list, about those of the
+    /// selected tests.
     pub(super) oddities: Vec<String>,
-    /// Lines of the allow-list that name no test.
+    /// Lines of the allow-list that match no test.
     pub(super) unknown: Vec<String>,
 }
 
 impl SuiteArgs {
-    /// The suites, and the tests selected from them, where nothing boots; warns
-    /// of lines of the allow-list that name no test.
+    /// The suites, and the tests selected from them, for subcommands that boot nothing; warns about
+    /// lines of the allow-list that match no test.
     pub(super) async fn select_from(
         &self,
         context: &Context,
@@ -52,8 +52,8 @@ impl SuiteArgs {
         Ok((suites, selection))
     }
 
-    /// Reads the suites' files and selects from them. `root` is where the
-    /// guest's root lies on the host.
+    /// Reads the suites' files and selects from them. `root` is the path of the guest's root on the
+    /// host.
     pub(super) fn select(
         &self,
         suites: &[ResolvedSuite],
@@ -125,7 +125,7 @@ impl ResolvedSuite {
         }
     }
 
-    /// What the user should know of how its rules were chosen.
+    /// What the user should know about how its dialect was chosen.
     pub(super) fn note(&self) -> Option<String> {
         match self {
             Self::Runtime(suite) => {
@@ -136,7 +136,7 @@ impl ResolvedSuite {
         }
     }
 
-    /// As the plan has it.
+    /// Its form in the plan.
     pub(super) fn planned(&self) -> PlannedSuite {
         match self {
             Self::Runtime(suite) => PlannedSuite {
@@ -155,9 +155,9 @@ impl ResolvedSuite {
         }
     }
 
-    /// What the guest must see at its own path.
+    /// Paths that the guest must see at the same place as the host.
     pub(super) fn visible(&self, root: &Root) -> Vec<PathBuf> {
-        // In a root of its own such paths are the guest's.
+        // With another root such paths belong to the guest.
         let own_root = matches!(root, Root::Dir(_));
         match self {
             Self::Runtime(suite) => {
@@ -186,7 +186,7 @@ impl ResolvedSuite {
     }
 }
 
-/// The file of bpftrace's suite that a test stands in.
+/// The file in bpftrace's suite that contains a test.
 fn file_of(test: &PlannedTest) -> Option<&Path> {
     match &test.work {
         Work::Runtime(test) => Some(&test.path),

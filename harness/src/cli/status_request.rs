@@ -166,7 +166,7 @@ impl Drop for KeyMode {
 
 /// Reads keys until `ended`, or until the terminal is gone.
 fn read_keys(ended: &Stop, pressed: &mpsc::Sender<()>) {
-    // A read from the background then fails instead of stopping all of us.
+    // A read from the background then fails instead of stopping the process.
     let mut background = SigSet::empty();
     background.add(Signal::SIGTTIN);
     if background.thread_block().is_err() {

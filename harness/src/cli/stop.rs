@@ -18,7 +18,7 @@ impl Stop {
 
     /// Stops the other end.
     pub(super) fn stop(&self) {
-        // Can only fail when the counter is full, and then it is heard.
+        // Can only fail if the counter is full, and then the reader wakes up anyway.
         let _ = self.0.write(1);
     }
 }

@@ -15,7 +15,7 @@ use crate::guest::root::Root;
 use crate::suite::Location;
 use crate::suite::bpftrace::{Dialect, EngineBeside, Vocabulary, choose};
 
-/// Name of the suite where neither the user nor the catalogue says.
+/// Name of the suite if neither the user nor the catalogue gives one.
 const DEFAULT_SUITE: &str = "bpftrace";
 
 /// Which tests.
@@ -24,16 +24,15 @@ pub(super) struct SuiteArgs {
     /// Suites of kernels.toml [default: all; bpftrace with --tests]
     #[arg(value_name = "SUITE")]
     pub(super) suites: Vec<String>,
-    /// The directory that holds runtime/ (upstream's tests), by hand
+    /// The directory that holds runtime/, such as bpftrace's tests, instead of a suite's
     #[arg(long, value_name = "DIR")]
     pub(super) tests: Option<PathBuf>,
     /// The bpftrace under test, a program or an AppImage [default: the suite's,
     /// else the one on PATH]
     #[arg(long, value_name = "PATH")]
     pub(super) bpftrace: Option<PathBuf>,
-    /// Regular expressions on suite.name, separated by `:`; one that starts
-    /// with `-` excludes. Several -t add up; one that only excludes holds
-    /// for all
+    /// Regular expressions on suite.name, separated by `:`; one that starts with `-` excludes.
+    /// Several -t add up; one that only excludes applies to all
     #[arg(
         short = 't',
         long = "filter",
@@ -41,16 +40,15 @@ pub(super) struct SuiteArgs {
         allow_hyphen_values = true
     )]
     pub(super) filters: Vec<String>,
-    /// Only the tests of this file: an id or a filter a line, # comments. Lines
-    /// that name no test are told
+    /// Only the tests in this file: one id or filter per line, # comments. kiln warns about lines
+    /// that match no test
     #[arg(long, value_name = "FILE")]
     pub(super) allowlist: Option<PathBuf>,
     /// Add the tests that compile each PROG ahead of time, as suite `aot`
     #[arg(long)]
     pub(super) aot: bool,
-    /// The version of bpftrace that the tests are of, such as 0.17, or head
-    /// [default: that of the engine beside the tests, else of bpftrace, else the
-    /// newest]
+    /// Version of bpftrace whose rules the tests follow, such as 0.17, or head [default: that of
+    /// the engine beside the tests, else of bpftrace, else the newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
     pub(super) dialect: Option<&'static Dialect>,
 }
@@ -64,12 +62,11 @@ pub(super) struct RuntimeSuite {
     pub(super) tests: PathBuf,
     /// The bpftrace under test; absolute.
     pub(super) bpftrace: PathBuf,
-    /// What the guest must see for it, whatever its root: where an AppImage was
-    /// unpacked.
+    /// What the guest must see for it with any root: the directory of an unpacked AppImage.
     pub(super) unpacked: Option<PathBuf>,
-    /// Whose rules hold, and what the tests may say.
+    /// The dialect, and what the tests may contain.
     pub(super) vocabulary: Vocabulary,
-    /// What the user should know of how that was chosen.
+    /// What the user should know about how that was chosen.
     pub(super) note: Option<String>,
     /// The version under test: what bpftrace prints, else the dialect's.
     pub(super) version: String,
@@ -90,7 +87,7 @@ pub(super) struct CommandSuite {
     pub(super) name: String,
     /// How it runs.
     pub(super) runner: CommandRunner,
-    /// Where it is named, if that is a file.
+    /// Where it is defined, if that is in a file.
     pub(super) named: Option<Location>,
 }
 
@@ -104,9 +101,8 @@ pub(super) enum ResolvedSuite {
 }
 
 impl SuiteArgs {
-    /// Looks the suites up and fills in what was not said. `packaged` finds
-    /// bpftrace in the packages that the user chose. Ends early, with an error,
-    /// once `stop` is set.
+    /// Looks up the suites and fills in defaults. `packaged` finds bpftrace in the packages that
+    /// the user chose. Ends early, with an error, once `stop` is set.
     pub(super) fn resolve(
         &self,
         context: &Context,
@@ -212,7 +208,7 @@ impl SuiteArgs {
         })
     }
 
-    /// The suites' names, each once, and what the catalogue knows of them.
+    /// The suites' names, each once, and their entries in the catalogue.
     fn look_up(&self, context: &Context) -> Result<Vec<(String, Option<Runner>)>, Failure> {
         let catalogue = &context.catalogue;
         let known = |name: &str| catalogue.suite(name).map(|suite| suite.runner.clone());

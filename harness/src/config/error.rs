@@ -16,8 +16,8 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file was read and something in it is wrong: everything that was
-    /// found, in the order of the file.
+    /// The file was read, but its content is wrong: all problems that were found, in the order of
+    /// the file.
     #[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid {
         /// At least one.
@@ -25,7 +25,7 @@ pub enum ConfigError {
     },
 }
 
-/// One thing that is wrong in a file.
+/// One problem in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.

@@ -1,5 +1,5 @@
-//! `kernels.toml`, typed: kernels, groups and suites, and how the command line
-//! selects kernels from it.
+//! `kernels.toml` as types: kernels, groups and suites, and how the command line selects kernels
+//! from it.
 
 mod error;
 mod kernel_log;
@@ -48,12 +48,12 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Everything a `kernels.toml` says, validated.
+/// The contents of a `kernels.toml`, validated.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     /// Where it was read from.
     pub origin: Origin,
-    /// What VMs get unless the command line says otherwise.
+    /// Defaults for VMs, which the command line overrides.
     pub defaults: Defaults,
     /// The kernels, in the order of the file.
     pub kernels: Vec<Kernel>,
@@ -61,7 +61,7 @@ pub struct Catalogue {
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
     pub suites: Vec<Suite>,
-    /// What is known of lines of kernels' logs, in the order of the file.
+    /// Known lines of kernels' logs, in the order of the file.
     pub kernel_log: Vec<KernelLogPattern>,
 }
 
@@ -72,7 +72,7 @@ pub struct Defaults {
     pub memory: MemorySize,
     /// Number of vCPUs.
     pub cpus: u32,
-    /// Modules that are loaded before the tests.
+    /// Modules to load before the tests.
     pub modules: Vec<String>,
 }
 
@@ -119,15 +119,13 @@ pub enum Source {
 pub struct AptSource {
     /// Suite of the archive, such as `bookworm-security`.
     pub suite: String,
-    /// Package name or glob; the newest match is taken.
+    /// Package name or glob; the newest match counts.
     pub package: String,
-    /// Archive root; `None` takes `KILN_APT_MIRROR`, the host's own or a public
-    /// one.
+    /// Archive root; `None` means `KILN_APT_MIRROR`, the host's own or a public one.
     pub mirror: Option<String>,
-    /// File of OpenPGP keys whose signatures are trusted beside Debian's;
-    /// absolute.
+    /// File of OpenPGP keys that are trusted in addition to Debian's; absolute.
     pub keyring: Option<PathBuf>,
-    /// No signature is asked for.
+    /// No signature is required.
     pub trusted: bool,
     /// Component of the archive.
     pub component: String,
@@ -169,8 +167,7 @@ pub enum Runner {
     BpftraceRuntime {
         /// The directory that holds `runtime/` (upstream's `tests`); absolute.
         tests: PathBuf,
-        /// The bpftrace under test; absolute; `None` takes the one on the
-        /// guest's `PATH`.
+        /// The bpftrace under test; absolute; `None` means the one on the guest's `PATH`.
         bpftrace: Option<PathBuf>,
     },
     /// Any command.
@@ -233,7 +230,7 @@ impl Catalogue {
         }
     }
 
-    /// Where the lock of this catalogue lies; `None` for the built-in one.
+    /// The path of this catalogue's lock; `None` for the built-in one.
     pub fn lock_path(&self) -> Option<PathBuf> {
         match &self.origin {
             Origin::File(path) => Some(path.with_extension("lock")),

@@ -1,4 +1,4 @@
-//! Text → [`Catalogue`], with a line for everything that is wrong.
+//! Parses a [`Catalogue`], and reports everything that is wrong with its line.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -130,14 +130,14 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 
-/// TOML tables come sorted by key; people mean the order they wrote.
+/// The parser sorts TOML tables by key, but users mean the order in the file.
 fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
     let mut entries: Vec<_> = map.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
 }
 
-/// Rewords serde's message so that what is allowed stands behind a semicolon.
+/// Rewords serde's message so that what is allowed comes after a semicolon.
 pub(crate) fn explain(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     if let Some((what, allowed)) = message.split_once(", expected ") {
@@ -197,7 +197,7 @@ impl Checker<'_> {
         defaults
     }
 
-    /// A name must be tellable from a glob, a group and a path.
+    /// A name must be distinguishable from a glob, a group and a path.
     pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
         let text = name.get_ref();
         let bad = text.is_empty()
@@ -297,7 +297,7 @@ impl Checker<'_> {
 
     fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {
         let before = self.problems.len();
-        // These end up in addresses.
+        // These become parts of addresses.
         let mut word = |what: &str, value: &Spanned<String>| {
             let text = value.get_ref();
             if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {

@@ -1,4 +1,4 @@
-//! `-k`: names, globs, groups and paths → kernels.
+//! Resolves `-k`: names, globs, groups and paths → kernels.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use super::{Catalogue, Kernel, absolute};
 use crate::arch::Arch;
 use crate::hint::Hint;
 
-/// One kernel that was asked for.
+/// One selected kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
     /// A kernel of the catalogue.
@@ -23,7 +23,7 @@ pub enum Selected {
 }
 
 impl Selected {
-    /// What the kernel is called in reports.
+    /// The kernel's name in reports.
     pub fn name(&self) -> &str {
         match self {
             Selected::Named(kernel) => &kernel.name,
@@ -46,17 +46,17 @@ pub enum SelectError {
     /// No kernel of that name.
     #[error("there is no kernel \"{name}\"; the kernels are: {}", list(known))]
     UnknownKernel {
-        /// What was asked for.
+        /// The given name.
         name: String,
-        /// Every name there is, the nearest first.
+        /// All names, the nearest first.
         known: Vec<String>,
     },
     /// No group of that name.
     #[error("there is no group \"@{name}\"; the groups are: {}", list(known))]
     UnknownGroup {
-        /// What was asked for, without `@`.
+        /// The given name, without `@`.
         name: String,
-        /// Every group there is, the nearest first, with `@`.
+        /// All groups, the nearest first, with `@`.
         known: Vec<String>,
     },
     /// A glob that matches nothing.
@@ -64,7 +64,7 @@ pub enum SelectError {
     NoMatch {
         /// The glob.
         glob: String,
-        /// Every name there is.
+        /// All names.
         known: Vec<String>,
     },
     /// A glob that cannot be read.
@@ -81,7 +81,7 @@ pub enum SelectError {
         /// The group, without `@`.
         name: String,
     },
-    /// A path with nothing behind it.
+    /// A path that does not exist.
     #[error("there is no kernel at {}: no such file or directory", path.display())]
     NoSuchPath {
         /// Absolute.
@@ -124,14 +124,14 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// Characters that make a glob of a word.
+/// Characters that make a word a glob.
 pub(super) fn is_glob_char(c: char) -> bool {
     matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }
 
 impl Catalogue {
-    /// The kernels that `patterns` ask for, in that order, each once; relative
-    /// paths are relative to `cwd`.
+    /// The kernels that `patterns` select, in that order, each once; relative paths are relative to
+    /// `cwd`.
     pub fn select<S: AsRef<str>>(
         &self,
         patterns: &[S],

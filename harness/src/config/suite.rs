@@ -13,7 +13,7 @@ use super::{Runner, Suite, absolute};
 /// Limit of a command that names none.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How a command tells its results.
+/// How a command reports its results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResultsFormat {
@@ -25,12 +25,12 @@ pub enum ResultsFormat {
     Ktap,
     /// A JUnit XML file.
     Junit,
-    /// GoogleTest's XML file, which is asked for by `GTEST_OUTPUT`.
+    /// GoogleTest's XML file, requested with `GTEST_OUTPUT`.
     Gtest,
 }
 
 impl ResultsFormat {
-    /// Whether results stand in an XML file.
+    /// Whether results are in an XML file.
     pub fn is_xml(self) -> bool {
         matches!(self, Self::Junit | Self::Gtest)
     }
@@ -39,27 +39,27 @@ impl ResultsFormat {
 /// A suite of one command, or of one command for each of some files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandRunner {
-    /// Program and arguments; `{file}` and `{results}` are filled in.
+    /// Program and arguments; `{file}` and `{results}` are replaced.
     pub command: Vec<String>,
-    /// How it tells its results.
+    /// How it reports its results.
     pub results: ResultsFormat,
-    /// The file they stand in, in the guest, relative to `cwd`.
+    /// The results file in the guest, relative to `cwd`.
     pub results_file: Option<String>,
     /// Where it runs, in the guest; absolute.
     pub cwd: PathBuf,
-    /// Whether `cwd` is a directory of the host that the guest has to see.
+    /// Whether `cwd` is a directory of the host that the guest must see.
     pub cwd_is_host: bool,
-    /// Its variables, beside those that every command has; filled in as the
-    /// command is.
+    /// Its variables, besides those that every command has; placeholders are replaced as in the
+    /// command.
     pub env: BTreeMap<String, String>,
-    /// How long it may take on a machine of the reference's speed.
+    /// How long it may take on a machine of reference speed.
     pub timeout: Duration,
     /// One test for each file that this glob matches. Absolute: in the guest's
     /// root; else relative to the file of the catalogue.
     pub each: Option<String>,
     /// The directory that a relative `each` starts from; absolute.
     pub base: PathBuf,
-    /// The exit status that says that the test does not apply.
+    /// The exit status of a test that does not apply.
     pub skip_code: Option<i32>,
 }
 

@@ -1,5 +1,5 @@
-//! Debian packages and tar archives, of which only the kernel's parts are
-//! taken: the image, its configuration and the module tree.
+//! Unpacks the kernel's parts of Debian packages and tar archives: the image, its configuration and
+//! the module tree.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use super::Error;
 use super::image::names;
 
-/// Bytes that tell what a file is.
+/// Bytes that identify a file's type.
 const MAGIC_XZ: &[u8] = b"\xfd7zXZ\0";
 const MAGIC_ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const MAGIC_GZIP: &[u8] = b"\x1f\x8b";
-/// POSIX.1-1988 (ustar): the magic stands at this offset of the first header.
+/// POSIX.1-1988 (ustar): the magic is at this offset of the first header.
 const USTAR_OFFSET: usize = 257;
 
 /// Unpacks the kernel's parts of the Debian package `deb` (deb(5): an `ar`
@@ -44,8 +44,7 @@ pub(super) fn unpack_deb(deb: &Path, dest: &Path) -> Result<(), Error> {
     })
 }
 
-/// Whether `file` is a tar archive, plain or compressed: an image never begins
-/// like one.
+/// Whether `file` is a tar archive, plain or compressed. An image never begins like one.
 pub(super) fn is_tar(file: &Path) -> Result<bool, Error> {
     let mut reader = File::open(file).map_err(Error::io("open", file))?;
     let mut head = [0; USTAR_OFFSET + 5];
@@ -103,16 +102,16 @@ fn unpack_tar(stream: &mut dyn Read, dest: &Path) -> io::Result<()> {
         let mut entry = entry?;
         let wanted = {
             let kind = entry.header().entry_type();
-            // Directories come with their files; links are not needed, and
-            // `build` and `source` point out of the tree.
+            // Directories come with their files. Links are not needed, and `build` and `source`
+            // point out of the tree.
             (kind.is_file() || kind.is_hard_link()) && is_kernel_part(&entry.path()?)
         };
         if wanted {
-            // Refuses paths that lead out of `dest` by itself.
+            // This refuses paths that lead out of `dest`.
             entry.unpack_in(dest)?;
         }
     }
-    // To the end, so that a checksum of the compression is seen.
+    // Read to the end, so that the compression's checksum is checked.
     io::copy(stream, &mut io::sink())?;
     Ok(())
 }
@@ -139,7 +138,7 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Fills `buffer` as far as there is something to read.
+/// Fills `buffer` as far as there is data.
 fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {

@@ -12,8 +12,7 @@ use crate::store;
 /// A kernel could not be provided.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither `KILN_CACHE_DIR` nor `XDG_CACHE_HOME` nor `HOME` says where the
-    /// cache is.
+    /// None of `KILN_CACHE_DIR`, `XDG_CACHE_HOME` and `HOME` gives the cache's path.
     #[error(
         "there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path"
     )]
@@ -21,7 +20,7 @@ pub enum Error {
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was done to it, such as `write`.
+        /// What kiln did with it, such as `write`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -31,7 +30,7 @@ pub enum Error {
     /// Waiting for something took too long.
     #[error("gave up after {} s waiting for {what}", after.as_secs())]
     Deadline {
-        /// What was waited for.
+        /// What kiln waited for.
         what: String,
         /// How long.
         after: Duration,
@@ -39,7 +38,7 @@ pub enum Error {
     /// The Nix store could not be used, or a build failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// What Nix built is no kernel.
+    /// Nix built something without a kernel.
     #[error("kernel \"{name}\": there is no kernel image in {path}, the output of {installable}")]
     NixWithoutKernel {
         /// The kernel.
@@ -48,10 +47,10 @@ pub enum Error {
         installable: String,
         /// The store paths.
         path: String,
-        /// Where they lie on this host.
+        /// Where they are on this host.
         files: Vec<PathBuf>,
     },
-    /// The flake gives another kernel than the pinned one, which is gone.
+    /// The flake gives another kernel than the pinned one, which is no longer available.
     #[error(
         "kernel \"{name}\" is pinned to {pinned}, which is in no store, and {installable} now gives {built}"
     )]
@@ -62,7 +61,7 @@ pub enum Error {
         installable: String,
         /// The pinned store paths.
         pinned: String,
-        /// The store paths that came.
+        /// The store paths that Nix built.
         built: String,
     },
     /// `kernels.lock` is not what kiln writes.
@@ -75,7 +74,7 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Nobody says which archive has a suite.
+    /// No archive is known for a suite.
     #[error("no package archive is known for suite {suite}")]
     NoMirror {
         /// The suite.
@@ -89,7 +88,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody who is trusted signed the Release file of an archive.
+    /// No trusted key signed the Release file of an archive.
     #[error("the signature of {url} is not trusted: {reason}")]
     Signature {
         /// The address of the Release file.
@@ -120,7 +119,7 @@ pub enum Error {
     IncompletePackage {
         /// The package.
         package: String,
-        /// What it depends on.
+        /// Its missing dependency.
         missing: String,
         /// Suite of the archive.
         suite: String,
@@ -137,18 +136,17 @@ pub enum Error {
         version: String,
         /// The mirror's root.
         mirror: String,
-        /// What the snapshot service answered; `None` if the pin does not say
-        /// the SHA-1 that it would have to be asked for.
+        /// The snapshot service's answer; `None` if the pin lacks the SHA-1 to ask for.
         snapshot: Option<String>,
     },
-    /// A download is not the file that was expected.
+    /// A download is not the expected file.
     #[error("{what} has a wrong hash\n  expected sha256 {expected}\n  received sha256 {actual}")]
     WrongHash {
         /// What was downloaded.
         what: String,
         /// Hash that is pinned.
         expected: String,
-        /// Hash of what came.
+        /// Hash of the received file.
         actual: String,
     },
     /// A download failed or ended early.
@@ -156,7 +154,7 @@ pub enum Error {
     Download {
         /// The address.
         url: String,
-        /// The server has no such file.
+        /// Whether the server has no such file.
         gone: bool,
         /// Why.
         reason: String,
@@ -169,13 +167,13 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// No kernel where one should be.
+    /// There is no kernel.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
         path: PathBuf,
     },
-    /// More than one kernel where one should be.
+    /// There is more than one kernel.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
     ManyImages {
         /// The directory.
@@ -183,7 +181,7 @@ pub enum Error {
         /// The images.
         images: Vec<String>,
     },
-    /// A build tree lists modules that are not built.
+    /// A build tree lists modules that have not been built.
     #[error(
         "{missing} of the {all} modules that {}/modules.order lists are not built; the first is {}",
         tree.display(),
@@ -199,7 +197,7 @@ pub enum Error {
         /// How many are listed.
         all: usize,
     },
-    /// The image is of another build than what lies beside it.
+    /// The image is from another build than the files beside it.
     #[error(
         "the image {} is release {release}, and its tree or modules are {expected}",
         image.display()
@@ -207,15 +205,15 @@ pub enum Error {
     ReleaseDiffers {
         /// The image.
         image: PathBuf,
-        /// What it says.
+        /// Its release.
         release: String,
-        /// What `kernel.release` or the directory of the modules says.
+        /// The release in `kernel.release` or of the module directory.
         expected: String,
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
     Image(#[source] image::Error),
-    /// The metadata of a module directory could not be made.
+    /// The metadata of a module directory could not be created.
     #[error(
         "cannot write the module metadata of {release}: {}",
         with_causes(source)
@@ -226,7 +224,7 @@ pub enum Error {
         /// Why.
         source: modules::Error,
     },
-    /// `update` was asked for a kernel that has no pin.
+    /// `update` for a kernel that cannot be pinned.
     #[error(
         "kernel \"{name}\" comes neither from apt nor from Nix; kernels.lock pins nothing else"
     )]
@@ -237,7 +235,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O error with what was done to which path.
+    /// Wraps an I/O error with the action and the path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io {

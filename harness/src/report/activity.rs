@@ -1,4 +1,4 @@
-//! What each VM is doing: for the live lines, and for the answer to SIGUSR1.
+//! What each VM is activity: for the live lines, and for the answer to SIGUSR1.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! A suite of bpftrace's runtime tests in one VM: what is asked of bpftrace
-//! once, and each test from its pre-checks to its verdict.
+//! Runs a suite of bpftrace's runtime tests in one VM: asks bpftrace once for its features, and
+//! takes each test from its pre-checks to its verdict.
 
 use std::sync::Arc;
 
@@ -14,8 +14,7 @@ use crate::suite::bpftrace::{
 };
 use crate::vm::control::Error;
 
-/// Asks bpftrace for its features, if a test wants to know. Returns what is
-/// worth a warning.
+/// Asks bpftrace for its features, if a test needs them. Returns warnings.
 pub(super) async fn prepare(
     session: &mut Session,
     plan: &Plan,
@@ -88,7 +87,7 @@ pub(super) async fn test(
         rules,
         addr_no_randomize: session.runtime_tests_without_aslr(plan),
     };
-    // Upstream's, by which it runs CLEANUP or not.
+    // Upstream's verdict, which decides whether it runs CLEANUP.
     let upstream = Rules::new(rules.dialect, true);
     let verdict = async |observed: &Observation| {
         let judged = judged(test, upstream, suite, observed.clone()).await;
@@ -124,8 +123,7 @@ pub(super) async fn test(
     })
 }
 
-/// Judges beside the threads that wait for guests: a pattern may be searched for
-/// long.
+/// Judges off the threads that wait for guests, because searching for a pattern may take long.
 async fn judged(
     test: &Arc<RuntimeTest>,
     rules: Rules,

@@ -1,4 +1,4 @@
-//! A command of a suite in a VM: from its start to its results.
+//! Runs a suite's command in a VM, from its start to its results.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -21,9 +21,9 @@ use crate::suite::bpftrace::Exit;
 use crate::suite::command::{Case, CommandTest, End, Observation, judge};
 use crate::vm::control::{Control, Error};
 
-/// Limit of what we do ourselves before and after the command, before scaling.
+/// Limit of our own work before and after the command, before scaling.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// Between SIGTERM and SIGKILL, and for output that descendants still hold.
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs one command and judges it. An error means that the VM is lost.
@@ -67,7 +67,7 @@ struct Executed {
     observation: Observation,
     output: Vec<u8>,
     notes: Vec<String>,
-    /// Something of the command stays in the VM.
+    /// Something of the command remains in the VM.
     unclean: bool,
 }
 
@@ -79,9 +79,8 @@ async fn execute(
     addr_no_randomize: bool,
 ) -> Result<Executed, Error> {
     let mut driver = Driver::open(control)?;
-    // What lay there before, in the root or from another test, must not pass
-    // for what this command reports. The host's file stays: the guest's root is
-    // an overlay.
+    // An old file, in the root or from another test, must not count as this command's report. The
+    // host's file stays, because the guest's root is an overlay.
     let removed = match &test.results_file {
         Some(file) => {
             let argv = ["rm", "-f", "--", file].map(str::to_owned);
@@ -166,7 +165,7 @@ async fn execute(
     })
 }
 
-/// A command of ours in the test's directory; what it printed, and how much of
+/// Runs one of our own commands in the test's directory; returns what it printed, and how much of
 /// that is missing.
 async fn auxiliary(
     driver: &mut Driver<'_>,
@@ -223,8 +222,7 @@ pub(super) fn case_results(
                 None => parent.source.clone(),
             },
             verdict: case.verdict,
-            // What is known is known of the command: a case of it that passes
-            // is no surprise.
+            // Known results are about the command: a case of it that passes is not unexpected.
             known: parent
                 .known
                 .clone()
@@ -242,8 +240,8 @@ pub(super) fn case_results(
         .collect()
 }
 
-/// Where a case stands that says so relative to the directory of its command.
-/// Nothing is looked up: the path is the guest's.
+/// The location of a case, if it is relative to the directory of its command. Nothing is looked up,
+/// because the path is the guest's.
 fn seen_from(cwd: &Path, source: &Location) -> Location {
     let mut path = PathBuf::new();
     for part in cwd.join(&source.file).components() {

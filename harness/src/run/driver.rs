@@ -204,7 +204,7 @@ impl<'c> Driver<'c> {
         self.control.send(&request).await
     }
 
-    /// How many awaited names have shown up.
+    /// How many awaited names have appeared.
     pub(super) fn comms_seen(&self) -> usize {
         self.comms.len()
     }

@@ -1,4 +1,4 @@
-//! What a run is made of, resolved before anything boots.
+//! The plan of a run, resolved before anything boots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,10 @@ use crate::suite::command::CommandTest;
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::launch::Launch;
 
-/// Makes the launch of one more VM of a kernel: its own directory, and where
-/// its logs go.
+/// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
 pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 
-/// Gets a kernel ready to boot: fetches and unpacks it where needed.
+/// Prepares a kernel for booting: fetches and unpacks it if necessary.
 pub type ProvideKernel =
     Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
 
@@ -32,11 +31,11 @@ pub type ProvideKernel =
 pub struct PlannedKernel {
     /// Its name in reports.
     pub name: String,
-    /// Nothing need be fetched: it is ready in a moment.
+    /// Nothing needs fetching: it is ready in a moment.
     pub at_hand: bool,
-    /// Gets it ready; called once, while tests of other kernels run.
+    /// Prepares it; called once, while tests of other kernels run.
     pub provide: ProvideKernel,
-    /// What it is to run: indices into [`Plan::tests`].
+    /// What it will run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
 }
 
@@ -55,7 +54,7 @@ pub struct ReadyKernel {
 pub struct KernelFailure {
     /// What failed.
     pub reason: String,
-    /// What to do about it, a line each.
+    /// What to do about it, one line each.
     pub hints: Vec<String>,
 }
 
@@ -80,14 +79,13 @@ pub enum PlannedRunner {
 /// A suite of bpftrace's runtime tests.
 #[derive(Debug)]
 pub struct BpftraceSuite {
-    /// Whose rules hold, and what the tests may say.
+    /// The dialect, and what the tests may contain.
     pub vocabulary: Vocabulary,
     /// The directory that holds `runtime/`, on the host and in the guest.
     pub tests_dir: PathBuf,
     /// The bpftrace under test, in the guest.
     pub bpftrace: PathBuf,
-    /// Its version, as it prints it; the dialect's where it cannot be asked on
-    /// the host.
+    /// Its version, as it prints it; that of the dialect if kiln cannot find it on the host.
     pub version: String,
 }
 
@@ -105,7 +103,7 @@ pub struct PlannedTest {
 pub enum Work {
     /// One of bpftrace's runtime tests.
     Runtime(Arc<RuntimeTest>),
-    /// A command; its cases are not known before.
+    /// A command; its cases are not known in advance.
     Command(Arc<CommandTest>),
 }
 
@@ -118,7 +116,7 @@ impl PlannedTest {
         }
     }
 
-    /// Where it stands, if that is known.
+    /// Where it is defined, if that is known.
     pub(super) fn source(&self) -> Option<Location> {
         match &self.work {
             Work::Runtime(test) => Some(Location {
@@ -141,16 +139,15 @@ impl PlannedTest {
     }
 }
 
-/// What an oops, a warning or a stall on the console means for the test that
-/// ran then.
+/// What an oops, a warning or a stall on the console does to the running test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum KernelLog {
     /// The test fails.
     #[default]
     Fail,
-    /// It is reported, and the verdict stays.
+    /// It is reported, and the verdict does not change.
     Warn,
-    /// Nobody looks.
+    /// It is ignored.
     Ignore,
 }
 
@@ -169,12 +166,12 @@ pub struct Plan {
     pub suites: Vec<PlannedSuite>,
     /// The selected tests of all suites.
     pub tests: Vec<PlannedTest>,
-    /// The environment of everything but bpftrace itself.
+    /// The environment of everything except bpftrace itself.
     pub env: Vec<(String, String)>,
     /// Modules that tests look for with lsmod; loaded before the first test
     /// that does.
     pub modules: Vec<String>,
-    /// VMs that run at the same time, where they fit.
+    /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
     /// Memory of each guest, in bytes.
     pub memory: u64,
@@ -182,17 +179,16 @@ pub struct Plan {
     pub timeout_scale: Option<f64>,
     /// Whether the addresses of what tests start are randomized.
     pub aslr: Aslr,
-    /// Upstream's verdicts also where they come from bugs of its engine: no
-    /// rule of [`crate::suite::bpftrace::Rule`] is in force.
+    /// Upstream's verdicts even if they come from bugs in its engine: no
+    /// [`crate::suite::bpftrace::Rule`] applies.
     pub compat: bool,
-    /// What a report of the kernel on the console means for the test that ran
-    /// then.
+    /// What a kernel report on the console does to the running test.
     pub kernel_log: KernelLog,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
-    /// What tests are known to do.
+    /// Known results of tests.
     pub expectations: Expectations,
-    /// The part of kernels × tests that [`PlannedKernel::tests`] has.
+    /// The part of kernels × tests in [`PlannedKernel::tests`].
     pub shard: Option<Partition>,
     /// How long tests took in earlier runs.
     pub times: Times,
@@ -201,7 +197,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The programs that a suite of commands starts, each once.
+    /// The programs that a command suite starts, each once.
     pub fn programs(&self, suite: &str) -> Vec<String> {
         let mut programs: Vec<String> = Vec::new();
         for test in &self.tests {
@@ -217,7 +213,7 @@ impl Plan {
         programs
     }
 
-    /// A verdict of a test on a kernel, of which nothing else is known.
+    /// A verdict of a test on a kernel, without further details.
     pub(super) fn verdict(
         &self,
         kernel: &PlannedKernel,
@@ -243,7 +239,7 @@ impl Plan {
         }
     }
 
-    /// How many tests of each suite a kernel is to run.
+    /// How many tests of each suite a kernel will run.
     pub fn count_by_suite(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let mut counts = vec![0; self.suites.len()];
         for &test in &kernel.tests {
@@ -252,7 +248,7 @@ impl Plan {
         counts
     }
 
-    /// What is known of the times of a kernel's tests.
+    /// The known times of a kernel's tests.
     pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
         let tests = kernel.tests.iter().map(|&index| {
             let test = &self.tests[index];
@@ -265,13 +261,12 @@ impl Plan {
         )
     }
 
-    /// The tests of a kernel in the order in which they run: those that look
-    /// for modules last. Each loaded module slows every start of bpftrace,
-    /// which reads all traceable functions and their modules.
+    /// The tests of a kernel in the order in which they run, with those that look for modules last:
+    /// each loaded module slows every start of bpftrace, which reads all traceable functions and
+    /// their modules.
     ///
-    /// Among several VMs the longest go first, so that none is busy with one
-    /// when all others are done. One VM gains nothing from that, and keeps the
-    /// order of the suite.
+    /// With several VMs the longest go first, so that none is still busy when the others have
+    /// finished. With one VM that has no advantage, so it keeps the order of the suite.
     pub(super) fn order(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let (mut last, mut first): (Vec<usize>, Vec<usize>) = kernel
             .tests
@@ -285,7 +280,7 @@ impl Plan {
         first.into_iter().chain(last).collect()
     }
 
-    /// What is known of a test on a kernel of this release.
+    /// The known result of a test on a kernel of this release.
     pub(super) fn known(&self, test: usize, release: &str) -> Option<&Known> {
         let test = &self.tests[test];
         let suite = self.suite_of(test);
@@ -300,8 +295,7 @@ impl Plan {
         })
     }
 
-    /// The versions of bpftrace under test, by suite; a suite of commands has
-    /// none.
+    /// The versions of bpftrace under test, by suite; a command suite has none.
     pub fn versions(&self) -> BTreeMap<String, String> {
         let suites = self.suites.iter();
         suites

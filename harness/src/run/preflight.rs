@@ -1,5 +1,4 @@
-//! What the selected tests need and a VM does not have, before any of them
-//! runs.
+//! Finds what the selected tests need but a VM does not have, before any of them runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +8,7 @@ use super::session::Session;
 use crate::suite::bpftrace::{Need, RuntimeTest, needs, precheck};
 use crate::vm::control::Error;
 
-/// A line for each gap, with how many tests it costs.
+/// A line for each missing thing, with the number of tests that need it.
 pub(super) async fn gaps(
     session: &mut Session,
     plan: &Plan,
@@ -28,7 +27,7 @@ pub(super) async fn gaps(
             Work::Runtime(test) => Some(test.as_ref()),
             Work::Command(_) => None,
         })
-        // Those that this kernel skips need nothing.
+        // Ignore tests that this kernel skips.
         .filter(|test| matches!(precheck(test, &release, env), Ok(None)));
     let wanted = wanted(tests, &suite.bpftrace.to_string_lossy());
     let checks: Vec<(&Need, usize, String)> = wanted
@@ -54,8 +53,7 @@ pub(super) async fn gaps(
     Ok(output.lines().filter_map(missing).collect())
 }
 
-/// Each need with the number of tests that have it. Without bpftrace itself no
-/// test is worth anything.
+/// Each need with the number of tests that have it. Every test needs bpftrace itself.
 fn wanted<'t>(
     tests: impl Iterator<Item = &'t RuntimeTest>,
     bpftrace: &str,

@@ -1,4 +1,4 @@
-//! A VM that runs one test after the other.
+//! A VM that runs one test after another.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,7 +33,7 @@ const SPEED_SAMPLES: u32 = 3;
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
 /// Limit of `bpftrace --info` and modprobe, before scaling.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
-/// How long they may take to end when that has passed.
+/// How long they may take to end after that.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
 
 /// A lost VM.
@@ -44,12 +44,12 @@ pub(super) struct Lost {
     pub(super) evidence: Evidence,
 }
 
-/// What came of a test.
+/// The result of a test.
 pub(super) struct Report {
     pub(super) judgement: Judgement,
     pub(super) output: Vec<u8>,
     pub(super) notes: Vec<String>,
-    /// What the kernel said meanwhile that is wrong with it.
+    /// Kernel reports during the test.
     pub(super) kernel_reports: Vec<KernelReport>,
     /// The cases that a command reported.
     pub(super) cases: Vec<Case>,
@@ -68,8 +68,8 @@ impl Report {
 }
 
 impl Report {
-    /// Notes what the kernel said while the test ran. A test that passed has
-    /// failed then, if that is wanted and `kernels.toml` does not allow it.
+    /// Adds kernel reports during the test. They fail a test that passed, if the policy says so and
+    /// `kernels.toml` does not allow them.
     fn take_kernel_reports(&mut self, reports: Vec<KernelReport>, policy: KernelLog) {
         let first = reports.iter().find(|report| policy.fails(report));
         if let Some(first) = first
@@ -83,23 +83,21 @@ impl Report {
     }
 }
 
-/// A running VM and what is known of it.
+/// A running VM and what is known about it.
 pub(super) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
     pub(super) qemu: Qemu,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
-    /// What the bpftrace of each suite says of this kernel, by the suite's
-    /// index.
+    /// What the bpftrace of each suite supports on this kernel, by the suite's index.
     pub(super) features: BTreeMap<usize, Features>,
     modules_loaded: bool,
-    /// Something of a test could not be undone: the next one is to have another
-    /// VM.
+    /// Something of a test could not be undone: the next one gets another VM.
     pub(super) unclean: bool,
-    /// What is known of the kernel's taint flags.
+    /// The known taint flags of the kernel.
     taint: Taint,
-    /// Sockets; goes with the session.
+    /// Sockets; removed with the session.
     _dir: Scratch,
 }
 
@@ -133,8 +131,7 @@ impl Session {
         })
     }
 
-    /// Measures the VM's speed and readies each suite. Returns what is worth a
-    /// warning.
+    /// Measures the VM's speed and prepares each suite. Returns warnings.
     pub(super) async fn prepare(
         &mut self,
         plan: &Plan,
@@ -158,10 +155,9 @@ impl Session {
         Ok(warnings)
     }
 
-    /// How many times slower than the reference this VM is: the best of a few
-    /// measurements. One alone takes a moment in which the host did something
-    /// else for the VM's speed, and stretches every limit of its tests by that:
-    /// 75 was seen where 35 is the truth, and a hang of 5 s lasted for minutes.
+    /// How many times slower than the reference this VM is: the best of a few measurements. A
+    /// single one could hit a moment in which the host was busy, and would stretch every limit of
+    /// the VM's tests: 75 was seen instead of 35, and a hang of 5 s lasted for minutes.
     async fn measured(&mut self) -> Result<f64, Error> {
         let deadline = Instant::now() + SPEED_DEADLINE;
         let mut best = self.vm.control.speed_factor(deadline).await?;
@@ -201,14 +197,14 @@ impl Session {
         self.vm.console().settled().await;
         self.vm.console().whole_report().await;
         let reports = self.kernel_reports(plan);
-        // A kernel that has said it once may say it no more (`WARN_ONCE`,
-        // lockdep), and one that has died under a process holds its locks.
+        // A kernel may report only once (`WARN_ONCE`, lockdep), and after an oops it may hold
+        // locks.
         self.unclean |= reports.iter().any(|report| plan.kernel_log.fails(report));
         report.take_kernel_reports(reports, plan.kernel_log);
         Ok(report)
     }
 
-    /// Loads the test modules, once; says what went wrong.
+    /// Loads the test modules, once; returns errors.
     async fn load_modules(&mut self, plan: &Plan) -> Result<Option<String>, Error> {
         if self.modules_loaded || plan.modules.is_empty() {
             return Ok(None);
@@ -224,7 +220,7 @@ impl Session {
         Ok((!succeeded).then(|| format!("modprobe failed: {}", output.trim())))
     }
 
-    /// A command of ours, with its output; false if it failed or took too long.
+    /// Runs one of our own commands; false if it failed or took too long.
     pub(super) async fn auxiliary(
         &mut self,
         plan: &Plan,
@@ -264,7 +260,7 @@ impl Session {
                 .is_off_for_runtime_tests(accelerator, self.qemu.version)
     }
 
-    /// What to say of a test whose program lacked an instruction.
+    /// The note for a test whose program lacked an instruction.
     pub(super) fn note_of(&self, exit: Exit) -> Option<String> {
         let ended = match exit {
             Exit::Code(status) => Ended::Status(status),
@@ -279,8 +275,7 @@ impl Session {
         )
     }
 
-    /// What the kernel reported since it was last asked, where somebody wants to
-    /// know.
+    /// What the kernel reported since the last call, if reports matter.
     pub(super) fn kernel_reports(&mut self, plan: &Plan) -> Vec<KernelReport> {
         let mut reports = self.vm.console().take_reports();
         let silent = self.taint.report(self.vm.control.taint(), &reports);
@@ -291,7 +286,7 @@ impl Session {
         }
     }
 
-    /// Gathers what is known of this lost VM and takes it down.
+    /// Collects what is known about this lost VM and stops it.
     pub(super) async fn lost(mut self, error: &Error) -> Lost {
         let evidence = self.vm.evidence().await;
         self.vm.kill().await;
@@ -301,7 +296,7 @@ impl Session {
         }
     }
 
-    /// Takes the VM down.
+    /// Stops the VM.
     pub(super) async fn stop(self) -> Stopped {
         self.vm.stop().await
     }

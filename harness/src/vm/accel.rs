@@ -24,7 +24,7 @@ const DEVICE: &str = "/dev/kvm";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// KVM was asked for and does not work.
+    /// KVM was requested but does not work.
     #[error("KVM does not work here: {reason}")]
     NoKvm {
         /// What is wrong with it.

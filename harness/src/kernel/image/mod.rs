@@ -28,7 +28,7 @@ use self::error::Refusal;
 use crate::arch::Arch;
 use crate::whole_file;
 
-/// How a kernel image is entered.
+/// How QEMU enters a kernel image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootProtocol {

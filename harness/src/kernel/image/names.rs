@@ -4,9 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::arch::Arch;
 
-/// Names of images in a directory, the ones to prefer first: a bzImage can always
-/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
-/// systems have a link `kernel`.
+/// Names of images in a directory, preferred ones first: a bzImage always boots, and has a fortieth
+/// of the size of a vmlinux with debug information. NixOS systems have a link `kernel`.
 pub(in crate::kernel) const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
 
 /// What a directory with a kernel holds, for messages.
@@ -28,7 +27,7 @@ pub(in crate::kernel) fn is_packaged(name: &str) -> bool {
     name == "bzImage" || name.starts_with("vmlinuz") || name.starts_with("vmlinux")
 }
 
-/// The place of an image's kind in [`IMAGES`].
+/// The index of an image's kind in [`IMAGES`].
 pub(in crate::kernel) fn rank(image: &Path) -> usize {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     IMAGES

@@ -1,5 +1,4 @@
-//! Kernel modules: what a kernel has, what is built in, and what must be loaded
-//! in which order.
+//! Kernel modules: which ones a kernel has, which are built in, and which to load in which order.
 //!
 //! Packages come without `modules.dep`, and some kernels' modules are
 //! compressed, so everything is read from the modules themselves. Meaning of the
@@ -40,10 +39,10 @@ pub const BOOT_MODULES: [&str; 5] = [
     "overlay",
 ];
 
-/// No module unpacks to more bytes than this: what says so is damaged.
+/// No module unpacks to more bytes than this: one that claims to is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
 
-/// A module to be loaded.
+/// A module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleFile {
     /// Its name, with `_` for `-`, as `lsmod` prints it.
@@ -57,13 +56,13 @@ pub struct ModuleFile {
 pub enum Availability {
     /// As a module.
     Module,
-    /// In the image itself, or, of an index that knows nothing, taken for that.
+    /// In the image itself, or assumed so if the index knows nothing.
     Builtin,
     /// Not at all.
     Absent,
 }
 
-/// What one module says of itself.
+/// The information in one module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Module {
     /// Normalised name.
@@ -78,14 +77,14 @@ struct Module {
     aliases: Vec<String>,
 }
 
-/// How much an index knows.
+/// What an index knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Knowledge {
-    /// A directory of modules; whether it holds `modules.builtin` too.
+    /// A directory of modules, and whether it contains `modules.builtin`.
     Directory { lists_builtins: bool },
     /// There are no modules and nothing is built in.
     Empty,
-    /// Nothing is known, and everything is hoped for.
+    /// Nothing is known, so assume that everything exists.
     AllBuiltin,
 }
 
@@ -104,15 +103,14 @@ pub struct Index {
 }
 
 impl Index {
-    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy
-    /// of it. Takes what [`write_metadata`] left there as long as no module has
-    /// changed since.
+    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy of it. Uses what
+    /// [`write_metadata`] stored there if no module has changed since.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         scan::open(dir, &dir.join(scan::CACHE))
     }
 
-    /// The same for a directory that is not ours: what was read from it before
-    /// stands in the file `remembered`.
+    /// The same for a directory that is not ours: the file `remembered` has what was read from it
+    /// before.
     pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
         scan::open(dir, remembered)
     }
@@ -122,8 +120,8 @@ impl Index {
         Self::new(PathBuf::new(), Knowledge::Empty, Vec::new())
     }
 
-    /// A kernel that was given as an image alone: nothing is known about what is
-    /// built in, so everything is taken to be, and booting will tell.
+    /// A kernel that is an image alone: builtins are unknown, so assume that everything is built
+    /// in; booting will show.
     pub fn all_builtin() -> Self {
         Self::new(PathBuf::new(), Knowledge::AllBuiltin, Vec::new())
     }
@@ -151,8 +149,7 @@ impl Index {
     }
 }
 
-/// The bytes of a module as the kernel takes them: those of the file, unpacked
-/// where it is compressed.
+/// The bytes of a module for the kernel: those of the file, unpacked if it is compressed.
 pub fn decompress(path: &Path) -> Result<Vec<u8>, Error> {
     let data = fs::read(path).map_err(|source| Error::Read {
         path: path.into(),
@@ -176,13 +173,13 @@ pub fn decompress(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// The kernel takes `-` and `_` in module names for the same.
+/// The kernel treats `-` and `_` in module names as equal.
 fn normalise(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The name of the module in a file, by its file name as kmod does it; `None`
-/// when the file is no module.
+/// The name of the module in a file, from the file name as in kmod; `None` if the file is not a
+/// module.
 fn module_name(file_name: &str) -> Option<String> {
     const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
     SUFFIXES

@@ -1,8 +1,7 @@
 //! A kernel from a Debian archive.
 //!
-//! What is new is found in signed indices; what is pinned is fetched by its path,
-//! or by its hash where it has left the mirrors, and accepted by its hash alone: a
-//! pin needs no index.
+//! New packages are found in signed indices. Pinned ones are fetched by path, or by hash if they
+//! have left the mirrors, and only need the right hash: a pin needs no index.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,15 +19,15 @@ use crate::config::AptSource;
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
 
-/// The files that a pin of it names.
+/// The files of its pin.
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,
 }
 
 impl Pinning for Archive<'_> {
-    /// Asks the archive for the newest match, and fetches what is new: the archive
-    /// does not say the SHA-1 by which a file can be had when it has left.
+    /// Asks the archive for the newest match, and fetches new files to compute their SHA-1, which
+    /// the archive does not list and which is needed once a file has left it.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
         let mirror = mirror(source);
@@ -106,7 +105,7 @@ impl Content for Packages<'_> {
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
-            // The temporary directory means nothing to the user.
+            // Do not show the temporary directory to the user.
             Error::NoImage { .. } => Error::NoImage {
                 path: format!("package {}", self.pin.files[0].package).into(),
             },
@@ -131,14 +130,14 @@ fn mirror(source: &AptSource) -> Mirror {
     mirror::resolve(source, &Host { etc })
 }
 
-/// Whose signatures count for `source`; `None` where anybody is trusted.
+/// The trusted keys for `source`; `None` if everybody is trusted.
 fn keyring(source: &AptSource, mirror: &Mirror) -> Result<Option<Keyring>, Error> {
     if source.trusted {
         return Ok(None);
     }
     let mut keyring = Keyring::debian()?;
     let of_host = mirror.signed_by.as_deref().map(Path::new);
-    // A keyring of Debian's that was removed since is no loss.
+    // A keyring of Debian's that was removed since is not needed.
     for file in of_host
         .filter(|file| file.exists())
         .into_iter()
@@ -149,14 +148,14 @@ fn keyring(source: &AptSource, mirror: &Mirror) -> Result<Option<Keyring>, Error
     Ok(Some(keyring))
 }
 
-/// A package that was fetched.
+/// A fetched package.
 struct Fetched {
     path: PathBuf,
     sha1: String,
 }
 
-/// Fetches a file of a kernel into the cache: from the mirror, else from the
-/// archive of old packages. What came earlier and was not unpacked is taken.
+/// Fetches a file of a kernel into the cache: from the mirror, else from the archive of old
+/// packages. Uses a file that was fetched earlier but not unpacked.
 fn fetch(asked: &Asked<'_>, mirror: &Mirror, file: &LockedFile) -> Result<Fetched, Error> {
     let path = kept(asked.cache, file)?;
     if let Ok(sha1) = digest::sha1_if(&path, &file.sha256) {
@@ -201,11 +200,10 @@ fn pin_gone(
     }
 }
 
-/// Downloads a file to `dest`, if it is the one that `file` names; gives its
-/// SHA-1.
+/// Downloads a file to `dest`, if it is the one that `file` names; returns its SHA-1.
 fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
     let directory = asked.cache.subdirectory("downloads")?;
-    // Under a name of its own: two kilns may fetch the same file.
+    // Under a unique name, because two kilns may fetch the same file.
     let partial = tempfile::NamedTempFile::new_in(&directory)
         .map_err(Error::io("create a file in", &directory))?
         .into_temp_path();

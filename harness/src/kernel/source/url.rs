@@ -31,7 +31,7 @@ impl Content for Download<'_> {
             std::fs::rename(&file, &tree).map_err(Error::io("create", &tree))?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
-            // The temporary directory means nothing to the user.
+            // Do not show the temporary directory to the user.
             Error::NoImage { .. } => Error::NoImage {
                 path: url.clone().into(),
             },

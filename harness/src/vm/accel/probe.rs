@@ -69,7 +69,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         Err(process::Error::EndedEarly {
             messages, status, ..
         }) => broken(&messages, status),
-        Err(error) => Outcome::Unclear(error.to_string()),
+        Err(error) => ProbeResult::Unclear(error.to_string()),
     };
     let grace = if matches!(outcome, ProbeResult::Works) {
         GRACE

@@ -1,16 +1,13 @@
 //! 64-bit x86: QEMU's microvm.
 //!
-//! Where the initrd lies. QEMU puts one of S bytes at `(top - 1 - S) & ~4095`,
-//! where `top` is the end of memory below 4 GiB (`x86_load_linux`,
-//! hw/i386/x86-common.c, the same for PVH and bzImage): it ends at
-//! `top - 4096 + S % 4096`. SeaBIOS, the firmware of microvm in QEMU's own builds,
-//! takes memory for the ACPI tables from `top` downwards
-//! (`romfile_loader_allocate`, src/fw/romfile_loader.c, and `alloc_new`,
-//! src/malloc.c), and only then does its option ROM read the initrd, over the
-//! tables where the two meet: a guest with four devices does not boot if S % 4096
-//! is 0xc40 or more. qboot, Debian 12's firmware, keeps the tables below 1 MiB
-//! (`malloc_align`, malloc.c), and any size will do. Hence `guest::initramfs`
-//! fills whole pages.
+//! Where the initrd lies. QEMU puts one of S bytes at `(top - 1 - S) & ~4095`, where `top` is the
+//! end of memory below 4 GiB (`x86_load_linux`, hw/i386/x86-common.c, the same for PVH and
+//! bzImage): it ends at `top - 4096 + S % 4096`. SeaBIOS, the firmware of microvm in QEMU's own
+//! builds, takes memory for the ACPI tables from `top` downwards (`romfile_loader_allocate`,
+//! src/fw/romfile_loader.c, and `alloc_new`, src/malloc.c), and only then does its option ROM read
+//! the initrd, which overwrites the tables if the two overlap: a guest with four devices does not
+//! boot if S % 4096 is 0xc40 or more. qboot, Debian 12's firmware, keeps the tables below 1 MiB
+//! (`malloc_align`, malloc.c), and works with any size. Hence `guest::initramfs` fills whole pages.
 
 mod tsc;
 
@@ -41,15 +38,15 @@ pub(super) static PLATFORM: Platform = Platform {
     most_vcpus: 32,
 };
 
-/// Wide vectors cost translation time, so an old model is the fastest; its version
-/// 1, because later ones want what TCG lacks (spec-ctrl) and warn; RDRAND (TCG has
-/// it since 4.1) makes the guest's random numbers ready at once.
+/// Wide vectors cost translation time, so an old model is the fastest. Version 1, because later
+/// ones need features that TCG lacks (spec-ctrl) and warn. With RDRAND (in TCG since 4.1) the
+/// guest's random numbers are ready at once.
 const EMULATED_CPU: &str = "Nehalem-v1,+rdrand";
 
 fn lacks_instruction(model: Option<&str>) -> String {
     match model {
-        // QEMU 7.2 was the first whose TCG has AVX and AVX2 (its change log); none
-        // up to 11.1 has AVX-512.
+        // QEMU 7.2 was the first whose TCG has AVX and AVX2 (its change log); up to 11.1 none has
+        // AVX-512.
         None => "ended by SIGILL: without KVM the guest has QEMU's Nehalem processor, which lacks \
                  AVX and later extensions; `--cpu max` gives it all that QEMU can emulate (AVX2 \
                  since 7.2)"
@@ -69,7 +66,7 @@ fn clock(accelerator: Accelerator, counter_khz: Option<u64>) -> Vec<String> {
         Accelerator::Tcg => counter_khz
             .map(|khz| format!("tsc_early_khz={khz}"))
             .into_iter()
-            // No watchdog: on a busy host it takes a late tick for a bad TSC.
+            // No watchdog: on a busy host it mistakes a late tick for a bad TSC.
             .chain(["tsc=reliable".to_owned()])
             .collect(),
     }

@@ -12,8 +12,8 @@ fn every_form_is_a_regular_expression() {
     assert!(COMPILED.is_some());
 }
 
-/// Lines as the kernel prints them, of each kind. Those in the first list are
-/// known without a timestamp too.
+/// Lines of each kind as the kernel prints them. Those in the first list also count without a
+/// timestamp.
 #[test]
 fn each_kind_is_known_by_its_form() {
     let strict = [

@@ -242,7 +242,7 @@ fn patterns_allow_a_report_and_deny_a_line() {
     assert_eq!(found[2].allowed, None);
 }
 
-/// Pieces of consoles that are put together in any order.
+/// Pieces of consoles to combine in any order.
 const PIECES: &str = "(\\[ *[0-9.]{0,12}\\] ?|\\[    [0-9]\\.[0-9]{6}\\] |\\[ +T7\\] |<[0-9]{1,3}>|WARNING: |BUG: |\
     : 0000 \\[#1\\]|-----\\[ cut here \\]-----|---\\[ end trace |Kernel panic - not syncing: |====================|\
     \u{1b}|\r|\0|[^\\n]|\\n){0,60}";
@@ -273,8 +273,8 @@ proptest! {
         prop_assert_eq!(scanner.take(), found(&whole));
     }
 
-    /// However what stands before it looks, the oops is found: its first line may
-    /// seem to be a program's, whose level was printed.
+    /// The oops is found whatever comes before it: its first line may look like a program's, whose
+    /// level was printed.
     #[test]
     fn nothing_before_it_hides_an_oops(text in PIECES) {
         let console = format!("{text}{}", DIVIDE.replace("[   12", "[ 9012"));

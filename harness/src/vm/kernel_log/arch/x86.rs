@@ -41,7 +41,7 @@ pub(super) const FORMS: &[Form] = &[
         No,
         "kernel tried to execute NX-protected page",
     ),
-    // arch/x86/kernel/cpu/mce/core.c; a plain "events logged" is none.
+    // arch/x86/kernel/cpu/mce/core.c; a plain "events logged" is not a report.
     form(
         "machine check",
         Opens,
