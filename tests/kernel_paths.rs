@@ -91,8 +91,8 @@ fn a_kernel_for_another_architecture_is_refused_before_it_boots() {
     let image = kiln.file("vmlinuz-6.1-arm64", &image);
     refused_at(&kiln, &image)
         .assert_err_contains(&image.display().to_string())
-        .assert_err_contains("is a kernel for arm64, and kiln boots kernels for x86-64 only")
-        .assert_err_contains("hint: give one that is built for x86-64");
+        .assert_err_contains("is a kernel for arm64, but kiln only boots kernels for x86-64")
+        .assert_err_contains("hint: use one that is built for x86-64");
 }
 
 #[test]

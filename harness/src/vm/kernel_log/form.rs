@@ -1,4 +1,4 @@
-//! What a form of the kernel's reports is made of.
+//! The structure of a form of kernel reports.
 
 /// What a line of a form means for its report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(super) struct Form {
     pub(super) regex: &'static str,
 }
 
-/// A form; `regex` is a regular expression, from the beginning of the message on.
+/// A form; `regex` is a regular expression, anchored at the start of the message.
 pub(super) const fn form(kind: &'static str, role: Role, bare: Bare, regex: &'static str) -> Form {
     Form {
         kind,

@@ -1,4 +1,4 @@
-//! Words of x86.
+//! Messages of x86.
 
 use super::super::form::Bare::{No, Yes};
 use super::super::form::Role::{Dies, Opens, Precedes};
@@ -50,7 +50,7 @@ pub(super) const FORMS: &[Form] = &[
     ),
 ];
 
-/// What begins like a warning and is advice: on mitigations and on firmware. From
+/// Lines that begin like a warning but are advice on mitigations and firmware. From
 /// arch/x86/kernel/cpu and arch/x86/kernel/process.c.
 pub(super) const HARMLESS: &[&str] = &[
     "BIOS bug: ",
