@@ -212,8 +212,8 @@ fn mistakes_in_a_command_suite_are_reported_with_their_line() {
     let output = kiln.plain(["list"]).run();
     output.assert_code(96);
     for part in [
-        "has each and no {file} in its command",
-        "has a results-file and takes its exit status",
+        "has each, but no {file} in its command",
+        "has a results-file, but its result is its exit status",
         "timeout: ",
         "skip-code is out of range",
     ] {

@@ -118,7 +118,7 @@ fn a_wrong_type_is_refused() {
 fn a_duplicate_name_is_refused() {
     refused(
         "[kernels.a]\npath = \"x\"\n[kernels.a]\npath = \"y\"\n",
-        &[(3, "duplicate key; each name may stand here once")],
+        &[(3, "duplicate key; each name may occur only once")],
     );
 }
 

@@ -18,7 +18,7 @@ fn kiln(catalogue: &str) -> Kiln {
     kiln.config(file)
 }
 
-/// Boots what lies at `path` and asks for its release.
+/// Boots the kernel at `path` and asks for its release.
 fn boots(kiln: &Kiln, path: &Path, release: &str) {
     let output = kiln
         .vm([OsStr::new("exec"), OsStr::new("-k"), path.as_os_str()])

@@ -69,7 +69,7 @@ fn a_download_with_a_wrong_hash_is_refused_with_both_hashes() {
         .assert_err_contains(&server.url("/k.tar"))
         .assert_err_contains(&expected)
         .assert_err_contains(&sha256(NOISE))
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
     assert_nothing_kept(&kiln);
     let output = kiln
         .plain(["exec", "-k", "k", "--", "true"])
@@ -373,7 +373,7 @@ fn a_package_that_is_not_the_pinned_one_is_refused_with_both_hashes() {
         .assert_code(96)
         .assert_err_contains(&wrong)
         .assert_err_contains(&right)
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
     assert_nothing_kept(&archive.kiln);
 }
 
@@ -492,7 +492,7 @@ fn a_full_disk_under_the_cache_is_reported_and_nothing_is_left_on_it() {
     if disk {
         assert!(told.contains("No space left on device"), "{told}");
         assert!(
-            told.contains("free some space, or let KILN_CACHE_DIR name"),
+            told.contains("free some space, or set KILN_CACHE_DIR to"),
             "{told}"
         );
         assert_eq!(output.stdout, b"", "files are left");

@@ -166,7 +166,7 @@ fn an_unknown_suite_or_dialect_gets_a_list_of_known_ones() {
     let output = kiln.plain(["list", "--dialect", "0.1"]).run();
     output
         .assert_code(2)
-        .assert_err_contains("there is no such dialect; there are ");
+        .assert_err_contains("there is no such dialect; known are ");
 }
 
 #[test]

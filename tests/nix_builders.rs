@@ -44,7 +44,7 @@ in rec {
 }
 "#;
 
-/// A test of our own that passes and one that does not.
+/// One of our own tests that passes and one that fails.
 const SUITE: &str = "NAME right
 RUN echo right
 EXPECT right

@@ -217,7 +217,7 @@ fn a_pinned_path_that_no_store_has_is_built_again_if_the_result_is_the_same() {
     fs::write(&lock, &other).unwrap();
     fetch()
         .assert_code(96)
-        .assert_err_contains("which is in no store, and .#kernel now gives /nix/store/")
+        .assert_err_contains("which is in no store, but .#kernel now gives /nix/store/")
         .assert_err_contains("kiln kernels update kernel");
     assert_eq!(fs::read_to_string(&lock).unwrap(), other);
 }

@@ -26,7 +26,7 @@ fn a_directory_is_the_root_on_each_kernel() {
             .vm(["exec", "-k", kernel, "--root"])
             .arg(format!("dir:{}", root.display()))
             .args(["--", "sh", "-c", script])
-            // The guest has a `/` of its own.
+            // The guest has its own `/`.
             .cwd("/")
             .run();
         output.assert_code(0);

@@ -39,7 +39,7 @@ same a/file a/hard; same a/file bound/file
 cmp -s a/file b/file && echo "cmp finds no difference"
 diff -r a b >/dev/null && echo "diff finds no difference"
 cp a/file b/copied-to || echo "cp fails"
-cp a/file b/file || echo "cp takes them for one"
+cp a/file b/file || echo "cp treats them as one"
 cmp -s a/file b/file || echo "cp copied nothing"
 for file in a/file b/link a/dir; do
     [ "$(ls -id $file | cut -d' ' -f1)" = "$(stat -c %i $file)" ] || echo "ls and stat differ: $file"

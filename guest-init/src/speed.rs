@@ -37,7 +37,7 @@ pub fn work() -> Duration {
     }
     black_box(odd);
     for round in 0..4_u8 {
-        // Above malloc's mmap threshold, so every round faults its pages anew.
+        // Above malloc's mmap threshold, so every round faults its pages again.
         let mut memory = Vec::<u8>::with_capacity(PAGES * PAGE);
         memory.resize(PAGES * PAGE, round);
         black_box(memory.as_slice());

@@ -31,7 +31,7 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
 /// How to make a file or directory readable.
 pub(crate) fn readable(path: &Path) -> String {
     format!(
-        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
+        "this user may not read it: run `sudo chmod -R a+rX {}`, or give kiln a readable copy",
         quoted(path)
     )
 }

@@ -173,7 +173,10 @@ impl Terminal {
         self.hung_up.store(true, Ordering::Relaxed);
         let start = Instant::now();
         while !self.reader.is_finished() {
-            assert!(start.elapsed() < deadline, "the terminal's reader goes on");
+            assert!(
+                start.elapsed() < deadline,
+                "the terminal's reader does not end"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
         // Closed for good with the last copy of the master.

@@ -50,7 +50,7 @@ async fn run(
     };
     sink.take(started(&plan, &sink))?;
     for suite in &plan.suites {
-        sink.take(suite_suite_ready(&plan, suite))?;
+        sink.take(suite_ready(&plan, suite))?;
     }
     let (sender, events) = unbounded_channel();
     let (request_status, requests) = unbounded_channel();

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::report::{Levels, StatusLevel};
 
-/// What the terminal tells of a run.
+/// How much the terminal shows of a run.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub(super) struct LevelArgs {

@@ -11,7 +11,6 @@ mod context;
 mod doctor;
 mod exec;
 mod execute;
-mod execute;
 mod failure;
 mod input;
 mod kernels;

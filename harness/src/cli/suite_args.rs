@@ -76,7 +76,7 @@ pub(super) struct RuntimeSuite {
 pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     Dialect::for_version(version).ok_or_else(|| {
         let names: Vec<_> = Dialect::names().collect();
-        format!("there is no such dialect; there are {}", names.join(", "))
+        format!("there is no such dialect; known are {}", names.join(", "))
     })
 }
 
@@ -157,7 +157,7 @@ impl SuiteArgs {
         if let (true, Some((option, _))) = (commands_only, ignored.iter().find(|(_, set)| *set)) {
             return Err(Failure::new(
                 exit_code::USAGE,
-                format!("{option} is for suites of bpftrace's runtime tests, and none is selected"),
+                format!("{option} is for suites of bpftrace's runtime tests, but none is selected"),
             ));
         }
         Ok(resolved)
@@ -181,7 +181,7 @@ impl SuiteArgs {
                     tests.display()
                 ),
             )
-            .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
+            .hint("`make bpftrace` fetches Debian's; --tests DIR names another directory")
         })?;
         let bpftrace = match bpftrace.or_else(|| on_path(root)) {
             Some(path) => context.cwd.join(path),
@@ -218,7 +218,7 @@ impl SuiteArgs {
                 [name] => Ok(vec![(name.clone(), known(name))]),
                 _ => Err(Failure::new(
                     exit_code::USAGE,
-                    "--tests names the tests of one suite, and several suites are selected",
+                    "--tests names the tests of one suite, but several suites are selected",
                 )),
             };
         }
@@ -244,7 +244,7 @@ impl SuiteArgs {
                 return Err(if names.is_empty() {
                     failure.hint("name the directory of bpftrace's tests with --tests DIR")
                 } else {
-                    failure.hint(format!("there are: {}", names.join(", ")))
+                    failure.hint(format!("known suites: {}", names.join(", ")))
                 });
             };
             if !found.iter().any(|(other, _)| other == name) {

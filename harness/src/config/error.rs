@@ -46,7 +46,9 @@ impl Hint for ConfigError {
     fn hints(&self) -> Vec<String> {
         match self {
             ConfigError::Read { .. } => vec![
-                "without --config, kiln takes kernels.toml from this directory or a parent, or its built-in one".to_owned(),
+                "without --config, kiln uses kernels.toml from this directory or a parent, or its \
+                 built-in one"
+                    .to_owned(),
             ],
             ConfigError::Invalid { .. } => Vec::new(),
         }

@@ -146,7 +146,7 @@ pub(crate) fn explain(message: &str) -> String {
         return format!("{what}; allowed here: {allowed}");
     }
     if message.starts_with("duplicate key") {
-        return format!("{message}; each name may stand here once");
+        return format!("{message}; each name may occur only once");
     }
     if let Some(field) = message.strip_prefix("missing field ") {
         return format!("missing key {field}; it is required here");
@@ -257,7 +257,10 @@ impl Checker<'_> {
         {
             self.problem(
                 &sha256.span(),
-                format!("{label} has a sha256 without a url; allowed: sha256 beside url only, kernels.lock pins apt packages"),
+                format!(
+                    "{label} has a sha256 without a url; allowed: sha256 only beside url \
+                    (kernels.lock pins apt packages)"
+                ),
             );
             return None;
         }

@@ -103,7 +103,8 @@ impl Hint for SelectError {
             }
             SelectError::NoMatch { .. } => vec!["`kiln kernels list` shows them all".to_owned()],
             SelectError::BadGlob { .. } => vec![
-                "a glob knows * ? [abc] and {a,b}; quote it, or the shell expands it".to_owned(),
+                "a glob may contain * ? [abc] and {a,b}; quote it, or the shell expands it"
+                    .to_owned(),
             ],
             SelectError::EmptyGroup { .. } => {
                 vec!["add names or globs to it in kernels.toml".to_owned()]

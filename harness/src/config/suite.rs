@@ -178,31 +178,46 @@ impl Checker<'_> {
         if results == ResultsFormat::Junit && raw.results_file.is_none() && !uses("{results}") {
             self.problem(
                 &command.span(),
-                format!("{label} does not say where its JUnit file is; allowed: results-file = \"PATH\", or {{results}} in the command, such as \"--junitxml={{results}}\""),
+                format!(
+                    "{label} does not name its JUnit file; allowed: results-file = \"PATH\", \
+                    or {{results}} in the command, such as \"--junitxml={{results}}\""
+                ),
             );
         }
         if let (ResultsFormat::Exit, Some(file)) = (results, &raw.results_file) {
             self.problem(
                 &file.span(),
-                format!("{label} has a results-file and takes its exit status for its result; allowed: results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"),
+                format!(
+                    "{label} has a results-file, but its result is its exit status; allowed: \
+                    results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"
+                ),
             );
         }
         match &raw.each {
             Some(each) if !uses("{file}") => self.problem(
                 &each.span(),
-                format!("{label} has each and no {{file}} in its command; allowed: command = [\"program\", \"{{file}}\"]"),
+                format!(
+                    "{label} has each, but no {{file}} in its command; allowed: command = \
+                    [\"program\", \"{{file}}\"]"
+                ),
             ),
             Some(each) => {
                 if let Err(error) = globset::Glob::new(each.get_ref()) {
                     self.problem(
                         &each.span(),
-                        format!("{label}: each: {}; allowed: a glob such as \"tests/*.bt\"", error.kind()),
+                        format!(
+                            "{label}: each: {}; allowed: a glob such as \"tests/*.bt\"",
+                            error.kind()
+                        ),
                     );
                 }
             }
             None if uses("{file}") => self.problem(
                 &command.span(),
-                format!("{label} has {{file}} in its command and no each; allowed: each = \"tests/*.bt\" beside it"),
+                format!(
+                    "{label} has {{file}} in its command, but no each; allowed: each = \
+                    \"tests/*.bt\" beside it"
+                ),
             ),
             None => {}
         }

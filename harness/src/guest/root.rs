@@ -21,7 +21,7 @@ const COVERED: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 /// Why something cannot be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--root` is none of the known kinds.
+    /// `--root` is not a known kind.
     #[error("unknown root `{0}`")]
     UnknownRoot(String),
     /// A directory to share does not exist or is not a directory.

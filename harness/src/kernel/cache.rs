@@ -170,8 +170,8 @@ impl Cache {
         }
     }
 
-    /// Removes the directory of `key` if it is there and `whole` refuses it, so
-    /// that it is filled anew.
+    /// Removes the directory of `key` if it is there and `whole` refuses it, so that it is filled
+    /// again.
     fn discard_damaged(&self, key: &Key, whole: impl Fn(&Path) -> bool) -> Result<(), Error> {
         let target = self.kernel_dir(key);
         if !target.exists() {

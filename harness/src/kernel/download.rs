@@ -290,15 +290,12 @@ mod tests {
     fn an_interrupted_download_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("file");
-        let mut on_progress = Vec::new();
+        let mut seen = Vec::new();
         let url = breaking_off(b"abcdefgh", 3, true);
-        let came = to_file(&url, &dest, &mut |bytes, total| {
-            on_progress.push((bytes, total))
-        })
-        .unwrap();
+        let came = to_file(&url, &dest, &mut |bytes, total| seen.push((bytes, total))).unwrap();
         assert_eq!(std::fs::read(&dest).unwrap(), b"abcdefgh");
         assert_eq!(came.sha256, digest::of_bytes(b"abcdefgh"));
-        assert_eq!(on_progress.last(), Some(&(8, Some(8))));
+        assert_eq!(seen.last(), Some(&(8, Some(8))));
     }
 
     #[test]

@@ -52,7 +52,8 @@ pub enum Error {
     },
     /// The flake gives another kernel than the pinned one, which is no longer available.
     #[error(
-        "kernel \"{name}\" is pinned to {pinned}, which is in no store, and {installable} now gives {built}"
+        "kernel \"{name}\" is pinned to {pinned}, which is in no store, but {installable} now \
+         gives {built}"
     )]
     NixChanged {
         /// The kernel.
@@ -115,7 +116,7 @@ pub enum Error {
         component: String,
     },
     /// A package depends on a part of the kernel that is not in the archive.
-    #[error("{package} is incomplete: {suite} does not have {missing} any more")]
+    #[error("{package} is incomplete: {suite} no longer has {missing}")]
     IncompletePackage {
         /// The package.
         package: String,
@@ -199,7 +200,7 @@ pub enum Error {
     },
     /// The image is from another build than the files beside it.
     #[error(
-        "the image {} is release {release}, and its tree or modules are {expected}",
+        "the image {} is release {release}, but its tree or modules are {expected}",
         image.display()
     )]
     ReleaseDiffers {
@@ -246,7 +247,7 @@ impl Error {
     }
 }
 
-const FREE_SPACE: &str = "free some space, or let KILN_CACHE_DIR name a directory on another disk";
+const FREE_SPACE: &str = "free some space, or set KILN_CACHE_DIR to a directory on another disk";
 
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
@@ -254,18 +255,20 @@ impl Hint for Error {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
             error if is_disk_full(error) => FREE_SPACE.to_owned(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-                "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
+                "raise the limit on file size: `ulimit -f unlimited`".to_owned()
             }
             Error::Io { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 readable(path)
             }
             Error::Io { .. } => return Vec::new(),
             Error::NotBuilt { tree, .. } => format!(
-                "build them: `make -C {} modules`; a kernel that needs no modules boots by its image, copied out of the tree",
+                "build them: `make -C {} modules`; if the kernel needs no modules, copy its image \
+                 out of the tree and boot that",
                 quoted(tree)
             ),
             Error::ReleaseDiffers { .. } => {
-                "build image and modules together (`make` in a build tree), or name an image that fits the modules".to_owned()
+                "build image and modules together (`make` in a build tree), or name an image that \
+                 matches the modules".to_owned()
             }
             Error::Store(error) => {
                 let mut hints = error.hints();
@@ -276,15 +279,17 @@ impl Hint for Error {
                 return hints;
             }
             Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
-            Error::BadLock { .. } => "write it anew with `kiln kernels update`".to_owned(),
+            Error::BadLock { .. } => "write it again with `kiln kernels update`".to_owned(),
             Error::NoMirror { .. } => {
-                "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
+                "set KILN_APT_MIRROR to the root of a Debian archive (the directory with dists/)".to_owned()
             }
             Error::Index { .. } => {
-                "check suite and component in kernels.toml; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
+                "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
+                 kernels in the cache need none".to_owned()
             }
             Error::Signature { .. } => {
-                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or say `trusted = true` of an archive that you trust without a signature".to_owned()
+                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or set `trusted = \
+                 true` for an archive that you trust without a signature".to_owned()
             }
             Error::Keyring { .. } => {
                 "export the archive's keys with: gpg --export FINGERPRINT > FILE".to_owned()
@@ -307,13 +312,15 @@ impl Hint for Error {
                 format!("`kiln kernels update {name}` pins what it gives now")
             }
             Error::PinGone { name, .. } => {
-                format!("`kiln kernels update {name}` pins the newest version there is")
+                format!("`kiln kernels update {name}` pins the newest version")
             }
             Error::WrongHash { .. } => {
-                "nothing was kept; if the file was changed on purpose, change the hash in kernels.toml, or run `kiln kernels update` for a package".to_owned()
+                "kiln kept nothing; if the file changed on purpose, change the hash in \
+                 kernels.toml, or run `kiln kernels update` for a package".to_owned()
             }
             Error::Download { .. } => {
-                "nothing was kept; check the address and the network, then try again with `kiln kernels fetch`".to_owned()
+                "kiln kept nothing; check the address and the network, then try again with `kiln \
+                 kernels fetch`".to_owned()
             }
             Error::Archive { .. } => {
                 "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
@@ -336,7 +343,7 @@ impl Hint for Error {
 
 fn and_snapshot(answer: Option<&str>) -> String {
     match answer {
-        Some(answer) => format!(", and the snapshot service does not give it: {answer}"),
+        Some(answer) => format!(", and the snapshot service does not have it: {answer}"),
         None => String::new(),
     }
 }

@@ -58,7 +58,7 @@ pub(super) fn ending(
 /// Unexpected results with the same reason.
 struct Failure<'h> {
     first: &'h Outcome,
-    /// The others; of the same kernel, without a text of their own.
+    /// Further tests of the same kernel, without their own texts.
     others: Vec<&'h Outcome>,
 }
 

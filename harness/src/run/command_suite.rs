@@ -126,7 +126,7 @@ async fn execute(
     let mut notes = Vec::new();
     if state.dropped > 0 {
         notes.push(format!(
-            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            "printed {} bytes more than the limit of {MAX_OUTPUT}",
             state.dropped
         ));
     }

@@ -90,7 +90,7 @@ fn gap(need: &Need, tests: usize, plan: &Plan) -> String {
     };
     match need {
         Need::Module(name) if !plan.modules.contains(name) => format!(
-            "{tests} {need}, which is not loaded: `modules` of kernels.toml does not name it"
+            "{tests} {need}, which is not loaded: `modules` in kernels.toml does not name it"
         ),
         _ => format!("{tests} {need}, which is not in this VM"),
     }

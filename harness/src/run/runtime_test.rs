@@ -219,7 +219,7 @@ async fn main_part(
     observation.output.clone_from(&state.output);
     if state.dropped > 0 {
         executed.notes.push(format!(
-            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            "printed {} bytes more than the limit of {MAX_OUTPUT}",
             state.dropped
         ));
     }

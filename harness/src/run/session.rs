@@ -183,9 +183,9 @@ impl Session {
                 bpftrace::test(self, plan, test.suite, suite, runtime).await?
             }
             (_, Work::Command(command)) => command_suite::test(self, plan, command).await?,
-            (PlannedRunner::Command, Work::Runtime(_)) => Report::without_run(Judgement::error(
-                "a runtime test stands in a suite of commands",
-            )),
+            (PlannedRunner::Command, Work::Runtime(_)) => {
+                Report::without_run(Judgement::error("a runtime test is in a command suite"))
+            }
         };
         notes.append(&mut report.notes);
         report.notes = notes;

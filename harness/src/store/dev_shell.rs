@@ -86,8 +86,8 @@ fn exported(told: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Follows a profile's links to the store path: `p` → `p-1-link` → path. Not
-/// `canonicalize`: the path may lie elsewhere on this host.
+/// Follows a profile's links to the store path: `p` → `p-1-link` → path. Not `canonicalize`: the
+/// path may be elsewhere on this host.
 fn resolve(profile: &Path) -> Option<PathBuf> {
     let mut path = profile.to_owned();
     for _ in 0..8 {

@@ -107,7 +107,7 @@ impl Pattern {
     }
 }
 
-/// Characters with a meaning of their own, outside or inside a class.
+/// Special characters, outside or inside a class.
 const META: &str = r"\.+*?()|[]{}^$#&-~";
 
 fn push_literal(out: &mut String, c: char) {

@@ -402,10 +402,10 @@ impl Prepared {
             Ok(mut control) => tokio::select! {
                 hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
                 status = qemu.wait() => Err(match status {
-                    Ok(status) => format!("QEMU ended during the boot ({status})"),
+                    Ok(status) => format!("QEMU ended during boot ({status})"),
                     Err(error) => error.to_string(),
                 }),
-                loss = health::ended(&mut events) => Err(format!("{loss} during the boot")),
+                loss = health::ended(&mut events) => Err(format!("{loss} during boot")),
             },
             Err(error) => Err(error.to_string()),
         };

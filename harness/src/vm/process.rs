@@ -31,7 +31,7 @@ const DYING: Duration = Duration::from_secs(3);
 #[non_exhaustive]
 pub enum Error {
     /// A socket's path is too long for a socket address.
-    #[error("{} has {} bytes, a UNIX socket's path has {MAX_SOCKET_PATH} at most", path.display(), path.as_os_str().len())]
+    #[error("{} has {} bytes, but a UNIX socket's path may have at most {MAX_SOCKET_PATH}", path.display(), path.as_os_str().len())]
     SocketPath {
         /// The path.
         path: PathBuf,
@@ -79,7 +79,7 @@ impl Hint for Error {
             }
             Self::SocketPath { .. } => vec!["choose a shorter TMPDIR".to_owned()],
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                vec!["make room on that disk, or choose another run directory".to_owned()]
+                vec!["free some space on that disk, or choose another run directory".to_owned()]
             }
             _ => Vec::new(),
         }

@@ -38,13 +38,13 @@ pub enum Error {
     /// No binary of the usual name.
     #[error("{} is not on PATH", arch.qemu())]
     NotOnPath {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
     },
     /// The given binary cannot be executed.
     #[error("cannot run QEMU {}: {source}", path.display())]
     Run {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
@@ -52,9 +52,9 @@ pub enum Error {
         source: io::Error,
     },
     /// It ran but does not look like QEMU.
-    #[error("{} did not answer `{question}` as QEMU does: {answer}", path.display())]
+    #[error("{} did not answer `{question}` like QEMU: {answer}", path.display())]
     NotQemu {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum Error {
     /// It answered nothing in time.
     #[error("{} did not answer `{question}` within {} s", path.display(), DESCRIBE_DEADLINE.as_secs())]
     Silent {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
@@ -74,7 +74,7 @@ pub enum Error {
         question: &'static str,
     },
     /// Older than [`MINIMUM_VERSION`].
-    #[error("QEMU {version} at {} is too old, {MINIMUM_VERSION} is the oldest that will do", path.display())]
+    #[error("QEMU {version} at {} is too old; kiln needs at least {MINIMUM_VERSION}", path.display())]
     TooOld {
         /// The binary.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum Error {
     /// Built without something that every VM needs.
     #[error("QEMU {version} at {} was built without {}", path.display(), missing.join(", "))]
     Missing {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
@@ -164,7 +164,7 @@ impl Qemu {
         }
         let qemu = Self::describe(path, arch).await?;
         if let Err(error) = memory::keep(cache_dir, &qemu) {
-            tracing::debug!("QEMU will be asked again the next time: {error}");
+            tracing::debug!("QEMU will be queried again the next time: {error}");
         }
         Ok(qemu)
     }

@@ -13,7 +13,7 @@ pub enum Error {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A metadata file cannot be written.
@@ -21,7 +21,7 @@ pub enum Error {
     Write {
         /// The file to be written.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A compressed module does not unpack.
@@ -31,7 +31,7 @@ pub enum Error {
         path: PathBuf,
         /// How it is compressed.
         compression: &'static str,
-        /// What the decoder says.
+        /// The decoder's error.
         source: io::Error,
     },
     /// A file that is named like a module is not one.

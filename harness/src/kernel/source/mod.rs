@@ -27,7 +27,7 @@ use crate::config::Source;
 pub(super) struct Asked<'a> {
     /// The kernel's name.
     pub(super) name: &'a str,
-    /// What it is to be for.
+    /// Its architecture.
     pub(super) arch: Arch,
     /// The directory for relative flakes.
     pub(super) base: &'a Path,

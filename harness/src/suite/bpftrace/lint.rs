@@ -137,8 +137,8 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
                         Severity::Warning,
                         line,
                         format!(
-                            "`{construct}` inside a class is plain text in Python and has a \
-                             meaning in Rust; write a backslash before it"
+                            "`{construct}` inside a class is plain text in Python but special in \
+                             Rust; write a backslash before it"
                         ),
                     );
                 }
@@ -181,7 +181,7 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
     };
     if let Some(feature) = test.features.iter().find(|f| contradicts(&f.name)) {
         let line = test.line_of(Directive::RequiresFeature);
-        let message = format!("wants {0} and !{0}: it never runs", feature.name);
+        let message = format!("needs {0} and !{0}: it never runs", feature.name);
         found("requires-never", Severity::Warning, line, message);
     }
     for (directive, version) in [
@@ -308,7 +308,7 @@ mod tests {
         ];
         for (more, rule, line) in cases {
             let mut found = rules("head", &format!("{base}{more}"));
-            // Doubled on purpose in the second: TIMEOUT stands in the base.
+            // Doubled on purpose in the second: the base already has TIMEOUT.
             found.retain(|(found, _)| {
                 rule == "duplicate-directive" || *found != "duplicate-directive"
             });

@@ -50,7 +50,7 @@ pub enum DiscoverError {
         glob: String,
     },
     /// Too many files to look at.
-    #[error("suite {suite}: more than {MAX_FILES} files lie below {}", dir.display())]
+    #[error("suite {suite}: more than {MAX_FILES} files are below {}", dir.display())]
     TooMany {
         /// The suite.
         suite: String,
@@ -67,7 +67,7 @@ impl Hint for DiscoverError {
                     .to_owned(),
             ],
             Self::TooMany { .. } => {
-                vec!["begin the glob with a directory that holds less".to_owned()]
+                vec!["begin the glob with a directory that contains fewer files".to_owned()]
             }
             Self::Glob { .. } | Self::Walk { .. } => Vec::new(),
         }

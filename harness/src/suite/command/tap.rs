@@ -343,7 +343,7 @@ impl Reader {
             why => format!("it bailed out: {why}"),
         };
         if prefix.comments > 0 {
-            // A test of kselftest's runner, which goes on with the next one.
+            // A test of kselftest's runner, which continues with the next one.
             self.level_for(prefix);
             self.top().bailed_out = Some(problem);
         } else {

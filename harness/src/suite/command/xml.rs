@@ -102,7 +102,7 @@ impl Document {
                 }
                 Event::End(_) => self.end(),
                 Event::Text(text) => self.say(&text.decode().unwrap_or_default())?,
-                // Whatever they stand for: XML 1.0, 2.8, has neither here.
+                // Whatever they mean: XML 1.0, 2.8, allows neither here.
                 Event::CData(_) | Event::GeneralRef(_) if self.open.is_empty() => {
                     return Err(OUTSIDE.to_owned());
                 }

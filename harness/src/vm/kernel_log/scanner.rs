@@ -296,7 +296,7 @@ impl Open {
         let first = || {
             let lines = self.text.lines().map(str::trim);
             let mut lines = lines.filter(|line| !line.is_empty());
-            let cut = lines.next().unwrap_or("a report without words");
+            let cut = lines.next().unwrap_or("a report without text");
             lines.next().unwrap_or(cut).to_owned()
         };
         KernelReport {
