@@ -1,5 +1,5 @@
-//! `kiln run` of tests that behave badly: each gets its own verdict, and the
-//! test after it finds the VM as if nothing had been.
+//! `kiln run` of tests that behave badly: each gets its own verdict, and the next test finds the VM
+//! as if nothing had happened.
 
 use crate::support::suite::{assert_verdicts, count, events, finished, out, run, suite};
 

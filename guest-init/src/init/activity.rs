@@ -1,9 +1,8 @@
 //! A little of the background activity of a busy machine.
 //!
-//! Some tests wait for an event that something else in the system causes:
-//! bpftrace's `probe.software` traces page faults and ends at the first. In a
-//! guest that runs nothing but the test there is none for as long as it waits. The
-//! host asks for them (`Request::CausePageFaults`).
+//! Some tests wait for an event that something else in the system causes: bpftrace's
+//! `probe.software` traces page faults and ends at the first. In a guest that runs only the test
+//! there are none while it waits, so the host requests them (`Request::CausePageFaults`).
 
 use std::num::NonZeroUsize;
 

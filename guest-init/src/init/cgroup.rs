@@ -89,7 +89,7 @@ fn children(directory: &std::path::Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `/proc/PID/comm`; `None` once the process is gone.
+/// `/proc/PID/comm`; `None` if the process has ended.
 pub(crate) fn comm(pid: i32) -> Option<String> {
     let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(comm.trim_ascii_end()).into_owned())

@@ -46,7 +46,7 @@ impl Job {
         self.awaited.push(name);
     }
 
-    /// Its processes are to see page faults, whatever else the guest does.
+    /// Whether to cause page faults for its processes.
     pub(crate) fn want_page_faults(&mut self) {
         self.page_faults = true;
     }

@@ -31,7 +31,7 @@ impl Selected {
         }
     }
 
-    /// What the kernel runs on; of a path, what its image will have to be for.
+    /// The kernel's architecture; for a path, the one that its image must have.
     pub fn arch(&self) -> Arch {
         match self {
             Selected::Named(kernel) => kernel.arch,

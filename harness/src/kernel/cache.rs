@@ -211,9 +211,8 @@ impl Cache {
         }))
     }
 
-    /// Removes what killed harnesses left in `temporaries`: directories whose
-    /// key is `held` by this one, or whose key's lock nobody holds. A directory
-    /// is there only while its lock is held.
+    /// Removes what killed harnesses left in `temporaries`: directories whose key is `held` by this
+    /// one, or whose key's lock nobody holds. A directory exists only while its lock is held.
     fn sweep(&self, temporaries: &Path, held: &Key) -> Result<(), Error> {
         for entry in fs::read_dir(temporaries).map_err(Error::io("read", temporaries))? {
             let path = entry.map_err(Error::io("read", temporaries))?.path();

@@ -152,7 +152,7 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
     Ok(layout)
 }
 
-/// The images of the same kernel beside one that is called vmlinux.
+/// The other images of the same kernel beside one called vmlinux.
 fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
     bootable_siblings(image)
         .into_iter()

@@ -73,8 +73,7 @@ pub enum Error {
         kernel: String,
         /// Bytes of the command line.
         length: usize,
-        /// Bytes that it may have: what is longer, a kernel cuts off without a
-        /// word.
+        /// Bytes that it may have: kernels silently cut off longer ones.
         limit: usize,
     },
     /// The initramfs could not be written.

@@ -105,8 +105,7 @@ pub struct VmSpec {
     pub console_log: PathBuf,
     /// The file for QEMU's own messages (its stderr), up to a limit.
     pub qemu_log: PathBuf,
-    /// Frequency in kHz of the host's counter that the guest reads, where it is
-    /// known; TCG guests are told.
+    /// Frequency in kHz of the host's counter that the guest reads, if known; TCG guests get it.
     pub counter_khz: Option<u64>,
     /// How long the guest may send nothing before it counts as hung.
     pub hang_timeout: Duration,

@@ -257,7 +257,7 @@ impl Sysctls {
         if let Some(sysctl) = path.strip_prefix("/proc/sys/") {
             let passed = self.known.iter().any(|known| known.path == sysctl)
                 || HARMLESS.iter().any(|harmless| sysctl.starts_with(harmless))
-                // Of a network device that is gone.
+                // Belongs to a network device that no longer exists.
                 || self.view.as_ref()?.stat(&format!("sys/{sysctl}")).is_none();
             return (!passed).then(|| named(sysctl));
         }

@@ -175,7 +175,7 @@ pub enum SuiteError {
     /// There is no `runtime` directory.
     #[error("{}: no such directory", .path.display())]
     NoRuntimeDirectory {
-        /// Where it was looked for.
+        /// Where kiln looked for it.
         path: PathBuf,
     },
     /// The directory or a file in it could not be read.

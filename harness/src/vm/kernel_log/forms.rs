@@ -233,10 +233,10 @@ const REST: &[Form] = &[
     form("warning", Opens, No, "WARNING: "),
 ];
 
-/// What begins like a report and is none: advice on settings, and clocks, which
-/// stand still when a host is busy; [`arch::harmless`] has more. From
-/// fs/namespace.c, init/main.c, kernel/time/timekeeping.c, kernel/workqueue.c,
-/// security/tomoyo, drivers/video/fbdev/core/fbcon.c.
+/// Lines that begin like a report but are not one: advice on settings, and clocks, which stall when
+/// a host is busy; [`arch::harmless`] has more. From fs/namespace.c, init/main.c,
+/// kernel/time/timekeeping.c, kernel/workqueue.c, security/tomoyo,
+/// drivers/video/fbdev/core/fbcon.c.
 const HARMLESS: &[&str] = &[
     "[tT]he mand mount option",
     "'bootconfig' found",
