@@ -124,7 +124,7 @@ impl Check {
         }
     }
 
-    fn mend(mut self, remedy: impl Into<String>) -> Self {
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedies.push(remedy.into());
         self
     }
@@ -199,7 +199,7 @@ mod tests {
     fn a_line_a_check_and_its_remedy_below() {
         let checks = [
             Check::ok("QEMU", "7.2"),
-            Check::fail("cache", "read-only").mend("chmod u+w"),
+            Check::fail("cache", "read-only").remedy("chmod u+w"),
         ];
         let mut out = Vec::new();
         print(&checks, &mut out).unwrap();

@@ -45,7 +45,7 @@ pub(super) fn memory() -> Check {
             NAME,
             format!("{} MiB available, less than one VM may use", bytes / MIB),
         )
-        .mend("give VMs less memory: memory = \"1G\" below [defaults] in kernels.toml"),
+        .remedy("give VMs less memory: memory = \"1G\" below [defaults] in kernels.toml"),
         Some(bytes) => Check::ok(
             NAME,
             format!(
@@ -77,7 +77,7 @@ pub(super) fn memfd() -> Check {
             NAME,
             format!("cannot create a memfd of a VM's size: {errno}"),
         )
-        .mend(
+        .remedy(
             "raise the limits of file size and address space: `ulimit -f unlimited -v \
                  unlimited`",
         ),
@@ -104,7 +104,7 @@ fn judge_open_files(limit: u64) -> Check {
                 share::OWN_DESCRIPTORS + 1
             ),
         )
-        .mend(RAISE_LIMIT),
+        .remedy(RAISE_LIMIT),
         Some(left) => {
             let status = if left < COMFORTABLE_FILES {
                 Status::Warn
@@ -120,7 +120,7 @@ fn judge_open_files(limit: u64) -> Check {
                 ),
             );
             if status == Status::Warn {
-                check.mend(RAISE_LIMIT)
+                check.remedy(RAISE_LIMIT)
             } else {
                 check
             }
@@ -137,7 +137,7 @@ pub(super) fn landlock() -> Check {
             NAME,
             "not supported by this kernel: shares rely on seccomp and permissions",
         )
-        .mend("kernels have it since 5.13; it may need lsm=landlock,... on the command line")
+        .remedy("kernels have it since 5.13; it may need lsm=landlock,... on the command line")
     }
 }
 
@@ -147,14 +147,14 @@ pub(super) fn temporary_directory(dir: &Path) -> Check {
     let length = dir.as_os_str().as_bytes().len();
     if let Err(error) = writable(dir) {
         return Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
-            .mend("set TMPDIR to a directory of yours");
+            .remedy("set TMPDIR to a directory of yours");
     }
     if length + SOCKET_NAME > MAX_SOCKET_PATH {
         return Check::fail(
             NAME,
             format!("{} is too long for UNIX sockets below it", dir.display()),
         )
-        .mend("export TMPDIR=/tmp");
+        .remedy("export TMPDIR=/tmp");
     }
     Check::ok(NAME, dir.display().to_string())
 }
@@ -164,7 +164,7 @@ pub(super) fn cache(dir: &Path) -> Check {
     match fs::create_dir_all(dir).and_then(|()| writable(dir)) {
         Ok(()) => Check::ok(NAME, dir.display().to_string()),
         Err(error) => Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
-            .mend("set XDG_CACHE_HOME to a directory of yours"),
+            .remedy("set XDG_CACHE_HOME to a directory of yours"),
     }
 }
 
@@ -184,10 +184,10 @@ fn judge_disk(free: u64) -> Check {
     let found = format!("{} MiB free for the cache", free / MIB);
     if free < KERNEL_ROOM {
         Check::fail(NAME, format!("{found}, not enough for one kernel"))
-            .mend("make room, or point XDG_CACHE_HOME at another disk")
+            .remedy("free some space, or set XDG_CACHE_HOME to a directory on another disk")
     } else if free < CACHE_ROOM {
         Check::warn(NAME, format!("{found}, enough for only a few kernels"))
-            .mend("make room, or point XDG_CACHE_HOME at another disk")
+            .remedy("free some space, or set XDG_CACHE_HOME to a directory on another disk")
     } else {
         Check::ok(NAME, found)
     }
@@ -210,7 +210,7 @@ pub(super) fn apt() -> Check {
                 missing.join(", ")
             ),
         )
-        .mend("use `url` or `path` sources, or install apt")
+        .remedy("use `url` or `path` sources, or install apt")
     }
 }
 
@@ -222,14 +222,14 @@ pub(super) fn nix() -> Check {
         Ok((version, files)) => Check::ok(NAME, format!("{version}, with {}", files.display())),
         Err(error @ store::Error::NotInstalled { .. }) => {
             let found = "not on PATH: `--root nix`, kernels of nix sources and `kiln ci` need it";
-            mended_by(Check::warn(NAME, found), &error)
+            with_hints_of(Check::warn(NAME, found), &error)
         }
-        Err(error) => mended_by(Check::warn(NAME, error.to_string()), &error),
+        Err(error) => with_hints_of(Check::warn(NAME, error.to_string()), &error),
     }
 }
 
-fn mended_by(check: Check, error: &impl Hint) -> Check {
-    error.hints().into_iter().fold(check, Check::mend)
+fn with_hints_of(check: Check, error: &impl Hint) -> Check {
+    error.hints().into_iter().fold(check, Check::remedy)
 }
 
 fn of_system(name: &str) -> bool {

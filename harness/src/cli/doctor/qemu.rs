@@ -39,7 +39,7 @@ fn version(qemu: &Qemu, kvm: bool) -> Check {
         platform(ARCH).machine
     );
     if !kvm && qemu.version < FAST_TCG_VERSION {
-        Check::warn("QEMU", found).mend(format!(
+        Check::warn("QEMU", found).remedy(format!(
             "without KVM, QEMU {FAST_TCG_VERSION} or later is faster (Debian 12 has it in backports: \
              `apt-get install -t bookworm-backports {}`); --qemu picks one",
             platform(ARCH).debian_package
@@ -58,7 +58,7 @@ fn sandbox(qemu: &Qemu) -> Check {
             "this QEMU was built without seccomp: a guest that breaks out of it has all rights of \
              this user",
         )
-        .mend("use a build with --enable-seccomp")
+        .remedy("use a build with --enable-seccomp")
     }
 }
 
@@ -89,7 +89,7 @@ fn accelerator_check(accelerator: Result<Option<Choice>, accel::Error>) -> Check
             let reason = choice.reason.unwrap_or_else(|| "not tried".to_owned());
             let check = Check::warn(NAME, format!("TCG, which is slower; no KVM: {reason}"));
             if reason.contains("ermission denied") {
-                check.mend("sudo usermod -aG kvm $USER   # then log in again")
+                check.remedy("sudo usermod -aG kvm $USER   # then log in again")
             } else {
                 check
             }
@@ -98,7 +98,7 @@ fn accelerator_check(accelerator: Result<Option<Choice>, accel::Error>) -> Check
             NAME,
             "/dev/kvm opens; the first VM will show whether a kernel runs on it",
         )
-        .mend("kiln kernels fetch   # then `kiln doctor` can try"),
+        .remedy("kiln kernels fetch   # then `kiln doctor` can try"),
         Err(error) => {
             let mut check = Check::fail(NAME, error.to_string());
             check.remedies = error.hints();
