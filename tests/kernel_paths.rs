@@ -96,7 +96,7 @@ fn a_kernel_for_another_architecture_is_refused_before_it_boots() {
 }
 
 #[test]
-fn what_the_user_may_not_read_is_named_with_what_mends_it() {
+fn what_the_user_may_not_read_is_named_with_a_hint() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = Kiln::as_ordinary_user();

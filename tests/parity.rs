@@ -16,6 +16,9 @@ mod compare;
 mod explain;
 #[path = "../harness/benches/parity/ours.rs"]
 mod ours;
+#[allow(dead_code, reason = "runs without rules are of `make parity`")]
+#[path = "../harness/benches/parity/row.rs"]
+mod row;
 #[path = "../harness/benches/parity/upstream.rs"]
 mod upstream;
 #[path = "../harness/benches/parity/verdicts.rs"]
@@ -71,9 +74,9 @@ fn both_engines_give_the_same_verdicts() {
         assert_eq!(counts, ids.len(), "{results:?}");
     }
     let mut rows = compare::rows(&theirs, &own, &ids);
-    // As with `make parity`: a test that depends on time gets another run.
-    let differ = |rows: &[compare::Row]| -> Vec<String> {
-        let rows = rows.iter().filter(|row| row.is_unexplained());
+    // As `make parity` has it: a test that depends on time gets another run.
+    let differ = |rows: &[row::Row]| -> Vec<String> {
+        let rows = rows.iter().filter(|row| explain::is_unexplained(row));
         rows.map(|row| row.id.clone()).collect()
     };
     let again = differ(&rows);
@@ -85,7 +88,7 @@ fn both_engines_give_the_same_verdicts() {
             ..selection
         };
         let (theirs, own) = both(&selection, &dir);
-        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+        for row in rows.iter_mut().filter(|row| explain::is_unexplained(row)) {
             row.add(&theirs, &own);
         }
     }
@@ -118,7 +121,7 @@ fn a_rule_explains_only_the_difference_that_it_alone_turned() {
         rules: rules.iter().map(|&rule| rule.to_owned()).collect(),
     };
     let is_explained = |rules: &[&str], compat: Option<&str>| {
-        let row = compare::Row {
+        let row = row::Row {
             id: "call.count".to_owned(),
             upstream: vec![said("timeout", &[])],
             ours: vec![said("pass", rules)],

@@ -17,6 +17,7 @@ mod left;
 pub(crate) mod material;
 pub(crate) mod nix_support;
 mod running;
+mod shared_cache;
 pub(crate) mod slots;
 pub(crate) mod suite;
 pub(crate) mod terminal;
@@ -35,6 +36,7 @@ use tempfile::TempDir;
 
 pub(crate) use left::processes_naming;
 pub(crate) use running::{Output, Running, wait_for_child};
+use shared_cache::shared_cache;
 pub(crate) use slots::{Slot, take as take_slot};
 
 /// Kernels that the main tests run on: those of the group `@quick`.
@@ -391,17 +393,6 @@ pub(crate) fn upstream_tests() -> PathBuf {
         tests.display()
     );
     tests
-}
-
-fn shared_cache() -> PathBuf {
-    if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
-        return dir.into();
-    }
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .expect("HOME or KILN_TEST_CACHE is set")
-        .join("kiln-tests")
 }
 
 /// Fetches the kernels once, so that no test's deadline pays for it.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use super::shared_cache::shared_cache;
+
 /// Longer than a whole test run should ever take.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
@@ -17,7 +19,7 @@ pub(crate) struct Slot {
 /// Waits for a free slot.
 pub(crate) fn take() -> Slot {
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
-    let dir = super::shared_cache().join("slots");
+    let dir = shared_cache().join("slots");
     std::fs::create_dir_all(&dir).unwrap();
     let start = Instant::now();
     loop {

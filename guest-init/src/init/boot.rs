@@ -12,8 +12,9 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
+use super::failure::{Context, Failure, console};
 use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{Context, Failure, clock, layers, net, upper};
+use super::{clock, layers, net, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -71,9 +72,9 @@ pub(crate) fn load_modules(modules: &[String]) -> Result<(), Failure> {
         match finit_module(&file, c"", ModuleInitFlags::empty()) {
             // Already loaded at the request of another module, or built in.
             Ok(()) | Err(Errno::EEXIST) => {}
-            // No such device: a driver for hardware that this CPU lacks, such as an accelerated
-            // checksum; the portable one follows in the list.
-            Err(Errno::ENODEV) => super::console(&format!("{module}: no such device")),
+            // No such device: a driver for hardware this CPU lacks, such as
+            // an accelerated checksum; the portable one follows in the list.
+            Err(Errno::ENODEV) => console(&format!("{module}: no such device")),
             Err(error) => return Err(error).during(STAGE, module),
         }
         let _ = fs::remove_file(module);

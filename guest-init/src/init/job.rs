@@ -116,7 +116,7 @@ impl Job {
             reap();
         }
         if let Err(error) = self.cgroup.remove() {
-            super::console(&format!("remove the cgroup of a job: {error}"));
+            super::failure::console(&format!("remove the cgroup of a job: {error}"));
         }
         leftovers
     }

@@ -5,10 +5,12 @@ mod boot;
 mod caches;
 mod cgroup;
 mod clock;
+mod failure;
 mod job;
 mod layers;
 mod limits;
 mod mount_options;
+mod mountinfo;
 mod mounts;
 mod net;
 mod netlink;
@@ -23,42 +25,14 @@ mod state;
 mod taint;
 mod upper;
 
-use std::io::Write;
 use std::path::Path;
 
 use guest_init::message::Event;
 use nix::sys::reboot::{RebootMode, reboot};
 
+use failure::Failure;
+pub(crate) use failure::console;
 use port::Port;
-
-/// Something that PID 1 needs has failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// What PID 1 was doing.
-    pub(crate) stage: &'static str,
-    /// What went wrong, and on what.
-    pub(crate) message: String,
-}
-
-/// Attaches stage and object to an error.
-pub(crate) trait Context<T> {
-    /// Turns an error into a [`Failure`] that names the stage and the thing.
-    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure>;
-}
-
-impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
-    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
-            stage,
-            message: format!("{thing}: {error}"),
-        })
-    }
-}
-
-/// Writes a line to the console. Ignores errors.
-pub(crate) fn console(line: &str) {
-    let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
-}
 
 /// Runs PID 1 from hand-over to power-off.
 pub(crate) fn run() {

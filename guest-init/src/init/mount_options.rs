@@ -5,7 +5,7 @@ use std::path::Path;
 use guest_init::message::{Remnant, RemnantKind};
 use nix::mount::{MsFlags, mount};
 
-use super::remnants::{Mount, read_mounts};
+use super::mountinfo::{AllOptions, Mount, Options, read_mounts};
 use super::state::shown;
 
 /// Option names of `mountinfo` and flags of mount(2). Options in neither are defaults.
@@ -20,17 +20,7 @@ const FLAGS: [(&str, MsFlags); 8] = [
     ("sync", MsFlags::MS_SYNCHRONOUS),
 ];
 
-/// The options of a mount, and those of its filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options {
-    pub(super) mount: String,
-    pub(super) filesystem: String,
-}
-
-/// Those of each mount; if several are on one mount point, of the topmost.
-pub(super) type AllOptions = Vec<(Mount, Options)>;
-
-/// Restores changed options. `read` reads `mountinfo` again.
+/// Puts options back that have changed. `read` reads `mountinfo` anew.
 pub(super) fn restore(
     known: &AllOptions,
     now: &AllOptions,

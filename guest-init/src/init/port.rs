@@ -11,7 +11,7 @@ use guest_init::message::{Event, Request};
 use guest_init::plan::CONTROL_PORT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Context, Failure};
+use super::failure::{Context, Failure};
 
 const PORTS: &str = "/sys/class/virtio-ports";
 /// The port appears once `virtio_console` has talked to QEMU. The host connects to it before it

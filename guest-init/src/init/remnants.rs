@@ -9,8 +9,7 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{Remnant, RemnantKind};
@@ -21,7 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::mount_options::{self, AllOptions, Options};
+use super::mount_options;
+use super::mountinfo::{AllOptions, Mount, read_mounts};
 use super::nftables::{self, Table};
 use super::procfs::{children_of, stat};
 use super::state::{State, shown};
@@ -32,11 +32,7 @@ const NAMESPACES: &str = "/run/netns";
 /// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A mount: filesystem type and mount point. Not its id: a filesystem that was unmounted and
-/// mounted again is not a remnant.
-pub(super) type Mount = (String, PathBuf);
-
-/// The state when the guest was last clean.
+/// What was there when the guest was last clean.
 #[derive(Debug)]
 pub(crate) struct Stock {
     /// `mountinfo` and `children` of PID 1, kept open so that a mount over `/proc` cannot hide
@@ -290,54 +286,6 @@ fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
     new
 }
 
-/// All mounts of `mountinfo`, in order, and their options.
-pub(super) fn read_mounts(text: &[u8]) -> (Vec<Mount>, AllOptions) {
-    let mut mounts = Vec::new();
-    let mut all = AllOptions::new();
-    for (mount, options) in text.split(|&byte| byte == b'\n').filter_map(parse) {
-        // Mounted by the kernel as soon as somebody looks there.
-        if mount.1 != Path::new("/sys/kernel/debug/tracing") {
-            all.push((mount.clone(), options));
-            mounts.push(mount);
-        }
-    }
-    (mounts, all)
-}
-
-/// A line of `mountinfo`, proc_pid_mountinfo(5): the mount point is the fifth
-/// field and the options the sixth, the type follows a lone `-`, and the options
-/// of the filesystem come last.
-fn parse(line: &[u8]) -> Option<(Mount, Options)> {
-    let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-    let point = fields.get(4)?;
-    let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
-    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
-    let mount = (text(dash + 1)?, OsString::from_vec(unescaped(point)).into());
-    let options = Options {
-        mount: text(5)?,
-        filesystem: text(dash + 3).unwrap_or_default(),
-    };
-    Some((mount, options))
-}
-
-/// Space, tab, newline and backslash are written as three octal digits.
-pub(super) fn unescaped(mut text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some((&first, rest)) = text.split_first() {
-        let digits = rest.get(..3).filter(|_| first == b'\\');
-        let byte = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(byte.unwrap_or(first));
-        text = if byte.is_some() {
-            rest.get(3..).unwrap_or_default()
-        } else {
-            rest
-        };
-    }
-    plain
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -349,19 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_read_with_its_blanks_and_any_number_of_tags() {
-        let line = b"36 35 98:0 / /a\\040b rw,noatime shared:1 master:2 - tmpfs none rw";
-        let (read, options) = parse(line).unwrap();
-        assert_eq!(read, mount("tmpfs", "/a b"));
-        assert_eq!(options.mount, "rw,noatime");
-        assert_eq!(options.filesystem, "rw");
-        let line = b"36 35 98:0 / /a\\ rw - ext4 /dev/vda rw";
-        assert_eq!(parse(line).unwrap().0, mount("ext4", "/a\\"));
-        assert_eq!(parse(b""), None);
-        assert_eq!(parse(b"36 35 98:0 / /a rw"), None);
-    }
-
-    #[test]
     fn a_second_mount_on_the_same_point_is_new_and_one_mounted_again_is_not() {
         let before = [mount("proc", "/proc"), mount("tmpfs", "/tmp")];
         let again = [mount("tmpfs", "/tmp"), mount("proc", "/proc")];
@@ -369,14 +304,5 @@ mod tests {
         let twice = [before.as_slice(), &[mount("tmpfs", "/tmp")]].concat();
         assert_eq!(surplus(&twice, &before), [mount("tmpfs", "/tmp")]);
         assert_eq!(surplus(&before, &twice[..1]), [mount("tmpfs", "/tmp")]);
-    }
-
-    #[test]
-    fn this_process_s_own_mounts_are_read() {
-        let (mounts, _) = read_mounts(&fs::read("/proc/self/mountinfo").unwrap());
-        assert!(
-            mounts.iter().any(|(_, point)| point == Path::new("/proc")),
-            "{mounts:?}"
-        );
     }
 }

@@ -21,12 +21,12 @@ use super::activity;
 use super::caches::Caches;
 use super::cgroup::Cgroup;
 use super::clock;
+use super::failure::{Context, Failure, console};
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
 use super::taint::Taint;
-use super::{Context, Failure};
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
 /// that everything it wrote is reported before its end.
@@ -211,7 +211,7 @@ impl<'a> Server<'a> {
             .receive()
             .during("receive a request", &"control port")?;
         let Some(messages) = received else {
-            super::console("the host has gone");
+            console("the host has gone");
             self.done = true;
             return Ok(());
         };

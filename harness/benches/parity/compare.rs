@@ -4,45 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::explain::{Explanation, explain};
+use crate::row::Row;
 use crate::verdicts::{Results, Said};
 
 /// How long ours may take, relative to upstream's wall time.
 const TARGET: f64 = 0.4;
-
-/// A test and every verdict that both engines gave.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) id: String,
-    /// The first is from the whole run, the others from reruns of differences.
-    pub(crate) upstream: Vec<Said>,
-    pub(crate) ours: Vec<Said>,
-    /// Ours without our rules, for rows that a rule affected.
-    pub(crate) compat: Option<Said>,
-}
-
-impl Row {
-    /// Another run of both.
-    pub(crate) fn add(&mut self, upstream: &Results, ours: &Results) {
-        let of = |results: &Results| results.said.get(&self.id).cloned().unwrap_or_default();
-        self.upstream.push(of(upstream));
-        self.ours.push(of(ours));
-    }
-
-    /// Whether the first verdicts differ.
-    pub(crate) fn differs(&self) -> bool {
-        let first = |said: &[Said]| said.first().map(|said| said.verdicts.clone());
-        first(&self.upstream) != first(&self.ours)
-    }
-
-    /// Whether a rule may explain the difference: then a run without rules shows it.
-    pub(crate) fn may_be_a_rule(&self) -> bool {
-        self.differs() && self.ours.first().is_some_and(|said| !said.rules.is_empty())
-    }
-
-    pub(crate) fn is_unexplained(&self) -> bool {
-        self.differs() && explain(self).is_none()
-    }
-}
 
 /// A row for each of these tests, whether or not an engine has a verdict.
 pub(crate) fn rows(upstream: &Results, ours: &Results, ids: &[String]) -> Vec<Row> {

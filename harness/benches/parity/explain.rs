@@ -4,7 +4,7 @@ use std::fmt;
 
 use kiln::suite::bpftrace::Rule;
 
-use crate::compare::Row;
+use crate::row::Row;
 use crate::verdicts::Said;
 
 /// Why a difference is not a bug in kiln.
@@ -28,6 +28,11 @@ impl fmt::Display for Explanation {
             Self::Flaky => f.write_str("flaky: the same in another run"),
         }
     }
+}
+
+/// Whether a row differs and nothing explains it.
+pub(crate) fn is_unexplained(row: &Row) -> bool {
+    row.differs() && explain(row).is_none()
 }
 
 /// The explanation of a row that differs.

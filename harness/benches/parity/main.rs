@@ -11,6 +11,7 @@
 mod compare;
 mod explain;
 mod ours;
+mod row;
 mod upstream;
 mod verdicts;
 
@@ -120,7 +121,7 @@ fn compare_all(options: &Options) -> Result<bool> {
         if selection.ids.is_none() {
             print!("{}", compare::wall_times(&rows, &upstream, &ours));
         }
-        explained &= rows.iter().all(|row| !row.is_unexplained());
+        explained &= rows.iter().all(|row| !explain::is_unexplained(row));
     }
     Ok(explained)
 }
@@ -154,7 +155,7 @@ fn without_rules(
     kernel: &str,
     selection: &Selection,
     dir: &Path,
-    rows: &mut [compare::Row],
+    rows: &mut [row::Row],
 ) -> Result<()> {
     let ids: Vec<String> = rows
         .iter()
@@ -192,12 +193,12 @@ fn rerun(
     kernel: &str,
     selection: &Selection,
     dir: &Path,
-    rows: &mut [compare::Row],
+    rows: &mut [row::Row],
 ) -> Result<()> {
     for round in 1..=options.reruns {
         let ids: Vec<String> = rows
             .iter()
-            .filter(|row| row.is_unexplained())
+            .filter(|row| explain::is_unexplained(row))
             .map(|row| row.id.clone())
             .collect();
         if ids.is_empty() {
@@ -217,7 +218,7 @@ fn rerun(
         upstream::run(kernel, &selection, &dir)?;
         ours::run(kernel, &selection, &dir)?;
         let (upstream, ours) = results(&dir)?;
-        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+        for row in rows.iter_mut().filter(|row| explain::is_unexplained(row)) {
             row.add(&upstream, &ours);
         }
     }

@@ -108,7 +108,7 @@ impl CiArgs {
         }
         if self.list {
             for step in &steps {
-                say(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+                say::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
             }
             return Ok(exit_code::OK);
         }
@@ -153,7 +153,7 @@ impl CiArgs {
             )
             .await;
             if github.is_some() {
-                say(github::END_GROUP)?;
+                say::line(github::END_GROUP)?;
             }
             let (code, text) = match end {
                 Ok(End::Interrupted(signal)) => {
@@ -287,16 +287,12 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
     let name = step.name.as_str();
     let line = step.line();
     if github {
-        say(&format!(
+        say::line(&format!(
             "{}\n{}",
             github::group(name),
             github::marked(&line)
         ))
     } else {
-        say(&format!("== {name}: {}", escape::line(&line)))
+        say::line(&format!("== {name}: {}", escape::line(&line)))
     }
-}
-
-pub(super) fn say(text: &str) -> Result<(), Failure> {
-    say::print("to stdout", &format!("{text}\n"))
 }

@@ -16,9 +16,9 @@ use crate::exit_code;
 use crate::report::{Levels, Outlet, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::dir::RunDir;
-use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA, SuiteReady};
+use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
 use crate::run::event_log::EventWriter;
-use crate::run::plan::{Plan, PlannedRunner, PlannedSuite};
+use crate::run::plan::Plan;
 
 /// How long the terminal may take to print the rest after a signal has ended the run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,8 +49,8 @@ async fn run(
         reports,
     };
     sink.take(started(&plan, &sink))?;
-    for suite in &plan.suites {
-        sink.take(suite_ready(&plan, suite))?;
+    for suite in plan.ready() {
+        sink.take(Event::SuiteReady(suite))?;
     }
     let (sender, events) = unbounded_channel();
     let (request_status, requests) = unbounded_channel();
@@ -173,30 +173,12 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
                 suites: plan.count_by_suite(kernel),
             })
             .collect(),
-        suites: plan.suites.iter().map(|suite| suite.name.clone()).collect(),
+        suites: plan.names(),
         shard: plan.shard.map(|shard| shard.to_string()),
     })
 }
 
-/// The program that a suite tests.
-fn suite_ready(plan: &Plan, suite: &PlannedSuite) -> Event {
-    let (subject, version, dialect) = match &suite.runner {
-        PlannedRunner::Bpftrace(runner) => (
-            runner.bpftrace.to_string_lossy().into_owned(),
-            Some(runner.version.clone()),
-            Some(runner.vocabulary.dialect.name.to_owned()),
-        ),
-        PlannedRunner::Command => (plan.programs(&suite.name).join(", "), None, None),
-    };
-    Event::SuiteReady(SuiteReady {
-        suite: suite.name.clone(),
-        subject,
-        version,
-        dialect,
-    })
-}
-
-/// Where events go: first the log, then the reports.
+/// Where events go: first the log, then whoever tells of them.
 struct Sink {
     log: EventWriter,
     reports: Reports,

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::exit_code;
 use crate::hint::{Hint, with_causes};
 use crate::report::escape;
+use crate::suite::Refusal;
 
 /// An error for the user: exit code, message, hints.
 #[derive(Debug)]
@@ -78,6 +79,18 @@ impl Failure {
             }
         }
         ExitCode::from(self.code)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let mut hints = refusal.cause.hints();
+        hints.extend(refusal.hint);
+        Self {
+            code: refusal.code,
+            message: with_causes(&*refusal.cause),
+            hints,
+        }
     }
 }
 

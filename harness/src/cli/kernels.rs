@@ -154,7 +154,7 @@ fn list(catalogue: &Catalogue, cache: &Cache, out: &mut dyn Write) -> Result<(),
         let status = kernel::status(catalogue, kernel, cache)?;
         table.add_row([
             kernel.name.clone(),
-            source_text(&kernel.source),
+            kernel.source.to_string(),
             status.version.unwrap_or_else(|| "-".to_owned()),
             if status.cached { "yes" } else { "no" }.to_owned(),
         ]);
@@ -166,13 +166,4 @@ fn list(catalogue: &Catalogue, cache: &Cache, out: &mut dyn Write) -> Result<(),
         writeln!(out, "@{}: {}", group.name, group.kernels.join(", "))?;
     }
     Ok(())
-}
-
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Apt(apt) => format!("apt {} {}", apt.suite, apt.package),
-        Source::Nix(output) => format!("nix {output}"),
-        Source::Url(url) => format!("url {}", url.url),
-        Source::Path(path) => format!("path {}", path.display()),
-    }
 }

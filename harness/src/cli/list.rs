@@ -30,8 +30,9 @@ impl ListArgs {
     /// Prints the ids to stdout.
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let (_, selection) = self.suite.select_from(&context, &mut self.root).await?;
-        let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id().to_string()).collect();
+        let selection = self.suite.select_from(&context, &mut self.root).await?;
+        let tests = selection.tests.iter();
+        let mut ids: Vec<String> = tests.map(|&t| selection.test(t).id.to_string()).collect();
         ids.sort();
         print(&ids, &mut std::io::BufWriter::new(say::stdout()))?;
         Ok(exit_code::OK)

@@ -80,16 +80,16 @@ impl MatrixArgs {
             [] => context.select(&[QUICK.to_owned()])?,
             kernels => context.select(kernels)?,
         };
-        let (suites, selection) = self.suite.select_from(&context, &mut self.root).await?;
+        let selection = self.suite.select_from(&context, &mut self.root).await?;
         let tests = selection.tests.len();
         let times = Times::load(context.cache.root());
         let known: Vec<Option<Duration>> = kernels
             .iter()
             .map(|kernel| {
-                let tests = selection
-                    .tests
-                    .iter()
-                    .map(|test| (suites[test.suite].name(), test.id().to_string()));
+                let tests = selection.tests.iter().map(|&test| {
+                    let suite = selection.suite_of(test).name.as_str();
+                    (suite, selection.test(test).id.to_string())
+                });
                 let estimates = times.estimate(kernel.name(), tests)?;
                 Some(estimates.iter().sum())
             })

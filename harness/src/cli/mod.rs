@@ -3,8 +3,6 @@
 
 mod again;
 
-mod bpftrace_version;
-
 mod ci;
 mod ci_report;
 mod context;
@@ -27,7 +25,6 @@ mod run;
 mod run_vms;
 mod runs;
 mod say;
-mod selection;
 mod shell;
 mod status_request;
 mod stop;

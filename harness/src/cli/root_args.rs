@@ -1,8 +1,6 @@
 //! Options for the guest's root. They decide which bpftrace is tested, and so which tests there
 //! are.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
 use super::Failure;
@@ -35,16 +33,8 @@ impl RootArgs {
         root.unwrap_or_else(Root::default_here)
     }
 
-    /// Where the root is on this host.
-    pub(super) fn on_host(&self) -> PathBuf {
-        match self.root() {
-            Root::Dir(root) => root,
-            Root::Host | Root::Nix(_) => PathBuf::from("/"),
-        }
-    }
-
-    /// Prepares the root before any VM starts: with a Nix store, builds packages and looks up
-    /// closures.
+    /// Gets ready what must be known of the root before a VM is made: with a
+    /// Nix store, builds packages and looks up closures.
     pub(super) async fn resolve(&mut self, context: &Context) -> Result<(), Failure> {
         let root = self.asked_root();
         if self.nix.any() && !matches!(root, Root::Nix(_)) {

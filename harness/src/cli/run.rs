@@ -15,8 +15,7 @@ use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
-use super::status_request;
-use super::suite_args::{ResolvedSuite, SuiteArgs};
+use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::config::{Origin, Selected};
@@ -28,9 +27,10 @@ use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
 use crate::run::partition::Partition;
-use crate::run::plan::{KernelLog, Plan, PlannedKernel, PlannedTest, Work};
+use crate::run::plan::{Plan, PlannedKernel};
+use crate::run::selection::Selection;
+use crate::run::settings::{KernelLog, Settings};
 use crate::run::times::Times;
-use crate::suite::bpftrace::SuiteError;
 
 /// Run suites on each kernel.
 #[derive(Debug, Args)]
@@ -90,8 +90,7 @@ pub(super) struct RunArgs {
 
 /// Everything about a run, known before anything boots.
 struct LookedUp {
-    suites: Vec<ResolvedSuite>,
-    tests: Vec<PlannedTest>,
+    selection: Selection,
     /// The kernels with their tests.
     selected: Vec<(Selected, Vec<usize>)>,
     /// The file of expectations.
@@ -144,8 +143,7 @@ impl RunArgs {
         };
         tokio::pin!(looked_up);
         let LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -161,7 +159,7 @@ impl RunArgs {
         };
         let vms = Arc::new(RunVms {
             vm: args.vm.clone(),
-            visible: args.visible(&context, &suites),
+            visible: visible(&context, &selection),
             context: context.clone(),
         });
         let checked = async {
@@ -187,7 +185,7 @@ impl RunArgs {
             .into_iter()
             .map(|(kernel, tests)| vms.planned(kernel, tests, &shown))
             .collect();
-        let mut plan = args.plan(&context, &suites, tests, kernels, &run_dir)?;
+        let mut plan = args.plan(&context, selection, kernels, &run_dir)?;
         plan.expectations = expectations;
         let versions = plan.versions();
         for warning in warnings.drain(..) {
@@ -220,26 +218,30 @@ impl RunArgs {
         selected: Vec<Selected>,
         stop: &AtomicBool,
     ) -> Result<LookedUp, Failure> {
-        let root = self.vm.root.root();
-        let packaged = || self.vm.root.nix.bpftrace();
-        let suites = self.suite.resolve(context, &root, packaged, stop)?;
+        let suites = self.suite.resolve(context, &self.vm.root, stop)?;
         for suite in &suites {
-            if let ResolvedSuite::Runtime(suite) = suite {
-                self.vm.root.nix.check_visible(&suite.bpftrace)?;
+            if let Some(program) = &suite.facts().program {
+                self.vm.root.nix.check_visible(program)?;
             }
         }
-        let (tests, mut warnings) = self.tests(&suites)?;
-        warnings.extend(suites.iter().filter_map(ResolvedSuite::note));
+        let notes: Vec<String> = suites
+            .iter()
+            .filter_map(|suite| suite.facts().note.clone())
+            .collect();
+        let selection = self.suite.select(suites)?;
+        selection.check()?;
+        let mut warnings = selection.unknown.clone();
+        warnings.extend(selection.oddities.iter().cloned());
+        warnings.extend(notes);
         let file = self.expectations_file(context);
         let expectations = Expectations::load(
             &file,
             self.expectations.is_some() && !self.update_expectations,
         )?;
-        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
-        let selected = self.shard_of(selected, &suites, &tests)?;
+        warnings.extend(self.unknown_expectations(&expectations, &file, &selection));
+        let selected = self.shard_of(selected, &selection)?;
         Ok(LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -267,12 +269,13 @@ impl RunArgs {
         &self,
         expectations: &Expectations,
         file: &std::path::Path,
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Vec<String> {
-        if !self.suite.filters.is_empty() || self.suite.allowlist.is_some() {
+        if self.suite.is_part() {
             return Vec::new();
         }
-        let ids: Vec<_> = tests.iter().map(PlannedTest::id).collect();
+        let tests = selection.tests.iter();
+        let ids: Vec<_> = tests.map(|&test| &selection.test(test).id).collect();
         let lines = expectations.about_none_of(&ids);
         lines
             .into_iter()
@@ -284,17 +287,17 @@ impl RunArgs {
     fn shard_of(
         &self,
         selected: Vec<Selected>,
-        suites: &[ResolvedSuite],
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Result<Vec<(Selected, Vec<usize>)>, Failure> {
+        let tests = &selection.tests;
         let parts: Vec<_> = selected
             .into_iter()
             .enumerate()
             .map(|(number, kernel)| {
                 let in_part = |index: &usize| {
                     let position = number * tests.len() + index;
-                    let id = tests[*index].id().to_string();
-                    let suite = suites[tests[*index].suite].name();
+                    let id = selection.test(tests[*index]).id.to_string();
+                    let suite = &selection.suite_of(tests[*index]).name;
                     self.shard
                         .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
                 };
@@ -313,40 +316,10 @@ impl RunArgs {
         }
     }
 
-    /// The selected tests, and warnings about the suites.
-    fn tests(&self, suites: &[ResolvedSuite]) -> Result<(Vec<PlannedTest>, Vec<String>), Failure> {
-        let selection = self.suite.select(suites, &self.vm.root.on_host())?;
-        let tests = selection.tests;
-        let problems: Vec<_> = tests
-            .iter()
-            .filter_map(|test| match &test.work {
-                Work::Runtime(test) => Some(test.pattern_problems()),
-                Work::Command(_) => None,
-            })
-            .flatten()
-            .collect();
-        if !problems.is_empty() {
-            return Err(SuiteError::Problems(problems).into());
-        }
-        let mut warnings = selection.unknown;
-        warnings.extend(selection.oddities);
-        Ok((tests, warnings))
-    }
-
-    /// Paths that the guest must see at the same place as the host.
-    fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
-        let root = self.vm.root.root();
-        let of_suites = suites.iter().flat_map(|suite| suite.visible(&root));
-        std::iter::once(context.cwd.clone())
-            .chain(of_suites)
-            .collect()
-    }
-
     fn plan(
         &self,
         context: &Context,
-        suites: &[ResolvedSuite],
-        tests: Vec<PlannedTest>,
+        selection: Selection,
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
@@ -369,20 +342,22 @@ impl RunArgs {
         };
         Ok(Plan {
             kernels,
-            suites: suites.iter().map(ResolvedSuite::planned).collect(),
-            tests,
-            env,
-            modules: context.catalogue.defaults.modules.clone(),
+            suites: selection.suites,
+            tests: selection.tests,
+            settings: Settings {
+                env,
+                modules: context.catalogue.defaults.modules.clone(),
+                timeout_scale: self.timeout_scale,
+                aslr: self.aslr.with_compat(self.compat),
+                compat: self.compat,
+                kernel_log: match self.kernel_log {
+                    // The rule `kernel-report`.
+                    KernelLog::Fail if self.compat => KernelLog::Warn,
+                    wanted => wanted,
+                },
+            },
             jobs,
             memory,
-            timeout_scale: self.timeout_scale,
-            aslr: self.aslr.with_compat(self.compat),
-            compat: self.compat,
-            kernel_log: match self.kernel_log {
-                // The rule `kernel-report`.
-                KernelLog::Fail if self.compat => KernelLog::Warn,
-                wanted => wanted,
-            },
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
@@ -390,4 +365,15 @@ impl RunArgs {
             logs: run_dir.logs(),
         })
     }
+}
+
+/// What the guest must see at its own path.
+fn visible(context: &Context, selection: &Selection) -> Vec<PathBuf> {
+    let of_suites = selection
+        .suites
+        .iter()
+        .flat_map(|suite| suite.facts().visible.iter().cloned());
+    std::iter::once(context.cwd.clone())
+        .chain(of_suites)
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Origin;
+use super::origin::Origin;
 use crate::hint::Hint;
 
 /// A `kernels.toml` could not be used.

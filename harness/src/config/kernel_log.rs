@@ -5,7 +5,7 @@ use regex::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parse::Checker;
+use super::check::Checker;
 
 /// The purpose of a pattern of `[[kernel-log]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
-use super::*;
-use crate::config::Runner;
+use super::parse;
+use crate::arch::Arch;
+use crate::config::{BpftraceTable, Catalogue, ConfigError, Origin, RunnerTable, Source};
 use proptest::prelude::*;
 
 fn parse_at(text: &str) -> Result<Catalogue, ConfigError> {
@@ -70,10 +71,10 @@ command = ["true"]
     );
     assert_eq!(
         catalogue.suites[0].runner,
-        Runner::BpftraceRuntime {
+        RunnerTable::BpftraceRuntime(BpftraceTable {
             tests: "/etc/lab/build/tests".into(),
             bpftrace: Some("/usr/bin/bpftrace".into()),
-        }
+        })
     );
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 
 use globset::GlobBuilder;
 
-use super::{Catalogue, Kernel, absolute};
+use super::catalogue::Catalogue;
+use super::check::{absolute, is_glob_char};
+use super::source::Kernel;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
@@ -123,11 +125,6 @@ fn list(names: &[String]) -> String {
     } else {
         names.join(", ")
     }
-}
-
-/// Characters that make a word a glob.
-pub(super) fn is_glob_char(c: char) -> bool {
-    matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }
 
 impl Catalogue {

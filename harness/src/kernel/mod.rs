@@ -22,7 +22,8 @@ pub use image::BootProtocol;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
 pub use pins::Pins;
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{Status, Update, provide, status, update};
+pub use provide::{Update, provide, status, update};
+pub use source::Status;
 
 use std::path::PathBuf;
 

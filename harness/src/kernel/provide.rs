@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::lock::Pin;
 use super::pins::Pins;
-use super::source::{self, Asked, Content, Pinning, Supply};
+use super::source::{self, Asked, Content, Pinning, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress};
 use crate::config::{Catalogue, Kernel, Origin, Selected};
 
@@ -73,17 +73,7 @@ fn base(catalogue: &Catalogue) -> &Path {
     }
 }
 
-/// What is known about a kernel without fetching anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel from elsewhere; `None`
-    /// if unknown so far.
-    pub version: Option<String>,
-    /// Whether it can boot without its source.
-    pub cached: bool,
-}
-
-/// Returns what is known about `kernel`, a kernel of `catalogue`.
+/// Says what is known of `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_with_a_verdict_on_only_one_kernel_is_no_difference() {
+    fn a_test_with_a_verdict_on_only_one_kernel_is_not_a_difference() {
         let history = history(&[
             started(&["5.10", "6.1"], 1),
             finished("6.1", "a.b", Verdict::Fail, ""),

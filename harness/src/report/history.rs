@@ -201,11 +201,12 @@ impl History {
         program.into_iter().chain(rest).collect()
     }
 
-    /// Whether a suite runs commands, not bpftrace's runtime tests.
-    pub(super) fn is_of_commands(&self, suite: &str) -> bool {
-        self.suites
-            .iter()
-            .any(|one| one.suite == suite && one.dialect.is_none())
+    /// Whether an option of `kiln run` is about suites of this run, and not about
+    /// this one.
+    pub(super) fn is_of_others(&self, option: &str, suite: &str) -> bool {
+        let about = |one: &&SuiteReady| one.options.iter().any(|own| own == option);
+        let mut about = self.suites.iter().filter(about).peekable();
+        about.peek().is_some() && about.all(|one| one.suite != suite)
     }
 
     /// How the VM of this verdict was lost.

@@ -158,6 +158,7 @@ fn properties_say_what_ran() {
                 subject: "/usr/bin/bpftrace".into(),
                 version: Some("v0.17.0".into()),
                 dialect: Some("0.17".into()),
+                options: Vec::new(),
             }),
         ),
         at(

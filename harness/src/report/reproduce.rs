@@ -21,26 +21,28 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     let mut words: Vec<Cow<'_, str>> = program.into_iter().map(Cow::Borrowed).collect();
     let selected = ["-k", &outcome.result.kernel, "-t", &filter];
     words.extend(selected.map(Cow::Borrowed));
-    let of_commands = history.is_of_commands(suite);
-    words.extend(options_for(options, of_commands).map(|word| history.short_word(word)));
-    // Other suites may have a test of the same name.
+    let options = options_for(history, suite, options);
+    words.extend(options.map(|word| history.short_word(word)));
+    // Other suites may have a test of this name.
     words.push(Cow::Borrowed(suite));
     command_line(&words)
 }
 
-/// The options without those that kiln refuses if no suite of runtime tests is selected.
-fn options_for(options: &[String], of_commands: bool) -> impl Iterator<Item = &String> {
-    let mut is_value = false;
+/// The options without those that are about other suites only: kiln refuses them
+/// where no suite has a use for them. Each begins with two dashes, and a value
+/// that is a word of its own does not.
+fn options_for<'o>(
+    history: &'o History,
+    suite: &'o str,
+    options: &'o [String],
+) -> impl Iterator<Item = &'o String> {
+    let mut left_out = false;
     options.iter().filter(move |word| {
-        if !of_commands {
-            return true;
+        if word.starts_with("--") {
+            let option = word.split('=').next().unwrap_or(word);
+            left_out = history.is_of_others(option, suite);
         }
-        if std::mem::take(&mut is_value) {
-            return false;
-        }
-        is_value = matches!(word.as_str(), "--bpftrace" | "--dialect");
-        let names = |option: &str| word.starts_with(option);
-        !(is_value || *word == "--aot" || ["--bpftrace=", "--dialect="].into_iter().any(names))
+        !left_out
     })
 }
 
@@ -120,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{finished, history, started};
-    use crate::run::event::{Event, Verdict};
+    use crate::run::event::{Event, Record, SuiteReady, Verdict};
     use crate::suite::{Filter, TestId};
 
     fn line_of(again: &[&str], kernel: &str, id: &str) -> String {
@@ -149,12 +151,34 @@ mod tests {
     }
 
     #[test]
-    fn options_of_runtime_tests_are_left_out_for_a_suite_of_commands() {
+    fn options_of_one_kind_of_suite_are_left_out_for_another() {
+        let ready = |suite: &str, options: &[&str]| SuiteReady {
+            suite: suite.to_owned(),
+            subject: String::new(),
+            version: None,
+            dialect: None,
+            options: options.iter().map(ToString::to_string).collect(),
+        };
+        let mut history = history(&[started(&["6.1"], 1)]);
+        history.suites = vec![
+            ready("bpftrace", &["--bpftrace", "--aot", "--dialect"]),
+            ready("aot", &["--aot"]),
+            ready("commands", &[]),
+        ];
         let options = ["--bpftrace", "b", "--aot", "--dialect=0.23", "--rw", "r"];
         let options = options.map(str::to_owned);
-        let kept = |of_commands| -> Vec<&String> { options_for(&options, of_commands).collect() };
-        assert_eq!(kept(false).len(), 6);
-        assert_eq!(kept(true), ["--rw", "r"]);
+        let kept = |suite| -> Vec<&String> { options_for(&history, suite, &options).collect() };
+        assert_eq!(kept("bpftrace").len(), 6);
+        assert_eq!(kept("aot"), ["--aot", "--rw", "r"]);
+        assert_eq!(kept("commands"), ["--rw", "r"]);
+    }
+
+    #[test]
+    fn a_run_that_does_not_say_whose_its_options_are_keeps_them() {
+        let old = r#"{"at_ms":0,"event":"suite_ready","suite":"s","subject":"x"}"#;
+        let history = history(&[Record::from_json(old.as_bytes()).unwrap()]);
+        let options = ["--bpftrace", "b"].map(str::to_owned);
+        assert_eq!(options_for(&history, "s", &options).count(), 2);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn skipped(plan: &Plan, kernel: &PlannedKernel, release: &str) -> Vec
         let Some(known) = known.filter(|known| is_skip(Some(known))) else {
             continue;
         };
-        let test = &plan.tests[index];
+        let test = plan.tests[index];
         results.push(TestResult {
             reason: Some(format!("known: {}", known.reason)),
             known: Some(known.clone()),

@@ -225,6 +225,7 @@ fn different_images_and_versions_under_one_name_are_reported() {
             subject: "/bpftrace".into(),
             version: Some(version.into()),
             dialect: None,
+            options: Vec::new(),
         });
         run.records.insert(1, at(1, ready));
         run.records.insert(2, at(1, suite));

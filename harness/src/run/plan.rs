@@ -2,22 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
-use super::aslr::Aslr;
 use super::capacity::Jobs;
-use super::event::{Known, Location, TestResult, Verdict};
+use super::event::{Known, SuiteReady, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
+use super::runner::Suite;
+use super::settings::Settings;
 use super::times::{Pace, Times};
 use crate::scratch::Scratch;
-use crate::suite::TestId;
-use crate::suite::bpftrace::{RuntimeTest, Vocabulary};
-use crate::suite::command::CommandTest;
-use crate::vm::kernel_log::KernelReport;
+use crate::suite::{Facts, Test};
 use crate::vm::launch::Launch;
 
 /// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
@@ -58,104 +55,13 @@ pub struct KernelFailure {
     pub hints: Vec<String>,
 }
 
-/// A suite of the run.
-#[derive(Debug)]
-pub struct PlannedSuite {
-    /// Its name in reports.
-    pub name: String,
-    /// What runs it.
-    pub runner: PlannedRunner,
-}
-
-/// What runs a suite.
-#[derive(Debug)]
-pub enum PlannedRunner {
-    /// bpftrace's runtime tests.
-    Bpftrace(BpftraceSuite),
-    /// Any command.
-    Command,
-}
-
-/// A suite of bpftrace's runtime tests.
-#[derive(Debug)]
-pub struct BpftraceSuite {
-    /// The dialect, and what the tests may contain.
-    pub vocabulary: Vocabulary,
-    /// The directory that holds `runtime/`, on the host and in the guest.
-    pub tests_dir: PathBuf,
-    /// The bpftrace under test, in the guest.
-    pub bpftrace: PathBuf,
-    /// Its version, as it prints it; that of the dialect if kiln cannot find it on the host.
-    pub version: String,
-}
-
 /// A test of the run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedTest {
     /// Its suite: an index into [`Plan::suites`].
     pub suite: usize,
-    /// What it does.
-    pub work: Work,
-}
-
-/// What a test does.
-#[derive(Debug)]
-pub enum Work {
-    /// One of bpftrace's runtime tests.
-    Runtime(Arc<RuntimeTest>),
-    /// A command; its cases are not known in advance.
-    Command(Arc<CommandTest>),
-}
-
-impl PlannedTest {
-    /// Its id.
-    pub fn id(&self) -> &TestId {
-        match &self.work {
-            Work::Runtime(test) => &test.id,
-            Work::Command(test) => &test.id,
-        }
-    }
-
-    /// Where it is defined, if that is known.
-    pub(super) fn source(&self) -> Option<Location> {
-        match &self.work {
-            Work::Runtime(test) => Some(Location {
-                file: test.path.to_string_lossy().into_owned(),
-                line: test.line,
-            }),
-            Work::Command(test) => test.source.clone(),
-        }
-    }
-
-    /// Whether it looks for loaded modules.
-    pub(super) fn needs_modules(&self) -> bool {
-        match &self.work {
-            Work::Runtime(test) => test
-                .requires
-                .iter()
-                .any(|command| command.contains("lsmod")),
-            Work::Command(_) => false,
-        }
-    }
-}
-
-/// What an oops, a warning or a stall on the console does to the running test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum KernelLog {
-    /// The test fails.
-    #[default]
-    Fail,
-    /// It is reported, and the verdict does not change.
-    Warn,
-    /// It is ignored.
-    Ignore,
-}
-
-impl KernelLog {
-    /// Whether a report makes a test fail.
-    pub(super) fn fails(self, report: &KernelReport) -> bool {
-        self == Self::Fail && report.allowed.is_none()
-    }
+    /// Its place in [`Facts::tests`] of that suite.
+    pub test: usize,
 }
 
 /// A run: kernels × tests.
@@ -163,27 +69,15 @@ pub struct Plan {
     /// The kernels, in report order.
     pub kernels: Vec<PlannedKernel>,
     /// The suites.
-    pub suites: Vec<PlannedSuite>,
+    pub(crate) suites: Vec<Box<dyn Suite>>,
     /// The selected tests of all suites.
     pub tests: Vec<PlannedTest>,
-    /// The environment of everything except bpftrace itself.
-    pub env: Vec<(String, String)>,
-    /// Modules that tests look for with lsmod; loaded before the first test
-    /// that does.
-    pub modules: Vec<String>,
-    /// VMs that run at the same time, if they fit.
+    /// How tests run.
+    pub settings: Settings,
+    /// VMs that run at the same time, where they fit.
     pub jobs: Jobs,
     /// Memory of each guest, in bytes.
     pub memory: u64,
-    /// Time limits are multiplied by this; measured in each VM if not given.
-    pub timeout_scale: Option<f64>,
-    /// Whether the addresses of what tests start are randomized.
-    pub aslr: Aslr,
-    /// Upstream's verdicts even if they come from bugs in its engine: no
-    /// [`crate::suite::bpftrace::Rule`] applies.
-    pub compat: bool,
-    /// What a kernel report on the console does to the running test.
-    pub kernel_log: KernelLog,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
     /// Known results of tests.
@@ -197,36 +91,58 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The programs that a command suite starts, each once.
-    pub fn programs(&self, suite: &str) -> Vec<String> {
-        let mut programs: Vec<String> = Vec::new();
-        for test in &self.tests {
-            if let Work::Command(command) = &test.work
-                && self.suite_of(test).name == suite
-                && let Some(program) = command.argv.first()
-                && let program = program.to_string_lossy().into_owned()
-                && !programs.contains(&program)
-            {
-                programs.push(program);
+    /// Where the logs of a VM of a kernel go.
+    pub(super) fn logs_of(&self, kernel: &PlannedKernel, vm: u32) -> PathBuf {
+        let name = kernel.name.replace(['/', '.'], "_");
+        self.logs.join(name).join(format!("vm-{vm}"))
+    }
+
+    /// A test of the run.
+    pub(super) fn test(&self, test: PlannedTest) -> &Test {
+        &self.suite_of(test).tests[test.test]
+    }
+
+    /// The tests of a suite, by their places there, that a kernel is to run.
+    pub(super) fn tests_of(&self, kernel: &PlannedKernel, suite: usize) -> Vec<usize> {
+        of_suite(kernel.tests.iter().map(|&test| self.tests[test]), suite)
+    }
+
+    /// The names of the suites, in their order.
+    pub fn names(&self) -> Vec<String> {
+        let suites = self.suites.iter();
+        suites.map(|suite| suite.facts().name.clone()).collect()
+    }
+
+    /// What the suites of the run are, in their order.
+    pub fn ready(&self) -> impl Iterator<Item = SuiteReady> {
+        let suites = self.suites.iter().enumerate();
+        suites.map(|(index, suite)| {
+            let facts = suite.facts();
+            SuiteReady {
+                suite: facts.name.clone(),
+                subject: suite.subject(&of_suite(self.tests.iter().copied(), index)),
+                version: facts.version.clone(),
+                dialect: facts.dialect.clone(),
+                options: facts.options.iter().map(ToString::to_string).collect(),
             }
-        }
-        programs
+        })
     }
 
     /// A verdict of a test on a kernel, without further details.
     pub(super) fn verdict(
         &self,
         kernel: &PlannedKernel,
-        test: &PlannedTest,
+        test: PlannedTest,
         verdict: Verdict,
     ) -> TestResult {
+        let facts = self.test(test);
         TestResult {
             kernel: kernel.name.clone(),
             vm: 0,
             suite: self.suite_of(test).name.clone(),
-            id: test.id().to_string(),
+            id: facts.id.to_string(),
             case_of: None,
-            source: test.source(),
+            source: facts.source.clone(),
             attempt: 1,
             verdict,
             reason: None,
@@ -251,8 +167,9 @@ impl Plan {
     /// The known times of a kernel's tests.
     pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
         let tests = kernel.tests.iter().map(|&index| {
-            let test = &self.tests[index];
-            (self.suite_of(test).name.as_str(), test.id().to_string())
+            let test = self.tests[index];
+            let suite = self.suite_of(test).name.as_str();
+            (suite, self.test(test).id.to_string())
         });
         Pace::new(
             &kernel.tests,
@@ -271,7 +188,7 @@ impl Plan {
         let (mut last, mut first): (Vec<usize>, Vec<usize>) = kernel
             .tests
             .iter()
-            .partition(|&&index| self.tests[index].needs_modules());
+            .partition(|&&index| self.test(self.tests[index]).needs_modules);
         if self.jobs.count > 1 {
             let pace = self.pace(kernel);
             pace.sort(&mut first);
@@ -282,34 +199,34 @@ impl Plan {
 
     /// The known result of a test on a kernel of this release.
     pub(super) fn known(&self, test: usize, release: &str) -> Option<&Known> {
-        let test = &self.tests[test];
+        let test = self.tests[test];
         let suite = self.suite_of(test);
         self.expectations.known(Subject {
-            id: test.id(),
+            id: &self.test(test).id,
             suite: &suite.name,
             release,
-            bpftrace: match &suite.runner {
-                PlannedRunner::Bpftrace(suite) => Some(&suite.version),
-                PlannedRunner::Command => None,
-            },
+            bpftrace: suite.version.as_deref(),
         })
     }
 
-    /// The versions of bpftrace under test, by suite; a command suite has none.
+    /// The versions under test, by suite, where a suite has one.
     pub fn versions(&self) -> BTreeMap<String, String> {
-        let suites = self.suites.iter();
-        suites
-            .filter_map(|suite| match &suite.runner {
-                PlannedRunner::Bpftrace(runner) => {
-                    Some((suite.name.clone(), runner.version.clone()))
-                }
-                PlannedRunner::Command => None,
-            })
+        let facts = self.suites.iter().map(|suite| suite.facts());
+        facts
+            .filter_map(|facts| Some((facts.name.clone(), facts.version.clone()?)))
             .collect()
     }
 
     /// The suite of a test.
-    pub(super) fn suite_of(&self, test: &PlannedTest) -> &PlannedSuite {
-        &self.suites[test.suite]
+    pub(super) fn suite_of(&self, test: PlannedTest) -> &Facts {
+        self.suites[test.suite].facts()
     }
+}
+
+/// The places of tests in their suite, of those that belong to this one.
+pub(super) fn of_suite(tests: impl Iterator<Item = PlannedTest>, suite: usize) -> Vec<usize> {
+    tests
+        .filter(|test| test.suite == suite)
+        .map(|test| test.test)
+        .collect()
 }

@@ -5,6 +5,7 @@
 //! continues with the rest.
 
 mod kernels;
+mod queue;
 mod tell;
 
 use std::cell::{Cell, RefCell};
@@ -16,10 +17,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use self::kernels::KernelState;
+use self::queue::{KernelState, Waiting};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
-use super::command_suite::case_results;
+use super::cases;
 use super::event::{
     Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
@@ -29,29 +30,13 @@ use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::slow_after;
+use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
-/// A test that waits for a VM.
-#[derive(Debug, Clone)]
-struct Waiting {
-    /// An index into [`Plan::tests`].
-    test: usize,
-    attempts: Attempts,
-}
-
-impl Waiting {
-    fn new(test: usize) -> Self {
-        Self {
-            test,
-            attempts: Attempts::default(),
-        }
-    }
-}
-
-/// A running test.
+/// A test that runs.
 struct Running {
     attempts: Attempts,
     start: Instant,
@@ -150,7 +135,7 @@ impl Drop for Pool<'_> {
     }
 }
 
-impl Pool<'_> {
+impl<'p> Pool<'p> {
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
@@ -175,8 +160,8 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             vm,
         }));
-        let mut session = match self.boot(kernel, ready, vm).await {
-            Ok(session) => session,
+        let mut up = match self.boot(kernel, ready, vm).await {
+            Ok(up) => up,
             Err(mut lost) => {
                 let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, None, reports);
@@ -184,21 +169,20 @@ impl Pool<'_> {
                 return false;
             }
         };
-        self.up(index, vm, session.vm.pid());
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
+        self.up(index, vm, up.session.vm.pid());
+        self.said_between_tests(kernel, vm, &mut up);
         while let Some(waiting) = self.take_test(index) {
             let known = self.plan.known(waiting.test, &ready.release).cloned();
-            let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {
+            let Some(alive) = self.one_test(index, up, vm, waiting, known).await else {
                 return true;
             };
-            session = alive;
-            if self.plan.policies.fresh_vm || session.unclean {
+            up = alive;
+            if self.plan.policies.fresh_vm || up.session.unclean {
                 break;
             }
         }
-        // Reports from between tests.
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
-        let stopped = session.stop().await;
+        self.said_between_tests(kernel, vm, &mut up);
+        let stopped = up.session.stop().await;
         self.kernel_reports(kernel, vm, None, stopped.kernel_reports);
         if stopped.killed {
             self.warn(
@@ -217,14 +201,14 @@ impl Pool<'_> {
     async fn one_test(
         &self,
         index: usize,
-        mut session: Session,
+        mut up: TestVm<'p>,
         vm: u32,
         mut waiting: Waiting,
         known: Option<Known>,
-    ) -> Option<Session> {
+    ) -> Option<TestVm<'p>> {
         let kernel = &self.plan.kernels[index];
-        let test = &self.plan.tests[waiting.test];
-        let id = test.id().to_string();
+        let test = self.plan.tests[waiting.test];
+        let id = self.plan.test(test).id.to_string();
         let attempt = waiting.attempts.next();
         if let Some(before) = waiting.attempts.begin() {
             // Cases come right before the test that reported them.
@@ -255,11 +239,11 @@ impl Pool<'_> {
                 result: result.clone(),
             },
         );
-        // What came since the last test does not belong to this one.
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
-        let slow_after = slow_after(self.plan, test, session.factor);
+        // What came after the last test is not of this one.
+        self.said_between_tests(kernel, vm, &mut up);
+        let slow_after = slow_after(self.plan, test, up.session.factor);
         let ended = {
-            let ended = session.test(self.plan, test);
+            let ended = up.test(test);
             tokio::pin!(ended);
             if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
                 ended
@@ -275,31 +259,28 @@ impl Pool<'_> {
         };
         let duration_ms = millis(start);
         let mut cases = Vec::new();
-        let (result, session) = match ended {
-            Ok(report) => {
-                for note in report.notes {
+        let (result, up) = match ended {
+            Ok((ended, reports)) => {
+                for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
                 }
-                self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
+                self.kernel_reports(kernel, vm, Some(&id), reports);
+                let judgement = ended.judgement;
+                let rules = judgement.rules.iter();
                 let result = TestResult {
-                    verdict: report.judgement.verdict,
-                    reason: Some(report.judgement.full_reason()).filter(|text| !text.is_empty()),
+                    verdict: judgement.verdict,
+                    reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
-                    output: bounded_text(&report.output),
-                    details: report.judgement.diff.unwrap_or_default(),
-                    rules: report
-                        .judgement
-                        .rules
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect(),
+                    output: bounded_text(&ended.output),
+                    rules: rules.map(|rule| rule.name.to_owned()).collect(),
+                    details: judgement.diff.unwrap_or_default(),
                     ..result
                 };
-                cases = case_results(test, &result, report.cases);
-                (result, Ok(session))
+                cases = cases::results(&result, ended.cases);
+                (result, Ok(up))
             }
             Err(error) => {
-                let mut lost = session.lost(&error).await;
+                let mut lost = up.session.lost(&error).await;
                 let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let result = TestResult {
@@ -313,8 +294,8 @@ impl Pool<'_> {
         };
         self.running.borrow_mut().remove(&vm);
         self.attempt_ended(index, waiting, Attempt { result, cases });
-        match session {
-            Ok(session) => Some(session),
+        match up {
+            Ok(up) => Some(up),
             Err(lost) => {
                 self.lost(kernel, vm, Some(id), &lost);
                 None
@@ -406,9 +387,9 @@ impl Pool<'_> {
         kernel: &PlannedKernel,
         ready: &ReadyKernel,
         vm: u32,
-    ) -> Result<Session, Lost> {
+    ) -> Result<TestVm<'p>, Lost> {
         let start = Instant::now();
-        let session = Session::boot(self.plan, &kernel.name, ready, vm)
+        let mut session = Session::boot(&ready.launch, &self.plan.logs_of(kernel, vm))
             .await
             .map_err(|error| match error {
                 launch::Error::Boot { why, evidence, .. } => Lost {
@@ -426,18 +407,20 @@ impl Pool<'_> {
         for warning in &session.vm.hello.warnings {
             self.warn(kernel, warning.clone());
         }
+        let aslr = self.plan.settings.aslr;
+        let mut suites = self.plan.suites.iter();
+        session.addr_no_randomize = suites.any(|suite| suite.spares_aslr(aslr, &session));
         self.emit(Event::VmStarted(VmStarted {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
             accelerator: session.vm.spec.accelerator.to_string(),
             qemu: session.qemu.full_version.clone(),
-            addr_no_randomize: session.runtime_tests_without_aslr(self.plan),
+            addr_no_randomize: session.addr_no_randomize,
             boot_ms: millis(start),
             vm,
         }));
-        let mut session = session;
-        match session.prepare(self.plan, kernel).await {
-            Ok(warnings) => {
+        match TestVm::prepare(session, self.plan, kernel).await {
+            Ok((up, warnings)) => {
                 for warning in warnings {
                     // VMs of one kernel are alike, so warn only once.
                     let told = (kernel.name.clone(), warning.clone());
@@ -448,12 +431,18 @@ impl Pool<'_> {
                 self.emit(Event::SpeedMeasured(SpeedMeasured {
                     kernel: kernel.name.clone(),
                     vm,
-                    factor: session.factor,
+                    factor: up.session.factor,
                 }));
-                Ok(session)
+                Ok(up)
             }
-            Err(error) => Err(session.lost(&error).await),
+            Err((session, error)) => Err(session.lost(&error).await),
         }
+    }
+
+    /// Tells what the kernel has said while no test ran.
+    fn said_between_tests(&self, kernel: &PlannedKernel, vm: u32, up: &mut TestVm<'_>) {
+        let reports = up.session.kernel_reports(self.plan.settings.kernel_log);
+        self.kernel_reports(kernel, vm, None, reports);
     }
 }
 

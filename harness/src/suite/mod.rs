@@ -6,16 +6,28 @@
 mod allowlist;
 pub mod bpftrace;
 pub mod command;
+mod exit;
+mod facts;
 mod filter;
+mod judgement;
 mod pattern;
+mod refusal;
+mod resolve_context;
+mod text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use allowlist::{Allowed, Allowlist, AllowlistError};
+pub use exit::Exit;
+pub use facts::{Facts, Oddity, Test};
 pub use filter::{Filter, FilterError};
+pub use judgement::{AppliedRule, Judgement, KERNEL_REPORT};
 pub use pattern::{Flags, Pattern, PatternError, SearchError};
+pub use refusal::Refusal;
+pub use resolve_context::ResolveContext;
+pub use text::decode;
 
 /// A test's id: printed as `suite.name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

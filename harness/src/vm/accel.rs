@@ -4,6 +4,7 @@
 //! opens and creates a VM, but no stock kernel runs on it. So the first use boots a kernel, and
 //! remembers the result until host or QEMU change.
 
+mod choice;
 mod memory;
 mod probe;
 
@@ -11,12 +12,13 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
+pub use self::choice::Choice;
 use self::memory::Memory;
+pub use self::probe::ProbeInput;
 use self::probe::ProbeResult;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, Accelerator};
 use crate::hint::Hint;
-use crate::kernel::KernelImage;
 
 const DEVICE: &str = "/dev/kvm";
 
@@ -53,50 +55,8 @@ impl Hint for Error {
     }
 }
 
-/// What the probe boots, and where it stores its result.
-#[derive(Debug, Clone, Copy)]
-pub struct ProbeInput<'a> {
-    /// The QEMU that will run the VMs.
-    pub qemu: &'a Qemu,
-    /// Any kernel.
-    pub kernel: &'a KernelImage,
-    /// An initramfs whose init powers off at once (`BootPlan::probe`).
-    pub initramfs: &'a Path,
-    /// Where `accel.json` is kept.
-    pub cache_dir: &'a Path,
-}
-
-/// The accelerator to use, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// The accelerator.
-    pub accelerator: Accelerator,
-    /// Why it is not KVM, unless TCG was requested.
-    pub reason: Option<String>,
-    /// Whether this is the result of an earlier probe.
-    pub remembered: bool,
-}
-
-impl Choice {
-    /// The message for the user, the first time that TCG replaces KVM.
-    pub fn notice(&self) -> Option<String> {
-        self.reason
-            .as_ref()
-            .filter(|_| !self.remembered)
-            .map(|reason| format!("KVM does not work here ({reason}); using TCG, which is slower"))
-    }
-
-    fn fresh(accelerator: Accelerator, reason: Option<String>) -> Self {
-        Self {
-            accelerator,
-            reason,
-            remembered: false,
-        }
-    }
-}
-
-/// The answer, if it needs no boot: TCG was requested, there is no `/dev/kvm`, or there is an
-/// earlier result. `None` means that [`choose`] would boot.
+/// The answer, where it needs no boot: TCG asked for, no `/dev/kvm`, or an
+/// earlier probe. `None` says that [`choose`] would boot.
 pub fn settled(
     choice: AccelChoice,
     qemu: &Qemu,

@@ -4,31 +4,21 @@
 //! together: a serial port is a chardev, a device and a `console=`.
 
 mod devices;
+mod option;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
 
 use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, Sandbox, SerialConsole, VirtiofsDevice,
 };
+use self::option::Device;
 use super::arch::platform;
 use super::spec::VmSpec;
 
 /// Longest path of a UNIX socket in bytes (`sun_path` without its NUL, unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
-
-/// Something that a VM has.
-trait Device {
-    /// Options of QEMU.
-    fn qemu(&self) -> Vec<OsString>;
-
-    /// Arguments of the guest's kernel.
-    fn kernel(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 /// The command line that runs `spec`: the program, then its arguments.
 ///
@@ -107,32 +97,6 @@ pub fn shell_line(command: &[OsString]) -> OsString {
         line.extend_from_slice(&quoted.unwrap_or(Cow::Borrowed(word)));
     }
     OsString::from_vec(line)
-}
-
-/// A path as a value in QEMU's `key=value,key=value` options, where a comma is doubled (QEMU
-/// manual, "Invocation").
-fn option_value(path: &Path) -> OsString {
-    let mut escaped = Vec::with_capacity(path.as_os_str().len());
-    for byte in path.as_os_str().as_bytes() {
-        escaped.push(*byte);
-        if *byte == b',' {
-            escaped.push(b',');
-        }
-    }
-    OsString::from_vec(escaped)
-}
-
-/// `prefix`, the escaped `path`, `suffix`.
-fn with_path(prefix: &str, path: &Path, suffix: &str) -> OsString {
-    let mut option = OsString::from(prefix);
-    option.push(option_value(path));
-    option.push(suffix);
-    option
-}
-
-/// Option and value.
-fn option(name: &str, value: impl Into<OsString>) -> [OsString; 2] {
-    [name.into(), value.into()]
 }
 
 #[cfg(test)]

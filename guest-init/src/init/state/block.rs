@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 
 use super::Found;
 use super::kept::{Kept, View};
-use crate::init::remnants::unescaped;
+use crate::init::mountinfo::unescaped;
 
 /// `LOOP_CLR_FD` of linux/loop.h.
 const LOOP_CLR_FD: libc::c_ulong = 0x4c01;

@@ -3,6 +3,7 @@
 //! The signed Release file of a suite contains the hashes of its indices, which contain those of
 //! the packages (Debian Wiki, DebianRepository/Format).
 
+mod date;
 mod index;
 mod release;
 mod signature;
@@ -14,7 +15,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::PathBuf;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 
 use super::image::compression::Compression;
 use super::{Cache, Error, Progress, digest, download};
@@ -161,12 +162,6 @@ fn days(age: chrono::TimeDelta) -> String {
         1 => "1 day".to_owned(),
         days => format!("{days} days"),
     }
-}
-
-/// A date in the format of Release files: `Sat, 28 Nov 2026 08:00:00 UTC`.
-fn date(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim().replace("UTC", "+0000");
-    DateTime::parse_from_rfc2822(&text).ok().map(Into::into)
 }
 
 #[cfg(test)]

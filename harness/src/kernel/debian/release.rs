@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::date;
+use super::date::date;
 
 /// The contents of a Release file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -294,7 +294,7 @@ fn a_kernel_for_another_architecture_is_refused_by_its_name() {
 }
 
 #[test]
-fn an_efi_program_that_is_no_kernel_of_its_own_is_refused_as_one() {
+fn an_efi_program_that_is_not_a_kernel_of_its_own_is_refused_as_one() {
     let text = try_unpack(&efi_program(0x8664)).unwrap_err().to_string();
     assert!(text.contains("unified kernel image"), "{text}");
 }

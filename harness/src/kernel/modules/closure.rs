@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use globset::GlobBuilder;
 
-use super::{
-    Availability, BOOT_MODULES, Error, Index, Knowledge, Module, ModuleFile, modinfo, normalise,
-};
+use super::error::Error;
+use super::index::{Availability, BOOT_MODULES, Index, Knowledge, Module, ModuleFile, normalise};
+use super::modinfo;
 
 /// What a name refers to.
 enum Resolved {

@@ -10,8 +10,10 @@ use std::io;
 use std::path::Path;
 
 use super::closure::Walk;
+use super::error::Error;
+use super::index::{Index, normalise};
 use super::kmod_index::KmodIndex;
-use super::{Error, Index, normalise, scan};
+use super::scan;
 use crate::whole_file;
 
 /// Writes `modules.dep`, `modules.alias`, `modules.softdep`, their binary forms and what

@@ -3,7 +3,7 @@
 
 use object::{Object, ObjectSection};
 
-use super::{Module, normalise};
+use super::index::{Module, normalise};
 
 /// Reads the `.modinfo` section of an unpacked module; leaves name and path empty. The error says
 /// why the bytes are not a module.

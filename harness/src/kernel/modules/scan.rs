@@ -11,7 +11,9 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::{Error, Index, Knowledge, Module, decompress, modinfo, module_name};
+use super::error::Error;
+use super::index::{Index, Knowledge, Module, decompress, module_name};
+use super::modinfo;
 use crate::whole_file;
 
 /// The file beside the modules with what was read from them.
@@ -36,7 +38,23 @@ struct Cached {
     modules: Vec<Module>,
 }
 
-/// Reads the directory, or uses what an earlier run left in `remembered`; see [`Index::open`].
+impl Index {
+    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy
+    /// of it. Takes what [`write_metadata`] left there as long as no module has
+    /// changed since.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        open(dir, &dir.join(CACHE))
+    }
+
+    /// The same for a directory that is not ours: what was read from it before
+    /// stands in the file `remembered`.
+    pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
+        open(dir, remembered)
+    }
+}
+
+/// Reads the directory, or takes what an earlier run left in `remembered`; see
+/// [`Index::open`].
 pub(super) fn open(dir: &Path, remembered: &Path) -> Result<Index, Error> {
     let files = find(dir)?;
     let mut modules = match cached(remembered, &files) {

@@ -6,7 +6,7 @@
 
 use guest_init::plan::Device;
 
-use super::Index;
+use super::index::Index;
 
 /// A node that a module needs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use super::super::debian::{Keyring, Newest, Suite, newest};
 use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
-use super::super::{Cache, Error, Status, archive, digest, download, layout};
+use super::super::{Cache, Error, archive, digest, download, layout};
 use super::mirror::{self, Host, Mirror};
-use super::{Asked, Content, Pinning};
+use super::{Asked, Content, Pinning, Status};
 use crate::config::AptSource;
 
 /// A source in a Debian archive.

@@ -19,7 +19,7 @@ use super::cache::Key;
 use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
-use super::{Cache, Error, Progress, Status};
+use super::{Cache, Error, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
@@ -37,7 +37,17 @@ pub(super) struct Asked<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// One kernel's content: equal keys mean equal kernels.
+/// What is known of a kernel without fetching anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
+    /// from elsewhere; `None` if it has never been looked at.
+    pub version: Option<String>,
+    /// Whether it can be booted without its source.
+    pub cached: bool,
+}
+
+/// One kernel's content: equal keys, equal kernels.
 pub(super) trait Content {
     /// The inputs of the kernel.
     fn key(&self) -> Result<Key, Error>;

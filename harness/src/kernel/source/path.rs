@@ -8,8 +8,8 @@ use std::path::Path;
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
-use super::super::{Error, Status, layout};
-use super::{Asked, Content};
+use super::super::{Error, layout};
+use super::{Asked, Content, Status};
 
 /// A directory or an image, by an absolute path.
 pub(super) struct Local<'s>(pub(super) &'s Path);

@@ -57,6 +57,11 @@ pub struct SuiteReady {
     /// Language of the tests, for bpftrace's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<String>,
+    /// The options of `kiln run` that are about suites of this kind, as
+    /// `--name`: a line that reproduces a test of a suite of another kind has
+    /// none of them. Empty in files of before this field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
 }
 
 /// Why a run ends before its last test.

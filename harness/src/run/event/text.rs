@@ -1,6 +1,6 @@
 //! Texts of a guest, limited in size.
 
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
 /// Maximum size in bytes of one guest text (output, details, console) in an event.
 pub const MAX_TEXT: usize = 64 * 1024;

@@ -2,8 +2,10 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::suite::bpftrace::vocabulary::{FeatureName as F, KnownFeature, Probe, Word};
-use crate::suite::bpftrace::{Directive, Engine, Parsed, SkipReason, parse, precheck};
+use crate::suite::bpftrace::vocabulary::{FeatureName as F, Word};
+use crate::suite::bpftrace::{
+    Directive, Engine, KnownFeature, Parsed, Probe, SkipReason, parse, precheck,
+};
 
 fn dialect(name: &str) -> &'static Dialect {
     Dialect::for_version(name).unwrap()

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::Directive;
-use super::features::{self, Feature};
+use super::feature::{self, Feature};
 use super::version::{numbers, version_in};
 
 /// How to extract a directive's value from its line.
@@ -235,7 +235,7 @@ const V0_14: Dialect = Dialect {
     zero_timeout: FIVE_SECONDS,
     will_fail_excludes_return_code: false,
     arch: ArchSyntax::Machine,
-    features: features::V0_14,
+    features: feature::V0_14,
     marker: "__BPFTRACE_NOTIFY_PROBES_ATTACHED",
     marker_stream: MarkerStream::Stderr,
     attach_limit: Duration::from_secs(5),
@@ -259,7 +259,7 @@ const V0_14: Dialect = Dialect {
 const V0_15: Dialect = Dialect {
     name: "0.15",
     directives: D::until(D::WillFail),
-    features: features::V0_15,
+    features: feature::V0_15,
     exit_check: ExitCheck::Zero,
     limit_end: LimitEnd::Term,
     ..V0_14
@@ -268,20 +268,20 @@ const V0_15: Dialect = Dialect {
 const V0_16: Dialect = Dialect {
     name: "0.16",
     requires: Repeat::Accumulate,
-    features: features::V0_16,
+    features: feature::V0_16,
     verify: Verify::Environment,
     ..V0_15
 };
 
 const V0_17: Dialect = Dialect {
     name: "0.17",
-    features: features::V0_17,
+    features: feature::V0_17,
     ..V0_16
 };
 
 const V0_18: Dialect = Dialect {
     name: "0.18",
-    features: features::V0_18,
+    features: feature::V0_18,
     ..V0_17
 };
 
@@ -289,7 +289,7 @@ const V0_19: Dialect = Dialect {
     name: "0.19",
     directives: D::until(D::Cleanup),
     before: Repeat::Accumulate,
-    features: features::V0_19,
+    features: feature::V0_19,
     before_style: BeforeStyle::Argv,
     before_pid_wants_one_before: true,
     path_for_bpftrace: true,
@@ -301,7 +301,7 @@ const V0_19: Dialect = Dialect {
 const V0_20: Dialect = Dialect {
     name: "0.20",
     directives: D::until(D::NewPidns),
-    features: features::V0_20,
+    features: feature::V0_20,
     attach_limit: Duration::from_secs(10),
     multiline_after_timeout: true,
     timeouts_fail_run: false,
@@ -314,7 +314,7 @@ const V0_21: Dialect = Dialect {
     continued: &[D::Prog, D::Expect],
     expectations: Repeat::Accumulate,
     expect: ExpectMeaning::Literal,
-    features: features::V0_21,
+    features: feature::V0_21,
     executable: Executable::Alone,
     quote_prog: true,
     json: JsonRule::Lines,
@@ -327,7 +327,7 @@ const V0_22: Dialect = Dialect {
     value: LineValue::Trimmed,
     default_timeout: FIVE_SECONDS,
     zero_timeout: None,
-    features: features::V0_22,
+    features: feature::V0_22,
     exit_check: ExitCheck::ReturnCode,
     aot_check: AotCheck::First,
     timeouts_fail_run: true,
@@ -347,7 +347,7 @@ const V0_24: Dialect = Dialect {
     name: "0.24",
     will_fail_excludes_return_code: true,
     before_pid_wants_one_before: false,
-    features: features::V0_24,
+    features: feature::V0_24,
     verify: Verify::Flag,
     will_fail: WillFail::NonZero,
     ..V0_23
@@ -361,14 +361,14 @@ const V0_25: Dialect = Dialect {
 
 const V0_26: Dialect = Dialect {
     name: "0.26",
-    features: features::V0_26,
+    features: feature::V0_26,
     ..V0_25
 };
 
 const HEAD: Dialect = Dialect {
     name: "head",
     arch: ArchSyntax::EndianAndNegation,
-    features: features::HEAD,
+    features: feature::HEAD,
     ..V0_26
 };
 

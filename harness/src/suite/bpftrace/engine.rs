@@ -10,8 +10,8 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::dialect::ArchSyntax;
+use super::feature::{KnownFeature, Probe};
 use super::python_tokens::{Token, tokens};
-use super::vocabulary::{KnownFeature, Probe};
 use super::{Dialect, python};
 
 /// Upstream's largest file has 30 kB.

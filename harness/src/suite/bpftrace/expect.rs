@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::dialect::JsonRule;
 use super::{Expectation, ExpectationKind, Rule, Rules, RuntimeTest, diff, json, python};
-use crate::suite::{Flags, Pattern};
+use crate::suite::{Flags, Pattern, decode};
 
 /// What an expectation is checked against.
 pub(super) struct Material<'m> {
@@ -85,7 +85,7 @@ impl Material<'_> {
     fn expected_file(&self, expected: &Expectation) -> Result<String, Mismatch> {
         let path = self.tests_dir.join(&expected.value);
         match std::fs::read(&path) {
-            Ok(bytes) => Ok(python::universal_newlines(&python::decode(&bytes))),
+            Ok(bytes) => Ok(python::universal_newlines(&decode(&bytes))),
             Err(error) => Err(Mismatch::new(
                 format!("cannot read {}: {error}", path.display()),
                 String::new(),

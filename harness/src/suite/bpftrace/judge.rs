@@ -12,39 +12,11 @@ use std::path::Path;
 use super::dialect::{AotCheck, ExitCheck, LimitLoss, WillFail};
 use super::expect::{Material, Mismatch};
 use super::{Dialect, Program, Rule, Rules, RuntimeTest, SkipReason, python};
-use crate::suite::Verdict;
+use crate::suite::{Exit, Judgement, Verdict, decode};
 
 /// Lines of a BEFORE or AFTER to show.
 const MAX_BESIDE: usize = 20;
 const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this status.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// As Python's `Popen.returncode`: a signal is its negative number.
-    fn returncode(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => -signal,
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 /// A time limit of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,14 +66,11 @@ impl CommandOutcome {
             Some(exit) => exit.to_string(),
             None => "a limit passed".to_owned(),
         };
-        let output = python::decode(&self.output);
+        let output = decode(&self.output);
         let diff = (!output.is_empty()).then_some(output);
-        Some(Judgement {
-            verdict: Verdict::Fail,
-            reason: format!("{name} failed: {how}"),
-            diff,
-            rules: Vec::new(),
-        })
+        let mut judgement = Judgement::new(Verdict::Fail, format!("{name} failed: {how}"));
+        judgement.diff = diff;
+        Some(judgement)
     }
 }
 
@@ -133,97 +102,38 @@ pub struct Observation {
     pub cleanup: Option<CommandOutcome>,
 }
 
-/// A verdict and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Why, in one line; empty for a plain pass.
-    pub reason: String,
-    /// Expected and found, for people; of more than one line.
-    pub diff: Option<String>,
-    /// The differences from upstream's engine that affected it.
-    pub rules: Vec<Rule>,
+/// Adds what ran beside a test that failed to what is shown of it.
+fn show_beside(judgement: &mut Judgement, beside: &[(&'static str, Vec<u8>)]) {
+    if !matches!(judgement.verdict, Verdict::Fail | Verdict::Timeout) {
+        return;
+    }
+    for (directive, printed) in beside.iter().filter(|(_, printed)| !printed.is_empty()) {
+        let shown = judgement.diff.get_or_insert_default();
+        if !shown.is_empty() && !shown.ends_with('\n') {
+            shown.push('\n');
+        }
+        let printed = decode(printed);
+        let lines = printed.lines().take(MAX_BESIDE);
+        let lines = std::iter::once(format!("{directive} printed:"))
+            .chain(lines.map(|line| format!("  {line}")));
+        for line in lines {
+            shown.push_str(&line);
+            shown.push('\n');
+        }
+    }
 }
 
-impl Judgement {
-    fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self {
-            verdict,
-            reason: reason.into(),
-            diff: None,
-            rules: Vec::new(),
-        }
-    }
-
-    /// The reason with the names of the rules that affected it. If the test passed, it does not
-    /// mention that a BEFORE was held.
-    pub fn full_reason(&self) -> String {
-        let names: Vec<&str> = self
-            .rules
-            .iter()
-            .filter(|&&rule| rule != Rule::HeldBefore || self.verdict != Verdict::Pass)
-            .map(|rule| rule.name())
-            .collect();
-        match (self.reason.as_str(), names.is_empty()) {
-            (reason, true) => reason.to_owned(),
-            ("", false) => format!("[{}]", names.join(", ")),
-            (reason, false) => format!("{reason} [{}]", names.join(", ")),
-        }
-    }
-
-    /// Adds the output of BEFORE and AFTER to the details of a failed test.
-    fn show_beside(&mut self, beside: &[(&'static str, Vec<u8>)]) {
-        if !matches!(self.verdict, Verdict::Fail | Verdict::Timeout) {
-            return;
-        }
-        for (directive, printed) in beside.iter().filter(|(_, printed)| !printed.is_empty()) {
-            let shown = self.diff.get_or_insert_default();
-            if !shown.is_empty() && !shown.ends_with('\n') {
-                shown.push('\n');
-            }
-            let printed = python::decode(printed);
-            let lines = printed.lines().take(MAX_BESIDE);
-            let lines = std::iter::once(format!("{directive} printed:"))
-                .chain(lines.map(|line| format!("  {line}")));
-            for line in lines {
-                shown.push_str(&line);
-                shown.push('\n');
-            }
-        }
-    }
-
-    /// Notes that a rule affected it.
-    pub fn note_rule(&mut self, rule: Rule) {
-        if !self.rules.contains(&rule) {
-            self.rules.push(rule);
-        }
-    }
-
-    /// A test that does not apply.
-    pub fn skip(reason: &SkipReason) -> Self {
-        Self::new(Verdict::Skip, reason.to_string())
-    }
-
-    /// A test that could not be run or judged.
-    pub fn error(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Error, reason)
-    }
-
-    fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Self {
-        let reasons: Vec<_> = mismatches.iter().map(|m| m.reason.as_str()).collect();
-        let diffs: Vec<_> = mismatches
-            .iter()
-            .map(|m| m.diff.as_str())
-            .filter(|diff| !diff.is_empty())
-            .collect();
-        Self {
-            verdict,
-            reason: format!("{prefix}{}", reasons.join("; ")),
-            diff: (!diffs.is_empty()).then(|| diffs.join("\n")),
-            rules: Vec::new(),
-        }
-    }
+/// The verdict on what was not as expected.
+fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Judgement {
+    let reasons: Vec<_> = mismatches.iter().map(|m| m.reason.as_str()).collect();
+    let diffs: Vec<_> = mismatches
+        .iter()
+        .map(|m| m.diff.as_str())
+        .filter(|diff| !diff.is_empty())
+        .collect();
+    let mut judgement = Judgement::new(verdict, format!("{prefix}{}", reasons.join("; ")));
+    judgement.diff = (!diffs.is_empty()).then(|| diffs.join("\n"));
+    judgement
 }
 
 /// Judges a test. Paths of expected files are relative to `tests_dir`.
@@ -234,8 +144,8 @@ pub fn judge(
     observed: &Observation,
 ) -> Judgement {
     let mut judgement = judge_by(test, rules, tests_dir, observed);
-    judgement.show_beside(&observed.beside);
-    // A rule affected the verdict if it would be different without the rule.
+    show_beside(&mut judgement, &observed.beside);
+    // A rule had a part where the verdict is another without it.
     for rule in relevant(test, observed) {
         if rules.hold(rule)
             && judge_by(test, rules.without(rule), tests_dir, observed).verdict != judgement.verdict
@@ -285,7 +195,7 @@ fn judge_by(
         return Judgement::error("the command did not run, for an unknown reason");
     };
 
-    let output = python::universal_newlines(&python::decode(&seen_output(observed, end, rules)));
+    let output = python::universal_newlines(&decode(&seen_output(observed, end, rules)));
     let material = Material {
         rules,
         utc_offset: observed.utc_offset,
@@ -303,7 +213,7 @@ fn judge_by(
     if let End::Killed(limit) = end
         && !mismatches.is_empty()
     {
-        return Judgement::mismatch(Verdict::Timeout, &format!("{limit} passed; "), &mismatches);
+        return mismatch(Verdict::Timeout, &format!("{limit} passed; "), &mismatches);
     }
     if let Some(failure) = observed.cleanup.as_ref().and_then(|o| o.failure("CLEANUP")) {
         return failure;
@@ -315,7 +225,7 @@ fn judge_by(
     if let End::Exited(exit) = end
         && let Some(reason) = bad_exit(test, dialect, exit)
     {
-        let mut judgement = Judgement::mismatch(Verdict::Fail, "", &mismatches);
+        let mut judgement = mismatch(Verdict::Fail, "", &mismatches);
         judgement.reason = reason;
         if judgement.diff.is_none() {
             judgement.diff = Some(super::diff::output(&output));
@@ -326,7 +236,7 @@ fn judge_by(
         if aot_unsupported {
             return Judgement::skip(&SkipReason::AotUnsupported);
         }
-        return Judgement::mismatch(Verdict::Fail, "", &mismatches);
+        return mismatch(Verdict::Fail, "", &mismatches);
     }
     match end {
         End::Killed(limit) if rules.hold(Rule::SeenExit) && wants_exit(test, dialect) => {
@@ -411,7 +321,15 @@ fn bad_exit(test: &RuntimeTest, dialect: &Dialect, exit: Exit) -> Option<String>
         ExitCheck::Zero => 0,
         ExitCheck::ReturnCode => test.return_code,
     };
-    (exit.returncode() != wanted).then(|| format!("{exit}, not {wanted}"))
+    (returncode(exit) != wanted).then(|| format!("{exit}, not {wanted}"))
+}
+
+/// As Python's `Popen.returncode`: a signal is its negative number.
+fn returncode(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => -signal,
+    }
 }
 
 #[cfg(test)]

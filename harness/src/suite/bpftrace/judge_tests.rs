@@ -33,7 +33,13 @@ fn by_rules(
     let judgement = judge(&test, Rules::new(dialect, false), dir.path(), observed);
     let compat = judge(&test, Rules::new(dialect, true), dir.path(), observed);
     assert!(compat.rules.is_empty());
-    (judgement.verdict, judgement.rules, compat.verdict)
+    let rules = judgement.rules.iter();
+    let rules = rules.map(|applied| {
+        Rule::all()
+            .find(|rule| rule.name() == applied.name)
+            .unwrap()
+    });
+    (judgement.verdict, rules.collect(), compat.verdict)
 }
 
 fn late(before: &str, after: &str) -> Observation {

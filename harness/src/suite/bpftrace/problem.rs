@@ -7,7 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Directive;
-use super::vocabulary::KnownFeature;
+use super::feature::KnownFeature;
 use crate::hint::Hint;
 
 /// Maximum edit distance between a word in a file and a suggestion.
@@ -172,6 +172,16 @@ const MAX_SHOWN: usize = 20;
 /// Why a directory could not be read as suites.
 #[derive(Debug, Error)]
 pub enum SuiteError {
+    /// There is no such directory.
+    #[error("suite {suite}: cannot find its tests in {}: {source}", .dir.display())]
+    NoTests {
+        /// The suite.
+        suite: String,
+        /// Where they should be.
+        dir: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// There is no `runtime` directory.
     #[error("{}: no such directory", .path.display())]
     NoRuntimeDirectory {
@@ -207,6 +217,9 @@ fn lines(problems: &[Problem]) -> String {
 impl Hint for SuiteError {
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::NoTests { .. } => vec![
+                "`make bpftrace` gets Debian's; --tests DIR names another directory".to_owned(),
+            ],
             Self::NoRuntimeDirectory { .. } => vec![
                 "`--tests DIR` names the directory that holds `runtime/`, `tests` in bpftrace's sources"
                     .to_owned(),

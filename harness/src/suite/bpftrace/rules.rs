@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::Dialect;
+use crate::suite::judgement::{AppliedRule, KERNEL_REPORT};
 
 /// A named difference from upstream's verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,8 +124,8 @@ const TABLE: [Row; 11] = [
     },
     Row {
         rule: Rule::KernelReport,
-        name: "kernel-report",
-        summary: "a test fails if the kernel reports an oops, a warning or a stall during it",
+        name: KERNEL_REPORT.name,
+        summary: "a test during which the kernel reports an oops, a warning or a stall fails",
         since: "0.14",
         until: None,
     },
@@ -154,6 +155,15 @@ impl Rule {
     /// The first dialect whose engine differs, and the last one, if upstream fixed it.
     pub fn dialects(self) -> (&'static str, Option<&'static str>) {
         (self.row().since, self.row().until)
+    }
+}
+
+impl From<Rule> for AppliedRule {
+    fn from(rule: Rule) -> Self {
+        Self {
+            name: rule.name(),
+            quiet: rule == Rule::HeldBefore,
+        }
     }
 }
 

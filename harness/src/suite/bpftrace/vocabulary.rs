@@ -4,39 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::{Engine, is_directive};
-use super::features::Feature;
+use super::feature::{KnownFeature, Probe};
 use super::{Dialect, Directive};
-
-/// A feature, and how to detect it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownFeature {
-    /// As in `REQUIRES_FEATURE`.
-    pub name: String,
-    /// What makes it true.
-    pub probe: Probe,
-}
-
-/// What makes a feature true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// This text occurs anywhere in the output of `bpftrace --info`.
-    Printed(String),
-    /// A build option that `--info` does not print.
-    Build,
-    /// The engine detects it in a way that we cannot read.
-    Unreadable,
-}
-
-impl From<&Feature> for KnownFeature {
-    fn from(feature: &Feature) -> Self {
-        Self {
-            name: feature.name.to_owned(),
-            probe: feature
-                .probe
-                .map_or(Probe::Build, |probe| Probe::Printed(probe.to_owned())),
-        }
-    }
-}
 
 /// What the first word of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{CommandTest, End, Observation, judge};
 use crate::config::ResultsFormat;
-use crate::suite::bpftrace::Exit;
+use crate::suite::Exit;
 use crate::suite::{TestId, Verdict};
 
 fn corpus() -> PathBuf {

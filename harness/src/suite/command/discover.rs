@@ -8,9 +8,9 @@ use globset::GlobBuilder;
 use thiserror::Error;
 
 use super::CommandTest;
-use crate::config::{CommandRunner, ResultsFormat};
+use crate::config::{CommandTable, ResultsFormat};
 use crate::hint::Hint;
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 use crate::suite::{Location, TestId};
 
 /// Name of a suite's only test.
@@ -78,7 +78,7 @@ impl Hint for DiscoverError {
 /// on the host, and `named` says where the suite is defined.
 pub fn discover(
     name: &str,
-    runner: &CommandRunner,
+    runner: &CommandTable,
     named: Option<&Location>,
     root: &Path,
 ) -> Result<Vec<CommandTest>, DiscoverError> {
@@ -191,7 +191,7 @@ fn shown(path: &Path) -> String {
 fn test(
     suite: &str,
     name: &str,
-    runner: &CommandRunner,
+    runner: &CommandTable,
     file: &OsStr,
     source: Option<Location>,
 ) -> CommandTest {
@@ -248,15 +248,15 @@ fn fill(text: &str, file: &OsStr, results: &str) -> OsString {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{Catalogue, Origin, Runner};
+    use crate::config::{Catalogue, Origin, RunnerTable};
 
-    fn runner(dir: &Path, keys: &str) -> CommandRunner {
+    fn runner(dir: &Path, keys: &str) -> CommandTable {
         let text = format!("[suites.s]\nrunner = \"command\"\n{keys}\n");
         let origin = Origin::File(dir.join("kernels.toml"));
         let catalogue = Catalogue::parse(&text, origin).unwrap();
         match &catalogue.suites[0].runner {
-            Runner::Command(runner) => runner.clone(),
-            Runner::BpftraceRuntime { .. } => panic!("not a command"),
+            RunnerTable::Command(table) => table.clone(),
+            RunnerTable::BpftraceRuntime(_) => panic!("not a command"),
         }
     }
 

@@ -2,8 +2,7 @@
 
 use super::{Case, CommandTest, Dialect, Results, read_tap, read_xml};
 use crate::config::ResultsFormat;
-use crate::suite::Verdict;
-use crate::suite::bpftrace::{Exit, Judgement};
+use crate::suite::{Exit, Judgement, Verdict};
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +31,7 @@ pub struct Observation {
 
 /// The verdict on the command itself, and its cases.
 pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case>) {
-    let verdict = |verdict, reason: String| Judgement {
-        verdict,
-        reason,
-        diff: None,
-        rules: Vec::new(),
-    };
+    let verdict = |verdict, reason: String| Judgement::new(verdict, reason);
     if let End::NotStarted(why) = &observed.end {
         let reason = format!("the command could not be started: {why}");
         return (verdict(Verdict::Error, reason), Vec::new());

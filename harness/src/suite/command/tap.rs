@@ -10,24 +10,15 @@ use super::results::{MAX_CASES, Results};
 use super::tail::Tail;
 use super::tap_level::{Closed, Level};
 use super::tap_line::{
-    Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest, totals,
-    uncommented, without_timestamp,
+    Dialect, Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest,
+    totals, uncommented, without_timestamp,
 };
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
 /// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
 
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Diagnostics follow the line of their case.
-    Tap,
-    /// Diagnostics precede the line of their case.
-    Ktap,
-}
-
-/// `# Subtest`, whose cases must follow.
+/// `# Subtest`, whose cases are due.
 struct Announced {
     indent: usize,
     name: String,

@@ -4,8 +4,7 @@ use std::collections::HashSet;
 
 use super::results::{Case, MAX_CASES, clip_name};
 use super::tail::Tail;
-use super::tap::Dialect;
-use super::tap_line::{Directive, Number, Prefix, TestLine, expected};
+use super::tap_line::{Dialect, Directive, Number, Prefix, TestLine, expected};
 use crate::suite::Verdict;
 
 /// Problems of one level to keep.

@@ -1,9 +1,17 @@
 //! One line of TAP or KTAP.
 
-use super::tap::Dialect;
 use crate::suite::Verdict;
 
-/// The width of a tab; it only has to be consistent.
+/// The Test Anything Protocol, or the kernel's dialect of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Diagnostics follow the line of their case.
+    Tap,
+    /// Diagnostics precede the line of their case.
+    Ktap,
+}
+
+/// The columns that a tab counts for; it only has to be the same everywhere.
 const TAB: usize = 8;
 /// How many comments of a result to look at.
 const MAX_HASHES: usize = 64;

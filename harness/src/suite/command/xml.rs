@@ -11,7 +11,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::results::Results;
 use super::xml_case::{Mark, OpenCase, Word, status};
 use super::xml_suite::{Attributes, Suite, value};
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
 /// Maximum depth of elements.
 const MAX_DEPTH: usize = 64;

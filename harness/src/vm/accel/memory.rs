@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::Choice;
+use super::choice::Choice;
 use crate::vm::qemu::Qemu;
 use crate::vm::spec::Accelerator;
 use crate::whole_file;

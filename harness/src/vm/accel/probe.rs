@@ -1,14 +1,29 @@
 //! Boots a kernel under KVM and watches how that ends.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::ProbeInput;
+use crate::kernel::KernelImage;
 use crate::vm::process::{self, QemuProcess};
+use crate::vm::qemu::Qemu;
 use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
 use crate::vm::spec::{Accelerator, VmSpec};
+
+/// What the probe boots and where it remembers.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeInput<'a> {
+    /// The QEMU that is to run the VMs.
+    pub qemu: &'a Qemu,
+    /// Any kernel.
+    pub kernel: &'a KernelImage,
+    /// An initramfs whose init powers off at once (`BootPlan::probe`).
+    pub initramfs: &'a Path,
+    /// Where `accel.json` is kept.
+    pub cache_dir: &'a Path,
+}
 
 /// How long a bare boot may take; with a working KVM it is under a second.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use guest_init::plan::CONTROL_PORT;
 
-use super::{Device, option, option_value, with_path};
+use super::option::{Device, option, option_value, with_path};
 use crate::vm::arch::Platform;
 use crate::vm::spec::{Accelerator, VirtiofsSpec};
 

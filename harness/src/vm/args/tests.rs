@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::option::option_value;
 use super::*;
 use crate::arch::Arch;
 use crate::kernel::{BootProtocol, KernelImage};

@@ -3,9 +3,9 @@
 use guest_init::message::{ProcessId, Status};
 use tokio::time::Instant;
 
-use super::driver::Driver;
-use super::place::{Place, UNLIMITED};
-use crate::suite::bpftrace::Job;
+use super::place::Place;
+use crate::run::driver::Driver;
+use crate::suite::bpftrace::{Job, UNLIMITED};
 use crate::vm::control::Error;
 
 /// The processes that run beside a test.

@@ -3,19 +3,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use guest_init::message::{ProcessId, Status};
+use guest_init::message::ProcessId;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
+use super::super::exit::exit;
 use super::befores::start_befores;
-use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
-use super::helper::{Helped, Helper};
-use super::leftovers;
-use super::place::{Place, UNLIMITED};
-use crate::suite::Verdict;
+use super::place::Place;
+use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
+use crate::run::helper::{Helped, Helper};
+use crate::run::leftovers;
 use crate::suite::bpftrace::{
-    CommandOutcome, End, Exit, Job, Limit, LimitEnd, Observation, Rule, Rules, ShellCommand,
+    CommandOutcome, End, Job, Limit, LimitEnd, Observation, Rule, Rules, ShellCommand, UNLIMITED,
 };
+use crate::suite::{Exit, Verdict};
 use crate::vm::control::{Control, Error};
 
 /// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
@@ -400,14 +401,8 @@ async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Erro
     Ok(())
 }
 
-fn exit(status: Status) -> Exit {
-    match status {
-        Status::Exited(code) => Exit::Code(code),
-        Status::Signaled(signal) => Exit::Signal(signal),
-    }
-}
-
-/// Looks for the marker's line in growing output, without reading any line twice.
+/// Looks for the marker's line in output that grows, without looking at any
+/// line twice.
 #[derive(Debug, Default)]
 struct MarkerScanner {
     /// Start of the first line that is not complete yet.

@@ -3,43 +3,33 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::plan::{BpftraceSuite, Plan, PlannedKernel, Work};
-use super::session::Session;
-use crate::suite::bpftrace::{Need, RuntimeTest, needs, precheck};
+use crate::run::session::Session;
+use crate::run::settings::Settings;
+use crate::suite::bpftrace::{Need, RuntimeSuite, RuntimeTest, needs, precheck};
 use crate::vm::control::Error;
 
-/// A line for each missing thing, with the number of tests that need it.
+/// A line for each gap, with how many of these tests it costs.
 pub(super) async fn gaps(
-    session: &mut Session,
-    plan: &Plan,
-    kernel: &PlannedKernel,
-    index: usize,
-    suite: &BpftraceSuite,
+    vm: &mut Session,
+    settings: &Settings,
+    suite: &RuntimeSuite,
+    tests: impl Iterator<Item = &RuntimeTest>,
 ) -> Result<Vec<String>, Error> {
     let env = |name: &str| std::env::var(name).ok();
-    let release = session.vm.hello.release.clone();
-    let tests = kernel
-        .tests
-        .iter()
-        .map(|&test| &plan.tests[test])
-        .filter(|test| test.suite == index)
-        .filter_map(|test| match &test.work {
-            Work::Runtime(test) => Some(test.as_ref()),
-            Work::Command(_) => None,
-        })
-        // Ignore tests that this kernel skips.
-        .filter(|test| matches!(precheck(test, &release, env), Ok(None)));
+    let release = vm.vm.hello.release.clone();
+    // Those that this kernel skips need nothing.
+    let tests = tests.filter(|test| matches!(precheck(test, &release, env), Ok(None)));
     let wanted = wanted(tests, &suite.bpftrace.to_string_lossy());
     let checks: Vec<(&Need, usize, String)> = wanted
         .iter()
-        .filter_map(|(need, &tests)| Some((need, tests, need.check(&plan.modules)?)))
+        .filter_map(|(need, &tests)| Some((need, tests, need.check(&settings.modules)?)))
         .collect();
     if checks.is_empty() {
         return Ok(Vec::new());
     }
-    let directory = suite.tests_dir.to_string_lossy().into_owned();
+    let directory = suite.dir.to_string_lossy().into_owned();
     let argv = ["/bin/sh", "-c", &script(&checks), "preflight", &directory].map(str::to_owned);
-    let (output, succeeded) = session.auxiliary(plan, &argv).await?;
+    let (output, succeeded) = vm.auxiliary(settings, &argv).await?;
     if !succeeded {
         return Ok(vec![format!(
             "cannot look for what the tests need: {}",
@@ -48,7 +38,7 @@ pub(super) async fn gaps(
     }
     let missing = |line: &str| {
         let &(need, tests, _) = checks.get(line.parse::<usize>().ok()?)?;
-        Some(gap(need, tests, plan))
+        Some(gap(need, tests, settings))
     };
     Ok(output.lines().filter_map(missing).collect())
 }
@@ -83,14 +73,14 @@ fn script(checks: &[(&Need, usize, String)]) -> String {
     script
 }
 
-fn gap(need: &Need, tests: usize, plan: &Plan) -> String {
+fn gap(need: &Need, tests: usize, settings: &Settings) -> String {
     let tests = match tests {
         1 => "1 test needs".to_owned(),
         tests => format!("{tests} tests need"),
     };
     match need {
-        Need::Module(name) if !plan.modules.contains(name) => format!(
-            "{tests} {need}, which is not loaded: `modules` in kernels.toml does not name it"
+        Need::Module(name) if !settings.modules.contains(name) => format!(
+            "{tests} {need}, which is not loaded: `modules` of kernels.toml does not name it"
         ),
         _ => format!("{tests} {need}, which is not in this VM"),
     }

@@ -1,4 +1,4 @@
-//! `[suites.NAME]`: what runs a suite, and how.
+//! `runner = "command"`: any command.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parse::Checker;
-use super::{Runner, Suite, absolute};
+use super::table::Table;
+use crate::config::check::{Checker, absolute};
 
 /// Limit of a command that names none.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -38,8 +38,8 @@ impl ResultsFormat {
 
 /// A suite of one command, or of one command for each of some files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandRunner {
-    /// Program and arguments; `{file}` and `{results}` are replaced.
+pub struct CommandTable {
+    /// Program and arguments; `{file}` and `{results}` are filled in.
     pub command: Vec<String>,
     /// How it reports its results.
     pub results: ResultsFormat,
@@ -63,97 +63,34 @@ pub struct CommandRunner {
     pub skip_code: Option<i32>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawSuite {
-    runner: Spanned<String>,
-    tests: Option<Spanned<PathBuf>>,
-    bpftrace: Option<Spanned<PathBuf>>,
-    command: Option<Spanned<Vec<String>>>,
-    results: Option<Spanned<ResultsFormat>>,
-    results_file: Option<Spanned<String>>,
-    cwd: Option<Spanned<PathBuf>>,
-    env: Option<Spanned<BTreeMap<String, String>>>,
-    timeout: Option<Spanned<String>>,
-    each: Option<Spanned<String>>,
-    skip_code: Option<Spanned<i32>>,
-}
-
-/// What a suite's runners allow, for messages.
-const RUNNERS: &str =
-    "\"bpftrace-runtime\" (with tests and bpftrace) and \"command\" (with command)";
+/// What a table has beside its runner.
+pub(super) const KEYS: [&str; 8] = [
+    "command",
+    "results",
+    "results-file",
+    "cwd",
+    "env",
+    "timeout",
+    "each",
+    "skip-code",
+];
 
 impl Checker<'_> {
-    pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<Suite> {
-        self.name("suite", name);
-        let label = format!("suite \"{}\"", name.get_ref());
-        let runner = match raw.runner.get_ref().as_str() {
-            "bpftrace-runtime" => self.runtime(&label, raw)?,
-            "command" => Runner::Command(self.command(&label, raw)?),
-            other => {
-                self.problem(
-                    &raw.runner.span(),
-                    format!("{label} has the unknown runner {other:?}; allowed: {RUNNERS}"),
-                );
-                return None;
-            }
-        };
-        Some(Suite {
-            name: name.get_ref().clone(),
-            line: self.line(&name.span()),
-            runner,
-        })
-    }
-
-    fn runtime(&mut self, label: &str, raw: RawSuite) -> Option<Runner> {
-        let foreign = [
-            raw.command.map(|v| ("command", v.span())),
-            raw.results.map(|v| ("results", v.span())),
-            raw.results_file.map(|v| ("results-file", v.span())),
-            raw.cwd.map(|v| ("cwd", v.span())),
-            raw.env.map(|v| ("env", v.span())),
-            raw.timeout.map(|v| ("timeout", v.span())),
-            raw.each.map(|v| ("each", v.span())),
-            raw.skip_code.map(|v| ("skip-code", v.span())),
-        ];
-        for (key, at) in foreign.into_iter().flatten() {
-            self.problem(
-                &at,
-                format!("{label} has {key}, a key of runner \"command\"; allowed: {RUNNERS}"),
-            );
-        }
-        let Some(tests) = raw.tests else {
-            self.problem(
-                &raw.runner.span(),
-                format!("{label} lacks the key tests; allowed: {RUNNERS}"),
-            );
-            return None;
-        };
-        Some(Runner::BpftraceRuntime {
-            tests: absolute(&self.base, tests.get_ref()),
-            bpftrace: raw
-                .bpftrace
-                .map(|path| absolute(&self.base, path.get_ref())),
-        })
-    }
-
-    fn command(&mut self, label: &str, raw: RawSuite) -> Option<CommandRunner> {
-        let foreign = [
-            raw.tests.map(|v| ("tests", v.span())),
-            raw.bpftrace.map(|v| ("bpftrace", v.span())),
-        ];
-        for (key, at) in foreign.into_iter().flatten() {
-            self.problem(
-                &at,
-                format!(
-                    "{label} has {key}, a key of runner \"bpftrace-runtime\"; allowed: {RUNNERS}"
-                ),
-            );
-        }
-        let Some(command) = raw.command else {
-            self.problem(
-                &raw.runner.span(),
-                format!("{label} lacks the key command; allowed: command = [\"program\", \"argument\", ...]"),
+    pub(super) fn command(&mut self, table: &mut Table) -> Option<CommandTable> {
+        let label = table.label.clone();
+        let command = self.take::<Vec<String>>(table, "command");
+        let results = self.take::<ResultsFormat>(table, "results");
+        let results_file = self.take::<String>(table, "results-file");
+        let cwd = self.take::<PathBuf>(table, "cwd");
+        let env = self.take::<BTreeMap<String, String>>(table, "env");
+        let timeout = self.take::<String>(table, "timeout");
+        let each = self.take::<String>(table, "each");
+        let skip_code = self.take::<i32>(table, "skip-code");
+        let Some(command) = command else {
+            self.lacks(
+                table,
+                "command",
+                "command = [\"program\", \"argument\", ...]",
             );
             return None;
         };
@@ -163,11 +100,10 @@ impl Checker<'_> {
                 format!("{label} has an empty command; allowed: [\"program\", \"argument\", ...]"),
             );
         }
-        let results = raw
-            .results
+        let results = results
             .as_ref()
             .map_or(ResultsFormat::Exit, |results| *results.get_ref());
-        let env = raw.env.map(Spanned::into_inner).unwrap_or_default();
+        let env = env.map(Spanned::into_inner).unwrap_or_default();
         let uses = |placeholder: &str| {
             command
                 .get_ref()
@@ -175,7 +111,7 @@ impl Checker<'_> {
                 .chain(env.values())
                 .any(|text| text.contains(placeholder))
         };
-        if results == ResultsFormat::Junit && raw.results_file.is_none() && !uses("{results}") {
+        if results == ResultsFormat::Junit && results_file.is_none() && !uses("{results}") {
             self.problem(
                 &command.span(),
                 format!(
@@ -184,7 +120,7 @@ impl Checker<'_> {
                 ),
             );
         }
-        if let (ResultsFormat::Exit, Some(file)) = (results, &raw.results_file) {
+        if let (ResultsFormat::Exit, Some(file)) = (results, &results_file) {
             self.problem(
                 &file.span(),
                 format!(
@@ -193,7 +129,7 @@ impl Checker<'_> {
                 ),
             );
         }
-        match &raw.each {
+        match &each {
             Some(each) if !uses("{file}") => self.problem(
                 &each.span(),
                 format!(
@@ -221,7 +157,7 @@ impl Checker<'_> {
             ),
             None => {}
         }
-        if let Some(code) = &raw.skip_code
+        if let Some(code) = &skip_code
             && !(1..=255).contains(code.get_ref())
         {
             self.problem(
@@ -229,10 +165,10 @@ impl Checker<'_> {
                 format!("{label}: skip-code is out of range; allowed: 1 to 255 (kernel selftests: 4, Automake: 77)"),
             );
         }
-        let mut timeout = TIMEOUT;
-        if let Some(text) = raw.timeout {
+        let mut limit = TIMEOUT;
+        if let Some(text) = timeout {
             match crate::duration::parse(text.get_ref()) {
-                Ok(time) if !time.is_zero() => timeout = time,
+                Ok(time) if !time.is_zero() => limit = time,
                 Ok(_) => self.problem(
                     &text.span(),
                     format!("{label}: timeout is 0; allowed: a time such as \"90s\" or \"10m\""),
@@ -245,7 +181,7 @@ impl Checker<'_> {
                 ),
             }
         }
-        for (name, at) in env.keys().map(|name| (name, raw.runner.span())) {
+        for (name, at) in env.keys().map(|name| (name, table.at.clone())) {
             if name.is_empty() || name.contains(['=', '\0']) {
                 self.problem(
                     &at,
@@ -253,24 +189,21 @@ impl Checker<'_> {
                 );
             }
         }
-        let cwd_is_host = raw
-            .cwd
-            .as_ref()
-            .is_none_or(|cwd| cwd.get_ref().is_relative());
-        Some(CommandRunner {
+        let cwd_is_host = cwd.as_ref().is_none_or(|cwd| cwd.get_ref().is_relative());
+        Some(CommandTable {
             command: command.into_inner(),
             results,
-            results_file: raw.results_file.map(Spanned::into_inner),
-            cwd: raw.cwd.map_or_else(
+            results_file: results_file.map(Spanned::into_inner),
+            cwd: cwd.map_or_else(
                 || self.base.clone(),
                 |cwd| absolute(&self.base, cwd.get_ref()),
             ),
             cwd_is_host,
             env,
-            timeout,
-            each: raw.each.map(Spanned::into_inner),
+            timeout: limit,
+            each: each.map(Spanned::into_inner),
             base: self.base.clone(),
-            skip_code: raw.skip_code.map(Spanned::into_inner),
+            skip_code: skip_code.map(Spanned::into_inner),
         })
     }
 }

@@ -5,20 +5,22 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::{LocalBoxFuture, ready};
 use guest_init::message::{OutputMode, Status};
 use tokio::time::Instant;
 
-use super::driver::{Driver, MAX_OUTPUT, SpawnOptions};
-use super::event::{Location, TestResult, Verdict, bounded_text};
-use super::helper::{Helped, Helper};
-use super::leftovers;
-use super::plan::{Plan, PlannedTest, Work};
-use super::session::{Report, Session};
+use super::exit;
+use super::{Ended, EndedCase, Prepared, Runner, Suite};
 use crate::blocking::blocking;
 use crate::config::ResultsFormat;
-use crate::suite::TestId;
-use crate::suite::bpftrace::Exit;
-use crate::suite::command::{Case, CommandTest, End, Observation, judge};
+use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
+use crate::run::helper::{Helped, Helper};
+use crate::run::leftovers;
+use crate::run::session::Session;
+use crate::run::settings::Settings;
+use crate::suite::command::{Case, CommandSuite, CommandTest, End, Observation, judge};
+use crate::suite::{Facts, Location, TestId};
 use crate::vm::control::{Control, Error};
 
 /// Limit of our own work before and after the command, before scaling.
@@ -26,40 +28,76 @@ const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
 /// Time between SIGTERM and SIGKILL, and for output that descendants still hold open.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs one command and judges it. An error means that the VM is lost.
-pub(super) async fn test(
-    session: &mut Session,
-    plan: &Plan,
+impl Suite for CommandSuite {
+    fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    fn subject(&self, tests: &[usize]) -> String {
+        self.programs(tests).join(", ")
+    }
+
+    fn prepare<'s: 'v, 'v>(
+        &'s self,
+        _vm: &'v mut Session,
+        settings: &'s Settings,
+        _tests: &'v [usize],
+    ) -> LocalBoxFuture<'v, Result<Prepared<'s>, Error>> {
+        let suite = self;
+        let runner = Box::new(CommandRunner { suite, settings });
+        let warnings = Vec::new();
+        ready(Ok(Prepared { runner, warnings })).boxed_local()
+    }
+}
+
+/// A suite of commands in one VM.
+struct CommandRunner<'s> {
+    suite: &'s CommandSuite,
+    settings: &'s Settings,
+}
+
+impl Runner for CommandRunner<'_> {
+    fn run<'v>(
+        &'v mut self,
+        vm: &'v mut Session,
+        test: usize,
+    ) -> LocalBoxFuture<'v, Result<Ended, Error>> {
+        command(vm, self.settings, &self.suite.tests[test]).boxed_local()
+    }
+}
+
+async fn command(
+    vm: &mut Session,
+    settings: &Settings,
     test: &Arc<CommandTest>,
-) -> Result<Report, Error> {
+) -> Result<Ended, Error> {
     let mut env: Vec<(String, OsString)> = Vec::new();
-    for (name, value) in &plan.env {
+    for (name, value) in &settings.env {
         if !test.env.iter().any(|(own, _)| own == name) {
             env.push((name.clone(), value.into()));
         }
     }
     env.extend(test.env.iter().cloned());
-    let factor = session.factor;
-    let without_aslr = plan.aslr.is_off_for_commands();
+    let factor = vm.factor;
+    let without_aslr = settings.aslr.is_off_for_commands();
     let mut executed = {
-        let (control, lost) = session.vm.watched();
+        let (control, lost) = vm.vm.watched();
         tokio::select! {
             executed = execute(control, test, &env, factor, without_aslr) => executed?,
             loss = lost => return Err(loss.into()),
         }
     };
-    session.unclean |= executed.unclean;
+    vm.unclean |= executed.unclean;
     if let End::Exited(exit) = executed.observation.end {
-        executed.notes.extend(session.note_of(exit));
+        executed.notes.extend(exit::note(vm, exit));
     }
-    let (test, observation) = (Arc::clone(test), executed.observation);
-    let (judgement, cases) = blocking(move || judge(&test, &observation)).await;
-    Ok(Report {
+    let (judged, observation) = (Arc::clone(test), executed.observation);
+    let (judgement, cases) = blocking(move || judge(&judged, &observation)).await;
+    Ok(Ended {
         judgement,
         output: executed.output,
         notes: executed.notes,
-        kernel_reports: Vec::new(),
-        cases,
+        cases: cases.into_iter().map(|case| ended(test, case)).collect(),
     })
 }
 
@@ -114,10 +152,7 @@ async fn execute(
     let state = driver.process(process);
     let end = match (&state.failure, &state.outcome) {
         (Some(why), _) => End::NotStarted(why.clone()),
-        (None, Some(outcome)) if ended => End::Exited(match outcome.status {
-            Status::Exited(code) => Exit::Code(code),
-            Status::Signaled(signal) => Exit::Signal(signal),
-        }),
+        (None, Some(outcome)) if ended => End::Exited(exit::exit(outcome.status)),
         _ => End::Killed { after: limit },
     };
     let output = state.output.clone();
@@ -194,50 +229,23 @@ async fn auxiliary(
     })
 }
 
-/// The results of the cases that `test` reported, whose own result is
-/// `parent`.
-pub(super) fn case_results(
-    test: &PlannedTest,
-    parent: &TestResult,
-    cases: Vec<Case>,
-) -> Vec<TestResult> {
-    let Work::Command(test) = &test.work else {
-        return Vec::new();
+/// A case that `test` reported.
+fn ended(test: &CommandTest, case: Case) -> EndedCase {
+    let id = &test.id;
+    let name = if test.only {
+        case.name
+    } else {
+        format!("{}: {}", id.name, case.name)
     };
-    let (only, cwd, test) = (test.only, Path::new(&test.cwd), &test.id);
-    let id = |case: &Case| {
-        if only {
-            TestId::new(&test.suite, &case.name)
-        } else {
-            TestId::new(&test.suite, format!("{}: {}", test.name, case.name))
-        }
-    };
-    cases
-        .into_iter()
-        .map(|case| TestResult {
-            id: id(&case).to_string(),
-            case_of: Some(parent.id.clone()),
-            source: match case.source {
-                Some(source) => Some(seen_from(cwd, &source)),
-                None => parent.source.clone(),
-            },
-            verdict: case.verdict,
-            // Known results are about the command: a case of it that passes is not unexpected.
-            known: parent
-                .known
-                .clone()
-                .filter(|_| !matches!(case.verdict, Verdict::Pass | Verdict::Skip)),
-            reason: Some(case.reason).filter(|reason| !reason.is_empty()),
-            duration_ms: Duration::try_from_secs_f64(case.seconds.unwrap_or(0.0))
-                .map_or(0, |time| {
-                    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-                }),
-            output: String::new(),
-            details: bounded_text(case.details.as_bytes()),
-            rules: Vec::new(),
-            ..parent.clone()
-        })
-        .collect()
+    let cwd = Path::new(&test.cwd);
+    EndedCase {
+        id: TestId::new(&id.suite, name),
+        source: case.source.map(|source| seen_from(cwd, &source)),
+        verdict: case.verdict,
+        reason: case.reason,
+        duration: Duration::try_from_secs_f64(case.seconds.unwrap_or(0.0)).unwrap_or_default(),
+        details: case.details,
+    }
 }
 
 /// The location of a case, if it is relative to the directory of its command. Nothing is looked up,

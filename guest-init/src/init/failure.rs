@@ -1,0 +1,32 @@
+//! What PID 1 says when something fails.
+
+use std::io::Write;
+
+/// Something PID 1 cannot go on without has failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What was being done.
+    pub(crate) stage: &'static str,
+    /// What went wrong, on which thing.
+    pub(crate) message: String,
+}
+
+/// Attaches stage and object to an error.
+pub(crate) trait Context<T> {
+    /// Turns an error into a [`Failure`] that names the stage and the thing.
+    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
+    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure {
+            stage,
+            message: format!("{thing}: {error}"),
+        })
+    }
+}
+
+/// Writes a line to the console. Failing to is not worth dying for.
+pub(crate) fn console(line: &str) {
+    let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
+}

@@ -1,0 +1,30 @@
+//! How a process of a guest ended, as suites have it.
+
+use guest_init::message::Status;
+
+use crate::run::session::Session;
+use crate::suite::Exit;
+use crate::vm::cpu::{self, Ended};
+
+/// What the guest says, as suites have it.
+pub(super) fn exit(status: Status) -> Exit {
+    match status {
+        Status::Exited(code) => Exit::Code(code),
+        Status::Signaled(signal) => Exit::Signal(signal),
+    }
+}
+
+/// What to say of a test whose program lacked an instruction.
+pub(super) fn note(vm: &Session, exit: Exit) -> Option<String> {
+    let ended = match exit {
+        Exit::Code(status) => Ended::Status(status),
+        Exit::Signal(signal) => Ended::Signal(signal),
+    };
+    let spec = &vm.vm.spec;
+    cpu::illegal_instruction(
+        ended,
+        spec.kernel.arch,
+        spec.accelerator,
+        spec.cpu.as_deref(),
+    )
+}
