@@ -74,7 +74,7 @@ fn both_engines_give_the_same_verdicts() {
         assert_eq!(counts, ids.len(), "{results:?}");
     }
     let mut rows = compare::rows(&theirs, &own, &ids);
-    // As `make parity` has it: a test that depends on time gets another run.
+    // As with `make parity`: a test that depends on time gets another run.
     let differ = |rows: &[row::Row]| -> Vec<String> {
         let rows = rows.iter().filter(|row| explain::is_unexplained(row));
         rows.map(|row| row.id.clone()).collect()

@@ -72,8 +72,8 @@ pub(crate) fn load_modules(modules: &[String]) -> Result<(), Failure> {
         match finit_module(&file, c"", ModuleInitFlags::empty()) {
             // Already loaded at the request of another module, or built in.
             Ok(()) | Err(Errno::EEXIST) => {}
-            // No such device: a driver for hardware this CPU lacks, such as
-            // an accelerated checksum; the portable one follows in the list.
+            // No such device: a driver for hardware that this CPU lacks, such as an accelerated
+            // checksum; the portable one follows in the list.
             Err(Errno::ENODEV) => console(&format!("{module}: no such device")),
             Err(error) => return Err(error).during(STAGE, module),
         }

@@ -20,7 +20,7 @@ const FLAGS: [(&str, MsFlags); 8] = [
     ("sync", MsFlags::MS_SYNCHRONOUS),
 ];
 
-/// Puts options back that have changed. `read` reads `mountinfo` anew.
+/// Restores changed options. `read` reads `mountinfo` again.
 pub(super) fn restore(
     known: &AllOptions,
     now: &AllOptions,

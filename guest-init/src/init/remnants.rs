@@ -32,7 +32,7 @@ const NAMESPACES: &str = "/run/netns";
 /// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What was there when the guest was last clean.
+/// The state when the guest was last clean.
 #[derive(Debug)]
 pub(crate) struct Stock {
     /// `mountinfo` and `children` of PID 1, kept open so that a mount over `/proc` cannot hide

@@ -178,7 +178,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
     })
 }
 
-/// Where events go: first the log, then whoever tells of them.
+/// Where events go: first the log, then the reports.
 struct Sink {
     log: EventWriter,
     reports: Reports,

@@ -33,8 +33,8 @@ impl RootArgs {
         root.unwrap_or_else(Root::default_here)
     }
 
-    /// Gets ready what must be known of the root before a VM is made: with a
-    /// Nix store, builds packages and looks up closures.
+    /// Prepares the root before any VM starts: with a Nix store, builds packages and looks up
+    /// closures.
     pub(super) async fn resolve(&mut self, context: &Context) -> Result<(), Failure> {
         let root = self.asked_root();
         if self.nix.any() && !matches!(root, Root::Nix(_)) {

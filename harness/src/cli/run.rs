@@ -367,7 +367,7 @@ impl RunArgs {
     }
 }
 
-/// What the guest must see at its own path.
+/// Paths that the guest must see at the same place as the host.
 fn visible(context: &Context, selection: &Selection) -> Vec<PathBuf> {
     let of_suites = selection
         .suites

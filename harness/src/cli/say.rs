@@ -50,7 +50,7 @@ pub(super) fn line(text: &str) -> Result<(), Failure> {
     print("to stdout", &format!("{text}\n"))
 }
 
-/// Prints a line to the standard error. Where that is closed nobody reads it.
+/// Prints a line to standard error. Ignores errors: if it is closed, nobody reads it.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

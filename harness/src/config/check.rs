@@ -21,7 +21,7 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 
-/// Rewords serde's message so that what is allowed stands behind a semicolon.
+/// Rewords serde's message so that what is allowed comes after a semicolon.
 pub(crate) fn explain(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     if let Some((what, allowed)) = message.split_once(", expected ") {
@@ -75,7 +75,7 @@ impl<'a> Checker<'a> {
         self.problems.len()
     }
 
-    /// A name must be tellable from a glob, a group and a path.
+    /// A name must be distinguishable from a glob, a group and a path.
     pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
         let text = name.get_ref();
         let bad = text.is_empty()
@@ -92,7 +92,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Characters that make a glob of a word.
+/// Characters that make a word a glob.
 pub(super) fn is_glob_char(c: char) -> bool {
     matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }

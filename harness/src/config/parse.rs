@@ -133,7 +133,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     }
 }
 
-/// TOML tables come sorted by key; people mean the order they wrote.
+/// The parser sorts TOML tables by key, but users mean the order in the file.
 fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
     let mut entries: Vec<_> = map.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

@@ -73,7 +73,7 @@ fn base(catalogue: &Catalogue) -> &Path {
     }
 }
 
-/// Says what is known of `kernel`, a kernel of `catalogue`.
+/// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,

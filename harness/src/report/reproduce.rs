@@ -23,7 +23,7 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     words.extend(selected.map(Cow::Borrowed));
     let options = options_for(history, suite, options);
     words.extend(options.map(|word| history.short_word(word)));
-    // Other suites may have a test of this name.
+    // Other suites may have a test of the same name.
     words.push(Cow::Borrowed(suite));
     command_line(&words)
 }

@@ -74,7 +74,7 @@ pub struct Plan {
     pub tests: Vec<PlannedTest>,
     /// How tests run.
     pub settings: Settings,
-    /// VMs that run at the same time, where they fit.
+    /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
     /// Memory of each guest, in bytes.
     pub memory: u64,

@@ -36,7 +36,7 @@ use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
-/// A test that runs.
+/// A running test.
 struct Running {
     attempts: Attempts,
     start: Instant,
@@ -239,7 +239,7 @@ impl<'p> Pool<'p> {
                 result: result.clone(),
             },
         );
-        // What came after the last test is not of this one.
+        // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let slow_after = slow_after(self.plan, test, up.session.factor);
         let ended = {

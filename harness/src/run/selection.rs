@@ -14,10 +14,10 @@ pub(crate) struct Selection {
     pub(crate) suites: Vec<Box<dyn Suite>>,
     /// In the order of the suites and of the tests in each.
     pub(crate) tests: Vec<PlannedTest>,
-    /// What is odd in the suites' files; with a filter or an allow-list, in those
-    /// of the selected tests.
+    /// Warnings about the suites' files; with a filter or an allow-list, about those of the
+    /// selected tests.
     pub(crate) oddities: Vec<String>,
-    /// Lines of the allow-list that name no test.
+    /// Lines of the allow-list that match no test.
     pub(crate) unknown: Vec<String>,
 }
 

@@ -35,7 +35,7 @@ pub(super) struct Lost {
     pub(super) evidence: Evidence,
 }
 
-/// A running VM and what is known of it.
+/// A running VM and what is known about it.
 pub(crate) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
@@ -101,7 +101,7 @@ impl Session {
         Ok(best)
     }
 
-    /// Loads the test modules, once; says what went wrong.
+    /// Loads the test modules, once; returns errors.
     pub(super) async fn load_modules(
         &mut self,
         settings: &Settings,
@@ -149,8 +149,7 @@ impl Session {
         })
     }
 
-    /// What the kernel reported since it was last asked, where somebody wants to
-    /// know.
+    /// What the kernel reported since the last call, if reports matter.
     pub(super) fn kernel_reports(&mut self, wanted: KernelLog) -> Vec<KernelReport> {
         let mut reports = self.vm.console().take_reports();
         let silent = self.taint.report(self.vm.control.taint(), &reports);

@@ -11,7 +11,7 @@ use crate::hint::Hint;
 use crate::suite::bpftrace::SUITES;
 use crate::suite::{Location, Refusal, ResolveContext};
 
-/// Name of the suite where neither the user nor the catalogue says.
+/// Name of the suite if neither the user nor the catalogue gives one.
 const DEFAULT_SUITE: &str = "bpftrace";
 /// What to do where the catalogue does not help.
 const BY_HAND: &str = "name the directory of bpftrace's tests with --tests DIR";
@@ -34,7 +34,7 @@ pub(crate) enum SuitesError {
         known: Vec<String>,
     },
     /// Tests by hand for several suites.
-    #[error("--tests names the tests of one suite, and several suites are selected")]
+    #[error("--tests names the tests of one suite, but several suites are selected")]
     TestsOfSeveral,
     /// No suite has a use for an option.
     #[error("{option} is for {SUITES}, and none is selected")]

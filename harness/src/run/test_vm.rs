@@ -67,8 +67,8 @@ impl<'p> TestVm<'p> {
         session.vm.console().whole_report().await;
         let policy = settings.kernel_log;
         let reports = session.kernel_reports(policy);
-        // A kernel that has said it once may say it no more (`WARN_ONCE`,
-        // lockdep), and one that has died under a process holds its locks.
+        // A kernel may report only once (`WARN_ONCE`, lockdep), and after an oops it may hold
+        // locks.
         session.unclean |= reports.iter().any(|report| policy.fails(report));
         fail_by(&mut ended.judgement, &reports, policy);
         Ok((ended, reports))

@@ -18,7 +18,7 @@ pub struct Facts {
     pub oddities: Vec<Oddity>,
     /// What the user should know of how it is read.
     pub note: Option<String>,
-    /// What the guest must see at its own path.
+    /// Paths that the guest must see at the same place as the host.
     pub visible: Vec<PathBuf>,
     /// The one program that all of its tests start, in the guest.
     pub program: Option<PathBuf>,

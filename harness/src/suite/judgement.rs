@@ -66,7 +66,7 @@ impl Judgement {
         }
     }
 
-    /// Notes that a rule had a part in it.
+    /// Notes that a rule affected it.
     pub fn note_rule(&mut self, rule: impl Into<AppliedRule>) {
         let rule = rule.into();
         if !self.rules.contains(&rule) {

@@ -55,8 +55,8 @@ impl Hint for Error {
     }
 }
 
-/// The answer, where it needs no boot: TCG asked for, no `/dev/kvm`, or an
-/// earlier probe. `None` says that [`choose`] would boot.
+/// The answer, if it needs no boot: TCG was requested, there is no `/dev/kvm`, or there is an
+/// earlier result. `None` means that [`choose`] would boot.
 pub fn settled(
     choice: AccelChoice,
     qemu: &Qemu,

@@ -10,8 +10,7 @@ use crate::config::check::{Checker, absolute};
 pub struct BpftraceTable {
     /// The directory that holds `runtime/` (upstream's `tests`); absolute.
     pub tests: PathBuf,
-    /// The bpftrace under test; absolute; `None` takes the one on the guest's
-    /// `PATH`.
+    /// The bpftrace under test; absolute; `None` means the one on the guest's `PATH`.
     pub bpftrace: Option<PathBuf>,
 }
 

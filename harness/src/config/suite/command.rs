@@ -39,7 +39,7 @@ impl ResultsFormat {
 /// A suite of one command, or of one command for each of some files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandTable {
-    /// Program and arguments; `{file}` and `{results}` are filled in.
+    /// Program and arguments; `{file}` and `{results}` are replaced.
     pub command: Vec<String>,
     /// How it reports its results.
     pub results: ResultsFormat,

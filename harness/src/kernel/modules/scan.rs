@@ -39,22 +39,20 @@ struct Cached {
 }
 
 impl Index {
-    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy
-    /// of it. Takes what [`write_metadata`] left there as long as no module has
-    /// changed since.
+    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy of it. Uses what
+    /// [`write_metadata`] stored there if no module has changed since.
     pub fn open(dir: &Path) -> Result<Self, Error> {
         open(dir, &dir.join(CACHE))
     }
 
-    /// The same for a directory that is not ours: what was read from it before
-    /// stands in the file `remembered`.
+    /// The same for a directory that is not ours: the file `remembered` has what was read from it
+    /// before.
     pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
         open(dir, remembered)
     }
 }
 
-/// Reads the directory, or takes what an earlier run left in `remembered`; see
-/// [`Index::open`].
+/// Reads the directory, or uses what an earlier run left in `remembered`; see [`Index::open`].
 pub(super) fn open(dir: &Path, remembered: &Path) -> Result<Index, Error> {
     let files = find(dir)?;
     let mut modules = match cached(remembered, &files) {

@@ -37,17 +37,17 @@ pub(super) struct Asked<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// What is known of a kernel without fetching anything.
+/// What is known about a kernel without fetching anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
-    /// from elsewhere; `None` if it has never been looked at.
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel from elsewhere; `None`
+    /// if unknown so far.
     pub version: Option<String>,
-    /// Whether it can be booted without its source.
+    /// Whether it can boot without its source.
     pub cached: bool,
 }
 
-/// One kernel's content: equal keys, equal kernels.
+/// One kernel's content: equal keys mean equal kernels.
 pub(super) trait Content {
     /// The inputs of the kernel.
     fn key(&self) -> Result<Key, Error>;

@@ -46,7 +46,7 @@ impl Pool<'_> {
                 vm,
                 kind: report.kind.to_owned(),
                 test: test.map(ToOwned::to_owned),
-                // The test's verdict says it, where there is one.
+                // If there is a test, its verdict says it.
                 fails: test.is_none() && self.plan.settings.kernel_log.fails(&report),
                 allowed: report.allowed,
                 denied: report.denied,

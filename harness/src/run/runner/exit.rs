@@ -14,7 +14,7 @@ pub(super) fn exit(status: Status) -> Exit {
     }
 }
 
-/// What to say of a test whose program lacked an instruction.
+/// The note for a test whose program lacked an instruction.
 pub(super) fn note(vm: &Session, exit: Exit) -> Option<String> {
     let ended = match exit {
         Exit::Code(status) => Ended::Status(status),

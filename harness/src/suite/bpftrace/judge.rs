@@ -102,7 +102,7 @@ pub struct Observation {
     pub cleanup: Option<CommandOutcome>,
 }
 
-/// Adds what ran beside a test that failed to what is shown of it.
+/// Adds the output of BEFORE and AFTER to the details of a failed test.
 fn show_beside(judgement: &mut Judgement, beside: &[(&'static str, Vec<u8>)]) {
     if !matches!(judgement.verdict, Verdict::Fail | Verdict::Timeout) {
         return;
@@ -145,7 +145,7 @@ pub fn judge(
 ) -> Judgement {
     let mut judgement = judge_by(test, rules, tests_dir, observed);
     show_beside(&mut judgement, &observed.beside);
-    // A rule had a part where the verdict is another without it.
+    // A rule affected the verdict if it would be different without the rule.
     for rule in relevant(test, observed) {
         if rules.hold(rule)
             && judge_by(test, rules.without(rule), tests_dir, observed).verdict != judgement.verdict

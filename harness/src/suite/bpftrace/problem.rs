@@ -218,7 +218,7 @@ impl Hint for SuiteError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NoTests { .. } => vec![
-                "`make bpftrace` gets Debian's; --tests DIR names another directory".to_owned(),
+                "`make bpftrace` fetches Debian's; --tests DIR names another directory".to_owned(),
             ],
             Self::NoRuntimeDirectory { .. } => vec![
                 "`--tests DIR` names the directory that holds `runtime/`, `tests` in bpftrace's sources"

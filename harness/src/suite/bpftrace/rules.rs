@@ -125,7 +125,7 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::KernelReport,
         name: KERNEL_REPORT.name,
-        summary: "a test during which the kernel reports an oops, a warning or a stall fails",
+        summary: "a test fails if the kernel reports an oops, a warning or a stall during it",
         since: "0.14",
         until: None,
     },

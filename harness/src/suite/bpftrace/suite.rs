@@ -22,7 +22,7 @@ pub struct RuntimeSuite {
     pub facts: Facts,
     /// Its tests, in the order of [`Facts::tests`].
     pub tests: Vec<Arc<RuntimeTest>>,
-    /// Whose rules hold, and what the tests may say.
+    /// The dialect, and what the tests may contain.
     pub vocabulary: Vocabulary,
     /// The directory that holds `runtime/`, on the host and in the guest.
     pub dir: PathBuf,

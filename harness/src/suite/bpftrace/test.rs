@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{ArchRule, Directive, Problem, ProblemKind};
 use crate::suite::{Flags, Pattern, TestId};
 
-/// Limit of a test with `TIMEOUT 0`, which upstream lets run for ever; before
-/// scaling.
+/// Limit of a test with `TIMEOUT 0`, which upstream lets run forever; before scaling.
 pub const UNLIMITED: Duration = Duration::from_secs(60);
 
 /// What a test runs.

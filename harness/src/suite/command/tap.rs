@@ -18,7 +18,7 @@ use crate::suite::decode;
 /// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
 
-/// `# Subtest`, whose cases are due.
+/// `# Subtest`, whose cases must follow.
 struct Announced {
     indent: usize,
     name: String,

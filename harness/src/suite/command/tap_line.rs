@@ -11,7 +11,7 @@ pub enum Dialect {
     Ktap,
 }
 
-/// The columns that a tab counts for; it only has to be the same everywhere.
+/// The width of a tab; it only has to be consistent.
 const TAB: usize = 8;
 /// How many comments of a result to look at.
 const MAX_HASHES: usize = 64;

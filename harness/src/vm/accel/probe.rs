@@ -12,10 +12,10 @@ use crate::vm::qemu::Qemu;
 use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
 use crate::vm::spec::{Accelerator, VmSpec};
 
-/// What the probe boots and where it remembers.
+/// What the probe boots, and where it stores its result.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeInput<'a> {
-    /// The QEMU that is to run the VMs.
+    /// The QEMU that will run the VMs.
     pub qemu: &'a Qemu,
     /// Any kernel.
     pub kernel: &'a KernelImage,

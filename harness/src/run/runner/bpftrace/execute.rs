@@ -401,8 +401,7 @@ async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Erro
     Ok(())
 }
 
-/// Looks for the marker's line in output that grows, without looking at any
-/// line twice.
+/// Looks for the marker's line in growing output, without reading any line twice.
 #[derive(Debug, Default)]
 struct MarkerScanner {
     /// Start of the first line that is not complete yet.

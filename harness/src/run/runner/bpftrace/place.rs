@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::run::driver::SpawnOptions;
 use crate::suite::bpftrace::{Job, Rule, Rules};
 
-/// Between SIGTERM and SIGKILL, and for output that descendants still hold;
-/// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open; before
+/// scaling. Upstream's engine waits as long (v0.23, `runner.py`).
 const GRACE: Duration = Duration::from_secs(1);
 /// From this slowdown on, BEFORE is held until the probes are attached.
 const HOLD_FROM: f64 = 2.0;

@@ -17,7 +17,7 @@ pub(super) async fn gaps(
 ) -> Result<Vec<String>, Error> {
     let env = |name: &str| std::env::var(name).ok();
     let release = vm.vm.hello.release.clone();
-    // Those that this kernel skips need nothing.
+    // Ignore tests that this kernel skips.
     let tests = tests.filter(|test| matches!(precheck(test, &release, env), Ok(None)));
     let wanted = wanted(tests, &suite.bpftrace.to_string_lossy());
     let checks: Vec<(&Need, usize, String)> = wanted
@@ -80,7 +80,7 @@ fn gap(need: &Need, tests: usize, settings: &Settings) -> String {
     };
     match need {
         Need::Module(name) if !settings.modules.contains(name) => format!(
-            "{tests} {need}, which is not loaded: `modules` of kernels.toml does not name it"
+            "{tests} {need}, which is not loaded: `modules` in kernels.toml does not name it"
         ),
         _ => format!("{tests} {need}, which is not in this VM"),
     }
