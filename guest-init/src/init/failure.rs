@@ -1,11 +1,11 @@
-//! What PID 1 says when something fails.
+//! How PID 1 reports failures.
 
 use std::io::Write;
 
 /// Something that PID 1 needs has failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What was being done.
+    /// What PID 1 was doing.
     pub(crate) stage: &'static str,
     /// What went wrong, and on what.
     pub(crate) message: String,

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use vmm_sys_util::eventfd::EventFd;
 
-/// One end of the signal: readable for ever at both once it was given at one.
+/// One end of the signal: readable at both forever once one end has sent it.
 #[derive(Debug)]
 pub(super) struct Stop(EventFd);
 

@@ -1,4 +1,4 @@
-//! What a `kernels.toml` says.
+//! The contents of a `kernels.toml`.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is wrong with a `kernels.toml`, collected with its lines.
+//! Collects the problems of a `kernels.toml`, with their lines.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub(crate) fn explain(message: &str) -> String {
 }
 
 impl<'a> Checker<'a> {
-    /// Of a file that lies in the directory `base`.
+    /// For a file in the directory `base`.
     pub(super) fn new(text: &'a str, origin: Origin, base: PathBuf) -> Self {
         Self {
             text,
@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
         self.problems.push(problem);
     }
 
-    /// Everything that is wrong, in the order of the file.
+    /// All problems, in the order of the file.
     pub(super) fn into_error(mut self) -> ConfigError {
         self.problems.sort_by_key(|problem| problem.line);
         ConfigError::Invalid {

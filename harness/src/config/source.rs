@@ -18,7 +18,7 @@ const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
 pub struct Kernel {
     /// The name in the file.
     pub name: String,
-    /// What it runs on.
+    /// Its architecture.
     pub arch: Arch,
     /// Where it comes from.
     pub source: Source,

@@ -1,9 +1,9 @@
-//! How the tests of a run run, whatever their suites.
+//! Settings for all tests of a run, whatever their suites.
 
 use super::aslr::Aslr;
 use crate::vm::kernel_log::KernelReport;
 
-/// How the tests of a run run, whatever their suites.
+/// Settings for all tests of a run, whatever their suites.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The environment of everything except bpftrace itself.
@@ -30,7 +30,7 @@ pub enum KernelLog {
     Fail,
     /// It is reported, and the verdict does not change.
     Warn,
-    /// Nobody looks.
+    /// It is ignored.
     Ignore,
 }
 

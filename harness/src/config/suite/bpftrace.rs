@@ -14,7 +14,7 @@ pub struct BpftraceTable {
     pub bpftrace: Option<PathBuf>,
 }
 
-/// What a table has beside its runner.
+/// The keys of a table besides its runner.
 pub(super) const KEYS: [&str; 2] = ["tests", "bpftrace"];
 
 impl Checker<'_> {

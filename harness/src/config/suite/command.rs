@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::table::Table;
 use crate::config::check::{Checker, absolute};
 
-/// Limit of a command that names none.
+/// Default limit of a command.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How a command reports its results.
@@ -63,7 +63,7 @@ pub struct CommandTable {
     pub skip_code: Option<i32>,
 }
 
-/// What a table has beside its runner.
+/// The keys of a table besides its runner.
 pub(super) const KEYS: [&str; 8] = [
     "command",
     "results",

@@ -1,4 +1,4 @@
-//! The modules of a kernel, as far as they say what they are.
+//! The modules of a kernel and the information in them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;

@@ -1,4 +1,4 @@
-//! How far each kernel of a run is, and which of them gets the next VM.
+//! The progress of each kernel of a run, and which of them gets the next VM.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! The features that `REQUIRES_FEATURE` knows, and those of each version's engine.
+//! The features of `REQUIRES_FEATURE`, and those of each version's engine.
 
 /// A feature's name and the text of `bpftrace --info` that makes it true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub struct CommandTest {
     pub results_file: Option<String>,
     /// How long it may take on a machine of reference speed.
     pub timeout: Duration,
-    /// The exit status that says that it does not apply.
+    /// The exit status that means that it does not apply.
     pub skip_code: Option<i32>,
     /// Whether it is its suite's only test, and not one of many files.
     pub only: bool,

@@ -1,4 +1,4 @@
-//! Options of QEMU, and what yields them.
+//! QEMU options, and what produces them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

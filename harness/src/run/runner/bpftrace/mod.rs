@@ -71,7 +71,7 @@ impl Suite for RuntimeSuite {
     }
 }
 
-/// What bpftrace says it can do on this kernel, and what is worth a warning.
+/// What bpftrace can do on this kernel, and warnings.
 async fn features(
     vm: &mut Session,
     settings: &Settings,
@@ -89,7 +89,7 @@ async fn features(
 struct BpftraceRunner<'s> {
     suite: &'s RuntimeSuite,
     settings: &'s Settings,
-    /// What bpftrace says of this kernel, where a test wants to know.
+    /// What bpftrace can do on this kernel, if a test needs to know.
     features: Option<Features>,
 }
 
