@@ -162,7 +162,7 @@ fn an_unknown_suite_or_dialect_gets_a_list_of_known_ones() {
     output
         .assert_code(96)
         .assert_err_contains("there is no suite `bpftarce`")
-        .assert_err_contains("there are: bpftrace");
+        .assert_err_contains("known suites: bpftrace");
     let output = kiln.plain(["list", "--dialect", "0.1"]).run();
     output
         .assert_code(2)

@@ -2,7 +2,6 @@
 //! code.
 
 mod again;
-
 mod ci;
 mod ci_report;
 mod context;

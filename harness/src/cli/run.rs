@@ -15,6 +15,7 @@ use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
+use super::status_request;
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
