@@ -323,7 +323,7 @@ impl Level {
         }
         let counts = self.failures > 0 && !self.cases.iter().any(bad);
         if counts {
-            let problem = format!("it counts {} failures, but no case failed", self.failures);
+            let problem = format!("it counts {} as failed, but no case failed", self.failures);
             self.problem(problem);
         }
         Closed {
