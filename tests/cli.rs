@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::Kiln;
 
-const SUBCOMMANDS: [&[&str]; 10] = [
+const SUBCOMMANDS: [&[&str]; 13] = [
     &["exec"],
     &["shell"],
     &["run"],
@@ -13,6 +13,9 @@ const SUBCOMMANDS: [&[&str]; 10] = [
     &["kernels", "list"],
     &["kernels", "fetch"],
     &["kernels", "update"],
+    &["kernels", "search"],
+    &["kernels", "pin"],
+    &["kernels", "prune"],
     &["doctor"],
     &["completions"],
 ];

@@ -33,6 +33,7 @@ mod nix_kernels;
 mod nix_store;
 mod ordinary_user;
 mod policies;
+mod pools;
 mod preflight;
 mod provision;
 mod reports;

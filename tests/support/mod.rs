@@ -11,6 +11,7 @@
 //! Kernels come from a cache that all tests of this machine share:
 //! `KILN_TEST_CACHE`, else `kiln-tests` in the user's cache directory.
 
+pub(crate) mod archive;
 pub(crate) mod broken_module;
 pub(crate) mod flake;
 mod left;

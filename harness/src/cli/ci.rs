@@ -39,7 +39,8 @@ pub(super) struct CiArgs {
     /// The flake, such as . or github:OWNER/NAME
     #[arg(long, default_value = ".")]
     flake: String,
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default: @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(
         short,
         long = "kernel",

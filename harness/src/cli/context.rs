@@ -49,9 +49,30 @@ impl Context {
         dir::parent_in(base.unwrap_or(&self.cwd))
     }
 
-    /// The kernels that `-k` selects.
-    pub(super) fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
-        Ok(self.catalogue.select(kernels, &self.cwd)?)
+    /// The kernels that `-k` selects. Asks archives where pools are among them.
+    pub(super) async fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
+        let (context, kernels) = (self.clone(), kernels.to_vec());
+        let selected = blocking(move || {
+            let progress = Progress::stderr();
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            kernel::select(catalogue, &kernels, &context.cwd, cache, &progress)
+        });
+        Ok(selected.await?)
+    }
+
+    /// Fetches those of several kernels that are not in the cache, some at once.
+    /// What goes wrong is said when the kernel is asked for.
+    pub(super) async fn fetch(&self, selected: &[Selected]) {
+        let missing = selected.iter().filter(|kernel| !self.is_at_hand(kernel));
+        let missing: Vec<Selected> = missing.cloned().collect();
+        if missing.len() > 1 {
+            let context = self.clone();
+            let (catalogue, cache) = (context.catalogue, context.cache);
+            blocking(move || {
+                kernel::provide_all(&catalogue, &missing, &cache, &Progress::stderr());
+            })
+            .await;
+        }
     }
 
     /// Prepares a kernel for booting, from the cache or its source.
@@ -78,7 +99,8 @@ impl Context {
     pub(super) fn is_at_hand(&self, selected: &Selected) -> bool {
         match selected {
             Selected::Path { .. } => true,
-            // An error here will show when the kernel is provided.
+            Selected::Pooled(kernel) => kernel::is_cached(kernel, &self.cache).unwrap_or_default(),
+            // What cannot be told now is told when it is provided.
             Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)
                 .is_ok_and(|status| status.cached),
         }

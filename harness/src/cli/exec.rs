@@ -35,9 +35,11 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 #[command(after_help = "Examples:
   kiln exec -k 6.1 -- uname -r
   kiln exec -k @quick -- ./my-bpf-test --verbose
+  kiln exec -k debian:6.18 -k 'debian:>=7.1' -- uname -r
   echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
 pub(super) struct ExecArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path
     #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
     pub(super) kernels: Vec<String>,
     /// End the command after this time, such as 30s or 10m; 0 is never
@@ -55,7 +57,7 @@ impl ExecArgs {
     /// Runs the command in one kernel after another; the first status that is not 0 becomes ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(&self.kernels)?;
+        let selected = context.select(&self.kernels).await?;
         let mut interrupts = Interrupts::listen()?;
         // May build packages for hours.
         tokio::select! {
@@ -69,6 +71,12 @@ impl ExecArgs {
             stdin = input::StdinSource::read(replay) => stdin?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
+        if several {
+            tokio::select! {
+                () = context.fetch(&selected) => {}
+                signal = interrupts.next() => return Ok(input::code_of(signal)),
+            }
+        }
         let mut code = exit_code::OK;
         for (index, kernel) in selected.iter().enumerate() {
             if several {

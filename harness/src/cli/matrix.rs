@@ -41,8 +41,8 @@ Example:
   echo \"matrix=$(kiln matrix -k @lts --shards 2)\" >> \"$GITHUB_OUTPUT\""
 )]
 pub(super) struct MatrixArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -77,8 +77,8 @@ impl MatrixArgs {
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let kernels = match self.kernels.as_slice() {
-            [] => context.select(&[QUICK.to_owned()])?,
-            kernels => context.select(kernels)?,
+            [] => context.select(&[QUICK.to_owned()]).await?,
+            kernels => context.select(kernels).await?,
         };
         let selection = self.suite.select_from(&context, &mut self.root).await?;
         let tests = selection.tests.len();

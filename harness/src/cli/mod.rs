@@ -41,6 +41,7 @@ use input::Interrupts;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
+use crate::offline;
 use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
@@ -65,7 +66,16 @@ struct Cli {
         help_heading = GLOBAL_OPTIONS
     )]
     config: Option<PathBuf>,
-    /// Log more about what happens; twice for everything
+    /// Use no network: only what is in the cache and on this machine
+    #[arg(
+        long,
+        global = true,
+        env = "KILN_OFFLINE",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = GLOBAL_OPTIONS
+    )]
+    offline: bool,
+    /// Say more about what happens, twice for everything
     #[arg(
         short,
         long,
@@ -98,7 +108,7 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
-    /// List, fetch and pin kernels
+    /// List, find, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say how to fix it
     Doctor(doctor::DoctorArgs),
@@ -132,7 +142,10 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    // Do this before starting any thread: the share confines its whole process.
+    if cli.offline {
+        offline::go();
+    }
+    // Before any thread is started: the share confines its whole process.
     if let Command::Share(options) = &cli.command {
         return match share::serve(options) {
             Ok(()) => ExitCode::SUCCESS,

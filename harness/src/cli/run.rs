@@ -40,8 +40,8 @@ use crate::run::times::Times;
   kiln run -k 6.1 -k '7.*' -t 'call.*:-call.kstack'
   kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
 pub(super) struct RunArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -125,8 +125,8 @@ impl RunArgs {
         } else {
             self.kernels.clone()
         };
-        let selected = context.select(&kernels)?;
-        // Report a missing variable before anything takes time.
+        let selected = context.select(&kernels).await?;
+        // A variable that is not there is told before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
         status_request::survive();

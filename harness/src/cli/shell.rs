@@ -20,7 +20,8 @@ use crate::run::command::Command;
   kiln shell -k ../linux --root dir:/srv/rootfs
   echo 'cat /proc/version' | kiln shell -k 5.10")]
 pub(super) struct ShellArgs {
-    /// Kernel: a name of kernels.toml, or a path
+    /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, or a
+    /// path
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     pub(super) kernel: String,
     /// Shell to run in the guest
@@ -35,7 +36,7 @@ impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(std::slice::from_ref(&self.kernel))?;
+        let selected = context.select(std::slice::from_ref(&self.kernel)).await?;
         let [selected] = selected.as_slice() else {
             return Err(Failure::new(
                 crate::exit_code::USAGE,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::kernel_log::KernelLogPattern;
 use super::origin::Origin;
+use super::pool::Pool;
 use super::size::MemorySize;
 use super::source::Kernel;
 use super::suite::Suite;
@@ -17,6 +18,8 @@ pub struct Catalogue {
     pub defaults: Defaults,
     /// The kernels, in the order of the file.
     pub kernels: Vec<Kernel>,
+    /// The pools, in the order of the file, and Debian's.
+    pub pools: Vec<Pool>,
     /// The groups, in the order of the file.
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
@@ -46,12 +49,13 @@ impl Default for Defaults {
     }
 }
 
-/// `NAME = [...]` in `[groups]`: members resolved to kernel names.
+/// `NAME = [...]` in `[groups]`: members resolved to names of kernels, and to
+/// those of pools as they stand there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// The name, without `@`.
     pub name: String,
-    /// Names of kernels, in the group's order, each once.
+    /// Names of kernels and `POOL:VERSION`, in the group's order, each once.
     pub kernels: Vec<String>,
 }
 
@@ -59,6 +63,11 @@ impl Catalogue {
     /// The kernel called `name`.
     pub fn kernel(&self, name: &str) -> Option<&Kernel> {
         self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// The pool called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
     }
 
     /// The suite called `name`.

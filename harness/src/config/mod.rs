@@ -3,23 +3,33 @@
 
 mod catalogue;
 mod check;
+mod edit;
 mod error;
 mod kernel_log;
 mod origin;
 mod parse;
+mod pool;
 mod select;
 mod size;
 mod source;
 mod suite;
+mod version_range;
+mod wanted;
 
 pub(crate) use check::{explain, line_of};
+pub(crate) use edit::with_kernel;
+pub(crate) use version_range::{numbers, series};
+pub(crate) use wanted::What;
 
 pub use catalogue::{Catalogue, Defaults, Group};
 pub use error::{ConfigError, Problem};
 pub use kernel_log::{KernelLogPattern, KernelLogRule};
 pub use origin::Origin;
 pub use parse::{BUILT_IN_LOCK, FILE_NAME};
+pub use pool::{Pool, PoolFile, PoolKernel, UnlistedFile};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};
 pub use source::{AptSource, Kernel, Source, UrlSource};
 pub use suite::{BpftraceTable, CommandTable, ResultsFormat, RunnerTable, Suite};
+pub use version_range::VersionRange;
+pub use wanted::Wanted;

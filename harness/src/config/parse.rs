@@ -11,6 +11,7 @@ use super::check::{Checker, absolute, explain};
 use super::error::ConfigError;
 use super::kernel_log::RawPattern;
 use super::origin::Origin;
+use super::pool::{Pool, RawPool};
 use super::select;
 use super::source::RawKernel;
 use super::suite::RawSuite;
@@ -34,6 +35,8 @@ struct RawFile {
     defaults: RawDefaults,
     #[serde(default)]
     kernels: Map<RawKernel>,
+    #[serde(default)]
+    pools: Map<RawPool>,
     #[serde(default)]
     groups: Map<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -112,10 +115,19 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         origin: checker.origin.clone(),
         defaults,
         kernels,
+        pools: Vec::new(),
         groups: Vec::new(),
         suites: Vec::new(),
         kernel_log: Vec::new(),
     };
+    for (name, pool) in in_file_order(raw.pools) {
+        let pool = checker.pool(&name, pool);
+        catalogue.pools.push(pool);
+    }
+    let debian = Pool::debian();
+    if catalogue.pool(&debian.name).is_none() {
+        catalogue.pools.push(debian);
+    }
     for (name, members) in in_file_order(raw.groups) {
         let group = checker.group(&catalogue, &name, &members);
         catalogue.groups.push(group);
@@ -172,7 +184,7 @@ impl Checker<'_> {
         self.name("group", name);
         let mut kernels: Vec<String> = Vec::new();
         for member in members {
-            match select::names_matching(catalogue, member.get_ref()) {
+            match select::members(catalogue, member.get_ref()) {
                 Ok(names) => {
                     for name in names {
                         if !kernels.contains(&name) {
@@ -183,7 +195,7 @@ impl Checker<'_> {
                 Err(error) => self.problem(
                     &member.span(),
                     format!(
-                        "group \"{}\": {error}; allowed: names of kernels in this file and globs of them",
+                        "group \"{}\": {error}; allowed: names of kernels in this file, globs of them, and kernels of pools such as debian:6.18",
                         name.get_ref()
                     ),
                 ),

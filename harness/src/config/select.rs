@@ -1,4 +1,4 @@
-//! Resolves `-k`: names, globs, groups and paths → kernels.
+//! `-k`: names, globs, groups, kernels of pools and paths → kernels.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,9 @@ use globset::GlobBuilder;
 
 use super::catalogue::Catalogue;
 use super::check::{absolute, is_glob_char};
+use super::pool::{Pool, PoolKernel};
 use super::source::Kernel;
+use super::wanted::Wanted;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
@@ -15,6 +17,8 @@ use crate::hint::Hint;
 pub enum Selected {
     /// A kernel of the catalogue.
     Named(Kernel),
+    /// A kernel of a pool.
+    Pooled(PoolKernel),
     /// A directory or an image on this machine.
     Path {
         /// As the user wrote it; names the kernel in reports.
@@ -29,6 +33,7 @@ impl Selected {
     pub fn name(&self) -> &str {
         match self {
             Selected::Named(kernel) => &kernel.name,
+            Selected::Pooled(kernel) => &kernel.name,
             Selected::Path { given, .. } => given,
         }
     }
@@ -37,6 +42,7 @@ impl Selected {
     pub fn arch(&self) -> Arch {
         match self {
             Selected::Named(kernel) => kernel.arch,
+            Selected::Pooled(kernel) => kernel.arch,
             Selected::Path { .. } => Arch::default(),
         }
     }
@@ -52,6 +58,8 @@ pub enum SelectError {
         name: String,
         /// All names, the nearest first.
         known: Vec<String>,
+        /// The pool of that name, if there is one.
+        pool: Option<String>,
     },
     /// No group of that name.
     #[error("there is no group \"@{name}\"; the groups are: {}", list(known))]
@@ -83,7 +91,29 @@ pub enum SelectError {
         /// The group, without `@`.
         name: String,
     },
-    /// A path that does not exist.
+    /// No pool of that name.
+    #[error("there is no pool \"{name}\"; the pools are: {}", list(known))]
+    UnknownPool {
+        /// What was asked for, without the colon and what follows.
+        name: String,
+        /// Every pool there is, the nearest first.
+        known: Vec<String>,
+    },
+    /// What stands behind a pool's name selects nothing.
+    #[error("{pool}: {reason}")]
+    BadVersion {
+        /// The pool.
+        pool: String,
+        /// What is wrong, and what is allowed.
+        reason: String,
+    },
+    /// Kernels of a pool where only those of `kernels.toml` can be.
+    #[error("{given} is of a pool: only kernels of kernels.toml have a pin")]
+    Pooled {
+        /// What was asked for.
+        given: String,
+    },
+    /// A path with nothing behind it.
     #[error("there is no kernel at {}: no such file or directory", path.display())]
     NoSuchPath {
         /// Absolute.
@@ -94,6 +124,9 @@ pub enum SelectError {
 impl Hint for SelectError {
     fn hints(&self) -> Vec<String> {
         match self {
+            SelectError::UnknownKernel { pool: Some(pool), .. } => vec![format!(
+                "a kernel of the pool is {pool}:VERSION; `kiln kernels search {pool}` lists them"
+            )],
             SelectError::UnknownKernel { known, .. } | SelectError::UnknownGroup { known, .. } => {
                 known
                     .first()
@@ -111,6 +144,15 @@ impl Hint for SelectError {
             SelectError::EmptyGroup { .. } => {
                 vec!["add names or globs to it in kernels.toml".to_owned()]
             }
+            SelectError::UnknownPool { .. } => vec![
+                "a kernel of a pool is POOL:VERSION, such as debian:6.18; [pools.NAME] in kernels.toml adds a pool".to_owned(),
+            ],
+            SelectError::BadVersion { pool, .. } => {
+                vec![format!("`kiln kernels search {pool}` lists what it has")]
+            }
+            SelectError::Pooled { given } => vec![format!(
+                "`kiln kernels pin {given}` writes it to kernels.toml and kernels.lock"
+            )],
             SelectError::NoSuchPath { .. } => vec![
                 "a path names a build tree, a directory with an image and lib/modules, or an image"
                     .to_owned(),
@@ -128,19 +170,21 @@ fn list(names: &[String]) -> String {
 }
 
 impl Catalogue {
-    /// The kernels that `patterns` select, in that order, each once; relative paths are relative to
-    /// `cwd`.
-    pub fn select<S: AsRef<str>>(
+    /// The kernels that `patterns` ask for, in that order, each once; relative
+    /// paths are relative to `cwd`. `pools` says which kernels of a pool are
+    /// wanted: to know, somebody must look into its archive.
+    pub fn select_with<S: AsRef<str>, E: From<SelectError>>(
         &self,
         patterns: &[S],
         cwd: &Path,
-    ) -> Result<Vec<Selected>, SelectError> {
+        mut pools: impl FnMut(&Pool, &Wanted) -> Result<Vec<PoolKernel>, E>,
+    ) -> Result<Vec<Selected>, E> {
         let mut selected: Vec<Selected> = Vec::new();
         let mut add = |item: Selected| {
             let known = selected.iter().any(|other| match (other, &item) {
-                (Selected::Named(a), Selected::Named(b)) => a.name == b.name,
                 (Selected::Path { path: a, .. }, Selected::Path { path: b, .. }) => a == b,
-                _ => false,
+                (Selected::Path { .. }, _) | (_, Selected::Path { .. }) => false,
+                (a, b) => a.name() == b.name(),
             });
             if !known {
                 selected.push(item);
@@ -154,7 +198,7 @@ impl Catalogue {
             {
                 let path = absolute(cwd, Path::new(pattern));
                 if !path.exists() {
-                    return Err(SelectError::NoSuchPath { path });
+                    return Err(SelectError::NoSuchPath { path }.into());
                 }
                 add(Selected::Path {
                     given: pattern.to_owned(),
@@ -162,17 +206,58 @@ impl Catalogue {
                 });
                 continue;
             }
-            let names = match pattern.strip_prefix('@') {
+            let members = match pattern.strip_prefix('@') {
                 Some(group) => self.group_members(group)?,
-                None => names_matching(self, pattern)?,
+                None => members(self, pattern)?,
             };
-            for name in names {
-                if let Some(kernel) = self.kernel(&name) {
+            for member in members {
+                if let Some(kernel) = self.kernel(&member) {
                     add(Selected::Named(kernel.clone()));
+                } else if let Some((pool, wanted)) = self.of_pool(&member)? {
+                    pools(pool, &wanted)?
+                        .into_iter()
+                        .for_each(|kernel| add(Selected::Pooled(kernel)));
                 }
             }
         }
         Ok(selected)
+    }
+
+    /// The same where kernels of pools cannot be.
+    pub fn select<S: AsRef<str>>(
+        &self,
+        patterns: &[S],
+        cwd: &Path,
+    ) -> Result<Vec<Selected>, SelectError> {
+        self.select_with(patterns, cwd, |pool, wanted| {
+            Err(SelectError::Pooled {
+                given: format!("{}:{wanted}", pool.name),
+            })
+        })
+    }
+
+    /// The pool and what of it `text` means; `None` if it names no pool.
+    pub fn of_pool(&self, text: &str) -> Result<Option<(&Pool, Wanted)>, SelectError> {
+        let Some((name, wanted)) = text.split_once(':') else {
+            return Ok(None);
+        };
+        let pool = self.known_pool(name)?;
+        let wanted = Wanted::parse(wanted).map_err(|reason| SelectError::BadVersion {
+            pool: name.to_owned(),
+            reason,
+        })?;
+        Ok(Some((pool, wanted)))
+    }
+
+    /// The pool called `name`.
+    pub fn known_pool(&self, name: &str) -> Result<&Pool, SelectError> {
+        self.pool(name).ok_or_else(|| {
+            let pools = self.pools.iter().map(|pool| pool.name.as_str());
+            SelectError::UnknownPool {
+                name: name.to_owned(),
+                known: nearest_first(name, pools),
+            }
+        })
     }
 
     fn group_members(&self, name: &str) -> Result<Vec<String>, SelectError> {
@@ -193,12 +278,26 @@ impl Catalogue {
     }
 }
 
+/// What a name, a glob or `POOL:VERSION` means: names of kernels, or the latter
+/// itself.
+pub(super) fn members(catalogue: &Catalogue, pattern: &str) -> Result<Vec<String>, SelectError> {
+    // Names may have colons, too.
+    let colons = || catalogue.kernels.iter().any(|k| k.name.contains(':'));
+    match pattern.split_once(':') {
+        Some((pool, _)) if catalogue.kernel(pattern).is_none() => {
+            if catalogue.pool(pool).is_none() && colons() {
+                return names_matching(catalogue, pattern);
+            }
+            catalogue.of_pool(pattern)?;
+            Ok(vec![pattern.to_owned()])
+        }
+        _ => names_matching(catalogue, pattern),
+    }
+}
+
 /// The kernels of the catalogue that a name or glob means, in the order of the
 /// file; at least one.
-pub(super) fn names_matching(
-    catalogue: &Catalogue,
-    pattern: &str,
-) -> Result<Vec<String>, SelectError> {
+fn names_matching(catalogue: &Catalogue, pattern: &str) -> Result<Vec<String>, SelectError> {
     let names = || catalogue.kernels.iter().map(|kernel| kernel.name.as_str());
     if let Some(kernel) = catalogue.kernel(pattern) {
         return Ok(vec![kernel.name.clone()]);
@@ -207,6 +306,7 @@ pub(super) fn names_matching(
         return Err(SelectError::UnknownKernel {
             name: pattern.to_owned(),
             known: nearest_first(pattern, names()),
+            pool: catalogue.pool(pattern).map(|pool| pool.name.clone()),
         });
     }
     let matcher = GlobBuilder::new(pattern)

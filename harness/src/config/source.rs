@@ -186,32 +186,13 @@ impl Checker<'_> {
 
     fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {
         let before = self.count();
-        // These become parts of addresses.
-        let mut word = |what: &str, value: &Spanned<String>| {
-            let text = value.get_ref();
-            if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.problem(
-                    &value.span(),
-                    format!("{label}: apt.{what} is {text:?}; allowed: one word"),
-                );
-            }
-        };
-        word("suite", &raw.suite);
-        word("package", &raw.package);
+        self.word(label, "suite", &raw.suite);
+        self.package(label, &raw.package);
         if let Some(mirror) = &raw.mirror {
-            word("mirror", mirror);
+            self.word(label, "mirror", mirror);
         }
         if let Some(component) = &raw.component {
-            word("component", component);
-        }
-        if let Err(error) = globset::Glob::new(raw.package.get_ref()) {
-            self.problem(
-                &raw.package.span(),
-                format!(
-                    "{label}: apt.package: {}; allowed: a package name or a glob",
-                    error.kind()
-                ),
-            );
+            self.word(label, "component", component);
         }
         (self.count() == before).then(|| AptSource {
             suite: raw.suite.into_inner(),
@@ -223,6 +204,31 @@ impl Checker<'_> {
                 .component
                 .map_or_else(|| "main".to_owned(), Spanned::into_inner),
         })
+    }
+
+    /// What ends up in addresses.
+    pub(super) fn word(&mut self, label: &str, key: &str, value: &Spanned<String>) {
+        let text = value.get_ref();
+        if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            self.problem(
+                &value.span(),
+                format!("{label}: apt.{key} is {text:?}; allowed: one word"),
+            );
+        }
+    }
+
+    /// The name of a package, or a glob.
+    pub(super) fn package(&mut self, label: &str, package: &Spanned<String>) {
+        self.word(label, "package", package);
+        if let Err(error) = globset::Glob::new(package.get_ref()) {
+            self.problem(
+                &package.span(),
+                format!(
+                    "{label}: apt.package: {}; allowed: a package name or a glob",
+                    error.kind()
+                ),
+            );
+        }
     }
 
     fn url(

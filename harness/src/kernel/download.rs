@@ -1,9 +1,11 @@
-//! Downloads: over HTTP, through the proxies of the environment, trusting the system's
-//! certificates; and copies from `file:` addresses. Resumes interrupted downloads.
+//! Downloads: over HTTP, through the proxies of the environment, trusting the
+//! system's certificates; and copies of `file:` addresses. A download that breaks
+//! off goes on where it stopped. Who is offline gets copies only.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha1::Sha1;
@@ -12,6 +14,7 @@ use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{Error, digest};
+use crate::offline;
 
 /// How long the server may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
@@ -66,12 +69,42 @@ pub(super) fn to_file(
     })
 }
 
+/// What a server has at an address.
+#[derive(Debug)]
+pub(super) enum Page {
+    /// The same as at the time that was named.
+    Unchanged,
+    /// This.
+    New {
+        /// The whole of it.
+        body: Vec<u8>,
+        /// When it was changed last, in the server's words.
+        modified: Option<String>,
+    },
+}
+
 /// Downloads `url`, which has at most `limit` bytes.
 pub(super) fn to_memory(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
+    match page(url, limit, None)? {
+        Page::New { body, .. } => Ok(body),
+        Page::Unchanged => Err(failed(url, "the server sent nothing".to_owned())),
+    }
+}
+
+/// The same, unless it was not changed `since` a time that the server told.
+pub(super) fn page(url: &str, limit: u64, since: Option<&str>) -> Result<Page, Error> {
     let mut body = Vec::new();
-    let mut reader: Box<dyn Read> = match local(url) {
-        Some(path) => Box::new(File::open(&path).map_err(|error| not_read(url, &error))?),
-        None => Box::new(ask(url, 0)?.into_body().into_reader()),
+    let mut modified = None;
+    let mut reader: Box<dyn Read> = if let Some(path) = local(url) {
+        Box::new(File::open(&path).map_err(|error| not_read(url, &error))?)
+    } else {
+        let response = ask(url, 0, since)?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Page::Unchanged);
+        }
+        let header = response.headers().get("Last-Modified");
+        modified = header.and_then(|value| value.to_str().ok().map(str::to_owned));
+        Box::new(response.into_body().into_reader())
     };
     reader
         .by_ref()
@@ -81,7 +114,17 @@ pub(super) fn to_memory(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
     if body.len() as u64 > limit {
         return Err(failed(url, format!("it is longer than {limit} bytes")));
     }
-    Ok(body)
+    Ok(Page::New { body, modified })
+}
+
+/// Says whether `url` may be asked for.
+pub(super) fn allowed(url: &str) -> Result<(), Error> {
+    if local(url).is_none() && offline::is_on() {
+        return Err(Error::Offline {
+            url: url.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The path of a `file:` or `copy:` address, sources.list(5).
@@ -117,9 +160,9 @@ fn over_http(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Res
     Err(failed(url, broke.unwrap_or_default()))
 }
 
-/// Downloads the rest of `url`, in one answer.
-fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Broken> {
-    let response = ask(url, sink.bytes).map_err(Broken::Other)?;
+/// What is left of `url`, in one answer.
+fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
+    let response = ask(url, sink.bytes, None).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
         // A server without range support sends everything again.
         sink.restart()?;
@@ -130,24 +173,41 @@ fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(
     sink.take(&mut body, total, on_progress)
 }
 
-/// Requests `url` from a server, from byte `from` on.
-fn ask(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT_DEADLINE))
-        .timeout_connect(Some(CONNECT_DEADLINE))
-        .timeout_recv_response(Some(SILENCE_DEADLINE))
-        .timeout_per_read(Some(SILENCE_DEADLINE))
-        .tls_config(
-            TlsConfig::builder()
-                .root_certs(RootCerts::PlatformVerifier)
-                .build(),
-        )
-        .build()
-        .into();
-    // Do not let the server decompress indices.
-    let mut request = agent.get(url).header("Accept-Encoding", "identity");
+/// What asks servers, for the whole process: it keeps connections open, which
+/// several downloads from one server then share.
+fn agent() -> &'static ureq::Agent {
+    static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        ureq::Agent::config_builder()
+            .timeout_resolve(Some(CONNECT_DEADLINE))
+            .timeout_connect(Some(CONNECT_DEADLINE))
+            .timeout_recv_response(Some(SILENCE_DEADLINE))
+            .timeout_per_read(Some(SILENCE_DEADLINE))
+            .tls_config(
+                TlsConfig::builder()
+                    .root_certs(RootCerts::PlatformVerifier)
+                    .build(),
+            )
+            .build()
+            .into()
+    })
+}
+
+/// Asks a server for `url`, from byte `from` on, or only if it was changed
+/// `since` a time that the server told.
+fn ask(
+    url: &str,
+    from: u64,
+    since: Option<&str>,
+) -> Result<ureq::http::Response<ureq::Body>, Error> {
+    allowed(url)?;
+    // Packed indices are wanted as they are.
+    let mut request = agent().get(url).header("Accept-Encoding", "identity");
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));
+    }
+    if let Some(since) = since {
+        request = request.header("If-Modified-Since", since);
     }
     request.call().map_err(|error| Error::Download {
         url: url.to_owned(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::image::names::TREES;
 use super::{image, modules};
+use crate::config::SelectError;
 use crate::hint::{Hint, quoted, readable, with_causes};
 use crate::store;
 
@@ -160,6 +161,77 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// It would have to be downloaded, and kiln may not.
+    #[error("kiln is offline, and would need {url}")]
+    Offline {
+        /// The address.
+        url: String,
+    },
+    /// A kernel is not in the cache and cannot be fetched.
+    #[error("kernel \"{name}\" is not in the cache: {source}")]
+    NotCached {
+        /// The kernel.
+        name: String,
+        /// Why it cannot be fetched.
+        source: Box<Error>,
+    },
+    /// The lists of a pool are not in the cache and cannot be fetched.
+    #[error("what the pool \"{pool}\" has is not in the cache: {source}")]
+    NoLists {
+        /// The pool.
+        pool: String,
+        /// Why they cannot be fetched.
+        source: Box<Error>,
+    },
+    /// A pool does not have what was asked for.
+    #[error("the pool \"{pool}\" has no kernel {wanted}{}", and_nearest(nearest))]
+    NoVersion {
+        /// The pool.
+        pool: String,
+        /// What was asked for.
+        wanted: String,
+        /// The nearest kernels it has.
+        nearest: Vec<String>,
+    },
+    /// A kernel has left its pool since the pool was asked.
+    #[error("{source}")]
+    LeftPool {
+        /// The pool.
+        pool: String,
+        /// Where it was looked for.
+        source: Box<Error>,
+    },
+    /// Parts of a kernel have no signed hash, and the kernel cannot check them.
+    #[error(
+        "kernel \"{name}\" cannot be trusted: the archive does not list {unlisted} any more, and the kernel checks no signatures of modules"
+    )]
+    Unsigned {
+        /// The kernel.
+        name: String,
+        /// The first part that is not listed.
+        unlisted: String,
+    },
+    /// A kernel of that name is there already, with another source.
+    #[error("there is a kernel \"{name}\" already, in {}:{line}", path.display())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The `kernels.toml`.
+        path: PathBuf,
+        /// Line in it, from 1.
+        line: usize,
+    },
+    /// A `kernels.toml` cannot be written anew.
+    #[error("cannot add a kernel to {}: {reason}", path.display())]
+    NotEdited {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A `-k` selects nothing.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// An archive cannot be read.
     #[error("cannot unpack {what}: {reason}")]
     Archive {
@@ -322,6 +394,29 @@ impl Hint for Error {
                 "kiln kept nothing; check the address and the network, then try again with `kiln \
                  kernels fetch`".to_owned()
             }
+            Error::Offline { .. } => ONLINE.to_owned(),
+            Error::NotCached { name, source } | Error::NoLists { pool: name, source }
+                if matches!(**source, Error::Offline { .. }) =>
+            {
+                format!("{ONLINE}; {}", fetched(self, name))
+            }
+            Error::NotCached { name, source } | Error::NoLists { pool: name, source } => {
+                let mut hints = source.hints();
+                hints.push(format!("without a network: {}", fetched(self, name)));
+                return hints;
+            }
+            Error::NoVersion { pool, .. } => {
+                format!("`kiln kernels search {pool}` lists what it has")
+            }
+            Error::LeftPool { pool, .. } => {
+                format!("`kiln kernels search --refresh {pool}` asks it again what it has")
+            }
+            Error::Unsigned { .. } => {
+                "choose a newer version: `kiln kernels search` says which are whole".to_owned()
+            }
+            Error::NameTaken { .. } => "give the new one another name: `kiln kernels pin POOL:VERSION NAME`".to_owned(),
+            Error::NotEdited { .. } => "add it by hand: see docs/kernels.md".to_owned(),
+            Error::Select(error) => return error.hints(),
             Error::Archive { .. } => {
                 "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
@@ -339,6 +434,28 @@ impl Hint for Error {
         };
         vec![hint]
     }
+}
+
+const ONLINE: &str = "leave out --offline, or unset KILN_OFFLINE";
+
+/// What fills the cache, so that no network is needed afterwards.
+fn fetched(error: &Error, name: &str) -> String {
+    match error {
+        Error::NoLists { .. } => format!(
+            "`kiln kernels search {name}`, once with a network, puts the lists into the cache"
+        ),
+        _ => {
+            format!("`kiln kernels fetch -k '{name}'`, once with a network, puts it into the cache")
+        }
+    }
+}
+
+fn and_nearest(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "; it is empty".to_owned();
+    }
+    let verb = if nearest.len() == 1 { "is" } else { "are" };
+    format!("; the nearest {verb} {}", nearest.join(" and "))
 }
 
 fn and_snapshot(answer: Option<&str>) -> String {

@@ -1,28 +1,40 @@
 //! Which kernel, from where: sources, cache, images, modules.
 
 mod archive;
+mod at_once;
 mod cache;
 mod debian;
 mod digest;
+mod disk;
 mod download;
 mod error;
 pub mod image;
 mod layout;
 mod lock;
 pub mod modules;
+mod pin;
 mod pins;
+mod pool;
 mod prepare;
 mod progress;
 mod provide;
+mod prune;
+mod signed_modules;
 mod source;
 
 pub use cache::Cache;
+pub use debian::kernels_of_index;
 pub use error::Error;
 pub use image::BootProtocol;
 pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
+pub use pin::{NewPin, pin};
 pub use pins::Pins;
+pub use pool::{in_pool, select};
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{Update, provide, status, update};
+pub use provide::{
+    Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
+};
+pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
 pub use source::Status;
 
 use std::path::PathBuf;
@@ -51,8 +63,13 @@ pub struct KernelImage {
 }
 
 impl KernelImage {
-    /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named
-    /// by its path may have been rebuilt.
+    /// What the kernel's command line must say so that it boots as it is to.
+    pub fn parameters(&self) -> Vec<String> {
+        signed_modules::parameters(&self.image)
+    }
+
+    /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a
+    /// kernel that is named by its path may have been built again.
     pub fn sha256(&self) -> Result<String, Error> {
         digest::of_file(&self.image)
     }

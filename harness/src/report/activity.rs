@@ -199,6 +199,7 @@ mod tests {
             kernel: "6.1".into(),
             release: "6.1.0".into(),
             sha256: String::new(),
+            packages: None,
         });
         tell(at(10, ready), 10);
         let starting = Event::VmStarting(VmStarting {

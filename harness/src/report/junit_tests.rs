@@ -167,6 +167,7 @@ fn properties_say_what_ran() {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 sha256: "00ff".into(),
+                packages: None,
             }),
         ),
         at(

@@ -23,6 +23,7 @@ fn ready(kernel: &str) -> Event {
         kernel: kernel.into(),
         release: "6.1.0".into(),
         sha256: String::new(),
+        packages: None,
     })
 }
 

@@ -219,6 +219,7 @@ fn different_images_and_versions_under_one_name_are_reported() {
             kernel: "6.1".into(),
             release: "6.1.7".into(),
             sha256: sha.into(),
+            packages: None,
         });
         let suite = Event::SuiteReady(SuiteReady {
             suite: "bpftrace".into(),

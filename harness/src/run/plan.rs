@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use futures::future::LocalBoxFuture;
 
 use super::capacity::Jobs;
-use super::event::{Known, SuiteReady, TestResult, Verdict};
+use super::event::{KernelPackages, Known, SuiteReady, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
@@ -42,6 +42,8 @@ pub struct ReadyKernel {
     pub release: String,
     /// SHA-256 of the image that boots, 64 hexadecimal digits.
     pub sha256: String,
+    /// The packages it is made of, if it is of packages.
+    pub packages: Option<KernelPackages>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
 }
@@ -93,7 +95,8 @@ pub struct Plan {
 impl Plan {
     /// Where the logs of a VM of a kernel go.
     pub(super) fn logs_of(&self, kernel: &PlannedKernel, vm: u32) -> PathBuf {
-        let name = kernel.name.replace(['/', '.'], "_");
+        // Who keeps them as an artifact on GitHub may have no colons.
+        let name = kernel.name.replace(['/', '.', ':'], "_");
         self.logs.join(name).join(format!("vm-{vm}"))
     }
 

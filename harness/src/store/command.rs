@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::error::cause;
 use super::{Error, Store};
+use crate::offline;
 use crate::program::{self, Limit, Output};
 
 /// Enables `nix build` and flakes, in case the user's nix.conf does not.
@@ -101,6 +102,9 @@ impl<'a> Nix<'a> {
     fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = FEATURES.iter().map(Into::into).collect();
         words.extend(self.arguments.first().cloned());
+        if offline::is_on() {
+            words.push("--offline".into());
+        }
         if let Some(setting) = &self.store.setting {
             words.push("--store".into());
             words.push(setting.into());

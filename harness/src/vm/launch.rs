@@ -259,7 +259,12 @@ impl Launch {
             dump_on_panic: launch.config.dump_on_panic,
             kernel_log: launch.config.kernel_log.clone(),
             qemu_sandbox: qemu.sandbox,
-            kernel_args: launch.config.kernel_args.clone(),
+            // The user has the last word.
+            kernel_args: [
+                launch.config.kernel.parameters(),
+                launch.config.kernel_args.clone(),
+            ]
+            .concat(),
             qemu_args: launch.config.qemu_args.clone(),
         };
         let length = args::kernel_command_line(&spec).len();

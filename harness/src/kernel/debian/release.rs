@@ -81,6 +81,11 @@ impl Release {
         Some(now - self.date.unwrap_or(expired))
     }
 
+    /// Until when it is to be used, in seconds since 1970.
+    pub(super) fn valid_until(&self) -> Option<i64> {
+        self.valid_until.map(|until| until.timestamp())
+    }
+
     /// The index called `packages`, in the first of `forms` that is listed.
     pub(super) fn index(&self, packages: &str, forms: [&str; 4]) -> Option<(&str, &Entry)> {
         forms.iter().find_map(|form| {

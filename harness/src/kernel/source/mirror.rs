@@ -21,12 +21,12 @@ const PUBLIC_SNAPSHOT: &str = "https://snapshot.debian.org";
 
 /// An archive that serves a suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mirror {
+pub(in super::super) struct Mirror {
     /// The directory that holds `dists/` and `pool/`, without a slash at its
     /// end.
-    pub(super) uri: String,
-    /// Value of `Signed-By` in the host's own source, a file name.
-    pub(super) signed_by: Option<String>,
+    pub(in super::super) uri: String,
+    /// Value of `Signed-By` of the host's own source, a file name.
+    pub(in super::super) signed_by: Option<String>,
 }
 
 /// One `deb` line or stanza of the host.

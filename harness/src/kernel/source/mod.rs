@@ -7,11 +7,15 @@
 mod apt;
 mod mirror;
 mod nix;
+mod package;
 mod path;
+mod unlisted;
 mod url;
 
 #[cfg(test)]
 mod tests;
+
+pub(super) use apt::{Place, complete_pin, packages, pin_of, place, whole_pin_of};
 
 use std::path::Path;
 

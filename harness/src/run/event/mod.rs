@@ -7,6 +7,7 @@ mod of_kernel;
 mod of_run;
 mod of_test;
 mod of_vm;
+mod packages;
 mod record;
 mod text;
 
@@ -19,6 +20,7 @@ pub use of_run::{
 };
 pub use of_test::{Known, KnownResult, TestResult, TestSlow, TestStarted, VERDICTS};
 pub use of_vm::{SpeedMeasured, VmLost, VmStarted, VmStarting, VmStopped};
+pub use packages::{KernelPackages, PackageFile};
 pub use record::Record;
 pub use text::{MAX_TEXT, bounded_text};
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::KernelPackages;
+
 /// A kernel is ready to boot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelReady {
@@ -11,6 +13,10 @@ pub struct KernelReady {
     pub release: String,
     /// SHA-256 of the image that boots, 64 hexadecimal digits.
     pub sha256: String,
+    /// The packages it is made of, if it is of packages: with them the same bytes
+    /// can be had again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub packages: Option<KernelPackages>,
 }
 
 /// A kernel is not available: its tests do not run. In schema 1 since kernels are provided while

@@ -11,16 +11,14 @@
 //! ```
 
 mod parse;
-mod range;
 mod update;
 
 use std::path::{Path, PathBuf};
 
 use super::event::{Known, KnownResult};
-use crate::config::Problem;
+use crate::config::{Problem, VersionRange};
 use crate::hint::Hint;
 use crate::suite::{Filter, TestId};
-use range::Range;
 
 pub use update::{Update, update};
 
@@ -78,9 +76,9 @@ pub struct Expectations {
 struct Entry {
     tests: Tests,
     /// Any of them; empty for every kernel.
-    kernels: Vec<Range>,
+    kernels: Vec<VersionRange>,
     /// Any of them; empty for every version.
-    bpftrace: Vec<Range>,
+    bpftrace: Vec<VersionRange>,
     suite: Option<String>,
     known: Known,
     /// In the file, from 1.
@@ -148,7 +146,7 @@ impl Expectations {
 
 impl Entry {
     fn holds(&self, subject: Subject<'_>) -> bool {
-        let any = |ranges: &[Range], version: Option<&str>| {
+        let any = |ranges: &[VersionRange], version: Option<&str>| {
             ranges.is_empty()
                 || version.is_some_and(|version| ranges.iter().any(|range| range.has(version)))
         };

@@ -6,9 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::range::Range;
 use super::{Entry, Expectations, ExpectationsError, Tests};
-use crate::config::{Origin, Problem, explain, line_of};
+use crate::config::{Origin, Problem, VersionRange, explain, line_of};
 use crate::run::event::{Known, KnownResult};
 use crate::suite::Filter;
 
@@ -165,7 +164,7 @@ impl Checker<'_> {
         }
     }
 
-    fn ranges(&mut self, raw: Option<Spanned<OneOrMore>>) -> Vec<Range> {
+    fn ranges(&mut self, raw: Option<Spanned<OneOrMore>>) -> Vec<VersionRange> {
         let Some(raw) = raw else {
             return Vec::new();
         };
@@ -179,7 +178,7 @@ impl Checker<'_> {
         }
         let mut ranges = Vec::new();
         for text in texts {
-            match Range::parse(&text) {
+            match VersionRange::parse(&text) {
                 Ok(range) => ranges.push(range),
                 Err(message) => self.problem(&span, message),
             }

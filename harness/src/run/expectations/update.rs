@@ -7,7 +7,7 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
 use super::ExpectationsError;
-use super::range::series;
+use crate::config::series;
 use crate::run::event::{Event, KnownResult, Record, StopReason, TestResult, Verdict};
 use crate::whole_file;
 

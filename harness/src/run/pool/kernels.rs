@@ -60,6 +60,7 @@ impl Pool<'_> {
             kernel: kernel.name.clone(),
             release: ready.release.clone(),
             sha256: ready.sha256.clone(),
+            packages: ready.packages.clone(),
         }));
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));

@@ -136,6 +136,7 @@ mod tests {
         Provision::Ready(Rc::new(ReadyKernel {
             release: "6.1.0".into(),
             sha256: String::new(),
+            packages: None,
             launch: Box::new(|_, _| unreachable!("nothing boots here")),
         }))
     }

@@ -1,7 +1,7 @@
 //! Ranges of versions: `6.1`, `>=5.15`, `>=5.10, <6.2`.
 
 /// The numbers at the beginning of a version: `6.1.0-56-cloud` is 6.1.0.
-fn numbers(version: &str) -> Vec<u64> {
+pub(crate) fn numbers(version: &str) -> Vec<u64> {
     let version = version.trim().trim_start_matches('v');
     let end = version
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -26,11 +26,11 @@ enum Relation {
 /// Only as many numbers of a version are compared as the range gives: 6.1.7 is `6.1` and `<=6.1`,
 /// and not `>6.1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Range(Vec<(Relation, Vec<u64>)>);
+pub struct VersionRange(Vec<(Relation, Vec<u64>)>);
 
-impl Range {
+impl VersionRange {
     /// Reads comparisons, separated by commas.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub fn parse(text: &str) -> Result<Self, String> {
         text.split(',')
             .map(|one| {
                 let one = one.trim();
@@ -59,8 +59,9 @@ impl Range {
             .map(Self)
     }
 
-    /// Whether a version is in the range; one that does not begin with a number is in no range.
-    pub(super) fn has(&self, version: &str) -> bool {
+    /// Whether a version is in the range; one that does not begin with a number
+    /// is in none.
+    pub fn has(&self, version: &str) -> bool {
         let version = numbers(version);
         !version.is_empty()
             && self.0.iter().all(|(relation, bound)| {
@@ -75,10 +76,15 @@ impl Range {
                 }
             })
     }
+
+    /// The numbers of its first bound.
+    pub(crate) fn first_bound(&self) -> &[u64] {
+        self.0.first().map_or(&[], |(_, bound)| bound)
+    }
 }
 
-/// The first two numbers of a version, as in entries that kiln writes.
-pub(super) fn series(version: &str) -> Option<String> {
+/// The first two numbers of a version, as entries that kiln writes name it.
+pub(crate) fn series(version: &str) -> Option<String> {
     let numbers = numbers(version);
     let first: Vec<String> = numbers.iter().take(2).map(ToString::to_string).collect();
     (!first.is_empty()).then(|| first.join("."))
@@ -92,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_version_is_compared_as_far_as_the_range_goes() {
-        let has = |range: &str, version: &str| Range::parse(range).unwrap().has(version);
+        let has = |range: &str, version: &str| VersionRange::parse(range).unwrap().has(version);
         for (range, inside, outside) in [
             ("6.1", "6.1.0-56-cloud-amd64", "6.12.1"),
             ("<=6.1", "6.1.7", "6.2"),
@@ -120,7 +126,7 @@ mod tests {
             "6..1",
             "6.1-rc1",
         ] {
-            assert!(Range::parse(text).is_err(), "{text}");
+            assert!(VersionRange::parse(text).is_err(), "{text}");
         }
     }
 
