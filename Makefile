@@ -1,9 +1,9 @@
-# make run runs bpftrace's runtime tests on three kernels make test runs
-# everything that CI runs make bench measures kiln against a bare boot;
-# BENCH="--rounds 9" sets options make parity compares every verdict with
-# upstream's own engine; takes hours; PARITY="--kernel 6.1 -t '^call\.' --resume"
-# sets options make fuzz looks for input that crashes a parser, for FUZZ_SECONDS
-# each
+# make run    runs bpftrace's runtime tests on three kernels
+# make test   runs everything that CI runs
+# make bench  measures kiln against a bare boot; BENCH="--rounds 9" sets options
+# make parity compares every verdict with upstream's own engine; takes hours;
+#             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
+# make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 with a Rust toolchain. They list missing
 # packages and install them, which is the only step that needs root.

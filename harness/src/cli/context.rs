@@ -100,7 +100,7 @@ impl Context {
         match selected {
             Selected::Path { .. } => true,
             Selected::Pooled(kernel) => kernel::is_cached(kernel, &self.cache).unwrap_or_default(),
-            // What cannot be told now is told when it is provided.
+            // An error here will show when the kernel is provided.
             Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)
                 .is_ok_and(|status| status.cached),
         }

@@ -90,7 +90,7 @@ pub(super) enum KernelsError {
         /// Why.
         reason: String,
     },
-    /// Standard output is gone.
+    /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }

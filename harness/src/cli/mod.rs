@@ -75,7 +75,7 @@ struct Cli {
         help_heading = GLOBAL_OPTIONS
     )]
     offline: bool,
-    /// Say more about what happens, twice for everything
+    /// Log more about what happens; twice for everything
     #[arg(
         short,
         long,
@@ -145,7 +145,7 @@ pub fn main() -> ExitCode {
     if cli.offline {
         offline::go();
     }
-    // Before any thread is started: the share confines its whole process.
+    // Do this before starting any thread: the share confines its whole process.
     if let Command::Share(options) = &cli.command {
         return match share::serve(options) {
             Ok(()) => ExitCode::SUCCESS,

@@ -126,7 +126,7 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels).await?;
-        // A variable that is not there is told before anything takes time.
+        // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
         status_request::survive();

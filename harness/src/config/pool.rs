@@ -46,7 +46,7 @@ pub struct Pool {
     pub mirror: Option<String>,
     /// As of [`AptSource::keyring`].
     pub keyring: Option<PathBuf>,
-    /// No signature is asked for.
+    /// No signature is required.
     pub trusted: bool,
     /// Component of the suites.
     pub component: String,

@@ -110,10 +110,10 @@ pub enum SelectError {
     /// Kernels of a pool where only those of `kernels.toml` can be.
     #[error("{given} is of a pool: only kernels of kernels.toml have a pin")]
     Pooled {
-        /// What was asked for.
+        /// The given name.
         given: String,
     },
-    /// A path with nothing behind it.
+    /// A path that does not exist.
     #[error("there is no kernel at {}: no such file or directory", path.display())]
     NoSuchPath {
         /// Absolute.
@@ -170,9 +170,9 @@ fn list(names: &[String]) -> String {
 }
 
 impl Catalogue {
-    /// The kernels that `patterns` ask for, in that order, each once; relative
-    /// paths are relative to `cwd`. `pools` says which kernels of a pool are
-    /// wanted: to know, somebody must look into its archive.
+    /// The kernels that `patterns` select, in that order, each once; relative paths are relative to
+    /// `cwd`. `pools` says which kernels of a pool are wanted, which requires a look into its
+    /// archive.
     pub fn select_with<S: AsRef<str>, E: From<SelectError>>(
         &self,
         patterns: &[S],

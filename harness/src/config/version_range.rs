@@ -59,8 +59,7 @@ impl VersionRange {
             .map(Self)
     }
 
-    /// Whether a version is in the range; one that does not begin with a number
-    /// is in none.
+    /// Whether a version is in the range; one that does not begin with a number is in no range.
     pub fn has(&self, version: &str) -> bool {
         let version = numbers(version);
         !version.is_empty()
@@ -83,7 +82,7 @@ impl VersionRange {
     }
 }
 
-/// The first two numbers of a version, as entries that kiln writes name it.
+/// The first two numbers of a version, as in entries that kiln writes.
 pub(crate) fn series(version: &str) -> Option<String> {
     let numbers = numbers(version);
     let first: Vec<String> = numbers.iter().take(2).map(ToString::to_string).collect();

@@ -1,6 +1,6 @@
-//! Downloads: over HTTP, through the proxies of the environment, trusting the
-//! system's certificates; and copies of `file:` addresses. A download that breaks
-//! off goes on where it stopped. Who is offline gets copies only.
+//! Downloads: over HTTP, through the proxies of the environment, trusting the system's
+//! certificates; and copies from `file:` addresses. Resumes interrupted downloads. Offline, only
+//! copies work.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -160,8 +160,8 @@ fn over_http(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Res
     Err(failed(url, broke.unwrap_or_default()))
 }
 
-/// What is left of `url`, in one answer.
-fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
+/// Downloads the rest of `url`, in one answer.
+fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Broken> {
     let response = ask(url, sink.bytes, None).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
         // A server without range support sends everything again.
@@ -201,7 +201,7 @@ fn ask(
     since: Option<&str>,
 ) -> Result<ureq::http::Response<ureq::Body>, Error> {
     allowed(url)?;
-    // Packed indices are wanted as they are.
+    // Do not let the server decompress indices.
     let mut request = agent().get(url).header("Accept-Encoding", "identity");
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));

@@ -198,7 +198,7 @@ pub enum Error {
     LeftPool {
         /// The pool.
         pool: String,
-        /// Where it was looked for.
+        /// Where kiln looked for it.
         source: Box<Error>,
     },
     /// Parts of a kernel have no signed hash, and the kernel cannot check them.

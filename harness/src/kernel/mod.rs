@@ -68,8 +68,8 @@ impl KernelImage {
         signed_modules::parameters(&self.image)
     }
 
-    /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a
-    /// kernel that is named by its path may have been built again.
+    /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named
+    /// by its path may have been rebuilt.
     pub fn sha256(&self) -> Result<String, Error> {
         digest::of_file(&self.image)
     }

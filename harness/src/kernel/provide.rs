@@ -163,7 +163,7 @@ pub fn packages_of(
     }
 }
 
-/// Says what is known of `kernel`, a kernel of `catalogue`.
+/// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,

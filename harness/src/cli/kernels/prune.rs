@@ -28,7 +28,7 @@ pub(crate) struct PruneArgs {
     /// Keep the N kernels that were used last, however long ago
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Say what would be removed, and remove nothing
+    /// List what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 }

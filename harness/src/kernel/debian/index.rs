@@ -250,7 +250,7 @@ fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package
     })
 }
 
-/// deb-version(7). What is no version comes before all that are.
+/// deb-version(7). Invalid versions come before all valid ones.
 pub(in super::super) fn compare(a: &str, b: &str) -> Ordering {
     let parse = |text: &str| text.parse::<Version>().ok();
     parse(a).cmp(&parse(b))

@@ -173,7 +173,7 @@ impl Suite<'_> {
         }
         let packages = index::parse(&unpacked(&url, &packed)?);
         if let Ok(bytes) = serde_json::to_vec(&packages) {
-            // Not kept, it is read again the next time.
+            // If it is not cached, it is read again the next time.
             let _ = whole_file::write(kept, &bytes);
         }
         Ok(packages)

@@ -41,7 +41,7 @@ impl Place {
         if self.source.trusted {
             return Vec::new();
         }
-        // A keyring of Debian's that was removed since is no loss.
+        // A keyring of Debian's that was removed since is not needed.
         let of_host = self.mirror.signed_by.as_deref().map(PathBuf::from);
         of_host
             .filter(|file| file.exists())
@@ -63,7 +63,7 @@ impl Place {
     }
 }
 
-/// The files that a pin of it names.
+/// The files of its pin.
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,

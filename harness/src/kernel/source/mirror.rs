@@ -25,7 +25,7 @@ pub(in super::super) struct Mirror {
     /// The directory that holds `dists/` and `pool/`, without a slash at its
     /// end.
     pub(in super::super) uri: String,
-    /// Value of `Signed-By` of the host's own source, a file name.
+    /// Value of `Signed-By` in the host's own source, a file name.
     pub(in super::super) signed_by: Option<String>,
 }
 

@@ -176,7 +176,7 @@ impl fmt::Display for Rule {
 /// The rules that apply to a suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The language of its tests.
+    /// The dialect of its tests.
     pub dialect: &'static Dialect,
     /// Only upstream's verdicts count: no rule applies.
     pub compat: bool,
