@@ -25,8 +25,8 @@ pub fn select<S: AsRef<str>>(
     })
 }
 
-/// The kernels of `pool` that `wanted` means, sorted by version; at least one. Its
-/// archive is asked `anew`, or if that was not done within the last hour.
+/// The kernels of `pool` that `wanted` means, sorted by version; at least one. Queries its archive
+/// if `anew` is set, or if that was not done within the last hour.
 pub fn in_pool(
     pool: &Pool,
     wanted: &Wanted,

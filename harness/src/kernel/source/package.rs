@@ -1,5 +1,5 @@
-//! A package file of a Debian archive: fetched by its path, or by its hash where it
-//! has left the mirrors, and accepted by its hash alone.
+//! A package file of a Debian archive: fetched by its path, or by its hash if it has left the
+//! mirrors, and checked only by its hash.
 
 use std::path::{Path, PathBuf};
 
