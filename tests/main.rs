@@ -1,6 +1,5 @@
-//! The end-to-end tests, in one binary: it is linked once, and tests of all
-//! files fill the machine until the last one. `cargo test --test end_to_end
-//! exec::` runs those of one file.
+//! The end-to-end tests, in one binary: it is linked only once, and tests of all files keep the
+//! machine busy until the end. `cargo test --test end_to_end exec::` runs those of one file.
 #![allow(clippy::unwrap_used)]
 
 mod support;

@@ -37,11 +37,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const KERNEL: &str = "6.1";
 
-/// Above what a busy machine of two cores needs. No test of the list reaches a
-/// limit.
+/// More than a busy machine with two cores needs. No test of the list reaches a limit.
 const SCALE: f64 = 20.0;
 
-/// So many verdicts may depend on time; more is a mistake of kiln's.
+/// This many verdicts may depend on time; more is a bug in kiln.
 const FLAKY: usize = 3;
 
 #[test]
@@ -65,7 +64,7 @@ fn both_engines_give_the_same_verdicts() {
         compat: false,
     };
     let (theirs, own) = both(&selection, &kiln.work());
-    // Nothing was left out on either side, and nothing hung.
+    // Nothing is missing on either side, and nothing hung.
     for results in [&theirs, &own] {
         assert_eq!(results.said.len(), ids.len());
         let counts: usize = ["pass", "fail", "timeout", "skip"]
@@ -75,7 +74,7 @@ fn both_engines_give_the_same_verdicts() {
         assert_eq!(counts, ids.len(), "{results:?}");
     }
     let mut rows = compare::rows(&theirs, &own, &ids);
-    // As `make parity` has it: a test that depends on time gets another run.
+    // As with `make parity`: a test that depends on time gets another run.
     let differ = |rows: &[row::Row]| -> Vec<String> {
         let rows = rows.iter().filter(|row| explain::is_unexplained(row));
         rows.map(|row| row.id.clone()).collect()

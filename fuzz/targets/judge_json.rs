@@ -8,7 +8,7 @@ use kiln::suite::{Exit, Verdict};
 use kiln::suite::bpftrace::{Dialect, End, Observation, Rules, RuntimeSuites, Vocabulary, judge};
 use libfuzzer_sys::fuzz_target;
 
-/// One test whose expectation is in a file, where the dialect knows that.
+/// One test whose expectation is in a file, if the dialect supports that.
 const TEST: &str =
     "NAME json\nRUN {{BPFTRACE}} -e x\nEXPECT_JSON runtime/outputs/expected.json\nTIMEOUT 1\n";
 

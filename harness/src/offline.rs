@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static OFFLINE: AtomicBool = AtomicBool::new(false);
 
-/// From now on nothing is fetched.
+/// From now on kiln fetches nothing.
 pub(crate) fn go() {
     OFFLINE.store(true, Ordering::Relaxed);
 }
 
-/// Whether nothing may be fetched.
+/// Whether kiln may not fetch anything.
 pub(crate) fn is_on() -> bool {
     OFFLINE.load(Ordering::Relaxed)
 }

@@ -68,7 +68,7 @@ impl Archive {
             for stream in listener.incoming() {
                 let (served, heard) = (served.clone(), Arc::clone(&heard));
                 std::thread::spawn(move || {
-                    // A client that goes away is no failure of ours.
+                    // A client may disconnect.
                     let _ = stream.and_then(|stream| answer(&stream, &served, &heard));
                 });
             }

@@ -1,5 +1,5 @@
-//! Kernels made of the shared cache's 6.1: a directory as of an unpacked
-//! package, with the modules that a test wants it to have.
+//! Kernels made from the shared cache's 6.1: a directory like an unpacked package, with the modules
+//! that a test needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ impl Material {
         let boot = tree.join("boot");
         fs::create_dir_all(&boot).unwrap();
         let image = boot.join(format!("vmlinuz-{}", self.release));
-        // Not a link: tar calls a file changed when another test links it.
+        // Not a link: tar reports a file as changed when another test links it.
         fs::copy(&self.image, &image).unwrap();
         let to = tree.join("lib/modules").join(&self.release);
         fs::create_dir_all(&to).unwrap();

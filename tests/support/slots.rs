@@ -1,4 +1,4 @@
-//! A machine-wide limit of VMs: as many as there are CPUs, whoever tests.
+//! A machine-wide limit of VMs: as many as CPUs, over all test runs.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -10,8 +10,7 @@ use super::shared_cache::shared_cache;
 /// Longer than a whole test run should ever take.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
-/// The right to run a VM until dropped. The kernel takes it back from a killed
-/// process.
+/// The right to run a VM until dropped. The kernel frees it if the process is killed.
 #[derive(Debug)]
 pub(crate) struct Slot {
     _lock: Flock<File>,

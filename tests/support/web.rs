@@ -1,4 +1,4 @@
-//! A web server on the loopback, as good or bad as a test needs it.
+//! A web server on the loopback, as good or bad as a test needs.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// What is served at a path.
+/// The response for a path.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
-    /// What is sent.
+    /// The body.
     pub(crate) body: Arc<[u8]>,
-    /// What `Content-Length` says, if not the truth.
+    /// The value of `Content-Length`, if it is wrong.
     pub(crate) announced: Option<usize>,
-    /// How long the server thinks before it answers.
+    /// How long the server waits before it answers.
     pub(crate) delay: Duration,
     /// The `Authorization` without which it answers 401.
     pub(crate) login: Option<String>,
@@ -58,7 +58,7 @@ impl WebServer {
                     }
                     let (pages, requests) = (Arc::clone(&pages), Arc::clone(&requests));
                     let one = std::thread::spawn(move || {
-                        // A client that goes away is no failure of ours.
+                        // A client may disconnect.
                         let _ = stream.and_then(|stream| answer(&stream, &pages, &requests));
                     });
                     serving.lock().unwrap().push(one);

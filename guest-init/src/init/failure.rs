@@ -1,13 +1,13 @@
-//! What PID 1 says when something fails.
+//! How PID 1 reports failures.
 
 use std::io::Write;
 
-/// Something PID 1 cannot go on without has failed.
+/// Something that PID 1 needs has failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What was being done.
+    /// What PID 1 was doing.
     pub(crate) stage: &'static str,
-    /// What went wrong, on which thing.
+    /// What went wrong, and on what.
     pub(crate) message: String,
 }
 
@@ -26,7 +26,7 @@ impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
     }
 }
 
-/// Writes a line to the console. Failing to is not worth dying for.
+/// Writes a line to the console. Ignores errors.
 pub(crate) fn console(line: &str) {
     let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
 }

@@ -40,7 +40,7 @@ pub(crate) fn run() {
     if let Err(failure) = phases(&mut port) {
         console(&format!("failed to {}: {}", failure.stage, failure.message));
         if let Some(port) = &mut port {
-            // The console has it already should this fail.
+            // If this fails, the console still has the message.
             let _ = port.queue(&Event::Failed {
                 stage: failure.stage.to_owned(),
                 message: failure.message,
@@ -69,8 +69,8 @@ fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     server::Server::new(port)?.serve(boot::hello(&clock, warnings)?)
 }
 
-/// Ends the VM; returns only if the kernel cannot, and then PID 1's own end
-/// makes the kernel panic, which ends the VM as well.
+/// Ends the VM. Returns only if the kernel cannot; then the end of PID 1 makes the kernel panic,
+/// which also ends the VM.
 fn power_off() {
     nix::unistd::sync();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

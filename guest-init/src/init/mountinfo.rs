@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
-/// A mount: filesystem type and mount point. Not its id: a filesystem that was
-/// taken away and mounted again is no remnant.
+/// A mount: filesystem type and mount point. Not its id: a filesystem that was unmounted and
+/// mounted again is not a remnant.
 pub(super) type Mount = (String, PathBuf);
 
 /// The options of a mount, and those of its filesystem.
@@ -15,7 +15,7 @@ pub(super) struct Options {
     pub(super) filesystem: String,
 }
 
-/// Those of each mount, of several on one point the topmost's.
+/// Those of each mount; if several are on one mount point, of the topmost.
 pub(super) type AllOptions = Vec<(Mount, Options)>;
 
 /// All mounts of `mountinfo`, in order, and their options.
@@ -23,7 +23,7 @@ pub(super) fn read_mounts(text: &[u8]) -> (Vec<Mount>, AllOptions) {
     let mut mounts = Vec::new();
     let mut all = AllOptions::new();
     for (mount, options) in text.split(|&byte| byte == b'\n').filter_map(parse) {
-        // The kernel's own, as soon as somebody looks there.
+        // Mounted by the kernel as soon as somebody looks there.
         if mount.1 != Path::new("/sys/kernel/debug/tracing") {
             all.push((mount.clone(), options));
             mounts.push(mount);
@@ -48,7 +48,7 @@ fn parse(line: &[u8]) -> Option<(Mount, Options)> {
     Some((mount, options))
 }
 
-/// Space, tab, newline and backslash stand as three octal digits.
+/// Space, tab, newline and backslash are written as three octal digits.
 pub(super) fn unescaped(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let Some((&first, rest)) = text.split_first() {

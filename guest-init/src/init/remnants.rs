@@ -1,9 +1,8 @@
-//! What outlives the jobs that are closed: processes that left their cgroup,
-//! mounts, named network namespaces, nftables tables; all else is in
-//! [`super::state`].
+//! What outlives closed jobs: processes that left their cgroup, mounts, named network namespaces,
+//! nftables tables. [`super::state`] handles everything else.
 //!
-//! Looking costs a read, a directory, a poll and, where nf_tables is, a question to
-//! the kernel; only what is found costs more.
+//! A check costs a read, a directory listing, a poll and, with nf_tables, a request to the kernel.
+//! More is done only if something is found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -30,33 +29,32 @@ use super::{boot, mounts};
 
 /// Where ip-netns(8) keeps its names.
 const NAMESPACES: &str = "/run/netns";
-/// How long killed processes may take to go.
+/// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// What was there when the guest was last clean.
+/// The state when the guest was last clean.
 #[derive(Debug)]
 pub(crate) struct Stock {
-    /// `mountinfo` and `children` of PID 1, open, so that whatever is mounted
-    /// over `/proc` hides nothing. `None` where the kernel lacks one: `children`
-    /// came with `CONFIG_PROC_CHILDREN`.
+    /// `mountinfo` and `children` of PID 1, kept open so that a mount over `/proc` cannot hide
+    /// them. `None` if the kernel lacks the file: `children` needs `CONFIG_PROC_CHILDREN`.
     mountinfo: Option<File>,
     children: Option<File>,
     mounts: Vec<Mount>,
     options: AllOptions,
     namespaces: BTreeSet<OsString>,
     tables: BTreeSet<Table>,
-    /// The kernel has nf_tables in it, and not as a module.
+    /// nf_tables is built into the kernel.
     nftables_built_in: bool,
-    /// Processes that cannot be killed and have been told of.
+    /// Processes that cannot be killed and were already reported.
     stuck: BTreeSet<i32>,
     state: State,
 }
 
 impl Stock {
-    /// Takes stock for the first time.
+    /// Records the state for the first time.
     pub(crate) fn take() -> Self {
-        // A start of modprobe to find out would cost a tenth of a second under
-        // emulation. What comes later comes as a module, and shows.
+        // Starting modprobe to find out would cost a tenth of a second under emulation. If
+        // nf_tables appears later, it is a module, which is visible.
         let tables = boot::without_modprobe(nftables::tables);
         let mut stock = Self {
             mountinfo: File::open("/proc/1/mountinfo").ok(),
@@ -73,14 +71,14 @@ impl Stock {
         stock
     }
 
-    /// Takes stock again: a command of the host's has changed the guest.
+    /// Records the state again: a command from the host has changed the guest.
     pub(crate) fn again(&mut self) {
         self.tables = boot::without_modprobe(nftables::tables).unwrap_or_default();
         self.look_at_mounts();
         self.state.again();
     }
 
-    /// The clock is right: the host has set it.
+    /// Accepts the clock as right: the host has set it.
     pub(crate) fn clock_was_set(&mut self) {
         self.state.clock_was_set();
     }
@@ -90,8 +88,8 @@ impl Stock {
         self.namespaces = namespaces_now();
     }
 
-    /// Kills children of PID 1: whatever has left its cgroup hangs below one.
-    /// No job may be open. `reap` collects those that have ended.
+    /// Kills children of PID 1: every process that left its cgroup is a descendant of one. No job
+    /// may be open. `reap` collects those that have ended.
     pub(crate) fn end_processes(&mut self, mut reap: impl FnMut()) -> Vec<Remnant> {
         let mut found: BTreeMap<i32, String> = BTreeMap::new();
         let deadline = Instant::now() + KILL_DEADLINE;
@@ -113,7 +111,7 @@ impl Stock {
                 if let Some(stat) = stat(pid).filter(|stat| !stat.exiting) {
                     found.entry(pid).or_insert(stat.comm);
                 }
-                // Its own children become ours and are met the next time.
+                // Its own children become ours, and the next round finds them.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -149,9 +147,9 @@ impl Stock {
         let Some((now, options)) = self.mounts_now() else {
             return remnants;
         };
-        // The latest first: it may stand on the one before.
+        // The latest first: it may be mounted on an earlier one.
         for (fstype, point) in surplus(&now, &self.mounts).into_iter().rev() {
-            // The tool's own, for all names to come.
+            // ip-netns's own mount, for all later names.
             if point == Path::new(NAMESPACES) {
                 continue;
             }
@@ -165,7 +163,7 @@ impl Stock {
             let own = mounts::SYSTEM
                 .iter()
                 .find(|entry| entry.fstype == fstype && Path::new(entry.target) == point);
-            // A namespace that was deleted later, say: nobody misses it.
+            // For example a namespace that was deleted later, which nobody misses.
             if own.is_none() && fstype == "nsfs" {
                 continue;
             }
@@ -186,8 +184,8 @@ impl Stock {
         remnants
     }
 
-    /// Deletes nftables tables. Last, for the sysfs that tells of the module
-    /// may have been unmounted.
+    /// Deletes nftables tables. Last, because the sysfs that shows the module may have been
+    /// unmounted.
     fn restore_tables(&mut self) -> Vec<Remnant> {
         if !self.nftables_built_in && !nftables::module_loaded() {
             self.tables.clear();
@@ -202,7 +200,7 @@ impl Stock {
             return Vec::new();
         }
         for table in &new {
-            // Whether it worked is seen below.
+            // The check below shows whether it worked.
             let _ = nftables::delete(table);
         }
         let left = nftables::tables().unwrap_or_default();
@@ -218,9 +216,9 @@ impl Stock {
         remnants
     }
 
-    /// Whether anything was mounted or unmounted since this was last asked:
-    /// poll(2) tells, proc_pid_mountinfo(5) says so of `mounts`, and the kernel
-    /// does it for both (fs/proc_namespace.c).
+    /// Whether anything was mounted or unmounted since the last call. poll(2) reports this:
+    /// proc_pid_mountinfo(5) documents it for `mounts`, and the kernel does it for both files
+    /// (fs/proc_namespace.c).
     fn mounts_changed(&self) -> bool {
         let Some(mountinfo) = &self.mountinfo else {
             return true;
@@ -228,7 +226,7 @@ impl Stock {
         let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) => false,
-            // An error is no reason to look away.
+            // On an error, check anyway.
             _ => true,
         }
     }
@@ -268,15 +266,14 @@ fn namespaces_now() -> BTreeSet<OsString> {
         .collect()
 }
 
-/// Takes the topmost mount off a mount point; one in use vanishes with its
-/// last user.
+/// Unmounts the topmost mount of a mount point; one in use vanishes with its last user.
 fn unmount(point: &Path) -> bool {
     umount2(point, MntFlags::empty())
         .or_else(|_| umount2(point, MntFlags::MNT_DETACH))
         .is_ok()
 }
 
-/// What `these` have beyond `those`, in order.
+/// What is in `these` but not in `those`, in order.
 fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
     let mut left = those.to_vec();
     let mut new = Vec::new();

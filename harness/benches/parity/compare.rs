@@ -7,7 +7,7 @@ use crate::explain::{Explanation, explain};
 use crate::row::Row;
 use crate::verdicts::{Results, Said};
 
-/// What ours may take, in upstream's wall time.
+/// How long ours may take, relative to upstream's wall time.
 const TARGET: f64 = 0.4;
 
 /// A row for each of these tests, whether or not an engine has a verdict.
@@ -71,11 +71,11 @@ pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Resu
     text
 }
 
-/// For people: wall times of both over the whole suite, if both came to its end.
+/// For people: wall times of both over the whole suite, if both completed it.
 pub(crate) fn wall_times(rows: &[Row], upstream: &Results, ours: &Results) -> String {
     let has_all = |results: &Results| rows.iter().all(|row| results.said.contains_key(&row.id));
     let (Some(theirs), Some(own)) = (upstream.wall, ours.wall) else {
-        return "\nNo wall times: a run did not come to its end\n\n".to_owned();
+        return "\nNo wall times: a run did not complete\n\n".to_owned();
     };
     if !has_all(upstream) || !has_all(ours) {
         return "\nNo wall times: a run was not of the whole suite\n\n".to_owned();

@@ -2,14 +2,14 @@
 
 use crate::verdicts::{Results, Said};
 
-/// A test and every verdict that both engines gave it.
+/// A test and every verdict that both engines gave.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: String,
-    /// The first is of the whole run, the others of runs of what differed.
+    /// The first is from the whole run, the others from reruns of differences.
     pub(crate) upstream: Vec<Said>,
     pub(crate) ours: Vec<Said>,
-    /// Ours without any of our rules, of rows where a rule had a part.
+    /// Ours without our rules, for rows that a rule affected.
     pub(crate) compat: Option<Said>,
 }
 
@@ -27,7 +27,7 @@ impl Row {
         first(&self.upstream) != first(&self.ours)
     }
 
-    /// Whether a rule may be why it differs: then a run without rules tells.
+    /// Whether a rule may explain the difference: then a run without rules shows it.
     pub(crate) fn may_be_a_rule(&self) -> bool {
         self.differs() && self.ours.first().is_some_and(|said| !said.rules.is_empty())
     }

@@ -19,7 +19,7 @@ use crate::kernel::{self, Cache, Progress};
     after_help = "Examples:\n  kiln kernels\n  kiln kernels search debian:6.12\n  kiln kernels fetch -k @quick -k debian:series\n  kiln kernels update 6.1"
 )]
 pub(super) struct KernelsArgs {
-    /// What to do; `list` if nothing is named
+    /// What to do [default: list]
     #[command(subcommand)]
     pub command: Option<KernelsCommand>,
 }
@@ -46,7 +46,7 @@ pub(super) enum KernelsCommand {
     /// flake gives, in kernels.lock
     #[command(after_help = "Example:\n  kiln kernels update 6.1 6.12")]
     Update {
-        /// Name, glob or @group; every kernel from apt if none is given
+        /// Name, glob or @group [default: all kernels from apt]
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },
@@ -60,7 +60,7 @@ pub(super) enum KernelsError {
     /// A bad `kernels.toml`.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Nothing of that name.
+    /// No kernel of that name.
     #[error(transparent)]
     Select(#[from] SelectError),
     /// A kernel could not be fetched or pinned.
@@ -90,7 +90,7 @@ pub(super) enum KernelsError {
         /// Why.
         reason: String,
     },
-    /// Standard output is gone.
+    /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }

@@ -21,7 +21,7 @@ pub(super) struct ListArgs {
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// Of which root
+    /// Root options
     #[command(flatten)]
     root: RootArgs,
 }
@@ -48,7 +48,7 @@ impl Hint for WriteError {}
 
 fn print(ids: &[String], out: &mut dyn Write) -> Result<(), WriteError> {
     for id in ids {
-        // A name is whatever stands in the file.
+        // A name may contain anything.
         writeln!(out, "{}", escape::line(id))?;
     }
     out.flush()?;

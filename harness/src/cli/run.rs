@@ -1,4 +1,4 @@
-//! `kiln run`: suites on each kernel.
+//! `kiln run`: runs suites on each kernel.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use super::asked;
-use super::carry_out::carry_out;
 use super::context::Context;
+use super::execute::execute;
 use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
+use super::status_request;
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
@@ -47,38 +47,35 @@ pub(super) struct RunArgs {
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// VMs at the same time; one that does not fit into memory waits [default:
-    /// the number of CPUs, as far as memory goes]
+    /// Number of VMs at the same time; a VM that does not fit into memory waits [default: the
+    /// number of CPUs, or fewer if memory is short]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Multiply time limits by this [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
-    /// Randomize the addresses of a test's command (ASLR). It costs TCG of QEMU
-    /// before 10 two thirds more time; auto leaves it off there for runtime
-    /// tests (not with --compat), and on for commands
+    /// Randomize the addresses of a test's command (ASLR). TCG before QEMU 10 takes two thirds more
+    /// time with it; there, auto turns it off for runtime tests (except with --compat), but not for
+    /// commands
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     aslr: Aslr,
-    /// Give upstream's verdicts even where they come from bugs of its engine
+    /// Give upstream's verdicts even if they come from bugs in its engine
     #[arg(long)]
     compat: bool,
-    /// What an oops, a warning or a stall on the guest's console means for
-    /// the test that ran then
+    /// What an oops, a warning or a stall on the guest's console does to the running test
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     kernel_log: KernelLog,
-    /// Where events, reports and the VMs' logs go [default: a new directory
-    /// below target/kiln/runs]
+    /// Directory for events, reports and the VMs' logs [default: a new one below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Run one part of kernels × tests: slice:I/N deals them in turn, hash:I/N
-    /// keeps a test in its part when others come and go
+    /// Run one part of kernels × tests: slice:I/N deals them out in turn, hash:I/N keeps a test in
+    /// its part when others are added or removed
     #[arg(long, value_name = "PART")]
     shard: Option<Partition>,
-    /// What tests are known to do [default: expectations.toml beside
-    /// kernels.toml]
+    /// File of known results [default: expectations.toml beside kernels.toml]
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
-    /// Write what was not as expected into that file, comments kept
+    /// Write unexpected results into that file, and keep its comments
     #[arg(long, conflicts_with = "shard")]
     update_expectations: bool,
     /// How often a test runs
@@ -92,24 +89,24 @@ pub(super) struct RunArgs {
     vm: VmArgs,
 }
 
-/// What a run is made of, found out before anything boots.
+/// Everything about a run, known before anything boots.
 struct LookedUp {
     selection: Selection,
     /// The kernels with their tests.
     selected: Vec<(Selected, Vec<usize>)>,
-    /// Where expectations stand.
+    /// The file of expectations.
     file: PathBuf,
     expectations: Expectations,
     warnings: Vec<String>,
 }
 
-/// How long an interrupted look-up may take to remove what it was writing.
+/// How long interrupted preparations may take to remove their unfinished files.
 const TIDYING_UP: Duration = Duration::from_secs(2);
 
 /// Default kernels.
 pub(super) const QUICK: &str = "@quick";
 
-/// More than any emulation costs; longer limits are beyond the clocks.
+/// More than any emulation costs; larger limits would overflow the clock.
 const MAX_SCALE: f64 = 100_000.0;
 
 fn parse_scale(text: &str) -> Result<f64, String> {
@@ -120,7 +117,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 }
 
 impl RunArgs {
-    /// Runs the suite; the exit code says how it went.
+    /// Runs the suites; returns the exit code.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let kernels = if self.kernels.is_empty() {
@@ -129,11 +126,11 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels).await?;
-        // A variable that is not there is told before anything takes time.
+        // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
-        asked::survive();
-        // Builds packages, for hours at worst.
+        status_request::survive();
+        // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
@@ -156,7 +153,7 @@ impl RunArgs {
             looked_up = &mut looked_up => looked_up?,
             signal = interrupts.next() => {
                 stop.store(true, Ordering::Relaxed);
-                // What it has begun to write is to be gone, too.
+                // Also remove unfinished files.
                 let _ = tokio::time::timeout(TIDYING_UP, looked_up).await;
                 return Ok(input::code_of(signal));
             }
@@ -196,13 +193,13 @@ impl RunArgs {
             shown.note(&format!("warning: {}", escape::line(&warning)));
         }
         let levels = args.levels.levels(StatusLevel::Skip);
-        let code = carry_out(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
+        let code = execute(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
         if args.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, &versions)?;
             for line in &update.by_hand {
                 let line = escape::line(line);
-                say::note(&format!("warning: to be changed by hand: {line}"));
+                say::note(&format!("warning: change by hand: {line}"));
             }
             let changed = format!(
                 "{}: {} added, {} removed\n",
@@ -215,7 +212,7 @@ impl RunArgs {
         Ok(code)
     }
 
-    /// Everything about suites, tests and expectations that takes time.
+    /// All slow preparations: suites, tests and expectations.
     fn look_up(
         &self,
         context: &Context,
@@ -253,7 +250,7 @@ impl RunArgs {
         })
     }
 
-    /// Where expectations stand, or would.
+    /// The path of the expectations file, whether or not it exists.
     fn expectations_file(&self, context: &Context) -> PathBuf {
         let beside = match &context.catalogue.origin {
             Origin::File(path) => path.parent().map(PathBuf::from),
@@ -267,8 +264,8 @@ impl RunArgs {
         }
     }
 
-    /// What is known of tests that the suite does not have: mistyped or gone.
-    /// Nothing is said where only a part of the suite was asked for.
+    /// Known results of tests that the suite does not have: mistyped or removed. Empty if only a
+    /// part of the suite was selected.
     fn unknown_expectations(
         &self,
         expectations: &Expectations,
@@ -283,11 +280,11 @@ impl RunArgs {
         let lines = expectations.about_none_of(&ids);
         lines
             .into_iter()
-            .map(|line| format!("{}:{line}: is about no test of the suite", file.display()))
+            .map(|line| format!("{}:{line}: matches no test of the suite", file.display()))
             .collect()
     }
 
-    /// The kernels with their tests, as far as they are in this part.
+    /// The kernels and tests of this part.
     fn shard_of(
         &self,
         selected: Vec<Selected>,
@@ -315,7 +312,7 @@ impl RunArgs {
                 exit_code::NOTHING_SELECTED,
                 format!("--shard {shard} has none of the {} tests", tests.len()),
             )
-            .hint("make fewer parts; `kiln matrix` makes none that is empty")),
+            .hint("use fewer parts; `kiln matrix` makes no empty ones")),
             _ => Ok(parts),
         }
     }
@@ -371,7 +368,7 @@ impl RunArgs {
     }
 }
 
-/// What the guest must see at its own path.
+/// Paths that the guest must see at the same place as the host.
 fn visible(context: &Context, selection: &Selection) -> Vec<PathBuf> {
     let of_suites = selection
         .suites

@@ -1,4 +1,4 @@
-//! The VMs of `kiln run`: what a kernel's name becomes while the run goes on.
+//! The VMs of `kiln run`: turns a kernel's name into a bootable VM during the run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,13 +41,13 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
 #[derive(Debug)]
 pub(super) struct RunVms {
     pub(super) vm: VmArgs,
-    /// What the guest must see at its own path.
+    /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
 }
 
 impl RunVms {
-    /// A kernel of the plan, with the progress of its download shown by `shown`.
+    /// A kernel of the plan; `shown` shows the progress of its download.
     pub(super) fn planned(
         self: &Arc<Self>,
         kernel: Selected,
@@ -73,7 +73,7 @@ impl RunVms {
         }
     }
 
-    /// Fetches a kernel and checks that a VM can be made of it.
+    /// Fetches a kernel and checks that a VM can boot it.
     async fn ready(
         self: Arc<Self>,
         kernel: &Selected,
@@ -98,8 +98,8 @@ impl RunVms {
         })
     }
 
-    /// Resolves a VM of this kernel without starting it, so that whatever the
-    /// kernel lacks is told once.
+    /// Resolves a VM of this kernel without starting it, so that anything missing is reported only
+    /// once.
     async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
         let dir = super::scratch()?;
         let launch = self.vm.launch(

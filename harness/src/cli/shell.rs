@@ -13,7 +13,7 @@ use super::{Failure, exec, say};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
-/// Open an interactive shell, as root, in a kernel.
+/// Open an interactive root shell in a kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kiln shell -k 6.1
@@ -47,7 +47,7 @@ impl ShellArgs {
             ));
         };
         let mut interrupts = Interrupts::listen()?;
-        // Builds packages, for hours at worst.
+        // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
@@ -88,7 +88,7 @@ impl ShellArgs {
     }
 }
 
-/// bash where the root has it, the system's shell elsewhere.
+/// bash if the root has it, else the system's shell.
 fn default_shell(root: &Root) -> PathBuf {
     let bash = Path::new("bin/bash");
     let has_bash = match root {

@@ -24,16 +24,15 @@ pub(super) struct SuiteArgs {
     /// Suites of kernels.toml [default: all; bpftrace with --tests]
     #[arg(value_name = "SUITE")]
     suites: Vec<String>,
-    /// The directory that holds runtime/ (upstream's tests), by hand
+    /// The directory that holds runtime/, such as bpftrace's tests, instead of a suite's
     #[arg(long, value_name = "DIR")]
     tests: Option<PathBuf>,
     /// The bpftrace under test, a program or an AppImage [default: the suite's,
     /// else the one on PATH]
     #[arg(long, value_name = "PATH")]
     bpftrace: Option<PathBuf>,
-    /// Regular expressions on suite.name, separated by `:`; one that starts
-    /// with `-` excludes. Several -t add up; one that only excludes holds
-    /// for all
+    /// Regular expressions on suite.name, separated by `:`; one that starts with `-` excludes.
+    /// Several -t add up; one that only excludes applies to all
     #[arg(
         short = 't',
         long = "filter",
@@ -41,16 +40,15 @@ pub(super) struct SuiteArgs {
         allow_hyphen_values = true
     )]
     filters: Vec<String>,
-    /// Only the tests of this file: an id or a filter a line, # comments. Lines
-    /// that name no test are told
+    /// Only the tests in this file: one id or filter per line, # comments. kiln warns about lines
+    /// that match no test
     #[arg(long, value_name = "FILE")]
     allowlist: Option<PathBuf>,
     /// Add the tests that compile each PROG ahead of time, as suite `aot`
     #[arg(long)]
     aot: bool,
-    /// The version of bpftrace that the tests are of, such as 0.17, or head
-    /// [default: that of the engine beside the tests, else of bpftrace, else the
-    /// newest]
+    /// Version of bpftrace whose rules the tests follow, such as 0.17, or head [default: that of
+    /// the engine beside the tests, else of bpftrace, else the newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
     dialect: Option<&'static Dialect>,
 }
@@ -59,13 +57,12 @@ pub(super) struct SuiteArgs {
 pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     Dialect::for_version(version).ok_or_else(|| {
         let names: Vec<_> = Dialect::names().collect();
-        format!("there is no such dialect; there are {}", names.join(", "))
+        format!("there is no such dialect; known are {}", names.join(", "))
     })
 }
 
 impl SuiteArgs {
-    /// Looks the suites up and fills in what was not said. Ends early, with an
-    /// error, once `stop` is set.
+    /// Looks up the suites and fills in defaults. Ends early, with an error, once `stop` is set.
     pub(super) fn resolve(
         &self,
         context: &Context,
@@ -101,8 +98,8 @@ impl SuiteArgs {
         Ok(Selection::new(suites, &self.filters, allowlist)?)
     }
 
-    /// The suites, and the tests selected from them, where nothing boots; warns
-    /// of lines of the allow-list that name no test.
+    /// The suites, and the tests selected from them, for subcommands that boot nothing; warns about
+    /// lines of the allow-list that match no test.
     pub(super) async fn select_from(
         &self,
         context: &Context,

@@ -1,4 +1,4 @@
-//! What a `kernels.toml` says.
+//! The contents of a `kernels.toml`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,12 +9,12 @@ use super::size::MemorySize;
 use super::source::Kernel;
 use super::suite::Suite;
 
-/// Everything a `kernels.toml` says, validated.
+/// The contents of a `kernels.toml`, validated.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     /// Where it was read from.
     pub origin: Origin,
-    /// What VMs get unless the command line says otherwise.
+    /// Defaults for VMs, which the command line overrides.
     pub defaults: Defaults,
     /// The kernels, in the order of the file.
     pub kernels: Vec<Kernel>,
@@ -24,7 +24,7 @@ pub struct Catalogue {
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
     pub suites: Vec<Suite>,
-    /// What is known of lines of kernels' logs, in the order of the file.
+    /// Known lines of kernels' logs, in the order of the file.
     pub kernel_log: Vec<KernelLogPattern>,
 }
 
@@ -35,7 +35,7 @@ pub struct Defaults {
     pub memory: MemorySize,
     /// Number of vCPUs.
     pub cpus: u32,
-    /// Modules that are loaded before the tests.
+    /// Modules to load before the tests.
     pub modules: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ impl Catalogue {
         }
     }
 
-    /// Where the lock of this catalogue lies; `None` for the built-in one.
+    /// The path of this catalogue's lock; `None` for the built-in one.
     pub fn lock_path(&self) -> Option<PathBuf> {
         match &self.origin {
             Origin::File(path) => Some(path.with_extension("lock")),

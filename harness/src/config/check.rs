@@ -1,4 +1,4 @@
-//! What is wrong with a `kernels.toml`, collected with its lines.
+//! Collects the problems of a `kernels.toml`, with their lines.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 
-/// Rewords serde's message so that what is allowed stands behind a semicolon.
+/// Rewords serde's message so that what is allowed comes after a semicolon.
 pub(crate) fn explain(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     if let Some((what, allowed)) = message.split_once(", expected ") {
@@ -30,7 +30,7 @@ pub(crate) fn explain(message: &str) -> String {
         return format!("{what}; allowed here: {allowed}");
     }
     if message.starts_with("duplicate key") {
-        return format!("{message}; each name may stand here once");
+        return format!("{message}; each name may occur only once");
     }
     if let Some(field) = message.strip_prefix("missing field ") {
         return format!("missing key {field}; it is required here");
@@ -39,7 +39,7 @@ pub(crate) fn explain(message: &str) -> String {
 }
 
 impl<'a> Checker<'a> {
-    /// Of a file that lies in the directory `base`.
+    /// For a file in the directory `base`.
     pub(super) fn new(text: &'a str, origin: Origin, base: PathBuf) -> Self {
         Self {
             text,
@@ -62,7 +62,7 @@ impl<'a> Checker<'a> {
         self.problems.push(problem);
     }
 
-    /// Everything that is wrong, in the order of the file.
+    /// All problems, in the order of the file.
     pub(super) fn into_error(mut self) -> ConfigError {
         self.problems.sort_by_key(|problem| problem.line);
         ConfigError::Invalid {
@@ -75,7 +75,7 @@ impl<'a> Checker<'a> {
         self.problems.len()
     }
 
-    /// A name must be tellable from a glob, a group and a path.
+    /// A name must be distinguishable from a glob, a group and a path.
     pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
         let text = name.get_ref();
         let bad = text.is_empty()
@@ -92,7 +92,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Characters that make a glob of a word.
+/// Characters that make a word a glob.
 pub(super) fn is_glob_char(c: char) -> bool {
     matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '!')
 }

@@ -1,11 +1,11 @@
-//! Changes to a `kernels.toml` that leave everything else as its writer has it.
+//! Edits a `kernels.toml`, and keeps everything else as written.
 
 use toml_edit::{DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::source::AptSource;
 use crate::arch::Arch;
 
-/// `text` with a kernel more; the error says why that cannot be.
+/// `text` with one more kernel; the error says why that is impossible.
 pub(crate) fn with_kernel(
     text: &str,
     name: &str,

@@ -1,5 +1,5 @@
-//! `kernels.toml`, typed: kernels, groups and suites, and how the command line
-//! selects kernels from it.
+//! `kernels.toml` as types: kernels, groups and suites, and how the command line selects kernels
+//! from it.
 
 mod catalogue;
 mod check;

@@ -1,4 +1,4 @@
-//! Where what a `kernels.toml` says comes from.
+//! Where a `kernels.toml` comes from.
 
 use std::path::PathBuf;
 

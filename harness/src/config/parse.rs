@@ -1,4 +1,4 @@
-//! Text → [`Catalogue`], with a line for everything that is wrong.
+//! Parses a [`Catalogue`], and reports everything that is wrong with its line.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -145,7 +145,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     }
 }
 
-/// TOML tables come sorted by key; people mean the order they wrote.
+/// The parser sorts TOML tables by key, but users mean the order in the file.
 fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
     let mut entries: Vec<_> = map.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

@@ -158,7 +158,7 @@ fn a_bad_memory_size_is_refused_with_its_line() {
 }
 
 #[test]
-fn all_problems_are_told_at_once_in_the_order_of_the_file() {
+fn all_problems_are_reported_at_once_in_the_order_of_the_file() {
     let text = message("[kernels.b]\n[kernels.a]\n[groups]\nx = [\"nope\"]\n");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 4 - 1, "{text}");

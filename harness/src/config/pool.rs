@@ -9,11 +9,11 @@ use super::check::{Checker, absolute};
 use super::source::AptSource;
 use crate::arch::Arch;
 
-/// The pool that is there without any `kernels.toml`.
+/// The built-in pool, which needs no `kernels.toml`.
 const DEBIAN: &str = "debian";
 
-/// The suites of [`DEBIAN`] that have kernels: those of every release that the
-/// mirrors still have, and of what comes next.
+/// The suites of [`DEBIAN`] with kernels: of every release that the mirrors still have, and of the
+/// next one.
 const DEBIAN_SUITES: [&str; 11] = [
     "bullseye",
     "bullseye-security",
@@ -36,17 +36,17 @@ const DEBIAN_PACKAGE: &str = "linux-image-*-cloud-amd64";
 pub struct Pool {
     /// The name in the file.
     pub name: String,
-    /// What its kernels run on.
+    /// The architecture of its kernels.
     pub arch: Arch,
     /// Suites of the archive, in the order of the file.
     pub suites: Vec<String>,
     /// Package name or glob; every match is a kernel of the pool.
     pub package: String,
-    /// As of [`AptSource::mirror`].
+    /// See [`AptSource::mirror`].
     pub mirror: Option<String>,
-    /// As of [`AptSource::keyring`].
+    /// See [`AptSource::keyring`].
     pub keyring: Option<PathBuf>,
-    /// No signature is asked for.
+    /// No signature is required.
     pub trusted: bool,
     /// Component of the suites.
     pub component: String,
@@ -83,9 +83,9 @@ impl Pool {
 /// A kernel that was found in a pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PoolKernel {
-    /// What selects it and names it in reports, such as `debian:6.18.15`.
+    /// The name that selects it, also used in reports, such as `debian:6.18.15`.
     pub name: String,
-    /// What it runs on.
+    /// Its architecture.
     pub arch: Arch,
     /// The suites that have it, in the pool's order; at least one.
     pub suites: Vec<String>,
@@ -95,8 +95,7 @@ pub struct PoolKernel {
     pub upstream: String,
     /// Its files, that of the package first; at least one.
     pub files: Vec<PoolFile>,
-    /// Further files, which the archive may still have, and whose hashes nobody has
-    /// signed any more.
+    /// Further files, which the archive may still have, but whose hashes are no longer signed.
     pub unlisted: Vec<UnlistedFile>,
 }
 
@@ -132,14 +131,14 @@ pub struct PoolFile {
     pub sha256: String,
 }
 
-/// A file of a kernel that the archive does not list any more.
+/// A file of a kernel that the archive no longer lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlistedFile {
     /// Package name.
     pub package: String,
     /// Debian version.
     pub version: String,
-    /// Path below the mirror's root, if it is still there.
+    /// Path below the mirror's root, if it still exists.
     pub path: String,
 }
 

@@ -12,10 +12,10 @@ use super::wanted::Wanted;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
-/// What names the kernel that this machine runs.
+/// The name of the kernel that this machine runs.
 const HOST: &str = "host";
 
-/// One kernel that was asked for.
+/// One selected kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
     /// A kernel of the catalogue.
@@ -41,7 +41,7 @@ pub enum Selected {
 }
 
 impl Selected {
-    /// What the kernel is called in reports.
+    /// The kernel's name in reports.
     pub fn name(&self) -> &str {
         match self {
             Selected::Named(kernel) => &kernel.name,
@@ -51,7 +51,7 @@ impl Selected {
         }
     }
 
-    /// What the kernel runs on; of a path, what its image will have to be for.
+    /// The kernel's architecture; for a path, the one that its image must have.
     pub fn arch(&self) -> Arch {
         match self {
             Selected::Named(kernel) => kernel.arch,
@@ -67,9 +67,9 @@ pub enum SelectError {
     /// No kernel of that name.
     #[error("there is no kernel \"{name}\"; the kernels are: {}", list(known))]
     UnknownKernel {
-        /// What was asked for.
+        /// The given name.
         name: String,
-        /// Every name there is, the nearest first.
+        /// All names, the nearest first.
         known: Vec<String>,
         /// The pool of that name, if there is one.
         pool: Option<String>,
@@ -77,9 +77,9 @@ pub enum SelectError {
     /// No group of that name.
     #[error("there is no group \"@{name}\"; the groups are: {}", list(known))]
     UnknownGroup {
-        /// What was asked for, without `@`.
+        /// The given name, without `@`.
         name: String,
-        /// Every group there is, the nearest first, with `@`.
+        /// All groups, the nearest first, with `@`.
         known: Vec<String>,
     },
     /// A glob that matches nothing.
@@ -87,7 +87,7 @@ pub enum SelectError {
     NoMatch {
         /// The glob.
         glob: String,
-        /// Every name there is.
+        /// All names.
         known: Vec<String>,
     },
     /// A glob that cannot be read.
@@ -123,10 +123,10 @@ pub enum SelectError {
     /// Kernels of a pool where only those of `kernels.toml` can be.
     #[error("{given} is of a pool: only kernels of kernels.toml have a pin")]
     Pooled {
-        /// What was asked for.
+        /// The given name.
         given: String,
     },
-    /// A path with nothing behind it.
+    /// A path that does not exist.
     #[error("there is no kernel at {}: no such file or directory", path.display())]
     NoSuchPath {
         /// Absolute.
@@ -151,7 +151,8 @@ impl Hint for SelectError {
             }
             SelectError::NoMatch { .. } => vec!["`kiln kernels list` shows them all".to_owned()],
             SelectError::BadGlob { .. } => vec![
-                "a glob knows * ? [abc] and {a,b}; quote it, or the shell expands it".to_owned(),
+                "a glob may contain * ? [abc] and {a,b}; quote it, or the shell expands it"
+                    .to_owned(),
             ],
             SelectError::EmptyGroup { .. } => {
                 vec!["add names or globs to it in kernels.toml".to_owned()]
@@ -182,9 +183,9 @@ fn list(names: &[String]) -> String {
 }
 
 impl Catalogue {
-    /// The kernels that `patterns` ask for, in that order, each once; relative
-    /// paths are relative to `cwd`. `pools` says which kernels of a pool are
-    /// wanted: to know, somebody must look into its archive.
+    /// The kernels that `patterns` select, in that order, each once; relative paths are relative to
+    /// `cwd`. `pools` says which kernels of a pool are wanted, which requires a look into its
+    /// archive.
     pub fn select_with<S: AsRef<str>, E: From<SelectError>>(
         &self,
         patterns: &[S],

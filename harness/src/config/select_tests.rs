@@ -65,13 +65,13 @@ fn an_unknown_group_lists_the_groups() {
 }
 
 #[test]
-fn a_glob_that_matches_nothing_or_is_none_is_an_error() {
+fn a_glob_that_matches_nothing_or_is_invalid_is_an_error() {
     assert!(matches!(error("9.*"), SelectError::NoMatch { .. }));
     assert!(matches!(error("[7"), SelectError::BadGlob { .. }));
 }
 
 #[test]
-fn a_path_is_told_by_its_slash_or_by_being_there() {
+fn a_path_is_recognised_by_its_slash_or_by_existing() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("bzImage"), b"").unwrap();
     std::fs::write(dir.path().join("6.1"), b"").unwrap();

@@ -19,7 +19,7 @@ const SOURCES: &str = "exactly one of apt, nix, oci, files, url (with sha256) an
 pub struct Kernel {
     /// The name in the file.
     pub name: String,
-    /// What it runs on.
+    /// Its architecture.
     pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
@@ -51,15 +51,13 @@ pub enum Source {
 pub struct AptSource {
     /// Suite of the archive, such as `bookworm-security`.
     pub suite: String,
-    /// Package name or glob; the newest match is taken.
+    /// Package name or glob; the newest match counts.
     pub package: String,
-    /// Archive root; `None` takes `KILN_APT_MIRROR`, the host's own or a public
-    /// one.
+    /// Archive root; `None` means `KILN_APT_MIRROR`, the host's own or a public one.
     pub mirror: Option<String>,
-    /// File of OpenPGP keys whose signatures are trusted beside Debian's;
-    /// absolute.
+    /// File of OpenPGP keys that are trusted in addition to Debian's; absolute.
     pub keyring: Option<PathBuf>,
-    /// No signature is asked for.
+    /// No signature is required.
     pub trusted: bool,
     /// Component of the archive.
     pub component: String,
@@ -152,7 +150,10 @@ impl Checker<'_> {
         {
             self.problem(
                 &sha256.span(),
-                format!("{label} has a sha256 without a url; allowed: sha256 beside url only, kernels.lock pins apt packages"),
+                format!(
+                    "{label} has a sha256 without a url; allowed: sha256 only beside url \
+                    (kernels.lock pins apt packages)"
+                ),
             );
             return None;
         }

@@ -21,10 +21,10 @@ enum Relation {
     GreaterOrEqual,
 }
 
-/// Several comparisons that must all hold.
+/// Several comparisons that must all match.
 ///
-/// A version is compared in as many numbers as the range names: 6.1.7 is `6.1`
-/// and `<=6.1`, and not `>6.1`.
+/// Only as many numbers of a version are compared as the range gives: 6.1.7 is `6.1` and `<=6.1`,
+/// and not `>6.1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange(Vec<(Relation, Vec<u64>)>);
 
@@ -50,7 +50,7 @@ impl VersionRange {
                 if numbers.is_empty() || !whole || version.split('.').count() != numbers.len() {
                     return Err(format!(
                         "\"{text}\" is not a range of versions; allowed: versions such as 6.1, \
-                         with < <= > >= before them, several separated by commas"
+                         with < <= > >= before them, separated by commas"
                     ));
                 }
                 Ok((relation, numbers))
@@ -59,8 +59,7 @@ impl VersionRange {
             .map(Self)
     }
 
-    /// Whether a version is in the range; one that does not begin with a number
-    /// is in none.
+    /// Whether a version is in the range; one that does not begin with a number is in no range.
     pub fn has(&self, version: &str) -> bool {
         let version = numbers(version);
         !version.is_empty()
@@ -83,7 +82,7 @@ impl VersionRange {
     }
 }
 
-/// The first two numbers of a version, as entries that kiln writes name it.
+/// The first two numbers of a version, as in entries that kiln writes.
 pub(crate) fn series(version: &str) -> Option<String> {
     let numbers = numbers(version);
     let first: Vec<String> = numbers.iter().take(2).map(ToString::to_string).collect();
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_range_is_refused() {
+    fn an_invalid_range_is_refused() {
         for text in [
             "",
             "6.*",

@@ -1,10 +1,10 @@
-//! Which kernels of a pool: what stands behind the colon of `debian:6.18`.
+//! Which kernels of a pool: the part after the colon in `debian:6.18`.
 
 use std::fmt;
 
 use super::version_range::{VersionRange, numbers};
 
-/// What [`Wanted::parse`] takes, for messages.
+/// What [`Wanted::parse`] accepts, for messages.
 pub(crate) const ALLOWED: &str = "a version (6.18 is its newest, 6.12.100 that one), a range (>=6.16, <7.1), series (the newest of each), series with a range (series, >=6.1) or *";
 
 /// Which kernels of a pool.
@@ -19,15 +19,14 @@ pub struct Wanted {
 pub(crate) enum What {
     /// All of them.
     All,
-    /// The newest of each series, such as 6.12; of those in the range, where
-    /// there is one.
+    /// The newest of each series, such as 6.12; with a range, of the series in it.
     Series(Option<VersionRange>),
     /// The newest whose version begins with these numbers.
     Newest(VersionRange),
     /// All in a range.
     Range(VersionRange),
-    /// One build: by a version that says more than numbers (`7.3-rc7`,
-    /// `6.12.90-1`), or by its release (`6.1.0-56-cloud-amd64`).
+    /// One build: by a version with more than numbers (`7.3-rc7`, `6.12.90-1`), or by its release
+    /// (`6.1.0-56-cloud-amd64`).
     Build(String),
 }
 
@@ -35,7 +34,7 @@ impl Wanted {
     /// Reads the text; the error says what is allowed.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        // As tags have it.
+        // As in tags.
         let tag = text.strip_prefix('v');
         let text = tag
             .filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -55,12 +54,12 @@ impl Wanted {
         })
     }
 
-    /// Whether it means one kernel at most.
+    /// Whether it means at most one kernel.
     pub fn is_of_one(&self) -> bool {
         matches!(self.what, What::Newest(_) | What::Build(_))
     }
 
-    /// The same with every kernel of a series in place of its newest.
+    /// The same, but with every kernel of a series instead of its newest.
     #[must_use]
     pub fn with_older(mut self) -> Self {
         if let What::Newest(range) = self.what {
@@ -69,8 +68,8 @@ impl Wanted {
         self
     }
 
-    /// The numbers that the nearest kernels are sought by, where there are none
-    /// of these; empty if any is as near as another.
+    /// The numbers to search for the nearest kernels if there is no match; empty if all are equally
+    /// near.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         match &self.what {
             What::All | What::Series(None) => Vec::new(),

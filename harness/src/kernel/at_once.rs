@@ -1,14 +1,14 @@
-//! The same for several things, some of them at once.
+//! Does the same for several items, some of them at once.
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Downloads at once: servers of archives ask their users for few connections
-/// each, and more do not make a line faster.
+/// Downloads at once: archive servers ask users to limit connections, and more do not make a line
+/// faster.
 pub(super) const DOWNLOADS: usize = 4;
 
-/// What `work` makes of each of `items`, in their order; at most `limit` at once.
+/// Applies `work` to each of `items`, at most `limit` at once; returns the results in order.
 pub(super) fn at_once<T: Sync, R: Send>(
     items: &[T],
     limit: usize,

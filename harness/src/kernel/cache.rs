@@ -1,8 +1,7 @@
-//! The cache: kernels ready to boot, each in a directory that appears at once
-//! and whole.
+//! The cache: kernels ready to boot, each in a directory that appears complete, in one step.
 //!
-//! A kernel is filled into a temporary directory of the cache under a lock of
-//! its own and renamed into place: whoever sees `kernels/<key>` sees all of it.
+//! A kernel is written to a temporary directory of the cache, under its own lock, and renamed into
+//! place: everybody who sees `kernels/<key>` sees all of it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -22,10 +21,10 @@ use crate::arch::Arch;
 /// Enough for another harness to fetch a full-size kernel on a slow line.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
-/// How often a taken lock is tried again.
+/// How often to retry a taken lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// After this long, the user hears what is waited for.
+/// After this time, kiln tells the user what it is waiting for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Longer than it takes to rename a directory: somebody who removes a kernel holds
@@ -44,11 +43,11 @@ pub struct Cache {
     used: Arc<Mutex<BTreeMap<String, CacheLock>>>,
 }
 
-/// What a kernel is made from, as a file name: equal keys, equal kernels.
+/// The inputs of a kernel, as a file name: equal keys mean equal kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key(String);
 
-/// A held lock; dropping it lets go.
+/// A held lock; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct CacheLock {
     _file: Flock<File>,
@@ -110,8 +109,7 @@ impl Cache {
             .ok_or(Error::NoCacheDirectory)
     }
 
-    /// The cache in the directory `root`, which is absolute and need not be
-    /// there yet.
+    /// The cache in the directory `root`, which is absolute and need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
         Cache {
             root: root.into(),
@@ -124,14 +122,14 @@ impl Cache {
         &self.root
     }
 
-    /// The kernel of `key`, called `name`, if it is there and whole.
+    /// The kernel of `key`, called `name`, if it exists and is complete.
     pub(super) fn prepared(&self, key: &Key, name: &str) -> Option<KernelImage> {
         prepare::load(&self.kernel_dir(key), name)
     }
 
-    /// The kernel of `key`, called `name`. If it is not there, or not whole, `get`
-    /// finds it or fetches it into the directory it is given, which is removed
-    /// afterwards, and the cache prepares what it found.
+    /// The kernel of `key`, called `name`. If it does not exist, or is not complete, `get` finds
+    /// it, or fetches it into the given directory, which is removed afterwards, and the cache
+    /// prepares it.
     pub(super) fn provide(
         &self,
         key: &Key,
@@ -236,7 +234,7 @@ impl Cache {
         self.root.join("kernels").join(&key.0)
     }
 
-    /// A directory of the cache for `purpose`, made if missing.
+    /// A directory of the cache for `purpose`, created if missing.
     pub(super) fn subdirectory(&self, purpose: &str) -> Result<PathBuf, Error> {
         let path = self.root.join(purpose);
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
@@ -270,8 +268,8 @@ impl Cache {
         }
     }
 
-    /// Removes the directory of `key` if it is there and `whole` refuses it, so
-    /// that it is filled anew.
+    /// Removes the directory of `key` if it is there and `whole` refuses it, so that it is filled
+    /// again.
     fn discard_damaged(&self, key: &Key, whole: impl Fn(&Path) -> bool) -> Result<(), Error> {
         let target = self.kernel_dir(key);
         if !target.exists() {
@@ -311,9 +309,8 @@ impl Cache {
         }))
     }
 
-    /// Removes what killed harnesses left in `temporaries`: directories whose
-    /// key is `held` by this one, or whose key's lock nobody holds. A directory
-    /// is there only while its lock is held.
+    /// Removes what killed harnesses left in `temporaries`: directories whose key is `held` by this
+    /// one, or whose key's lock nobody holds. A directory exists only while its lock is held.
     fn sweep(&self, temporaries: &Path, held: &Key) -> Result<(), Error> {
         for entry in fs::read_dir(temporaries).map_err(Error::io("read", temporaries))? {
             let path = entry.map_err(Error::io("read", temporaries))?.path();

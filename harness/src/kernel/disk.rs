@@ -1,4 +1,4 @@
-//! What the cache takes on the disk, and saying so when that is much.
+//! The disk usage of the cache, and a warning if it is large.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -8,14 +8,14 @@ use walkdir::WalkDir;
 
 use crate::config::MemorySize;
 
-/// Names the size from which on kiln says that the cache is large, such as `20G`.
+/// Sets the size from which on kiln warns that the cache is large, such as `20G`.
 const LIMIT_VARIABLE: &str = "KILN_CACHE_LIMIT";
 
-/// The same where nothing names it: some hundred kernels.
+/// The default: some hundred kernels.
 const LIMIT: MemorySize = MemorySize::from_mib(10 << 10);
 
-/// What a directory takes on the disk, in bytes. A file that also has a name
-/// elsewhere would be there without it.
+/// Disk usage of a directory, in bytes. A file with another link elsewhere does not count, since it
+/// would exist anyway.
 pub(super) fn size_on_disk(directory: &Path) -> u64 {
     let files = WalkDir::new(directory).into_iter().flatten();
     files
@@ -25,7 +25,7 @@ pub(super) fn size_on_disk(directory: &Path) -> u64 {
         .sum()
 }
 
-/// What to say of the cache's size, if it is large.
+/// The warning about the cache's size, if it is large.
 pub(super) fn note_of_size(cache: &Path) -> Option<String> {
     let limit = std::env::var(LIMIT_VARIABLE)
         .ok()

@@ -1,6 +1,6 @@
-//! Downloads: over HTTP, through the proxies of the environment, trusting the
-//! system's certificates; and copies of `file:` addresses. A download that breaks
-//! off goes on where it stopped. Who is offline gets copies only.
+//! Downloads: over HTTP, through the proxies of the environment, trusting the system's
+//! certificates; and copies from `file:` addresses. Resumes interrupted downloads. Offline, only
+//! copies work.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -19,28 +19,31 @@ use crate::offline;
 /// How long the server may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the server may be silent, before its answer and within it.
+/// How long the server may be silent, before and during its answer.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a download that breaks off goes on. A server that breaks off at
-/// each start of a file never gives it.
+/// How often to resume a download. A server that always breaks off at the start of a file would
+/// never deliver it.
 const RESUMES: u32 = 4;
 
-/// A file that came.
+/// A downloaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Downloaded {
     /// In hexadecimal digits.
     pub(super) sha256: String,
-    /// In hexadecimal digits. No security hangs on it: it is a name that archives
-    /// of old packages know a file by.
+    /// In hexadecimal digits. Not for security: archives of old packages use it to name a file.
     pub(super) sha1: String,
 }
 
-/// Hears how many bytes have come, of how many if that is known.
-pub(super) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+/// Called with the number of bytes so far, and the total if known.
+pub(super) type OnProgress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Downloads `url` to `dest`.
-pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downloaded, Error> {
+pub(super) fn to_file(
+    url: &str,
+    dest: &Path,
+    on_progress: OnProgress<'_>,
+) -> Result<Downloaded, Error> {
     let file = File::create(dest).map_err(Error::io("create", dest))?;
     let mut sink = Sink {
         file,
@@ -52,13 +55,13 @@ pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downlo
     if let Some(path) = local(url) {
         let mut from = File::open(&path).map_err(|error| not_read(url, &error))?;
         let total = from.metadata().ok().map(|meta| meta.len());
-        sink.take(&mut from, total, heard)
+        sink.take(&mut from, total, on_progress)
             .map_err(|broken| match broken {
                 Broken::Off(reason) => failed(url, reason),
                 Broken::Other(error) => error,
             })?;
     } else {
-        over_http(url, &mut sink, heard)?;
+        over_http(url, &mut sink, on_progress)?;
     }
     Ok(Downloaded {
         sha256: digest::hex(&sink.sha256.finalize()),
@@ -133,20 +136,20 @@ fn local(url: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Error> {
+fn over_http(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Error> {
     let mut broke = None;
     for _ in 0..=RESUMES {
-        match part(url, sink, heard) {
+        match part(url, sink, on_progress) {
             Ok(()) => return Ok(()),
             Err(Broken::Off(reason)) if sink.bytes > 0 => {
-                tracing::info!("{url}: {reason}; going on from there");
+                tracing::info!("{url}: {reason}; resuming");
                 broke = Some(reason);
             }
-            // Why it broke off says more than why it could not go on.
+            // Why it broke off says more than why resuming failed.
             Err(broken) => {
                 return Err(match (broken, broke) {
                     (Broken::Other(Error::Download { reason: then, .. }), Some(reason)) => {
-                        failed(url, format!("{reason}, and could not go on: {then}"))
+                        failed(url, format!("{reason}, and could not be resumed: {then}"))
                     }
                     (Broken::Other(error), _) => error,
                     (Broken::Off(reason), _) => failed(url, reason),
@@ -157,17 +160,17 @@ fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Err
     Err(failed(url, broke.unwrap_or_default()))
 }
 
-/// What is left of `url`, in one answer.
-fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
+/// Downloads the rest of `url`, in one answer.
+fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Broken> {
     let response = ask(url, sink.bytes, None).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-        // A server that knows no ranges sends everything once more.
+        // A server without range support sends everything again.
         sink.restart()?;
     }
     let length = response.body().content_length();
     let total = length.map(|length| sink.bytes + length);
     let mut body = response.into_body().into_reader();
-    sink.take(&mut body, total, heard)
+    sink.take(&mut body, total, on_progress)
 }
 
 /// What asks servers, for the whole process: it keeps connections open, which
@@ -198,7 +201,7 @@ fn ask(
     since: Option<&str>,
 ) -> Result<ureq::http::Response<ureq::Body>, Error> {
     allowed(url)?;
-    // Packed indices are wanted as they are.
+    // Do not let the server decompress indices.
     let mut request = agent().get(url).header("Accept-Encoding", "identity");
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));
@@ -229,7 +232,7 @@ fn not_read(url: &str, error: &io::Error) -> Error {
     }
 }
 
-/// Where a download goes.
+/// The destination of a download.
 struct Sink<'d> {
     file: File,
     dest: &'d Path,
@@ -240,19 +243,19 @@ struct Sink<'d> {
 
 /// Why a download ended early.
 enum Broken {
-    /// Nothing came for long, the connection broke or was closed.
+    /// Nothing came for a long time, or the connection broke or was closed.
     Off(String),
     /// Trying again would not help.
     Other(Error),
 }
 
 impl Sink<'_> {
-    /// Takes what `from` gives, up to `total` bytes with those that are there.
+    /// Copies from `from`, up to `total` bytes including existing ones.
     fn take(
         &mut self,
         from: &mut impl Read,
         total: Option<u64>,
-        heard: Heard<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<(), Broken> {
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -271,7 +274,7 @@ impl Sink<'_> {
             self.sha256.update(&buffer[..read]);
             self.sha1.update(&buffer[..read]);
             self.bytes += read as u64;
-            heard(self.bytes, total);
+            on_progress(self.bytes, total);
         }
         match total {
             Some(total) if self.bytes != total => Err(Broken::Off(format!(
@@ -344,19 +347,19 @@ mod tests {
     }
 
     #[test]
-    fn a_download_goes_on_where_it_broke_off() {
+    fn an_interrupted_download_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("file");
-        let mut heard = Vec::new();
+        let mut seen = Vec::new();
         let url = breaking_off(b"abcdefgh", 3, true);
-        let came = to_file(&url, &dest, &mut |bytes, total| heard.push((bytes, total))).unwrap();
+        let came = to_file(&url, &dest, &mut |bytes, total| seen.push((bytes, total))).unwrap();
         assert_eq!(std::fs::read(&dest).unwrap(), b"abcdefgh");
         assert_eq!(came.sha256, digest::of_bytes(b"abcdefgh"));
-        assert_eq!(heard.last(), Some(&(8, Some(8))));
+        assert_eq!(seen.last(), Some(&(8, Some(8))));
     }
 
     #[test]
-    fn a_server_that_always_breaks_off_is_given_up() {
+    fn a_download_that_always_breaks_off_fails_in_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let url = breaking_off(b"abcdefgh", 3, false);
         let error = to_file(&url, &dir.path().join("file"), &mut |_, _| ()).unwrap_err();

@@ -13,8 +13,7 @@ use crate::store;
 /// A kernel could not be provided.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither `KILN_CACHE_DIR` nor `XDG_CACHE_HOME` nor `HOME` says where the
-    /// cache is.
+    /// None of `KILN_CACHE_DIR`, `XDG_CACHE_HOME` and `HOME` gives the cache's path.
     #[error(
         "there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path"
     )]
@@ -22,7 +21,7 @@ pub enum Error {
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was done to it, such as `write`.
+        /// What kiln did with it, such as `write`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -32,7 +31,7 @@ pub enum Error {
     /// Waiting for something took too long.
     #[error("gave up after {} s waiting for {what}", after.as_secs())]
     Deadline {
-        /// What was waited for.
+        /// What kiln waited for.
         what: String,
         /// How long.
         after: Duration,
@@ -40,7 +39,7 @@ pub enum Error {
     /// The Nix store could not be used, or a build failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// What Nix built is no kernel.
+    /// Nix built something without a kernel.
     #[error("kernel \"{name}\": there is no kernel image in {path}, the output of {installable}")]
     NixWithoutKernel {
         /// The kernel.
@@ -49,12 +48,13 @@ pub enum Error {
         installable: String,
         /// The store paths.
         path: String,
-        /// Where they lie on this host.
+        /// Where they are on this host.
         files: Vec<PathBuf>,
     },
-    /// The flake gives another kernel than the pinned one, which is gone.
+    /// The flake gives another kernel than the pinned one, which is no longer available.
     #[error(
-        "kernel \"{name}\" is pinned to {pinned}, which is in no store, and {installable} now gives {built}"
+        "kernel \"{name}\" is pinned to {pinned}, which is in no store, but {installable} now \
+         gives {built}"
     )]
     NixChanged {
         /// The kernel.
@@ -63,7 +63,7 @@ pub enum Error {
         installable: String,
         /// The pinned store paths.
         pinned: String,
-        /// The store paths that came.
+        /// The store paths that Nix built.
         built: String,
     },
     /// `kernels.lock` is not what kiln writes.
@@ -76,7 +76,7 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Nobody says which archive has a suite.
+    /// No archive is known for a suite.
     #[error("no package archive is known for suite {suite}")]
     NoMirror {
         /// The suite.
@@ -90,7 +90,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody who is trusted signed the Release file of an archive.
+    /// No trusted key signed the Release file of an archive.
     #[error("the signature of {url} is not trusted: {reason}")]
     Signature {
         /// The address of the Release file.
@@ -117,11 +117,11 @@ pub enum Error {
         component: String,
     },
     /// A package depends on a part of the kernel that is not in the archive.
-    #[error("{package} is incomplete: {suite} does not have {missing} any more")]
+    #[error("{package} is incomplete: {suite} no longer has {missing}")]
     IncompletePackage {
         /// The package.
         package: String,
-        /// What it depends on.
+        /// Its missing dependency.
         missing: String,
         /// Suite of the archive.
         suite: String,
@@ -138,18 +138,17 @@ pub enum Error {
         version: String,
         /// The mirror's root.
         mirror: String,
-        /// What the snapshot service answered; `None` if the pin does not say
-        /// the SHA-1 that it would have to be asked for.
+        /// The snapshot service's answer; `None` if the pin lacks the SHA-1 to ask for.
         snapshot: Option<String>,
     },
-    /// A download is not the file that was expected.
+    /// A download is not the expected file.
     #[error("{what} has a wrong hash\n  expected sha256 {expected}\n  received sha256 {actual}")]
     WrongHash {
         /// What was downloaded.
         what: String,
         /// Hash that is pinned.
         expected: String,
-        /// Hash of what came.
+        /// Hash of the received file.
         actual: String,
     },
     /// A download failed or ended early.
@@ -157,7 +156,7 @@ pub enum Error {
     Download {
         /// The address.
         url: String,
-        /// The server has no such file.
+        /// Whether the server has no such file.
         gone: bool,
         /// Why.
         reason: String,
@@ -211,7 +210,7 @@ pub enum Error {
     LeftPool {
         /// The pool.
         pool: String,
-        /// Where it was looked for.
+        /// Where kiln looked for it.
         source: Box<Error>,
     },
     /// Parts of a kernel have no signed hash, and the kernel cannot check them.
@@ -263,7 +262,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// No kernel where one should be.
+    /// There is no kernel.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
@@ -306,7 +305,7 @@ pub enum Error {
         /// Whether this is a container.
         container: bool,
     },
-    /// More than one kernel where one should be.
+    /// There is more than one kernel.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
     ManyImages {
         /// The directory.
@@ -314,7 +313,7 @@ pub enum Error {
         /// The images.
         images: Vec<String>,
     },
-    /// A build tree lists modules that are not built.
+    /// A build tree lists modules that have not been built.
     #[error(
         "{missing} of the {all} modules that {}/modules.order lists are not built; the first is {}",
         tree.display(),
@@ -330,23 +329,23 @@ pub enum Error {
         /// How many are listed.
         all: usize,
     },
-    /// The image is of another build than what lies beside it.
+    /// The image is from another build than the files beside it.
     #[error(
-        "the image {} is release {release}, and its tree or modules are {expected}",
+        "the image {} is release {release}, but its tree or modules are {expected}",
         image.display()
     )]
     ReleaseDiffers {
         /// The image.
         image: PathBuf,
-        /// What it says.
+        /// Its release.
         release: String,
-        /// What `kernel.release` or the directory of the modules says.
+        /// The release in `kernel.release` or of the module directory.
         expected: String,
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
     Image(#[source] image::Error),
-    /// The metadata of a module directory could not be made.
+    /// The metadata of a module directory could not be created.
     #[error(
         "cannot write the module metadata of {release}: {}",
         with_causes(source)
@@ -357,7 +356,7 @@ pub enum Error {
         /// Why.
         source: modules::Error,
     },
-    /// `update` was asked for a kernel that has no pin.
+    /// `update` for a kernel that cannot be pinned.
     #[error(
         "kernel \"{name}\" comes neither from apt, nor from Nix, nor from a registry; kernels.lock pins nothing else"
     )]
@@ -368,7 +367,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O error with what was done to which path.
+    /// Wraps an I/O error with the action and the path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io {
@@ -379,7 +378,7 @@ impl Error {
     }
 }
 
-const FREE_SPACE: &str = "free some space, or let KILN_CACHE_DIR name a directory on another disk";
+const FREE_SPACE: &str = "free some space, or set KILN_CACHE_DIR to a directory on another disk";
 
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
@@ -387,18 +386,20 @@ impl Hint for Error {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
             error if is_disk_full(error) => FREE_SPACE.to_owned(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-                "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
+                "raise the limit on file size: `ulimit -f unlimited`".to_owned()
             }
             Error::Io { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 readable(path)
             }
             Error::Io { .. } => return Vec::new(),
             Error::NotBuilt { tree, .. } => format!(
-                "build them: `make -C {} modules`; a kernel that needs no modules boots by its image, copied out of the tree",
+                "build them: `make -C {} modules`; if the kernel needs no modules, copy its image \
+                 out of the tree and boot that",
                 quoted(tree)
             ),
             Error::ReleaseDiffers { .. } => {
-                "build image and modules together (`make` in a build tree), or name an image that fits the modules".to_owned()
+                "build image and modules together (`make` in a build tree), or name an image that \
+                 matches the modules".to_owned()
             }
             Error::Store(error) => {
                 let mut hints = error.hints();
@@ -409,15 +410,17 @@ impl Hint for Error {
                 return hints;
             }
             Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
-            Error::BadLock { .. } => "write it anew with `kiln kernels update`".to_owned(),
+            Error::BadLock { .. } => "write it again with `kiln kernels update`".to_owned(),
             Error::NoMirror { .. } => {
-                "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
+                "set KILN_APT_MIRROR to the root of a Debian archive (the directory with dists/)".to_owned()
             }
             Error::Index { .. } => {
-                "check suite and component in kernels.toml; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
+                "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
+                 kernels in the cache need none".to_owned()
             }
             Error::Signature { .. } => {
-                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or say `trusted = true` of an archive that you trust without a signature".to_owned()
+                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or set `trusted = \
+                 true` for an archive that you trust without a signature".to_owned()
             }
             Error::Keyring { .. } => {
                 "export the archive's keys with: gpg --export FINGERPRINT > FILE".to_owned()
@@ -440,13 +443,15 @@ impl Hint for Error {
                 format!("`kiln kernels update {name}` pins what it gives now")
             }
             Error::PinGone { name, .. } => {
-                format!("`kiln kernels update {name}` pins the newest version there is")
+                format!("`kiln kernels update {name}` pins the newest version")
             }
             Error::WrongHash { .. } => {
-                "nothing was kept; if the file was changed on purpose, change the hash in kernels.toml, or run `kiln kernels update` for a package".to_owned()
+                "kiln kept nothing; if the file changed on purpose, change the hash in \
+                 kernels.toml, or run `kiln kernels update` for a package".to_owned()
             }
             Error::Download { .. } => {
-                "nothing was kept; check the address and the network, then try again with `kiln kernels fetch`".to_owned()
+                "kiln kept nothing; check the address and the network, then try again with `kiln \
+                 kernels fetch`".to_owned()
             }
             Error::Registry {
                 host,
@@ -548,7 +553,7 @@ fn and_nearest(nearest: &[String]) -> String {
 
 fn and_snapshot(answer: Option<&str>) -> String {
     match answer {
-        Some(answer) => format!(", and the snapshot service does not give it: {answer}"),
+        Some(answer) => format!(", and the snapshot service does not have it: {answer}"),
         None => String::new(),
     }
 }

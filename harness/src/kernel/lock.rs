@@ -1,7 +1,7 @@
-//! `kernels.lock`: exactly which package files each apt kernel is made of, which
-//! store paths each Nix kernel is, and which digest each container image has.
+//! `kernels.lock`: the exact package files of each apt kernel, the store paths of each Nix
+//! kernel, and the digest of each container image.
 //!
-//! It names no host: paths are below whatever mirror is in use, or in a store.
+//! It names no host: paths are below the mirror in use, or in a store.
 
 use std::fs;
 use std::io::Write;
@@ -43,7 +43,7 @@ pub struct LockedKernel {
     /// What the kernel is for.
     #[serde(default, skip_serializing_if = "Arch::is_default")]
     pub arch: Arch,
-    /// The files, the one that was matched first.
+    /// The files, the matched one first.
     #[serde(rename = "file")]
     pub files: Vec<LockedFile>,
 }
@@ -78,7 +78,7 @@ pub struct LockedOci {
     pub digest: String,
 }
 
-/// The pin of one kernel: what it was made of when it was pinned.
+/// The pin of one kernel: its contents when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
     /// Of a package.
@@ -103,9 +103,8 @@ pub struct LockedFile {
     pub size: u64,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// SHA-1, 40 lower-case hexadecimal digits: the name by which Debian's
-    /// snapshot service gives a file that has left the mirrors. What comes is
-    /// judged by `sha256`.
+    /// SHA-1, 40 lower-case hexadecimal digits: Debian's snapshot service serves files that have
+    /// left the mirrors by this name. The result is checked against `sha256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
 }
@@ -152,8 +151,7 @@ impl Pin {
         }
     }
 
-    /// What a person tells it from another by: Debian's version, store paths, or
-    /// a digest.
+    /// A description for people: Debian's version, store paths, or a digest.
     pub fn version(&self) -> String {
         match self {
             Pin::Apt(pin) => pin.version().to_owned(),
@@ -162,7 +160,7 @@ impl Pin {
         }
     }
 
-    /// What a lock says ends up in paths and addresses.
+    /// The contents of a lock become parts of paths and addresses.
     fn check(&self) -> Result<(), String> {
         match self {
             Pin::Apt(pin) => check(pin),
@@ -173,8 +171,7 @@ impl Pin {
 }
 
 impl LockedKernel {
-    /// Whether this pin was made for `source`: one for another suite or package
-    /// is no pin at all.
+    /// Whether this pin was made for `source`: one for another suite or package does not count.
     pub fn is_of(&self, source: &AptSource) -> bool {
         self.suite == source.suite
             && self.component == source.component
@@ -240,12 +237,12 @@ impl Lock {
         self.pins.insert(at, pin);
     }
 
-    /// Drops the pins that `keep` refuses.
+    /// Drops the pins that `keep` rejects.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.pins.retain(|pin| keep(pin.name()));
     }
 
-    /// The file's text: equal locks, equal bytes.
+    /// The file's text: equal locks give equal bytes.
     pub fn to_text(&self) -> String {
         let mut written = WrittenLock {
             version: FORMAT,
@@ -265,7 +262,7 @@ impl Lock {
         format!("{HEADER}{body}")
     }
 
-    /// Replaces the file at `path` at once.
+    /// Replaces the file at `path` atomically.
     pub fn store(&self, path: &Path) -> Result<(), Error> {
         whole_file::write_with(path, |file| {
             file.write_all(self.to_text().as_bytes())?;

@@ -42,10 +42,10 @@ use std::path::PathBuf;
 
 use crate::arch::Arch;
 
-/// One bootable kernel, in the cache or in place, ready to be booted.
+/// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
 pub struct KernelImage {
-    /// The name it was selected by: of `kernels.toml`, or the path as given.
+    /// The name by which it was selected: from `kernels.toml`, or the path as given.
     pub name: String,
     /// What it runs on.
     pub arch: Arch,
@@ -53,12 +53,12 @@ pub struct KernelImage {
     pub release: String,
     /// The image to hand to QEMU's `-kernel`.
     pub image: PathBuf,
-    /// How `image` is entered.
+    /// How QEMU enters `image`.
     pub boot_protocol: BootProtocol,
     /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
     /// `modules.builtin`, ...); `None` for an image alone.
     pub modules: Option<PathBuf>,
-    /// Where the index of `modules` was left that cannot stand beside them, for
+    /// Where the index of `modules` is stored if it cannot be beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
     /// A file with the configuration that it was built with, where it is known.
@@ -71,8 +71,8 @@ impl KernelImage {
         signed_modules::parameters(&self.image)
     }
 
-    /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a
-    /// kernel that is named by its path may have been built again.
+    /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named
+    /// by its path may have been rebuilt.
     pub fn sha256(&self) -> Result<String, Error> {
         digest::of_file(&self.image)
     }

@@ -1,4 +1,4 @@
-//! A kernel of a pool, written to `kernels.toml` and `kernels.lock`.
+//! Writes a kernel of a pool to `kernels.toml` and `kernels.lock`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,17 @@ use crate::whole_file;
 /// What to pin.
 #[derive(Debug, Clone)]
 pub struct NewPin {
-    /// What the kernel is to be called.
+    /// The kernel's new name.
     pub name: String,
     /// Where `kiln kernels update` looks for a newer one.
     pub source: AptSource,
-    /// What it is now.
+    /// Its present pin.
     pub files: LockedKernel,
 }
 
 impl NewPin {
-    /// `kernel` by `name`. If it is to be the newest of its `series`, such as 6.18,
-    /// the package in `kernels.toml` is a glob, and `update` moves along.
+    /// `kernel` as `name`. If it should be the newest of its `series`, such as 6.18, the package in
+    /// `kernels.toml` is a glob, which `update` follows.
     pub fn of(
         kernel: &PoolKernel,
         name: &str,
@@ -69,10 +69,9 @@ fn matches(glob: &str, name: &str) -> bool {
     Glob::new(glob).is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
-/// Writes `new` to the `kernels.toml` of `catalogue`, or to a new one in `cwd`
-/// where there is only the built-in one, and to its lock; gives the file. Fetches
-/// what was never fetched, as [`super::update`] does. A kernel that is there
-/// already is left as it is if it has the same source.
+/// Writes `new` to the `kernels.toml` of `catalogue`, or to a new one in `cwd` where there is only
+/// the built-in one, and to its lock; returns the file. Fetches what was never fetched, like
+/// [`super::update`]. Leaves an existing kernel unchanged if it has the same source.
 pub fn pin(
     catalogue: &Catalogue,
     new: Vec<NewPin>,
@@ -81,7 +80,7 @@ pub fn pin(
     progress: &Progress,
 ) -> Result<PathBuf, Error> {
     let (path, mut text) = match &catalogue.origin {
-        // The file itself, where a link leads to it.
+        // The file itself if it is a link.
         Origin::File(path) => {
             let path = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;

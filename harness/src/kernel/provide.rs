@@ -9,8 +9,8 @@ use super::source::{self, Asked, Content, Pinning, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress, signed_modules};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
-/// Provides what was selected from `catalogue`, ready to boot. A kernel whose
-/// source wants a pin and has none is pinned first.
+/// Provides the selected kernel from `catalogue`, ready to boot. A kernel whose source needs a pin
+/// is first pinned if it has none.
 ///
 /// Blocks while it downloads or builds; call it where blocking is allowed.
 pub fn provide(
@@ -104,7 +104,7 @@ fn pinned<'p>(
         .find_map(|pin| source.content(pin))
 }
 
-/// What relative flakes are relative to: the directory of the catalogue.
+/// The directory for relative flakes: that of the catalogue.
 fn base(catalogue: &Catalogue) -> &Path {
     match &catalogue.origin {
         Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
@@ -165,7 +165,7 @@ pub fn packages_of(
     }
 }
 
-/// Says what is known of `kernel`, a kernel of `catalogue`.
+/// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,
@@ -216,8 +216,8 @@ pub struct Update {
     pub after: String,
 }
 
-/// Pins `kernels`, kernels of `catalogue`, to the newest version there is.
-/// Nothing is written unless all of them were found.
+/// Pins `kernels`, kernels of `catalogue`, to the newest version. Writes nothing unless it finds
+/// all of them.
 pub fn update(
     catalogue: &Catalogue,
     kernels: &[&Kernel],

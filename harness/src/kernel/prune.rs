@@ -1,4 +1,4 @@
-//! What the cache holds, and removing what nobody has used for long.
+//! Lists the contents of the cache, and removes what has not been used for long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use super::{Cache, Error, prepare};
 /// Somebody may be waiting for files that came within this time.
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Kernels are taken out of sight under such a name, and then removed.
+/// Kernels are first renamed with this prefix, and then removed.
 const REMOVED: &str = ".removed-";
 
 /// A kernel of the cache.
@@ -20,25 +20,25 @@ pub struct CachedKernel {
     pub key: String,
     /// `uname -r`; `None` if it is damaged.
     pub release: Option<String>,
-    /// What it takes on the disk, in bytes.
+    /// Disk usage, in bytes.
     pub bytes: u64,
-    /// When it was made or taken last.
+    /// When it was made or last used.
     pub used: SystemTime,
 }
 
-/// What is to stay.
+/// What to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keep {
-    /// As many as were used last.
+    /// This many of the most recently used.
     pub newest: usize,
-    /// What was used within this time.
+    /// Those used within this time.
     pub within: Duration,
     /// Lists of pools, and packages that were fetched and not unpacked, that came
     /// within this time; what came within the last hour always stays.
     pub files_within: Duration,
 }
 
-/// A kernel that is to go.
+/// A kernel to remove.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pruned {
     /// The kernel.
@@ -47,7 +47,7 @@ pub struct Pruned {
     pub in_use: bool,
 }
 
-/// The kernels of the cache, the one that was used last first.
+/// The kernels of the cache, the most recently used first.
 pub fn cached_kernels(cache: &Cache) -> Result<Vec<CachedKernel>, Error> {
     let mut kernels = Vec::new();
     for (path, name) in entries(&cache.root().join("kernels"))? {
@@ -75,7 +75,7 @@ pub fn cached_kernels(cache: &Cache) -> Result<Vec<CachedKernel>, Error> {
 /// downloads of that age. A `dry_run` removes nothing.
 pub fn prune(cache: &Cache, keep: Keep, dry_run: bool) -> Result<Vec<Pruned>, Error> {
     let now = SystemTime::now();
-    // What was used in the future was used just now.
+    // A use in the future counts as just now.
     let old = |used: SystemTime, within: Duration| {
         now.duration_since(used).is_ok_and(|age| age >= within)
     };
@@ -110,7 +110,7 @@ fn remove(cache: &Cache, key: &str, dry_run: bool) -> Result<bool, Error> {
     if !dry_run {
         let kernels = cache.root().join("kernels");
         let (path, hidden) = (kernels.join(key), kernels.join(format!("{REMOVED}{key}")));
-        // Whoever looks for it finds all of it or nothing.
+        // Others find either all of it or nothing.
         fs::rename(&path, &hidden).map_err(Error::io("remove", &path))?;
         fs::remove_dir_all(&hidden).map_err(Error::io("remove", &hidden))?;
     }

@@ -1,25 +1,24 @@
-//! Kernels whose modules came without a hash that anybody signed. Their image is
-//! listed and signed, and has the key that its modules are signed with: the kernel
-//! itself checks each (Documentation/admin-guide/module-signing.rst).
+//! Kernels whose modules came without a signed hash. Their image is listed and signed, and has the
+//! key that its modules are signed with: the kernel itself checks each
+//! (Documentation/admin-guide/module-signing.rst).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Error;
 
-/// The parameter that makes a kernel refuse modules that are not signed with a key
-/// of its own.
+/// The parameter that makes a kernel refuse modules that are not signed with one of its keys.
 const PARAMETER: &str = "module.sig_enforce";
 
-/// Lies beside the image of such a kernel.
+/// A file beside the image of such a kernel.
 const MARK: &str = "signed-modules-only";
 
 fn mark(image: &Path) -> PathBuf {
     image.with_file_name(MARK)
 }
 
-/// Makes the kernel of `image`, an unpacked image of the cache, check its modules
-/// whenever it boots; `false` if it knows no way to.
+/// Makes the kernel of `image`, an unpacked image in the cache, check its modules whenever it
+/// boots; `false` if it cannot.
 pub(super) fn enforce(image: &Path) -> Result<bool, Error> {
     let mark = mark(image);
     if mark.exists() {
@@ -33,7 +32,7 @@ pub(super) fn enforce(image: &Path) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What the command line of the kernel of `image` must say for that.
+/// The argument that the kernel of `image` needs for that.
 pub(super) fn parameters(image: &Path) -> Vec<String> {
     let enforced = mark(image).exists();
     enforced

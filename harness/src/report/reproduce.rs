@@ -1,4 +1,4 @@
-//! The line that runs one test again.
+//! The command that runs one test again.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -6,11 +6,10 @@ use std::fmt::Write as _;
 use super::escape;
 use super::history::{History, Outcome};
 
-/// A line for a shell that runs this test on this kernel again, with the
-/// options of the run that matter to it.
+/// A shell command that runs this test on this kernel again, with the relevant options of the run.
 ///
-/// Whatever a test or a kernel is called, it is one line without controls, and
-/// a shell takes no part of a name for anything but a word.
+/// For any names of tests and kernels it is one line without control characters, and a shell reads
+/// each name as one word.
 pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     let again = &history.start.again;
     let (program, options) = match again.as_slice() {
@@ -24,7 +23,7 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     words.extend(selected.map(Cow::Borrowed));
     let options = options_for(history, suite, options);
     words.extend(options.map(|word| history.short_word(word)));
-    // Other suites may have a test of this name.
+    // Other suites may have a test of the same name.
     words.push(Cow::Borrowed(suite));
     command_line(&words)
 }
@@ -47,17 +46,17 @@ fn options_for<'o>(
     })
 }
 
-/// A command as a line for a shell.
+/// A command in shell syntax.
 pub(super) fn command_line<S: AsRef<str>>(words: &[S]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| quote(word.as_ref())).collect();
     quoted.join(" ")
 }
 
-/// A filter that selects this id and no other.
+/// A filter that selects only this id.
 fn filter(id: &str) -> String {
     let mut filter = String::from("^");
     for c in id.chars() {
-        // A colon separates patterns, and what cannot be seen cannot be copied.
+        // Escape colons, which separate patterns, and invisible characters, which cannot be copied.
         if c == ':' || escape::is_unsafe(c) {
             filter.push_str(&code_point(c));
         } else {
@@ -71,7 +70,7 @@ fn filter(id: &str) -> String {
     filter
 }
 
-/// As Python's `re` spells it.
+/// In the syntax of Python's `re`.
 fn code_point(c: char) -> String {
     match u32::from(c) {
         low @ ..=0xff => format!("\\x{low:02x}"),
@@ -80,24 +79,24 @@ fn code_point(c: char) -> String {
     }
 }
 
-/// One word of a command line, quoted where a shell needs it.
+/// One word of a command line, quoted if a shell needs it.
 fn quote(word: &str) -> String {
-    // No argument holds a NUL; shlex refuses it.
+    // No argument contains a NUL, which shlex refuses.
     let word = word.replace('\0', "");
     if matches!(escape::line(&word), Cow::Borrowed(_)) {
-        // shlex knows which words need quotes; its own change in mid-word for
-        // the sake of shells that are none of POSIX, and are hard to read.
+        // shlex knows which words need quotes. Its own quotes change in mid-word for the sake of
+        // shells other than POSIX's, and are hard to read.
         return match shlex::try_quote(&word) {
             Ok(Cow::Borrowed(plain)) => plain.to_owned(),
             _ => format!("'{}'", word.replace('\'', r"'\''")),
         };
     }
-    // What cannot be seen is written as bash, ksh and zsh read it.
+    // Invisible characters are written in the syntax of bash, ksh and zsh.
     let mut quoted = String::from("$'");
     for c in word.chars() {
         // A number sign may begin a CI service's command.
         if escape::is_unsafe(c) || c == '#' {
-            // By bytes: `\xNN` is a byte there, not a character.
+            // By bytes: there `\xNN` is a byte, not a character.
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 // Writing to a string cannot fail.
                 let _ = write!(quoted, "\\{byte:03o}");
@@ -218,7 +217,7 @@ mod tests {
         );
     }
 
-    /// The words that a shell makes of a line.
+    /// The words into which a shell splits a line.
     fn words(line: &str) -> Vec<String> {
         let output = Command::new("bash")
             .args(["-c", &format!("printf '%s\\0' {line}")])

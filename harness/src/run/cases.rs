@@ -14,8 +14,7 @@ pub(super) fn results(parent: &TestResult, cases: Vec<EndedCase>) -> Vec<TestRes
             case_of: Some(parent.id.clone()),
             source: case.source.or_else(|| parent.source.clone()),
             verdict: case.verdict,
-            // What is known is known of the command: a case of it that passes
-            // is no surprise.
+            // Known results are about the command: a case of it that passes is not unexpected.
             known: parent
                 .known
                 .clone()

@@ -1,4 +1,4 @@
-//! What a run is made of, resolved before anything boots.
+//! The plan of a run, resolved before anything boots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,10 @@ use crate::scratch::Scratch;
 use crate::suite::{Facts, Test};
 use crate::vm::launch::Launch;
 
-/// Makes the launch of one more VM of a kernel: its own directory, and where
-/// its logs go.
+/// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
 pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 
-/// Gets a kernel ready to boot: fetches and unpacks it where needed.
+/// Prepares a kernel for booting: fetches and unpacks it if necessary.
 pub type ProvideKernel =
     Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
 
@@ -29,11 +28,11 @@ pub type ProvideKernel =
 pub struct PlannedKernel {
     /// Its name in reports.
     pub name: String,
-    /// Nothing need be fetched: it is ready in a moment.
+    /// Nothing needs fetching: it is ready in a moment.
     pub at_hand: bool,
-    /// Gets it ready; called once, while tests of other kernels run.
+    /// Prepares it; called once, while tests of other kernels run.
     pub provide: ProvideKernel,
-    /// What it is to run: indices into [`Plan::tests`].
+    /// What it will run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
 }
 
@@ -54,7 +53,7 @@ pub struct ReadyKernel {
 pub struct KernelFailure {
     /// What failed.
     pub reason: String,
-    /// What to do about it, a line each.
+    /// What to do about it, one line each.
     pub hints: Vec<String>,
 }
 
@@ -77,15 +76,15 @@ pub struct Plan {
     pub tests: Vec<PlannedTest>,
     /// How tests run.
     pub settings: Settings,
-    /// VMs that run at the same time, where they fit.
+    /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
     /// Memory of each guest, in bytes.
     pub memory: u64,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
-    /// What tests are known to do.
+    /// Known results of tests.
     pub expectations: Expectations,
-    /// The part of kernels × tests that [`PlannedKernel::tests`] has.
+    /// The part of kernels × tests in [`PlannedKernel::tests`].
     pub shard: Option<Partition>,
     /// How long tests took in earlier runs.
     pub times: Times,
@@ -132,7 +131,7 @@ impl Plan {
         })
     }
 
-    /// A verdict of a test on a kernel, of which nothing else is known.
+    /// A verdict of a test on a kernel, without further details.
     pub(super) fn verdict(
         &self,
         kernel: &PlannedKernel,
@@ -159,7 +158,7 @@ impl Plan {
         }
     }
 
-    /// How many tests of each suite a kernel is to run.
+    /// How many tests of each suite a kernel will run.
     pub fn count_by_suite(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let mut counts = vec![0; self.suites.len()];
         for &test in &kernel.tests {
@@ -168,7 +167,7 @@ impl Plan {
         counts
     }
 
-    /// What is known of the times of a kernel's tests.
+    /// The known times of a kernel's tests.
     pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
         let tests = kernel.tests.iter().map(|&index| {
             let test = self.tests[index];
@@ -182,13 +181,12 @@ impl Plan {
         )
     }
 
-    /// The tests of a kernel in the order in which they run: those that look
-    /// for modules last. Each loaded module slows every start of bpftrace,
-    /// which reads all traceable functions and their modules.
+    /// The tests of a kernel in the order in which they run, with those that look for modules last:
+    /// each loaded module slows every start of bpftrace, which reads all traceable functions and
+    /// their modules.
     ///
-    /// Among several VMs the longest go first, so that none is busy with one
-    /// when all others are done. One VM gains nothing from that, and keeps the
-    /// order of the suite.
+    /// With several VMs the longest go first, so that none is still busy when the others have
+    /// finished. With one VM that has no advantage, so it keeps the order of the suite.
     pub(super) fn order(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let (mut last, mut first): (Vec<usize>, Vec<usize>) = kernel
             .tests
@@ -202,7 +200,7 @@ impl Plan {
         first.into_iter().chain(last).collect()
     }
 
-    /// What is known of a test on a kernel of this release.
+    /// The known result of a test on a kernel of this release.
     pub(super) fn known(&self, test: usize, release: &str) -> Option<&Known> {
         let test = self.tests[test];
         let suite = self.suite_of(test);

@@ -1,9 +1,8 @@
-//! VMs and the queue of tests: who runs what, and what happens when a VM is
-//! lost.
+//! VMs and the queue of tests: which VM runs what, and what happens if a VM is lost.
 //!
-//! Each worker takes the kernel with the fewest VMs that has tests left, boots
-//! one, and works through that kernel's queue. A lost VM costs the test that
-//! ran in it; a fresh one goes on with the rest.
+//! Each worker takes the kernel with the fewest VMs that has tests left, boots one, and works
+//! through that kernel's queue. A lost VM only affects the test that ran in it; a fresh one
+//! continues with the rest.
 
 mod kernels;
 mod queue;
@@ -37,11 +36,11 @@ use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
-/// A test that runs.
+/// A running test.
 struct Running {
     attempts: Attempts,
     start: Instant,
-    /// What is known of its result.
+    /// Its known result.
     result: TestResult,
 }
 
@@ -49,32 +48,30 @@ struct Pool<'p> {
     plan: &'p Plan,
     events: UnboundedSender<Event>,
     kernels: RefCell<Vec<KernelState>>,
-    /// There may be something to do for a worker that waits.
+    /// Signals that there may be work for a waiting worker.
     changed: Notify,
-    /// How long things take in this run.
+    /// How long tests and boots take in this run.
     times: RefCell<Times>,
-    /// What runs, by its VM.
+    /// Running tests, by VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
-    /// The VMs there are, with their processes once they are up.
+    /// The existing VMs, with their processes once they are up.
     vms: RefCell<BTreeMap<u32, Option<Pid>>>,
     host: Host,
-    /// It was told that a VM waits for memory.
+    /// Whether the note that a VM waits for memory was given.
     told_of_memory: Cell<bool>,
-    /// Warnings about VMs that were given, by kernel.
+    /// Warnings about VMs given so far, by kernel.
     told: RefCell<BTreeSet<(String, String)>>,
     /// Tests that count for `--max-fail`.
     failures: Cell<u32>,
-    /// No test is started any more.
+    /// Start no more tests.
     stopped: Cell<bool>,
-    /// Repetitions are over: a test has failed that was repeated until one
-    /// does.
+    /// No more repetitions: with `--repeat-until-fail`, a test has failed.
     repeated: Cell<bool>,
 }
 
-/// Carries out a plan and reports every fact as an event. Dropping the future
-/// kills every VM; tests that have ended and wait to be run again get their
-/// verdict all the same.
+/// Executes a plan and reports everything as events. Dropping the future kills every VM; tests that
+/// have run and wait to run again still get their verdict.
 pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
     let pool = Pool {
         plan,
@@ -105,7 +102,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
             pool.provide_all().await;
             std::future::pending::<()>().await;
         };
-        // Whatever is still fetched when the workers are through is of no use.
+        // Downloads that are still running when the workers have finished are useless.
         tokio::select! {
             _ = workers => {}
             () = provided => {}
@@ -113,7 +110,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
     };
     match plan.policies.global_timeout {
         None => all.await,
-        // Its VMs are gone with the future that has them.
+        // Its VMs ended with their future.
         Some(limit) => {
             if tokio::time::timeout(limit, all).await.is_err() {
                 pool.time_is_up(limit);
@@ -124,7 +121,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
 
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
-        // What an interruption breaks off has the verdict of its earlier runs.
+        // A test that was interrupted gets the verdict of its earlier runs.
         let running = std::mem::take(&mut *self.running.borrow_mut());
         for mut test in running.into_values() {
             if self.plan.policies.repeat != Repeat::Once && test.attempts.any() {
@@ -133,7 +130,7 @@ impl Drop for Pool<'_> {
         }
         self.settle();
         if let Err(error) = self.times.get_mut().keep() {
-            tracing::info!("the times of this run are not kept: {error}");
+            tracing::info!("cannot store the times of this run: {error}");
         }
     }
 }
@@ -156,8 +153,7 @@ impl<'p> Pool<'p> {
         self.kernels.borrow_mut()[index].queue.pop_front()
     }
 
-    /// Boots a VM of this kernel and works through its queue; whether it came
-    /// up.
+    /// Boots a VM of this kernel and works through its queue; returns whether it booted.
     async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) -> bool {
         let kernel = &self.plan.kernels[index];
         self.emit(Event::VmStarting(VmStarting {
@@ -191,7 +187,7 @@ impl<'p> Pool<'p> {
         if stopped.killed {
             self.warn(
                 kernel,
-                format!("VM {vm} did not power off when it was told to, and was killed"),
+                format!("VM {vm} did not power off when told to, and was killed"),
             );
         }
         self.emit(Event::VmStopped(VmStopped {
@@ -201,7 +197,7 @@ impl<'p> Pool<'p> {
         true
     }
 
-    /// Runs a test once; gives the VM back if it is not lost.
+    /// Runs a test once; returns the VM unless it is lost.
     async fn one_test(
         &self,
         index: usize,
@@ -215,7 +211,7 @@ impl<'p> Pool<'p> {
         let id = self.plan.test(test).id.to_string();
         let attempt = waiting.attempts.next();
         if let Some(before) = waiting.attempts.begin() {
-            // With the test that reported them, before it.
+            // Cases come right before the test that reported them.
             for case in before.cases {
                 self.emit(Event::AttemptFinished(case));
             }
@@ -243,7 +239,7 @@ impl<'p> Pool<'p> {
                 result: result.clone(),
             },
         );
-        // What came after the last test is not of this one.
+        // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let slow_after = slow_after(self.plan, test, up.session.factor);
         let ended = {
@@ -348,7 +344,7 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// The time for the whole run is over: what ran has timed out.
+    /// The time for the whole run is over: running tests have timed out.
     fn time_is_up(&self, limit: Duration) {
         self.stopped.set(true);
         self.emit(Event::RunStopped(RunStopped {
@@ -362,7 +358,7 @@ impl<'p> Pool<'p> {
         for mut test in running.into_values() {
             let broken = TestResult {
                 verdict: Verdict::Timeout,
-                reason: Some("it ran when the time of the whole run was over".to_owned()),
+                reason: Some("it was running when the time of the whole run was over".to_owned()),
                 duration_ms: millis(test.start),
                 ..test.result
             };
@@ -370,7 +366,7 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Tests that have run and wait to run again get their verdict.
+    /// Gives tests that have run and wait to run again their verdict.
     fn settle(&self) {
         let mut settled = Vec::new();
         for kernel in self.kernels.borrow_mut().iter_mut() {
@@ -426,7 +422,7 @@ impl<'p> Pool<'p> {
         match TestVm::prepare(session, self.plan, kernel).await {
             Ok((up, warnings)) => {
                 for warning in warnings {
-                    // VMs of one kernel are alike.
+                    // VMs of one kernel are alike, so warn only once.
                     let told = (kernel.name.clone(), warning.clone());
                     if self.told.borrow_mut().insert(told) {
                         self.warn(kernel, warning);

@@ -1,4 +1,4 @@
-//! Which tests of the suites: `-t` and `--allowlist`.
+//! Selects tests of the suites: `-t` and `--allowlist`.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,16 +8,16 @@ use super::runner::Suite;
 use crate::exit_code;
 use crate::suite::{Allowlist, AllowlistError, Facts, Filter, FilterError, Refusal, Test, TestId};
 
-/// The suites, and the tests of them that are asked for.
+/// The suites, and their selected tests.
 #[derive(Debug)]
 pub(crate) struct Selection {
     pub(crate) suites: Vec<Box<dyn Suite>>,
-    /// In the order of the suites and of the tests in each.
+    /// In the order of the suites, and of the tests in each.
     pub(crate) tests: Vec<PlannedTest>,
-    /// What is odd in the suites' files; with a filter or an allow-list, in those
-    /// of the selected tests.
+    /// Warnings about the suites' files; with a filter or an allow-list, about those of the
+    /// selected tests.
     pub(crate) oddities: Vec<String>,
-    /// Lines of the allow-list that name no test.
+    /// Lines of the allow-list that match no test.
     pub(crate) unknown: Vec<String>,
 }
 
@@ -65,7 +65,7 @@ impl Selection {
         })
     }
 
-    /// Looks at the selected tests more closely: they are about to run.
+    /// Checks the selected tests, which are about to run, more closely.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         let suites = self.suites.iter().enumerate();
         suites.into_iter().try_for_each(|(index, suite)| {

@@ -24,7 +24,7 @@ const SPEED_SAMPLES: u32 = 3;
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
 /// Limit of a command of kiln's own, such as modprobe, before scaling.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
-/// How long they may take to end when that has passed.
+/// How long they may take to end after that.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
 
 /// A lost VM.
@@ -35,7 +35,7 @@ pub(super) struct Lost {
     pub(super) evidence: Evidence,
 }
 
-/// A running VM and what is known of it.
+/// A running VM and what is known about it.
 pub(crate) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
@@ -45,12 +45,11 @@ pub(crate) struct Session {
     /// Commands of kiln's own run without ASLR.
     pub(super) addr_no_randomize: bool,
     modules_loaded: bool,
-    /// Something of a test could not be undone: the next one is to have another
-    /// VM.
+    /// Something of a test could not be undone: the next one gets another VM.
     pub(super) unclean: bool,
-    /// What is known of the kernel's taint flags.
+    /// The known taint flags of the kernel.
     taint: Taint,
-    /// Sockets; goes with the session.
+    /// Sockets; removed with the session.
     _dir: Scratch,
 }
 
@@ -90,10 +89,9 @@ impl Session {
         Ok(())
     }
 
-    /// How many times slower than the reference this VM is: the best of a few
-    /// measurements. One alone takes a moment in which the host did something
-    /// else for the VM's speed, and stretches every limit of its tests by that:
-    /// 75 was seen where 35 is the truth, and a hang of 5 s lasted for minutes.
+    /// How many times slower than the reference this VM is: the best of a few measurements. A
+    /// single one could hit a moment in which the host was busy, and would stretch every limit of
+    /// the VM's tests: 75 was seen instead of 35, and a hang of 5 s lasted for minutes.
     async fn measured(&mut self) -> Result<f64, Error> {
         let deadline = Instant::now() + SPEED_DEADLINE;
         let mut best = self.vm.control.speed_factor(deadline).await?;
@@ -103,7 +101,7 @@ impl Session {
         Ok(best)
     }
 
-    /// Loads the test modules, once; says what went wrong.
+    /// Loads the test modules, once; returns errors.
     pub(super) async fn load_modules(
         &mut self,
         settings: &Settings,
@@ -122,7 +120,7 @@ impl Session {
         Ok((!succeeded).then(|| format!("modprobe failed: {}", output.trim())))
     }
 
-    /// A command of ours, with its output; false if it failed or took too long.
+    /// Runs one of our own commands; false if it failed or took too long.
     pub(super) async fn auxiliary(
         &mut self,
         settings: &Settings,
@@ -151,8 +149,7 @@ impl Session {
         })
     }
 
-    /// What the kernel reported since it was last asked, where somebody wants to
-    /// know.
+    /// What the kernel reported since the last call, if reports matter.
     pub(super) fn kernel_reports(&mut self, wanted: KernelLog) -> Vec<KernelReport> {
         let mut reports = self.vm.console().take_reports();
         let silent = self.taint.report(self.vm.control.taint(), &reports);
@@ -163,7 +160,7 @@ impl Session {
         }
     }
 
-    /// Gathers what is known of this lost VM and takes it down.
+    /// Collects what is known about this lost VM and stops it.
     pub(super) async fn lost(mut self, error: &Error) -> Lost {
         let evidence = self.vm.evidence().await;
         self.vm.kill().await;
@@ -173,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Takes the VM down.
+    /// Stops the VM.
     pub(super) async fn stop(self) -> Stopped {
         self.vm.stop().await
     }

@@ -1,12 +1,12 @@
-//! How the tests of a run run, whatever their suites.
+//! Settings for all tests of a run, whatever their suites.
 
 use super::aslr::Aslr;
 use crate::vm::kernel_log::KernelReport;
 
-/// How the tests of a run run, whatever their suites.
+/// Settings for all tests of a run, whatever their suites.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The environment of everything but bpftrace itself.
+    /// The environment of everything except bpftrace itself.
     pub env: Vec<(String, String)>,
     /// Modules that tests look for with lsmod; loaded before the first test
     /// that does.
@@ -15,24 +15,22 @@ pub struct Settings {
     pub timeout_scale: Option<f64>,
     /// Whether the addresses of what tests start are randomized.
     pub aslr: Aslr,
-    /// Upstream's verdicts also where they come from bugs of its engine: no
-    /// rule of [`crate::suite::bpftrace::Rule`] is in force.
+    /// Upstream's verdicts even if they come from bugs in its engine: no
+    /// [`crate::suite::bpftrace::Rule`] applies.
     pub compat: bool,
-    /// What a report of the kernel on the console means for the test that ran
-    /// then.
+    /// What a kernel report on the console does to the running test.
     pub kernel_log: KernelLog,
 }
 
-/// What an oops, a warning or a stall on the console means for the test that
-/// ran then.
+/// What an oops, a warning or a stall on the console does to the running test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum KernelLog {
     /// The test fails.
     #[default]
     Fail,
-    /// It is reported, and the verdict stays.
+    /// It is reported, and the verdict does not change.
     Warn,
-    /// Nobody looks.
+    /// It is ignored.
     Ignore,
 }
 

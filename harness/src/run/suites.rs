@@ -1,4 +1,4 @@
-//! The suites that the user asks for → [`Suite`]s.
+//! Resolves the suites that the user selects into [`Suite`]s.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use crate::config::{BpftraceTable, Catalogue, Origin, RunnerTable};
 use crate::exit_code;
 use crate::hint::Hint;
 use crate::suite::bpftrace::SUITES;
-use crate::suite::{Refusal, ResolveContext, Source};
+use crate::suite::{Location, Refusal, ResolveContext};
 
-/// Name of the suite where neither the user nor the catalogue says.
+/// Name of the suite if neither the user nor the catalogue gives one.
 const DEFAULT_SUITE: &str = "bpftrace";
-/// What to do where the catalogue does not help.
+/// The hint if the catalogue does not help.
 const BY_HAND: &str = "name the directory of bpftrace's tests with --tests DIR";
 
-/// Why there is no such choice of suites.
+/// Why suites cannot be selected.
 #[derive(Debug, Error)]
 pub(crate) enum SuitesError {
     /// The catalogue has none.
@@ -30,14 +30,14 @@ pub(crate) enum SuitesError {
     Unknown {
         /// The name.
         name: String,
-        /// Those that there are.
+        /// The known suites.
         known: Vec<String>,
     },
-    /// Tests by hand for several suites.
-    #[error("--tests names the tests of one suite, and several suites are selected")]
+    /// `--tests` for several suites.
+    #[error("--tests names the tests of one suite, but several suites are selected")]
     TestsOfSeveral,
-    /// No suite has a use for an option.
-    #[error("{option} is for {SUITES}, and none is selected")]
+    /// An option that is for none of the suites.
+    #[error("{option} is for {SUITES}, but none is selected")]
     Unused {
         /// The option.
         option: &'static str,
@@ -49,14 +49,14 @@ impl Hint for SuitesError {
         match self {
             Self::None { .. } => vec![BY_HAND.to_owned()],
             Self::Unknown { known, .. } if known.is_empty() => vec![BY_HAND.to_owned()],
-            Self::Unknown { known, .. } => vec![format!("there are: {}", known.join(", "))],
+            Self::Unknown { known, .. } => vec![format!("known suites: {}", known.join(", "))],
             Self::TestsOfSeveral | Self::Unused { .. } => Vec::new(),
         }
     }
 }
 
-/// Looks up the suites of these names, or all where none is named, and fills in
-/// what neither `catalogue` nor the user says.
+/// Looks up the suites of these names, or all if there are none, and fills in defaults for what
+/// neither `catalogue` nor the user sets.
 pub(crate) fn suites(
     catalogue: &Catalogue,
     names: &[String],
@@ -69,7 +69,7 @@ pub(crate) fn suites(
     })?;
     let mut suites: Vec<Box<dyn Suite>> = Vec::new();
     for (name, table) in found {
-        let named = catalogue.place_of(&name).map(|(file, line)| Source {
+        let named = catalogue.place_of(&name).map(|(file, line)| Location {
             file: file.to_string_lossy().into_owned(),
             line,
         });

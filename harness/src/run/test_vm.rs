@@ -1,4 +1,4 @@
-//! A VM with the suites of a run ready in it: one test after the other.
+//! Runs tests one after another in a VM that is prepared for the suites of a run.
 
 use guest_init::message::Request;
 
@@ -12,7 +12,7 @@ use crate::vm::control::Error;
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::relief::{self, RAISE_LIMIT};
 
-/// A VM with the suites of a run ready in it.
+/// A VM that is prepared for the suites of a run.
 pub(super) struct TestVm<'p> {
     plan: &'p Plan,
     pub(super) session: Session,
@@ -21,8 +21,8 @@ pub(super) struct TestVm<'p> {
 }
 
 impl<'p> TestVm<'p> {
-    /// Measures the VM's speed and gets each suite ready. Gives what is worth a
-    /// warning, too. An error means that the VM is lost.
+    /// Measures the VM's speed and prepares each suite. Also returns warnings. An error means that
+    /// the VM is lost.
     pub(super) async fn prepare(
         mut session: Session,
         plan: &'p Plan,
@@ -41,8 +41,8 @@ impl<'p> TestVm<'p> {
         }
     }
 
-    /// Runs one test and judges it; what the kernel said meanwhile goes with it.
-    /// An error means that the VM is lost.
+    /// Runs one test and judges it, and adds kernel reports during the test. An error means that
+    /// the VM is lost.
     pub(super) async fn test(
         &mut self,
         test: PlannedTest,
@@ -67,8 +67,8 @@ impl<'p> TestVm<'p> {
         session.vm.console().whole_report().await;
         let policy = settings.kernel_log;
         let reports = session.kernel_reports(policy);
-        // A kernel that has said it once may say it no more (`WARN_ONCE`,
-        // lockdep), and one that has died under a process holds its locks.
+        // A kernel may report only once (`WARN_ONCE`, lockdep), and after an oops it may hold
+        // locks.
         session.unclean |= reports.iter().any(|report| policy.fails(report));
         fail_by(&mut ended.judgement, &reports, policy);
         Ok((ended, reports))
@@ -92,8 +92,8 @@ async fn prepare<'p>(
     Ok((runners, warnings))
 }
 
-/// A test that passed has failed if the kernel reported something meanwhile, that
-/// is wanted, and `kernels.toml` does not allow it.
+/// Fails a test that passed if the kernel reported something during it, unless the policy or
+/// `kernels.toml` allows that.
 fn fail_by(judgement: &mut Judgement, reports: &[KernelReport], policy: KernelLog) {
     let first = reports.iter().find(|report| policy.fails(report));
     if let Some(first) = first

@@ -2,18 +2,18 @@
 
 use super::Verdict;
 
-/// What a kernel's report does to the test that ran then (docs/verdicts.md).
+/// What a kernel report does to the running test (docs/verdicts.md).
 pub const KERNEL_REPORT: AppliedRule = AppliedRule {
     name: "kernel-report",
     quiet: false,
 };
 
-/// A named rule that had a part in a verdict.
+/// A named rule that affected a verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppliedRule {
     /// Its name in docs/verdicts.md.
     pub name: &'static str,
-    /// It is no news where the test passed.
+    /// It is not worth mentioning if the test passed.
     pub quiet: bool,
 }
 
@@ -26,12 +26,12 @@ pub struct Judgement {
     pub reason: String,
     /// Expected and found, for people; of more than one line.
     pub diff: Option<String>,
-    /// The rules that had a part in it.
+    /// The rules that affected it.
     pub rules: Vec<AppliedRule>,
 }
 
 impl Judgement {
-    /// A verdict for this reason alone.
+    /// A verdict with only this reason.
     pub fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
         Self {
             verdict,
@@ -51,7 +51,7 @@ impl Judgement {
         Self::new(Verdict::Error, reason)
     }
 
-    /// The reason with the names of the rules that had a part in it.
+    /// The reason with the names of the rules that affected it.
     pub fn full_reason(&self) -> String {
         let names: Vec<&str> = self
             .rules
@@ -66,7 +66,7 @@ impl Judgement {
         }
     }
 
-    /// Notes that a rule had a part in it.
+    /// Notes that a rule affected it.
     pub fn note_rule(&mut self, rule: impl Into<AppliedRule>) {
         let rule = rule.into();
         if !self.rules.contains(&rule) {

@@ -34,7 +34,7 @@ pub use text::decode;
 pub struct TestId {
     /// The suite; for bpftrace's runtime tests the name of the file.
     pub suite: String,
-    /// The name inside the suite; may hold blanks, dots, colons and quotes.
+    /// The name inside the suite; may contain blanks, dots, colons and quotes.
     pub name: String,
 }
 
@@ -54,9 +54,9 @@ impl fmt::Display for TestId {
     }
 }
 
-/// Where a test stands.
+/// Where a test is defined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct Location {
     /// The file, absolute.
     pub file: String,
     /// Its first line there, from 1.
@@ -67,11 +67,11 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Everything it expects came true.
+    /// All its expectations were met.
     Pass,
-    /// Something it expects did not come true.
+    /// An expectation was not met.
     Fail,
-    /// A time limit passed before its expectations came true.
+    /// A time limit passed before its expectations were met.
     Timeout,
     /// It does not apply here; it did not run.
     Skip,

@@ -1,16 +1,16 @@
-//! Why a suite cannot be run, whatever its kind.
+//! Why a suite of any kind cannot be run.
 
 use crate::exit_code;
 use crate::hint::Hint;
 
-/// A suite that cannot be run, or a choice of tests that cannot be made.
+/// A suite that cannot be run, or a selection of tests that is impossible.
 #[derive(Debug)]
 pub struct Refusal {
     /// One of [`crate::exit_code`].
     pub code: u8,
     /// What is wrong.
     pub cause: Box<dyn Hint + Send + Sync>,
-    /// What its reader should know beside the hints of the cause.
+    /// Further hints, besides those of the cause.
     pub hint: Option<String>,
 }
 
@@ -21,7 +21,7 @@ impl Refusal {
         Self { code, ..self }
     }
 
-    /// The same with something that its reader should know.
+    /// The same with one more hint.
     #[must_use]
     pub fn with_hint(self, hint: Option<String>) -> Self {
         Self { hint, ..self }

@@ -1,4 +1,4 @@
-//! What the user says of the suites to run, and where their files lie.
+//! The user's options for the suites to run, and where their files are.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -7,25 +7,25 @@ use super::bpftrace::Options;
 use super::refusal::Refusal;
 use crate::guest::root::Root;
 
-/// What the user says of the suites to run, and where their files lie.
+/// The user's options for the suites to run, and where their files are.
 #[derive(Clone, Copy)]
 pub struct ResolveContext<'a> {
-    /// What is said of bpftrace's runtime tests.
+    /// Options for bpftrace's runtime tests.
     pub runtime: &'a Options,
     /// Finds bpftrace in the packages that the user chose, if any.
     pub packaged: &'a dyn Fn() -> Result<Option<PathBuf>, Refusal>,
     /// The guest's root.
     pub root: &'a Root,
-    /// What the user's relative paths are relative to.
+    /// The directory for the user's relative paths.
     pub cwd: &'a Path,
     /// The root of the user's cache.
     pub cache: &'a Path,
-    /// Once it is set, whatever takes long ends with an error.
+    /// Once it is set, long work ends with an error.
     pub stop: &'a AtomicBool,
 }
 
 impl<'a> ResolveContext<'a> {
-    /// Where the guest's root lies on the host.
+    /// Where the guest's root is on the host.
     pub fn root_on_host(&self) -> &'a Path {
         match self.root {
             Root::Dir(root) => root,
@@ -33,8 +33,7 @@ impl<'a> ResolveContext<'a> {
         }
     }
 
-    /// Whether the guest's root is one of its own: paths in it are the guest's,
-    /// not the host's.
+    /// Whether the guest's root is not the host's: then paths in it belong to the guest.
     pub fn has_own_root(&self) -> bool {
         matches!(self.root, Root::Dir(_))
     }

@@ -1,7 +1,6 @@
 //! Bytes as text.
 
-/// Decodes UTF-8 with Python's `errors="backslashreplace"`: each byte that
-/// does not belong becomes `\xNN`.
+/// Decodes UTF-8 like Python's `errors="backslashreplace"`: each invalid byte becomes `\xNN`.
 pub fn decode(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     let mut text = String::with_capacity(bytes.len());

@@ -1,9 +1,8 @@
-//! Which accelerator a VM gets: KVM where it runs a kernel, TCG elsewhere.
+//! Chooses a VM's accelerator: KVM if it can run a kernel, else TCG.
 //!
-//! That `/dev/kvm` opens proves nothing: there are hosts (nested, or with a
-//! restricted KVM) where it opens, makes a VM, and no stock kernel runs on it.
-//! So the first use boots one, and remembers how that went for as long as host
-//! and QEMU stay the same.
+//! It is not enough that `/dev/kvm` opens: on some hosts (nested, or with a restricted KVM) it
+//! opens and creates a VM, but no stock kernel runs on it. So the first use boots a kernel, and
+//! remembers the result until host or QEMU change.
 
 mod choice;
 mod memory;
@@ -15,19 +14,19 @@ use std::path::Path;
 
 pub use self::choice::Choice;
 use self::memory::Memory;
-use self::probe::Outcome;
 pub use self::probe::ProbeInput;
+use self::probe::ProbeResult;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, Accelerator};
 use crate::hint::Hint;
 
 const DEVICE: &str = "/dev/kvm";
 
-/// Why the accelerator that was asked for cannot be had.
+/// Why the requested accelerator is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// KVM was asked for and does not work.
+    /// KVM was requested but does not work.
     #[error("KVM does not work here: {reason}")]
     NoKvm {
         /// What is wrong with it.
@@ -56,8 +55,8 @@ impl Hint for Error {
     }
 }
 
-/// The answer, where it needs no boot: TCG asked for, no `/dev/kvm`, or an
-/// earlier probe. `None` says that [`choose`] would boot.
+/// The answer, if it needs no boot: TCG was requested, there is no `/dev/kvm`, or there is an
+/// earlier result. `None` means that [`choose`] would boot.
 pub fn settled(
     choice: AccelChoice,
     qemu: &Qemu,
@@ -73,7 +72,7 @@ pub fn settled(
         return Ok(None);
     };
     match (choice, answer.accelerator) {
-        // Who insists on KVM gets a fresh look at why not.
+        // If the user insists on KVM, probe again to say why it does not work.
         (AccelChoice::Kvm, Accelerator::Tcg) => Ok(None),
         _ => Ok(Some(Choice {
             accelerator: answer.accelerator,
@@ -83,18 +82,17 @@ pub fn settled(
     }
 }
 
-/// Chooses the accelerator; boots under KVM if it must, for some seconds at
-/// most.
+/// Chooses the accelerator; boots under KVM if necessary, for some seconds at most.
 pub async fn choose(choice: AccelChoice, input: ProbeInput<'_>) -> Result<Choice, Error> {
     if let Some(settled) = settled(choice, input.qemu, input.cache_dir)? {
         return Ok(settled);
     }
     let memory = Memory::of(input.cache_dir, input.qemu);
     let (answer, lasting) = match probe::boot(&input).await.map_err(Error::Probe)? {
-        Outcome::Works => (Choice::fresh(Accelerator::Kvm, None), true),
-        Outcome::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
-        // The kernel's fault, or a busy host's: not to be held against KVM.
-        Outcome::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
+        ProbeResult::Works => (Choice::fresh(Accelerator::Kvm, None), true),
+        ProbeResult::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
+        // The fault of the kernel or of a busy host, not of KVM.
+        ProbeResult::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
     };
     if lasting && let Err(error) = memory.keep(&answer) {
         tracing::debug!("the accelerator probe will be repeated: {error}");

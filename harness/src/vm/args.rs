@@ -1,8 +1,7 @@
 //! QEMU's command line, as a fold over devices.
 //!
-//! A [`Device`] is anything that yields options of QEMU and arguments of the
-//! guest's kernel, which often belong together: a serial port is a chardev, a
-//! device and a `console=`.
+//! A [`Device`] is anything that yields QEMU options and kernel arguments, which often belong
+//! together: a serial port is a chardev, a device and a `console=`.
 
 mod devices;
 mod option;
@@ -18,7 +17,7 @@ use self::option::Device;
 use super::arch::platform;
 use super::spec::VmSpec;
 
-/// Longest path of a UNIX socket in bytes (`sun_path` less its NUL, unix(7)).
+/// Longest path of a UNIX socket in bytes (`sun_path` without its NUL, unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
 
 /// The command line that runs `spec`: the program, then its arguments.
@@ -44,12 +43,12 @@ pub fn kernel_command_line(spec: &VmSpec) -> String {
         .flat_map(|device| device.kernel())
         .collect();
     words.push("rdinit=/init".to_owned());
-    // Last, so that the user has the last word.
+    // Last, so that the user's arguments take precedence.
     words.extend(spec.kernel_args.iter().cloned());
     words.join(" ")
 }
 
-/// What the VM has beside its kernel.
+/// The devices of the VM.
 fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     let platform = platform(spec.kernel.arch);
     let mut devices: Vec<Box<dyn Device + '_>> = vec![
@@ -85,7 +84,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     devices
 }
 
-/// `command` as a line for a POSIX shell.
+/// `command` in POSIX shell syntax.
 pub fn shell_line(command: &[OsString]) -> OsString {
     let mut line = Vec::new();
     for word in command {
@@ -93,7 +92,7 @@ pub fn shell_line(command: &[OsString]) -> OsString {
             line.push(b' ');
         }
         let word = word.as_bytes();
-        // Only NUL cannot be quoted, and no argument can hold one.
+        // Only NUL cannot be quoted, and no argument can contain one.
         let quoted = shlex::bytes::Quoter::new().allow_nul(true).quote(word);
         line.extend_from_slice(&quoted.unwrap_or(Cow::Borrowed(word)));
     }

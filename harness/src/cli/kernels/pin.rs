@@ -1,4 +1,4 @@
-//! `kiln kernels pin`: kernels of a pool, or of a run, into `kernels.toml`.
+//! `kiln kernels pin`: adds kernels of a pool, or of a run, to `kernels.toml`.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,10 +27,10 @@ pub(crate) struct PinArgs {
     /// Kernels of a pool, such as debian:6.18 or debian:series
     #[arg(value_name = "POOL:VERSION", required_unless_present = "run")]
     wanted: Option<String>,
-    /// What the kernel is to be called [default: its version]
+    /// Name of the kernel [default: its version]
     #[arg(value_name = "NAME")]
     name: Option<String>,
-    /// The kernels that a run took, by its directory
+    /// The kernels that a run used, by its directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["wanted", "name"])]
     run: Option<PathBuf>,
 }
@@ -106,7 +106,7 @@ impl PinArgs {
     }
 }
 
-/// The kernels of packages that the run in `directory` took.
+/// The kernels from packages that the run in `directory` used.
 fn of_run(directory: &Path) -> Result<Vec<NewPin>, KernelsError> {
     let failed = |reason: String| KernelsError::Run {
         path: directory.to_path_buf(),
@@ -131,7 +131,7 @@ fn of_run(directory: &Path) -> Result<Vec<NewPin>, KernelsError> {
 }
 
 fn recorded(kernel: &str, packages: KernelPackages) -> Option<NewPin> {
-    // Pools are known by name in another place, and versions everywhere.
+    // Names of pools may not exist elsewhere, but versions do.
     let name = kernel.split_once(':').map_or(kernel, |(_, name)| name);
     let package = packages.files.first()?.package.clone();
     let source = AptSource {

@@ -1,4 +1,4 @@
-//! `kiln kernels prune`: a smaller cache.
+//! `kiln kernels prune`: makes the cache smaller.
 
 use std::io::Write;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use indicatif::HumanBytes;
 use super::KernelsError;
 use crate::kernel::{self, Cache, Keep};
 
-/// A kernel that was not used for so long is removed, unless the user says when.
+/// By default, removes kernels that have not been used for this long.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Arguments of `kiln kernels prune`.
@@ -22,13 +22,13 @@ Examples:
   kiln kernels prune --older-than 14d --keep 3"
 )]
 pub(crate) struct PruneArgs {
-    /// Remove what was used last longer ago than this, such as 12h or 14d
+    /// Remove kernels that have not been used for this long, such as 12h or 14d
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     older_than: Option<Duration>,
-    /// Keep the N kernels that were used last, however long ago
+    /// Keep the N most recently used kernels, however old
     #[arg(long, value_name = "N")]
     keep: Option<usize>,
-    /// Say what would be removed, and remove nothing
+    /// List what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 }

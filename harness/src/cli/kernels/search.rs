@@ -1,4 +1,4 @@
-//! `kiln kernels search`: the kernels of pools.
+//! `kiln kernels search`: lists the kernels of pools.
 
 use std::io::Write;
 
@@ -18,19 +18,19 @@ use crate::kernel::{self, Cache, Progress};
   kiln kernels search debian:6.12
   kiln kernels search 'debian:>=7.1' --format json")]
 pub(crate) struct SearchArgs {
-    /// A pool, or some kernels of it, such as debian:6.12, 'debian:>=6.16, <7.1'
-    /// or debian:series; every pool if none is given
+    /// A pool, or some kernels of it, such as debian:6.12, 'debian:>=6.16, <7.1' or debian:series
+    /// [default: all pools]
     #[arg(value_name = "POOL[:RANGE]")]
     wanted: Option<String>,
-    /// Ask the archive what it has also if it was asked within the last hour
+    /// Query the archive even if that was done within the last hour
     #[arg(long)]
     refresh: bool,
-    /// Who reads it
+    /// The output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
 }
 
-/// Who reads the list.
+/// The format of the list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// People
@@ -40,7 +40,7 @@ enum Format {
     Json,
 }
 
-/// A kernel, as programs read it.
+/// A kernel, for programs.
 #[derive(Debug, Serialize)]
 struct Line<'a> {
     /// For `-k`.
@@ -52,9 +52,9 @@ struct Line<'a> {
     version: &'a str,
     package: &'a str,
     suites: &'a [String],
-    /// What is to be downloaded, in bytes.
+    /// Size of the download, in bytes.
     size: u64,
-    /// Further packages, which the archive does not list any more.
+    /// Further packages, which the archive no longer lists.
     unlisted: Vec<&'a str>,
     cached: bool,
 }
@@ -119,7 +119,7 @@ fn table(kernels: &[(PoolKernel, bool)], out: &mut dyn Write) -> Result<(), Kern
     list::print(&table, out)
 }
 
-/// What is to be downloaded; nobody knows the size of what is not listed.
+/// Size of the download, without unlisted packages, whose size is unknown.
 fn size(kernel: &PoolKernel) -> String {
     let more = if kernel.unlisted.is_empty() { "" } else { ">" };
     format!("{more}{}", HumanBytes(kernel.size()))

@@ -10,12 +10,11 @@ use crate::config::check::{Checker, absolute};
 pub struct BpftraceTable {
     /// The directory that holds `runtime/` (upstream's `tests`); absolute.
     pub tests: PathBuf,
-    /// The bpftrace under test; absolute; `None` takes the one on the guest's
-    /// `PATH`.
+    /// The bpftrace under test; absolute; `None` means the one on the guest's `PATH`.
     pub bpftrace: Option<PathBuf>,
 }
 
-/// What a table has beside its runner.
+/// The keys of a table besides its runner.
 pub(super) const KEYS: [&str; 2] = ["tests", "bpftrace"];
 
 impl Checker<'_> {

@@ -10,10 +10,10 @@ use toml::Spanned;
 use super::table::Table;
 use crate::config::check::{Checker, absolute};
 
-/// Limit of a command that names none.
+/// Default limit of a command.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
-/// How a command tells its results.
+/// How a command reports its results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ResultsFormat {
@@ -25,12 +25,12 @@ pub enum ResultsFormat {
     Ktap,
     /// A JUnit XML file.
     Junit,
-    /// GoogleTest's XML file, which is asked for by `GTEST_OUTPUT`.
+    /// GoogleTest's XML file, requested with `GTEST_OUTPUT`.
     Gtest,
 }
 
 impl ResultsFormat {
-    /// Whether results stand in an XML file.
+    /// Whether results are in an XML file.
     pub fn is_xml(self) -> bool {
         matches!(self, Self::Junit | Self::Gtest)
     }
@@ -39,31 +39,31 @@ impl ResultsFormat {
 /// A suite of one command, or of one command for each of some files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandTable {
-    /// Program and arguments; `{file}` and `{results}` are filled in.
+    /// Program and arguments; `{file}` and `{results}` are replaced.
     pub command: Vec<String>,
-    /// How it tells its results.
+    /// How it reports its results.
     pub results: ResultsFormat,
-    /// The file they stand in, in the guest, relative to `cwd`.
+    /// The results file in the guest, relative to `cwd`.
     pub results_file: Option<String>,
     /// Where it runs, in the guest; absolute.
     pub cwd: PathBuf,
-    /// Whether `cwd` is a directory of the host that the guest has to see.
+    /// Whether `cwd` is a directory of the host that the guest must see.
     pub cwd_is_host: bool,
-    /// Its variables, beside those that every command has; filled in as the
-    /// command is.
+    /// Its variables, besides those that every command has; placeholders are replaced as in the
+    /// command.
     pub env: BTreeMap<String, String>,
-    /// How long it may take on a machine of the reference's speed.
+    /// How long it may take on a machine of reference speed.
     pub timeout: Duration,
     /// One test for each file that this glob matches. Absolute: in the guest's
     /// root; else relative to the file of the catalogue.
     pub each: Option<String>,
     /// The directory that a relative `each` starts from; absolute.
     pub base: PathBuf,
-    /// The exit status that says that the test does not apply.
+    /// The exit status of a test that does not apply.
     pub skip_code: Option<i32>,
 }
 
-/// What a table has beside its runner.
+/// The keys of a table besides its runner.
 pub(super) const KEYS: [&str; 8] = [
     "command",
     "results",
@@ -114,31 +114,46 @@ impl Checker<'_> {
         if results == ResultsFormat::Junit && results_file.is_none() && !uses("{results}") {
             self.problem(
                 &command.span(),
-                format!("{label} does not say where its JUnit file is; allowed: results-file = \"PATH\", or {{results}} in the command, such as \"--junitxml={{results}}\""),
+                format!(
+                    "{label} does not name its JUnit file; allowed: results-file = \"PATH\", \
+                    or {{results}} in the command, such as \"--junitxml={{results}}\""
+                ),
             );
         }
         if let (ResultsFormat::Exit, Some(file)) = (results, &results_file) {
             self.problem(
                 &file.span(),
-                format!("{label} has a results-file and takes its exit status for its result; allowed: results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"),
+                format!(
+                    "{label} has a results-file, but its result is its exit status; allowed: \
+                    results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"
+                ),
             );
         }
         match &each {
             Some(each) if !uses("{file}") => self.problem(
                 &each.span(),
-                format!("{label} has each and no {{file}} in its command; allowed: command = [\"program\", \"{{file}}\"]"),
+                format!(
+                    "{label} has each, but no {{file}} in its command; allowed: command = \
+                    [\"program\", \"{{file}}\"]"
+                ),
             ),
             Some(each) => {
                 if let Err(error) = globset::Glob::new(each.get_ref()) {
                     self.problem(
                         &each.span(),
-                        format!("{label}: each: {}; allowed: a glob such as \"tests/*.bt\"", error.kind()),
+                        format!(
+                            "{label}: each: {}; allowed: a glob such as \"tests/*.bt\"",
+                            error.kind()
+                        ),
                     );
                 }
             }
             None if uses("{file}") => self.problem(
                 &command.span(),
-                format!("{label} has {{file}} in its command and no each; allowed: each = \"tests/*.bt\" beside it"),
+                format!(
+                    "{label} has {{file}} in its command, but no each; allowed: each = \
+                    \"tests/*.bt\" beside it"
+                ),
             ),
             None => {}
         }

@@ -1,4 +1,4 @@
-//! `[suites.NAME]`: what runs a suite, and how.
+//! `[suites.NAME]`: a suite's runner and its settings.
 //!
 //! Each runner has a file here, which reads its keys.
 
@@ -29,7 +29,7 @@ pub struct Suite {
     pub line: usize,
 }
 
-/// What runs a suite, as its table says.
+/// A suite's runner and its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunnerTable {
     /// bpftrace's runtime tests.
@@ -40,13 +40,13 @@ pub enum RunnerTable {
 
 /// A runner that a suite can have.
 struct Kind {
-    /// What `runner` says.
+    /// The value of `runner`.
     name: &'static str,
-    /// Which keys make a suite of it, for messages.
+    /// The keys that it needs, for messages.
     with: &'static str,
     /// Its keys.
     keys: &'static [&'static str],
-    /// Reads them; `None` after a problem.
+    /// Reads the keys; `None` after a problem.
     read: fn(&mut Checker<'_>, &mut Table) -> Option<RunnerTable>,
 }
 
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_wrong_with_a_suite_is_told_with_its_line() {
+    fn everything_wrong_with_a_suite_is_reported_with_its_line() {
         assert_eq!(
             problems(
                 "runner = \"command\"\ncommand = 1\nresults = \"xml\"\ncolour = 2\ntests = \"t\""

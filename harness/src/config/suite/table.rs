@@ -8,16 +8,16 @@ use toml::Spanned;
 
 use crate::config::check::{Checker, explain};
 
-/// A suite's table as it stands in the file.
+/// A suite's table as in the file.
 pub(in crate::config) type RawSuite = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
 
-/// The keys of a suite's table that nobody has taken yet.
+/// The keys of a suite's table that have not been read yet.
 pub(super) struct Table {
     /// `suite "NAME"`, for messages.
     pub(super) label: String,
-    /// Where its runner is named.
+    /// The position of its runner.
     pub(super) at: Range<usize>,
-    /// The runners that there are, for messages.
+    /// All runners, for messages.
     pub(super) runners: String,
     pub(super) values: BTreeMap<String, Spanned<toml::Value>>,
     /// Keys whose values are of the wrong type.
@@ -57,7 +57,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A key without which there is no suite.
+    /// A required key.
     pub(super) fn lacks(&mut self, table: &Table, key: &str, allowed: &str) {
         if !table.refused.iter().any(|refused| refused == key) {
             let label = &table.label;

@@ -1,5 +1,4 @@
-//! A `Packages` index: which packages there are, and which of them make up a
-//! kernel.
+//! A `Packages` index: lists packages, and finds those that make up a kernel.
 
 use std::cmp::Ordering;
 
@@ -9,18 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::super::lock::LockedFile;
 
-/// What the index says about one package, as far as kernels need it.
+/// The fields of one package that kernels need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Package {
     file: LockedFile,
-    /// Names and, where fixed, versions of the packages it depends on; the first
-    /// of alternatives.
+    /// Names and, if fixed, versions of the packages that it depends on; the first of alternatives.
     depends: Vec<(String, Option<String>)>,
 }
 
-/// Only these hold parts of a kernel.
-/// Since 6.19 the image and the modules are packages of their own, and
-/// `modules.builtin` and its like are in a third (`linux-base-V`).
+/// Only these contain parts of a kernel. Since 6.19 the image and the modules are separate
+/// packages, and `modules.builtin` and similar files are in a third (`linux-base-V`).
 const PARTS: [&str; 4] = [
     "linux-image-",
     "linux-base-",
@@ -28,7 +25,7 @@ const PARTS: [&str; 4] = [
     "linux-modules-",
 ];
 
-/// Debug symbols and unsigned twins are no kernels of their own.
+/// Debug symbols and unsigned twins are not separate kernels.
 const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
 
 /// Reads the kernel packages of an index (deb822, Debian Policy 4.12, 5.1).
@@ -44,7 +41,7 @@ fn package(stanza: &str) -> Option<Package> {
                 .then(|| value.trim().to_owned())
         })
     };
-    // Most of an index is something else: look at the first field only.
+    // Most of an index is something else, so first look only at the first field.
     let name = stanza
         .trim_start()
         .lines()
@@ -102,26 +99,24 @@ fn dependency(text: &str) -> Option<(String, Option<String>)> {
     (!name.is_empty()).then(|| (name.to_owned(), version))
 }
 
-/// What an index has for a name or glob.
+/// The result of looking up a name or glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Newest {
-    /// The package that was matched, and behind it every other part of the
-    /// kernel.
+    /// The matched package, followed by every other part of the kernel.
     Found(Vec<LockedFile>),
-    /// Nothing of that name.
+    /// No match.
     NoMatch,
     /// Every match lacks a part.
     Incomplete {
         /// The newest match.
         package: String,
-        /// A part of it that the index does not have.
+        /// A part of it that is not in the index.
         missing: String,
     },
 }
 
-/// The newest kernel whose package name `pattern` matches and all of whose parts
-/// are there: archives keep the images of a version longer than its modules,
-/// which come from another source package.
+/// The newest complete kernel whose package name matches `pattern`: archives keep the images of a
+/// version longer than its modules, which come from another source package.
 pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
     let Ok(glob) = Glob::new(pattern) else {
         return Newest::NoMatch;
@@ -247,7 +242,7 @@ fn parts(packages: &[Package], first: &Package) -> Parts {
     }
 }
 
-/// The highest version, and of equal ones the last name.
+/// The highest version; of equal ones, the last name.
 fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package> {
     packages.max_by(|a, b| {
         let by_version = compare(&a.file.version, &b.file.version);
@@ -255,7 +250,7 @@ fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package
     })
 }
 
-/// deb-version(7). What is no version comes before all that are.
+/// deb-version(7). Invalid versions come before all valid ones.
 pub(in super::super) fn compare(a: &str, b: &str) -> Ordering {
     let parse = |text: &str| text.parse::<Version>().ok();
     parse(a).cmp(&parse(b))

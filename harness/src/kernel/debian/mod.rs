@@ -1,7 +1,7 @@
-//! A Debian archive, read by kiln itself: no apt, dpkg or gpg on the host.
+//! Reads a Debian archive, without apt, dpkg or gpg on the host.
 //!
-//! The signed Release file of a suite names the hashes of its indices, and they
-//! name those of the packages (Debian Wiki, DebianRepository/Format).
+//! The signed Release file of a suite contains the hashes of its indices, which contain those of
+//! the packages (Debian Wiki, DebianRepository/Format).
 
 mod date;
 mod index;
@@ -31,13 +31,13 @@ pub fn kernels_of_index(index: &str, pattern: &str) -> Vec<Vec<LockedFile>> {
     kernels.into_iter().map(|kernel| kernel.files).collect()
 }
 
-/// More than Debian's largest Release file by a factor of 50.
+/// 50 times the size of Debian's largest Release file.
 const MAX_RELEASE: u64 = 16 << 20;
 
-/// More than an index of all of Debian, unpacked, by a factor of 10.
+/// 10 times the size of an index of all of Debian, unpacked.
 const MAX_INDEX: u64 = 512 << 20;
 
-/// An index in the forms that archives have it in, the smallest first.
+/// The forms of an index in archives, the smallest first.
 const INDEX_FORMS: [&str; 4] = [".xz", ".zst", ".gz", ""];
 
 /// One component of one suite of an archive.
@@ -50,7 +50,7 @@ pub(super) struct Suite<'a> {
     pub(super) component: &'a str,
     /// What its packages are for.
     pub(super) arch: Arch,
-    /// Whose signatures are trusted; `None` trusts anybody.
+    /// The trusted keys; `None` trusts everybody.
     pub(super) keyring: Option<&'a Keyring>,
 }
 
@@ -156,7 +156,7 @@ impl Suite<'_> {
         ));
         let directory = format!("{}/dists/{}", self.mirror, self.name);
         let url = match (release.by_hash, name.rsplit_once('/')) {
-            // The file of that name may be replaced while it is read.
+            // The file of that name may be replaced while we read it.
             (true, Some((parent, _))) => {
                 format!("{directory}/{parent}/by-hash/SHA256/{}", entry.sha256)
             }
@@ -173,7 +173,7 @@ impl Suite<'_> {
         }
         let packages = index::parse(&unpacked(&url, &packed)?);
         if let Ok(bytes) = serde_json::to_vec(&packages) {
-            // Not kept, it is read again the next time.
+            // If it is not cached, it is read again the next time.
             let _ = whole_file::write(kept, &bytes);
         }
         Ok(packages)
@@ -219,7 +219,7 @@ impl Suite<'_> {
     }
 }
 
-/// Where the packages of an index are kept.
+/// The cache's path for the packages of an index.
 fn kept(cache: &Cache, sha256: &str) -> Result<PathBuf, Error> {
     Ok(cache
         .subdirectory("indices")?

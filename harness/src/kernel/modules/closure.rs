@@ -1,4 +1,4 @@
-//! What must be loaded for what is wanted, and in which order.
+//! Which modules to load for the wanted ones, and in which order.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::error::Error;
 use super::index::{Availability, BOOT_MODULES, Index, Knowledge, Module, ModuleFile, normalise};
 use super::modinfo;
 
-/// What a name stands for.
+/// What a name refers to.
 enum Resolved {
     Module(usize),
     Builtin,
@@ -22,7 +22,7 @@ pub(super) struct Walk {
     /// Finished, in load order.
     pub(super) order: Vec<usize>,
     done: HashSet<usize>,
-    /// From the wanted module to the one at hand.
+    /// The path from the wanted module to the current one.
     path: Vec<usize>,
 }
 
@@ -36,10 +36,10 @@ impl Index {
         }
     }
 
-    /// The files of the wanted modules and of all they need, each after what it
-    /// needs. A wanted name is that of a module or an alias; what is built in
-    /// needs no file. Soft dependencies (`pre:`) are loaded first where the
-    /// kernel has them as modules and can load them, and are left out where not.
+    /// The files of the wanted modules and of everything they need, each after its dependencies. A
+    /// wanted name is that of a module or an alias; builtins need no file. Soft dependencies
+    /// (`pre:`) are loaded first if the kernel has them as modules and can load them, and are
+    /// skipped otherwise.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleFile>, Error> {
         let mut walk = Walk::default();
         let mut unknown = Vec::new();
@@ -63,7 +63,7 @@ impl Index {
             .collect())
     }
 
-    /// The closure of [`BOOT_MODULES`]; the error lists all that are missing.
+    /// The closure of [`BOOT_MODULES`]; the error lists all missing ones.
     pub fn boot_modules(&self) -> Result<Vec<ModuleFile>, Error> {
         let missing: Vec<String> = BOOT_MODULES
             .iter()
@@ -86,9 +86,8 @@ impl Index {
         })
     }
 
-    /// For one name of several modules the generic one is taken: the others are
-    /// bound to a processor that the guest may not have. One that is built in
-    /// is there already.
+    /// If several modules have one name, takes the generic one: the others need a processor that
+    /// the guest may not have. A builtin needs no loading.
     fn resolve(&self, name: &str) -> Resolved {
         let normalised = normalise(name);
         if self.knowledge == Knowledge::AllBuiltin || self.builtins.contains(&normalised) {
@@ -126,7 +125,7 @@ impl Index {
             .collect()
     }
 
-    /// Adds a module behind all it needs.
+    /// Adds a module after everything that it needs.
     fn visit(&self, number: usize, walk: &mut Walk) -> Result<(), Error> {
         if !self.enter(number, walk)? {
             return Ok(());
@@ -138,8 +137,8 @@ impl Index {
             .flat_map(|s| modinfo::pre_softdeps(s))
         {
             if let Resolved::Module(soft) = self.resolve(name) {
-                // Soft: what it cannot bring up, or what leads back here, is
-                // left out with all it would have brought.
+                // Soft: one that cannot be loaded, or leads back here, is skipped with everything
+                // it needs.
                 let mut attempt = walk.clone();
                 if self.visit(soft, &mut attempt).is_ok() {
                     *walk = attempt;
@@ -163,8 +162,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a module behind those of its dependencies that are modules; soft
-    /// ones and missing ones do not count.
+    /// Adds a module after those of its dependencies that are modules; ignores soft and missing
+    /// ones.
     pub(super) fn visit_hard(&self, number: usize, walk: &mut Walk) -> Result<(), Error> {
         if self.enter(number, walk)? {
             for dependency in &self.modules[number].depends {
@@ -177,7 +176,7 @@ impl Index {
         Ok(())
     }
 
-    /// Starts with a module; false when it has been done.
+    /// Starts with a module; false if it was done before.
     fn enter(&self, number: usize, walk: &mut Walk) -> Result<bool, Error> {
         if walk.done.contains(&number) {
             return Ok(false);
@@ -209,7 +208,7 @@ fn alias_matches(alias: &str, name: &str) -> bool {
     if !name.starts_with(&alias[..special]) {
         return false;
     }
-    // fnmatch knows no braces.
+    // fnmatch has no braces.
     let pattern = alias.replace('{', "[{]").replace('}', "[}]");
     GlobBuilder::new(&pattern)
         .literal_separator(false)

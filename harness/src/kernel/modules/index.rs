@@ -1,4 +1,4 @@
-//! The modules of a kernel, as far as they say what they are.
+//! The modules of a kernel and the information in them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -19,10 +19,10 @@ pub const BOOT_MODULES: [&str; 5] = [
     "overlay",
 ];
 
-/// No module unpacks to more bytes than this: what says so is damaged.
+/// No module unpacks to more bytes than this: one that claims to is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
 
-/// A module to be loaded.
+/// A module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleFile {
     /// Its name, with `_` for `-`, as `lsmod` prints it.
@@ -36,13 +36,13 @@ pub struct ModuleFile {
 pub enum Availability {
     /// As a module.
     Module,
-    /// In the image itself, or, of an index that knows nothing, taken for that.
+    /// In the image itself, or assumed so if the index knows nothing.
     Builtin,
     /// Not at all.
     Absent,
 }
 
-/// What one module says of itself.
+/// The information in one module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Module {
     /// Normalised name.
@@ -57,14 +57,14 @@ pub(super) struct Module {
     pub(super) aliases: Vec<String>,
 }
 
-/// How much an index knows.
+/// What an index knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Knowledge {
-    /// A directory of modules; whether it holds `modules.builtin` too.
+    /// A directory of modules, and whether it contains `modules.builtin`.
     Directory { lists_builtins: bool },
     /// There are no modules and nothing is built in.
     Empty,
-    /// Nothing is known, and everything is hoped for.
+    /// Nothing is known, so assume that everything exists.
     AllBuiltin,
 }
 
@@ -88,8 +88,8 @@ impl Index {
         Self::new(PathBuf::new(), Knowledge::Empty, Vec::new())
     }
 
-    /// A kernel that was given as an image alone: nothing is known about what is
-    /// built in, so everything is taken to be, and booting will tell.
+    /// A kernel that is an image alone: builtins are unknown, so assume that everything is built
+    /// in; booting will show.
     pub fn all_builtin() -> Self {
         Self::new(PathBuf::new(), Knowledge::AllBuiltin, Vec::new())
     }
@@ -117,8 +117,7 @@ impl Index {
     }
 }
 
-/// The bytes of a module as the kernel takes them: those of the file, unpacked
-/// where it is compressed.
+/// The bytes of a module for the kernel: those of the file, unpacked if it is compressed.
 pub fn decompress(path: &Path) -> Result<Vec<u8>, Error> {
     let data = fs::read(path).map_err(|source| Error::Read {
         path: path.into(),
@@ -142,13 +141,13 @@ pub fn decompress(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// The kernel takes `-` and `_` in module names for the same.
+/// The kernel treats `-` and `_` in module names as equal.
 pub(super) fn normalise(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The name of the module in a file, by its file name as kmod does it; `None`
-/// when the file is no module.
+/// The name of the module in a file, from the file name as in kmod; `None` if the file is not a
+/// module.
 pub(super) fn module_name(file_name: &str) -> Option<String> {
     const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
     SUFFIXES

@@ -1,5 +1,4 @@
-//! Kernel modules: what a kernel has, what is built in, and what must be loaded
-//! in which order.
+//! Kernel modules: which ones a kernel has, which are built in, and which to load in which order.
 //!
 //! Packages come without `modules.dep`, and some kernels' modules are
 //! compressed, so everything is read from the modules themselves. Meaning of the

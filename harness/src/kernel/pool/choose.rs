@@ -1,4 +1,4 @@
-//! Which kernels of a pool somebody means.
+//! Chooses kernels of a pool.
 
 use super::super::Error;
 use crate::config::{PoolKernel, Wanted, What, numbers, series};
@@ -49,7 +49,7 @@ pub(super) fn release(kernel: &PoolKernel) -> &str {
     package.strip_prefix("linux-image-").unwrap_or(package)
 }
 
-/// The newest that the archive lists whole, else the newest.
+/// The newest that the archive lists completely, else the newest.
 fn newest<'k>(kernels: &[&'k PoolKernel]) -> Option<&'k PoolKernel> {
     let whole = |kernel: &&&PoolKernel| kernel.unlisted.is_empty();
     let newest = kernels.iter().rfind(whole).or(kernels.last());
@@ -71,8 +71,8 @@ fn newest_of_each_series(kernels: &[&PoolKernel]) -> Vec<PoolKernel> {
     newest.cloned().collect()
 }
 
-/// Names of the kernels next to `wanted`, one on either side; without numbers, of
-/// the first and the last.
+/// Names of the kernels nearest to `wanted`, one on either side; without numbers, of the first and
+/// the last.
 fn nearest(kernels: &[PoolKernel], wanted: &[u64]) -> Vec<String> {
     let below = |kernel: &&PoolKernel| numbers(&kernel.upstream).as_slice() < wanted;
     let below: Vec<&PoolKernel> = kernels.iter().filter(below).collect();

@@ -1,5 +1,5 @@
-//! What a pool has: read from its suites, and kept so that a question to it needs
-//! neither a network nor a look into an index.
+//! The contents of a pool: read from its suites, and cached so that a query needs neither a network
+//! nor an index.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,36 +15,34 @@ use super::super::{Cache, Error, Progress, digest};
 use crate::config::{Pool, PoolFile, PoolKernel, UnlistedFile, numbers};
 use crate::{offline, whole_file};
 
-/// Goes up when what is kept changes its form.
+/// Increase this when the format of the cache changes.
 const FORMAT: &[u8] = b"1";
 
-/// For so long, in seconds, suites are not asked again: Debian's archive changes
-/// four times a day, and jobs of one pipeline are to get the same kernels.
+/// How long, in seconds, before suites are queried again: Debian's archive changes four times a
+/// day, and jobs of one pipeline should get the same kernels.
 const FRESH: u64 = 60 * 60;
 
-/// After a suite could not be asked, it is not asked again for so long, in
-/// seconds, if something is known of it.
+/// How long, in seconds, before a suite is queried again after a failure, if something is known
+/// about it.
 const AGAIN: u64 = 60;
 
-/// Lists that are older than this, in seconds, are spoken of where nobody may ask
-/// for newer ones.
+/// Offline, warn about lists that are older than this, in seconds.
 const OLD: u64 = 24 * 60 * 60;
 
-/// What is kept of a pool: first what answers questions, then what makes the next
-/// answer cheap.
+/// The cached data of a pool: first what answers queries, then what makes the next update cheap.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Answer {
     suites: Vec<Asked>,
     kernels: Vec<Found>,
 }
 
-/// When a suite was asked.
+/// When a suite was queried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Asked {
     mirror: String,
     /// When it answered, in seconds since 1970; 0 if it never did.
     answered: u64,
-    /// When it was asked last and did not answer.
+    /// When it was last queried and did not answer.
     failed: u64,
 }
 
@@ -58,7 +56,7 @@ struct Found {
     parts: Parts,
 }
 
-/// What a kernel is made of.
+/// The files of a kernel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Parts {
     /// At least one.
@@ -66,7 +64,7 @@ struct Parts {
     unlisted: Vec<UnlistedFile>,
 }
 
-/// What is known of a suite.
+/// What is known about a suite.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Listed {
     modified: Option<String>,
@@ -100,8 +98,8 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// The kernels of the pool, sorted by version; asks suites that were not asked
-    /// for a while, or all if `anew`.
+    /// The kernels of the pool, sorted by version; queries suites that were not queried for a
+    /// while, or all if `anew`.
     pub(super) fn kernels(&self, anew: bool) -> Result<Vec<PoolKernel>, Error> {
         let (answer, _) = self.kept();
         if !anew && self.stale(&answer, now()).is_empty() {
@@ -114,7 +112,7 @@ impl<'a> Lists<'a> {
         let _lock = self
             .cache
             .lock(&name, || self.progress.waiting(&self.pool.name))?;
-        // Somebody else may have asked meanwhile.
+        // Another kiln may have queried it meanwhile.
         let (answer, listed) = self.kept();
         let stale = if anew {
             (0..self.places.len()).collect()
@@ -147,7 +145,7 @@ impl<'a> Lists<'a> {
         Ok(self.shown(answer))
     }
 
-    /// Indices of the suites to ask.
+    /// Indices of the suites to query.
     fn stale(&self, answer: &Answer, now: u64) -> Vec<usize> {
         let fresh = |time: u64, long: u64| time <= now && now - time < long;
         let asked = answer.suites.iter().zip(&self.places).enumerate();
@@ -160,7 +158,7 @@ impl<'a> Lists<'a> {
             .collect()
     }
 
-    /// Asks some suites, and keeps what they say.
+    /// Queries some suites, and caches the answers.
     fn ask(
         &self,
         mut answer: Answer,
@@ -249,7 +247,7 @@ impl<'a> Lists<'a> {
                 .valid_until
                 .is_some_and(|until| u64::try_from(until).unwrap_or(0) < now());
             Known {
-                // What has expired is read again, and spoken of.
+                // Read expired lists again, and warn about them.
                 modified: listed.modified.as_deref().filter(|_| same && !expired),
                 index: &listed.index,
             }
@@ -268,7 +266,7 @@ impl<'a> Lists<'a> {
         }
     }
 
-    /// Suites that a mirror does not have are left out, unless it has none.
+    /// Skip suites that a mirror does not have, unless it has none.
     fn tell_absent(&self, absent: &[usize]) -> Result<(), Error> {
         let Some(&first) = absent.first() else {
             return Ok(());
@@ -321,7 +319,7 @@ impl<'a> Lists<'a> {
         self.cache.root().join("pools").join(self.key.to_string())
     }
 
-    /// What is kept; nothing of it is as good as damaged.
+    /// The cached data; none counts as damaged.
     fn kept(&self) -> (Answer, Vec<Listed>) {
         let count = self.places.len();
         let nothing = || {
@@ -345,7 +343,7 @@ impl<'a> Lists<'a> {
     }
 
     fn keep(&self, answer: &Answer, listed: &[Listed]) {
-        // Not kept, the suites are asked again the next time.
+        // If it is not cached, the suites are queried again the next time.
         let bytes =
             postcard::to_allocvec(answer).and_then(|bytes| postcard::to_extend(&listed, bytes));
         if let (Ok(bytes), Ok(_)) = (bytes, self.cache.subdirectory("pools")) {
@@ -354,7 +352,7 @@ impl<'a> Lists<'a> {
     }
 }
 
-/// Equal keys, equal questions with the same trust.
+/// Equal keys mean equal queries with the same trust.
 fn key(pool: &Pool, places: &[Place]) -> Key {
     let mut trusted: Vec<PathBuf> = places.iter().flat_map(Place::keyrings).collect();
     trusted.sort();
@@ -421,8 +419,8 @@ fn parts_of(kernel: debian::Kernel) -> Option<Parts> {
     })
 }
 
-/// Where a package lay that came from the source package `linux`, as modules do,
-/// beside the signed image at `path` (Debian Wiki, DebianRepository/Format, `pool/`):
+/// The former path of a package that came from the source package `linux`, as modules do, beside
+/// the signed image at `path` (Debian Wiki, DebianRepository/Format, `pool/`):
 /// `pool/main/l/linux/NAME_VERSION_ARCH.deb`.
 fn beside(path: &str, package: &str, version: &str) -> Option<String> {
     let (directory, file) = path.rsplit_once('/')?;
@@ -449,7 +447,7 @@ fn merged(listed: &[Listed]) -> Vec<Found> {
             });
             if let Some(same) = same {
                 same.suites.push(suite);
-                // A suite may list what another does not.
+                // A suite may list packages that another does not.
                 if parts.unlisted.len() < same.parts.unlisted.len() {
                     same.parts = parts.clone();
                     same.suites.rotate_right(1);

@@ -9,9 +9,8 @@ use super::{Cache, Error, Progress};
 use crate::config::{Catalogue, Pool, PoolKernel, Selected, Wanted};
 use lists::Lists;
 
-/// The kernels that `patterns` ask for, in that order, each once; relative paths
-/// are relative to `cwd`. Where pools are among them, their archives are asked,
-/// unless that was done within the last hour.
+/// The kernels that `patterns` select, in that order, each once; relative paths are relative to
+/// `cwd`. If they include pools, queries their archives, unless that was done within the last hour.
 ///
 /// Blocks while it downloads; call it where blocking is allowed.
 pub fn select<S: AsRef<str>>(
@@ -26,8 +25,8 @@ pub fn select<S: AsRef<str>>(
     })
 }
 
-/// The kernels of `pool` that `wanted` means, sorted by version; at least one. Its
-/// archive is asked `anew`, or if that was not done within the last hour.
+/// The kernels of `pool` that `wanted` means, sorted by version; at least one. Queries its archive
+/// if `anew` is set, or if that was not done within the last hour.
 pub fn in_pool(
     pool: &Pool,
     wanted: &Wanted,

@@ -1,8 +1,7 @@
 //! A kernel from a Debian archive.
 //!
-//! What is new is found in signed indices; what is pinned is fetched by its path,
-//! or by its hash where it has left the mirrors, and accepted by its hash alone: a
-//! pin needs no index.
+//! New packages are found in signed indices. Pinned ones are fetched by path, or by hash if they
+//! have left the mirrors, and only need the right hash: a pin needs no index.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -42,7 +41,7 @@ impl Place {
         if self.source.trusted {
             return Vec::new();
         }
-        // A keyring of Debian's that was removed since is no loss.
+        // A keyring of Debian's that was removed since is not needed.
         let of_host = self.mirror.signed_by.as_deref().map(PathBuf::from);
         of_host
             .filter(|file| file.exists())
@@ -64,7 +63,7 @@ impl Place {
     }
 }
 
-/// The files that a pin of it names.
+/// The files of its pin.
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,
@@ -73,8 +72,8 @@ struct Packages<'p> {
 }
 
 impl Pinning for Archive<'_> {
-    /// Asks the archive for the newest match, and fetches what is new: the archive
-    /// does not say the SHA-1 by which a file can be had when it has left.
+    /// Asks the archive for the newest match, and fetches new files to compute their SHA-1, which
+    /// the archive does not list and which is needed once a file has left it.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
         let place = place(source);
@@ -160,7 +159,7 @@ impl Content for Packages<'_> {
             unpack(file)?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
-            // The temporary directory means nothing to the user.
+            // Do not show the temporary directory to the user.
             Error::NoImage { .. } => Error::NoImage {
                 path: format!("package {}", self.pin.files[0].package).into(),
             },

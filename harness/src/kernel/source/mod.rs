@@ -1,8 +1,8 @@
 //! Where kernels come from.
 //!
-//! A source says only what its content is and how to get it; the cache does the
-//! rest. Some name their content themselves, by a hash or a path; of others the
-//! newest is asked for once and pinned.
+//! A source only says what its content is and how to get it; the cache does the rest. Some name
+//! their content themselves, by a hash or a path; for others, kiln asks once for the newest content
+//! and pins it.
 
 mod apt;
 mod files;
@@ -29,39 +29,39 @@ use super::{Cache, Error, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
-/// For whom something is fetched, and with what.
+/// The context of a request to a source.
 pub(super) struct Asked<'a> {
     /// The kernel's name.
     pub(super) name: &'a str,
-    /// What it is to be for.
+    /// Its architecture.
     pub(super) arch: Arch,
-    /// The directory that relative flakes are relative to.
+    /// The directory for relative flakes.
     pub(super) base: &'a Path,
     /// Sources keep their own state there.
     pub(super) cache: &'a Cache,
-    /// Who hears how far it is.
+    /// Where to show progress.
     pub(super) progress: &'a Progress,
 }
 
-/// What is known of a kernel without fetching anything.
+/// What is known about a kernel without fetching anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
-    /// from elsewhere; `None` if it has never been looked at.
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel from elsewhere; `None`
+    /// if unknown so far.
     pub version: Option<String>,
-    /// Whether it can be booted without its source.
+    /// Whether it can boot without its source.
     pub cached: bool,
 }
 
-/// One kernel's content: equal keys, equal kernels.
+/// One kernel's content: equal keys mean equal kernels.
 pub(super) trait Content {
-    /// What the kernel is made from.
+    /// The inputs of the kernel.
     fn key(&self) -> Result<Key, Error>;
 
-    /// Gets it, with `work` for whatever needs room meanwhile.
+    /// Gets it, using `work` for temporary files.
     fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
 
-    /// What is known of it without fetching anything.
+    /// What is known about it without fetching anything.
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
         let key = self.key()?.for_arch(asked.arch);
         let kernel = asked.cache.prepared(&key, asked.name);
@@ -72,13 +72,13 @@ pub(super) trait Content {
     }
 }
 
-/// A source whose newest content is asked for once and pinned.
+/// A source whose newest content is looked up once and pinned.
 pub(super) trait Pinning {
-    /// Asks for the newest there is; `before` is what the kernel is pinned to.
+    /// Looks up the newest content; `before` is the present pin of the kernel.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error>;
 
-    /// What `pin` names; `None` if it was made for another source: a pin of
-    /// another suite or package is no pin at all.
+    /// The content that `pin` names; `None` if it was made for another source: a pin of another
+    /// suite or package does not count.
     fn content<'p>(&'p self, pin: &'p Pin) -> Option<Box<dyn Content + 'p>>;
 }
 
@@ -90,7 +90,7 @@ pub(super) enum Supply<'s> {
     Pinned(Box<dyn Pinning + 's>),
 }
 
-/// What the source `source` of a `kernels.toml` has.
+/// The supply of a `kernels.toml`'s `source`.
 pub(super) fn supply(source: &Source) -> Supply<'_> {
     match source {
         Source::Apt(source) => Supply::Pinned(Box::new(apt::Archive(source))),

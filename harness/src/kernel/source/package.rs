@@ -1,5 +1,5 @@
-//! A package file of a Debian archive: fetched by its path, or by its hash where it
-//! has left the mirrors, and accepted by its hash alone.
+//! A package file of a Debian archive: fetched by its path, or by its hash if it has left the
+//! mirrors, and checked only by its hash.
 
 use std::path::{Path, PathBuf};
 
@@ -15,14 +15,14 @@ pub(super) fn mirror(source: &AptSource) -> Mirror {
     mirror::resolve(source, &Host { etc })
 }
 
-/// A package that was fetched.
+/// A fetched package.
 pub(super) struct Fetched {
     pub(super) path: PathBuf,
     pub(super) sha1: String,
 }
 
-/// Fetches a file of a kernel into the cache: from the mirror, else from the
-/// archive of old packages. What came earlier and was not unpacked is taken.
+/// Fetches a file of a kernel into the cache: from the mirror, else from the archive of old
+/// packages. Uses a file that was fetched earlier but not unpacked.
 pub(super) fn fetch(
     asked: &Asked<'_>,
     mirror: &Mirror,
@@ -71,12 +71,11 @@ fn pin_gone(
     }
 }
 
-/// Downloads a file to `dest`, if it is the one that `file` names; gives its
-/// SHA-1.
+/// Downloads a file to `dest`, if it is the one that `file` names; returns its SHA-1.
 fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
     download::allowed(url)?;
     let directory = asked.cache.subdirectory("downloads")?;
-    // Under a name of its own: two kilns may fetch the same file.
+    // Under a unique name, because two kilns may fetch the same file.
     let partial = tempfile::NamedTempFile::new_in(&directory)
         .map_err(Error::io("create a file in", &directory))?
         .into_temp_path();

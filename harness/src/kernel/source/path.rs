@@ -1,5 +1,4 @@
-//! A kernel on this machine: nothing is copied but what a guest cannot use in
-//! place.
+//! A kernel on this machine: copies only what a guest cannot use in place.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -16,7 +15,7 @@ use super::{Asked, Content, Status};
 pub(super) struct Local<'s>(pub(super) &'s Path);
 
 impl Content for Local<'_> {
-    /// Prepared again when a file of it changed.
+    /// Prepared again if one of its files changes.
     fn key(&self) -> Result<Key, Error> {
         fingerprint(&self.find()?)
     }
@@ -66,7 +65,7 @@ pub(super) fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     match &layout.modules {
         Modules::None => {}
         Modules::Installed(dir) if dir.join("modules.dep").is_file() => {
-            // depmod renews it with every change.
+            // depmod updates it with every change.
             add(&dir.join("modules.dep"))?;
         }
         Modules::Installed(dir) => {

@@ -1,8 +1,7 @@
-//! Parts of a kernel that its archive does not list any more, and still has.
+//! Parts of a kernel that its archive no longer lists, but still has.
 //!
-//! Nobody has signed their hashes: what came first is what they are from then on. They
-//! may bring modules, which the kernel checks (`signed_modules.rs`), and nothing that
-//! boots or runs.
+//! Their hashes are not signed: kiln trusts what came first from then on. They may contain modules,
+//! which the kernel checks (`signed_modules.rs`), but nothing that boots or runs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,20 +15,20 @@ use super::{Asked, package};
 use crate::config::{PoolKernel, UnlistedFile};
 use crate::whole_file;
 
-/// Where it is kept what an unlisted file was when it came first.
+/// Where to store the hash of an unlisted file when it first came.
 fn memory_of(file: &UnlistedFile, cache: &Cache) -> PathBuf {
     let path = cache.root().join("unlisted");
     path.join(Key::new("deb", [file.path.as_bytes()]).to_string())
 }
 
-/// What `file` was when it came first.
+/// What `file` was when it first came.
 pub(super) fn known(file: &UnlistedFile, cache: &Cache) -> Option<LockedFile> {
     let bytes = fs::read(memory_of(file, cache)).ok()?;
     let known: LockedFile = serde_json::from_slice(&bytes).ok()?;
     (known.path == file.path).then_some(known)
 }
 
-/// Fetches `file` of `kernel`, and keeps what it is.
+/// Fetches `file` of `kernel`, and records its hash.
 pub(super) fn fetch(
     asked: &Asked<'_>,
     kernel: &PoolKernel,

@@ -1,5 +1,4 @@
-//! The bytes of `events.jsonl`: other programs read them, and so does a kiln of
-//! another version.
+//! The bytes of `events.jsonl`: other programs and other versions of kiln read them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +25,7 @@ pub(super) const FULL: [&str; 17] = [
     r#"{"at_ms":16,"event":"run_finished","exit_code":1,"duration_ms":17}"#,
 ];
 
-/// Those that leave fields out, with no field more than there has to be.
+/// Events with only their required fields.
 const SPARSE: [&str; 9] = [
     r#"{"at_ms":0,"event":"run_started","schema":1,"version":"","started_at":"","command":[],"kernels":[{"name":"6.1","tests":2}],"suites":[]}"#,
     r#"{"at_ms":0,"event":"kernel_failed","kernel":"6.1","reason":""}"#,

@@ -1,13 +1,13 @@
-//! The packages that a kernel is made of.
+//! The packages of a kernel.
 
 use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 
-/// Where a kernel's packages are from, and their files.
+/// Where a kernel's packages come from, and their files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelPackages {
-    /// What they are for.
+    /// Their architecture.
     #[serde(default, skip_serializing_if = "Arch::is_default")]
     pub arch: Arch,
     /// Suite of the archive.
@@ -17,7 +17,7 @@ pub struct KernelPackages {
     /// The archive's root, if `kernels.toml` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirror: Option<String>,
-    /// Each file, that of the kernel's own package first.
+    /// The files, that of the kernel's own package first.
     pub files: Vec<PackageFile>,
 }
 
@@ -34,7 +34,7 @@ pub struct PackageFile {
     pub size: u64,
     /// SHA-256, 64 hexadecimal digits.
     pub sha256: String,
-    /// SHA-1, 40 hexadecimal digits: archives of old packages know it by that.
+    /// SHA-1, 40 hexadecimal digits: archives of old packages use it as a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
 }

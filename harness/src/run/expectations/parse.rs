@@ -1,4 +1,4 @@
-//! Text → [`Expectations`], with a line for everything that is wrong.
+//! Parses [`Expectations`], and reports everything that is wrong with its line.
 
 use std::ops::Range as Span;
 use std::path::Path;
@@ -108,7 +108,7 @@ impl Checker<'_> {
         if raw.reason.get_ref().trim().is_empty() {
             self.problem(
                 &raw.reason.span(),
-                "the reason is empty; say why, for who reads a report",
+                "the reason is empty; say why, for readers of reports",
             );
         }
         if self.problems.len() > before {
@@ -141,7 +141,7 @@ impl Checker<'_> {
                 if ids.is_empty() {
                     self.problem(
                         &span,
-                        "test names no test; allowed: ids as `kiln list` prints them",
+                        "`test` names no test; allowed: ids as `kiln list` prints them",
                     );
                 }
                 Some(Tests::Ids(ids))
@@ -156,7 +156,8 @@ impl Checker<'_> {
             _ => {
                 self.problem(
                     at,
-                    "an entry has exactly one of test (ids as `kiln list` prints them) and filter (as of -t)",
+                    "an entry needs exactly one of `test` (ids as `kiln list` prints them) and \
+                     `filter` (as for -t)",
                 );
                 None
             }
@@ -172,7 +173,7 @@ impl Checker<'_> {
         if texts.is_empty() {
             self.problem(
                 &span,
-                "the list is empty; leave the key out where it does not matter",
+                "the list is empty; leave out the key if it does not matter",
             );
         }
         let mut ranges = Vec::new();

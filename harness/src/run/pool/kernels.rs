@@ -1,7 +1,7 @@
 //! The kernels of a run: they are provided, and get their VMs.
 //!
-//! Kernels are provided while tests of others run. One that cannot be provided
-//! costs its own tests and no others.
+//! Kernels are provided while tests of others run. One that is unavailable only affects its own
+//! tests.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,15 +17,14 @@ use crate::run::event::{Event, KernelFailed, KernelReady, Warning};
 use crate::run::known;
 use crate::run::plan::{KernelFailure, ReadyKernel};
 
-/// Kernels that are fetched and unpacked at once: one on the line, one on the
-/// processor.
+/// How many kernels to fetch and unpack at once: one uses the network, one the CPU.
 const PROVIDED_AT_ONCE: usize = 2;
 
-/// How often to look whether there is memory for a VM that waits for it.
+/// How often to check whether there is memory for a waiting VM.
 const MEMORY_POLL: Duration = Duration::from_secs(1);
 
 impl Pool<'_> {
-    /// Provides all kernels, those first that need not be fetched.
+    /// Provides all kernels, first those that need no fetching.
     pub(super) async fn provide_all(&self) {
         let mut order: Vec<usize> = (0..self.plan.kernels.len()).collect();
         order.sort_by_key(|&index| !self.plan.kernels[index].at_hand);
@@ -77,8 +76,7 @@ impl Pool<'_> {
         state.provision = Provision::Ready(Rc::new(ready));
     }
 
-    /// The kernel to boot a VM of, once there is one; `None` when nothing is
-    /// left to do.
+    /// The kernel of which to boot a VM, once there is one; `None` if nothing is left to do.
     pub(super) async fn next_kernel(&self) -> Option<(usize, Rc<ReadyKernel>)> {
         loop {
             let changed = self.changed.notified();
@@ -88,12 +86,12 @@ impl Pool<'_> {
             let choice = choose(&self.kernels.borrow());
             match choice {
                 Choice::Boot(_) if !self.has_room() => {
-                    // Also others give memory back.
+                    // Other programs may also free memory.
                     let _ = tokio::time::timeout(MEMORY_POLL, changed).await;
                 }
                 Choice::Boot(index) => {
                     let state = &mut self.kernels.borrow_mut()[index];
-                    // None but a kernel that is ready has tests in its queue.
+                    // Only a ready kernel has tests in its queue.
                     let Provision::Ready(ready) = &state.provision else {
                         return None;
                     };
@@ -106,7 +104,7 @@ impl Pool<'_> {
         }
     }
 
-    /// The number of one more VM, which takes memory from now on.
+    /// The number of one more VM, which uses memory from now on.
     pub(super) fn new_vm(&self) -> u32 {
         let vm = self.next_vm.get();
         self.next_vm.set(vm + 1);
@@ -114,7 +112,7 @@ impl Pool<'_> {
         vm
     }
 
-    /// A worker has done with its VM, which had come `up` or not.
+    /// A worker has finished with its VM, which had booted (`up`) or not.
     pub(super) fn vm_gone(&self, index: usize, vm: u32, up: bool) {
         let given_up = {
             let state = &mut self.kernels.borrow_mut()[index];
@@ -125,7 +123,8 @@ impl Pool<'_> {
             self.warn(
                 &self.plan.kernels[index],
                 format!(
-                    "{FAILED_IN_A_ROW} VMs in a row did not come up: given up, {left} tests did not run"
+                    "{FAILED_IN_A_ROW} VMs in a row did not come up: giving up, {left} tests did \
+                     not run"
                 ),
             );
         }
@@ -133,20 +132,19 @@ impl Pool<'_> {
         self.changed.notify_waiters();
     }
 
-    /// A VM of this kernel has come up.
+    /// A VM of this kernel has booted.
     pub(super) fn up(&self, index: usize, vm: u32, process: Pid) {
         self.kernels.borrow_mut()[index].failed_in_a_row = 0;
         self.vms.borrow_mut().insert(vm, Some(process));
     }
 
-    /// Whether one more VM fits into memory; the first time that it does not,
-    /// this is told.
+    /// Whether one more VM fits into memory; tells the user the first time that it does not.
     fn has_room(&self) -> bool {
         let Some(available) = self.host.available() else {
             return true;
         };
         let resident = |process: &Option<Pid>| {
-            // Nothing is known of one that boots.
+            // A booting one has no known memory use.
             process.and_then(|process| self.host.resident(process))
         };
         let vms = self.vms.borrow();

@@ -1,4 +1,4 @@
-//! How far each kernel of a run is, and which of them gets the next VM.
+//! The progress of each kernel of a run, and which of them gets the next VM.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -7,8 +7,7 @@ use crate::run::attempts::Attempts;
 use crate::run::plan::{PlannedKernel, ReadyKernel};
 use crate::run::times::Pace;
 
-/// VMs of one kernel that may fail to come up in a row before the kernel is
-/// given up.
+/// How many VMs of one kernel may fail to boot in a row before kiln gives up on the kernel.
 pub(super) const FAILED_IN_A_ROW: u32 = 3;
 
 /// A test that waits for a VM.
@@ -28,7 +27,7 @@ impl Waiting {
     }
 }
 
-/// How far a kernel is, and what is left to do for it.
+/// The progress of a kernel, and its remaining work.
 pub(super) struct KernelState {
     pub(super) provision: Provision,
     /// Empty until the kernel is ready.
@@ -37,7 +36,7 @@ pub(super) struct KernelState {
     pub(super) pace: Pace,
     /// VMs that work on it.
     pub(super) workers: usize,
-    /// VMs that have not come up since the last one that did.
+    /// VMs that failed to boot since the last one that booted.
     pub(super) failed_in_a_row: u32,
 }
 
@@ -51,19 +50,19 @@ pub(super) enum Provision {
     Failed,
 }
 
-/// What a worker is to do.
+/// What a worker should do.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Choice {
     /// Boot a VM of this kernel.
     Boot(usize),
-    /// See what becomes of the kernels that are not ready yet.
+    /// Wait for kernels that are not ready yet.
     Wait,
     /// Nothing is left for it.
     End,
 }
 
 impl KernelState {
-    /// Nothing is known of the kernel yet.
+    /// Nothing is known about the kernel yet.
     pub(super) fn new(kernel: &PlannedKernel) -> Self {
         Self {
             provision: Provision::Pending {
@@ -84,28 +83,27 @@ impl KernelState {
         matches!(self.provision, Provision::Pending { at_hand: true })
     }
 
-    /// A VM of it has gone, which had come `up` or not.
+    /// A VM of it has ended, which had booted (`up`) or not.
     pub(super) fn vm_gone(&mut self, up: bool) {
         self.workers -= 1;
-        // After one that did come up others can.
+        // If one has booted, others can.
         self.failed_in_a_row = if up { 0 } else { self.failed_in_a_row + 1 };
     }
 
-    /// Whether no VM of it runs and none will.
+    /// Whether no VM of it runs or will run.
     pub(super) fn is_given_up(&self) -> bool {
         self.workers == 0 && self.failed_in_a_row >= FAILED_IN_A_ROW && !self.queue.is_empty()
     }
 
-    /// Whether one more VM would be of use.
+    /// Whether one more VM would be useful.
     fn wants_a_vm(&self) -> bool {
         let queue = self.queue.iter().map(|waiting| waiting.test);
         self.pace.worth_a_vm(queue, self.workers) && self.failed_in_a_row < FAILED_IN_A_ROW
     }
 }
 
-/// The kernel that needs a VM most. A kernel with a VM gets another one only if
-/// there is enough left to be worth a boot, and no other kernel is about to be
-/// ready for its first.
+/// The kernel that needs a VM most. A kernel with a VM gets another one only if the remaining tests
+/// are worth a boot, and no other kernel is about to need its first.
 pub(super) fn choose(kernels: &[KernelState]) -> Choice {
     let most = kernels
         .iter()

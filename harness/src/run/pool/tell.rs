@@ -1,4 +1,4 @@
-//! What the pool says of VMs and kernels, as events.
+//! The pool's events about VMs and kernels.
 
 use super::Pool;
 use crate::run::event::{self, Event, VmLost, Warning, bounded_text};
@@ -23,7 +23,7 @@ impl Pool<'_> {
             reason: lost.reason.clone(),
             test,
             console: bounded_text(lost.evidence.console.as_bytes()),
-            // Reports say what it is.
+            // Reports name the problem.
             qmp_status: Some(status.strip_prefix(QMP_STATUS).unwrap_or(status))
                 .filter(|status| !status.is_empty())
                 .map(str::to_owned),
@@ -46,7 +46,7 @@ impl Pool<'_> {
                 vm,
                 kind: report.kind.to_owned(),
                 test: test.map(ToOwned::to_owned),
-                // The test's verdict says it, where there is one.
+                // If there is a test, its verdict says it.
                 fails: test.is_none() && self.plan.settings.kernel_log.fails(&report),
                 allowed: report.allowed,
                 denied: report.denied,

@@ -1,4 +1,4 @@
-//! A command of a suite in a VM: from its start to its results.
+//! Runs a suite's command in a VM, from its start to its results.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -20,12 +20,12 @@ use crate::run::leftovers;
 use crate::run::session::Session;
 use crate::run::settings::Settings;
 use crate::suite::command::{Case, CommandSuite, CommandTest, End, Observation, judge};
-use crate::suite::{Facts, Source, TestId};
+use crate::suite::{Facts, Location, TestId};
 use crate::vm::control::{Control, Error};
 
-/// Limit of what we do ourselves before and after the command, before scaling.
+/// Limit of our own work before and after the command, before scaling.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// Between SIGTERM and SIGKILL, and for output that descendants still hold.
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Suite for CommandSuite {
@@ -105,7 +105,7 @@ struct Executed {
     observation: Observation,
     output: Vec<u8>,
     notes: Vec<String>,
-    /// Something of the command stays in the VM.
+    /// Something of the command remains in the VM.
     unclean: bool,
 }
 
@@ -117,9 +117,8 @@ async fn execute(
     addr_no_randomize: bool,
 ) -> Result<Executed, Error> {
     let mut driver = Driver::open(control)?;
-    // What lay there before, in the root or from another test, must not pass
-    // for what this command reports. The host's file stays: the guest's root is
-    // an overlay.
+    // An old file, in the root or from another test, must not count as this command's report. The
+    // host's file stays, because the guest's root is an overlay.
     let removed = match &test.results_file {
         Some(file) => {
             let argv = ["rm", "-f", "--", file].map(str::to_owned);
@@ -162,7 +161,7 @@ async fn execute(
     let mut notes = Vec::new();
     if state.dropped > 0 {
         notes.push(format!(
-            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            "printed {} bytes more than the limit of {MAX_OUTPUT}",
             state.dropped
         ));
     }
@@ -201,7 +200,7 @@ async fn execute(
     })
 }
 
-/// A command of ours in the test's directory; what it printed, and how much of
+/// Runs one of our own commands in the test's directory; returns what it printed, and how much of
 /// that is missing.
 async fn auxiliary(
     driver: &mut Driver<'_>,
@@ -249,9 +248,9 @@ fn ended(test: &CommandTest, case: Case) -> EndedCase {
     }
 }
 
-/// Where a case stands that says so relative to the directory of its command.
-/// Nothing is looked up: the path is the guest's.
-fn seen_from(cwd: &Path, source: &Source) -> Source {
+/// The location of a case, if it is relative to the directory of its command. Nothing is looked up,
+/// because the path is the guest's.
+fn seen_from(cwd: &Path, source: &Location) -> Location {
     let mut path = PathBuf::new();
     for part in cwd.join(&source.file).components() {
         match part {
@@ -262,7 +261,7 @@ fn seen_from(cwd: &Path, source: &Source) -> Source {
             part => path.push(part),
         }
     }
-    Source {
+    Location {
         file: path.to_string_lossy().into_owned(),
         line: source.line,
     }
@@ -273,9 +272,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_case_stands_where_it_says_as_seen_from_its_command() {
+    fn the_source_of_a_case_is_relative_to_its_command() {
         let file = |file: &str| {
-            let source = Source {
+            let source = Location {
                 file: file.to_owned(),
                 line: 3,
             };

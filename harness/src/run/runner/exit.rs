@@ -1,4 +1,4 @@
-//! How a process of a guest ended, as suites have it.
+//! How a process in a guest ended, in the form for suites.
 
 use guest_init::message::Status;
 
@@ -6,7 +6,7 @@ use crate::run::session::Session;
 use crate::suite::Exit;
 use crate::vm::cpu::{self, Ended};
 
-/// What the guest says, as suites have it.
+/// The guest's report, in the form for suites.
 pub(super) fn exit(status: Status) -> Exit {
     match status {
         Status::Exited(code) => Exit::Code(code),
@@ -14,7 +14,7 @@ pub(super) fn exit(status: Status) -> Exit {
     }
 }
 
-/// What to say of a test whose program lacked an instruction.
+/// The note for a test whose program lacked an instruction.
 pub(super) fn note(vm: &Session, exit: Exit) -> Option<String> {
     let ended = match exit {
         Exit::Code(status) => Ended::Status(status),

@@ -1,5 +1,5 @@
-//! Runners: how the tests of a suite run in a VM. The only place that knows both
-//! suites and sessions.
+//! Runners run the tests of a suite in a VM. This is the only place that knows both suites and
+//! sessions.
 
 mod bpftrace;
 mod commands;
@@ -16,31 +16,30 @@ use super::settings::Settings;
 use crate::config::RunnerTable;
 use crate::suite::bpftrace::RuntimeSuite;
 use crate::suite::command::CommandSuite;
-use crate::suite::{Facts, Judgement, Refusal, ResolveContext, Source, TestId, Verdict};
+use crate::suite::{Facts, Judgement, Location, Refusal, ResolveContext, TestId, Verdict};
 use crate::vm::control::Error;
 
-/// A suite, resolved: it owns its tests and knows how to run them. Tests are
-/// named by their places in [`Facts::tests`].
+/// A suite, resolved: it owns its tests and knows how to run them. Tests are identified by their
+/// indices in [`Facts::tests`].
 pub(crate) trait Suite: fmt::Debug + Send {
-    /// What does not depend on its kind.
+    /// The facts that do not depend on its kind.
     fn facts(&self) -> &Facts;
 
-    /// The program that `tests` of it test, in the guest, for people.
+    /// The program that its `tests` test, in the guest, for people.
     fn subject(&self, tests: &[usize]) -> String;
 
-    /// Looks more closely at `tests` of it, which are about to run.
+    /// Checks its `tests`, which are about to run, more closely.
     fn check(&self, _tests: &[usize]) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// Whether this VM costs its tests so much time for ASLR that they, and
-    /// kiln's own commands, run without.
+    /// Whether ASLR costs its tests so much time in this VM that they, and kiln's own commands, run
+    /// without it.
     fn spares_aslr(&self, _aslr: Aslr, _vm: &Session) -> bool {
         false
     }
 
-    /// Gets ready for `tests` of it in a VM that has just booted. An error means
-    /// that the VM is lost.
+    /// Prepares for its `tests` in a VM that has just booted. An error means that the VM is lost.
     fn prepare<'s: 'v, 'v>(
         &'s self,
         vm: &'v mut Session,
@@ -53,7 +52,7 @@ pub(crate) trait Suite: fmt::Debug + Send {
 pub(crate) struct Prepared<'s> {
     /// Runs its tests there.
     pub(super) runner: Box<dyn Runner + 's>,
-    /// What users should know of this VM.
+    /// What users should know about this VM.
     pub(super) warnings: Vec<String>,
 }
 
@@ -78,16 +77,16 @@ pub(crate) struct Ended {
     pub(super) cases: Vec<EndedCase>,
 }
 
-/// A case that a test reported, and that nobody knew of before.
+/// A case that a test reported, and that was not known before.
 pub(crate) struct EndedCase {
     pub(super) id: TestId,
-    /// Where it stands, if it says so.
-    pub(super) source: Option<Source>,
+    /// Where it is defined, if the report says so.
+    pub(super) source: Option<Location>,
     pub(super) verdict: Verdict,
     /// In one line; may be empty.
     pub(super) reason: String,
     pub(super) duration: Duration,
-    /// For a reader.
+    /// Details, for people.
     pub(super) details: String,
 }
 
@@ -103,11 +102,11 @@ impl Ended {
     }
 }
 
-/// The suite `name` of this table, which `named` is about if that is a file.
+/// The suite `name` of this table; `named` is its location, if that is in a file.
 pub(super) fn resolve(
     name: &str,
     table: &RunnerTable,
-    named: Option<&Source>,
+    named: Option<&Location>,
     context: &ResolveContext<'_>,
 ) -> Result<Box<dyn Suite>, Refusal> {
     Ok(match table {

@@ -1,12 +1,12 @@
-//! The features that `REQUIRES_FEATURE` knows, and those of each version's engine.
+//! The features of `REQUIRES_FEATURE`, and those of each version's engine.
 
 /// A feature's name and the text of `bpftrace --info` that makes it true.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feature {
     /// As in `REQUIRES_FEATURE`.
     pub name: &'static str,
-    /// Searched for anywhere in the output; `None` is a fact of the build
-    /// that `--info` does not print.
+    /// Searched for anywhere in the output; `None` means a build option that `--info` does not
+    /// print.
     pub probe: Option<&'static str>,
 }
 
@@ -32,7 +32,7 @@ const UPROBE_REFCOUNT: Feature = feature(
     "uprobe_refcount",
     "uprobe refcount (depends on Build:bcc bpf_attach_uprobe refcount): yes",
 );
-/// True whatever the value is: upstream's probe string lost its end.
+/// True for any value: upstream's probe string lost its end.
 const UPROBE_REFCOUNT_PRINTED: Feature = feature("uprobe_refcount", "uprobe refcount");
 const BCC_USDT_ADDSEM: Feature = feature("bcc_usdt_addsem", "bcc_usdt_addsem: yes");
 const SIGNAL: Feature = feature("signal", "send_signal: yes");
@@ -55,7 +55,7 @@ const LOOKUP_PERCPU_ELEM: Feature = feature("lookup_percpu_elem", "lookup_percpu
 const DWUNWIND: Feature = feature("dwunwind", "dwunwind (DWARF stack unwinding): yes");
 const BLAZESYM: Feature = feature("blazesym", "blazesym (advanced symbolization): yes");
 
-/// A feature, and how to see that it is there.
+/// A feature, and how to detect it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KnownFeature {
     /// As in `REQUIRES_FEATURE`.
@@ -67,11 +67,11 @@ pub struct KnownFeature {
 /// What makes a feature true.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Probe {
-    /// This text stands anywhere in the output of `bpftrace --info`.
+    /// This text occurs anywhere in the output of `bpftrace --info`.
     Printed(String),
-    /// A fact of the build that `--info` does not print.
+    /// A build option that `--info` does not print.
     Build,
-    /// The engine knows it, in a way that we cannot read.
+    /// The engine detects it in a way that we cannot read.
     Unreadable,
 }
 

@@ -1,4 +1,4 @@
-//! `REQUIRES_FEATURE`: what `bpftrace --info` says this bpftrace can do here.
+//! `REQUIRES_FEATURE`: what this bpftrace can do here, according to `bpftrace --info`.
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,23 @@ use super::{FeatureRequirement, Vocabulary};
 /// What `bpftrace --info` says of a feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FeatureState {
-    /// It is there.
+    /// It is supported.
     Yes,
-    /// It is not.
+    /// It is not supported.
     No,
-    /// This bpftrace does not print it at all, so nobody knows; upstream's
-    /// engine takes it for `No`.
+    /// This bpftrace does not print it at all, so it is unknown; upstream's engine treats it as
+    /// `No`.
     Unknown,
 }
 
-/// How the features that a test wants are met.
+/// Whether the features that a test needs are met.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FeatureCheck {
     /// All are.
     Met,
-    /// These are not; with `!` where they should be absent.
+    /// These are not; with `!` if they should be absent.
     Missing(Vec<String>),
-    /// This bpftrace says nothing of these.
+    /// This bpftrace does not print these.
     Unknown(Vec<String>),
 }
 
@@ -35,8 +35,8 @@ pub struct Features {
 }
 
 impl Features {
-    /// Reads what `bpftrace --info` printed, on both streams. `aot` says
-    /// whether it was built to compile ahead of time, which it does not print.
+    /// Reads the output of `bpftrace --info`, from both streams. `aot` says whether it was built
+    /// with ahead-of-time compilation, which it does not print.
     pub fn parse(info: &str, vocabulary: &Vocabulary, aot: Option<bool>) -> Self {
         let state = |feature: &KnownFeature| match &feature.probe {
             Probe::Build if feature.name == AOT.name => match aot {
@@ -64,13 +64,13 @@ impl Features {
         }
     }
 
-    /// What is known of a feature.
+    /// What is known about a feature.
     pub fn state(&self, name: &str) -> FeatureState {
         *self.states.get(name).unwrap_or(&FeatureState::Unknown)
     }
 
-    /// Whether what a test wants is met. A missing feature outweighs an
-    /// unknown one; `compat` takes an unknown one for absent, as upstream.
+    /// Whether a test's features are met. A missing feature outweighs an unknown one; `compat`
+    /// treats an unknown one as absent, like upstream.
     pub fn check(&self, wanted: &[FeatureRequirement], compat: bool) -> FeatureCheck {
         let (mut missing, mut unknown) = (Vec::new(), Vec::new());
         for requirement in wanted {

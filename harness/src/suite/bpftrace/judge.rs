@@ -1,10 +1,9 @@
-//! The verdict on what the guest observed.
+//! Judges what the guest observed.
 //!
-//! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE,
-//! CLEANUP, the sign of a program that cannot be compiled ahead of time, the
-//! exit status, the expectations. After a time limit the exit status does not
-//! count: expectations that hold make a pass. Where a [`Rule`] makes another
-//! verdict than upstream's engine would give, the judgement names it.
+//! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE, CLEANUP, the message of a
+//! program that cannot be compiled ahead of time, the exit status, the expectations. After a time
+//! limit the exit status does not count: the test passes if its expectations are met. If a [`Rule`]
+//! changes upstream's verdict, the judgement names it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,7 +14,7 @@ use super::expect::{Material, Mismatch};
 use super::{Dialect, Program, Rule, Rules, RuntimeTest, SkipReason, python};
 use crate::suite::{Exit, Judgement, Verdict, decode};
 
-/// Lines of a BEFORE or AFTER that are shown.
+/// Lines of a BEFORE or AFTER to show.
 const MAX_BESIDE: usize = 20;
 const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
 
@@ -42,14 +41,14 @@ impl fmt::Display for Limit {
 pub enum End {
     /// By itself.
     Exited(Exit),
-    /// We killed it when this limit passed.
+    /// We killed it at this limit.
     Killed(Limit),
 }
 
-/// What came of SETUP or CLEANUP.
+/// The result of SETUP or CLEANUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutcome {
-    /// How it ended; `None` where a limit passed.
+    /// How it ended; `None` if a limit passed.
     pub exit: Option<Exit>,
     /// What it printed on both streams.
     pub output: Vec<u8>,
@@ -78,34 +77,32 @@ impl CommandOutcome {
 /// Everything the guest saw of one test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Why a command could not be started: not that it failed, but that none
-    /// of it ran.
+    /// Why a command could not be started: it did not fail, but did not run at all.
     pub not_started: Option<String>,
     /// Index of the first REQUIRES that failed; nothing else ran.
     pub unmet: Option<usize>,
-    /// What came of SETUP; after a failure nothing else ran.
+    /// The result of SETUP; after a failure nothing else ran.
     pub setup: Option<CommandOutcome>,
     /// Why BEFORE did not become ready; then the command did not run.
     pub before_failure: Option<String>,
-    /// How the command ended; `None` where it did not run.
+    /// How the command ended; `None` if it did not run.
     pub end: Option<End>,
-    /// What the command printed on both streams, an unfinished last line
-    /// included. The marker is found in it, also when the command exits at
-    /// once.
+    /// What the command printed on both streams, including an unfinished last line. It contains the
+    /// marker even if the command exits at once.
     pub output: Vec<u8>,
-    /// How many bytes of `output` were there when a limit passed.
+    /// How many bytes of `output` there were when a limit passed.
     pub at_limit: Option<usize>,
-    /// Seconds east of Greenwich that local time was ahead in the guest at the
-    /// moment of LOCALIZE_TIMESTAMPS; without, the host's zone counts.
+    /// The guest's UTC offset, in seconds east, at the time of LOCALIZE_TIMESTAMPS; without it, the
+    /// host's time zone counts.
     pub utc_offset: Option<i32>,
     /// What the processes beside the command printed: BEFORE or AFTER, and the
     /// bytes.
     pub beside: Vec<(&'static str, Vec<u8>)>,
-    /// What came of CLEANUP.
+    /// The result of CLEANUP.
     pub cleanup: Option<CommandOutcome>,
 }
 
-/// Adds what ran beside a test that failed to what is shown of it.
+/// Adds the output of BEFORE and AFTER to the details of a failed test.
 fn show_beside(judgement: &mut Judgement, beside: &[(&'static str, Vec<u8>)]) {
     if !matches!(judgement.verdict, Verdict::Fail | Verdict::Timeout) {
         return;
@@ -139,8 +136,7 @@ fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Judgemen
     judgement
 }
 
-/// The verdict on a test. `tests_dir` is what the paths of expected files are
-/// relative to.
+/// Judges a test. Paths of expected files are relative to `tests_dir`.
 pub fn judge(
     test: &RuntimeTest,
     rules: Rules,
@@ -149,7 +145,7 @@ pub fn judge(
 ) -> Judgement {
     let mut judgement = judge_by(test, rules, tests_dir, observed);
     show_beside(&mut judgement, &observed.beside);
-    // A rule had a part where the verdict is another without it.
+    // A rule affected the verdict if it would be different without the rule.
     for rule in relevant(test, observed) {
         if rules.hold(rule)
             && judge_by(test, rules.without(rule), tests_dir, observed).verdict != judgement.verdict
@@ -160,8 +156,7 @@ pub fn judge(
     judgement
 }
 
-/// The rules that can make a difference to this observation: judging once more
-/// for each costs time.
+/// The rules that can affect this observation: judging again for each costs time.
 fn relevant(test: &RuntimeTest, observed: &Observation) -> Vec<Rule> {
     let mut rules = Vec::new();
     if matches!(observed.end, Some(End::Killed(_))) {
@@ -184,7 +179,7 @@ fn judge_by(
 ) -> Judgement {
     let dialect = rules.dialect;
     if let Some(why) = &observed.not_started {
-        return Judgement::error(format!("a command of it could not be started: {why}"));
+        return Judgement::error(format!("one of its commands could not be started: {why}"));
     }
     if let Some(index) = observed.unmet {
         let command = test.requires.get(index).cloned().unwrap_or_default();
@@ -197,7 +192,7 @@ fn judge_by(
         return Judgement::new(Verdict::Fail, format!("BEFORE was not ready: {why}"));
     }
     let Some(end) = observed.end else {
-        return Judgement::error("the command did not run, and nothing says why");
+        return Judgement::error("the command did not run, for an unknown reason");
     };
 
     let output = python::universal_newlines(&decode(&seen_output(observed, end, rules)));
@@ -245,7 +240,10 @@ fn judge_by(
     }
     match end {
         End::Killed(limit) if rules.hold(Rule::SeenExit) && wants_exit(test, dialect) => {
-            let reason = format!("{limit} passed; no exit status was seen, and the test wants one");
+            let reason = format!(
+                "{limit} passed; the command did not exit, but the test expects \
+                an exit status"
+            );
             Judgement::new(Verdict::Timeout, reason)
         }
         End::Killed(limit) => Judgement::new(Verdict::Pass, format!("after the {limit}")),
@@ -253,8 +251,8 @@ fn judge_by(
     }
 }
 
-/// The output that is judged: all of it, or what upstream's engine keeps of it
-/// when a limit passes. What comes after the limit is read again.
+/// The output to judge: all of it, or what upstream's engine keeps of it at a limit. The engine
+/// also reads what comes after the limit.
 fn seen_output(observed: &Observation, end: End, rules: Rules) -> Cow<'_, [u8]> {
     let all = observed.output.as_slice();
     let (End::Killed(limit), Some(at)) = (end, observed.at_limit) else {
@@ -292,9 +290,8 @@ fn after_marker<'o>(output: &'o str, marker: &str) -> &'o str {
     marker_end(output.as_bytes(), marker.as_bytes()).map_or(output, |at| &output[at..])
 }
 
-/// Whether the output says that the program cannot be compiled ahead of time.
-/// Upstream's engine looks for the text anywhere, and so takes a test for such
-/// a program that prints its environment.
+/// Whether the output says that the program cannot be compiled ahead of time. Upstream's engine
+/// looks for the text anywhere, and so also finds it if a test prints its environment.
 fn says_aot_unsupported(test: &RuntimeTest, rules: Rules, output: &str) -> bool {
     if !rules.hold(Rule::AotSign) {
         return output.contains(AOT_UNSUPPORTED);
@@ -306,14 +303,14 @@ fn says_aot_unsupported(test: &RuntimeTest, rules: Rules, output: &str) -> bool 
     compiles && output.lines().any(|line| line.trim() == AOT_UNSUPPORTED)
 }
 
-/// Whether the test asks for an exit status that is not just success.
+/// Whether the test expects an exit status other than success.
 fn wants_exit(test: &RuntimeTest, dialect: &Dialect) -> bool {
     test.will_fail && dialect.will_fail == WillFail::NonZero
         || dialect.exit_check == ExitCheck::ReturnCode
             && (test.return_code != 0 || test.expectations.is_empty())
 }
 
-/// Why an exit status makes a failure.
+/// Why an exit status is a failure.
 fn bad_exit(test: &RuntimeTest, dialect: &Dialect, exit: Exit) -> Option<String> {
     if test.will_fail {
         let clean = exit == Exit::Code(0) && dialect.will_fail == WillFail::NonZero;

@@ -1,25 +1,25 @@
-//! What the user says of suites of runtime tests.
+//! The user's options for suites of runtime tests.
 
 use std::path::PathBuf;
 
 use super::Dialect;
 
-/// What only these suites have a use for, for messages.
+/// The suites to which these options apply, for messages.
 pub const SUITES: &str = "suites of bpftrace's runtime tests";
 
-/// The options of `kiln run` that are about them.
+/// The options of `kiln run` for them.
 pub(super) const OPTIONS: [&str; 4] = ["--bpftrace", "--tests", "--dialect", "--aot"];
 
-/// What the user says of suites of runtime tests.
+/// The user's options for suites of runtime tests.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// The directory that holds `runtime/`, in place of the suite's.
+    /// The directory that holds `runtime/`, instead of the suite's.
     pub tests: Option<PathBuf>,
-    /// The bpftrace under test, in place of the suite's.
+    /// The bpftrace under test, instead of the suite's.
     pub bpftrace: Option<PathBuf>,
     /// Adds the tests that compile each `PROG` ahead of time.
     pub aot: bool,
-    /// The language of the tests.
+    /// The dialect of the tests.
     pub dialect: Option<&'static Dialect>,
 }
 

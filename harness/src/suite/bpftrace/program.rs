@@ -1,4 +1,4 @@
-//! Which bpftrace a program is, asked of it or read from it.
+//! The version of a bpftrace: from running it, or read from its file.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,11 +15,11 @@ use crate::store;
 use crate::suite::bpftrace::Dialect;
 use crate::whole_file;
 
-/// Where the answers of `bpftrace --version` are kept, in the cache.
+/// The cache's directory for the output of `bpftrace --version`.
 const VERSIONS: &str = "bpftrace-versions.json";
 /// How long `bpftrace --version` may take on the host.
 const VERSION_DEADLINE: Duration = Duration::from_secs(30);
-/// Where a program may be in a root, as a login has it in its `PATH`.
+/// Where a program may be in a root: the `PATH` of a login.
 const PROGRAM_DIRS: [&str; 6] = [
     "/usr/local/sbin",
     "/usr/local/bin",
@@ -29,7 +29,7 @@ const PROGRAM_DIRS: [&str; 6] = [
     "/bin",
 ];
 
-/// The bpftrace that is found where nobody names one, by its path in the guest.
+/// The default bpftrace, by its path in the guest.
 pub(super) fn on_path(root: &Root) -> Option<PathBuf> {
     let is_file = |path: &PathBuf| on_host(path, root).is_some_and(|file| file.is_file());
     if let Root::Dir(_) = root {
@@ -41,16 +41,16 @@ pub(super) fn on_path(root: &Root) -> Option<PathBuf> {
         .find(is_file)
 }
 
-/// `0.23.2`, as the program at this path of the guest says; `None` where that
-/// cannot be told.
+/// The version of the program at this path in the guest, such as `0.23.2`; `None` if it cannot be
+/// found out.
 pub(super) fn version_of(bpftrace: &Path, root: &Root, cache: &Path) -> Option<String> {
     let own = match root {
         Root::Dir(_) => on_host(bpftrace, root).filter(|file| file.exists()),
         Root::Host | Root::Nix(_) => None,
     };
     let printed = match own {
-        // It may need what is only in its root, and what is in a root is for the
-        // guest to run.
+        // It may need files that only its root has, and programs of a root must only run in the
+        // guest.
         Some(file) => written(&file),
         None => asked(bpftrace, cache),
     };
@@ -58,10 +58,10 @@ pub(super) fn version_of(bpftrace: &Path, root: &Root, cache: &Path) -> Option<S
     Some(printed.trim_start_matches("bpftrace ").to_owned())
 }
 
-/// Where a file of the guest lies on the host. A link in a root may point to a
-/// path of the guest: it is followed there.
+/// Where a file of the guest is on the host. Resolves links within the root, since they may point
+/// to paths in the guest.
 fn on_host(path: &Path, root: &Root) -> Option<PathBuf> {
-    /// As many links as the kernel follows, path_resolution(7).
+    /// The kernel's limit of links, path_resolution(7).
     const MAX_LINKS: usize = 40;
     let Root::Dir(root) = root else {
         return Some(path.to_owned());
@@ -77,8 +77,8 @@ fn on_host(path: &Path, root: &Root) -> Option<PathBuf> {
     None
 }
 
-/// What this binary prints as its version, where it can be run here. Starting
-/// bpftrace takes longer than listing its tests, so the answer is kept.
+/// The version that this binary prints, if the host can run it. Cached, because starting bpftrace
+/// takes longer than listing its tests.
 fn asked(bpftrace: &Path, cache: &Path) -> Option<String> {
     let file = bpftrace.metadata().ok()?;
     let key = format!(
@@ -101,24 +101,24 @@ fn asked(bpftrace: &Path, cache: &Path) -> Option<String> {
     if Dialect::from_info(&version).is_none() && !Dialect::is_too_old(&version) {
         return None;
     }
-    // An earlier build is not asked about again.
+    // Forget the version of an earlier build.
     let same_path = format!("{}:", bpftrace.display());
     versions.retain(|known, _| !known.starts_with(&same_path));
     versions.insert(key, version.clone());
-    // Not kept, it is asked again the next time.
+    // If it is not cached, the next call runs bpftrace again.
     let _ = whole_file::remember(&kept, &versions);
     Some(version)
 }
 
-/// The version that stands in the program's file.
+/// Reads the version from the program's file.
 fn written(bpftrace: &Path) -> Option<String> {
     written_in(&fs::read(bpftrace).ok()?)
 }
 
-/// bpftrace prints `BPFTRACE_VERSION`, which its build makes of the tag and puts
-/// into the program as a string of its own: `v0.23.2`, `v0.24-rc0`, or
-/// `v0.26.0-e1b7c3934`. The libraries in a static program may have strings that
-/// look alike but for the zero: of several none is taken.
+/// bpftrace prints `BPFTRACE_VERSION`, which its build derives from the tag and stores in the
+/// program as a separate string: `v0.23.2`, `v0.24-rc0`, or `v0.26.0-e1b7c3934`. Libraries in a
+/// static program may have strings that look alike except for the zero: if there are several, none
+/// is used.
 fn written_in(program: &[u8]) -> Option<String> {
     let mut found: Option<&str> = None;
     for at in memmem::find_iter(program, b"\0v0.") {
@@ -139,7 +139,7 @@ fn written_in(program: &[u8]) -> Option<String> {
     found.map(str::to_owned)
 }
 
-/// `v0.N.N`, alone or before a `-`; `v0.N` before `-rc`, as tags are called.
+/// `v0.N.N`, alone or before a `-`; `v0.N` before `-rc`, like the names of tags.
 fn is_release(text: &str) -> bool {
     let (release, candidate) = match text.split_once('-') {
         Some((release, more)) => (release, more.starts_with("rc")),
@@ -157,8 +157,8 @@ fn is_release(text: &str) -> bool {
         }
 }
 
-/// The version of a bpftrace in a Nix store by the store path's name, such as
-/// `HASH-bpftrace-0.23.1`: in a chroot store it cannot be run here.
+/// The version of a bpftrace in a Nix store, from the name of the store path, such as
+/// `HASH-bpftrace-0.23.1`: the host cannot run a program from a chroot store.
 fn named(bpftrace: &Path) -> Option<String> {
     let name = store::name_of(bpftrace)?;
     let version = name.split_once("-bpftrace-")?.1;

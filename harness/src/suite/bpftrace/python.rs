@@ -1,4 +1,4 @@
-//! What Python's `str` methods call white space and lines.
+//! White space and lines as Python's `str` methods define them.
 //!
 //! Upstream's files and output go through them, and they differ from Rust's:
 //! the separators U+001C to U+001F are white space, and `splitlines` splits at

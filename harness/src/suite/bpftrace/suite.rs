@@ -1,5 +1,5 @@
-//! A suite of runtime tests: its table and what the user says → its tests, its
-//! bpftrace, its dialect.
+//! A suite of runtime tests: resolves its table and the user's options into tests, bpftrace and
+//! dialect.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use super::{
 use crate::appimage;
 use crate::arch::Arch;
 use crate::config::BpftraceTable;
-use crate::suite::{Facts, Oddity, Refusal, ResolveContext, Source, Test};
+use crate::suite::{Facts, Location, Oddity, Refusal, ResolveContext, Test};
 
 /// A suite of bpftrace's runtime tests.
 #[derive(Debug)]
 pub struct RuntimeSuite {
-    /// What does not matter to how its tests run.
+    /// What all kinds of suites have.
     pub facts: Facts,
     /// Its tests, in the order of [`Facts::tests`].
     pub tests: Vec<Arc<RuntimeTest>>,
-    /// Whose rules hold, and what the tests may say.
+    /// The dialect, and what the tests may contain.
     pub vocabulary: Vocabulary,
     /// The directory that holds `runtime/`, on the host and in the guest.
     pub dir: PathBuf,
@@ -31,8 +31,8 @@ pub struct RuntimeSuite {
 }
 
 impl RuntimeSuite {
-    /// Looks up what the table of the suite `name` and the user leave open, and
-    /// reads its tests.
+    /// Fills in defaults for what the table of the suite `name` and the user do not set, and reads
+    /// its tests.
     pub fn resolve(
         name: &str,
         table: &BpftraceTable,
@@ -55,7 +55,7 @@ impl RuntimeSuite {
         let dialect = choice.vocabulary.dialect;
         let note = choice.note.map(|note| format!("suite {name}: {note}"));
         let mut read = RuntimeSuites::read(&dir, &choice.vocabulary, Arch::default())
-            // By which rules may be what is wrong.
+            // The dialect may be the mistake.
             .map_err(|error| Refusal::from(error).with_hint(note.clone()))?;
         if context.runtime.aot {
             read = read.with_aot();
@@ -93,8 +93,7 @@ impl RuntimeSuite {
         })
     }
 
-    /// Looks at the patterns of some of its tests, by their places, which reading
-    /// the suite leaves out.
+    /// Checks the patterns of some of its tests, by index, which reading the suite does not do.
     pub fn check_patterns(&self, tests: &[usize]) -> Result<(), SuiteError> {
         let problems: Vec<_> = tests
             .iter()
@@ -108,8 +107,7 @@ impl RuntimeSuite {
     }
 }
 
-/// The bpftrace under test, in the guest, and the directory that an AppImage of
-/// it was unpacked into.
+/// The bpftrace under test, in the guest, and the directory of the unpacked AppImage if it is one.
 fn program(
     table: &BpftraceTable,
     context: &ResolveContext<'_>,
@@ -135,7 +133,7 @@ fn facts(test: &RuntimeTest, dialect: &Dialect) -> Test {
     let limit: Duration = test.timeout.unwrap_or(UNLIMITED);
     Test {
         id: test.id.clone(),
-        source: Some(Source {
+        source: Some(Location {
             file: test.path.to_string_lossy().into_owned(),
             line: test.line,
         }),

@@ -1,8 +1,7 @@
 //! Suites of commands: any program whose results are its exit status, TAP or
 //! KTAP on its output, or a JUnit or GoogleTest XML file that it writes.
 //!
-//! A test is one start of the command; what it reports are its cases, which
-//! nobody knows before.
+//! A test is one start of the command; it reports cases, which are not known before.
 
 #[cfg(test)]
 mod corpus_tests;

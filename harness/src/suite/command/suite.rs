@@ -1,28 +1,27 @@
-//! A suite of commands: its table → its tests.
+//! A command suite: finds the tests of its table.
 
 use std::sync::Arc;
 
 use super::discover::discover;
 use super::test::CommandTest;
 use crate::config::CommandTable;
-use crate::suite::{Facts, Refusal, ResolveContext, Source, Test};
+use crate::suite::{Facts, Location, Refusal, ResolveContext, Test};
 
 /// A suite of commands.
 #[derive(Debug)]
 pub struct CommandSuite {
-    /// What does not matter to how its tests run.
+    /// What all kinds of suites have.
     pub facts: Facts,
     /// Its tests, in the order of [`Facts::tests`].
     pub tests: Vec<Arc<CommandTest>>,
 }
 
 impl CommandSuite {
-    /// Looks for the tests of the suite `name`. `named` is where that stands, if
-    /// it is a file.
+    /// Finds the tests of the suite `name`. `named` is its location, if that is in a file.
     pub fn resolve(
         name: &str,
         table: &CommandTable,
-        named: Option<&Source>,
+        named: Option<&Location>,
         context: &ResolveContext<'_>,
     ) -> Result<Self, Refusal> {
         let tests = discover(name, table, named, context.root_on_host())?;
@@ -46,7 +45,7 @@ impl CommandSuite {
         })
     }
 
-    /// The programs that some of its tests start, by their places; each once.
+    /// The programs that some of its tests, by index, start; each once.
     pub fn programs(&self, tests: &[usize]) -> Vec<String> {
         let mut programs: Vec<String> = Vec::new();
         for &test in tests {

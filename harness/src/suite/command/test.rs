@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use crate::config::ResultsFormat;
-use crate::suite::{Source, TestId};
+use crate::suite::{Location, TestId};
 
 /// One start of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,19 +15,18 @@ pub struct CommandTest {
     pub argv: Vec<OsString>,
     /// Where it runs, in the guest.
     pub cwd: String,
-    /// Its variables, beside those that every command has.
+    /// Its variables, besides those that every command has.
     pub env: Vec<(String, OsString)>,
-    /// How it tells its results.
+    /// How it reports its results.
     pub results: ResultsFormat,
-    /// The file they stand in, in the guest, relative to `cwd`.
+    /// The results file in the guest, relative to `cwd`.
     pub results_file: Option<String>,
-    /// How long it may take on a machine of the reference's speed.
+    /// How long it may take on a machine of reference speed.
     pub timeout: Duration,
-    /// The exit status that says that it does not apply.
+    /// The exit status that means that it does not apply.
     pub skip_code: Option<i32>,
     /// Whether it is its suite's only test, and not one of many files.
     pub only: bool,
-    /// Where it stands on the host: the file that it is about, or its suite's
-    /// entry in kernels.toml.
-    pub source: Option<Source>,
+    /// Where it is defined on the host: its file, or its suite's entry in kernels.toml.
+    pub source: Option<Location>,
 }

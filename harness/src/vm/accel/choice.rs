@@ -7,21 +7,19 @@ use crate::vm::spec::Accelerator;
 pub struct Choice {
     /// The accelerator.
     pub accelerator: Accelerator,
-    /// Why it is not KVM, where nobody asked for TCG.
+    /// Why it is not KVM, unless TCG was requested.
     pub reason: Option<String>,
-    /// Whether an earlier probe said so.
+    /// Whether this is the result of an earlier probe.
     pub remembered: bool,
 }
 
 impl Choice {
-    /// The line to tell the user, the first time that TCG stands in for KVM.
+    /// The message for the user, the first time that TCG replaces KVM.
     pub fn notice(&self) -> Option<String> {
         self.reason
             .as_ref()
             .filter(|_| !self.remembered)
-            .map(|reason| {
-                format!("KVM does not work here ({reason}); going on with TCG, which is slower")
-            })
+            .map(|reason| format!("KVM does not work here ({reason}); using TCG, which is slower"))
     }
 
     pub(super) fn fresh(accelerator: Accelerator, reason: Option<String>) -> Self {

@@ -43,11 +43,11 @@ impl Device for Machine {
     }
 }
 
-/// Accelerator, processor model, and the clock that goes with them.
+/// Accelerator, CPU model, and their clock.
 pub(super) struct Accel<'a> {
     pub(super) platform: &'static Platform,
     pub(super) accelerator: Accelerator,
-    /// The model that was asked for.
+    /// The requested model.
     pub(super) cpu: Option<&'a str>,
     pub(super) counter_khz: Option<u64>,
 }
@@ -88,7 +88,7 @@ impl Device for Sandbox {
 /// A panic reboots at once, and a reboot ends QEMU.
 pub(super) struct EndsOnPanic {
     pub(super) platform: &'static Platform,
-    /// QEMU stays, with the guest's memory, until it is told to quit.
+    /// QEMU keeps the guest's memory until kiln tells it to quit.
     pub(super) keep: bool,
 }
 
@@ -112,8 +112,8 @@ impl Device for EndsOnPanic {
 
 /// The serial port, written to QEMU's stdout.
 ///
-/// Messages of the level of a warning and above are shown: oopses and `WARN`
-/// come through, and the hundreds of lines of a normal boot do not slow it.
+/// Shows messages of level warning and above: oopses and `WARN` come through, and the hundreds of
+/// lines of a normal boot do not slow it down.
 pub(super) struct SerialConsole {
     pub(super) platform: &'static Platform,
 }
@@ -133,7 +133,7 @@ impl Device for SerialConsole {
         vec![
             format!("console={}", self.platform.console),
             "loglevel=5".to_owned(),
-            // What the kernel says is known by its timestamp.
+            // Timestamps identify the kernel's messages.
             "printk.time=1".to_owned(),
         ]
     }
@@ -222,7 +222,7 @@ pub(super) struct Boot<'a> {
 
 impl Device for Boot<'_> {
     fn qemu(&self) -> Vec<OsString> {
-        // These take their argument whole: nothing to escape.
+        // These take their argument as it is: nothing to escape.
         [
             option("-kernel", self.image),
             option("-initrd", self.initramfs),

@@ -1,4 +1,4 @@
-//! Options of QEMU, and what yields them.
+//! QEMU options, and what produces them.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -15,8 +15,8 @@ pub(super) trait Device {
     }
 }
 
-/// A path as a value in QEMU's `key=value,key=value` options, where a comma is
-/// written twice (QEMU manual, "Invocation").
+/// A path as a value in QEMU's `key=value,key=value` options, where a comma is doubled (QEMU
+/// manual, "Invocation").
 pub(super) fn option_value(path: &Path) -> OsString {
     let mut escaped = Vec::with_capacity(path.as_os_str().len());
     for byte in path.as_os_str().as_bytes() {

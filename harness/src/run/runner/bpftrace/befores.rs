@@ -1,4 +1,4 @@
-//! BEFORE: the processes that run beside a test, started until they are ready.
+//! BEFORE: starts the processes that run beside a test, and waits until they are ready.
 
 use guest_init::message::{ProcessId, Status};
 use tokio::time::Instant;
@@ -18,10 +18,10 @@ pub(super) struct Befores {
     pub(super) processes: Vec<ProcessId>,
 }
 
-/// Starts every BEFORE and waits until each has its name; why not, otherwise.
+/// Starts every BEFORE and waits until each has its name; returns why not.
 ///
-/// What we start has its name as soon as it runs, for that is what execve
-/// gives it; only the program that a wrapper starts has to be awaited.
+/// What we start has its name as soon as it runs, because execve sets it. Only the program that a
+/// wrapper starts must be awaited.
 pub(super) async fn start_befores(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -52,8 +52,7 @@ pub(super) async fn start_befores(
         let started = state.pid.filter(|_| direct);
         befores.processes.push(process);
         let processes = &befores.processes;
-        // The others need the namespace that the first one makes, and the
-        // command its pid.
+        // The others need the namespace that the first one creates, and the command needs its pid.
         let all = index + 1 == job.befores.len();
         let wanted = if index == 0 || all { awaited } else { 0 };
         let ready = |driver: &Driver<'_>| {
@@ -83,7 +82,7 @@ pub(super) async fn start_befores(
     Ok(Ok(befores))
 }
 
-/// A BEFORE that ended without success; one that ended well may just be quick.
+/// A BEFORE that failed; one that succeeded may just be quick.
 fn failed(driver: &Driver<'_>, process: ProcessId) -> bool {
     driver
         .process(process)

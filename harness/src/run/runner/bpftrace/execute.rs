@@ -1,5 +1,4 @@
-//! One of bpftrace's runtime tests in a guest: its processes, in their order,
-//! within its limits.
+//! Runs one of bpftrace's runtime tests in a guest: its processes, in order, within its limits.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,29 +21,28 @@ use crate::vm::control::{Control, Error};
 
 /// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// How long a command may take to end at SIGTERM where upstream waits for ever;
-/// before scaling.
+/// How long a command may take to end after SIGTERM where upstream waits forever; before scaling.
 const TERM_LIMIT: Duration = Duration::from_secs(5);
-/// However slow a guest is, what has not ended by then does not.
+/// For any guest, what has not ended by then never will.
 const MAX_TERM_LIMIT: Duration = Duration::from_secs(30);
-/// How long a BEFORE that is ready runs before it is held: enough to load its
-/// libraries, little enough for the programs that act once after a second.
+/// How long a ready BEFORE runs before it is held: long enough to load its libraries, short enough
+/// for programs that act once after a second.
 const RUN_UP: Duration = Duration::from_millis(350);
-/// What the guest saw, and what needs saying besides.
+/// What the guest observed, and warnings.
 #[derive(Debug)]
 pub(super) struct Executed {
     /// For the judge.
     pub(super) observation: Observation,
-    /// Things worth a warning, a line each.
+    /// Warnings, one line each.
     pub(super) notes: Vec<String>,
-    /// Something of the test stays in the VM.
+    /// Something of the test remains in the VM.
     pub(super) unclean: bool,
-    /// The rules by which it was executed otherwise than upstream does.
+    /// The rules that made its execution differ from upstream's.
     pub(super) rules: Vec<Rule>,
 }
 
-/// Executes a test. `verdict` judges what was observed so far. An error means
-/// that the VM is of no more use.
+/// Executes a test. `verdict` judges what was observed so far. An error means that the VM is no
+/// longer usable.
 pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
@@ -59,7 +57,7 @@ pub(super) async fn execute(
     };
     let mut driver = Driver::open(control)?;
     let ready = prepare(&mut driver, job, place, &mut executed.observation).await?;
-    // What SETUP leaves running is there for the test, and for CLEANUP to end.
+    // What SETUP leaves running is for the test, and for CLEANUP to end.
     let mut setup = None;
     if job.setup.is_some() {
         setup = Some(driver.leave());
@@ -75,24 +73,22 @@ pub(super) async fn execute(
     if let Some(moment) = place.local_time {
         executed.observation.utc_offset = utc_offset(&mut driver, job, place, moment).await?;
     }
-    // BEFORE and AFTER are ended by us as a matter of course, and so is a
-    // command that ran into a limit.
+    // We always end BEFORE and AFTER, and a command that reached a limit.
     let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
     let mut remnants = Vec::new();
     let mut over = if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(place.rules, verdict).await
     {
-        // BEFORE and AFTER have a moment to end by themselves, as upstream has
-        // it: CLEANUP may undo what they do last. It has a job of its own, for
-        // the test's processes are gone by then.
+        // BEFORE and AFTER have a moment to end by themselves, as with upstream, because CLEANUP
+        // may undo what they do last. CLEANUP has its own job, because the test's processes have
+        // ended by then.
         driver
             .until(Instant::now() + place.grace(), Driver::all_over)
             .await?;
         remnants = leftovers::of_test(driver.close().await?, &own).collect();
         let mut driver = Driver::open(control)?;
-        // The test has been run: that this cannot be started is a failure of it,
-        // as the shell would tell it.
+        // The test has run: if this cannot be started, the test fails, as with a shell.
         let outcome = auxiliary(&mut driver, cleanup, place).await?;
         executed.observation.cleanup = Some(outcome.unwrap_or_else(|why| CommandOutcome {
             exit: Some(Exit::Code(127)),
@@ -104,16 +100,15 @@ pub(super) async fn execute(
     };
     over.extend(setup.map(|setup| (setup, BTreeSet::new())));
     remnants.extend(leftovers::undo(control, over).await?);
-    // Nor can others be started then: their directory is gone, say.
+    // Then others cannot be started either, for example because their directory is gone.
     executed.unclean = leftovers::stay(&remnants) || executed.observation.not_started.is_some();
     executed.notes.extend(leftovers::notes(remnants));
     Ok(executed)
 }
 
 impl Executed {
-    /// Whether CLEANUP is to run: whenever something of the test ran, SETUP
-    /// included. Upstream's engine leaves it out after a SETUP that failed and
-    /// after a time-out.
+    /// Whether to run CLEANUP: whenever something of the test ran, including SETUP. Upstream's
+    /// engine skips it after a failed SETUP and after a timeout.
     async fn wants_cleanup(
         &mut self,
         rules: Rules,
@@ -138,7 +133,7 @@ impl Executed {
     }
 }
 
-/// REQUIRES and SETUP; false if the test ends with them.
+/// Runs REQUIRES and SETUP; false if the test ends with them.
 async fn prepare(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -146,7 +141,7 @@ async fn prepare(
     observation: &mut Observation,
 ) -> Result<bool, Error> {
     for (index, requirement) in job.requires.iter().enumerate() {
-        // It asks bpftrace.
+        // It runs bpftrace.
         match auxiliary_with(driver, requirement, place, place.options()).await? {
             Ok(outcome) if outcome.succeeded() => {}
             Ok(_) => {
@@ -175,8 +170,7 @@ async fn prepare(
     Ok(true)
 }
 
-/// From BEFORE to the end of the test's command; gives that, where it came to
-/// it.
+/// From BEFORE to the end of the test's command; returns that if the command ran.
 async fn main_part(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -226,7 +220,7 @@ async fn main_part(
     observation.output.clone_from(&state.output);
     if state.dropped > 0 {
         executed.notes.push(format!(
-            "printed {} bytes more than the {MAX_OUTPUT} that are kept",
+            "printed {} bytes more than the limit of {MAX_OUTPUT}",
             state.dropped
         ));
     }
@@ -237,7 +231,7 @@ fn shell(command: &str) -> [String; 3] {
     ["/bin/sh", "-c", command].map(str::to_owned)
 }
 
-/// A SETUP, CLEANUP, or a REQUIRES; why it could not be started, otherwise.
+/// Runs a SETUP, CLEANUP or REQUIRES; returns why it could not be started.
 async fn auxiliary(
     driver: &mut Driver<'_>,
     command: &ShellCommand,
@@ -259,7 +253,7 @@ async fn auxiliary_with(
         options,
         limit: place.scaled(AUXILIARY_LIMIT),
         grace: place.grace(),
-        // SETUP may start what the test looks at.
+        // SETUP may start what the test traces.
         leaves_others: true,
     };
     let (exit, said) = match helper.run(driver).await? {
@@ -273,8 +267,7 @@ async fn auxiliary_with(
     }))
 }
 
-/// How far local time is ahead of Greenwich in the guest at a moment, in
-/// seconds, as bpftrace sees it: without `TZ`.
+/// The guest's UTC offset at a given time, in seconds, as bpftrace sees it: without `TZ`.
 async fn utc_offset(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -301,16 +294,16 @@ fn parse_offset(text: &str) -> Option<i32> {
     Some(sign * (number / 100 * 3600 + number % 100 * 60))
 }
 
-/// What came of the test's command.
+/// The result of the test's command.
 struct Watched {
     end: End,
-    /// Bytes that were printed when a limit passed.
+    /// How many bytes had been printed when a limit passed.
     at_limit: Option<usize>,
     after: Option<ProcessId>,
 }
 
-/// Watches the test's command: the marker, AFTER, both limits, the end. Lets
-/// what is held go at the marker.
+/// Watches the test's command: the marker, AFTER, both limits, the end. Continues held processes at
+/// the marker.
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -327,8 +320,8 @@ async fn watch(
         let state = driver.process(process);
         scanner.found(&state.output, job.marker) || state.over()
     };
-    // A pipe may swallow the marker: by half of the time bpftrace is attached,
-    // and there is as much left for what BEFORE does then.
+    // A pipe may swallow the marker: after half of the time bpftrace should be attached, and the
+    // rest is for what BEFORE then does.
     let marked = if job.redirected && !held.is_empty() {
         let early = driver
             .until(Instant::now() + attach_limit / 2, &mut attached)
@@ -349,8 +342,7 @@ async fn watch(
         });
     }
     release(driver, held).await?;
-    // Also when the command has exited at once: upstream starts AFTER whenever
-    // it sees the marker.
+    // Also if the command exited at once: upstream starts AFTER whenever it sees the marker.
     if scanner.found(&driver.process(process).output, job.marker)
         && let Some(command) = &job.after
     {
@@ -370,8 +362,7 @@ async fn watch(
             after,
         });
     }
-    // A descendant may hold the pipe for ever; what it prints late is not
-    // waited for beyond the grace.
+    // A descendant may hold the pipe forever; do not wait for its output beyond the grace.
     let drained = |driver: &Driver<'_>| driver.process(process).drained();
     driver
         .until(Instant::now() + place.grace(), drained)
@@ -387,7 +378,7 @@ async fn watch(
     })
 }
 
-/// Ends a command that ran into a limit, as the engine of its dialect does.
+/// Ends a command that reached a limit, as the engine of its dialect does.
 async fn end_at_limit(
     driver: &mut Driver<'_>,
     job: &Job,
@@ -402,7 +393,7 @@ async fn end_at_limit(
     driver.end_after(process, patience, place.grace()).await
 }
 
-/// Lets what is held go; once more does no harm.
+/// Continues held processes; harmless if repeated.
 async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Error> {
     for &process in held {
         driver.signal(process, Signal::SIGCONT).await?;
@@ -410,8 +401,7 @@ async fn release(driver: &mut Driver<'_>, held: &[ProcessId]) -> Result<(), Erro
     Ok(())
 }
 
-/// Looks for the marker's line in output that grows, without looking at any
-/// line twice.
+/// Looks for the marker's line in growing output, without reading any line twice.
 #[derive(Debug, Default)]
 struct MarkerScanner {
     /// Start of the first line that is not complete yet.

@@ -1,5 +1,5 @@
-//! A suite of bpftrace's runtime tests in one VM: what is asked of bpftrace
-//! once, and each test from its pre-checks to its verdict.
+//! Runs a suite of bpftrace's runtime tests in one VM: asks bpftrace once for its features, and
+//! takes each test from its pre-checks to its verdict.
 
 mod befores;
 mod execute;
@@ -71,7 +71,7 @@ impl Suite for RuntimeSuite {
     }
 }
 
-/// What bpftrace says it can do on this kernel, and what is worth a warning.
+/// What bpftrace can do on this kernel, and warnings.
 async fn features(
     vm: &mut Session,
     settings: &Settings,
@@ -89,7 +89,7 @@ async fn features(
 struct BpftraceRunner<'s> {
     suite: &'s RuntimeSuite,
     settings: &'s Settings,
-    /// What bpftrace says of this kernel, where a test wants to know.
+    /// What bpftrace can do on this kernel, if a test needs to know.
     features: Option<Features>,
 }
 
@@ -124,7 +124,7 @@ impl BpftraceRunner<'_> {
             rules,
             addr_no_randomize: suite.spares_aslr(self.settings.aslr, vm),
         };
-        // Upstream's, by which it runs CLEANUP or not.
+        // Upstream's verdict, which decides whether it runs CLEANUP.
         let upstream = Rules::new(rules.dialect, true);
         let verdict = async |observed: &Observation| {
             let judged = judged(test, upstream, suite, observed.clone()).await;
@@ -186,8 +186,7 @@ impl BpftraceRunner<'_> {
     }
 }
 
-/// Judges beside the threads that wait for guests: a pattern may be searched for
-/// long.
+/// Judges off the threads that wait for guests, because searching for a pattern may take long.
 async fn judged(
     test: &Arc<RuntimeTest>,
     rules: Rules,

@@ -1,16 +1,16 @@
-//! Where a runtime test runs, and what follows from how slow that is.
+//! Where a runtime test runs, and the consequences of how slow that is.
 
 use std::time::Duration;
 
 use crate::run::driver::SpawnOptions;
 use crate::suite::bpftrace::{Job, Rule, Rules};
 
-/// Between SIGTERM and SIGKILL, and for output that descendants still hold;
-/// before scaling. Upstream's engine waits as long (v0.23, `runner.py`).
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open; before
+/// scaling. Upstream's engine waits as long (v0.23, `runner.py`).
 const GRACE: Duration = Duration::from_secs(1);
-/// Slowdown from which on BEFORE is held until the probes are attached.
+/// From this slowdown on, BEFORE is held until the probes are attached.
 const HOLD_FROM: f64 = 2.0;
-/// However slow a guest is, a grace longer than this gains nothing.
+/// For any guest, a longer grace is pointless.
 const MAX_GRACE: Duration = Duration::from_secs(15);
 
 /// Where tests run.
@@ -20,10 +20,9 @@ pub(super) struct Place<'a> {
     pub(super) cwd: &'a str,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
-    /// The moment for which to ask for the guest's local time, in seconds since
-    /// the epoch.
+    /// The time at which to look up the guest's UTC offset, in seconds since the epoch.
     pub(super) local_time: Option<i64>,
-    /// Where not to do what upstream's engine does.
+    /// The rules that differ from upstream's engine.
     pub(super) rules: Rules,
     /// The test's command runs without ASLR.
     pub(super) addr_no_randomize: bool,
@@ -36,16 +35,15 @@ impl Place<'_> {
 
     /// Whether a job's BEFORE is held (SIGSTOP) until the marker.
     ///
-    /// Test programs sleep for a second and then do the one thing that is
-    /// probed; limits can be scaled, their sleep cannot. Where bpftrace takes
-    /// several seconds to attach, it would always come too late, and the
-    /// verdict would speak of the machine.
+    /// Test programs sleep for a second and then do the one thing that is probed. Limits can be
+    /// scaled, but their sleep cannot. If bpftrace takes several seconds to attach, it would always
+    /// be too late, and the verdict would be about the machine.
     pub(super) fn holds_befores(&self, job: &Job) -> bool {
         self.factor >= HOLD_FROM && self.rules.hold(Rule::HeldBefore) && !job.befores.is_empty()
     }
 
-    /// How the test's command is started. What it traces (BEFORE, AFTER, what
-    /// SETUP leaves) starts as anywhere.
+    /// How to start the test's command. What it traces (BEFORE, AFTER, what SETUP leaves running)
+    /// starts as usual.
     pub(super) fn options(&self) -> SpawnOptions {
         SpawnOptions {
             addr_no_randomize: self.addr_no_randomize,

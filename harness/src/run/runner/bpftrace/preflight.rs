@@ -1,5 +1,4 @@
-//! What the selected tests need and a VM does not have, before any of them
-//! runs.
+//! Finds what the selected tests need but a VM does not have, before any of them runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -18,7 +17,7 @@ pub(super) async fn gaps(
 ) -> Result<Vec<String>, Error> {
     let env = |name: &str| std::env::var(name).ok();
     let release = vm.vm.hello.release.clone();
-    // Those that this kernel skips need nothing.
+    // Ignore tests that this kernel skips.
     let tests = tests.filter(|test| matches!(precheck(test, &release, env), Ok(None)));
     let wanted = wanted(tests, &suite.bpftrace.to_string_lossy());
     let checks: Vec<(&Need, usize, String)> = wanted
@@ -44,8 +43,7 @@ pub(super) async fn gaps(
     Ok(output.lines().filter_map(missing).collect())
 }
 
-/// Each need with the number of tests that have it. Without bpftrace itself no
-/// test is worth anything.
+/// Each need with the number of tests that have it. Every test needs bpftrace itself.
 fn wanted<'t>(
     tests: impl Iterator<Item = &'t RuntimeTest>,
     bpftrace: &str,
@@ -82,7 +80,7 @@ fn gap(need: &Need, tests: usize, settings: &Settings) -> String {
     };
     match need {
         Need::Module(name) if !settings.modules.contains(name) => format!(
-            "{tests} {need}, which is not loaded: `modules` of kernels.toml does not name it"
+            "{tests} {need}, which is not loaded: `modules` in kernels.toml does not name it"
         ),
         _ => format!("{tests} {need}, which is not in this VM"),
     }

@@ -1,17 +1,17 @@
-//! What each VM is doing: on the live lines, and in the answer to SIGUSR1.
+//! What each VM is activity: for the live lines, and for the answer to SIGUSR1.
 
 use std::fmt::Write as _;
 
 use super::escape;
 use crate::run::event::{Event, KernelFailed, KernelReady, Record, VmLost, VmStopped};
 
-/// Characters of a test's id or a kernel's name that are shown.
+/// Characters of a test's id or a kernel's name to show.
 const MAX_NAME: usize = 200;
 
-/// A fold over the events so far.
+/// Folds the events so far.
 #[derive(Debug, Default)]
-pub(super) struct Doing {
-    /// Kernels that cannot be booted yet.
+pub(super) struct Activity {
+    /// Kernels that are not ready to boot.
     awaited: Vec<String>,
     vms: Vec<Vm>,
 }
@@ -19,12 +19,12 @@ pub(super) struct Doing {
 /// A VM of the run.
 #[derive(Debug)]
 pub(super) struct Vm {
-    /// Name of its kernel; to be escaped.
+    /// Name of its kernel, not escaped.
     pub(super) kernel: String,
     /// Counts the VMs of the run, from 0.
     pub(super) number: u32,
     state: State,
-    /// When it began to do what it does.
+    /// When it started its present activity.
     pub(super) since_ms: u64,
 }
 
@@ -32,19 +32,19 @@ pub(super) struct Vm {
 enum State {
     /// QEMU has been started.
     Boots,
-    /// The guest is up and is looked at.
+    /// The guest is up and is being prepared.
     IsMadeReady,
     Runs {
         id: String,
         attempt: u32,
-        /// Told as slow.
+        /// Reported as slow.
         slow: bool,
     },
-    /// Between two tests, or on its way down.
+    /// Between two tests, or shutting down.
     IsDone,
 }
 
-impl Doing {
+impl Activity {
     pub(super) fn observe(&mut self, record: &Record) {
         let at_ms = record.at_ms;
         match &record.event {
@@ -103,12 +103,12 @@ impl Doing {
         }
     }
 
-    /// The VMs there are, in the order of their start.
+    /// The existing VMs, in the order of their start.
     pub(super) fn vms(&self) -> &[Vm] {
         &self.vms
     }
 
-    /// Says which kernels cannot be booted yet, if there are any.
+    /// Says which kernels are not ready to boot, if any.
     pub(super) fn awaited(&self) -> Option<String> {
         let names: Vec<_> = self.awaited.iter().map(|kernel| name(kernel)).collect();
         (!names.is_empty()).then(|| format!("not ready yet: {}", names.join(", ")))
@@ -146,7 +146,7 @@ impl Doing {
 }
 
 impl Vm {
-    /// What it does in a few words, of a test its id; nothing between two tests.
+    /// A short description of its activity, with the id of a test; nothing between two tests.
     pub(super) fn what(&self) -> String {
         match &self.state {
             State::Boots => "boots".to_owned(),
@@ -164,7 +164,7 @@ impl Vm {
     }
 }
 
-/// A name, fit to be shown.
+/// A name, escaped and shortened.
 fn name(name: &str) -> String {
     escape::clip(&escape::line(name), MAX_NAME).into_owned()
 }
@@ -187,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn each_vm_is_told_with_what_it_does_and_since_when() {
-        let mut doing = Doing::default();
+    fn each_vm_is_shown_with_its_activity_and_duration() {
+        let mut activity = Activity::default();
         let mut tell = |record: Record, now: u64| {
-            doing.observe(&record);
-            doing.text(now)
+            activity.observe(&record);
+            activity.text(now)
         };
         let text = tell(started(&["5.10", "6.1"], 2), 0);
         assert_eq!(text, "no VM runs\nnot ready yet: 5.10, 6.1\n");

@@ -1,4 +1,4 @@
-//! When the user asks what goes on: SIGUSR1, or the key `t` on a terminal.
+//! How the user asks for a status report: SIGUSR1, or the key `t` on a terminal.
 
 use std::io::IsTerminal as _;
 use std::os::fd::AsFd as _;
@@ -15,23 +15,23 @@ use super::stop::Stop;
 /// The key.
 const KEY: u8 = b't';
 
-/// From now on SIGUSR1 ends nothing, though nobody may listen yet: a handler of
-/// tokio's stays for as long as the process.
+/// From now on SIGUSR1 does not end the process, even if nobody listens yet: tokio's handler stays
+/// for the life of the process.
 pub(super) fn survive() {
     if let Err(error) = signal(SignalKind::user_defined1()) {
         tracing::warn!("cannot listen for SIGUSR1: {error}");
     }
 }
 
-/// Listens until dropped; the terminal is then as it was before.
-pub(super) struct Asked {
+/// Listens until dropped, and then restores the terminal.
+pub(super) struct StatusRequests {
     signal: Option<unix::Signal>,
     keys: Option<Keys>,
 }
 
-impl Asked {
-    /// From now on SIGUSR1 ends nothing, and the terminal of the standard input,
-    /// if it is one and ours, does not wait for Enter.
+impl StatusRequests {
+    /// From now on SIGUSR1 does not end the process. If standard input is our terminal, keys arrive
+    /// without Enter.
     pub(super) fn listen() -> Self {
         let signal = signal(SignalKind::user_defined1());
         if let Err(error) = &signal {
@@ -43,7 +43,7 @@ impl Asked {
         }
     }
 
-    /// Waits until the user asks.
+    /// Waits until the user asks for a status report.
     pub(super) async fn next(&mut self) {
         let Self { signal, keys } = self;
         let signalled = async {
@@ -67,7 +67,7 @@ impl Asked {
 
 /// Keys of the terminal.
 struct Keys {
-    /// Gone while we are stopped, or in the background.
+    /// `None` while we are stopped or in the background.
     mode: Option<KeyMode>,
     pressed: mpsc::Receiver<()>,
     /// Ctrl-Z, which must give the terminal back first.
@@ -106,8 +106,7 @@ impl Keys {
                 },
                 _ = self.stop.recv() => {
                     self.mode = None;
-                    // Comes back with SIGCONT. It can only fail for a signal
-                    // that does not exist.
+                    // Returns after SIGCONT. It can only fail for a signal that does not exist.
                     let _ = raise(Signal::SIGSTOP);
                 }
                 _ = self.go_on.recv() => {
@@ -126,15 +125,15 @@ impl Drop for Keys {
     }
 }
 
-/// Whether the terminal is ours to read and to set: setting it from the
-/// background would stop us (SIGTTOU), and the keys are for somebody else.
+/// Whether we are in the terminal's foreground. From the background, setting it would stop us
+/// (SIGTTOU), and its keys are for another process.
 fn in_foreground() -> bool {
     nix::unistd::tcgetpgrp(std::io::stdin().as_fd())
         .is_ok_and(|group| group == nix::unistd::getpgrp())
 }
 
-/// The terminal hands over each key at once and shows none; signals of keys
-/// stay. As it was before when dropped.
+/// Makes the terminal deliver each key at once, without echo; keys still send signals. Restores the
+/// terminal when dropped.
 struct KeyMode {
     before: Termios,
 }
@@ -159,7 +158,7 @@ impl KeyMode {
 impl Drop for KeyMode {
     fn drop(&mut self) {
         if in_foreground() {
-            // If the terminal is gone there is nothing to restore.
+            // If the terminal is gone, there is nothing to restore.
             let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSANOW, &self.before);
         }
     }
@@ -167,7 +166,7 @@ impl Drop for KeyMode {
 
 /// Reads keys until `ended`, or until the terminal is gone.
 fn read_keys(ended: &Stop, pressed: &mpsc::Sender<()>) {
-    // A read from the background then fails instead of stopping all of us.
+    // A read from the background then fails instead of stopping the process.
     let mut background = SigSet::empty();
     background.add(Signal::SIGTTIN);
     if background.thread_block().is_err() {
@@ -189,7 +188,7 @@ fn read_keys(ended: &Stop, pressed: &mpsc::Sender<()>) {
             return;
         }
         if !in_foreground() {
-            // What is typed is for the shell: look again later, or end.
+            // Input now goes to the shell: check again later, or end.
             let mut fds = [PollFd::new(over, PollFlags::POLLIN)];
             let _ = poll(&mut fds, 500u16);
             continue;
@@ -199,11 +198,11 @@ fn read_keys(ended: &Stop, pressed: &mpsc::Sender<()>) {
             Ok(0) => return,
             Ok(count) => {
                 if keys[..count].contains(&KEY) {
-                    // Asked twice before it was answered once is asked once.
+                    // Two requests before the first answer count as one.
                     let _ = pressed.try_send(());
                 }
             }
-            // From the background after all.
+            // We have gone to the background in the meantime.
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(Errno::EIO) if !in_foreground() => {}
             Err(_) => return,

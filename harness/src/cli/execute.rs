@@ -1,6 +1,6 @@
-//! Carries a plan out. The run has a thread of its own; another writes each event
-//! to the run's directory, then to the reports; the terminal is behind a third.
-//! This is what keeps them together, and takes the run down at Ctrl-C.
+//! Executes a plan. The run has its own thread. A second one writes each event to the run directory
+//! and passes it to the reports. A third one writes to the terminal. This module connects them, and
+//! stops the run on Ctrl-C.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::Failure;
 use super::again;
-use super::asked::Asked;
 use super::input::{self, Interrupts};
+use super::status_request::StatusRequests;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::report::{Levels, Outlet, Reports, TerminalStyle};
@@ -20,11 +20,11 @@ use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
 use crate::run::event_log::EventWriter;
 use crate::run::plan::Plan;
 
-/// How long the terminal may take for the rest after a signal has ended the run.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the terminal may take to print the rest after a signal has ended the run.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs the plan; every event is written, then shown by `outlet`.
-pub(super) async fn carry_out(
+/// Runs the plan; writes every event, then shows it through `outlet`.
+pub(super) async fn execute(
     plan: Plan,
     run_dir: &RunDir,
     levels: Levels,
@@ -33,7 +33,7 @@ pub(super) async fn carry_out(
 ) -> Result<u8, Failure> {
     let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
     let code = run(plan, run_dir, reports, interrupts).await;
-    let shown = show_the_rest(outlet, interrupts).await;
+    let shown = drain(outlet, interrupts).await;
     let code = code?;
     Ok(shown?.unwrap_or(code))
 }
@@ -53,10 +53,10 @@ async fn run(
         sink.take(Event::SuiteReady(suite))?;
     }
     let (sender, events) = unbounded_channel();
-    let (ask, questions) = unbounded_channel();
-    let mut writing = write(sink, events, questions)?;
+    let (request_status, requests) = unbounded_channel();
+    let mut writing = start_writer(sink, events, requests)?;
     let mut run = Background::start(plan, sender).map_err(|error| no_thread(&error))?;
-    let mut asked = Asked::listen();
+    let mut status_requests = StatusRequests::listen();
     let mut interrupted = None;
     let written = loop {
         tokio::select! {
@@ -66,11 +66,11 @@ async fn run(
                 interrupted = Some(signal);
                 run.stop();
             }
-            // Nobody answers once the events are over.
-            () = asked.next() => drop(ask.send(())),
+            // There is no answer after the last event.
+            () = status_requests.next() => drop(request_status.send(())),
         }
     };
-    drop(asked);
+    drop(status_requests);
     run.join();
     let Ok((mut sink, taken)) = written else {
         return Err(Failure::new(
@@ -84,7 +84,7 @@ async fn run(
     };
     blocking(move || match taken {
         Ok(()) => sink.finish(code),
-        // The reports say what is known.
+        // The reports show what is known.
         Err(failure) => {
             sink.reports.finish()?;
             Err(failure)
@@ -94,14 +94,13 @@ async fn run(
     Ok(code)
 }
 
-/// Waits until the terminal has everything: as long as somebody may read it, or
-/// for [`LAST_WORDS`] where a signal has ended the run. One more signal ends it
-/// at once; its exit code.
-async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
+/// Waits until the terminal has everything: as long as it may have a reader, or for [`DRAIN_TIMEOUT`]
+/// if a signal has ended the run. One more signal ends the wait at once; returns its exit code.
+async fn drain(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
     let interrupted = interrupts.seen();
     let patience = async {
         if interrupted {
-            tokio::time::sleep(LAST_WORDS).await;
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
         } else {
             std::future::pending::<()>().await;
         }
@@ -119,12 +118,12 @@ async fn show_the_rest(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Op
 /// The sink, and the failure that ended the writing.
 type Written = (Sink, Result<(), Failure>);
 
-/// Starts the thread that writes each event down before anybody shows it. It ends
-/// with the events, or with the first that cannot be written.
-fn write(
+/// Starts the thread that writes each event before any report shows it. It ends after the last
+/// event, or at the first that it cannot write.
+fn start_writer(
     mut sink: Sink,
     mut events: UnboundedReceiver<Event>,
-    mut questions: UnboundedReceiver<()>,
+    mut requests: UnboundedReceiver<()>,
 ) -> Result<oneshot::Receiver<Written>, Failure> {
     let runtime = tokio::runtime::Handle::current();
     let (sender, written) = oneshot::channel();
@@ -137,7 +136,7 @@ fn write(
                     Some(failed) => return (sink, failed),
                     None => return (sink, Ok(())),
                 },
-                Some(()) = questions.recv() => sink.tell(),
+                Some(()) = requests.recv() => sink.report_status(),
             }
         }
     };
@@ -179,7 +178,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
     })
 }
 
-/// Where events go: first the log, then whoever tells of them.
+/// Where events go: first the log, then the reports.
 struct Sink {
     log: EventWriter,
     reports: Reports,
@@ -192,8 +191,8 @@ impl Sink {
         Ok(())
     }
 
-    fn tell(&mut self) {
-        self.reports.tell(self.log.elapsed_ms());
+    fn report_status(&mut self) {
+        self.reports.report_status(self.log.elapsed_ms());
     }
 
     fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
