@@ -1,17 +1,17 @@
-# make run    what the project is for: bpftrace's runtime tests on three kernels
-# make test   everything that CI runs
-# make bench  what kiln costs beside a bare boot; BENCH="--rounds 9" has options
-# make parity compares every verdict with those of upstream's own engine: hours;
-#             PARITY="--kernel 6.1 -t '^call\.' --resume" has options
+# make run    runs bpftrace's runtime tests on three kernels
+# make test   runs everything that CI runs
+# make bench  measures kiln against a bare boot; BENCH="--rounds 9" sets options
+# make parity compares every verdict with upstream's own engine; takes hours;
+#             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
-# run and test work on a fresh Debian 12 with a Rust toolchain. They install what is
-# missing and say so; nothing else of them needs root.
+# run and test work on a fresh Debian 12 with a Rust toolchain. They list missing
+# packages and install them, which is the only step that needs root.
 
 # rustup's directory is not always in the PATH of a fresh login or a CI job.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Where bpftrace's runtime tests are made; kernels.toml names it too.
+# Where bpftrace's runtime tests are built; kernels.toml names it too.
 BPFTRACE_DIR := target/bpftrace-0.17
 # Names, globs or groups of kernels.toml: `make run KERNELS="6.1 7.*"`.
 KERNELS ?= @quick
@@ -21,7 +21,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 FUZZ_SECONDS ?= 20
 
 .PHONY: help run test bench parity fuzz packages bpftrace
-# The steps share one cargo and one apt; they gain nothing from -j.
+# The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
 help:
@@ -31,7 +31,7 @@ run: packages bpftrace
 	cargo build --release --locked
 	cargo run --release --locked --quiet --bin kiln -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
 
-# The end-to-end tests boot VMs: they need the packages and bpftrace's tests, and
+# The end-to-end tests boot VMs. They need the packages and bpftrace's tests, and
 # fetch their kernels into the user's cache.
 test: packages bpftrace
 	cargo fmt --all --check

@@ -1,14 +1,13 @@
 //! Builds guest-init, which `kiln` embeds: one file is the whole installation.
 //!
-//! `KILN_GUEST_INIT` names a ready binary instead (a Nix build makes it in a
-//! derivation of its own).
+//! `KILN_GUEST_INIT` names an existing binary instead (Nix builds it in a separate derivation).
 
 use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Statically linked against glibc: the one target every toolchain has.
+/// Statically linked against glibc, the one target that every toolchain has.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// A panic of PID 1 aborts, and nothing else looks for the frames of its stack:
@@ -44,7 +43,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
             workspace.join(input).display()
         );
     }
-    // A target directory of its own: the outer cargo holds the lock of its own.
+    // A separate target directory, because the outer cargo holds the lock on its own.
     let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("guest");
     let status = Command::new(env::var("CARGO")?)
         .current_dir(&workspace)
@@ -53,7 +52,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .arg("--target-dir")
         .arg(&target_dir)
         .env("RUSTFLAGS", FLAGS)
-        // The outer build's wrapper (clippy) and flags are not for this one.
+        // The outer build's wrapper (clippy) and flags must not apply here.
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")

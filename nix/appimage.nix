@@ -1,5 +1,5 @@
-# One file that runs anywhere: bpftrace and its closure, without what it does
-# not read at run time.
+# One file that runs anywhere: bpftrace and its closure, without files that it
+# does not read at run time.
 { pkgs, nix-appimage, bpftrace }:
 
 let

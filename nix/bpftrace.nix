@@ -1,4 +1,4 @@
-# bpftrace with one LLVM; its output `tests` is what `kiln run --tests` takes.
+# bpftrace with one LLVM. Its output `tests` is for `kiln run --tests`.
 { lib
 , stdenv
 , pkgs
@@ -73,8 +73,8 @@ stdenv.mkDerivation {
     (lib.cmakeBool "USE_SYSTEM_LIBBPF" true)
   ];
 
-  # The built tests, without what only the build needed. Programs that found
-  # their libraries in the build directory find them in the output.
+  # The built tests, without files that only the build needs. Programs that
+  # found their libraries in the build directory find them in the output.
   postInstall = ''
     mkdir -p $tests
     cp -r tests/. $tests/

@@ -1,4 +1,4 @@
-# `nix fmt`: Rust and Nix files; with arguments, those Nix files.
+# `nix fmt` formats Rust and Nix files; with arguments, only those Nix files.
 { pkgs }:
 
 pkgs.writeShellScriptBin "format" ''

@@ -1,4 +1,4 @@
-# PID 1 of the guests: called with the static package set (musl).
+# PID 1 of the guests. Call it with the static package set (musl).
 { lib, rustPlatform, source }:
 
 rustPlatform.buildRustPackage {
@@ -8,7 +8,7 @@ rustPlatform.buildRustPackage {
   cargoLock.lockFile = ../Cargo.lock;
 
   cargoBuildFlags = [ "--package" "guest-init" "--bin" "guest-init" ];
-  # The workspace's own profile, for a small binary.
+  # Use the workspace's own profile, for a small binary.
   buildType = "guest";
   # The check `tests` runs the unit tests.
   doCheck = false;

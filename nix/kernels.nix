@@ -4,14 +4,14 @@
 let
   inherit (pkgs) lib;
 
-  # `nix build` makes the image and the modules.
+  # `nix build` builds the image and the modules.
   withModules = kernel: lib.addMetaAttrs
     {
       outputsToInstall = [ "out" ] ++ lib.optional (lib.elem "modules" kernel.outputs) "modules";
     }
     kernel;
 
-  # nixpkgs has it on from 5.11.
+  # nixpkgs enables it from 5.11 on.
   withBtf = kernel: kernel.override {
     structuredExtraConfig.DEBUG_INFO_BTF = lib.kernel.yes;
   };
@@ -30,7 +30,7 @@ let
       cp -r . $out
       runHook postInstall
     '';
-    # The files are a guest's.
+    # These files are for a guest.
     dontFixup = true;
     meta.platforms = [ "x86_64-linux" ];
   };

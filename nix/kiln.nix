@@ -20,13 +20,13 @@ rustPlatform.buildRustPackage {
   nativeBuildInputs = [ pkg-config makeWrapper ];
   buildInputs = [ libcap_ng libseccomp ];
 
-  # harness/build.rs embeds it, and builds none itself.
+  # harness/build.rs embeds it instead of building its own.
   env.KILN_GUEST_INIT = lib.getExe guest-init;
 
   # The check `tests` runs the unit tests; the end-to-end tests need VMs.
   doCheck = false;
 
-  # A QEMU of the user's on PATH comes first.
+  # A QEMU on the user's PATH comes first.
   postInstall = ''
     wrapProgram $out/bin/kiln --suffix PATH : ${lib.makeBinPath [ qemu_kvm ]}
   '';

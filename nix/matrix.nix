@@ -6,10 +6,10 @@
 #     package = BPFTRACE;
 #   }
 #
-# Of a suite, only `tests` is needed: the directory that holds runtime/. Without
-# `dialect` the engine beside the tests says of which version they are. A cell
-# always succeeds, with the run's directory and kiln's exit code as its output:
-# Nix keeps nothing of a failed build. The gate fails on unexpected verdicts.
+# Of a suite, only `tests` is required: the directory that holds runtime/. Without
+# `dialect` the engine beside the tests determines their version. A cell always
+# succeeds, with the run directory and kiln's exit code as its output: Nix would
+# keep nothing of a failed build. The gate fails on unexpected verdicts.
 { self, nixpkgs }:
 
 { kernels, suites, package }:
@@ -31,7 +31,7 @@ let
     ''}
   '';
 
-  # JSON's strings are TOML's.
+  # JSON strings are valid TOML strings.
   catalogue = name: kernel: pkgs.writeText "${name}.toml" ''
     [defaults]
     memory = "2G"

@@ -1,4 +1,4 @@
-# Development shells: one for each LLVM, for bpftrace and kiln both.
+# Development shells: one for each LLVM, for both bpftrace and kiln.
 { pkgs, kiln, bpftraces, default }:
 
 let
@@ -16,7 +16,7 @@ let
     inputsFrom = [ bpftrace ];
     packages = harness ++ import ./guest-tools.nix { inherit pkgs; }
       ++ [ pkgs.git pkgs.go pkgs.gnumake ];
-    # _FORTIFY_SOURCE warns in builds without optimisation.
+    # _FORTIFY_SOURCE causes warnings in builds without optimisation.
     hardeningDisable = [ "all" ];
   };
 in

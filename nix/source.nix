@@ -1,5 +1,5 @@
-# The files of this workspace that builds read: a change to other docs builds
-# nothing again.
+# The files of this workspace that builds read, so that a change to other
+# docs rebuilds nothing.
 { lib }:
 
 lib.fileset.toSource {
@@ -12,7 +12,7 @@ lib.fileset.toSource {
     ../guest-init
     ../harness
     ../tests
-    # Unit tests hold them against the code.
+    # Unit tests compare them with the code.
     ../docs/events.md
     ../docs/verdicts.md
   ];

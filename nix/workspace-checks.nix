@@ -1,4 +1,4 @@
-# This workspace: build, lints, format, unit tests; workflows and scripts.
+# Checks of this workspace: build, lints, format, unit tests; workflows and scripts.
 { pkgs, kiln }:
 
 let
@@ -35,7 +35,7 @@ in
     cp -r ${scripts} source
     chmod -R u+w source
     cd source
-    # Actions of this repository are looked up where there is a repository.
+    # Local actions are only looked up inside a repository.
     mkdir .git
     actionlint -verbose
     shellcheck scripts/*

@@ -83,7 +83,7 @@ fn an_appimage_is_tested_on_each_kernel_in_a_root_that_has_no_libraries() {
 }
 
 #[test]
-fn a_file_that_is_no_appimage_is_told_and_nothing_is_booted() {
+fn a_file_that_is_not_an_appimage_is_refused_before_anything_boots() {
     let kiln = Kiln::with_empty_cache();
     let runtime = fs::read(BUSYBOX).unwrap();
     let elf = kiln.program("elf.AppImage", &runtime);
@@ -99,11 +99,11 @@ fn a_file_that_is_no_appimage_is_told_and_nothing_is_booted() {
     fs::write(empty.join("readme"), "nothing to run").unwrap();
     let without_run = image_of(&kiln, &empty, "without-run");
     for (file, told) in [
-        (&elf, "is no AppImage: it is an ordinary ELF program"),
-        (&text, "is no AppImage: it is no ELF program"),
+        (&elf, "is not an AppImage: it is an ordinary ELF program"),
+        (&text, "is not an AppImage: it is not an ELF program"),
         (&cut, "it ends where its file system should begin"),
         (&dwarfs, "its file system is DwarFS"),
-        (&nothing, "there is no squashfs behind its program"),
+        (&nothing, "there is no squashfs after its program"),
         (&damaged, "its squashfs is damaged"),
         (&without_run, "it has no AppRun"),
     ] {
@@ -153,7 +153,7 @@ fn bpftrace_image(kiln: &Kiln) -> PathBuf {
     image_of(kiln, &tree, "bpftrace.AppImage")
 }
 
-/// A type-2 image: a program with the format's mark, and a squashfs behind it.
+/// A type-2 image: a program with the format's mark, followed by a squashfs.
 fn image_of(kiln: &Kiln, tree: &Path, name: &str) -> PathBuf {
     let squashfs = kiln.path(format!("{name}.squashfs"));
     let status = Command::new("mksquashfs")
@@ -175,7 +175,7 @@ fn marked(mut program: Vec<u8>) -> Vec<u8> {
     program
 }
 
-/// A tree with nothing but busybox in it.
+/// A tree with only busybox in it.
 fn busybox_root(kiln: &Kiln) -> PathBuf {
     let root = kiln.path("root");
     let bin = root.join("bin");

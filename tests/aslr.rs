@@ -1,5 +1,4 @@
-//! Tests without ASLR, where that saves time: the command, and not what it
-//! traces.
+//! Running without ASLR to save time: the command does, what it traces does not.
 
 use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
 
@@ -7,7 +6,7 @@ use crate::support::suite::{assert_verdicts, events, finished, out, run, suite};
 const WITHOUT: &str = "00040000";
 const WITH: &str = "00000000";
 
-/// What a command, a REQUIRES and a BEFORE have.
+/// The personality of a command, a REQUIRES and a BEFORE.
 fn tests(command: &str) -> String {
     format!(
         "NAME command\nRUN cat /proc/self/personality\nEXPECT {command}\nTIMEOUT 20\n\n\
@@ -21,7 +20,7 @@ fn tests(command: &str) -> String {
 const PASS: [&str; 3] = ["before pass", "command pass", "requires pass"];
 
 #[test]
-fn commands_have_aslr_as_it_was_asked_for_and_a_before_always() {
+fn commands_have_aslr_as_requested_and_a_before_always_has_it() {
     for (aslr, command) in [("off", WITHOUT), ("on", WITH)] {
         let kiln = suite(&tests(command));
         let output = run(&kiln, &["6.1"]).args(["--aslr", aslr]).run();
@@ -32,7 +31,7 @@ fn commands_have_aslr_as_it_was_asked_for_and_a_before_always() {
 }
 
 #[test]
-fn commands_do_without_aslr_where_it_costs_time() {
+fn commands_run_without_aslr_where_it_costs_time() {
     let kiln = suite(&tests(WITHOUT));
     run(&kiln, &["6.1"]).run();
     let all = events(&out(&kiln));

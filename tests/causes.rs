@@ -1,5 +1,4 @@
-//! Every error ends with its cause, and is said once; a closed output is no
-//! reason for a panic.
+//! Every error ends with its cause, without repeating it, and a closed output causes no panic.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -21,9 +20,8 @@ fn the_error(told: &str) -> &str {
     error
 }
 
-/// The same command with a full file system as its temporary directory, or, where
-/// nothing may be mounted, with a limit on the size of files; and the cause that
-/// it is to name.
+/// The same command with a full file system as its temporary directory or, if mounts are not
+/// allowed, with a limit on the size of files; and the cause that it should name.
 fn with_full_tmp(kiln: &Kiln, invocation: Invocation<'_>) -> (Command, &'static str) {
     let root = nix::unistd::geteuid().is_root();
     let flags = if root { "-m" } else { "-Urm" };
@@ -155,7 +153,7 @@ fn a_reader_that_has_gone_ends_each_command_quietly() {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {told}");
         assert!(!told.contains("error"), "{args:?}: {told}");
     }
-    // Neither stream, and no file in place of either.
+    // Neither stream exists, and no file replaces them.
     for args in PRINTING {
         let (command, _) = kiln.plain(args).into_command();
         let mut shell = Command::new("sh");
@@ -188,7 +186,7 @@ fn a_full_disk_behind_stdout_is_one_error_with_its_cause() {
 }
 
 #[test]
-fn an_error_that_nobody_reads_has_its_exit_code_all_the_same() {
+fn an_error_that_nobody_reads_still_sets_the_exit_code() {
     let kiln = Kiln::with_empty_cache();
     let (mut command, _) = kiln
         .plain(["exec", "-k", "nope", "--", "true"])

@@ -1,4 +1,4 @@
-//! `kiln ci`, with a stand-in `nix` that records what it is given. No VMs.
+//! `kiln ci`, with a stand-in `nix` that records its arguments. No VMs.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -67,7 +67,7 @@ fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
          --ignore-environment --keep HOME --command "
     );
     let suite = format!("--tests {work}/build-ci/tests --bpftrace {work}/build-ci/src/bpftrace");
-    // The tests name a catalogue to every kiln, by KILN_CONFIG.
+    // The tests set a catalogue for every kiln, with KILN_CONFIG.
     let catalogue = checkout().join("kernels.toml").canonicalize().unwrap();
     let kiln_of_step = format!("kiln --config {}", catalogue.display());
     let ends = [
@@ -110,7 +110,7 @@ fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
         let run_dir = format!(" --shard slice:1/2 --run-dir {work}/runs/{step} ");
         assert!(lines[line].contains(&run_dir), "{}", lines[line]);
     }
-    // What else there is is not divided.
+    // The other steps are not divided.
     let divided = lines.iter().filter(|line| line.contains("--shard"));
     assert_eq!(divided.count(), 2, "{lines:#?}");
 
@@ -137,7 +137,7 @@ fn nothing_of_the_callers_environment_leaks() {
     assert!(env.contains("NAMED=passed\n"), "{env}");
     assert!(env.contains("SET=value\n"), "{env}");
     assert!(!env.contains("secret"), "{env}");
-    // PWD, SHLVL and _ are the stand-in's shell's own.
+    // PWD, SHLVL and _ come from the stand-in's shell.
     let known = [
         "HOME",
         "PATH",
@@ -160,7 +160,7 @@ fn nothing_of_the_callers_environment_leaks() {
         let name = line.split('=').next().unwrap();
         assert!(known.contains(&name) || of_nix.contains(&name), "{line}");
     }
-    // What Nix itself gets it does not hand on: only these are kept.
+    // Nix does not pass on its own variables: only these are kept.
     let keeps = "--ignore-environment --keep HOME --keep NAMED --keep SET --command";
     for line in recorded(&kiln) {
         assert!(line.contains(keeps), "{line}");
@@ -182,7 +182,7 @@ fn a_failing_test_step_does_not_hide_the_others() {
 }
 
 #[test]
-fn what_needs_a_failed_step_is_told_as_not_run() {
+fn steps_that_need_a_failed_step_are_reported_as_not_run() {
     let kiln = kiln_with_nix("case \"$*\" in *--parallel*) exit 2;; esac");
     let output = ci(&kiln, &[]).run();
     output.assert_code(96);
@@ -269,7 +269,7 @@ fn output_on_github_is_folded_and_commands_nothing() {
     );
 }
 
-/// A run of two tests, as its events: one fails, at a line of a file.
+/// The events of a run with two tests, one of which fails at a line of a file.
 const EVENTS: &str = r#"{"at_ms":0,"event":"run_started","schema":1,"version":"0.1.0","started_at":"2026-11-25T16:00:00.000Z","command":["kiln","run"],"again":["kiln","run"],"cwd":"/w","kernels":[{"name":"6.1","tests":2,"suites":[2]}],"suites":["bpftrace"]}
 {"at_ms":1,"event":"test_finished","kernel":"6.1","vm":0,"suite":"bpftrace","id":"call.str","attempt":1,"verdict":"pass","duration_ms":1}
 {"at_ms":2,"event":"test_finished","kernel":"6.1","vm":0,"suite":"bpftrace","id":"call.ustack","attempt":1,"verdict":"fail","reason":"::error::x","source":{"file":"/w/call","line":7},"duration_ms":1}
@@ -322,7 +322,7 @@ fn the_tests_inside_a_step_are_annotated_and_in_the_summary_on_github() {
     );
     assert!(!page.contains("## aot"), "{page}");
 
-    // An earlier run in the same place is not told as this one.
+    // An earlier run in the same place is not reported as this one.
     fs::remove_file(events).unwrap();
     let output = run();
     output.assert_code(100);
@@ -330,7 +330,7 @@ fn the_tests_inside_a_step_are_annotated_and_in_the_summary_on_github() {
 }
 
 #[test]
-fn a_filter_that_selects_nothing_is_no_failed_test() {
+fn a_filter_that_selects_nothing_is_not_a_failed_test() {
     let kiln = kiln_with_nix("case \"$*\" in *--filter=none*) exit 4;; esac");
     ci(&kiln, &["-t", "none"]).run().assert_code(96);
 }
@@ -355,7 +355,7 @@ fn ctrl_c_ends_the_step_and_those_after_it() {
     let kiln = kiln_with_nix("exec sleep 60");
     let mut running = ci(&kiln, &[]).start_without_stdin();
     running.wait_for("== configure");
-    // Until then the signal may come before the step has begun.
+    // Before that the signal may come before the step has started.
     while recorded(&kiln).is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }

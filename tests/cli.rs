@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::support::Kiln;
 
-const SUBCOMMANDS: [&[&str]; 10] = [
+const SUBCOMMANDS: [&[&str]; 13] = [
     &["exec"],
     &["shell"],
     &["run"],
@@ -13,6 +13,9 @@ const SUBCOMMANDS: [&[&str]; 10] = [
     &["kernels", "list"],
     &["kernels", "fetch"],
     &["kernels", "update"],
+    &["kernels", "search"],
+    &["kernels", "pin"],
+    &["kernels", "prune"],
     &["doctor"],
     &["completions"],
 ];
@@ -80,7 +83,7 @@ fn completions_are_scripts_of_their_shells() {
             assert!(output.out().contains(word), "{shell}: no {word}");
         }
         let script = kiln.file(&format!("completions.{shell}"), &output.stdout);
-        // bash is everywhere; the others check themselves where they are.
+        // bash is everywhere; check the others where they exist.
         match Command::new(shell).arg("-n").arg(&script).output() {
             Ok(checked) => assert!(checked.status.success(), "{shell}: {checked:?}"),
             Err(error) => assert!(shell != "bash", "bash: {error}"),
@@ -89,7 +92,7 @@ fn completions_are_scripts_of_their_shells() {
     kiln.plain(["completions", "cobol"]).run().assert_code(2);
 }
 
-/// Every prerequisite that `doctor` looks at.
+/// Every prerequisite that `doctor` checks.
 const CHECKS: [&str; 12] = [
     "QEMU",
     "QEMU sandbox",
@@ -153,13 +156,13 @@ fn doctor_fails_without_qemu_and_says_how_to_install_it() {
     for out in [named, on_path.out()] {
         assert!(out.starts_with("fail  QEMU"), "{out}");
         assert!(out.contains("apt-get install qemu-system-x86"), "{out}");
-        // The rest is looked at all the same.
+        // The rest is still checked.
         assert!(out.contains("disk space"), "{out}");
     }
 }
 
 #[test]
-fn doctor_tells_a_qemu_that_is_too_old_or_has_no_microvm() {
+fn doctor_reports_a_qemu_that_is_too_old_or_has_no_microvm() {
     let kiln = Kiln::with_empty_cache();
     let fake = |name: &str, version: &str, machines: &str| {
         kiln.program(
@@ -200,7 +203,7 @@ fn a_missing_qemu_stops_exec_with_the_way_to_install_it() {
 }
 
 #[test]
-fn doctor_tells_a_cache_that_cannot_be_written() {
+fn doctor_reports_a_cache_that_cannot_be_written() {
     let kiln = Kiln::with_empty_cache();
     let output = kiln
         .plain(["doctor"])
@@ -248,7 +251,7 @@ fn an_empty_variable_counts_as_one_that_is_not_set() {
     }
     let doctor = run(&["doctor"]);
     assert!(doctor.out().contains("with microvm"), "{}", doctor.out());
-    // With a value it still counts.
+    // With a value it counts.
     let output = kiln
         .plain(["exec", "-k", "6.1", "--", "true"])
         .env("KILN_ACCEL", "steam")

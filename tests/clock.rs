@@ -8,8 +8,8 @@ use crate::support::{Kiln, Running, processes_naming};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// How far the guest may be off beyond what the measurement leaves open: it is
-/// moved once it is 50 ms behind.
+/// How far the guest may be off, beyond the uncertainty of the measurement: its clock is moved once
+/// it is 50 ms behind.
 const TOLERANCE: f64 = 0.2;
 
 #[test]
@@ -17,7 +17,7 @@ fn a_guest_has_the_hosts_time_and_make_finds_no_file_of_the_future() {
     let kiln = Kiln::new();
     let makefile = "out: in\n\tcp in out\n";
     kiln.file("shared/placeholder", "");
-    // Each line is answered with the time, and may name a directory to make.
+    // Answers each line with the time; a line may name a directory to create.
     let script = "echo ready; n=0; while read -r dir; do
             test -z \"$dir\" || make -C \"$dir\" 2>&1
             n=$((n + 1)); echo \"now $n $(date +%s.%N) end $n\"
@@ -39,7 +39,7 @@ fn a_guest_has_the_hosts_time_and_make_finds_no_file_of_the_future() {
     assert!(!text.contains("skew"), "{text}");
     assert!(!text.contains("in the future"), "{text}");
 
-    // The VM stands still for a while, as on a host that sleeps.
+    // The VM is stopped for a while, as on a host that sleeps.
     let qemu = qemu_below(&kiln.path("tmp"));
     kill(qemu, Signal::SIGSTOP).unwrap();
     std::thread::sleep(Duration::from_secs(2));

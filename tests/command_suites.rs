@@ -78,7 +78,7 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
     ] {
         kiln.file(name, text);
     }
-    // It looks at the bytes of its own name.
+    // It checks the bytes of its own name.
     let name = OsStr::from_bytes(b"files/caf\xe9.sh");
     let text = "test \"$(printf %s \"${0##*/}\" | od -An -tx1)\" = ' 63 61 66 e9 2e 73 68'";
     std::fs::write(kiln.work().join(name), text).unwrap();
@@ -135,7 +135,7 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(finished(&run, "tap.reads")["reason"], "no book");
     assert_eq!(finished(&run, "xml.Door.closes")["reason"], "stuck");
     let counts = &finished(&run, "counts.command")["reason"];
-    let says = "<testsuite> says 2 failures and 1 error, and its cases have 0";
+    let says = "<testsuite> says 2 failures and 1 error, but its cases have 0";
     assert_eq!(counts, says);
     let bad = finished(&run, "each.bad.sh");
     assert_eq!(
@@ -166,13 +166,12 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(source("xml.Door.opens"), entry("xml"));
     assert_eq!(source("xml.Door.closes"), ("door.c".into(), 7));
     assert_no_secret(&run);
-    // Cases are not known before and not among what is planned.
+    // Cases are not known before, so they are not in the plan.
     assert_eq!(events(&run)[0]["kernels"][0]["tests"], 10);
     assert!(junit(&run).contains("Door.closes"));
 }
 
-/// The value of `-e TOKEN=` stands in no file of a run's directory, and the
-/// variable's name does.
+/// The value of `-e TOKEN=` is in no file of a run directory, but the variable's name is.
 fn assert_no_secret(run: &Path) {
     let mut named = 0;
     for file in walkdir::WalkDir::new(run).into_iter().flatten() {
@@ -206,15 +205,15 @@ fn commands_are_listed_selected_and_refused_before_anything_boots() {
 }
 
 #[test]
-fn what_is_wrong_in_a_suite_of_commands_is_told_with_its_line() {
+fn mistakes_in_a_command_suite_are_reported_with_their_line() {
     let wrong = "\n[suites.a]\nrunner = \"command\"\ncommand = [\"x\"]\neach = \"*.sh\"\n\
                  results = \"exit\"\nresults-file = \"y\"\ntimeout = \"soon\"\nskip-code = 0\n";
     let kiln = kiln(Kiln::with_empty_cache(), wrong);
     let output = kiln.plain(["list"]).run();
     output.assert_code(96);
     for part in [
-        "has each and no {file} in its command",
-        "has a results-file and takes its exit status",
+        "has each, but no {file} in its command",
+        "has a results-file, but its result is its exit status",
         "timeout: ",
         "skip-code is out of range",
     ] {

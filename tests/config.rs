@@ -1,9 +1,9 @@
-//! What is wrong in a `kernels.toml`, and kernels that do not exist: told
-//! before anything starts, with the place and with what is allowed.
+//! Mistakes in a `kernels.toml`, and kernels that do not exist: reported before anything starts,
+//! with the line and with what is allowed.
 
 use crate::support::{Kiln, Output};
 
-/// A catalogue in which everything is right.
+/// A catalogue without mistakes.
 const GOOD: &str = r#"
 [kernels."5.10"]
 path = "five"
@@ -32,8 +32,7 @@ const COMMANDS: [(&[&str], i32); 6] = [
     (&["shell", "-k", "a"], 125),
 ];
 
-/// Every command refuses `catalogue` with its own code and says all `parts`,
-/// each with the line it is about.
+/// Every command refuses `catalogue` with its own code and prints all `parts`, each with its line.
 #[track_caller]
 fn refused(catalogue: &str, parts: &[(usize, &str)]) {
     let kiln = kiln(catalogue);
@@ -119,7 +118,7 @@ fn a_wrong_type_is_refused() {
 fn a_duplicate_name_is_refused() {
     refused(
         "[kernels.a]\npath = \"x\"\n[kernels.a]\npath = \"y\"\n",
-        &[(3, "duplicate key; each name may stand here once")],
+        &[(3, "duplicate key; each name may occur only once")],
     );
 }
 
@@ -135,7 +134,7 @@ fn a_group_of_unknown_kernels_is_refused() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     refused(
         "[defaults]\nmemory = \"12Q\"\ncpus = 0\n[kernels.a]\nurl = \"ftp://x/y\"\nsha256 = \"zz\"\n",
         &[
@@ -147,7 +146,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn text_that_is_no_toml_is_refused_at_its_line() {
+fn invalid_toml_is_refused_at_its_line() {
     refused(
         "[kernels.a]\npath = \"x\"\n[groups\n",
         &[(3, "unclosed table")],
@@ -176,7 +175,7 @@ fn names_the_nearest_first(output: &Output, code: i32, wanted: &str, names: &str
 }
 
 #[test]
-fn an_unknown_kernel_gets_the_names_there_are_and_the_nearest_first() {
+fn an_unknown_kernel_gets_a_list_of_names_the_nearest_first() {
     let kiln = kiln(GOOD);
     for args in [
         &["kernels", "fetch", "-k", "6.11"][..],
@@ -294,7 +293,7 @@ fn a_narrow_terminal_cuts_no_line_of_the_list() {
     drop(command);
     assert!(status.success());
     let mut bytes = Vec::new();
-    // Ends with EIO, once nobody holds the other side.
+    // Ends with EIO once the other side is closed.
     let _ = std::fs::File::from(pty.master).read_to_end(&mut bytes);
     let narrow = String::from_utf8(bytes).unwrap().replace("\r\n", "\n");
     assert_eq!(narrow, wide, "a line of a kernel can be searched for");

@@ -1,5 +1,5 @@
-//! Whose rules hold for bpftrace's runtime tests: the engine beside them says,
-//! before the version of bpftrace does.
+//! The dialect of bpftrace's runtime tests: the engine beside them takes precedence over the
+//! version of bpftrace.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::support::{Kiln, checkout};
 /// The directives of 0.17.
 const OLD: &str = "NAME RUN PROG EXPECT TIMEOUT BEFORE AFTER MIN_KERNEL MAX_KERNEL REQUIRES \
                    REQUIRES_FEATURE ENV ARCH WILL_FAIL";
-/// Those that came later.
+/// Those that were added later.
 const LATER: &str = "CLEANUP EXPECT_FILE EXPECT_JSON NEW_PIDNS EXPECT_NONE EXPECT_REGEX \
                      EXPECT_REGEX_NONE SKIP_IF_ENV_HAS RETURN_CODE SETUP LOCALIZE_TIMESTAMPS";
 
@@ -51,7 +51,7 @@ fn engine(kiln: &Kiln, directives: &str, features: &str, more: &str) {
     kiln.file("tests/runtime/engine/runner.py", runner);
 }
 
-/// An engine of head which knows a directive and two features more than kiln.
+/// An engine of head that knows one directive and two features more than kiln.
 fn newer_engine(kiln: &Kiln) {
     engine(
         kiln,
@@ -61,7 +61,7 @@ fn newer_engine(kiln: &Kiln) {
     );
 }
 
-/// A root whose bpftrace is of this version; what is in a root is read, not run.
+/// A root whose bpftrace has this version; programs of a root are read, not run.
 fn root(kiln: &Kiln, version: &str) -> String {
     let path = format!("{version}/usr/bin/bpftrace");
     kiln.file(&path, format!("\x7fELF\0{version}\0"));
@@ -112,9 +112,9 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
             .assert_code(0)
             .assert_out("suite.absent\nsuite.plain\nsuite.seen\nsuite.unseen\nsuite.warp\n")
             .assert_err_contains(
-                "warning: suite bpftrace: the rules are those of head, by the engine",
+                "warning: suite bpftrace: using the rules of head, from the engine",
             )
-            .assert_err_contains(&format!("bpftrace calls itself {version}"));
+            .assert_err_contains(&format!("although bpftrace reports version {version}"));
     }
     let root = root(&kiln, "v0.26.0");
     let output = kiln
@@ -122,9 +122,9 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of head");
+        .assert_err_contains("using the rules of head");
     assert!(output.out().contains("\"tests\":5"), "{}", output.out());
-    // What the user says counts, and that the engine differs is told.
+    // The user's choice counts, and kiln warns that the engine differs.
     let listed = |dialect: &str| {
         kiln.plain([
             "list",
@@ -142,7 +142,7 @@ fn tests_newer_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
     assert_eq!(output.err(), "");
     listed("0.26")
         .assert_code(96)
-        .assert_err_contains("the rules are those of 0.26, as --dialect says")
+        .assert_err_contains("using the rules of 0.26, as --dialect says")
         .assert_err_contains("`blazesym` is not a feature")
         .assert_err_contains("`WARP` is not a directive");
 }
@@ -160,8 +160,8 @@ fn tests_older_than_the_version_of_bpftrace_are_read_by_the_engine_beside_them()
     };
     list()
         .assert_code(0)
-        .assert_err_contains("the rules are those of 0.17")
-        .assert_err_contains("bpftrace calls itself v0.23.2");
+        .assert_err_contains("using the rules of 0.17")
+        .assert_err_contains("although bpftrace reports version v0.23.2");
     kiln.file("tests/runtime/suite", format!("{text}SETUP true\n"));
     list()
         .assert_code(96)
@@ -186,12 +186,12 @@ fn without_an_engine_the_version_decides() {
         output.assert_code(0);
         assert_eq!(output.err(), "", "{version}");
     }
-    // An engine that says nothing is told of.
+    // kiln warns about an engine that says nothing.
     kiln.file("tests/runtime/engine/parser.py", "import yaml\n");
     list("v0.26.1")
         .assert_code(0)
-        .assert_err_contains("cannot tell of which version the engine beside the tests")
-        .assert_err_contains("the rules are those of 0.26, by the version of bpftrace, v0.26.1");
+        .assert_err_contains("cannot determine the version of the engine beside the tests")
+        .assert_err_contains("using the rules of 0.26, from the version of bpftrace, v0.26.1");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn lint_goes_by_the_engine_and_warns_of_what_is_newer_than_kiln() {
 }
 
 #[test]
-fn debian_s_tests_of_0_17_are_known_by_their_engine() {
+fn debian_s_tests_of_0_17_are_recognised_by_their_engine() {
     let tests = checkout().join("target/bpftrace-0.17/tests");
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["lint"]).arg(&tests).run();
@@ -238,12 +238,12 @@ fn debian_s_tests_of_0_17_are_known_by_their_engine() {
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of 0.17");
+        .assert_err_contains("using the rules of 0.17");
     assert_eq!(output.out().lines().count(), 507);
 }
 
 #[test]
-fn ci_hands_a_dialect_on_to_the_steps_that_run_suites() {
+fn ci_passes_a_dialect_to_the_steps_that_run_suites() {
     let kiln = Kiln::with_empty_cache();
     let lines_with = |args: &[&str]| {
         let output = kiln.plain(["ci", "--list"]).args(args).run();
@@ -263,7 +263,7 @@ fn ci_hands_a_dialect_on_to_the_steps_that_run_suites() {
 }
 
 #[test]
-fn what_is_newer_than_kiln_costs_its_tests_and_the_others_run() {
+fn tests_that_need_a_newer_kiln_are_skipped_and_the_others_run() {
     let kiln = Kiln::new();
     kiln.file("tests/runtime/suite", NEWER);
     newer_engine(&kiln);
@@ -280,7 +280,7 @@ fn what_is_newer_than_kiln_costs_its_tests_and_the_others_run() {
         .run();
     output
         .assert_code(0)
-        .assert_err_contains("the rules are those of head, by the engine beside the tests")
+        .assert_err_contains("using the rules of head, from the engine beside the tests")
         .assert_err_contains("suite:18: this kiln does not know the feature unseen");
     let expected = [
         "absent skip",

@@ -30,7 +30,7 @@ fn a_command_runs_as_root_on_each_kernel() {
 }
 
 #[test]
-fn stdout_and_stderr_come_apart_and_are_binary_safe() {
+fn stdout_and_stderr_stay_separate_and_are_binary_safe() {
     let kiln = Kiln::new();
     let all: Vec<u8> = (0..=255).collect();
     kiln.file("all", &all);
@@ -110,7 +110,7 @@ fn a_signal_ends_it_while_it_keeps_a_stdin_that_does_not_end_for_several_kernels
     let kiln = Kiln::new();
     let arguments = ["exec", "-k", "5.10", "-k", "6.1", "--", "true"];
     let running = kiln.plain(arguments).start();
-    // Bit 14 of what it catches is SIGTERM (proc(5)).
+    // Bit 14 of the caught signals is SIGTERM (proc(5)).
     let catches = || {
         let status = std::fs::read_to_string(format!("/proc/{}/status", running.pid()));
         let status = status.unwrap_or_default();
@@ -132,7 +132,7 @@ fn a_signal_ends_it_while_it_keeps_a_stdin_that_does_not_end_for_several_kernels
         .wait_at_most(Duration::from_secs(60))
         .assert_code(143);
     kiln.assert_no_temporary_files();
-    // Nothing is kept where nothing runs.
+    // If nothing runs, nothing is saved.
     let printed = kiln
         .plain(["exec", "-k", "5.10", "-k", "6.1", "--dry-run", "--", "true"])
         .start();
@@ -268,7 +268,7 @@ fn a_command_that_takes_too_long_is_124_and_says_so() {
 }
 
 #[test]
-fn a_command_that_leaves_its_child_behind_ends_all_the_same() {
+fn a_command_that_leaves_its_child_behind_still_ends() {
     let kiln = Kiln::new();
     let output = kiln.sh("6.1", "sleep 1000 & echo away").run();
     output.assert_code(0).assert_out("away\n");

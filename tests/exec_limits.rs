@@ -1,12 +1,11 @@
-//! What a command and a kernel can be given, up to their limits and beyond, and
-//! the processor that a guest has.
+//! Arguments for commands and kernels, up to their limits and beyond, and the guest's CPU model.
 
 use std::process::Command;
 
 use crate::support::suite::{finished, out};
 use crate::support::{Kiln, checkout};
 
-/// Ends with status 0 on a processor with AVX.
+/// Exits with 0 on a processor with AVX.
 const AVX: &str =
     "int main(void) { __asm__ volatile(\"vxorps %ymm0, %ymm0, %ymm0\"); return 0; }\n";
 
@@ -25,7 +24,7 @@ fn avx_program(kiln: &Kiln) {
 fn two_megabytes_of_arguments_reach_a_program_and_sigill_names_the_processor_with_avx() {
     let kiln = Kiln::new();
     avx_program(&kiln);
-    // Linux takes 131,071 bytes in one, and 2 MiB in all.
+    // Linux allows 131,071 bytes in one, and 2 MiB in total.
     let argument = "x".repeat(131_071);
     let variable = "v".repeat(131_000);
     let script = "echo $# ${#1} ${#14} ${#BIG}; exec ./avx";

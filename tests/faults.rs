@@ -1,4 +1,4 @@
-//! What a user is told when a VM cannot be made, does not come up, or is lost.
+//! What the user sees when a VM cannot be made, does not boot, or is lost.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::support::{KERNELS, Kiln};
 use nix::sys::signal::{Signal, kill};
 
 #[test]
-fn a_killed_qemu_is_told_with_125_and_the_consoles_tail() {
+fn a_killed_qemu_is_reported_with_125_and_the_consoles_tail() {
     let kiln = Kiln::new();
     let script = "echo 'mark on the console' >/dev/kmsg; sleep 1; echo ready; sleep 1000";
     let mut running = kiln.sh("6.1", script).start();
@@ -28,7 +28,7 @@ fn a_killed_qemu_is_told_with_125_and_the_consoles_tail() {
 }
 
 #[test]
-fn a_killed_share_process_is_told() {
+fn a_killed_share_process_is_reported() {
     let kiln = Kiln::new();
     let script = "echo ready; sleep 2; cat /usr/share/doc/*/copyright; sleep 1000";
     let mut running = kiln.sh("6.1", script).start();
@@ -47,7 +47,7 @@ fn a_killed_share_process_is_told() {
 }
 
 #[test]
-fn a_guest_that_panics_is_told_with_its_last_words_on_each_kernel() {
+fn a_guest_that_panics_is_reported_with_its_last_messages_on_each_kernel() {
     let kiln = Kiln::new();
     for kernel in KERNELS {
         let output = kiln
@@ -94,9 +94,9 @@ fn a_guest_that_says_no_hello_is_given_up_at_the_boot_deadline() {
 }
 
 #[test]
-fn a_guest_that_hangs_in_the_boot_is_told_with_the_consoles_tail() {
+fn a_guest_that_hangs_during_boot_is_reported_with_the_consoles_tail() {
     let kiln = Kiln::new();
-    // The kernel runs a program that waits for ever instead of our init.
+    // The kernel runs a program that waits forever instead of our init.
     let args = [
         "exec",
         "-k",
@@ -121,7 +121,7 @@ fn a_guest_that_hangs_in_the_boot_is_told_with_the_consoles_tail() {
 }
 
 #[test]
-fn a_kernel_that_panics_in_the_boot_is_told_long_before_the_deadline() {
+fn a_kernel_that_panics_during_boot_is_reported_long_before_the_deadline() {
     let kiln = Kiln::new();
     for kernel in KERNELS {
         let args = [
@@ -143,7 +143,7 @@ fn a_kernel_that_panics_in_the_boot_is_told_long_before_the_deadline() {
 }
 
 #[test]
-fn a_qemu_that_refuses_its_options_is_told_in_its_own_words() {
+fn a_qemu_that_refuses_its_options_is_reported_in_its_own_words() {
     let kiln = Kiln::new();
     let args = [
         "exec",
@@ -163,7 +163,7 @@ fn a_qemu_that_refuses_its_options_is_told_in_its_own_words() {
 }
 
 #[test]
-fn a_missing_qemu_is_told_with_the_way_to_install_it() {
+fn a_missing_qemu_is_reported_with_the_way_to_install_it() {
     let kiln = Kiln::new();
     let named = ["exec", "-k", "6.1", "--qemu", "/no/such/qemu", "--", "true"];
     let output = kiln.vm(named).run();
@@ -204,7 +204,7 @@ fn a_qemu_without_microvm_is_refused() {
 }
 
 #[test]
-fn a_program_that_is_no_qemu_is_told_apart() {
+fn a_program_that_is_not_qemu_is_recognised() {
     let kiln = Kiln::new();
     let output = with_qemu(&kiln, Path::new("/bin/true"));
     output.assert_code(125).assert_err_contains("/bin/true");
@@ -302,7 +302,7 @@ fn with_qemu(kiln: &Kiln, qemu: &Path) -> crate::support::Output {
         .run()
 }
 
-/// A script that describes itself as QEMU does, and can do nothing else.
+/// A script that describes itself like QEMU, and can do nothing else.
 fn fake_qemu(version: &str, machine: &str) -> String {
     format!(
         r#"#!/bin/sh

@@ -17,9 +17,8 @@ use kiln::vm::spec::{Accelerator, VmSpec};
 
 use crate::support::{Kiln, take_slot};
 
-/// All of `kernels.toml`, each with the size of its initramfs modulo 4096 before
-/// that is padded: sizes that did not boot with SeaBIOS, and a whole page. Archives
-/// end at a multiple of 4.
+/// All kernels of `kernels.toml`, each with the size of its initramfs modulo 4096 before padding:
+/// sizes that did not boot with SeaBIOS, and a whole page. Archives end at a multiple of 4.
 const KERNELS: [(&str, usize); 4] = [("5.10", 0xc40), ("6.1", 0xffc), ("6.12", 0), ("7.3", 0xe00)];
 
 /// From Debian's packages qemu-system-data and seabios.
@@ -63,7 +62,7 @@ fn build(dest: &Path, residue: usize) {
         ..BootPlan::default()
     };
     let padded = |extra: usize| {
-        // What stands behind an ELF file's segments is of no meaning.
+        // What follows an ELF file's segments is ignored.
         let init = [GUEST_INIT, &vec![0xff; extra]].concat();
         initramfs::build(dest, &init, &plan, &[]).unwrap();
         let archive = fs::read(dest).unwrap();
@@ -99,6 +98,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
             boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
+            config: None,
         },
         initramfs: initramfs.to_owned(),
         virtiofs: Vec::new(),

@@ -1,6 +1,5 @@
-//! The flake without a nixpkgs: its files parse, and the names of its outputs,
-//! kernels.toml and the docs agree. Debian's Nix evaluates the names; what they
-//! stand for needs nixpkgs (docs/nix.md).
+//! The flake without a nixpkgs: its files parse, and the names of its outputs, kernels.toml and the
+//! docs agree. Debian's Nix evaluates the names; their values need nixpkgs (docs/nix.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -79,7 +78,7 @@ fn the_flakes_kernels_are_those_of_its_catalogue() {
     }
     assert_eq!(built, listed);
 
-    // Whoever moves from Debian's kernels to the flake's keeps `@quick`.
+    // Users who move from Debian's kernels to the flake's can keep `@quick`.
     let debian: toml::Table = read("kernels.toml").parse().unwrap();
     assert_eq!(debian["groups"]["quick"], catalogue["groups"]["quick"]);
 }
@@ -92,7 +91,7 @@ fn the_docs_name_every_output_and_no_other() {
     for name in packages.union(&shells) {
         assert!(doc.contains(&format!("`{name}`")), "docs/nix.md: {name}");
     }
-    // Checks are no names of `NAMES`; the docs have them with their system.
+    // Checks are not in `NAMES`; the docs name them with their system.
     for name in ["nix.md", "roots.md"] {
         for installable in installables(&read(&format!("docs/{name}"))) {
             assert!(

@@ -1,4 +1,4 @@
-//! `action.yml`, as far as it is a script: a real run with a workflow's inputs.
+//! The script of `action.yml`: a real run with a workflow's inputs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::support::suite;
 use crate::support::{Kiln, Output, checkout, run_command};
 
-/// Runs the script as a job's step would, with kiln on the job's PATH.
+/// Runs the script like a job's step, with kiln on the job's PATH.
 fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output {
     let bin = kiln.path("work/bin");
     fs::create_dir_all(&bin).unwrap();
@@ -40,7 +40,7 @@ fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output
     run_command(command, slot)
 }
 
-/// What the step gave to later ones.
+/// What the step passed to later ones.
 fn outputs(kiln: &Kiln) -> BTreeMap<String, String> {
     let text = fs::read_to_string(kiln.path("work/output")).unwrap();
     text.lines()

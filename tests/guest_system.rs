@@ -1,4 +1,4 @@
-//! What a guest has that an init and udev provide elsewhere.
+//! What guests have that init systems and udev provide elsewhere.
 
 use crate::support::{KERNELS, Kiln};
 

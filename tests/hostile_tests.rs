@@ -1,5 +1,5 @@
-//! `kiln run` of tests that behave badly: each gets its own verdict, and the
-//! test after it finds the VM as if nothing had been.
+//! `kiln run` of tests that behave badly: each gets its own verdict, and the next test finds the VM
+//! as if nothing had happened.
 
 use crate::support::suite::{assert_verdicts, count, events, finished, out, run, suite};
 
@@ -126,10 +126,7 @@ fn hostile_tests_have_their_verdicts_and_the_test_after_each_finds_nothing_of_it
             "no warning of {what} by {test}: {warnings:#?}"
         );
     };
-    assert_warned(
-        "6 prints a lot",
-        "bytes more than the 4194304 that are kept",
-    );
+    assert_warned("6 prints a lot", "bytes more than the limit of 4194304");
     assert_warned(
         "1 forks",
         "left processes behind, killed now: sleep, sleep, sleep",

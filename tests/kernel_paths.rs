@@ -18,7 +18,7 @@ fn kiln(catalogue: &str) -> Kiln {
     kiln.config(file)
 }
 
-/// Boots what lies at `path` and asks for its release.
+/// Boots the kernel at `path` and asks for its release.
 fn boots(kiln: &Kiln, path: &Path, release: &str) {
     let output = kiln
         .vm([OsStr::new("exec"), OsStr::new("-k"), path.as_os_str()])
@@ -68,7 +68,7 @@ fn refused_at(kiln: &Kiln, path: &Path) -> Output {
 }
 
 #[test]
-fn paths_without_a_kernel_are_told_apart() {
+fn paths_without_a_kernel_get_different_errors() {
     let kiln = kiln("");
     let nothing = kiln.path("empty");
     fs::create_dir(&nothing).unwrap();
@@ -91,12 +91,12 @@ fn a_kernel_for_another_architecture_is_refused_before_it_boots() {
     let image = kiln.file("vmlinuz-6.1-arm64", &image);
     refused_at(&kiln, &image)
         .assert_err_contains(&image.display().to_string())
-        .assert_err_contains("is a kernel for arm64, and kiln boots kernels for x86-64 only")
-        .assert_err_contains("hint: give one that is built for x86-64");
+        .assert_err_contains("is a kernel for arm64, but kiln only boots kernels for x86-64")
+        .assert_err_contains("hint: use one that is built for x86-64");
 }
 
 #[test]
-fn what_the_user_may_not_read_is_named_with_what_mends_it() {
+fn what_the_user_may_not_read_is_named_with_a_hint() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = Kiln::as_ordinary_user();
@@ -116,7 +116,7 @@ fn what_the_user_may_not_read_is_named_with_what_mends_it() {
 }
 
 #[test]
-fn modules_without_an_image_are_no_kernel() {
+fn modules_without_an_image_are_not_a_kernel() {
     let own = Kiln::new();
     let material = Material::of(&own);
     let kiln = kiln("");

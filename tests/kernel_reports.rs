@@ -1,6 +1,5 @@
-//! What a kernel says of itself and what becomes of a guest: an oops, a warning
-//! that its console does not show, a reboot, a power-off, another kernel. None of
-//! them passes.
+//! Kernel reports and ends of guests: an oops, a warning that the console does not show, a reboot,
+//! a power-off, another kernel. None of these tests passes.
 
 use std::fs;
 use std::time::Duration;
@@ -59,7 +58,7 @@ fn an_oops_fails_its_test_alone_on_each_kernel_with_and_without_timestamps() {
     let reason = divide["reason"].as_str().unwrap();
     assert!(reason.contains("the kernel reported: "), "{reason}");
     assert_eq!(divide["rules"][0], "kernel-report");
-    // A kernel that has died under a process holds its locks.
+    // A kernel that oopsed in a process still holds its locks.
     assert_eq!(count(&events(&out(&kiln)), "vm_started"), 2 * KERNELS.len());
     kiln.assert_nothing_left();
 }
@@ -82,7 +81,7 @@ call(169, 0xfee1dead, 672274793, 0x45584543, 0)
 "#;
 
 #[test]
-fn a_guest_that_ends_in_mid_test_is_told_how_and_its_test_is_lost() {
+fn a_guest_that_ends_during_a_test_is_reported_and_its_test_is_lost() {
     let kiln = suite(
         "NAME 1 reboot\nRUN echo b >/proc/sysrq-trigger; sleep 1000\nEXPECT never\nTIMEOUT 100\n\n\
          NAME 2 off\nRUN echo o >/proc/sysrq-trigger; sleep 1000\nEXPECT never\nTIMEOUT 100\n\n\
@@ -116,7 +115,7 @@ fn a_guest_that_ends_in_mid_test_is_told_how_and_its_test_is_lost() {
 }
 
 #[test]
-fn a_kernel_that_dies_before_the_guest_says_hello_is_told_with_its_last_line() {
+fn a_kernel_that_dies_before_hello_is_reported_with_its_last_line() {
     let kiln = Kiln::new();
     let tree = kiln.work().join("tree");
     let material = Material::of(&kiln);
@@ -142,14 +141,14 @@ fn a_kernel_that_dies_before_the_guest_says_hello_is_told_with_its_last_line() {
 }
 
 #[test]
-fn a_kernel_that_dies_on_its_way_down_fails_the_run() {
+fn a_kernel_that_dies_at_shutdown_fails_the_run() {
     let kiln = suite("NAME 1 only\nRUN insmod ./md.ko; echo hello\nEXPECT hello\nTIMEOUT 20\n");
-    // What runs when the guest powers off.
+    // Code that runs when the guest powers off.
     let module = Material::of(&kiln)
         .modules
         .join("kernel/drivers/md/md-mod.ko");
     let module = fs::read(module).unwrap();
-    // Any other would be unloaded after the test.
+    // Any other module would be unloaded after the test.
     let module = broken_module::permanent(module);
     let broken = broken_module::patched(module, "md_notify_reboot", &DIVIDE);
     kiln.file("tests/md.ko", broken);
@@ -173,7 +172,7 @@ fn a_kernel_that_dies_on_its_way_down_fails_the_run() {
 }
 
 #[test]
-fn known_reports_are_allowed_and_silent_kernels_are_found_out() {
+fn known_reports_are_allowed_and_silent_kernels_are_detected() {
     let kiln = suite(
         "NAME 1 allowed\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n\n\
          NAME 2 harmless\nRUN echo 'BUG: mine' >/dev/ttyS0; echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
@@ -222,6 +221,6 @@ fn known_reports_are_allowed_and_silent_kernels_are_found_out() {
         reason.contains("mydrv: reset 7 (denied: it must not reset)"),
         "{reason}"
     );
-    // A module that died while it was loaded stays, and so does what failed a test.
+    // A module that oopsed while loading remains, and so does the failure.
     assert_eq!(count(&events(&out(&kiln)), "vm_started"), 3);
 }

@@ -1,5 +1,4 @@
-//! `kiln kernels` and where kernels come from: downloads that go wrong leave
-//! nothing, good ones boot, also offline.
+//! `kiln kernels` and kernel sources: failed downloads leave nothing, good ones boot, also offline.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -43,7 +42,7 @@ fn cached(kiln: &Kiln, directory: &str) -> Vec<String> {
         .collect()
 }
 
-/// Nothing of a kernel is in the cache, neither whole nor half.
+/// The cache contains no kernel, complete or not.
 #[track_caller]
 fn assert_nothing_kept(kiln: &Kiln) {
     assert_eq!(cached(kiln, "kernels"), [""; 0]);
@@ -55,7 +54,7 @@ fn assert_nothing_kept(kiln: &Kiln) {
     }
 }
 
-/// What the message must say so that the user can try again.
+/// What the message must say so that the user can retry.
 const AGAIN: &str = "try again with `kiln kernels fetch`";
 
 #[test]
@@ -70,7 +69,7 @@ fn a_download_with_a_wrong_hash_is_refused_with_both_hashes() {
         .assert_err_contains(&server.url("/k.tar"))
         .assert_err_contains(&expected)
         .assert_err_contains(&sha256(NOISE))
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
     assert_nothing_kept(&kiln);
     let output = kiln
         .plain(["exec", "-k", "k", "--", "true"])
@@ -87,7 +86,7 @@ fn a_download_that_is_cut_short_leaves_nothing_and_says_how_to_try_again() {
         ..Page::new(NOISE)
     };
     let server = WebServer::start([("/k.tar", page)]);
-    // What came has the right hash: only its length tells.
+    // The data has the right hash: only its length shows the error.
     let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
     output
@@ -98,7 +97,7 @@ fn a_download_that_is_cut_short_leaves_nothing_and_says_how_to_try_again() {
 }
 
 #[test]
-fn without_a_network_nothing_is_left_and_the_way_to_try_again_is_told() {
+fn without_a_network_nothing_is_left_and_the_error_says_how_to_retry() {
     let url = dead_url("/k.tar");
     let kiln = url_kernel(&url, &sha256(NOISE));
     let output = fetch(&kiln);
@@ -111,7 +110,7 @@ fn without_a_network_nothing_is_left_and_the_way_to_try_again_is_told() {
 }
 
 #[test]
-fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
+fn a_missing_address_is_reported_with_the_server_s_answer() {
     let server = WebServer::start([]);
     let kiln = url_kernel(&server.url("/gone.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
@@ -123,7 +122,7 @@ fn an_address_that_is_not_there_is_told_with_the_server_s_answer() {
 }
 
 #[test]
-fn a_download_that_is_no_kernel_is_refused() {
+fn a_download_that_is_not_a_kernel_is_refused() {
     let server = WebServer::start([("/k.tar", Page::new(NOISE))]);
     let kiln = url_kernel(&server.url("/k.tar"), &sha256(NOISE));
     let output = fetch(&kiln);
@@ -225,7 +224,7 @@ fn a_harness_killed_in_a_download_leaves_nothing_that_the_next_takes_for_a_kerne
             .any(|line| line.starts_with("k ") && line.ends_with("no")),
         "{listed}"
     );
-    // The next one is not kept out by its lock, and takes its half away.
+    // Its lock does not block the next one, which removes the unfinished files.
     fetch(&kiln).assert_code(96);
     assert_nothing_kept(&kiln);
 }
@@ -237,7 +236,7 @@ struct Archive {
     uri: String,
 }
 
-/// Where the package lies below the archive.
+/// The path of the package below the archive.
 const POOLED: &str = "pool/l/linux-image-test_1.0_amd64.deb";
 
 impl Archive {
@@ -284,7 +283,7 @@ impl Archive {
 }
 
 #[test]
-fn a_pinned_package_is_fetched_and_goes_on_working_when_the_mirror_is_dead() {
+fn a_pinned_package_is_fetched_and_still_works_when_the_mirror_is_dead() {
     let archive = Archive::new();
     let output = archive.fetch(&archive.uri);
     output.assert_code(0);
@@ -353,7 +352,7 @@ fn a_pin_of_last_year_comes_from_the_archive_of_old_packages() {
         .assert_err_contains(&format!("has left the mirror {}", archive.uri))
         .assert_err_contains(&empty.url(PATH))
         .assert_err_contains("`kiln kernels update k`");
-    // It is not believed: the pin says which bytes.
+    // It is not trusted: the pin says which bytes are right.
     fetch(&WebServer::start([(PATH, Page::new(NOISE))]))
         .assert_code(96)
         .assert_err_contains("has a wrong hash");
@@ -374,12 +373,12 @@ fn a_package_that_is_not_the_pinned_one_is_refused_with_both_hashes() {
         .assert_code(96)
         .assert_err_contains(&wrong)
         .assert_err_contains(&right)
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
     assert_nothing_kept(&archive.kiln);
 }
 
 #[test]
-fn an_unreachable_mirror_is_told_with_the_way_out() {
+fn an_unreachable_mirror_is_reported_with_hints() {
     let archive = Archive::new();
     archive
         .fetch(dead_url("/debian"))
@@ -438,8 +437,8 @@ fn a_damaged_lock_is_refused_at_its_line() {
         .assert_err_contains("`kiln kernels update`");
 }
 
-/// Runs `kiln kernels fetch` where files can have `kib` KiB only, and says
-/// whether it was the disk that was full (or else the limit of this user).
+/// Runs `kiln kernels fetch` with room for only `kib` KiB, and returns whether a full disk was the
+/// limit (otherwise it was this user's limit on file size).
 fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
     let (command, _) = kiln
         .plain(["kernels", "fetch"])
@@ -463,7 +462,7 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
         .output();
     if namespaces.is_ok_and(|output| output.status.success()) {
         let mut outer = Command::new("unshare");
-        // What is left in the small disk is listed last.
+        // Finally lists what is left on the small disk.
         let script = format!("{mount}; code=$?; find '{cache}' -type f -size +0; exit $code")
             .replace("exec \"$@\"", "\"$@\"");
         outer.args([flags, "sh", "-c", &script, "sh"]);
@@ -478,7 +477,7 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
 }
 
 #[test]
-fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
+fn a_full_disk_under_the_cache_is_reported_and_nothing_is_left_on_it() {
     let big = vec![b'x'; 4 << 20];
     let hash = sha256(&big);
     let server = WebServer::start([("/k.tar", Page::new(big))]);
@@ -493,7 +492,7 @@ fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
     if disk {
         assert!(told.contains("No space left on device"), "{told}");
         assert!(
-            told.contains("free some space, or let KILN_CACHE_DIR name"),
+            told.contains("free some space, or set KILN_CACHE_DIR to"),
             "{told}"
         );
         assert_eq!(output.stdout, b"", "files are left");
@@ -504,7 +503,7 @@ fn a_full_disk_under_the_cache_is_told_and_nothing_is_left_on_it() {
 }
 
 #[test]
-fn a_limit_on_the_size_of_files_is_told_and_kills_nobody() {
+fn a_limit_on_the_size_of_files_is_reported_and_kills_nothing() {
     let big = vec![b'x'; 4 << 20];
     let hash = sha256(&big);
     let server = WebServer::start([("/k.tar", Page::new(big))]);

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Kiln, Running};
 use nix::sys::signal::Signal;
 
-/// Longer than a VM takes to power off, shorter than the grace that a
-/// stubborn command gets.
+/// Longer than a VM takes to power off, shorter than the grace for a stubborn command.
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
@@ -43,7 +42,7 @@ fn a_command_that_ctrl_c_ends_gives_130() {
 }
 
 #[test]
-fn a_second_ctrl_c_ends_a_command_that_takes_no_notice() {
+fn a_second_ctrl_c_ends_a_command_that_ignores_the_first() {
     let kiln = Kiln::new();
     let mut running = ready(&kiln, "trap '' INT; echo ready; while :; do sleep 1; done");
     running.signal(Signal::SIGINT);
@@ -72,7 +71,7 @@ fn sigterm_and_sighup_end_the_command_and_the_vm() {
 }
 
 #[test]
-fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
+fn a_command_that_ignores_sigterm_is_still_ended() {
     let kiln = Kiln::new();
     let running = ready(&kiln, "trap '' TERM; echo ready; while :; do sleep 1; done");
     running.signal(Signal::SIGTERM);
@@ -115,7 +114,7 @@ fn ctrl_c_during_the_boot_gives_130_and_leaves_nothing() {
 }
 
 #[test]
-fn ctrl_c_ends_a_row_of_kernels_too() {
+fn ctrl_c_also_ends_a_series_of_kernels() {
     let kiln = Kiln::new();
     let args = ["exec", "-k", "@quick", "--", "sh", "-c"];
     let mut running = kiln
@@ -130,7 +129,7 @@ fn ctrl_c_ends_a_row_of_kernels_too() {
     kiln.assert_nothing_left();
 }
 
-/// Waits until the QEMU of the only running kiln is there.
+/// Waits until the QEMU of the only running kiln exists.
 fn wait_for_qemu(kiln: &Kiln) {
     let start = Instant::now();
     while !crate::support::processes_naming(&kiln.path("tmp"))
@@ -142,7 +141,7 @@ fn wait_for_qemu(kiln: &Kiln) {
     }
 }
 
-/// Runs a script that says `ready`, and waits for that.
+/// Runs a script that prints `ready`, and waits for that.
 fn ready(kiln: &Kiln, script: &str) -> Running {
     let mut running = kiln.sh("6.1", script).start();
     running.wait_for("ready");

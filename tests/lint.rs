@@ -1,4 +1,4 @@
-//! `kiln lint`: findings on stdout, each with its place, and exit codes.
+//! `kiln lint`: findings on stdout, each with its line, and exit codes.
 
 use crate::support::{Kiln, checkout};
 
@@ -19,7 +19,7 @@ fn a_clean_suite_exits_with_0() {
 }
 
 #[test]
-fn errors_exit_with_100_and_are_told_with_their_places() {
+fn errors_exit_with_100_and_are_reported_with_their_lines() {
     let kiln = suite(&format!("{GOOD}EXPCT y\n\n{GOOD}# end\n"));
     let output = kiln.plain(["lint", "tests"]).run();
     output.assert_code(100);
@@ -35,7 +35,7 @@ fn errors_exit_with_100_and_are_told_with_their_places() {
 }
 
 #[test]
-fn warnings_count_under_strict_alone() {
+fn warnings_count_only_with_strict() {
     let kiln = suite(&format!("{GOOD}REQUIRES true\n"));
     let output = kiln.plain(["lint", "tests"]).run();
     output.assert_code(0);
@@ -50,7 +50,7 @@ fn warnings_count_under_strict_alone() {
 }
 
 #[test]
-fn findings_are_json_where_that_is_asked_for() {
+fn findings_are_json_on_request() {
     let kiln = suite(&format!("{GOOD}ARCH s390\n"));
     let output = kiln.plain(["lint", "--format", "json", "tests"]).run();
     output.assert_code(0);
@@ -62,7 +62,7 @@ fn findings_are_json_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_cannot_be_checked_is_no_finding() {
+fn what_cannot_be_checked_is_not_a_finding() {
     let kiln = suite("# nothing\n");
     kiln.plain(["lint", "tests"])
         .run()

@@ -1,4 +1,4 @@
-//! `kiln list`: ids on stdout, everything that is wrong with place on stderr.
+//! `kiln list`: ids on stdout, all mistakes with their lines on stderr.
 
 use crate::support::{Kiln, checkout};
 
@@ -57,7 +57,7 @@ fn filters_select_and_exclude() {
 }
 
 #[test]
-fn an_allowlist_selects_and_tells_what_names_no_test() {
+fn an_allowlist_selects_and_reports_lines_that_match_no_test() {
     let kiln = suite(&[("zebra", GOOD), ("ant", GOOD)]);
     kiln.file("list", "# some\nant.first one\n^zebra:-first\nant.secnd\n");
     let output = kiln.plain(LIST).args(["--allowlist", "list"]).run();
@@ -99,7 +99,7 @@ fn a_filter_that_selects_nothing_exits_with_4() {
 }
 
 #[test]
-fn a_filter_that_is_no_pattern_is_a_usage_error() {
+fn an_invalid_filter_is_a_usage_error() {
     let kiln = suite(&[("ant", GOOD)]);
     let output = kiln.plain(LIST).arg("-t").arg("(").run();
     output
@@ -109,7 +109,7 @@ fn a_filter_that_is_no_pattern_is_a_usage_error() {
 }
 
 #[test]
-fn all_errors_of_all_files_are_told_with_their_places_and_what_is_allowed() {
+fn all_errors_of_all_files_are_reported_with_their_lines_and_what_is_allowed() {
     let kiln = suite(&[
         ("good", GOOD),
         (
@@ -156,17 +156,17 @@ fn a_directory_without_runtime_tests_is_named() {
 }
 
 #[test]
-fn an_unknown_suite_or_dialect_gets_what_there_is() {
+fn an_unknown_suite_or_dialect_gets_a_list_of_known_ones() {
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["list", "bpftarce"]).run();
     output
         .assert_code(96)
         .assert_err_contains("there is no suite `bpftarce`")
-        .assert_err_contains("there are: bpftrace");
+        .assert_err_contains("known suites: bpftrace");
     let output = kiln.plain(["list", "--dialect", "0.1"]).run();
     output
         .assert_code(2)
-        .assert_err_contains("there is no such dialect; there are ");
+        .assert_err_contains("there is no such dialect; known are ");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn the_507_tests_of_debian_s_bpftrace_are_all_listed() {
 #[test]
 fn the_tests_are_those_of_the_bpftrace_that_the_root_has() {
     let kiln = suite(&[("ant", "NAME none\nPROG x\nEXPECT_NONE y\nTIMEOUT 5\n")]);
-    // What is in a root is read and not run.
+    // Programs of a root are read and not run.
     for (root, version) in [("old", "v0.17.0"), ("new", "v0.23.2")] {
         let path = format!("{root}/usr/bin/bpftrace");
         kiln.file(&path, format!("\x7fELF\0{version}\0"));

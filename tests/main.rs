@@ -1,6 +1,5 @@
-//! The end-to-end tests, in one binary: it is linked once, and tests of all
-//! files fill the machine until the last one. `cargo test --test end_to_end
-//! exec::` runs those of one file.
+//! The end-to-end tests, in one binary: it is linked only once, and tests of all files keep the
+//! machine busy until the end. `cargo test --test end_to_end exec::` runs those of one file.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -21,6 +20,7 @@ mod firmware;
 mod flake;
 mod github_action;
 mod guest_system;
+mod host_kernel;
 mod hostile_tests;
 mod kernel_paths;
 mod kernel_reports;
@@ -32,8 +32,11 @@ mod matrix;
 mod nix_builders;
 mod nix_kernels;
 mod nix_store;
+mod oci;
 mod ordinary_user;
+mod packages;
 mod policies;
+mod pools;
 mod preflight;
 mod provision;
 mod reports;

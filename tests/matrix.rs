@@ -1,4 +1,4 @@
-//! `kiln matrix`: jobs on stdout, what cannot be a matrix told.
+//! `kiln matrix`: jobs on stdout, errors for impossible matrices.
 
 use crate::support::{Invocation, Kiln};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn no_part_is_without_a_test() {
 }
 
 #[test]
-fn what_cannot_be_a_matrix_is_told() {
+fn an_impossible_matrix_is_refused() {
     let kiln = suite();
     for (arguments, code, message) in [
         (["--shards", "0"], 2, "--shards"),

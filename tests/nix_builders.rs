@@ -1,6 +1,5 @@
-//! A matrix of kernels and shards as derivations that Nix spreads over two
-//! builders: results are kept whatever the verdicts, `kiln merge` makes one run
-//! of them, and a gate judges them.
+//! A matrix of kernels and shards as derivations that Nix spreads over two builders: results are
+//! kept whatever the verdicts, `kiln merge` joins them into one run, and a gate judges them.
 
 use std::fs;
 use std::path::PathBuf;
@@ -45,7 +44,7 @@ in rec {
 }
 "#;
 
-/// A test of our own that passes and one that does not.
+/// One of our own tests that passes and one that fails.
 const SUITE: &str = "NAME right
 RUN echo right
 EXPECT right
@@ -67,8 +66,8 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
     let from = checkout().join("target/bpftrace-0.17/tests/runtime");
     fs::copy(from.join("call"), tests.join("call")).unwrap();
     fs::write(tests.join("suite"), SUITE).unwrap();
-    // In a chroot store a build sees what it declares, and these: kiln, QEMU and
-    // bpftrace of this host would be store paths in earnest.
+    // In a chroot store a build sees only what it declares, and these: kiln, QEMU and bpftrace of
+    // this host, which would be store paths in real use.
     main.configure(&format!(
         "sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64 \
          /kiln/kiln={} /kiln/kernels.toml={root}/kernels.toml \
@@ -112,7 +111,7 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
         .collect();
     assert_eq!(cells.len(), 4, "{cells:?}");
 
-    // Each machine built its own half, and all came back.
+    // Each machine built its half, and all results came back.
     for (lab, store) in &builders {
         let built: Vec<_> = fs::read_dir(store.root().join("nix/store"))
             .unwrap()

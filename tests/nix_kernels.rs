@@ -107,7 +107,7 @@ fn a_kernel_of_a_flake_is_built_pinned_and_booted() {
 }
 
 #[test]
-fn what_is_no_kernel_is_told_in_one_line_with_the_command_that_tells_more() {
+fn an_output_without_a_kernel_is_reported_in_one_line_with_a_command_for_details() {
     let kiln = flake(
         r#"
         empty = make "empty" "mkdir $out; echo nothing > $out/readme";
@@ -118,7 +118,7 @@ fn what_is_no_kernel_is_told_in_one_line_with_the_command_that_tells_more() {
         &["empty", "failing", "waiting", "unfree", "missing"],
     );
     let store = Store::new(&kiln);
-    // A chroot store's files are not in /nix/store of this host.
+    // A chroot store's files are not in /nix/store on this host.
     let list = format!("ls {}/nix/store/", store.root().display());
     for (name, cause, more) in [
         (
@@ -154,7 +154,7 @@ fn what_is_no_kernel_is_told_in_one_line_with_the_command_that_tells_more() {
 }
 
 #[test]
-fn the_command_that_tells_more_of_a_failed_build_prints_its_log() {
+fn the_suggested_command_prints_the_log_of_a_failed_build() {
     let kiln = flake(
         r#"failing = make "failing" "echo first line of the log; exit 3";"#,
         &["failing"],
@@ -173,7 +173,7 @@ fn the_command_that_tells_more_of_a_failed_build_prints_its_log() {
 }
 
 #[test]
-fn without_nix_it_is_told_what_to_install_and_what_works_without() {
+fn without_nix_the_error_says_what_to_install_and_what_works_without() {
     let kiln = flake("", &["kernel"]);
     let output = kiln
         .plain(["kernels", "fetch"])
@@ -187,7 +187,7 @@ fn without_nix_it_is_told_what_to_install_and_what_works_without() {
 }
 
 #[test]
-fn a_pinned_path_that_no_store_has_is_built_again_if_it_comes_out_the_same() {
+fn a_pinned_path_that_no_store_has_is_built_again_if_the_result_is_the_same() {
     let kiln = flake(
         r#"kernel = make "linux-6.1" "mkdir $out; cp -r ${./tree}/boot ${./tree}/lib $out/";"#,
         &["kernel"],
@@ -217,7 +217,7 @@ fn a_pinned_path_that_no_store_has_is_built_again_if_it_comes_out_the_same() {
     fs::write(&lock, &other).unwrap();
     fetch()
         .assert_code(96)
-        .assert_err_contains("which is in no store, and .#kernel now gives /nix/store/")
+        .assert_err_contains("which is in no store, but .#kernel now gives /nix/store/")
         .assert_err_contains("kiln kernels update kernel");
     assert_eq!(fs::read_to_string(&lock).unwrap(), other);
 }

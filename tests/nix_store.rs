@@ -1,5 +1,5 @@
-//! The guest's root from a real Nix store: bpftrace's tests from a closure, and
-//! nothing but the closure to be seen.
+//! The guest's root from a real Nix store: bpftrace's tests run from a closure, and the guest sees
+//! nothing but the closure.
 
 use std::fs;
 use std::path::Path;
@@ -101,8 +101,8 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
         run(&["--closure-only"], &path),
         format!("{only}{only}{busybox}/bin/sh\nend\n")
     );
-    // Without the option the whole store is there: the test above can fail. A
-    // store path that is there needs no Nix: the one before QEMU's is a wreck.
+    // Without the option the whole store is visible, so the test above can fail. An existing store
+    // path needs no Nix: the one in PATH is a wreck.
     kiln.program("bin/nix", "#!/bin/sh\nexit 99\n");
     let path = format!("{}/bin:{path}", kiln.work().display());
     let whole = run(&[], &path);
@@ -110,7 +110,7 @@ fn the_guest_sees_the_closure_and_nothing_else_of_the_store() {
 }
 
 #[test]
-fn a_package_that_is_not_to_be_had_is_told_before_anything_boots() {
+fn an_unavailable_package_is_reported_before_anything_boots() {
     let kiln = Kiln::new();
     let store = Store::new(&kiln);
     let busybox = store.busybox();
@@ -203,7 +203,7 @@ fn without_nix_a_package_is_refused_with_what_works_without() {
         .assert_code(125)
         .assert_err_contains("cannot build .#bpftrace: nix is not installed")
         .assert_err_contains("nix-bin on Debian")
-        .assert_err_contains("--root host, --root dir:PATH and --root nix:STORE");
+        .assert_err_contains("--root host, --root dir:PATH or --root nix:STORE");
 }
 
 #[test]
@@ -263,7 +263,7 @@ fn a_development_shell_gives_its_variables_and_its_closure() {
     let bash = store.program(Path::new("/bin/bash"), "bash-5.2", &busybox);
     let tool = kiln.program("tool/bin/tool", "#!/bin/sh\necho the tool of $FLAVOUR\n");
     let tool = store.add(tool.ancestors().nth(2).unwrap(), "tool-1");
-    // What `mkShell` comes to, without nixpkgs.
+    // The equivalent of `mkShell`, without nixpkgs.
     let setup = kiln.file("stdenv/setup", "export outputs=out\n");
     // A derivation is an installable too; a flake could not name these paths.
     let shell = store.nix([

@@ -9,7 +9,7 @@ use crate::support::{KERNELS, Kiln};
 fn an_ordinary_user_gets_the_same_output_as_whoever_runs_the_tests() {
     let ordinary = Kiln::as_ordinary_user();
     let usual = Kiln::new();
-    // What differs by nature, such as times, is left out.
+    // Leaves out what always differs, such as times.
     let script = "id; uname -srm; cat; pwd -P >/dev/null; ls /sys/fs/cgroup/cgroup.procs
         modprobe xfs && grep -c '^xfs ' /proc/modules
         mount -t tmpfs none /mnt && echo mounted; hostname; echo fails >&2; exit 9";
@@ -46,11 +46,11 @@ fn no_process_of_an_ordinary_users_kiln_is_roots() {
 #[test]
 fn a_guests_root_reads_only_what_the_user_may_read() {
     let kiln = Kiln::as_ordinary_user();
-    // Root's own wherever the tests do not run as root.
+    // Belongs to root if the tests do not run as root.
     let secret = std::path::Path::new("/etc/shadow");
     let meta = fs::metadata(secret).unwrap();
     assert_eq!((meta.uid(), meta.permissions().mode() & 0o004), (0, 0));
-    // What the guest has in its place has the mode, and no password.
+    // The guest's replacement has the same mode, and no password.
     let script = "id -u; stat -c '%a %u' /etc/shadow; wc -c </etc/passwd
         grep -c '^root:[*]:' /etc/shadow; cut -d: -f2 /etc/shadow | sort -u
         mount -t virtiofs root /mnt && cat /mnt/etc/shadow; echo $?";

@@ -16,6 +16,9 @@ mod compare;
 mod explain;
 #[path = "../harness/benches/parity/ours.rs"]
 mod ours;
+#[allow(dead_code, reason = "runs without rules are of `make parity`")]
+#[path = "../harness/benches/parity/row.rs"]
+mod row;
 #[path = "../harness/benches/parity/upstream.rs"]
 mod upstream;
 #[path = "../harness/benches/parity/verdicts.rs"]
@@ -34,11 +37,10 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const KERNEL: &str = "6.1";
 
-/// Above what a busy machine of two cores needs. No test of the list reaches a
-/// limit.
+/// More than a busy machine with two cores needs. No test of the list reaches a limit.
 const SCALE: f64 = 20.0;
 
-/// So many verdicts may depend on time; more is a mistake of kiln's.
+/// This many verdicts may depend on time; more is a bug in kiln.
 const FLAKY: usize = 3;
 
 #[test]
@@ -62,7 +64,7 @@ fn both_engines_give_the_same_verdicts() {
         compat: false,
     };
     let (theirs, own) = both(&selection, &kiln.work());
-    // Nothing was left out on either side, and nothing hung.
+    // Nothing is missing on either side, and nothing hung.
     for results in [&theirs, &own] {
         assert_eq!(results.said.len(), ids.len());
         let counts: usize = ["pass", "fail", "timeout", "skip"]
@@ -72,9 +74,9 @@ fn both_engines_give_the_same_verdicts() {
         assert_eq!(counts, ids.len(), "{results:?}");
     }
     let mut rows = compare::rows(&theirs, &own, &ids);
-    // As `make parity` has it: a test that depends on time gets another run.
-    let differ = |rows: &[compare::Row]| -> Vec<String> {
-        let rows = rows.iter().filter(|row| row.is_unexplained());
+    // As with `make parity`: a test that depends on time gets another run.
+    let differ = |rows: &[row::Row]| -> Vec<String> {
+        let rows = rows.iter().filter(|row| explain::is_unexplained(row));
         rows.map(|row| row.id.clone()).collect()
     };
     let again = differ(&rows);
@@ -86,7 +88,7 @@ fn both_engines_give_the_same_verdicts() {
             ..selection
         };
         let (theirs, own) = both(&selection, &dir);
-        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+        for row in rows.iter_mut().filter(|row| explain::is_unexplained(row)) {
             row.add(&theirs, &own);
         }
     }
@@ -119,7 +121,7 @@ fn a_rule_explains_only_the_difference_that_it_alone_turned() {
         rules: rules.iter().map(|&rule| rule.to_owned()).collect(),
     };
     let is_explained = |rules: &[&str], compat: Option<&str>| {
-        let row = compare::Row {
+        let row = row::Row {
             id: "call.count".to_owned(),
             upstream: vec![said("timeout", &[])],
             ours: vec![said("pass", rules)],

@@ -6,8 +6,7 @@ use crate::support::Kiln;
 use crate::support::suite::{assert_verdicts, events, finished, out, run, run_scaled, suite};
 use serde_json::Value;
 
-/// One test: a name, a shell command that is to print `hello`, its limit in
-/// seconds.
+/// One test: a name, a shell command that should print `hello`, its limit in seconds.
 fn test(name: &str, command: &str, limit: u32) -> String {
     format!("NAME {name}\nRUN {command}\nEXPECT hello\nTIMEOUT {limit}\n\n")
 }
@@ -19,8 +18,7 @@ fn fails_at_first(name: &str, failures: usize) -> String {
     test(name, &command, 20)
 }
 
-/// Prints how often it has run in this VM. The kernel's log is what a test may
-/// leave behind.
+/// Prints how often it has run in this VM. Tests may leave messages in the kernel's log.
 fn counted(name: &str) -> String {
     format!("echo kiln-{name} >/dev/kmsg; dmesg | grep -c kiln-{name}")
 }
@@ -243,7 +241,7 @@ reason = \"kills the VM\"
     assert_eq!(failed["known"]["link"], "https://example.org/1");
     let passed = finished(&out(&kiln), "suite.2 passes");
     let reason = passed["reason"].as_str().unwrap();
-    assert_eq!(reason, "passes, and is known to fail: was bad");
+    assert_eq!(reason, "passes, but is known to fail: was bad");
     assert!(
         output.out().contains("known.toml: 1 added, 1 removed"),
         "{}",
@@ -264,7 +262,7 @@ reason = \"kills the VM\"
 }
 
 #[test]
-fn a_mistake_in_the_expectations_is_told_with_its_line_before_anything_boots() {
+fn a_mistake_in_the_expectations_is_reported_with_its_line_before_anything_boots() {
     let kiln = suite(&test("1 passes", "echo hello", 20));
     kiln.file(
         "bad.toml",

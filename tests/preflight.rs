@@ -1,10 +1,10 @@
-//! `kiln run` looks first for what the selected tests need, and says how many
-//! tests each gap costs.
+//! `kiln run` first checks what the selected tests need, and says how many tests need what is
+//! missing.
 
 use crate::support::suite::{assert_verdicts, events, out, run, suite};
 
 #[test]
-fn what_the_selected_tests_need_and_the_vm_lacks_is_told_before_they_run() {
+fn missing_needs_of_the_selected_tests_are_reported_before_they_run() {
     let test = |name: &str, more: &str| {
         format!("NAME {name}\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n{more}\n")
     };

@@ -1,5 +1,5 @@
-//! `kiln run` provides kernels while it tests others; one that cannot be had
-//! costs its own tests and no others.
+//! `kiln run` provides kernels while it tests others; an unavailable one affects only its own
+//! tests.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -30,7 +30,7 @@ fn with_far_kernel(url: &str) -> Kiln {
     kiln.config(config)
 }
 
-/// A server of one download that drips until it is told to break it off.
+/// A server of one download that drips until the test aborts it.
 fn dripping() -> (String, Arc<AtomicBool>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/kernel", listener.local_addr().unwrap());
@@ -43,7 +43,7 @@ fn dripping() -> (String, Arc<AtomicBool>) {
         let mut send = |bytes: &[u8]| stream.write_all(bytes);
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n";
         let mut sent = send(head);
-        // A kiln that goes away ends it too.
+        // It also ends if kiln does.
         while sent.is_ok() && !told.load(Ordering::SeqCst) {
             std::thread::sleep(Duration::from_millis(100));
             sent = send(b"x");
@@ -57,7 +57,7 @@ fn a_kernel_that_cannot_be_fetched_fails_alone_and_the_other_is_tested_meanwhile
     let (url, break_off) = dripping();
     let kiln = with_far_kernel(&url);
     let mut running = run(&kiln, &["far", "6.1"]).arg("-j").arg("2").start();
-    // All tests of 6.1 while the download goes on.
+    // All tests of 6.1 run during the download.
     for id in ["suite.1 first", "suite.2 second"] {
         running.wait_for(&format!("PASS  6.1  {id}"));
     }
@@ -104,7 +104,7 @@ fn a_kernel_that_cannot_be_fetched_fails_alone_and_the_other_is_tested_meanwhile
 }
 
 #[test]
-fn a_run_whose_only_kernel_cannot_be_had_boots_nothing_and_says_why() {
+fn a_run_whose_only_kernel_is_unavailable_boots_nothing_and_says_why() {
     let server = web::WebServer::start([]);
     let url = server.url("/gone.tar");
     let kiln = with_far_kernel(&url);
@@ -117,7 +117,7 @@ fn a_run_whose_only_kernel_cannot_be_had_boots_nothing_and_says_why() {
     );
     assert!(text.contains("2 not run in "), "{text}");
     assert_eq!(verdicts(&out(&kiln)), []);
-    // The command line is checked before: an unknown name is no kernel's own.
+    // The command line is checked before: an unknown name is not a problem of one kernel.
     let output = kiln
         .plain(["run", "-k", "far", "-k", "fra", "--tests", "tests"])
         .args(["--dialect", "0.17"])

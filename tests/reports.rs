@@ -1,5 +1,5 @@
-//! What a run leaves in its directory, and what GitHub Actions is told: made
-//! again from written events, so that no VM is needed.
+//! The files of a run directory and the output for GitHub Actions, made from written events, so
+//! that no VM is needed.
 
 use std::fs;
 use std::path::PathBuf;
@@ -140,7 +140,7 @@ fn junit_holds_to_the_schema_that_jenkins_uses() {
 }
 
 #[test]
-fn each_failure_has_its_output_file_and_its_line_to_run_it_again() {
+fn each_failure_has_an_output_file_and_a_command_to_run_it_again() {
     let kiln = Kiln::new();
     written(&kiln, "run", &mixed_run());
     kiln.plain(["merge", "--run-dir", "whole", "run"])
@@ -179,7 +179,7 @@ fn each_failure_has_its_output_file_and_its_line_to_run_it_again() {
 }
 
 #[test]
-fn github_is_told_of_kernels_failures_and_the_page_and_obeys_no_guest() {
+fn github_gets_kernels_failures_and_the_summary_and_obeys_no_guest() {
     let kiln = Kiln::new();
     written(&kiln, "run", &mixed_run());
     let summary = kiln.file("step", "before\n");
@@ -233,7 +233,7 @@ fn runs_are_listed_and_pruned() {
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines.len(), 3, "{out}");
     assert!(
-        lines[1].starts_with("new  2026-01-02 03:04:05  broken off  5.10 6.1"),
+        lines[1].starts_with("new  2026-01-02 03:04:05  unfinished  5.10 6.1"),
         "{out}"
     );
     assert!(
@@ -277,7 +277,7 @@ fn a_second_run_gets_a_directory_of_its_own() {
     assert_eq!(runs.len(), 2);
     let verdicts = events(&run).len();
     for dir in runs {
-        // The event of a later kiln is passed over.
+        // The event of a later kiln is skipped.
         assert_eq!(events(&dir).len(), verdicts - 1, "{}", dir.display());
         junit(&dir);
     }

@@ -16,7 +16,7 @@ fn a_directory_is_the_root_on_each_kernel() {
     let root = busybox_root(&kiln);
     let script = "id -u; cat /marker; stat -c '%a %u:%g' / /tmp /lib /root; uname -r; pwd
         touch /written /bin/written && echo wrote";
-    // As the tree has it; the guest's own are root's.
+    // Like in the tree; the guest's own files belong to root.
     fs::set_permissions(&root, fs::Permissions::from_mode(0o2770)).unwrap();
     fs::set_permissions(root.join("lib"), fs::Permissions::from_mode(0o711)).unwrap();
     let owner = someone(&root);
@@ -26,7 +26,7 @@ fn a_directory_is_the_root_on_each_kernel() {
             .vm(["exec", "-k", kernel, "--root"])
             .arg(format!("dir:{}", root.display()))
             .args(["--", "sh", "-c", script])
-            // The guest has a `/` of its own.
+            // The guest has its own `/`.
             .cwd("/")
             .run();
         output.assert_code(0);
@@ -45,7 +45,7 @@ fn a_working_directory_below_tmp_keeps_owner_mode_and_time_and_so_do_those_above
     let dir = kiln.work().join("middle/inner");
     fs::create_dir_all(&dir).unwrap();
     let mut expected = String::from("1777 0:0\n");
-    // Both bits and owners, which an overlay does not take over by itself.
+    // Both mode bits and owners, which an overlay does not copy by itself.
     for (path, mode) in [
         (kiln.work(), 0o711),
         (kiln.work().join("middle"), 0o2750),
@@ -111,7 +111,7 @@ fn any_store_directory_makes_a_nix_root() {
 }
 
 #[test]
-fn roots_that_are_none_are_named() {
+fn invalid_roots_are_named() {
     let kiln = Kiln::new();
     for (root, named) in [
         ("dir:/no/such/root", "/no/such/root"),
@@ -138,8 +138,8 @@ fn a_directory_to_share_that_is_not_there_is_named() {
     output.assert_code(125).assert_err_contains("/no/such/dir");
 }
 
-/// Gives a directory to a user who is neither root nor the tests' own, where
-/// the tests may do that; whose it is then.
+/// Gives a directory to a user other than root and the tests' own, if the tests may do that;
+/// returns its owner.
 fn someone(dir: &Path) -> String {
     if nix::unistd::geteuid().is_root() {
         chown(dir, Some(1234), Some(4321)).unwrap();
@@ -148,7 +148,7 @@ fn someone(dir: &Path) -> String {
     format!("{}:{}", meta.uid(), meta.gid())
 }
 
-/// A tree with nothing but busybox in it.
+/// A tree with only busybox in it.
 fn busybox_root(kiln: &Kiln) -> PathBuf {
     let root = kiln.path("root tree");
     busybox(&root.join("bin"));

@@ -1,5 +1,4 @@
-//! `kiln run`: verdicts, reports and exit codes, with bpftrace's own tests and
-//! with ones that are written to be difficult.
+//! `kiln run`: verdicts, reports and exit codes, with bpftrace's own tests and with difficult ones.
 
 use std::fs;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use crate::support::suite::{
 };
 use crate::support::{KERNELS, Kiln, upstream_tests};
 
-/// One test: a name, a shell command, what it has to print.
+/// One test: a name, a shell command, its expected output.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
     format!("NAME {name}\nRUN {command}\nEXPECT {expected}\nTIMEOUT {limit}\n\n")
 }
@@ -86,7 +85,7 @@ fn bpftrace_s_own_tests_pass_on_three_kernels() {
 }
 
 #[test]
-fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
+fn every_verdict_is_reported_and_a_lost_vm_is_replaced() {
     let kiln = suite(
         &[
             test("1 passes", "echo hello", "hello", 5),
@@ -162,7 +161,7 @@ fn every_verdict_is_told_and_a_lost_vm_is_replaced() {
 }
 
 #[test]
-fn a_suite_that_kills_every_vm_comes_to_an_end() {
+fn a_suite_that_kills_every_vm_still_ends() {
     let crash = "echo c > /proc/sysrq-trigger; sleep 60";
     let tests: String = (1..=5)
         .map(|number| test(&number.to_string(), crash, "hello", 5))
@@ -170,7 +169,7 @@ fn a_suite_that_kills_every_vm_comes_to_an_end() {
     let kiln = suite(&tests);
     let output = run(&kiln, &["6.1"]).arg("-j").arg("1").run();
     output.assert_code(97);
-    // None is taken for passed, whether it was tried or not.
+    // None counts as passed, whether it was tried or not.
     let found = verdicts(&out(&kiln));
     let lost = found
         .iter()
@@ -203,7 +202,7 @@ fn failed_tests_exit_with_100_and_skipped_ones_with_0() {
 
 #[test]
 fn before_and_after_run_in_their_places() {
-    // Said by bpftrace, when asked to, once its probes are attached.
+    // bpftrace prints this, if asked to, once its probes are attached.
     const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
     let kiln = suite(&format!(
         "NAME order\nBEFORE ./tests/beside\n\
@@ -381,9 +380,9 @@ fn an_ordinary_user_gets_the_same_verdicts() {
 }
 
 #[test]
-fn a_variable_that_is_not_there_is_told_before_there_is_a_run() {
+fn a_missing_variable_is_reported_before_the_run_starts() {
     let kiln = suite(&test("a", "echo a", "a", 5));
-    for (variable, why) in [("NOT_HERE", "no such variable"), ("=x", "no name")] {
+    for (variable, why) in [("NOT_HERE", "no such variable"), ("=x", "needs a name")] {
         let output = run(&kiln, &["6.1"]).args(["-e", variable]).run();
         output.assert_code(2).assert_err_contains(why);
         assert!(!out(&kiln).exists(), "no directory of a run");
@@ -401,7 +400,7 @@ fn a_filter_that_selects_nothing_exits_with_4_and_boots_nothing() {
 }
 
 #[test]
-fn errors_in_test_files_are_all_told_before_anything_boots() {
+fn all_errors_in_test_files_are_reported_before_anything_boots() {
     let kiln = suite("NAME a\nRUN echo\nEXPCT x\nTIMEOUT soon\n");
     let output = run(&kiln, &["6.1"]).run();
     output
@@ -413,7 +412,7 @@ fn errors_in_test_files_are_all_told_before_anything_boots() {
 }
 
 #[test]
-fn what_a_machine_lacks_is_told_before_anything_boots() {
+fn missing_prerequisites_are_reported_before_anything_boots() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let output = run(&kiln, &["6.1"])
         .env("KILN_QEMU", "/nonexistent/qemu")
@@ -426,7 +425,7 @@ fn what_a_machine_lacks_is_told_before_anything_boots() {
 }
 
 #[test]
-fn without_run_dir_each_run_gets_a_directory_of_its_own_and_tells_it() {
+fn without_run_dir_each_run_gets_its_own_directory_and_prints_it() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let mut dirs = Vec::new();
     for _ in 0..2 {
@@ -453,7 +452,7 @@ fn without_run_dir_each_run_gets_a_directory_of_its_own_and_tells_it() {
     assert_ne!(dirs[0], dirs[1]);
 }
 
-/// `kiln run` with its stdout on a terminal of its own; what it showed.
+/// `kiln run` with its stdout on a new terminal; returns what it showed.
 fn on_a_terminal(kiln: &Kiln, variables: &[(&str, &str)]) -> String {
     use std::io::Read as _;
     let size = nix::pty::Winsize {
@@ -474,7 +473,7 @@ fn on_a_terminal(kiln: &Kiln, variables: &[(&str, &str)]) -> String {
     let mut child = command.spawn().unwrap();
     drop(command);
     let mut bytes = Vec::new();
-    // Ends with EIO, once nobody holds the other side.
+    // Ends with EIO once the other side is closed.
     let _ = fs::File::from(pty.master).read_to_end(&mut bytes);
     child.wait().unwrap();
     String::from_utf8(bytes).unwrap()

@@ -1,5 +1,4 @@
-//! How `kiln run` ends early: interrupted, killed, nowhere to write; what it
-//! has found by then is kept.
+//! How `kiln run` ends early: interrupted, killed, no room to write; it keeps its results so far.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,7 +8,7 @@ use crate::support::Kiln;
 use crate::support::suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
 use nix::sys::signal::{Signal, kill};
 
-/// One test: a name, a shell command, what it has to print.
+/// One test: a name, a shell command, its expected output.
 fn test(name: &str, command: &str, expected: &str, limit: u32) -> String {
     format!("NAME {name}\nRUN {command}\nEXPECT {expected}\nTIMEOUT {limit}\n\n")
 }
@@ -98,7 +97,7 @@ fn kill_9_keeps_the_verdicts_so_far_and_leaves_nothing_running() {
 }
 
 #[test]
-fn a_run_directory_that_cannot_be_made_is_told_before_anything_boots() {
+fn a_run_directory_that_cannot_be_made_is_reported_before_anything_boots() {
     let kiln = suite(&test("a", "echo a", "a", 5));
     let file = kiln.file("file", "");
     let output = kiln
@@ -117,12 +116,12 @@ fn a_run_directory_that_cannot_be_made_is_told_before_anything_boots() {
     output
         .assert_code(96)
         .assert_out("")
-        .assert_err_contains("cannot create the run's directory")
+        .assert_err_contains("cannot create the run directory")
         .assert_err_contains("--run-dir DIR");
 }
 
 #[test]
-fn a_run_directory_without_write_permission_is_told_to_an_ordinary_user() {
+fn a_run_directory_without_write_permission_is_reported_to_an_ordinary_user() {
     let kiln = Kiln::as_ordinary_user();
     kiln.file("tests/runtime/suite", test("a", "echo a", "a", 5));
     let locked = kiln.work().join("locked");
@@ -154,7 +153,7 @@ fn a_directory_with_another_run_is_left_alone() {
     let output = run(&kiln, &["6.1"]).run();
     output
         .assert_code(96)
-        .assert_err_contains("already holds a run");
+        .assert_err_contains("already contains a run");
     let kept = fs::read_to_string(out(&kiln).join("events.jsonl")).unwrap();
     assert_eq!(kept, "mine");
 }
@@ -208,7 +207,7 @@ fn a_log_that_cannot_grow_ends_the_run_and_keeps_the_verdicts_so_far() {
         assert!(start.elapsed() < Duration::from_secs(60), "no verdict came");
         std::thread::sleep(Duration::from_millis(10));
     }
-    // Of kiln alone: QEMU has its memory in a file.
+    // For kiln alone: QEMU has its memory in a file.
     let limit = fs::metadata(&log).unwrap().len() + 200_000;
     let limited = std::process::Command::new("prlimit")
         .arg(format!("--pid={}", running.pid()))
@@ -226,7 +225,7 @@ fn a_log_that_cannot_grow_ends_the_run_and_keeps_the_verdicts_so_far() {
 }
 
 #[test]
-fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
+fn a_full_disk_under_the_run_directory_is_reported_and_keeps_the_verdicts_so_far() {
     let kiln = voluble();
     let room = out(&kiln).display().to_string();
     let kept = kiln.path("kept");
@@ -243,7 +242,7 @@ fn a_full_disk_under_the_run_directory_is_told_and_keeps_the_verdicts_so_far() {
     if mountable {
         outer.args([flags, "sh"]);
     }
-    // Where nothing may be mounted, the log is limited once the guest is up.
+    // If mounts are not allowed, the log is limited once the guest is up.
     let limit = format!(
         "\"$@\" & kiln=$!; until grep -q test_finished '{room}/events.jsonl'; do sleep 0.1; done; \
          prlimit --pid=$kiln --fsize=300000; wait $kiln; code=$?"

@@ -1,5 +1,5 @@
-//! `kiln run` when something dies in the middle of a test: that test is lost or
-//! fails, every other one has its verdict, and nothing is left.
+//! `kiln run` when something dies during a test: that test is lost or fails, every other one gets
+//! its verdict, and nothing is left.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::support::suite::{
 use crate::support::{Kiln, Output};
 use nix::sys::signal::{Signal, kill};
 
-/// A quick test before and after one that does harm.
+/// A quick test before and after a harmful one.
 fn around(command: &str) -> Kiln {
     suite(&format!(
         "NAME 1 before\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
@@ -21,7 +21,7 @@ fn around(command: &str) -> Kiln {
     ))
 }
 
-/// Waits until the harmful test has begun.
+/// Waits until the harmful test has started.
 fn wait_for_harm(kiln: &Kiln) {
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl"))
@@ -72,7 +72,7 @@ fn a_qemu_killed_in_a_test_costs_that_test_alone() {
     }
     let output = running.wait();
     assert_one_lost(&kiln, &output);
-    // What QEMU says of VMs without fault would hide what it says of one.
+    // Messages of QEMU about sound VMs would hide those about a faulty one.
     for vm in ["vm-0", "vm-1"] {
         let said = fs::read_to_string(out(&kiln).join("logs/6_1").join(vm).join("qemu.log"));
         assert!(!said.unwrap().contains("vhost-user"), "{vm}");
@@ -133,7 +133,7 @@ fn a_guest_that_hangs_with_interrupts_off_costs_that_test_alone() {
 }
 
 #[test]
-fn a_kernel_s_report_changes_no_verdict_where_it_is_only_to_be_told() {
+fn a_kernel_report_changes_no_verdict_with_kernel_log_warn() {
     let kiln = suite("NAME 1 harm\nRUN insmod ./oops.ko; echo hello\nEXPECT hello\nTIMEOUT 100\n");
     broken_module::write(&kiln, "oops", &broken_module::OOPS);
     let output = run(&kiln, &["6.1"]).args(["--kernel-log", "warn"]).run();
@@ -182,8 +182,8 @@ fn a_guest_init_that_dies_costs_the_test_that_killed_it_alone() {
     assert!(details.contains("Attempted to kill init"), "{details}");
 }
 
-/// For python3 in the guest: takes guest-init's own control port and writes to
-/// it for ever. `pidfd_open` is system call 434, `pidfd_getfd` 438.
+/// For python3 in the guest: takes guest-init's own control port and writes to it forever.
+/// `pidfd_open` is system call 434, `pidfd_getfd` 438.
 const FLOOD: &str = r#"
 import ctypes, os, sys
 call = ctypes.CDLL(None, use_errno=True).syscall
@@ -227,7 +227,7 @@ fn a_flood_of_valid_frames_on_the_control_port_ends_at_the_test_s_limit() {
     use guest_init::message::{Event, Stream};
 
     let frames = [
-        // What is never heard of, and what could fill memory.
+        // Unknown processes, and output that could fill memory.
         frame::encode(&Event::Alive { since_boot_ns: 0 }).unwrap(),
         frame::encode(&Event::Output {
             process: 1,
@@ -260,7 +260,7 @@ fn a_flood_of_valid_frames_on_the_control_port_ends_at_the_test_s_limit() {
     };
     assert_eq!(verdict("suite.1 before").as_deref(), Some("pass"));
     assert_eq!(verdict("suite.3 after").as_deref(), Some("pass"));
-    // Its own verdict depends on what the flood tore apart.
+    // Its own verdict depends on what the flood damaged.
     let harm = verdict("suite.2 harm").unwrap();
     assert!(["timeout", "lost"].contains(&harm.as_str()), "{harm}");
     assert!([97, 100].contains(&output.code()), "{}", output.code());

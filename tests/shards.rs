@@ -49,7 +49,7 @@ fn the_parts_of_a_run_are_together_verdict_for_verdict_the_whole() {
 }
 
 #[test]
-fn what_is_no_run_that_can_be_merged_is_refused() {
+fn runs_that_cannot_be_merged_are_refused() {
     let kiln = Kiln::new();
     let start = |schema: u32| {
         format!(
@@ -87,12 +87,12 @@ fn what_is_no_run_that_can_be_merged_is_refused() {
     assert!(output.out().contains("cut off"), "{}", output.out());
     let output = kiln.plain(["merge", "--run-dir", "yes", "cut"]).run();
     output.assert_code(96);
-    assert!(output.err().contains("already holds a run"));
+    assert!(output.err().contains("already contains a run"));
     kiln.plain(["merge"]).run().assert_code(2);
 }
 
 #[test]
-fn a_part_without_a_test_and_what_is_no_part_are_refused() {
+fn empty_and_invalid_parts_are_refused() {
     let kiln = suite("NAME 1 only\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n");
     let output = run(&kiln, &["6.1"]).args(["--shard", "slice:2/2"]).run();
     output.assert_code(4);

@@ -1,4 +1,4 @@
-//! Files of a share are told apart, owned and seen as on the host.
+//! Files of a share are distinguished, owned and seen as on the host.
 
 use std::fs;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use crate::support::{KERNELS, Kiln};
 
 /// How long a line may take to come back from a guest.
 const SOON: Duration = Duration::from_secs(60);
-/// When a guest has seen what the host changed, with some room.
+/// When a guest must have seen a change on the host, with some margin.
 const SEEN: Duration = Duration::from_millis(1_500);
 
-/// Two file systems in `$PWD`, with files of the same inode numbers; then what
-/// follows as arguments.
+/// Mounts two file systems in `$PWD`, with files of the same inode numbers; then runs its
+/// arguments.
 const TWO_FILE_SYSTEMS: &str = r#"set -e
 mkdir a b bound
 mount -t tmpfs a a
@@ -27,9 +27,9 @@ done
 test "$(stat -c %i a/file a/dir a/link)" = "$(stat -c %i b/file b/dir b/link)" || exit 90
 exec "$@""#;
 
-/// What must hold of them. Prints what does not. An overlay numbers directories
-/// itself, and anew when it has forgotten them (kernel doc,
-/// filesystems/overlayfs): `$0` says whether there is none.
+/// Checks them, and prints what is wrong. An overlay numbers directories itself, and changes the
+/// numbers once it has dropped them from its cache (kernel doc, filesystems/overlayfs): `$0` says
+/// whether there is none.
 const TOLD_APART: &str = r#"
 same() { [ "$1" -ef "$2" ] || echo "one file as two: $1 $2"; }
 other() { [ "$1" -ef "$2" ] && echo "two files as one: $1 $2"; true; }
@@ -39,7 +39,7 @@ same a/file a/hard; same a/file bound/file
 cmp -s a/file b/file && echo "cmp finds no difference"
 diff -r a b >/dev/null && echo "diff finds no difference"
 cp a/file b/copied-to || echo "cp fails"
-cp a/file b/file || echo "cp takes them for one"
+cp a/file b/file || echo "cp treats them as one"
 cmp -s a/file b/file || echo "cp copied nothing"
 for file in a/file b/link a/dir; do
     [ "$(ls -id $file | cut -d' ' -f1)" = "$(stat -c %i $file)" ] || echo "ls and stat differ: $file"
@@ -56,7 +56,7 @@ cmp /tmp/before /tmp/after || echo "numbers changed"
 echo end"#;
 
 #[test]
-fn files_of_two_file_systems_are_never_taken_for_one() {
+fn files_of_two_file_systems_are_never_confused() {
     let kiln = Kiln::new();
     let namespace = if nix::unistd::geteuid().is_root() {
         "-m"
@@ -79,8 +79,8 @@ fn files_of_two_file_systems_are_never_taken_for_one() {
     }
 }
 
-/// In the directory `$0`, shared writable: owners, attributes, and what the
-/// host changes while the guest looks on.
+/// In the directory `$0`, shared writable: owners, attributes, and changes on the host while the
+/// guest watches.
 const WRITABLE: &str = r#"cd "$0" || exit 9
 refused() { "$@" 2>/dev/null && echo "did: $*"; true; }
 taken() { "$@" || echo "did not: $*"; }
@@ -187,7 +187,7 @@ fn a_shell_finds_the_hosts_files_as_they_are_at_each_line() {
     ] {
         terminal.wait_for(text, SOON);
     }
-    // The host's own stays its own.
+    // The host's own files keep their owner.
     terminal.say("echo guest >edited; rm new; exit 7\n");
     assert_eq!(terminal.wait_only(SOON), 7);
     assert_eq!(

@@ -1,11 +1,11 @@
-//! A guest that uses more of the host's files than a share may hold open.
+//! A guest that uses more of the host's files than a share may keep open.
 
 use std::fs;
 
 use crate::support::suite::{events, finished, out};
 use crate::support::{Kiln, checkout};
 
-/// Files in each of the trees: three times what the share may hold.
+/// Files in each of the trees: three times what the share may keep open.
 const FILES: usize = 2_700;
 
 /// The hard limit of these tests: 890 of them are the guest's.
@@ -24,7 +24,7 @@ const WALK: &str = "set -e
     [ $(du -a tree-a | wc -l) = 2710 ]
     cat tree-b/*/* | sort | uniq -c | tee /dev/stderr | grep -q '2700 x'";
 
-/// Holds as many files as it may, which are more than the share may.
+/// Keeps as many files open as it may, which is more than the share may.
 const HOLD: &str = "ulimit -n 4096
     for file in tree-a/*/*; do
         exec {fd}<$file || { echo \"refused after $opened\"; exit 3; }
@@ -83,7 +83,7 @@ fn a_walk_over_more_files_than_may_be_open_ends_and_the_next_test_finds_its_own(
 }
 
 #[test]
-fn a_low_limit_of_open_files_is_told_with_what_it_means() {
+fn a_low_limit_of_open_files_is_reported_with_what_it_means() {
     let kiln = Kiln::as_ordinary_user();
     let output = kiln.plain(["doctor"]).by(&["sh", "-c", LIMIT, "sh"]).run();
     let told = output.out();

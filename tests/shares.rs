@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{KERNELS, Kiln};
 
-/// Everything that can be done to the tree in `$1`. Prints a line for each
-/// thing that succeeded.
+/// Tries every change of the tree in `$1`. Prints a line for each one that succeeded.
 const ATTACK: &str = r#"#!/bin/sh
 cd "$1" || exit 9
 try() { ( "$@" ) >/dev/null 2>&1 && echo "did: $*"; }
@@ -55,7 +54,7 @@ fn whatever_a_guest_does_through_its_overlay_stays_there() {
             .args([&attack, &tree])
             .run();
         output.assert_code(0);
-        // The overlay is of use only if it takes the changes.
+        // The overlay must accept the changes.
         for change in ["echo changed", "chmod 777", "rm file", "mkdir made"] {
             assert!(
                 output.out().contains(change),
@@ -69,7 +68,7 @@ fn whatever_a_guest_does_through_its_overlay_stays_there() {
 
 #[test]
 fn the_shares_themselves_refuse_every_change() {
-    // Nobody else may change the cache meanwhile.
+    // No other test may change the cache meanwhile.
     let kiln = Kiln::with_copied_cache();
     let tree = victim(&kiln.work());
     let attack = kiln.program("attack", ATTACK);
@@ -102,7 +101,7 @@ fn the_shares_themselves_refuse_every_change() {
 #[test]
 fn files_of_the_hosts_own_root_do_not_change() {
     let kiln = Kiln::new();
-    // Not below /tmp, which the guest has its own of.
+    // Not below /tmp, because the guest has its own.
     let dir = tempfile::Builder::new()
         .prefix("kiln-victim-")
         .tempdir_in("/var/tmp")
@@ -177,7 +176,7 @@ fn beside_a_writable_directory_all_stays_read_only() {
     assert_eq!(listing(&tree), before);
 }
 
-/// A tree with something of everything, of the user's own.
+/// A tree of the user's with files of every kind.
 fn victim(parent: &Path) -> PathBuf {
     let tree = parent.join("victim");
     fs::create_dir_all(tree.join("sub/empty")).unwrap();
@@ -189,7 +188,7 @@ fn victim(parent: &Path) -> PathBuf {
     tree
 }
 
-/// What a tree holds: kind and mode, owner, links, size, times, content.
+/// The contents of a tree: kind and mode, owner, links, size, times, content.
 fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     walkdir::WalkDir::new(dir)
         .into_iter()

@@ -68,7 +68,7 @@ fn a_resize_reaches_the_guest() {
 fn ctrl_c_interrupts_the_program_and_not_the_shell() {
     let kiln = Kiln::new();
     let mut terminal = shell(&kiln, "6.1");
-    // What says that it runs is in the foreground by then.
+    // The program that prints this is in the foreground by then.
     terminal.say("sh -c 'echo be\"\"gin; exec sleep 1000'\n");
     terminal.wait_for("begin", SOON);
     terminal.say("\x03");
@@ -76,7 +76,7 @@ fn ctrl_c_interrupts_the_program_and_not_the_shell() {
     terminal.wait_for("status=130", SOON);
     terminal.say("sh -c 'echo ag\"\"ain; exec sleep 1000'\n");
     terminal.wait_for("again", SOON);
-    // Ctrl-Z stops it, and the shell goes on.
+    // Ctrl-Z stops it, and the shell continues.
     terminal.say("\x1a");
     terminal.wait_for("Stopped", SOON);
     terminal.say("kill -9 %1; exit 5\n");
@@ -95,12 +95,12 @@ fn ctrl_d_ends_the_shell() {
 }
 
 #[test]
-fn the_escape_three_times_ends_a_shell_that_hears_nothing() {
+fn the_escape_three_times_ends_a_shell_that_reads_nothing() {
     let kiln = Kiln::new();
     let mut terminal = shell(&kiln, "6.1");
     terminal.say("trap '' INT QUIT TSTP; stty raw -isig -echo; echo d''eaf; sleep 1000\n");
     terminal.wait_for("deaf", SOON);
-    // More than the guest's terminal and everything before it has room for.
+    // More than the buffers of the guest's terminal and everything before it.
     for _ in 0..64 {
         terminal.say(&"x".repeat(4000));
     }
@@ -134,7 +134,7 @@ fn sigterm_ends_a_shell_and_leaves_a_sane_terminal() {
 }
 
 #[test]
-fn a_hang_up_of_the_terminal_ends_everything() {
+fn a_hangup_of_the_terminal_ends_everything() {
     let kiln = Kiln::new();
     let terminal = shell(&kiln, "6.1");
     terminal.hang_up(SOON);

@@ -1,5 +1,4 @@
-//! What `kiln run` says of a test that takes its time, by itself and when it is
-//! asked.
+//! What `kiln run` says about a slow test, by itself and on request.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use nix::sys::termios::LocalFlags;
 const BOOT: Duration = Duration::from_secs(90);
 const SOON: Duration = Duration::from_secs(20);
 
-/// One quick test, and one that goes on for as long as anybody waits.
+/// One quick test, and one that never ends.
 fn slow() -> Kiln {
     suite(
         "NAME 1 quick\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
@@ -21,7 +20,7 @@ fn slow() -> Kiln {
 }
 
 #[test]
-fn a_slow_test_is_told_once_and_sigusr1_tells_what_each_vm_does() {
+fn a_slow_test_is_reported_once_and_sigusr1_shows_what_each_vm_does() {
     let kiln = slow();
     let mut running = run_scaled(&kiln, &["6.1"], "30")
         .args(["-j1", "--slow-timeout", "3s"])
@@ -50,18 +49,18 @@ fn a_slow_test_is_told_once_and_sigusr1_tells_what_each_vm_does() {
 }
 
 #[test]
-fn the_key_t_tells_what_each_vm_does_and_the_terminal_is_given_back() {
+fn the_key_t_shows_what_each_vm_does_and_the_terminal_is_restored() {
     let kiln = slow();
     let mut terminal = Terminal::start(run_scaled(&kiln, &["6.1"], "30").arg("-j1"));
     terminal.wait_for("2 tests on 1 kernel", BOOT);
     terminal.say("t");
-    // Whatever it does by then: nothing, or a boot.
+    // Whatever it is doing by then: nothing, or booting.
     terminal.wait_for("VM", SOON);
     let keys = terminal.settings().local_flags;
     assert!(!keys.intersects(LocalFlags::ICANON | LocalFlags::ECHO));
     assert!(keys.contains(LocalFlags::ISIG), "Ctrl-C stays a signal");
     terminal.wait_for("PASS", BOOT);
-    // Not one of the keys that say nothing.
+    // Not a key without a meaning.
     terminal.say("xt");
     terminal.wait_for("VM 0  6.1  runs suite.2 slow  (for ", SOON);
     // Ctrl-C, as a terminal sends it.

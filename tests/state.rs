@@ -1,4 +1,4 @@
-//! What a test changes in its VM is as before when the next one runs, and named.
+//! What a test changes in its VM is undone before the next one runs, and named.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::support::suite::{count, events, finished, out};
 use crate::support::{Kiln, checkout};
 
-/// Prints how the guest is, by few processes: each takes a tenth of a second.
+/// Prints the state of the guest, with few processes: each takes a tenth of a second.
 const LOOK: &str = r#"
 w=$PWD; cd /proc/sys
 uname -n; cat kernel/domainname kernel/pid_max kernel/kptr_restrict kernel/printk \
@@ -30,7 +30,7 @@ ip -o link; ip -o addr; ip rule; ip -6 rule
 ip route show table all | sort
 "#;
 
-/// What a test leaves, by kind: a script, and what the warning says of it.
+/// Leftovers of tests, by kind: a script, and the text of the warning.
 const SPOILS: [(&str, &str, &[&str]); 7] = [
     (
         "1-settings",
@@ -251,7 +251,7 @@ fn assert_told(warnings: &[&str], expected: &[&str]) {
     assert_eq!(cannot, None);
 }
 
-/// What a look printed on a kernel.
+/// The printed state on a kernel.
 fn looked(all: &[Value], kernel: &str, test: &str) -> String {
     let id = format!("s.{test}.sh");
     let event = all.iter().find(|event| {
@@ -283,7 +283,7 @@ fn after_each_kind_of_change_the_next_test_finds_the_vm_as_it_was() {
 }
 
 #[test]
-fn other_kernels_put_all_of_it_back_at_once() {
+fn other_kernels_undo_all_changes_at_once() {
     let mut everything = String::new();
     for (name, script, _) in SPOILS {
         writeln!(everything, "( :; {script} ) # {name}").unwrap();
@@ -315,7 +315,7 @@ fn other_kernels_put_all_of_it_back_at_once() {
 }
 
 #[test]
-fn what_cannot_be_put_back_is_named_and_the_next_test_has_a_vm_of_its_own() {
+fn changes_that_cannot_be_undone_are_named_and_the_next_test_gets_a_fresh_vm() {
     let scripts = [
         (
             "0",
@@ -323,7 +323,7 @@ fn what_cannot_be_put_back_is_named_and_the_next_test_has_a_vm_of_its_own() {
         ),
         ("1", "echo 1 >/proc/sys/kernel/modules_disabled"),
         ("2", "cat /proc/sys/kernel/modules_disabled"),
-        // Of this one nobody knows what it was.
+        // The old value of this one is unknown.
         ("3", "echo 7 >/proc/sys/net/ipv4/igmp_max_memberships"),
         ("4", "cat /proc/sys/net/ipv4/igmp_max_memberships"),
         (
@@ -356,7 +356,7 @@ fn what_cannot_be_put_back_is_named_and_the_next_test_has_a_vm_of_its_own() {
     for (test, output) in [("2", "0\n"), ("4", "20\n")] {
         assert_eq!(looked(&all, "6.1", test), output);
     }
-    // kiln's own directory below /tmp is there from the start.
+    // kiln's own directory below /tmp exists from the start.
     let left = looked(&all, "6.1", "6");
     assert!(left.trim().parse::<u32>().unwrap() < 3, "{left}");
     assert_eq!(count(&all, "vm_started"), 4);

@@ -1,5 +1,5 @@
-//! A run whose output nobody reads: a full pipe, a terminal at Ctrl-S. It has its
-//! verdicts all the same, and ends when it is told to.
+//! A run whose output nobody reads: a full pipe, a terminal after Ctrl-S. It still gets its
+//! verdicts, and ends on a signal.
 
 use std::fs;
 use std::io::{PipeReader, Read as _, Write as _};
@@ -18,7 +18,7 @@ use crate::support::{Invocation, Kiln, Slot, wait_for_child};
 
 /// How long a boot and some short tests may take on a busy machine.
 const RUN: Duration = Duration::from_secs(90);
-/// How long what needs no VM may take there.
+/// How long things without a VM may take there.
 const SOON: Duration = Duration::from_secs(60);
 /// The longest limit of a test here.
 const LIMIT: Duration = Duration::from_secs(4);
@@ -175,7 +175,7 @@ fn a_terminal_stopped_by_ctrl_s_changes_no_verdict_and_shows_all_after_ctrl_q() 
 }
 
 #[test]
-fn a_stopped_kiln_counts_what_the_guest_said_and_a_signal_ends_it_unread() {
+fn a_stopped_kiln_counts_the_guest_s_messages_and_a_signal_ends_it_unread() {
     let seconds = LIMIT.as_secs();
     let kiln = suite(&format!(
         "NAME naps\nRUN sleep 2; echo hello\nEXPECT hello\nTIMEOUT {seconds}\n\n\
@@ -183,7 +183,7 @@ fn a_stopped_kiln_counts_what_the_guest_said_and_a_signal_ends_it_unread() {
     ));
     let mut unread = Unread::start(run(&kiln, &["6.1"]).arg("-j1"));
     wait_for_event(&out(&kiln), "test_started", RUN);
-    // The command has begun by then; the guest goes on without us.
+    // The command has started by then; the guest continues without us.
     std::thread::sleep(Duration::from_millis(500));
     unread.signal(Signal::SIGSTOP);
     std::thread::sleep(2 * LIMIT);

@@ -1,5 +1,5 @@
-//! The workflows and actions of GitHub: that they are sound as far as this
-//! repository can tell, and that what they name is there.
+//! Checks GitHub's workflows and actions as far as this repository can, and that what they name
+//! exists.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -67,7 +67,7 @@ fn steps(document: &Value) -> Vec<&Value> {
     lists.filter_map(Value::as_array).flatten().collect()
 }
 
-/// The scripts of all files, with lines that go on joined.
+/// The scripts of all files, with continued lines joined.
 fn scripts() -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (file, document) in all() {
@@ -134,8 +134,8 @@ fn an_action_of_others_is_pinned() {
 #[test]
 fn no_script_is_put_together_from_a_job_s_context() {
     for (file, script) in scripts() {
-        // Titles and names of branches are whoever's who asks for a pull: they
-        // come by the environment, as words.
+        // The author of a pull request controls titles and names of branches, so they come through
+        // the environment, as words.
         assert!(!script.contains("${{"), "{file}: {script}");
     }
 }
@@ -159,7 +159,7 @@ fn every_kiln_command_of_a_workflow_is_one() {
                 .into_iter()
                 .map(|word| word.replace("$LLVM", "22").replace("$SHARD", "slice:1/1"))
                 .collect();
-            // `--help` is shown once all before it has been understood.
+            // `--help` only works if everything before it is valid.
             let ci = words.iter().any(|word| word == "ci");
             let last = if ci { "--list" } else { "--help" };
             let output = kiln.plain(&words).arg(last).run();
@@ -225,7 +225,7 @@ fn the_image_runs_on_the_oldest_and_the_newest_kernel() {
 }
 
 #[test]
-fn the_action_hands_every_input_on() {
+fn the_action_passes_on_every_input() {
     let action = parse(&checkout().join("action.yml"));
     let inputs = action["inputs"].as_object().unwrap();
     let env = steps(&action)

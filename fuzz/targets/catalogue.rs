@@ -1,4 +1,4 @@
-//! `kernels.toml`, behind a line that selects from it.
+//! `kernels.toml`, after a line that selects from it.
 #![no_main]
 
 use std::path::Path;

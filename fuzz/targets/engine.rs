@@ -1,5 +1,5 @@
-//! Any engine beside the tests: it is read or not, and a plain test stays one
-//! in the dialect that is most like it.
+//! Any engine beside the tests: whether or not it can be read, a plain test stays valid in the
+//! closest dialect.
 #![no_main]
 
 use std::path::Path;

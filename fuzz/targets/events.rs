@@ -1,5 +1,5 @@
-//! `events.jsonl`, as a run that was killed or another kiln left it: what was
-//! read can be written and read again, and the folds take whatever comes.
+//! `events.jsonl`, as left by a killed run or another kiln: what was read can be written and read
+//! again, and the folds accept everything.
 #![no_main]
 
 use kiln::report::{History, Levels, Report, StatusLevel, Terminal, TerminalStyle};
@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let mut records = Vec::new();
     for line in bytes.split(|b| *b == b'\n') {
-        // A reader passes over what a later kiln tells.
+        // A reader skips events of a later kiln.
         if let Ok(record) = Record::from_json(line)
             && record.event != Event::Unknown
         {
@@ -38,7 +38,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     terminal.finish(&history).unwrap();
     drop(terminal);
-    // No control reaches the terminal but those that lay out text.
+    // No control characters reach the terminal except those for layout.
     let printed = String::from_utf8(printed).unwrap();
     assert!(
         !printed
@@ -46,12 +46,12 @@ fuzz_target!(|bytes: &[u8]| {
             .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
     );
     let tally = &history.tally;
-    // Counts hold together.
+    // Counts are consistent.
     assert!(tally.unexpected() <= tally.finished());
     assert!(tally.missing() <= tally.planned());
     let _ = tally.exit_code();
 
-    // A run merged with itself is that run.
+    // A run merged with itself gives the same run.
     if matches!(records[0].event, Event::RunStarted(_)) {
         let log = |path: &str| RunLog {
             path: path.into(),

@@ -1,4 +1,4 @@
-//! `expectations.toml`, and what it says of a test.
+//! `expectations.toml`, and what it says about a test.
 #![no_main]
 
 use std::path::Path;

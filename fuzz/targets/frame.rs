@@ -1,8 +1,8 @@
-//! Bytes from the other side of the control port, in two pieces: no panic, no
-//! endless memory, and a frame after the garbage is found.
+//! Bytes from the other side of the control port, in two pieces: no panic, limited memory, and a
+//! frame after garbage is found.
 //!
-//! The first byte says what the others are: the stream itself, or what stands
-//! in a whole frame. Hardly any stream of chance has a right checksum.
+//! The first byte says what the others are: the stream itself, or the content of a complete frame.
+//! Random streams almost never have a correct checksum.
 #![no_main]
 
 use std::fmt::Debug;
@@ -13,8 +13,7 @@ use libfuzzer_sys::fuzz_target;
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeTuple, Serializer};
 
-/// Bytes as they stand, without their number: a message that postcard has
-/// encoded, or not.
+/// The bytes themselves, without a length: possibly a message encoded by postcard.
 struct Plain<'a>(&'a [u8]);
 
 impl Serialize for Plain<'_> {

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use kiln::suite::bpftrace::{Dialect, End, Exit, Observation, Rules, Vocabulary, judge, parse};
+use kiln::suite::Exit;
+use kiln::suite::bpftrace::{Dialect, End, Observation, Rules, Vocabulary, judge, parse};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (u8, &[u8], &[u8])| {

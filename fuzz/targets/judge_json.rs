@@ -4,13 +4,11 @@
 use std::fs;
 
 use kiln::arch::Arch;
-use kiln::suite::Verdict;
-use kiln::suite::bpftrace::{
-    Dialect, End, Exit, Observation, Rules, RuntimeSuites, Vocabulary, judge,
-};
+use kiln::suite::{Exit, Verdict};
+use kiln::suite::bpftrace::{Dialect, End, Observation, Rules, RuntimeSuites, Vocabulary, judge};
 use libfuzzer_sys::fuzz_target;
 
-/// One test whose expectation is in a file, where the dialect knows that.
+/// One test whose expectation is in a file, if the dialect supports that.
 const TEST: &str =
     "NAME json\nRUN {{BPFTRACE}} -e x\nEXPECT_JSON runtime/outputs/expected.json\nTIMEOUT 1\n";
 
@@ -23,8 +21,7 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     fs::write(dir.path().join("runtime/file"), TEST).unwrap();
     for name in Dialect::names() {
         let dialect = Dialect::for_version(name).unwrap();
-        let Ok(suites) =
-            RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), Arch::default())
+        let Ok(suites) = RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), Arch::default())
         else {
             continue;
         };

@@ -4,7 +4,7 @@
 use kiln::vm::kernel_log::{Scanner, reports};
 use libfuzzer_sys::fuzz_target;
 
-/// The line of an oops that nothing before it can hide, however it looks.
+/// The line of an oops, which nothing before it may hide.
 const OOPS: &[u8] = b"\n[98765.000000] divide error: 0000 [#1] PREEMPT SMP NOPTI\n";
 
 fuzz_target!(|input: &[u8]| {

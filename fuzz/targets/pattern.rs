@@ -1,5 +1,5 @@
-//! Python's regular expressions, translated. Literal text, escaped as Python's
-//! `re.escape` does it, must be found in itself.
+//! Python's regular expressions, translated. Literal text, escaped like Python's `re.escape`, must
+//! match itself.
 #![no_main]
 
 use kiln::suite::{Flags, Pattern};

@@ -1,5 +1,5 @@
-//! A file of bpftrace's runtime tests, in the dialect that its first byte
-//! picks, open for newer words or not: nothing vanishes, every place is in the file.
+//! A file of bpftrace's runtime tests, in a dialect that its first byte selects, with or without
+//! newer words: nothing is lost, and every line number is in the file.
 #![no_main]
 
 use std::path::Path;
@@ -40,17 +40,17 @@ fuzz_target!(|input: &[u8]| {
     }
     problems.iter().for_each(|problem| in_file(problem.line));
     warnings.iter().for_each(|warning| in_file(warning.line));
-    // One of each is enough to see that it can be told.
+    // One of each is enough to check that it can be displayed.
     if let Some(problem) = problems.last() {
         assert!(!problem.to_string().is_empty());
     }
     if let Some(warning) = warnings.last() {
         assert!(!warning.to_string().is_empty());
     }
-    // A line that says something makes a test, or is told of.
+    // Every line with content becomes part of a test, or is reported.
     let says = |line: &[u8]| !line.starts_with(b"#") && !line.trim_ascii().is_empty();
     if file.split(|b| matches!(b, b'\n' | b'\r')).any(says) {
         let told = tests.len() + problems.len() + warnings.len();
-        assert!(told > 0, "a file that is neither empty nor told of");
+        assert!(told > 0, "a file that is neither empty nor reported");
     }
 });

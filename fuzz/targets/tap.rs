@@ -1,4 +1,4 @@
-//! What a command prints as TAP, or as KTAP where the first byte is odd.
+//! Output of a command as TAP, or as KTAP if the first byte is odd.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ fuzz_target!(|input: &[u8]| {
     };
     let results = read_tap(output, dialect);
     let names: BTreeSet<_> = results.cases.iter().map(|case| &case.name).collect();
-    assert_eq!(names.len(), results.cases.len(), "a name stands twice");
+    assert_eq!(names.len(), results.cases.len(), "a name occurs twice");
     assert!(!names.contains(&String::new()), "a case without a name");
     assert!(results.cases.len() <= output.len(), "a case out of nothing");
     for case in &results.cases {
@@ -27,7 +27,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let says_nothing = results.cases.is_empty() && results.skip.is_none();
     assert!(!says_nothing || !results.problems.is_empty());
-    // No failure vanishes.
+    // No failure is lost.
     let lines = || output.split(|byte| matches!(byte, b'\n' | b'\r'));
     let fails = |line: &[u8]| {
         let line = line.trim_ascii_end();
@@ -51,12 +51,12 @@ fn is_clean(results: &Results) -> bool {
     results.problems.is_empty() && results.cases.iter().all(|case| good(case.verdict))
 }
 
-/// The plan is there, and as many results as it says.
+/// There is a plan, and it matches the number of results.
 fn assert_plan<'l>(lines: impl Iterator<Item = &'l [u8]>, results: &Results) {
     let mut plan = None;
     let mut seen = 0;
     for line in lines {
-        // What a terminal would not show is taken out first.
+        // Invisible characters are removed first.
         if line.contains(&0) || line.contains(&0x1b) || line.starts_with(b"\xef\xbb\xbf") {
             return;
         }

@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|file: &[u8]| {
     let results = read_xml(file);
     let names: BTreeSet<_> = results.cases.iter().map(|case| &case.name).collect();
-    assert_eq!(names.len(), results.cases.len(), "a name stands twice");
+    assert_eq!(names.len(), results.cases.len(), "a name occurs twice");
     assert!(!names.contains(&String::new()), "a case without a name");
     assert!(results.cases.len() <= file.len(), "a case out of nothing");
     for case in &results.cases {
@@ -20,14 +20,14 @@ fuzz_target!(|file: &[u8]| {
     if !passes(&results) {
         return;
     }
-    // A part of a file passes only where the rest of it is comments.
+    // A part of a file passes only if the rest of it is comments.
     let cut = usize::from(file[file.len() / 2]) % file.len();
     let part = read_xml(&file[..cut]);
     assert!(
         !passes(&part) || part.cases == results.cases,
         "half of it passes"
     );
-    // The same cases in a report that says failure.
+    // The same cases in a report with a failure.
     if file.starts_with(b"<testsuite") {
         for (before, after) in [
             (r#"<testsuites failures="1">"#, "</testsuites>"),
@@ -35,8 +35,14 @@ fuzz_target!(|file: &[u8]| {
             (r#"<testsuite status="failed">"#, "</testsuite>"),
             ("<testsuites>", "<error/></testsuites>"),
             ("<testsuites><failure/>", "</testsuites>"),
-            ("<testsuites>", r#"<testcase status="failed"/></testsuites>"#),
-            ("<testsuites>", "<testcase><failure/></testcase></testsuites>"),
+            (
+                "<testsuites>",
+                r#"<testcase status="failed"/></testsuites>"#,
+            ),
+            (
+                "<testsuites>",
+                "<testcase><failure/></testcase></testsuites>",
+            ),
             ("", "<testsuite><testcase/></testsuite>"),
         ] {
             let said = [before.as_bytes(), file, after.as_bytes()].concat();

@@ -1,29 +1,28 @@
 //! Framing: how a message becomes bytes on the control port.
 //!
-//! A frame is a postcard encoding followed by its CRC-32 (ISO-HDLC, little
-//! endian), COBS encoded, with a zero byte before and after. COBS leaves no
-//! zero inside, so a reader that meets garbage drops bytes up to the next zero
-//! and has found its place again; the CRC refuses what only looks like a frame.
+//! A frame is a postcard encoding followed by its CRC-32 (ISO-HDLC, little endian), COBS encoded,
+//! with a zero byte before and after. COBS leaves no zero inside, so a reader that meets garbage
+//! resynchronises by dropping bytes up to the next zero. The CRC rejects garbage that looks like a
+//! frame.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::message::{Event, Request};
 
-/// Largest encoded event in bytes that the host accepts, delimiters aside: what
-/// an untrusted guest can make the host keep.
+/// Largest encoded event that the host accepts, in bytes without delimiters: it limits what an
+/// untrusted guest can make the host keep.
 pub const MAX_EVENT: usize = 256 * 1024;
 
-/// Largest encoded request in bytes that the guest accepts: room for all that
-/// execve(2) takes, 2 MiB, and COBS.
+/// Largest encoded request that the guest accepts, in bytes: room for everything that execve(2)
+/// takes (2 MiB), and COBS.
 pub const MAX_REQUEST: usize = 2 * 1024 * 1024 + 64 * 1024;
 
-/// Largest run of output or input bytes that a writer puts into one message;
-/// leaves ample room below [`MAX_EVENT`].
+/// Most output or input bytes that a writer puts into one message; far below [`MAX_EVENT`].
 pub const MAX_DATA: usize = 64 * 1024;
 
 /// What one side sends.
 pub trait Message {
-    /// Largest encoding in bytes, delimiters aside.
+    /// Largest encoding, in bytes without delimiters.
     const MAX_FRAME: usize;
 }
 
@@ -37,7 +36,7 @@ impl Message for Request {
 
 const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
 
-/// Why bytes are no frame, or a message cannot become one.
+/// Why bytes are not a frame, or a message cannot be encoded as one.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum FrameError {
     /// More bytes than [`Message::MAX_FRAME`] without a delimiter, or a message
@@ -47,7 +46,7 @@ pub enum FrameError {
     /// Not COBS.
     #[error("frame is not COBS encoded")]
     Cobs,
-    /// The checksum does not fit, or no known message is inside.
+    /// The checksum is wrong, or the frame contains no known message.
     #[error("frame holds no known message or is damaged: {0}")]
     Message(postcard::Error),
 }
@@ -76,8 +75,8 @@ impl Decoder {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream and returns the messages they
-    /// complete, and an error for each stretch that is no frame.
+    /// Takes the next bytes of the stream and returns the messages that they complete, and an error
+    /// for each part that is not a frame.
     pub fn push<M: Message + DeserializeOwned>(
         &mut self,
         bytes: &[u8],
@@ -93,7 +92,7 @@ impl Decoder {
                     self.pending = Vec::new();
                 }
             }
-            // A part that another one follows ends with the delimiter.
+            // Every part but the last ends with the delimiter.
             if parts.peek().is_some() {
                 if !self.skipping && !self.pending.is_empty() {
                     messages.push(decode(&self.pending));

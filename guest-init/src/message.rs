@@ -1,4 +1,4 @@
-//! What host and guest say to each other.
+//! The messages between host and guest.
 //!
 //! The host sends [`Request`]s, the guest sends [`Event`]s. The first event is
 //! [`Event::Hello`]. The host numbers jobs and processes as it likes and never
@@ -6,34 +6,34 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Version of this protocol; host and guest must agree exactly, since both
-/// come out of the same build.
+/// Version of this protocol. Host and guest must have the same, since both come from the same
+/// build.
 pub const PROTOCOL_VERSION: u32 = 7;
 
-/// How often the guest says that it lives, in milliseconds: often enough that
-/// several can go missing before the host takes it for hung.
+/// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
+/// considers the guest hung.
 pub const HEARTBEAT_MS: u64 = 2000;
 
-/// How long the guest does nothing else while it drops caches, in milliseconds;
-/// what takes longer goes on beside.
+/// How long the guest waits while it drops caches, in milliseconds; after that, dropping continues
+/// in the background.
 pub const DROP_WAIT_MS: u64 = 500;
 
 /// How many bytes of stdin the host may have sent to a process beyond what the
 /// guest has reported as taken ([`Event::StdinTaken`]).
 pub const STDIN_WINDOW: usize = 256 * 1024;
 
-/// How many leftovers of a kind are named at most: a message has an end.
+/// How many leftovers of a kind to name at most, since the size of a message is limited.
 pub const MAX_NAMED: usize = 100;
 
-/// A job: processes that live and end together, in a cgroup of their own.
+/// A job: processes that live and end together, in their own cgroup.
 pub type JobId = u32;
 /// A process that the host asked for.
 pub type ProcessId = u32;
 
-/// What the host asks of the guest.
+/// A request from the host to the guest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Makes the job's cgroup. Processes can be started in it from now on.
+    /// Creates the job's cgroup, in which processes can then be started.
     OpenJob {
         /// The new job.
         job: JobId,
@@ -92,16 +92,15 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
-    /// Takes the guest as it is now for clean: what [`Request::Tidy`] goes by.
+    /// Declares the guest's present state clean; [`Request::Tidy`] restores this state.
     TakeStock,
-    /// Undoes what outlives the jobs that are closed; answered by
-    /// [`Event::Tidied`].
+    /// Undoes what outlives closed jobs; answered by [`Event::Tidied`].
     Tidy,
-    /// Makes the kernel forget the files that nobody uses, each of which holds
-    /// a descriptor on the host. Not answered: what is asked for next waits for
-    /// the end of it, but no longer than [`DROP_WAIT_MS`].
+    /// Makes the kernel drop unused files from its caches, each of which holds a file descriptor on
+    /// the host. Not answered: the next request waits until this is done, but no longer than
+    /// [`DROP_WAIT_MS`].
     DropCaches {
-        /// Cached pages too: some kernels keep a file while it has any.
+        /// Also drop cached pages: some kernels keep a file while it has any.
         pages: bool,
     },
     /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
@@ -110,14 +109,14 @@ pub enum Request {
     AskTime,
     /// Moves the guest's wall clock.
     AdjustClock {
-        /// By how many nanoseconds; forwards where positive.
+        /// By how many nanoseconds; positive values move it forwards.
         delta_ns: i64,
     },
     /// Ends the VM.
     PowerOff,
 }
 
-/// What the guest tells the host.
+/// A message from the guest to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// The guest is ready for requests.
@@ -133,7 +132,7 @@ pub enum Event {
     SpawnFailed {
         /// The process.
         process: ProcessId,
-        /// `errno` of the step that failed, 0 where there was none.
+        /// `errno` of the step that failed, or 0.
         errno: i32,
         /// What failed.
         message: String,
@@ -147,7 +146,7 @@ pub enum Event {
         /// The bytes as written.
         data: Vec<u8>,
     },
-    /// Nobody can write to this stream any more.
+    /// The stream is closed: nobody can write to it.
     Closed {
         /// The process.
         process: ProcessId,
@@ -162,12 +161,12 @@ pub enum Event {
         /// the process closed its stdin.
         bytes: u32,
     },
-    /// The process ended. Its descendants may live on and hold its streams.
+    /// The process ended. Its descendants may still live and hold its streams.
     Exited {
         /// The process.
         process: ProcessId,
         /// How it ended.
-        outcome: Outcome,
+        outcome: ProcessExit,
     },
     /// A process of the job has the name asked for.
     CommSeen {
@@ -178,23 +177,22 @@ pub enum Event {
         /// The pid of that process.
         pid: i32,
     },
-    /// The job is gone.
+    /// The job is closed.
     JobClosed {
         /// The job.
         job: JobId,
-        /// Processes that still lived, the first [`MAX_NAMED`].
+        /// The first [`MAX_NAMED`] processes that still lived.
         leftovers: Vec<Leftover>,
     },
     /// The guest is as clean as it can be made.
     Tidied {
-        /// What was there, the first [`MAX_NAMED`]; processes only where no
-        /// job is open.
+        /// The first [`MAX_NAMED`] leftovers; processes only if no job is open.
         remnants: Vec<Remnant>,
-        /// How long that took, in microseconds, by the guest's monotonic clock.
+        /// How long that took, in microseconds on the guest's monotonic clock.
         micros: u64,
     },
-    /// The kernel's taint flags have changed, `/proc/sys/kernel/tainted`. Looked
-    /// at before hello and at each [`Request::Tidy`], and sent before the answer.
+    /// The kernel's taint flags have changed, `/proc/sys/kernel/tainted`. Checked before hello and
+    /// at each [`Request::Tidy`], and sent before the answer.
     Tainted {
         /// All of them.
         flags: u64,
@@ -204,24 +202,24 @@ pub enum Event {
         /// In microseconds, by the guest's monotonic clock.
         micros: u64,
     },
-    /// The guest lives: its kernel runs PID 1. Sent every [`HEARTBEAT_MS`].
+    /// A sign of life: the guest's kernel runs PID 1. Sent every [`HEARTBEAT_MS`].
     Alive {
         /// Nanoseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
         since_boot_ns: u64,
     },
-    /// What the guest's clocks say.
+    /// The times of the guest's clocks.
     Time {
         /// Nanoseconds since 1970 (`CLOCK_REALTIME`).
         realtime_ns: i64,
         /// Nanoseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
         since_boot_ns: u64,
     },
-    /// A request could not be carried out or made no sense.
+    /// A request failed or was invalid.
     Refused {
         /// What was wrong.
         message: String,
     },
-    /// Guest-init cannot go on and ends the VM.
+    /// Guest-init cannot continue and ends the VM.
     Failed {
         /// What it was doing.
         stage: String,
@@ -239,10 +237,10 @@ pub struct Hello {
     pub release: String,
     /// `uname -m`.
     pub machine: String,
-    /// When each step of the boot was done.
+    /// When each boot step was complete.
     pub timings: Timings,
-    /// Steps that failed and that the guest can live without, such as a
-    /// filesystem this kernel does not have.
+    /// Failed steps that the guest can do without, such as mounting a filesystem that this kernel
+    /// does not have.
     pub warnings: Vec<String>,
 }
 
@@ -272,8 +270,8 @@ pub struct ProcessSpec {
     pub stdin: Stdin,
     /// Where stdout and stderr go.
     pub output: OutputMode,
-    /// Milliseconds after which the guest ends the process by itself: SIGTERM
-    /// to its group, SIGKILL to the same after [`TERM_GRACE_MS`].
+    /// Milliseconds after which the guest ends the process: it sends SIGTERM to the process group,
+    /// and SIGKILL after [`TERM_GRACE_MS`].
     pub deadline_ms: Option<u64>,
     /// The process and what it starts run with `ADDR_NO_RANDOMIZE`, as
     /// personality(2) has it: without ASLR.
@@ -296,7 +294,7 @@ pub enum Stdin {
 /// Where a process's output goes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OutputMode {
-    /// stdout and stderr by pipes of their own.
+    /// stdout and stderr through separate pipes.
     #[default]
     Separate,
     /// Both into one pipe, reported as [`Stream::Stdout`], in the order in
@@ -319,7 +317,7 @@ pub struct WindowSize {
 /// One of a process's output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Stream {
-    /// Standard output, or everything where the two are merged.
+    /// Standard output, or everything if the two are merged.
     Stdout,
     /// Standard error.
     Stderr,
@@ -327,7 +325,7 @@ pub enum Stream {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
+pub struct ProcessExit {
     /// Exit status or signal.
     pub status: Status,
     /// Whether the guest ended it because its deadline passed.
@@ -363,8 +361,8 @@ pub struct Leftover {
     pub pid: i32,
     /// Its name, `/proc/PID/comm`.
     pub comm: String,
-    /// Id of its session: the pid of the process that the host asked for,
-    /// unless it made a session of its own.
+    /// Id of its session: the pid of the process that the host asked for, unless it created its own
+    /// session.
     pub session: i32,
     /// Whether it is gone now; a process in uninterruptible sleep survives
     /// SIGKILL, and the VM is no longer clean.
@@ -376,10 +374,10 @@ pub struct Leftover {
 pub struct Remnant {
     /// What it is.
     pub kind: RemnantKind,
-    /// Its name: of a process its `comm`, of a mount its type and place, of a
-    /// table its family and name, of a setting what it was changed to.
+    /// Its name: the `comm` of a process, type and mount point of a mount, family and name of a
+    /// table, the new value of a setting.
     pub name: String,
-    /// Whether the change is undone; the VM is no longer clean otherwise.
+    /// Whether the change is undone; otherwise the VM is no longer clean.
     pub gone: bool,
 }
 
@@ -398,11 +396,9 @@ pub enum RemnantKind {
     NftablesTable,
     /// Options of a mount.
     MountOptions,
-    /// A setting of the kernel's or of PID 1: a sysctl, the clock, a name, a
-    /// limit.
+    /// A setting of the kernel or of PID 1: a sysctl, the clock, a name, a limit.
     Setting,
-    /// A file that was changed or removed. New ones are named only where they
-    /// cannot be removed.
+    /// A file that was changed or removed. New files are named only if they cannot be removed.
     File,
     /// A device of the first network namespace.
     NetworkDevice,

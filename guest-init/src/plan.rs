@@ -1,12 +1,12 @@
 //! The boot plan: what the guest does before it says hello.
 //!
-//! The host plans, the guest obeys: the plan is a file of the initramfs
-//! ([`PLAN_PATH`]), encoded with postcard, and holds every name and order that
-//! guest-init needs. Guest-init searches for nothing.
+//! The host plans, the guest obeys: the plan is a file in the initramfs ([`PLAN_PATH`]), encoded
+//! with postcard, with all names and their order that guest-init needs. Guest-init searches for
+//! nothing.
 
 use serde::{Deserialize, Serialize};
 
-/// Where the plan lies in the initramfs.
+/// Path of the plan in the initramfs.
 pub const PLAN_PATH: &str = "/plan";
 
 /// Name of the virtio-serial port that carries the control protocol, as in
@@ -16,7 +16,7 @@ pub const CONTROL_PORT: &str = "kiln.control";
 /// Everything the guest does between the kernel's hand-over and `Hello`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootPlan {
-    /// What `uname -n` says.
+    /// Host name, as in `uname -n`.
     pub hostname: String,
     /// How shares are mounted.
     pub files: FileSystem,
@@ -28,20 +28,20 @@ pub struct BootPlan {
     pub writable: Vec<String>,
     /// Modules in the initramfs, absolute paths, uncompressed, in load order.
     pub modules: Vec<String>,
-    /// virtiofs tag of the share that is the guest's root; `None` stays in the
+    /// virtiofs tag of the share that is the guest's root; with `None` the guest stays in the
     /// initramfs (the accelerator probe).
     pub root_tag: Option<String>,
-    /// What is laid into the upper layer of the root before the overlay is
-    /// mounted, in this order: it stands in place of what the share has.
+    /// Entries to put into the upper layer of the root before the overlay is mounted, in this
+    /// order. They replace what the share has.
     pub root_entries: Vec<Entry>,
-    /// What is made where nothing of that name is once everything is mounted.
+    /// Entries to create once everything is mounted, unless something of that name exists.
     pub missing_entries: Vec<Entry>,
-    /// Device nodes beside those that devtmpfs has.
+    /// Device nodes in addition to those of devtmpfs.
     pub nodes: Vec<Node>,
     /// Further shares, mounted in this order after the switch of root.
     pub shares: Vec<SharePlan>,
-    /// Power off at once instead of saying hello: the accelerator probe, which
-    /// asks only whether a kernel can run at all.
+    /// Power off at once instead of saying hello, for the accelerator probe, which only tests
+    /// whether a kernel can run at all.
     pub probe: bool,
 }
 
@@ -64,10 +64,10 @@ pub enum FileSystem {
 pub struct SharePlan {
     /// virtiofs tag, at most 36 bytes (virtio 1.2, 5.11.4).
     pub tag: String,
-    /// Where it is mounted in the guest; made if missing.
+    /// Mount point in the guest; created if missing.
     pub target: String,
-    /// Attributes of the directories above it, the outermost first, for those
-    /// that the guest has to make.
+    /// Attributes of the directories above it, the outermost first, for those that the guest has to
+    /// create.
     pub parents: Vec<Attributes>,
     /// How the guest may use it.
     pub access: ShareAccess,
@@ -78,23 +78,23 @@ pub struct SharePlan {
 pub enum ShareAccess {
     /// Mounted read-only as it is.
     ReadOnly,
-    /// Under an overlay with a tmpfs upper layer: the guest writes, the host
-    /// does not change.
+    /// Under an overlay with a tmpfs upper layer: the guest can write, and the host does not
+    /// change.
     CopyOnWrite,
-    /// Writable, the host's files change.
+    /// Writable: the host's files change.
     ReadWrite,
 }
 
-/// Something of the guest's root that its share does not have, or that the
-/// host's user must not read.
+/// Something in the guest's root that its share does not have, or that the host's user must not
+/// read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Absolute path in the guest, without symbolic links above it.
     pub path: String,
     /// What it is.
     pub kind: EntryKind,
-    /// Owner and mode; `None` takes those of what the share has there. What
-    /// the share lacks becomes root's, with `rwxr-xr-x` or `rw-r--r--`.
+    /// Owner and mode; `None` copies them from the share, or if the share lacks the entry, uses
+    /// root and `rwxr-xr-x` or `rw-r--r--`.
     pub attributes: Option<Attributes>,
 }
 
@@ -139,7 +139,7 @@ impl Attributes {
 pub struct Node {
     /// Path below `/dev`.
     pub path: String,
-    /// What it is; `None` only changes the mode of one that is there.
+    /// What it is; `None` only changes the mode of an existing one.
     pub device: Option<Device>,
     /// Permissions.
     pub mode: u32,

@@ -1,23 +1,22 @@
-//! The work whose duration tells how fast a VM is.
+//! The work that measures how fast a VM is.
 //!
-//! Time limits of tests assume a machine of its author's kind; under TCG a
-//! guest is tens of times slower. Both sides need one number for that, so a
-//! fixed piece of work is timed in the guest and compared with
-//! [`REFERENCE_MICROS`].
+//! Time limits of tests assume a machine like their author's; under TCG a guest is tens of times
+//! slower. To express that as one number, the guest times a fixed piece of work, and the host
+//! compares it with [`REFERENCE_MICROS`].
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-/// What [`work`] takes on the machines that upstream's limits assume, in
-/// microseconds: guest-init itself run natively on an idle AMD EPYC core (it
-/// prints the figure when it is not PID 1), median of seven, rounded.
+/// How long [`work`] takes on the machines that upstream's limits assume, in microseconds:
+/// guest-init itself run natively on an idle AMD EPYC core (it prints the figure when it is not PID
+/// 1), median of seven, rounded.
 pub const REFERENCE_MICROS: u64 = 7_500;
 
 const ROUNDS: u64 = 400_000;
 const PAGES: usize = 1024;
 const PAGE: usize = 4096;
 
-/// Does the work once and says how long it took.
+/// Does the work once and returns how long it took.
 ///
 /// One part computes with unpredictable branches, the other touches fresh
 /// pages: what dominates the start of a program as large as bpftrace is page
@@ -38,7 +37,7 @@ pub fn work() -> Duration {
     }
     black_box(odd);
     for round in 0..4_u8 {
-        // Above malloc's mmap threshold, so every round faults its pages anew.
+        // Above malloc's mmap threshold, so every round faults its pages again.
         let mut memory = Vec::<u8>::with_capacity(PAGES * PAGE);
         memory.resize(PAGES * PAGE, round);
         black_box(memory.as_slice());
@@ -46,8 +45,8 @@ pub fn work() -> Duration {
     start.elapsed()
 }
 
-/// How many times slower than the reference something is that took `micros`;
-/// never below 1, so that a fast machine does not shorten anybody's limits.
+/// How many times slower than the reference a duration of `micros` is; never below 1, so that a
+/// fast machine does not shorten any limits.
 pub fn factor(micros: u64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "microseconds, far below 2^52")]
     let ratio = micros as f64 / REFERENCE_MICROS as f64;

@@ -1,10 +1,9 @@
-//! AppImages: one file that holds a program and all it needs.
+//! AppImages: single files that contain a program and everything it needs.
 //!
-//! A type-2 AppImage (the AppImage specification, draft of 2023, "Type 2 image
-//! format") is an ELF program, the runtime, with a file system appended to it.
-//! The runtime mounts that with FUSE and runs `AppRun` in it. A guest gets it
-//! unpacked instead: done once, on the host, and kept in the cache. FUSE in the
-//! guest would decompress the same files again at every start.
+//! A type-2 AppImage (the AppImage specification, draft of 2023, "Type 2 image format") is an ELF
+//! program, the runtime, with a file system appended to it. The runtime mounts that with FUSE and
+//! runs `AppRun` in it. A guest gets it unpacked instead, once, on the host, in the cache. FUSE in
+//! the guest would decompress the same files at every start.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -18,32 +17,30 @@ use sha2::{Digest, Sha256};
 
 use crate::hint::Hint;
 
-/// Where unpacked images are kept, in the cache.
+/// The cache's directory for unpacked images.
 const DIRECTORY: &str = "appimages";
 
-/// What the image's file system is unpacked to, as its runtime's
-/// `--appimage-extract` has it.
+/// The directory of an unpacked image, named as by its runtime's `--appimage-extract`.
 const TREE: &str = "squashfs-root";
 
-/// The program that stands for the image.
+/// The program to run for the image.
 const PROGRAM: &str = "bpftrace";
 
-/// An unpacked image of a file that has changed since is dropped after this
-/// time: no run that uses it lasts as long.
+/// An outdated unpacked image is removed after this time: no run that uses it lasts that long.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// An AppImage could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It is called one and is none.
-    #[error("{} is no AppImage: {reason}", path.display())]
+    /// It is called one but is not one.
+    #[error("{} is not an AppImage: {reason}", path.display())]
     NotOne {
         /// The file.
         path: PathBuf,
         /// What it lacks.
         reason: String,
     },
-    /// It is one of a kind that cannot be unpacked.
+    /// Its kind cannot be unpacked.
     #[error("cannot unpack {}: {reason}", path.display())]
     Unpack {
         /// The file.
@@ -54,7 +51,7 @@ pub enum Error {
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was done to it.
+        /// What kiln did with it.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -78,7 +75,8 @@ impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NotOne { .. } => vec![
-                "an AppImage is an ELF program with the bytes `AI` and 2 at offset 8; `file` tells what this is"
+                "an AppImage is an ELF program with the bytes `AI` and 2 at offset 8; `file` shows \
+                 what this is"
                     .to_owned(),
             ],
             Self::Unpack { path, .. } => vec![format!(
@@ -90,8 +88,8 @@ impl Hint for Error {
     }
 }
 
-/// Whether `path` is an AppImage, by its content; one of that name that is none
-/// is an error. Files that are not there are no AppImages.
+/// Whether the content of `path` is an AppImage. Another file with such a name is an error. A
+/// missing file is not an AppImage.
 pub fn is_appimage(path: &Path) -> Result<bool, Error> {
     let Ok(mut file) = File::open(path) else {
         return Ok(false);
@@ -118,15 +116,15 @@ pub fn is_appimage(path: &Path) -> Result<bool, Error> {
         }),
         _ if !named => Ok(false),
         _ if elf => Err(not_one("it is an ordinary ELF program")),
-        _ => Err(not_one("it is no ELF program")),
+        _ => Err(not_one("it is not an ELF program")),
     }
 }
 
-/// Unpacks the AppImage `path` into `cache`, unless that has been done, and
-/// gives the program that stands for it: it runs `AppRun` as the image's runtime
-/// would. All it needs of the image is beside it.
+/// Unpacks the AppImage `path` into `cache`, unless that has been done, and returns the program to
+/// run for it, which runs `AppRun` as the image's runtime would. Everything it needs from the image
+/// is beside it.
 ///
-/// Once `stop` is set it leaves nothing behind and ends with an error.
+/// Once `stop` is set, this leaves nothing behind and returns an error.
 pub fn unpack(path: &Path, cache: &Path, stop: &AtomicBool) -> Result<PathBuf, Error> {
     let path = path.canonicalize().map_err(Error::io("find", path))?;
     let kept = cache.join(DIRECTORY);
@@ -134,7 +132,7 @@ pub fn unpack(path: &Path, cache: &Path, stop: &AtomicBool) -> Result<PathBuf, E
     let (file, version) = key(&path)?;
     let target = kept.join(format!("{file}-{version}"));
     let program = target.join(PROGRAM);
-    // Written last, and the directory appears at once and whole.
+    // Written last. The directory appears complete, in one step.
     if program.is_file() {
         return Ok(program);
     }
@@ -161,7 +159,7 @@ pub fn unpack(path: &Path, cache: &Path, stop: &AtomicBool) -> Result<PathBuf, E
     let work = work.keep();
     match fs::rename(&work, &target) {
         Ok(()) => {}
-        // Another kiln was quicker: what it has is the same.
+        // Another kiln was faster, with the same content.
         Err(_) if program.is_file() => {
             let _ = fs::remove_dir_all(&work);
         }
@@ -173,8 +171,7 @@ pub fn unpack(path: &Path, cache: &Path, stop: &AtomicBool) -> Result<PathBuf, E
     Ok(program)
 }
 
-/// Which file, and which version of it: hashing 100 MB at every run would take
-/// longer than looking at what changes with them.
+/// Identifies a version of a file by metadata, since hashing 100 MB at every run would take longer.
 fn key(path: &Path) -> Result<(String, String), Error> {
     let meta = path.metadata().map_err(Error::io("read", path))?;
     let hash = |bytes: &[u8]| {
@@ -197,7 +194,7 @@ fn key(path: &Path) -> Result<(String, String), Error> {
     ))
 }
 
-/// Removes earlier versions of the image `file`. Only to save space.
+/// Removes earlier versions of the image `file`, to save space.
 fn drop_stale(kept: &Path, file: &str) {
     for entry in fs::read_dir(kept).into_iter().flatten().flatten() {
         let name = entry.file_name();
@@ -216,7 +213,7 @@ fn drop_stale(kept: &Path, file: &str) {
     }
 }
 
-/// What the runtime sets for `AppRun` (specification, "Environment variables").
+/// The variables that the runtime sets for `AppRun` (specification, "Environment variables").
 fn script(tree: &Path, image: &Path) -> Result<String, Error> {
     let quoted = |path: &Path| {
         let text = path.to_str().and_then(|text| shlex::try_quote(text).ok());
@@ -233,7 +230,7 @@ fn script(tree: &Path, image: &Path) -> Result<String, Error> {
     ))
 }
 
-/// Unpacks the file system behind the runtime.
+/// Unpacks the file system after the runtime.
 fn unpack_tree(image: &Path, tree: &Path, stop: &AtomicBool) -> Result<(), Error> {
     let failed = |reason: String| Error::Unpack {
         path: image.to_owned(),
@@ -248,7 +245,7 @@ fn unpack_tree(image: &Path, tree: &Path, stop: &AtomicBool) -> Result<(), Error
     match &magic {
         b"hsqs" => {}
         b"DWAR" => return Err(failed("its file system is DwarFS, not squashfs".to_owned())),
-        _ => return Err(failed("there is no squashfs behind its program".to_owned())),
+        _ => return Err(failed("there is no squashfs after its program".to_owned())),
     }
     let squashfs = FilesystemReader::from_reader_with_offset(BufReader::new(file), offset)
         .map_err(|error| failed(format!("its squashfs is damaged: {error}")))?;
@@ -256,7 +253,7 @@ fn unpack_tree(image: &Path, tree: &Path, stop: &AtomicBool) -> Result<(), Error
     let mut links = Vec::new();
     for node in squashfs.files() {
         let to = below(tree, &node.fullpath)
-            .ok_or_else(|| failed(format!("{} leads out of it", node.fullpath.display())))?;
+            .ok_or_else(|| failed(format!("{} is outside of it", node.fullpath.display())))?;
         match &node.inner {
             InnerNode::Dir(_) => {
                 fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
@@ -273,7 +270,7 @@ fn unpack_tree(image: &Path, tree: &Path, stop: &AtomicBool) -> Result<(), Error
                     .map_err(Error::io("write", &to))?;
             }
             InnerNode::Symlink(link) => links.push((to, link.link.clone())),
-            // No program needs them in its image.
+            // No program needs these in its image.
             InnerNode::CharacterDevice(_)
             | InnerNode::BlockDevice(_)
             | InnerNode::NamedPipe
@@ -301,7 +298,7 @@ impl<R: Read> Read for UntilStopped<'_, R> {
     }
 }
 
-/// A path of the image below `tree`; `None` if it leads elsewhere.
+/// A path of the image below `tree`; `None` if it is outside.
 fn below(tree: &Path, path: &Path) -> Option<PathBuf> {
     let mut to = tree.to_owned();
     for part in path.components() {
@@ -314,9 +311,8 @@ fn below(tree: &Path, path: &Path) -> Option<PathBuf> {
     Some(to)
 }
 
-/// Where an ELF file ends: behind its section headers or its last section,
-/// whichever is later. The runtime finds its file system in the same way
-/// (type2-runtime, `appimage_get_elf_size`).
+/// Where an ELF file ends: after its section headers or its last section, whichever is later. The
+/// runtime finds its file system in the same way (type2-runtime, `appimage_get_elf_size`).
 fn end_of_elf(file: &mut File) -> io::Result<u64> {
     use object::read::elf::{FileHeader as _, SectionHeader as _};
     let cache = object::read::ReadCache::new(file);

@@ -1,7 +1,6 @@
-//! Architectures that a guest can have, and what each is called elsewhere.
+//! Architectures that a guest can have, and their names elsewhere.
 //!
-//! What the VM of one is like stands in `vm/arch/`, the formats of its kernel
-//! images in `kernel/image/`.
+//! `vm/arch/` describes the VM of each, `kernel/image/` the formats of its kernel images.
 
 use std::fmt;
 
@@ -9,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The architecture of a kernel, and of the guest that runs it.
 ///
-/// Caches, locks and `kernels.toml` files that name none mean the default.
+/// Caches, locks and `kernels.toml` files without one mean the default.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arch {
     /// 64-bit x86.
@@ -22,42 +21,42 @@ impl Arch {
     /// All of them.
     pub const ALL: [Self; 1] = [Self::X86_64];
 
-    /// What people call it.
+    /// Its name for people.
     pub const fn title(self) -> &'static str {
         match self {
             Self::X86_64 => "x86-64",
         }
     }
 
-    /// What `uname -m` says; also the name in `kernels.toml`.
+    /// Its name in `uname -m` and in `kernels.toml`.
     pub const fn machine(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",
         }
     }
 
-    /// Its directory below `arch` of Linux' sources (`SRCARCH`).
+    /// Its directory below `arch` in Linux's sources (`SRCARCH`).
     pub const fn source_directory(self) -> &'static str {
         match self {
             Self::X86_64 => "x86",
         }
     }
 
-    /// The name in Debian (`dpkg --print-architecture`).
+    /// Its name in Debian (`dpkg --print-architecture`).
     pub const fn debian(self) -> &'static str {
         match self {
             Self::X86_64 => "amd64",
         }
     }
 
-    /// The system in Nix.
+    /// Its system name in Nix.
     pub const fn nix(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64-linux",
         }
     }
 
-    /// The program of QEMU that runs its guests.
+    /// The QEMU program that runs its guests.
     pub const fn qemu(self) -> &'static str {
         match self {
             Self::X86_64 => "qemu-system-x86_64",
@@ -71,15 +70,15 @@ impl Arch {
         }
     }
 
-    /// What keys of caches begin with. Empty for the architecture that was there
-    /// first: what was cached before there were others is its.
+    /// Prefix of cache keys. Empty for the first architecture, to which all earlier cache entries
+    /// belong.
     pub(crate) const fn key_prefix(self) -> &'static str {
         match self {
             Self::X86_64 => "",
         }
     }
 
-    /// Whether it is the one that goes without saying, in files.
+    /// Whether it is the default in files.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub(crate) fn is_default(&self) -> bool {
         *self == Self::default()

@@ -1,8 +1,8 @@
 //! Child processes that cannot outlive the harness.
 //!
-//! Every child gets a process group of its own (so that the terminal's Ctrl-C
-//! does not reach it and the harness takes it down in order), and a
-//! parent-death signal (so that `kill -9` of the harness takes it along).
+//! Every child gets its own process group (so that the terminal's Ctrl-C does not reach it and the
+//! harness can stop it in order), and a parent-death signal (so that it dies if the harness is
+//! killed with `kill -9`).
 
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 /// reaped.
 const REAP_ON_DROP: Duration = Duration::from_secs(1);
 
-/// One order to the thread that starts children.
+/// One request to the thread that starts children.
 struct SpawnOrder {
     command: Command,
     runtime: Handle,
@@ -51,12 +51,11 @@ fn spawner() -> io::Result<&'static mpsc::Sender<SpawnOrder>> {
                 let entered = order.runtime.enter();
                 let child = order.command.spawn();
                 drop(entered);
-                // Nobody waits any more: dropping the child kills it.
+                // Nobody is waiting: dropping the child kills it.
                 let _ = order.reply.send(child);
             }
         })?;
-    // When two callers race, the loser's thread ends with its channel, before
-    // it forked anything.
+    // If two callers race, the loser's thread ends with its channel before it forks anything.
     Ok(SPAWNER.get_or_init(|| sender))
 }
 
@@ -131,17 +130,17 @@ impl Supervised {
         self.pid
     }
 
-    /// The write end of the child's stdin, where it is piped; at most once.
+    /// The write end of the child's stdin, if it is piped; at most once.
     pub fn take_stdin(&mut self) -> Option<ChildStdin> {
         self.child.stdin.take()
     }
 
-    /// The read end of the child's stdout, where it is piped; at most once.
+    /// The read end of the child's stdout, if it is piped; at most once.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
     }
 
-    /// The read end of the child's stderr, where it is piped; at most once.
+    /// The read end of the child's stderr, if it is piped; at most once.
     pub fn take_stderr(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
@@ -166,8 +165,8 @@ impl Supervised {
         self.child.wait().await
     }
 
-    /// SIGKILL to the group, while its leader is not reaped: the number cannot
-    /// have been given to anybody else.
+    /// Sends SIGKILL to the group while its leader is not reaped, so the number cannot belong to
+    /// another group.
     fn kill_group(&mut self) {
         if self.child.id().is_some() {
             let _ = killpg(self.pid, Signal::SIGKILL);

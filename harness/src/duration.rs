@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Longer than anybody waits: scaled or added to a clock's time, it stays within
-/// what both can tell.
+/// Longer than anybody waits, and still small enough to be scaled or added to a time without
+/// overflow.
 const LONGEST: Duration = Duration::from_secs(3660 * 24 * 3600);
 
 /// Reads `90`, `90s`, `5m`, `1h`, `14d` or `250ms`; a bare number is seconds. At

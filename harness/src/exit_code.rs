@@ -1,8 +1,8 @@
-//! Exit codes, a public contract of the command line.
+//! Exit codes, a stable interface of the command line.
 //!
-//! `run` and the commands that boot nothing use the first group; `exec` and
-//! `shell` pass the guest's status through and use [`OWN_FAILURE`] for
-//! failures of our own, as `timeout` and `docker run` do.
+//! `run` and the subcommands that boot nothing use the first group; `exec` and `shell` pass the
+//! guest's status through, and use [`OWN_FAILURE`] for kiln's own failures, as `timeout` and
+//! `docker run` do.
 
 /// Everything went as expected.
 pub const OK: u8 = 0;
@@ -18,7 +18,7 @@ pub const VM_LOST: u8 = 97;
 pub const TESTS_FAILED: u8 = 100;
 /// Interrupted by SIGINT.
 pub const INTERRUPTED: u8 = 130;
-/// `exec`: the command ran longer than `--timeout`, as of timeout(1).
+/// `exec`: the command ran longer than `--timeout`, as in timeout(1).
 pub const TIMED_OUT: u8 = 124;
 /// `exec` and `shell`: kiln itself failed, not the guest's command.
 pub const OWN_FAILURE: u8 = 125;

@@ -1,21 +1,21 @@
-//! What an error tells its reader: what failed, why, and what to do next.
+//! Errors for people: what failed, why, and what to do next.
 
 use std::borrow::Cow;
 use std::path::Path;
 
-/// An error that may know its remedy.
+/// An error that may know how to fix it.
 ///
 /// The message (`Display`) says what failed on which thing; the hints say what
 /// to do about it, one line each. The CLI renders both in one place.
 pub trait Hint: std::error::Error {
-    /// Lines that tell the reader what to do next; empty when nothing helps.
+    /// Lines that say what to do next; empty if nothing helps.
     fn hints(&self) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// An error with its causes, as the user reads it: `what failed: why: why
-/// that`. Many messages end with their cause already; it is not said twice.
+/// An error with its causes, as shown to the user: `what failed: why: why that`. Many messages
+/// already end with their cause, which is not repeated.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| {
@@ -28,15 +28,15 @@ pub fn with_causes(error: &dyn std::error::Error) -> String {
     })
 }
 
-/// What makes a file or directory readable that is not.
+/// How to make a file or directory readable.
 pub(crate) fn readable(path: &Path) -> String {
     format!(
-        "this user may not read it: `sudo chmod -R a+rX {}`, or give kiln a copy that it may read",
+        "this user may not read it: run `sudo chmod -R a+rX {}`, or give kiln a readable copy",
         quoted(path)
     )
 }
 
-/// A path as a word of a shell's.
+/// A path as a word in shell syntax.
 pub(crate) fn quoted(path: &Path) -> String {
     let path = path.to_string_lossy();
     shlex::try_quote(&path).map_or_else(|_| path.to_string(), Cow::into_owned)

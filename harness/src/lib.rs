@@ -19,6 +19,7 @@ pub mod exit_code;
 pub mod guest;
 pub mod hint;
 pub mod kernel;
+mod offline;
 mod program;
 pub mod report;
 pub mod run;

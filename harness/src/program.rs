@@ -1,9 +1,8 @@
-//! Programs of the host that are run to their end (apt, nix): in a process group
-//! of their own, with a deadline, reaped, and gone when kiln is gone.
+//! Runs programs of the host to their end (nix): in their own process group, with a deadline,
+//! reaped, and ended if kiln ends.
 //!
-//! Whoever runs them does nothing but wait, so this is plain blocking code: the
-//! parent-death signal is tied to the thread that forks (prctl(2)), and here
-//! that thread stays until the child is reaped.
+//! The caller only waits, so this is plain blocking code: the parent-death signal depends on the
+//! thread that forks (prctl(2)), and here that thread waits until the child is reaped.
 
 use std::ffi::OsString;
 use std::io::{self, Read};
@@ -20,7 +19,7 @@ use nix::unistd::Pid;
 
 use crate::child::dies_with_parent;
 
-/// How often the child is looked at.
+/// How often to check the child.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Why a program did not run to its end.
@@ -35,7 +34,7 @@ pub(crate) enum Error {
     /// It took too long.
     #[error("gave up after {} s waiting for {what}", after.as_secs())]
     Deadline {
-        /// What was waited for.
+        /// What kiln waited for.
         what: String,
         /// How long.
         after: Duration,
@@ -61,8 +60,8 @@ pub(crate) struct Output {
 pub(crate) struct Limit<'a> {
     /// Longest time without progress.
     pub(crate) patience: Duration,
-    /// A number that changes with progress; it is also asked for at every look.
-    /// Is told how many bytes came on stderr so far.
+    /// A number that changes with progress, called at every check with the number of bytes on
+    /// stderr so far.
     pub(crate) progress: &'a mut dyn FnMut(u64) -> u64,
 }
 
@@ -88,20 +87,20 @@ impl Drop for Running {
     }
 }
 
-/// Where a system's own programs are.
+/// The system's directories of programs.
 const SYSTEM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// `PATH`, and the system's directories behind it: a development shell of Nix,
-/// as `kiln ci` enters, has a `PATH` without them.
+/// `PATH`, and after it the system's directories: a development shell of Nix, as `kiln ci` enters,
+/// has a `PATH` without them.
 pub(crate) fn system_path() -> OsString {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let own: Vec<PathBuf> = std::env::split_paths(&own).collect();
     let all = own.into_iter().chain(SYSTEM_DIRS.map(PathBuf::from));
-    // What was split has no separator in it.
+    // The parts of a split have no separator in them.
     std::env::join_paths(all).unwrap_or_default()
 }
 
-/// Runs `command` to its end with empty input; `what` says what is waited for.
+/// Runs `command` to its end with empty input; errors name it as `what`.
 pub(crate) fn run(
     mut command: Command,
     what: &str,
@@ -187,7 +186,7 @@ fn drain(mut pipe: impl Read + Send + 'static, count: Arc<AtomicU64>) -> JoinHan
         loop {
             match pipe.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // What was read before an error is all there is to show.
+                // Show what was read before the error.
                 Ok(0) | Err(_) => return bytes,
                 Ok(length) => {
                     bytes.extend_from_slice(&buffer[..length]);

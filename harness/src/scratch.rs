@@ -6,32 +6,31 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long the end of a directory waits for work that still writes into it:
-/// reading modules and packing an initramfs take a second on a busy machine.
+/// How long dropping a directory waits for work that still writes into it: reading modules and
+/// packing an initramfs take a second on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// A temporary directory, removed when it is dropped.
 ///
-/// A signal drops the future of a boot at once, while a thread goes on packing
-/// the initramfs, and killed processes take a moment to end. The directory waits
-/// for those threads, each of which holds a [`Lease`], and removes what the
-/// others left behind.
+/// A signal drops the future of a boot at once, while a thread is still packing the initramfs, and
+/// killed processes take a moment to end. Dropping the directory waits for such threads, each of
+/// which holds a [`Lease`], and removes what the processes left behind.
 #[derive(Debug)]
 pub struct Scratch {
-    /// `None` only while it is dropped or kept.
+    /// `None` only while it is being dropped or kept.
     dir: Option<Arc<TempDir>>,
     path: PathBuf,
 }
 
-/// Work that writes into a [`Scratch`] and cannot be cancelled holds one.
+/// Held by work that writes into a [`Scratch`] and cannot be cancelled.
 #[derive(Debug, Clone)]
 pub struct Lease {
     _dir: Arc<TempDir>,
 }
 
 impl Scratch {
-    /// Makes a directory below `TMPDIR`, or `/tmp`.
+    /// Creates a directory below `TMPDIR`, or `/tmp`.
     pub fn new() -> std::io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("kiln-").tempdir()?;
         Ok(Self {
@@ -70,7 +69,7 @@ impl Drop for Scratch {
         while Arc::get_mut(&mut dir).is_none() && start.elapsed() < DEADLINE {
             std::thread::sleep(PAUSE);
         }
-        // Something may have been made in it while it was being removed.
+        // Something may have been created in it while it was being removed.
         while std::fs::remove_dir_all(&self.path).is_err()
             && self.path.exists()
             && start.elapsed() < DEADLINE
@@ -95,7 +94,7 @@ mod tests {
         let work = std::thread::spawn(move || {
             begun.send(()).unwrap();
             std::thread::sleep(Duration::from_millis(100));
-            // As the layout of a VM does it: fails if the directory went first.
+            // As the layout of a VM does: fails if the directory was removed first.
             std::fs::write(dir.join("initramfs"), "late").unwrap();
             drop(lease);
         });

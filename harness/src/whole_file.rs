@@ -1,6 +1,5 @@
-//! Files that whoever reads them sees whole: they are written beside their
-//! place and renamed into it. Another harness, or one that comes after a crash,
-//! finds the old file or the new.
+//! Writes files atomically: to a temporary file in the same directory, which is then renamed.
+//! Another harness, or one after a crash, finds either the old file or the new one.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write as _};
@@ -10,12 +9,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Puts `contents` at `path`, readable for all that the umask lets.
+/// Writes `contents` to `path`, readable for everybody that the umask allows.
 pub(crate) fn write(path: &Path, contents: &[u8]) -> io::Result<()> {
     write_with(path, |file| file.write_all(contents))
 }
 
-/// The same for contents that are written bit by bit.
+/// The same for contents that are written piece by piece.
 pub(crate) fn write_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -30,8 +29,7 @@ pub(crate) fn write_with(
     Ok(())
 }
 
-/// What [`remember`] has put at `path`; what cannot be read is as good as
-/// forgotten.
+/// Reads what [`remember`] wrote to `path`; `None` if it cannot be read.
 pub(crate) fn recall<T: DeserializeOwned + Default>(path: &Path) -> T {
     fs::read(path)
         .ok()
@@ -39,8 +37,7 @@ pub(crate) fn recall<T: DeserializeOwned + Default>(path: &Path) -> T {
         .unwrap_or_default()
 }
 
-/// Puts `value` at `path`, below a directory that is made if need be, for
-/// [`recall`].
+/// Writes `value` to `path` for [`recall`], and creates its directory if necessary.
 pub(crate) fn remember<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;

@@ -1,5 +1,5 @@
-//! Kernel modules that do harm when they are loaded: made of a module of the
-//! kernel itself, whose first instructions are replaced.
+//! Kernel modules that do harm when loaded: modules of the kernel itself with their first
+//! instructions replaced.
 
 use std::fs;
 use std::io::Read as _;
@@ -13,7 +13,7 @@ use super::material::Material;
 
 /// Stops the only processor with interrupts off: `cli; jmp .`.
 pub(crate) const HANG: [u8; 3] = [0xfa, 0xeb, 0xfe];
-/// An instruction that is none, which is an oops: `ud2`.
+/// An invalid instruction, which causes an oops: `ud2`.
 pub(crate) const OOPS: [u8; 2] = [0x0f, 0x0b];
 /// Divides by zero: `xor ecx, ecx; div ecx`.
 pub(crate) const DIVIDE: [u8; 4] = [0x31, 0xc9, 0xf7, 0xf1];
@@ -21,7 +21,7 @@ pub(crate) const DIVIDE: [u8; 4] = [0x31, 0xc9, 0xf7, 0xf1];
 /// Length of the `call __fentry__` that each function begins with; the kernel
 /// overwrites it.
 const FENTRY: usize = 5;
-/// What stands before that where the kernel is built for IBT: `endbr64`.
+/// The instruction before that if the kernel is built for IBT: `endbr64`.
 const ENDBR: [u8; 4] = [0xf3, 0x0f, 0x1e, 0xfa];
 
 /// Writes `NAME.ko` for kernel 6.1 into the tests of `kiln`; its
@@ -60,8 +60,8 @@ fn unpacked(path: &Path) -> Vec<u8> {
 pub(crate) fn patched(mut module: Vec<u8>, symbol: &str, code: &[u8]) -> Vec<u8> {
     let place = Place::of(&module, symbol);
     module[place.at..place.at + code.len()].copy_from_slice(code);
-    // The loader would write over the new instructions: 24 bytes each, of which
-    // the first 8 say where in the section, the next 4 how (0 is not at all).
+    // The loader would overwrite the new instructions: relocations have 24 bytes each, of which the
+    // first 8 give the offset in the section, the next 4 the type (0 means none).
     let new = place.offset..place.offset + code.len() as u64;
     for entry in module[place.relocations].chunks_exact_mut(24) {
         let at = u64::from_le_bytes(entry[..8].try_into().unwrap());
@@ -69,7 +69,7 @@ pub(crate) fn patched(mut module: Vec<u8>, symbol: &str, code: &[u8]) -> Vec<u8>
             entry[8..12].fill(0);
         }
     }
-    // A signature that does not fit is refused; none taints the kernel.
+    // The kernel refuses a wrong signature; a missing one only taints it.
     let magic = b"~Module signature appended~\n";
     if module.ends_with(magic) {
         module.truncate(module.len() - magic.len());
@@ -77,8 +77,8 @@ pub(crate) fn patched(mut module: Vec<u8>, symbol: &str, code: &[u8]) -> Vec<u8>
     module
 }
 
-/// A module that stays when it is loaded: the kernel takes one without an exit
-/// for permanent (kernel/module/main.c: delete_module).
+/// A module that cannot be unloaded: the kernel treats one without an exit function as permanent
+/// (kernel/module/main.c: delete_module).
 pub(crate) fn permanent(mut module: Vec<u8>) -> Vec<u8> {
     let (exit, entries) = {
         let file = object::File::parse(&*module).unwrap();
@@ -100,7 +100,7 @@ pub(crate) fn permanent(mut module: Vec<u8>) -> Vec<u8> {
     module
 }
 
-/// Where the first instruction of its own of a function is.
+/// Where the first instruction of a function's own code is.
 struct Place {
     /// In the file.
     at: usize,

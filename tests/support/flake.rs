@@ -1,4 +1,4 @@
-//! The names of the flake's outputs, by a Nix without a nixpkgs.
+//! The names of the flake's outputs, from a Nix without nixpkgs.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ pub(crate) fn read(name: &str) -> String {
     fs::read_to_string(checkout().join(name)).unwrap()
 }
 
-/// Nix with nothing of this machine's stores and settings.
+/// Nix without this machine's stores and settings.
 pub(crate) fn nix_instantiate() -> Command {
     let mut command = Command::new("nix-instantiate");
     command
@@ -59,7 +59,7 @@ pub(crate) fn nix_instantiate() -> Command {
     command
 }
 
-/// What a command that succeeds prints.
+/// The output of a command that must succeed.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command
         .output()
@@ -78,7 +78,7 @@ pub(crate) fn names(what: &str) -> BTreeSet<String> {
     serde_json::from_str(&json).unwrap()
 }
 
-/// What follows `.#` in the text, as far as it is a name.
+/// The name that follows `.#` in the text.
 pub(crate) fn installables(text: &str) -> BTreeSet<String> {
     text.split(".#")
         .skip(1)

@@ -1,4 +1,4 @@
-//! Which processes are left, by what they carry of a test's directory.
+//! Finds processes that are left, by a test's directory in their arguments or environment.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -7,12 +7,10 @@ use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
-/// How long the last process may take to go: a killed QEMU gives its memory
-/// back first.
+/// How long the last process may take to end: a killed QEMU first frees its memory.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Processes, zombies aside, whose arguments or environment name `path`; with
-/// their arguments.
+/// Processes, except zombies, whose arguments or environment contain `path`; with their arguments.
 pub(crate) fn processes_naming(path: &Path) -> Vec<(Pid, String)> {
     let wanted = path.as_os_str().as_bytes();
     let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Kernels made of the shared cache's 6.1: a directory as of an unpacked
-//! package, with the modules that a test wants it to have.
+//! Kernels made from the shared cache's 6.1: a directory like an unpacked package, with the modules
+//! that a test needs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ impl Material {
         let boot = tree.join("boot");
         fs::create_dir_all(&boot).unwrap();
         let image = boot.join(format!("vmlinuz-{}", self.release));
-        // Not a link: tar calls a file changed when another test links it.
+        // Not a link: tar reports a file as changed when another test links it.
         fs::copy(&self.image, &image).unwrap();
         let to = tree.join("lib/modules").join(&self.release);
         fs::create_dir_all(&to).unwrap();
@@ -78,6 +78,14 @@ impl Material {
             if from.is_file() {
                 fs::copy(from, to.join(name)).unwrap();
             }
+        }
+        let order = to.join("modules.order");
+        if let Ok(text) = fs::read_to_string(&order) {
+            let kept = text.lines().filter(|line| {
+                let name = line.rsplit('/').next().unwrap().replace('-', "_");
+                !without.contains(&name.split('.').next().unwrap())
+            });
+            fs::write(order, kept.collect::<Vec<_>>().join("\n") + "\n").unwrap();
         }
         for part in BOOT {
             let from = self.modules.join("kernel").join(part);
@@ -122,7 +130,8 @@ pub(crate) fn package(tree: &Path, name: &str, version: &str, to: &Path) {
         .args([tree, to]));
 }
 
-fn run(command: &mut Command) {
+/// Runs a tool that has to do its work.
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }

@@ -1,5 +1,5 @@
-//! What the end-to-end tests share: a `kiln` of each test's own, with a
-//! deadline on everything it does.
+//! Shared code of the end-to-end tests: each test has its own `Kiln`, with a deadline for
+//! everything it does.
 //!
 //! ```text
 //! let kiln = Kiln::new();
@@ -11,12 +11,16 @@
 //! Kernels come from a cache that all tests of this machine share:
 //! `KILN_TEST_CACHE`, else `kiln-tests` in the user's cache directory.
 
+pub(crate) mod archive;
 pub(crate) mod broken_module;
 pub(crate) mod flake;
 mod left;
 pub(crate) mod material;
 pub(crate) mod nix_support;
+pub(crate) mod packages;
+pub(crate) mod registry;
 mod running;
+mod shared_cache;
 pub(crate) mod slots;
 pub(crate) mod suite;
 pub(crate) mod terminal;
@@ -35,6 +39,7 @@ use tempfile::TempDir;
 
 pub(crate) use left::processes_naming;
 pub(crate) use running::{Output, Running, wait_for_child};
+use shared_cache::shared_cache;
 pub(crate) use slots::{Slot, take as take_slot};
 
 /// Kernels that the main tests run on: those of the group `@quick`.
@@ -48,8 +53,8 @@ const FETCH: Duration = Duration::from_secs(15 * 60);
 /// The user and group `nobody`, of every Linux.
 const NOBODY: u32 = 65534;
 
-/// Variables of the caller that reach kiln: what a machine needs to get out to
-/// its mirrors, and what the test run was told.
+/// Variables of the caller that reach kiln: what a machine needs to reach its mirrors, and settings
+/// of the test run.
 const PASSED_ON: [&str; 9] = [
     "PATH",
     "KILN_APT_MIRROR",
@@ -62,8 +67,8 @@ const PASSED_ON: [&str; 9] = [
     "SSL_CERT_FILE",
 ];
 
-/// One test's own `kiln`: home, temporary directory and state are in a
-/// directory of its own, which is gone with it.
+/// One test's own `kiln`: home, temporary directory and state are in its own directory, which is
+/// removed when dropped.
 #[derive(Debug)]
 pub(crate) struct Kiln {
     dir: TempDir,
@@ -74,14 +79,13 @@ pub(crate) struct Kiln {
 }
 
 impl Kiln {
-    /// For the user who runs the tests, with the shared kernel cache, which is
-    /// filled if it is not yet.
+    /// For the user who runs the tests, with the shared kernel cache, which is filled if necessary.
     pub(crate) fn new() -> Self {
         fetch_kernels();
         Self::bare(shared_cache())
     }
 
-    /// With an empty cache of its own.
+    /// With its own empty cache.
     pub(crate) fn with_empty_cache() -> Self {
         let mut kiln = Self::bare(PathBuf::new());
         kiln.cache = kiln.path("cache");
@@ -89,16 +93,16 @@ impl Kiln {
         kiln
     }
 
-    /// With a copy of the shared cache: for tests that bring kernels of their
-    /// own, which nobody would ever clear out of the shared one.
+    /// With a copy of the shared cache, for tests with their own kernels, which nobody would ever
+    /// remove from the shared one.
     pub(crate) fn with_copied_cache() -> Self {
         let mut kiln = Self::new();
         kiln.copy_cache();
         kiln
     }
 
-    /// For a user who is not root: `nobody` where the tests run as root. Has a
-    /// copy of everything that root's directories may hide.
+    /// For a user who is not root: `nobody` if the tests run as root. Has a copy of everything that
+    /// root's directories may hide.
     pub(crate) fn as_ordinary_user() -> Self {
         let mut kiln = Self::new();
         if !nix::unistd::geteuid().is_root() {
@@ -123,7 +127,7 @@ impl Kiln {
         fs::create_dir_all(cache.join("kernels")).unwrap();
         for entry in fs::read_dir(self.cache.join("kernels")).unwrap() {
             let entry = entry.unwrap();
-            // Only what the catalogue has, not what other tests brought.
+            // Only what is in the catalogue, not what other tests added.
             if entry.file_name().as_encoded_bytes().starts_with(b"apt-") {
                 copy_tree(&entry.path(), &cache.join("kernels"));
             }
@@ -132,7 +136,7 @@ impl Kiln {
     }
 
     fn bare(cache: PathBuf) -> Self {
-        // A short path: it holds UNIX sockets.
+        // A short path, because it is for UNIX sockets.
         let dir = tempfile::Builder::new().prefix("kt-").tempdir().unwrap();
         for name in ["home", "tmp", "state", "work"] {
             fs::create_dir(dir.path().join(name)).unwrap();
@@ -157,7 +161,7 @@ impl Kiln {
         self.dir.path().join(name)
     }
 
-    /// The working directory of commands, unless they are told otherwise.
+    /// The default working directory of commands.
     pub(crate) fn work(&self) -> PathBuf {
         self.path("work")
     }
@@ -167,8 +171,7 @@ impl Kiln {
         &self.cache
     }
 
-    /// Writes a file below [`work`](Self::work), makes its directories, and
-    /// gives its path.
+    /// Writes a file below [`work`](Self::work), creates its directories, and returns its path.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.work().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -255,8 +258,8 @@ impl Kiln {
         self.vm(["exec", "-k", kernel, "--", "/bin/sh", "-c", script])
     }
 
-    /// Checks that no process is left that carries this test's directory in
-    /// its arguments or environment; waits some seconds for the last to go.
+    /// Checks that no process is left with this test's directory in its arguments or environment;
+    /// waits some seconds for the last to end.
     pub(crate) fn assert_nothing_left(&self) {
         left::assert_none(self.dir.path());
     }
@@ -271,7 +274,7 @@ impl Kiln {
     }
 }
 
-/// One call of `kiln`, about to be made.
+/// An invocation of `kiln` that is being prepared.
 #[derive(Debug)]
 pub(crate) struct Invocation<'a> {
     /// Its directory must outlive the command.
@@ -301,8 +304,7 @@ impl Invocation<'_> {
         self
     }
 
-    /// Run by another program, which gets it as its last arguments: `unshare`,
-    /// say.
+    /// Run by another program, such as `unshare`, which gets it as its last arguments.
     pub(crate) fn by(mut self, program: &[&str]) -> Self {
         let mut command = Command::new(program[0]);
         command
@@ -365,16 +367,15 @@ impl Invocation<'_> {
         running
     }
 
-    /// The bare command, for tests that wire its streams themselves, and the
-    /// VM's slot, to be held until it has ended.
+    /// The bare command, for tests that connect its streams themselves, and the VM's slot, to hold
+    /// until it has ended.
     pub(crate) fn into_command(self) -> (Command, Option<Slot>) {
         let slot = self.boots.then(slots::take);
         (self.command, slot)
     }
 }
 
-/// Runs a command that was made from [`Invocation::into_command`] by hand, with
-/// nothing on stdin.
+/// Runs a command from [`Invocation::into_command`], with nothing on stdin.
 pub(crate) fn run_command(command: Command, slot: Option<Slot>) -> Output {
     let mut running = Running::start(command, DEADLINE, slot);
     running.write_stdin(Vec::new());
@@ -395,17 +396,6 @@ pub(crate) fn upstream_tests() -> PathBuf {
         tests.display()
     );
     tests
-}
-
-fn shared_cache() -> PathBuf {
-    if let Some(dir) = std::env::var_os("KILN_TEST_CACHE") {
-        return dir.into();
-    }
-    std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .expect("HOME or KILN_TEST_CACHE is set")
-        .join("kiln-tests")
 }
 
 /// Fetches the kernels once, so that no test's deadline pays for it.

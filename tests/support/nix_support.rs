@@ -1,5 +1,5 @@
-//! Real Nix stores for a test: chroot stores of its own, filled from what the
-//! host has installed, without a network.
+//! Real Nix stores for a test: its own chroot stores, filled from programs of the host, without a
+//! network.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -23,7 +23,7 @@ const BUSYBOX: &str = "/bin/busybox";
 /// Where a glibc for x86-64 looks for its loader.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
 
-/// A chroot store in a test's own directory, of the user whose kiln it is.
+/// A chroot store in a test's own directory, which belongs to the kiln's user.
 #[derive(Debug)]
 pub(crate) struct Store<'k> {
     kiln: &'k Kiln,
@@ -36,7 +36,7 @@ impl<'k> Store<'k> {
         Self::named(kiln, "st")
     }
 
-    /// An empty one in this directory of the test's.
+    /// An empty one in this directory of the test.
     pub(crate) fn named(kiln: &'k Kiln, name: &str) -> Self {
         kiln.file("conf/nix.conf", CONFIGURATION);
         let root = kiln.path(name);
@@ -56,12 +56,12 @@ impl<'k> Store<'k> {
         &self.root
     }
 
-    /// Where a path of the store lies.
+    /// Where a store path is on the host.
     pub(crate) fn on_host(&self, path: &str) -> PathBuf {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Runs `nix` as the kiln's user and gives what it printed.
+    /// Runs `nix` as the kiln's user and returns its output.
     pub(crate) fn nix<A: AsRef<std::ffi::OsStr>>(
         &self,
         args: impl IntoIterator<Item = A>,
@@ -109,7 +109,7 @@ impl<'k> Store<'k> {
         self.nix(args.into_iter().chain(rest))
     }
 
-    /// Builds an expression and gives its output.
+    /// Builds an expression and returns its output.
     pub(crate) fn build(&self, expression: &str) -> String {
         let root = self.root.to_str().unwrap();
         let told = self.nix([
@@ -155,9 +155,9 @@ impl<'k> Store<'k> {
         self.add(&tree, "busybox-1.35")
     }
 
-    /// A program of the host as a package of its own, `NAME`: with a C library,
-    /// other libraries and, if it has one, LLVM in store paths of their own, so
-    /// that its closure is several paths. Needs [`busybox`](Self::busybox).
+    /// A program of the host as a package `NAME`: with a C library, other libraries and, if it has
+    /// one, LLVM in separate store paths, so that its closure has several paths. Needs
+    /// [`busybox`](Self::busybox).
     pub(crate) fn program(&self, program: &Path, name: &str, busybox: &str) -> String {
         let material = self.kiln.path(format!("material/{name}"));
         let mut places = Vec::new();
@@ -173,7 +173,7 @@ impl<'k> Store<'k> {
             fs::create_dir_all(&dir).unwrap();
             fs::copy(&library, dir.join(&file)).unwrap();
             if !is_glibc(&file) {
-                // One of a library's own would hide the program's.
+                // A library's own DT_RPATH would hide the program's.
                 patchelf(&["--remove-rpath".as_ref(), dir.join(&file).as_os_str()]);
             }
             if !places.contains(&place) {
@@ -192,7 +192,7 @@ impl<'k> Store<'k> {
         let run_path: Vec<String> = packages.iter().map(|path| format!("{path}/lib")).collect();
         let patched = material.join("program");
         fs::copy(program, &patched).unwrap();
-        // DT_RPATH, unlike DT_RUNPATH, is for the libraries' libraries too.
+        // DT_RPATH, unlike DT_RUNPATH, also applies to the libraries' libraries.
         patchelf(&[
             "--set-interpreter".as_ref(),
             format!("{glibc}/lib/ld-linux-x86-64.so.2").as_ref(),

@@ -1,4 +1,4 @@
-//! A running `kiln` with a deadline, and what it put out.
+//! A running `kiln` with a deadline, and its output.
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -54,15 +54,15 @@ impl Running {
         Pid::from_raw(self.child.id().try_into().unwrap())
     }
 
-    /// Sends kiln a signal, and nobody else.
+    /// Sends a signal to kiln alone.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Writes all of stdin, from a thread of its own, and closes it.
+    /// Writes all of stdin, from a separate thread, and closes it.
     pub(crate) fn write_stdin(&mut self, bytes: Vec<u8>) {
         if let Some(mut stdin) = self.stdin.take() {
-            // A command that does not read its stdin is no failure.
+            // A command need not read its stdin.
             std::thread::spawn(move || stdin.write_all(&bytes));
         }
     }
@@ -74,7 +74,7 @@ impl Running {
         stdin.flush().unwrap();
     }
 
-    /// Waits until stdout holds `text`.
+    /// Waits until stdout contains `text`.
     pub(crate) fn wait_for(&mut self, text: &str) {
         while !self.stdout.text().contains(text) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -85,7 +85,7 @@ impl Running {
         }
     }
 
-    /// Waits until stderr holds `text`.
+    /// Waits until stderr contains `text`.
     pub(crate) fn wait_for_err(&mut self, text: &str) {
         while !self.stderr.text().contains(text) {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -101,7 +101,7 @@ impl Running {
         self.stdout.text()
     }
 
-    /// Waits for its end. Its stdin is closed by that.
+    /// Closes its stdin and waits for its end.
     pub(crate) fn wait(mut self) -> Output {
         self.stdin = None;
         let status = loop {
@@ -209,7 +209,7 @@ impl Stream {
     }
 }
 
-/// What an ended `kiln` left.
+/// The output of an ended `kiln`.
 #[derive(Debug)]
 pub(crate) struct Output {
     name: String,
@@ -231,14 +231,14 @@ impl Output {
         String::from_utf8_lossy(&self.stderr).into_owned()
     }
 
-    /// Its exit code, as a shell tells it.
+    /// Its exit code, as in a shell.
     pub(crate) fn code(&self) -> i32 {
         self.status
             .code()
             .unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
     }
 
-    /// Fails, with all that was put out, if the exit code is another one.
+    /// Fails, with all output, if the exit code is another one.
     #[track_caller]
     pub(crate) fn assert_code(&self, code: i32) -> &Self {
         assert!(
@@ -261,7 +261,7 @@ impl Output {
         self
     }
 
-    /// Fails if stderr does not hold this.
+    /// Fails if stderr does not contain this.
     #[track_caller]
     pub(crate) fn assert_err_contains(&self, expected: &str) -> &Self {
         assert!(

@@ -1,4 +1,4 @@
-//! Suites that a test writes itself, and what a run of them left.
+//! Suites that a test writes itself, and the results of running them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Invocation, Kiln, Output};
 
-/// `kiln run` on the tests below `tests/` of the working directory, with the
-/// limits that they name; the run's directory is [`out`].
+/// `kiln run` on the tests below `tests/` in the working directory, with their own limits; the run
+/// directory is [`out`].
 pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {
     run_scaled(kiln, kernels, "1")
 }
@@ -27,7 +27,7 @@ pub(crate) fn run_scaled<'a>(kiln: &'a Kiln, kernels: &[&str], scale: &str) -> I
     command
 }
 
-/// The directory of [`run`]'s run: kiln makes it, whoever kiln is.
+/// The directory of [`run`]'s run: kiln creates it, as whatever user it runs.
 pub(crate) fn out(kiln: &Kiln) -> PathBuf {
     kiln.work().join("out")
 }
@@ -87,7 +87,7 @@ pub(crate) fn assert_verdicts(kiln: &Kiln, output: &Output, expected: &[&str]) {
     assert_eq!(found, expected, "{}\n{}", output.out(), output.err());
 }
 
-/// Checks that the JUnit report can be read, and gives its text.
+/// Checks that the JUnit report can be read, and returns its text.
 #[track_caller]
 pub(crate) fn junit(run_dir: &Path) -> String {
     let text = fs::read_to_string(run_dir.join("junit.xml")).unwrap();

@@ -1,4 +1,4 @@
-//! `kiln` on a terminal of the test's own.
+//! `kiln` on the test's own terminal.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -40,7 +40,7 @@ pub(crate) struct Terminal {
     output: Arc<Mutex<Vec<u8>>>,
     /// How much of the output has been waited for.
     seen: usize,
-    /// Tells the reader to let go of the terminal.
+    /// Makes the reader release the terminal.
     hung_up: Arc<AtomicBool>,
     reader: JoinHandle<()>,
     _slot: Option<Slot>,
@@ -105,7 +105,7 @@ impl Terminal {
         self.master.write_all(text.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` appears after what was last waited for.
+    /// Waits until `text` appears after the previous match.
     pub(crate) fn wait_for(&mut self, text: &str, deadline: Duration) {
         let start = Instant::now();
         loop {
@@ -137,12 +137,12 @@ impl Terminal {
         tcsetwinsize(&self.master, size).unwrap();
     }
 
-    /// How it is set now.
+    /// Its current settings.
     pub(crate) fn settings(&self) -> Termios {
         tcgetattr(self.slave.as_fd()).unwrap()
     }
 
-    /// How it was set before kiln started.
+    /// Its settings before kiln started.
     pub(crate) fn settings_before(&self) -> Termios {
         self.before.clone()
     }
@@ -156,7 +156,7 @@ impl Terminal {
     /// Waits for the end; the exit code and all that was shown.
     pub(crate) fn wait(&mut self, deadline: Duration) -> (i32, String) {
         let status = wait_for_child(&mut self.child, deadline);
-        // What was written last is on its way through the line discipline.
+        // The last output may still be in the line discipline.
         std::thread::sleep(Duration::from_millis(50));
         let all = self.text();
         let code = status.code();
@@ -173,7 +173,10 @@ impl Terminal {
         self.hung_up.store(true, Ordering::Relaxed);
         let start = Instant::now();
         while !self.reader.is_finished() {
-            assert!(start.elapsed() < deadline, "the terminal's reader goes on");
+            assert!(
+                start.elapsed() < deadline,
+                "the terminal's reader does not end"
+            );
             std::thread::sleep(Duration::from_millis(1));
         }
         // Closed for good with the last copy of the master.

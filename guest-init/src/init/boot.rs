@@ -12,12 +12,13 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
+use super::failure::{Context, Failure, console};
 use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{Context, Failure, clock, laid, layers, mounts, net, upper};
+use super::{clock, laid, layers, mounts, net, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
-/// Where the overlay is laid before it becomes `/`.
+/// Where the overlay is mounted before it becomes `/`.
 const NEW_ROOT: &str = "/newroot";
 /// tmpfs with the upper layers.
 const UPPER: &str = "/upper";
@@ -26,7 +27,7 @@ const MODPROBE: &str = "/proc/sys/kernel/modprobe";
 /// Under the guest's `/run`: lower and upper layers of further shares.
 const SHARE_LAYERS: &str = "/run/kiln";
 
-/// When each step of the boot was done.
+/// When each boot step was complete.
 pub(crate) struct Clock {
     pub(crate) timings: Timings,
 }
@@ -62,18 +63,18 @@ pub(crate) fn read_plan(path: &Path) -> Result<BootPlan, Failure> {
     postcard::from_bytes(&bytes).during("read the boot plan", &path.display())
 }
 
-/// Loads the boot modules in the given order, and drops their files, which
-/// would stay in the guest's memory for good.
+/// Loads the boot modules in the given order, and removes their files, which would otherwise stay
+/// in the guest's memory.
 pub(crate) fn load_modules(modules: &[String]) -> Result<(), Failure> {
     const STAGE: &str = "load a boot module";
     for module in modules {
         let file = File::open(module).during(STAGE, module)?;
         match finit_module(&file, c"", ModuleInitFlags::empty()) {
-            // Already there: loaded by request of another one, or built in.
+            // Already loaded at the request of another module, or built in.
             Ok(()) | Err(Errno::EEXIST) => {}
-            // No such device: a driver for hardware this CPU lacks, such as
-            // an accelerated checksum; the portable one follows in the list.
-            Err(Errno::ENODEV) => super::console(&format!("{module}: no such device")),
+            // No such device: a driver for hardware that this CPU lacks, such as an accelerated
+            // checksum; the portable one follows in the list.
+            Err(Errno::ENODEV) => console(&format!("{module}: no such device")),
             Err(error) => return Err(error).during(STAGE, module),
         }
         let _ = fs::remove_file(module);
@@ -81,7 +82,7 @@ pub(crate) fn load_modules(modules: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Lays the overlay over the root share and makes it `/`.
+/// Mounts the overlay over the root share and makes it `/`.
 pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     const STAGE: &str = "enter the root";
     let Some(tag) = &plan.root_tag else {
@@ -147,7 +148,7 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
         }
     }
     for (target, link) in DEV_LINKS {
-        // devtmpfs may have a node of that name (ptmx): leave it.
+        // devtmpfs may have a node of that name (ptmx): leave it alone.
         match symlink(target, link) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 warnings.push(format!("make {link}: {error}"));
@@ -168,15 +169,14 @@ pub(crate) fn enter_root(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     Ok(warnings)
 }
 
-/// Whether a filesystem stands in `/proc/filesystems`, each line of which ends
-/// with a name.
+/// Whether `/proc/filesystems` lists a filesystem; each of its lines ends with a name.
 fn is_known(filesystems: &str, name: &str) -> bool {
     filesystems
         .lines()
         .any(|line| line.split_whitespace().next_back() == Some(name))
 }
 
-/// Makes a node below `/dev`, and gives it its mode whether it was there or not.
+/// Creates a node below `/dev` if it is missing, and sets its mode.
 fn make_node(node: &Node) -> std::io::Result<()> {
     let path = Path::new("/dev").join(&node.path);
     if let Some(device) = node.device {
@@ -190,7 +190,7 @@ fn make_node(node: &Node) -> std::io::Result<()> {
         };
         let number = makedev(device.major.into(), device.minor.into());
         match mknod(&path, kind, Mode::S_IRUSR | Mode::S_IWUSR, number) {
-            // Its driver is there already.
+            // Its driver has already created it.
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -227,11 +227,11 @@ pub(crate) fn hello(clock: &Clock, warnings: Vec<String>) -> Result<Hello, Failu
     })
 }
 
-/// Does something while the kernel cannot load modules by itself: an empty
-/// `kernel.modprobe` says so (kernel doc, admin-guide/sysctl/kernel).
+/// Does something while the kernel may not load modules by itself, which an empty `kernel.modprobe`
+/// forbids (kernel doc, admin-guide/sysctl/kernel).
 pub(super) fn without_modprobe<T>(work: impl FnOnce() -> T) -> T {
     let before = fs::read(MODPROBE).unwrap_or_default();
-    // Should it not work, it only takes longer.
+    // If this fails, the boot only takes longer.
     let _ = fs::write(MODPROBE, "\n");
     let done = work();
     let _ = fs::write(MODPROBE, before);
@@ -315,10 +315,10 @@ fn mount_tmpfs(target: &Path) -> Result<(), Failure> {
         .during("mount a tmpfs", &target.display())
 }
 
-/// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at
-/// `target`; `upper` is on a tmpfs, and `entries` are laid into it.
+/// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at `target`; `upper` is on a
+/// tmpfs, and first gets `entries`.
 fn overlay(lower: &Path, upper: &Path, target: &Path, entries: &[Entry]) -> Result<(), Failure> {
-    const STAGE: &str = "lay an overlay";
+    const STAGE: &str = "mount an overlay";
     let (layer, work) = (upper.join("upper"), upper.join("work"));
     for directory in [&layer, &work] {
         fs::create_dir_all(directory).during(STAGE, &directory.display())?;
@@ -359,7 +359,7 @@ fn mount_share(
 pub(super) fn mount_entry(entry: &Mount) -> Result<(), Failure> {
     const STAGE: &str = "mount a filesystem";
     let thing = format!("{} at {}", entry.fstype, entry.target);
-    // In sysfs the mount point is there or the kernel lacks the filesystem.
+    // In sysfs, a missing mount point means that the kernel lacks the filesystem.
     if !Path::new(entry.target).is_dir() {
         fs::create_dir_all(entry.target).during(STAGE, &thing)?;
     }

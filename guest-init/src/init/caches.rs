@@ -1,4 +1,4 @@
-//! What the kernel remembers of files that nobody uses.
+//! The kernel's caches of files that nobody uses.
 
 use std::fs;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use guest_init::message::DROP_WAIT_MS;
 
-/// Says which caches the kernel is to drop (kernel doc, admin-guide/sysctl/vm).
+/// Tells the kernel which caches to drop (kernel doc, admin-guide/sysctl/vm).
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 
-/// Drops caches, in a thread: the kernel may wait there for a lock that a test
-/// holds.
+/// Drops caches in a thread, because the kernel may wait for a lock that a test holds.
 #[derive(Debug, Default)]
 pub(super) struct Caches {
     /// Ends with the thread.
@@ -19,11 +18,11 @@ pub(super) struct Caches {
 }
 
 impl Caches {
-    /// Drops names and inodes, and cached pages if asked for. Returns when that
-    /// is done, or goes on beside.
+    /// Drops names and inodes, and cached pages if asked. Returns when that is done, or continues
+    /// in the background.
     pub(super) fn drop(&mut self, pages: bool) {
         if self.wait().is_err() {
-            // What is asked for is being done.
+            // A drop is already running.
             return;
         }
         let (sender, receiver) = mpsc::channel();
@@ -32,7 +31,7 @@ impl Caches {
             if pages {
                 let _ = fs::write(DROP_CACHES, "1");
             }
-            // Twice: what was used lately is only marked at first.
+            // Twice: the first time only marks what was used lately.
             for _ in 0..2 {
                 let _ = fs::write(DROP_CACHES, "2");
             }

@@ -1,4 +1,4 @@
-//! The cgroup of a job: who is in it, and killing all of them.
+//! The cgroup of a job: lists its processes, and kills them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -24,7 +24,7 @@ impl Cgroup {
         Ok(Self { path })
     }
 
-    /// Its `cgroup.procs`, open for writing: whoever writes `0` joins.
+    /// Its `cgroup.procs`, open for writing: a process that writes `0` joins.
     pub(crate) fn procs(&self) -> std::io::Result<File> {
         OpenOptions::new()
             .write(true)
@@ -40,7 +40,7 @@ impl Cgroup {
             pids.extend(procs.lines().filter_map(|line| line.parse::<i32>().ok()));
             directories.extend(children(&directory));
         }
-        // 0 stands for a process of another pid namespace.
+        // 0 means a process of another pid namespace.
         pids.retain(|&pid| pid > 1);
         pids
     }
@@ -54,7 +54,7 @@ impl Cgroup {
             .and_then(|mut file| file.write_all(b"1"));
         if all_at_once.is_err() {
             for pid in self.pids() {
-                // It may be gone already.
+                // It may have ended already.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
         }
@@ -66,7 +66,7 @@ impl Cgroup {
         fs::remove_dir(&self.path).is_ok()
     }
 
-    /// Removes the cgroup and what tests made below it.
+    /// Removes the cgroup and all that tests created below it.
     pub(crate) fn remove(self) -> std::io::Result<()> {
         remove_tree(&self.path)
     }
@@ -89,7 +89,7 @@ fn children(directory: &std::path::Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// `/proc/PID/comm`; `None` once the process is gone.
+/// `/proc/PID/comm`; `None` if the process has ended.
 pub(crate) fn comm(pid: i32) -> Option<String> {
     let comm = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(comm.trim_ascii_end()).into_owned())

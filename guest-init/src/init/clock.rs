@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 
 const SECOND: i64 = 1_000_000_000;
 
-/// Nanoseconds since 1970; 0 should the clock not be readable.
+/// Nanoseconds since 1970; 0 if the clock cannot be read.
 pub(super) fn realtime() -> i64 {
     clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, nanoseconds)
 }
@@ -17,8 +17,8 @@ pub(super) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Moves the wall clock. By how much rather than to when: on a busy host it may
-/// be a while until the request arrives.
+/// Adjusts the wall clock. By an offset, not to a time: on a busy host it may take a while until
+/// the request arrives.
 pub(super) fn adjust(delta: i64) -> nix::Result<()> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
     let then = nanoseconds(now).saturating_add(delta);

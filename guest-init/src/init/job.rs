@@ -1,4 +1,4 @@
-//! A job: its cgroup and the names it is watched for.
+//! A job: its cgroup, and the process names that the host awaits.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,11 +8,11 @@ use guest_init::message::{Leftover, MAX_NAMED};
 use super::cgroup::{Cgroup, comm};
 use super::procfs::stat;
 
-/// How often a job's processes are looked at while a name is awaited.
+/// How often to look at a job's processes while the host awaits a name.
 pub(crate) const WATCH_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long killed processes may take to go. Only a process in
-/// uninterruptible sleep takes longer, and may do so for ever.
+/// How long killed processes may take to end. Only a process in uninterruptible sleep takes longer,
+/// perhaps forever.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A job that is open.
@@ -20,8 +20,8 @@ const KILL_DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) struct Job {
     cgroup: Cgroup,
     awaited: Vec<String>,
-    /// Pids that were told for a name: of two awaited processes of one name
-    /// each must be told.
+    /// Pids already reported for a name: two awaited processes of the same name must both be
+    /// reported.
     told: BTreeSet<(String, i32)>,
     page_faults: bool,
 }
@@ -41,12 +41,12 @@ impl Job {
         self.cgroup.procs()
     }
 
-    /// Looks out for a process of this name.
+    /// Starts to await a process of this name.
     pub(crate) fn watch(&mut self, name: String) {
         self.awaited.push(name);
     }
 
-    /// Its processes are to see page faults, whatever else the guest does.
+    /// Whether to cause page faults for its processes.
     pub(crate) fn want_page_faults(&mut self) {
         self.page_faults = true;
     }
@@ -56,12 +56,12 @@ impl Job {
         self.page_faults
     }
 
-    /// Whether a name is awaited.
+    /// Whether the host awaits a name.
     pub(crate) fn watching(&self) -> bool {
         !self.awaited.is_empty()
     }
 
-    /// Names that have shown up since the last look, with their pids.
+    /// Awaited names that have appeared since the last look, with their pids.
     pub(crate) fn seen(&mut self) -> Vec<(String, i32)> {
         if self.awaited.is_empty() {
             return Vec::new();
@@ -78,11 +78,11 @@ impl Job {
         seen
     }
 
-    /// Kills what is left, and says what that was. `reap` collects zombies,
-    /// which stay in the cgroup's list otherwise.
+    /// Kills and returns what is left. `reap` collects zombies, which would otherwise stay in the
+    /// cgroup's list.
     pub(crate) fn close(self, mut reap: impl FnMut()) -> Vec<Leftover> {
         reap();
-        // That is all it takes where everything has ended.
+        // This is enough if everything has ended.
         if self.cgroup.remove_empty() {
             return Vec::new();
         }
@@ -116,7 +116,7 @@ impl Job {
             reap();
         }
         if let Err(error) = self.cgroup.remove() {
-            super::console(&format!("remove the cgroup of a job: {error}"));
+            super::failure::console(&format!("remove the cgroup of a job: {error}"));
         }
         leftovers
     }

@@ -1,5 +1,5 @@
-//! The layers of the guest's overlays, held open: those of the root are out of
-//! reach once it is `/`.
+//! The layers of the guest's overlays, held open: those of the root are out of reach once the
+//! overlay is `/`.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -7,8 +7,8 @@ use std::sync::Mutex;
 
 use super::state::View;
 
-/// One overlay, or a tmpfs in its place, which is its upper layer and all that is
-/// seen: each without what is mounted over it.
+/// One overlay, or a tmpfs in its place, which is its upper layer and its merged one. Each layer is
+/// seen without what is mounted over it.
 #[derive(Debug)]
 pub(super) struct Layers {
     pub(super) lower: OwnedFd,
@@ -20,8 +20,8 @@ pub(super) struct Layers {
 
 static KEPT: Mutex<Vec<Layers>> = Mutex::new(Vec::new());
 
-/// Keeps the layers of an overlay that was just mounted. One that cannot be
-/// opened is not looked after.
+/// Keeps the layers of an overlay that was just mounted. If one cannot be opened, tests' changes to
+/// it are not undone.
 pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path, copies: Vec<PathBuf>) {
     let directory = |path: &Path| View::of(path).map(View::into_fd);
     if let (Some(lower), Some(upper), Some(merged)) =
@@ -37,7 +37,7 @@ pub(super) fn keep(lower: &Path, upper: &Path, merged: &Path, copies: Vec<PathBu
     }
 }
 
-/// All that were kept, the root's first.
+/// All kept overlays, the root's first.
 pub(super) fn take() -> Vec<Layers> {
     KEPT.lock()
         .map(|mut kept| std::mem::take(&mut *kept))

@@ -5,11 +5,13 @@ mod boot;
 mod caches;
 mod cgroup;
 mod clock;
+mod failure;
 mod job;
 mod laid;
 mod layers;
 mod limits;
 mod mount_options;
+mod mountinfo;
 mod mounts;
 mod net;
 mod netlink;
@@ -24,42 +26,14 @@ mod state;
 mod taint;
 mod upper;
 
-use std::io::Write;
 use std::path::Path;
 
 use guest_init::message::Event;
 use nix::sys::reboot::{RebootMode, reboot};
 
+use failure::Failure;
+pub(crate) use failure::console;
 use port::Port;
-
-/// Something PID 1 cannot go on without has failed.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    /// What was being done.
-    pub(crate) stage: &'static str,
-    /// What went wrong, on which thing.
-    pub(crate) message: String,
-}
-
-/// Attaches stage and object to an error.
-pub(crate) trait Context<T> {
-    /// Turns an error into a [`Failure`] that names the stage and the thing.
-    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure>;
-}
-
-impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
-    fn during(self, stage: &'static str, thing: &dyn std::fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| Failure {
-            stage,
-            message: format!("{thing}: {error}"),
-        })
-    }
-}
-
-/// Writes a line to the console. Failing to is not worth dying for.
-pub(crate) fn console(line: &str) {
-    let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
-}
 
 /// Runs PID 1 from hand-over to power-off.
 pub(crate) fn run() {
@@ -67,7 +41,7 @@ pub(crate) fn run() {
     if let Err(failure) = phases(&mut port) {
         console(&format!("failed to {}: {}", failure.stage, failure.message));
         if let Some(port) = &mut port {
-            // The console has it already should this fail.
+            // If this fails, the console still has the message.
             let _ = port.queue(&Event::Failed {
                 stage: failure.stage.to_owned(),
                 message: failure.message,
@@ -96,8 +70,8 @@ fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     server::Server::new(port)?.serve(boot::hello(&clock, warnings)?)
 }
 
-/// Ends the VM; returns only if the kernel cannot, and then PID 1's own end
-/// makes the kernel panic, which ends the VM as well.
+/// Ends the VM. Returns only if the kernel cannot; then the end of PID 1 makes the kernel panic,
+/// which also ends the VM.
 fn power_off() {
     nix::unistd::sync();
     let Err(error) = reboot(RebootMode::RB_POWER_OFF);

@@ -1,14 +1,14 @@
-//! Options of the guest's mounts that a test changes by mounting them again.
+//! Options of the guest's mounts that a test changes by remounting.
 
 use std::path::Path;
 
 use guest_init::message::{Remnant, RemnantKind};
 use nix::mount::{MsFlags, mount};
 
-use super::remnants::{Mount, read_mounts};
+use super::mountinfo::{AllOptions, Mount, Options, read_mounts};
 use super::state::shown;
 
-/// Words of `mountinfo` and of mount(2). What is in neither is the default.
+/// Option names of `mountinfo` and flags of mount(2). Options in neither are defaults.
 const FLAGS: [(&str, MsFlags); 8] = [
     ("ro", MsFlags::MS_RDONLY),
     ("nosuid", MsFlags::MS_NOSUID),
@@ -20,17 +20,7 @@ const FLAGS: [(&str, MsFlags); 8] = [
     ("sync", MsFlags::MS_SYNCHRONOUS),
 ];
 
-/// The options of a mount, and those of its filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Options {
-    pub(super) mount: String,
-    pub(super) filesystem: String,
-}
-
-/// Those of each mount, of several on one point the topmost's.
-pub(super) type AllOptions = Vec<(Mount, Options)>;
-
-/// Puts options back that have changed. `read` reads `mountinfo` anew.
+/// Restores changed options. `read` reads `mountinfo` again.
 pub(super) fn restore(
     known: &AllOptions,
     now: &AllOptions,
@@ -68,7 +58,7 @@ fn get<'a>(all: &'a AllOptions, key: &Mount) -> Option<&'a Options> {
         .map(|(_, options)| options)
 }
 
-/// Whether it worked is read again.
+/// The next read shows whether it worked.
 fn put_back(point: &Path, was: &Options, now: &Options) {
     let remount = |flags: MsFlags, data: Option<&str>| {
         let flags = flags | MsFlags::MS_REMOUNT;
@@ -76,8 +66,8 @@ fn put_back(point: &Path, was: &Options, now: &Options) {
     };
     let of_mount = flags(&was.mount);
     if was.filesystem != now.filesystem {
-        // What the kernel tells it takes for most; without, all other options
-        // stay as they are.
+        // Most filesystems accept the options that the kernel prints; without data, all other
+        // options keep their values.
         let read_only = flags(&was.filesystem) & MsFlags::MS_RDONLY;
         let data: Vec<&str> = was
             .filesystem

@@ -15,19 +15,19 @@ pub(crate) struct Mount {
     pub(crate) flags: MsFlags,
     /// Options.
     pub(crate) options: &'static str,
-    /// How much the guest needs it.
+    /// Whether the guest needs it.
     pub(crate) need: Need,
 }
 
-/// How much the guest needs a filesystem.
+/// Whether the guest needs a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
-    /// It cannot do without.
+    /// It is required.
     Required,
-    /// A kernel may lack it, which is worth a warning.
+    /// A kernel may lack it, which causes a warning.
     Wanted,
-    /// Mounted where the kernel has it by now: a start of modprobe for each of
-    /// them would cost a tenth of a second under emulation.
+    /// Mounted only if the kernel already has it: starting modprobe for each would cost a tenth of
+    /// a second under emulation.
     WhereReady,
 }
 
@@ -68,7 +68,7 @@ const DEV: Mount = mount(
 /// What the initramfs needs to load modules and find the control port.
 pub(crate) const EARLY: &[Mount] = &[PROC, SYS, DEV];
 
-/// What stands over the root when commands run, in this order.
+/// What is mounted over the root when commands run, in this order.
 pub(crate) const SYSTEM: &[Mount] = &[
     PROC,
     SYS,
@@ -123,8 +123,7 @@ pub(crate) const SYSTEM: &[Mount] = &[
         "mode=0700",
         Need::Wanted,
     ),
-    // What systemd mounts beyond that (src/shared/mount-setup.c and
-    // units/*.mount of systemd 252).
+    // What systemd mounts in addition (src/shared/mount-setup.c and units/*.mount of systemd 252).
     ready("mqueue", "/dev/mqueue", SECURE),
     ready("hugetlbfs", "/dev/hugepages", OPEN),
     ready("securityfs", "/sys/kernel/security", SECURE),
@@ -135,7 +134,7 @@ pub(crate) const SYSTEM: &[Mount] = &[
     ready("binfmt_misc", "/proc/sys/fs/binfmt_misc", SECURE),
 ];
 
-/// A filesystem that is named as its type and mounted where it is ready.
+/// An optional filesystem that has the name of its type.
 const fn ready(fstype: &'static str, target: &'static str, flags: MsFlags) -> Mount {
     mount(fstype, target, fstype, flags, "", Need::WhereReady)
 }
@@ -163,12 +162,12 @@ pub(crate) fn of_share(files: FileSystem, access: ShareAccess) -> (&'static str,
     }
 }
 
-/// What makes a cgroup2 cheap to change, since Linux 6.0 (kernel doc,
-/// admin-guide/cgroup-v2): without it every process that joins a cgroup waits
-/// for an RCU grace period, 20 ms of each test under emulation.
+/// Makes changes of a cgroup2 cheap, since Linux 6.0 (kernel doc, admin-guide/cgroup-v2). Without
+/// it every process that joins a cgroup waits for an RCU grace period, which costs each test 20 ms
+/// under emulation.
 pub(crate) const FAVOR_DYNMODS: &str = "favordynmods";
 
-/// Links that programs expect in `/dev` and that devtmpfs does not make.
+/// Links that programs expect in `/dev` and that devtmpfs does not create.
 pub(crate) const DEV_LINKS: &[(&str, &str)] = &[
     ("/proc/self/fd", "/dev/fd"),
     ("/proc/self/fd/0", "/dev/stdin"),

@@ -1,5 +1,5 @@
-//! Talking to the kernel by netlink(7): the socket, and the head of a message.
-//! Crates that know all of it would make this program a tenth larger.
+//! Talks to the kernel through netlink(7): the socket, and message headers. Crates for all of
+//! netlink would make this program a tenth larger.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -33,7 +33,7 @@ impl Netlink {
         Self::listen(protocol, 0)
     }
 
-    /// One that hears what is sent to these groups: a bit for each, the first for
+    /// A connection that receives what is sent to these groups: one bit for each, the first for
     /// group 1.
     pub(super) fn listen(protocol: SockProtocol, groups: u32) -> nix::Result<Self> {
         let socket = socket(
@@ -50,8 +50,7 @@ impl Netlink {
         send(self.0.as_raw_fd(), messages, MsgFlags::empty()).map(drop)
     }
 
-    /// What the kernel has answered. It does so within send and recv, so there is
-    /// nothing to wait for.
+    /// The kernel's answer. It answers within send and recv, so there is no need to wait.
     pub(super) fn receive<'b>(&self, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> {
         let length = recv(self.0.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?;
         Ok(buffer.get(..length).unwrap_or_default())
@@ -71,7 +70,7 @@ pub(super) fn request(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The number at a place, in the machine's order.
+/// The number at an offset, in native byte order.
 pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     let bytes = bytes.get(at..at + 2)?;
     bytes.try_into().ok().map(u16::from_ne_bytes)
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_tells_its_length_and_is_aligned() {
+    fn a_request_has_its_length_and_is_aligned() {
         let message = request(0x1234, NLM_F_ACK, &[9; 5]);
         assert_eq!(message[..4], 24_u32.to_ne_bytes());
         assert_eq!(message[4..6], 0x1234_u16.to_ne_bytes());

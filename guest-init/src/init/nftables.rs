@@ -1,5 +1,4 @@
-//! nftables: which tables there are, and taking them away. By netlink, for the
-//! root may have no `nft`.
+//! Lists and deletes nftables tables. Uses netlink, since the root may have no `nft`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +10,7 @@ use super::netlink::{
     self, ALIGNMENT, HEADER, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, Netlink, PIECE, u16_at,
 };
 
-/// There while the module is loaded.
+/// Exists while the module is loaded.
 const MODULE: &str = "/sys/module/nf_tables";
 
 // linux/netfilter/nfnetlink.h, linux/netfilter/nf_tables.h
@@ -36,7 +35,7 @@ pub(crate) struct Table {
 }
 
 impl fmt::Display for Table {
-    /// As `nft list tables` has it, without the word `table`.
+    /// As in `nft list tables`, without the word `table`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // linux/netfilter.h
         let family = match self.family {
@@ -52,13 +51,13 @@ impl fmt::Display for Table {
     }
 }
 
-/// Whether nf_tables is loaded; in a kernel that has it built in this says no.
+/// Whether the module nf_tables is loaded; false if it is built in.
 pub(crate) fn module_loaded() -> bool {
     Path::new(MODULE).exists()
 }
 
-/// All tables. `None` where the kernel has no nf_tables: it would look for the
-/// module first, so ask only where there is one, or where it cannot look.
+/// All tables. `None` if the kernel has no nf_tables. The kernel would first try to load the
+/// module, so call this only if it is loaded, or if the kernel cannot load it.
 pub(crate) fn tables() -> Option<BTreeSet<Table>> {
     let netlink = open().ok()?;
     let request = message(NFT_MSG_GETTABLE, NLM_F_DUMP, 0, None);
@@ -73,9 +72,9 @@ pub(crate) fn tables() -> Option<BTreeSet<Table>> {
     }
 }
 
-/// Deletes a table and all that is in it; [`tables`] tells whether it worked.
+/// Deletes a table and its contents; [`tables`] shows whether it worked.
 pub(crate) fn delete(table: &Table) -> nix::Result<()> {
-    // Changes come in batches, one transaction each.
+    // Changes are sent in batches, one transaction each.
     let batch = [
         message(NFNL_MSG_BATCH_BEGIN, 0, 0, None),
         message(NFT_MSG_DELTABLE, 0, table.family, Some(&table.name)),
@@ -90,7 +89,7 @@ fn open() -> nix::Result<Netlink> {
 
 /// One message for the kernel, aligned.
 fn message(kind: u16, flags: u16, family: u8, name: Option<&[u8]>) -> Vec<u8> {
-    // Of whom a batch is.
+    // The subsystem of a batch.
     let resource = if kind < NFT_MSG_NEWTABLE {
         NFNL_SUBSYS_NFTABLES
     } else {
@@ -108,8 +107,8 @@ fn message(kind: u16, flags: u16, family: u8, name: Option<&[u8]>) -> Vec<u8> {
     netlink::request(kind, flags, &payload)
 }
 
-/// Takes the tables out of a piece of a dump; says whether more pieces come.
-/// `None` is a refusal.
+/// Reads the tables in one part of a dump; returns whether more parts follow. `None` if the kernel
+/// refused.
 fn collect(mut piece: &[u8], tables: &mut BTreeSet<Table>) -> Option<bool> {
     while !piece.is_empty() {
         let length = u32::from_ne_bytes(piece.get(..4)?.try_into().ok()?);
@@ -149,7 +148,7 @@ fn name(mut attributes: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// As the kernel answers: another attribute stands before the name.
+    /// As in the kernel's answers, another attribute comes before the name.
     fn answer(family: u8, name: &str) -> Vec<u8> {
         let named = message(NFT_MSG_NEWTABLE, 2, family, Some(name.as_bytes()));
         let uses = [8, 0, 3, 0, 0, 0, 0, 1];
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_and_a_broken_piece_are_no_tables() {
+    fn a_refusal_and_a_broken_part_have_no_tables() {
         let mut refusal = done();
         refusal[4..6].copy_from_slice(&2_u16.to_ne_bytes());
         refusal[16..20].copy_from_slice(&(-95_i32).to_ne_bytes());

@@ -11,11 +11,11 @@ use guest_init::message::{Event, Request};
 use guest_init::plan::CONTROL_PORT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::{Context, Failure};
+use super::failure::{Context, Failure};
 
 const PORTS: &str = "/sys/class/virtio-ports";
-/// The port shows up by itself once `virtio_console` has talked to QEMU, and
-/// the host connects to it before it starts the guest.
+/// The port appears once `virtio_console` has talked to QEMU. The host connects to it before it
+/// starts the guest.
 const DEADLINE: Duration = Duration::from_secs(30);
 const STAGE: &str = "open the control port";
 
@@ -23,7 +23,7 @@ const STAGE: &str = "open the control port";
 pub(crate) struct Port {
     file: File,
     decoder: Decoder,
-    /// Frames that are not written yet.
+    /// Frames not written yet.
     queue: Vec<u8>,
 }
 
@@ -76,8 +76,8 @@ impl Port {
         self.file.as_fd()
     }
 
-    /// Sends an event with those that follow it soon: each write costs an exit
-    /// to QEMU. Blocks until the host has taken them once there are many.
+    /// Queues an event, to be sent together with the next ones: each write costs an exit to QEMU.
+    /// If many are queued, blocks until the host has taken them.
     pub(crate) fn queue(&mut self, event: &Event) -> std::io::Result<()> {
         let frame = frame::encode(event).map_err(std::io::Error::other)?;
         self.queue.extend(frame);
@@ -97,8 +97,8 @@ impl Port {
         written
     }
 
-    /// Reads what has arrived. Call when poll says there is something;
-    /// `None` means that the host has gone.
+    /// Reads what has arrived. Call this when poll reports data; `None` means that the host has
+    /// disconnected.
     pub(crate) fn receive(
         &mut self,
     ) -> std::io::Result<Option<Vec<Result<Request, frame::FrameError>>>> {

@@ -34,13 +34,13 @@ impl SpawnError {
     }
 }
 
-/// What reading a stream gave.
+/// The result of reading a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Chunk {
     Data(Vec<u8>),
     /// Nothing now.
     Empty,
-    /// Nobody can write to it any more.
+    /// The stream is closed: nobody can write to it.
     Closed,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a process in the cgroup that `procs` is of.
+    /// Starts a process in the cgroup to which `procs` belongs.
     pub(crate) fn spawn(spec: &ProcessSpec, procs: File) -> Result<Self, SpawnError> {
         let name = spec.argv.first().ok_or_else(|| SpawnError {
             errno: nix::libc::EINVAL,
@@ -101,25 +101,25 @@ impl Process {
         })
     }
 
-    /// Takes bytes for stdin; empty closes it once all are written.
+    /// Queues bytes for stdin; empty closes it once all are written.
     pub(crate) fn queue_stdin(&mut self, data: &[u8]) {
         if !data.is_empty() {
             self.stdin_queue.extend(data);
         } else if self.terminal {
-            // A terminal has no end of its own: ^D at the start of a line.
+            // A terminal cannot be half closed: send ^D at the start of a line.
             self.stdin_queue.push_back(4);
         } else {
             self.stdin_closing = true;
         }
     }
 
-    /// The descriptor to poll for writing, where bytes wait.
+    /// The descriptor to poll for writing, if bytes are waiting.
     pub(crate) fn stdin_to_poll(&self) -> Option<&File> {
         let wanted = !self.stdin_queue.is_empty() || self.stdin_closing;
         self.stdin.as_ref().filter(|_| wanted)
     }
 
-    /// Writes what stdin takes now; returns how many bytes are off the queue.
+    /// Writes what stdin accepts now; returns how many bytes left the queue.
     pub(crate) fn write_stdin(&mut self) -> usize {
         let mut taken = 0;
         while let Some(file) = &mut self.stdin {
@@ -137,7 +137,7 @@ impl Process {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The reader closed it: what is left has nowhere to go.
+                // The reader closed it: drop what is left.
                 Err(_) => self.stdin = None,
             }
         }
@@ -184,7 +184,7 @@ impl Process {
         }
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub(crate) fn resize(&self, size: WindowSize) -> std::io::Result<()> {
         match &self.stdout {
             Some(master) if self.terminal => {
@@ -236,8 +236,8 @@ struct Streams {
 }
 
 impl Streams {
-    /// Makes pipes or a terminal; returns the other ends too, as the process's
-    /// standard input, output and error.
+    /// Creates pipes or a terminal; also returns the other ends, as the process's standard input,
+    /// output and error.
     fn connect(spec: &ProcessSpec) -> std::io::Result<(Self, [OwnedFd; 3])> {
         if let OutputMode::Terminal(size) = spec.output {
             let size = Winsize {
@@ -253,7 +253,7 @@ impl Streams {
                 stderr: None,
             };
             let stdio = [pty.slave.try_clone()?, pty.slave.try_clone()?, pty.slave];
-            // An open end would keep the terminal from ending.
+            // An open end would keep the terminal open.
             for fd in &stdio {
                 fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
             }
@@ -294,7 +294,7 @@ mod tests {
     use super::*;
 
     fn spec(argv: &[&str]) -> ProcessSpec {
-        // Where Nix builds, programs are in no directory of the system.
+        // In Nix builds, programs are not in system directories.
         let path = std::env::var("PATH").unwrap_or("/usr/bin:/bin".to_owned());
         ProcessSpec {
             argv: argv.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn stdout_and_stderr_come_apart() {
+    fn stdout_and_stderr_stay_separate() {
         let mut process =
             Process::spawn(&spec(&["sh", "-c", "printf 'a\\0b'; echo no >&2"]), null()).unwrap();
         assert_eq!(read_all(&mut process, Stream::Stdout), b"a\0b");
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_and_a_missing_directory_are_told_apart() {
+    fn a_missing_program_and_a_missing_directory_are_distinguished() {
         let error = Process::spawn(&spec(&["no-such-program"]), null()).unwrap_err();
         assert_eq!(error.errno, nix::libc::ENOENT);
         assert!(
@@ -389,10 +389,10 @@ mod tests {
             u64::from_str_radix(line.unwrap().trim(), 16).unwrap()
         };
         assert_eq!(mask("SigBlk:"), 0, "{told}");
-        // This process may have been started with others ignored.
+        // This process may have been started with other signals ignored.
         let pipe = 1 << (nix::libc::SIGPIPE - 1);
         assert_eq!(mask("SigIgn:") & pipe, 0, "{told}");
-        // Of pid, name, state, parent, group, session the last two are its own.
+        // Of pid, name, state, parent, group, session the last two are new.
         let stat = told.lines().last().unwrap();
         let fields: Vec<&str> = stat.split(' ').collect();
         let pid = process.pid.to_string();
@@ -414,7 +414,7 @@ mod tests {
             env: vec![(b"PATH".to_vec(), path.into_bytes())],
             ..spec(&["prog", "-c", "echo $0"])
         };
-        // What cannot be executed hides nothing that comes later.
+        // A file that cannot be executed does not hide a later one.
         let both = format!("/nowhere:{}:{}", data.display(), bin.display());
         let mut process = Process::spawn(&with_path(both), null()).unwrap();
         assert_eq!(read_all(&mut process, Stream::Stdout), b"prog\n");

@@ -1,4 +1,4 @@
-//! What `/proc/PID/stat` says of a process.
+//! Parses `/proc/PID/stat`.
 
 use std::fs;
 
@@ -14,17 +14,17 @@ pub(crate) struct Stat {
     pub(crate) parent: i32,
     /// Id of its session.
     pub(crate) session: i32,
-    /// It runs no code of its own any more.
+    /// It no longer runs its own code.
     pub(crate) exiting: bool,
 }
 
-/// Reads it; `None` once the process is gone.
+/// Reads it; `None` if the process has ended.
 pub(crate) fn stat(pid: i32) -> Option<Stat> {
     parse(&fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The children of a process by a look at all processes, which takes
-/// milliseconds under emulation.
+/// Finds the children of a process by looking at all processes, which takes milliseconds under
+/// emulation.
 pub(crate) fn children_of(parent: i32) -> Vec<i32> {
     fs::read_dir("/proc")
         .into_iter()
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_zombie_and_a_process_that_exits_are_told() {
+    fn a_zombie_and_an_exiting_process_are_recognised() {
         let exiting = |line: &[u8]| parse(line).map(|stat| stat.exiting);
         assert_eq!(exiting(b"42 (a) Z 1 42 41 0 -1 0 95"), Some(true));
         assert_eq!(exiting(b"42 (a) R 1 42 41 0 -1 4194308 95"), Some(true));

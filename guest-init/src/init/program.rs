@@ -1,9 +1,9 @@
-//! Starting a program.
+//! Starts a program.
 //!
-//! As posix_spawn(3) does it: the child shares this process's memory until it
-//! has executed the program, so nothing is copied and no page faults for it. A
-//! fork costs a guest under emulation several milliseconds more. `posix_spawn`
-//! itself can neither join a cgroup nor take a controlling terminal.
+//! This works like posix_spawn(3): the child shares this process's memory until it executes the
+//! program, so nothing is copied and no page faults occur for that. A fork would take several
+//! milliseconds more under emulation. `posix_spawn` itself can neither join a cgroup nor set a
+//! controlling terminal.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -22,13 +22,13 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
 
-/// Where programs are looked for without `PATH`: musl's `execvp`.
+/// The search path if `PATH` is not set, as in musl's `execvp`.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
 
 /// Bytes of the child's stack. It makes a dozen system calls.
 const STACK: usize = 32 * 1024;
 
-/// What the child is given beside the program.
+/// What the child gets besides the program.
 pub(crate) struct Surroundings {
     /// Its standard input, output and error.
     pub(crate) stdio: [OwnedFd; 3],
@@ -38,8 +38,8 @@ pub(crate) struct Surroundings {
     pub(crate) procs: File,
 }
 
-/// Starts the program as leader of a session of its own. Returns once it is
-/// executed; an error is the system call's that failed.
+/// Starts the program as the leader of a new session. Returns once it is executed, or with the
+/// error of the system call that failed.
 pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Result<Pid> {
     let argv = strings(spec.argv.iter().cloned())?;
     let env = strings(spec.env.iter().map(|(key, value)| {
@@ -58,10 +58,9 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
         );
         127
     };
-    // SAFETY: the child runs on a stack of its own, while this thread stands
-    // still until it has executed or ended. It allocates nothing, takes no lock
-    // and leaves nothing changed but `failed`, which outlives it. PID 1 has no
-    // signal handler that could run in it.
+    // SAFETY: the child runs on its own stack, and this thread is suspended until the child has
+    // executed the program or ended. The child allocates nothing, takes no lock and changes nothing
+    // except `failed`, which outlives it. PID 1 has no signal handler that could run in it.
     let pid = unsafe {
         clone(
             Box::new(child),
@@ -73,17 +72,16 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
     match failed {
         None => Ok(pid),
         Some(errno) => {
-            // It has ended: nobody else is to meet it.
+            // It has ended: collect it before anybody else sees it.
             waitpid(pid, None)?;
             Err(errno.into())
         }
     }
 }
 
-/// Makes the child what it is to be.
+/// Sets up the child.
 fn enter(cwd: &CStr, addr_no_randomize: bool, surroundings: &Surroundings) -> nix::Result<()> {
-    // Both are inherited by what is executed: SIGCHLD is blocked here, and Rust
-    // ignores SIGPIPE.
+    // The program would inherit both: SIGCHLD is blocked here, and Rust ignores SIGPIPE.
     SigSet::empty().thread_set_mask()?;
     // SAFETY: the default action is no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
@@ -103,8 +101,7 @@ fn enter(cwd: &CStr, addr_no_randomize: bool, surroundings: &Surroundings) -> ni
     chdir(cwd)
 }
 
-/// Executes the first of the files that can be; the error is the one that
-/// execvp(3) gives.
+/// Executes the first of the files that can be executed; returns the same error as execvp(3).
 fn execute(files: &[CString], argv: &[*const libc::c_char], env: &[*const libc::c_char]) -> Errno {
     let mut told = Errno::ENOENT;
     for file in files {
@@ -114,7 +111,7 @@ fn execute(files: &[CString], argv: &[*const libc::c_char], env: &[*const libc::
         unsafe { libc::execve(file.as_ptr(), argv.as_ptr(), env.as_ptr()) };
         match Errno::last() {
             Errno::ENOENT | Errno::ENOTDIR => {}
-            // There may be another one further on.
+            // A later directory may have another one.
             Errno::EACCES => told = Errno::EACCES,
             errno => return errno,
         }
@@ -122,8 +119,7 @@ fn execute(files: &[CString], argv: &[*const libc::c_char], env: &[*const libc::
     told
 }
 
-/// The files that a program's name may stand for: itself, or one in each
-/// directory of its own `PATH`.
+/// The files that a program's name may mean: itself, or one in each directory of its own `PATH`.
 fn candidates(spec: &ProcessSpec) -> Vec<Vec<u8>> {
     let name = spec.argv.first().cloned().unwrap_or_default();
     if name.is_empty() || name.contains(&b'/') {
@@ -148,7 +144,7 @@ fn strings(bytes: impl IntoIterator<Item = Vec<u8>>) -> io::Result<Vec<CString>>
     Ok(strings.collect::<Result<_, _>>()?)
 }
 
-/// As execve(2) takes them.
+/// In the form that execve(2) takes.
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     let strings = strings.iter().map(|string| string.as_ptr());
     strings.chain([ptr::null()]).collect()

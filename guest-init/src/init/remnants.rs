@@ -1,17 +1,15 @@
-//! What outlives the jobs that are closed: processes that left their cgroup,
-//! mounts, named network namespaces, nftables tables; all else is in
-//! [`super::state`].
+//! What outlives closed jobs: processes that left their cgroup, mounts, named network namespaces,
+//! nftables tables. [`super::state`] handles everything else.
 //!
-//! Looking costs a read, a directory, a poll and, where nf_tables is, a question to
-//! the kernel; only what is found costs more.
+//! A check costs a read, a directory listing, a poll and, with nf_tables, a request to the kernel.
+//! More is done only if something is found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{Remnant, RemnantKind};
@@ -22,7 +20,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use super::mount_options::{self, AllOptions, Options};
+use super::mount_options;
+use super::mountinfo::{AllOptions, Mount, read_mounts};
 use super::nftables::{self, Table};
 use super::procfs::{children_of, stat};
 use super::state::{State, shown};
@@ -30,37 +29,32 @@ use super::{boot, mounts};
 
 /// Where ip-netns(8) keeps its names.
 const NAMESPACES: &str = "/run/netns";
-/// How long killed processes may take to go.
+/// How long killed processes may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(2);
 
-/// A mount: filesystem type and mount point. Not its id: a filesystem that was
-/// taken away and mounted again is no remnant.
-pub(super) type Mount = (String, PathBuf);
-
-/// What was there when the guest was last clean.
+/// The state when the guest was last clean.
 #[derive(Debug)]
 pub(crate) struct Stock {
-    /// `mountinfo` and `children` of PID 1, open, so that whatever is mounted
-    /// over `/proc` hides nothing. `None` where the kernel lacks one: `children`
-    /// came with `CONFIG_PROC_CHILDREN`.
+    /// `mountinfo` and `children` of PID 1, kept open so that a mount over `/proc` cannot hide
+    /// them. `None` if the kernel lacks the file: `children` needs `CONFIG_PROC_CHILDREN`.
     mountinfo: Option<File>,
     children: Option<File>,
     mounts: Vec<Mount>,
     options: AllOptions,
     namespaces: BTreeSet<OsString>,
     tables: BTreeSet<Table>,
-    /// The kernel has nf_tables in it, and not as a module.
+    /// nf_tables is built into the kernel.
     nftables_built_in: bool,
-    /// Processes that cannot be killed and have been told of.
+    /// Processes that cannot be killed and were already reported.
     stuck: BTreeSet<i32>,
     state: State,
 }
 
 impl Stock {
-    /// Takes stock for the first time.
+    /// Records the state for the first time.
     pub(crate) fn take() -> Self {
-        // A start of modprobe to find out would cost a tenth of a second under
-        // emulation. What comes later comes as a module, and shows.
+        // Starting modprobe to find out would cost a tenth of a second under emulation. If
+        // nf_tables appears later, it is a module, which is visible.
         let tables = boot::without_modprobe(nftables::tables);
         let mut stock = Self {
             mountinfo: File::open("/proc/1/mountinfo").ok(),
@@ -77,14 +71,14 @@ impl Stock {
         stock
     }
 
-    /// Takes stock again: a command of the host's has changed the guest.
+    /// Records the state again: a command from the host has changed the guest.
     pub(crate) fn again(&mut self) {
         self.tables = boot::without_modprobe(nftables::tables).unwrap_or_default();
         self.look_at_mounts();
         self.state.again();
     }
 
-    /// The clock is right: the host has set it.
+    /// Accepts the clock as right: the host has set it.
     pub(crate) fn clock_was_set(&mut self) {
         self.state.clock_was_set();
     }
@@ -94,8 +88,8 @@ impl Stock {
         self.namespaces = namespaces_now();
     }
 
-    /// Kills children of PID 1: whatever has left its cgroup hangs below one.
-    /// No job may be open. `reap` collects those that have ended.
+    /// Kills children of PID 1: every process that left its cgroup is a descendant of one. No job
+    /// may be open. `reap` collects those that have ended.
     pub(crate) fn end_processes(&mut self, mut reap: impl FnMut()) -> Vec<Remnant> {
         let mut found: BTreeMap<i32, String> = BTreeMap::new();
         let deadline = Instant::now() + KILL_DEADLINE;
@@ -117,7 +111,7 @@ impl Stock {
                 if let Some(stat) = stat(pid).filter(|stat| !stat.exiting) {
                     found.entry(pid).or_insert(stat.comm);
                 }
-                // Its own children become ours and are met the next time.
+                // Its own children become ours, and the next round finds them.
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -153,9 +147,9 @@ impl Stock {
         let Some((now, options)) = self.mounts_now() else {
             return remnants;
         };
-        // The latest first: it may stand on the one before.
+        // The latest first: it may be mounted on an earlier one.
         for (fstype, point) in surplus(&now, &self.mounts).into_iter().rev() {
-            // The tool's own, for all names to come.
+            // ip-netns's own mount, for all later names.
             if point == Path::new(NAMESPACES) {
                 continue;
             }
@@ -169,7 +163,7 @@ impl Stock {
             let own = mounts::SYSTEM
                 .iter()
                 .find(|entry| entry.fstype == fstype && Path::new(entry.target) == point);
-            // A namespace that was deleted later, say: nobody misses it.
+            // For example a namespace that was deleted later, which nobody misses.
             if own.is_none() && fstype == "nsfs" {
                 continue;
             }
@@ -190,8 +184,8 @@ impl Stock {
         remnants
     }
 
-    /// Deletes nftables tables. Last, for the sysfs that tells of the module
-    /// may have been unmounted.
+    /// Deletes nftables tables. Last, because the sysfs that shows the module may have been
+    /// unmounted.
     fn restore_tables(&mut self) -> Vec<Remnant> {
         if !self.nftables_built_in && !nftables::module_loaded() {
             self.tables.clear();
@@ -206,7 +200,7 @@ impl Stock {
             return Vec::new();
         }
         for table in &new {
-            // Whether it worked is seen below.
+            // The check below shows whether it worked.
             let _ = nftables::delete(table);
         }
         let left = nftables::tables().unwrap_or_default();
@@ -222,9 +216,9 @@ impl Stock {
         remnants
     }
 
-    /// Whether anything was mounted or unmounted since this was last asked:
-    /// poll(2) tells, proc_pid_mountinfo(5) says so of `mounts`, and the kernel
-    /// does it for both (fs/proc_namespace.c).
+    /// Whether anything was mounted or unmounted since the last call. poll(2) reports this:
+    /// proc_pid_mountinfo(5) documents it for `mounts`, and the kernel does it for both files
+    /// (fs/proc_namespace.c).
     fn mounts_changed(&self) -> bool {
         let Some(mountinfo) = &self.mountinfo else {
             return true;
@@ -232,7 +226,7 @@ impl Stock {
         let mut fds = [PollFd::new(mountinfo.as_fd(), PollFlags::POLLPRI)];
         match poll(&mut fds, PollTimeout::ZERO) {
             Ok(0) => false,
-            // An error is no reason to look away.
+            // On an error, check anyway.
             _ => true,
         }
     }
@@ -272,15 +266,14 @@ fn namespaces_now() -> BTreeSet<OsString> {
         .collect()
 }
 
-/// Takes the topmost mount off a mount point; one in use vanishes with its
-/// last user.
+/// Unmounts the topmost mount of a mount point; one in use vanishes with its last user.
 fn unmount(point: &Path) -> bool {
     umount2(point, MntFlags::empty())
         .or_else(|_| umount2(point, MntFlags::MNT_DETACH))
         .is_ok()
 }
 
-/// What `these` have beyond `those`, in order.
+/// What is in `these` but not in `those`, in order.
 fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
     let mut left = those.to_vec();
     let mut new = Vec::new();
@@ -291,54 +284,6 @@ fn surplus(these: &[Mount], those: &[Mount]) -> Vec<Mount> {
         }
     }
     new
-}
-
-/// All mounts of `mountinfo`, in order, and their options.
-pub(super) fn read_mounts(text: &[u8]) -> (Vec<Mount>, AllOptions) {
-    let mut mounts = Vec::new();
-    let mut all = AllOptions::new();
-    for (mount, options) in text.split(|&byte| byte == b'\n').filter_map(parse) {
-        // The kernel's own, as soon as somebody looks there.
-        if mount.1 != Path::new("/sys/kernel/debug/tracing") {
-            all.push((mount.clone(), options));
-            mounts.push(mount);
-        }
-    }
-    (mounts, all)
-}
-
-/// A line of `mountinfo`, proc_pid_mountinfo(5): the mount point is the fifth
-/// field and the options the sixth, the type follows a lone `-`, and the options
-/// of the filesystem come last.
-fn parse(line: &[u8]) -> Option<(Mount, Options)> {
-    let fields: Vec<&[u8]> = line.split(|&byte| byte == b' ').collect();
-    let point = fields.get(4)?;
-    let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
-    let text = |at: usize| Some(String::from_utf8_lossy(fields.get(at)?).into_owned());
-    let mount = (text(dash + 1)?, OsString::from_vec(unescaped(point)).into());
-    let options = Options {
-        mount: text(5)?,
-        filesystem: text(dash + 3).unwrap_or_default(),
-    };
-    Some((mount, options))
-}
-
-/// Space, tab, newline and backslash stand as three octal digits.
-pub(super) fn unescaped(mut text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some((&first, rest)) = text.split_first() {
-        let digits = rest.get(..3).filter(|_| first == b'\\');
-        let byte = digits
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        plain.push(byte.unwrap_or(first));
-        text = if byte.is_some() {
-            rest.get(3..).unwrap_or_default()
-        } else {
-            rest
-        };
-    }
-    plain
 }
 
 #[cfg(test)]
@@ -352,19 +297,6 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_is_read_with_its_blanks_and_any_number_of_tags() {
-        let line = b"36 35 98:0 / /a\\040b rw,noatime shared:1 master:2 - tmpfs none rw";
-        let (read, options) = parse(line).unwrap();
-        assert_eq!(read, mount("tmpfs", "/a b"));
-        assert_eq!(options.mount, "rw,noatime");
-        assert_eq!(options.filesystem, "rw");
-        let line = b"36 35 98:0 / /a\\ rw - ext4 /dev/vda rw";
-        assert_eq!(parse(line).unwrap().0, mount("ext4", "/a\\"));
-        assert_eq!(parse(b""), None);
-        assert_eq!(parse(b"36 35 98:0 / /a rw"), None);
-    }
-
-    #[test]
     fn a_second_mount_on_the_same_point_is_new_and_one_mounted_again_is_not() {
         let before = [mount("proc", "/proc"), mount("tmpfs", "/tmp")];
         let again = [mount("tmpfs", "/tmp"), mount("proc", "/proc")];
@@ -372,14 +304,5 @@ mod tests {
         let twice = [before.as_slice(), &[mount("tmpfs", "/tmp")]].concat();
         assert_eq!(surplus(&twice, &before), [mount("tmpfs", "/tmp")]);
         assert_eq!(surplus(&before, &twice[..1]), [mount("tmpfs", "/tmp")]);
-    }
-
-    #[test]
-    fn this_process_s_own_mounts_are_read() {
-        let (mounts, _) = read_mounts(&fs::read("/proc/self/mountinfo").unwrap());
-        assert!(
-            mounts.iter().any(|(_, point)| point == Path::new("/proc")),
-            "{mounts:?}"
-        );
     }
 }

@@ -1,16 +1,15 @@
-//! Serving requests: one thread, one poll loop, sole owner of the port.
+//! Serves requests: one thread and one poll loop, which owns the port.
 //!
-//! A process's output is read only once the host has taken what came before,
-//! so a guest that prints without end is slowed down by its own pipe and
-//! nothing piles up here.
+//! Output of a process is read only after the host has taken the earlier output. So a process that
+//! prints without end is slowed down by its own pipe, and nothing accumulates here.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, Outcome, ProcessId, ProcessSpec, Request, Status,
-    Stream, Usage,
+    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec, Request,
+    Status, Stream, Usage,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -22,12 +21,12 @@ use super::activity;
 use super::caches::Caches;
 use super::cgroup::Cgroup;
 use super::clock;
+use super::failure::{Context, Failure, console};
 use super::job::{Job, WATCH_INTERVAL};
 use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
 use super::taint::Taint;
-use super::{Context, Failure};
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
 /// that everything it wrote is reported before its end.
@@ -47,8 +46,7 @@ pub(crate) struct Server<'a> {
     children: SignalFd,
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
-    /// Taken once the host asks for it: a guest that runs one command has no use
-    /// for it.
+    /// Recorded when the host asks for it: a guest that runs one command does not need it.
     stock: Option<Stock>,
     caches: Caches,
     taint: Taint,
@@ -82,7 +80,7 @@ impl<'a> Server<'a> {
         })
     }
 
-    /// Says hello and serves until told to power off, or the host has gone.
+    /// Says hello, and serves until the host requests power-off or disconnects.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
         self.tell_taint()?;
         self.send(&Event::Hello(hello))?;
@@ -111,7 +109,7 @@ impl<'a> Server<'a> {
             .during("send an event", &"control port")
     }
 
-    /// Sends all events now: what comes next may take long.
+    /// Sends all events now, because what follows may take long.
     fn flush(&mut self) -> Result<(), Failure> {
         self.port.flush().during("send events", &"control port")
     }
@@ -149,8 +147,8 @@ impl<'a> Server<'a> {
             .zip(meaning)
             .filter_map(|(fd, what)| fired(fd).then_some(what))
             .collect();
-        // Output before ends, and both before new requests: what the host sees
-        // is in the order in which it happened.
+        // Output before ends, and both before new requests, so that the host sees everything in
+        // order.
         if fds.get(1).is_some_and(fired) {
             ready.push(Ready::Children);
         }
@@ -213,7 +211,7 @@ impl<'a> Server<'a> {
             .receive()
             .during("receive a request", &"control port")?;
         let Some(messages) = received else {
-            super::console("the host has gone");
+            console("the host has gone");
             self.done = true;
             return Ok(());
         };
@@ -341,7 +339,7 @@ impl<'a> Server<'a> {
             if group {
                 killpg(pid, signal)
             } else if state.exited {
-                // Its pid may be another process's by now.
+                // Its pid may belong to another process by now.
                 Ok(())
             } else {
                 kill(pid, signal)
@@ -355,7 +353,7 @@ impl<'a> Server<'a> {
 
     fn close(&mut self, job: JobId) -> Result<(), Failure> {
         let Some(state) = self.jobs.remove(&job) else {
-            return self.refuse(format!("close job {job}: there is none"));
+            return self.refuse(format!("close job {job}: no such job"));
         };
         self.flush()?;
         let mut reaped = Vec::new();
@@ -373,11 +371,11 @@ impl<'a> Server<'a> {
         let stock = self.stock.get_or_insert_with(Stock::take);
         let mut remnants = Vec::new();
         if !jobs_open {
-            // No process that the host asked for lives any more.
+            // All processes that the host asked for have ended.
             remnants = stock.end_processes(|| drop(collect_children()));
         }
         remnants.extend(stock.restore(jobs_open));
-        // What stays must be among those that fit.
+        // What remains must be among those that fit.
         remnants.sort_by_key(|remnant| remnant.gone);
         remnants.truncate(MAX_NAMED);
         self.tell_taint()?;
@@ -405,7 +403,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    /// Forwards one chunk; says whether there may be more.
+    /// Forwards one chunk; returns whether there may be more.
     fn forward(&mut self, process: ProcessId, stream: Stream) -> Result<bool, Failure> {
         let Some((_, state)) = self.processes.get_mut(&process) else {
             return Ok(false);
@@ -457,7 +455,7 @@ impl<'a> Server<'a> {
         }
         self.send(&Event::Exited {
             process,
-            outcome: Outcome {
+            outcome: ProcessExit {
                 status: child.status,
                 deadline_passed,
                 usage: child.usage,
@@ -477,7 +475,7 @@ struct Child {
     usage: Usage,
 }
 
-/// All children that have ended and are not collected yet.
+/// All ended children that have not been collected yet.
 fn collect_children() -> Vec<Child> {
     let mut children = Vec::new();
     loop {

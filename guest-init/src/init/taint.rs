@@ -1,11 +1,11 @@
-//! Whether the kernel calls itself tainted: it does so after an oops or a
-//! warning even where its console was silenced.
+//! Whether the kernel is tainted: an oops or a warning sets taint flags even if the console was
+//! silenced.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
-/// `/proc/sys/kernel/tainted`, kept open so that whatever is mounted over `/proc`
-/// hides nothing. `None` where the kernel lacks it.
+/// `/proc/sys/kernel/tainted`, kept open so that a mount over `/proc` cannot hide it. `None` if the
+/// kernel lacks it.
 #[derive(Debug)]
 pub(crate) struct Taint {
     file: Option<File>,
@@ -13,7 +13,7 @@ pub(crate) struct Taint {
 }
 
 impl Taint {
-    /// Of a kernel that has not been looked at.
+    /// The flags before the first read.
     pub(crate) fn open() -> Self {
         Self {
             file: File::open("/proc/sys/kernel/tainted").ok(),
@@ -21,7 +21,7 @@ impl Taint {
         }
     }
 
-    /// The flags, if they are others than last time.
+    /// The flags, if they have changed since the last call.
     pub(crate) fn change(&mut self) -> Option<u64> {
         // A u64 in decimal, and a newline.
         let mut text = [0; 32];
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn flags_are_told_when_they_change() {
+    fn flags_are_reported_when_they_change() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("tainted");
         std::fs::write(&path, "0\n").unwrap();

@@ -1,5 +1,5 @@
-//! Upper layers of overlays: what is laid into them before they are mounted,
-//! and the attributes that they take over.
+//! Upper layers of overlays: the entries put into them before mounting, and the attributes that
+//! they copy.
 
 use std::ffi::CStr;
 use std::fs;
@@ -12,13 +12,13 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use rustix::fs::XattrFlags;
 
-/// A directory of the upper layer that hides the lower one of its name, and
-/// what else an overlay keeps for itself (kernel doc, filesystems/overlayfs).
+/// Marks a directory of the upper layer that hides the lower one of the same name, and other
+/// private attributes of an overlay (kernel doc, filesystems/overlayfs).
 const OPAQUE: &CStr = c"trusted.overlay.opaque";
 const OWN_XATTRS: &[u8] = b"trusted.overlay.";
 
-/// Gives a directory of an upper layer the attributes of the one below it: the
-/// overlay shows those of the upper one.
+/// Copies the attributes of a directory to the upper layer, since the overlay shows those of the
+/// upper one.
 pub(super) fn take_over(lower: &Path, upper: &Path) -> io::Result<()> {
     let below = fs::symlink_metadata(lower)?;
     copy_xattrs(lower, upper);
@@ -33,7 +33,7 @@ pub(super) fn take_over(lower: &Path, upper: &Path) -> io::Result<()> {
     take_over_times(&below, upper)
 }
 
-/// Lays entries into the upper layer `upper` of an overlay over `lower`.
+/// Puts entries into the upper layer `upper` of an overlay over `lower`.
 pub(super) fn lay(entries: &[Entry], lower: &Path, upper: &Path) -> io::Result<()> {
     let mut made = Vec::new();
     for entry in entries {
@@ -42,17 +42,16 @@ pub(super) fn lay(entries: &[Entry], lower: &Path, upper: &Path) -> io::Result<(
         lay_one(entry, &lower.join(path), &upper.join(path))
             .map_err(|error| io::Error::other(format!("{}: {error}", entry.path)))?;
     }
-    // Making what is in a directory has changed its time.
+    // Creating a directory's contents has changed its time.
     for (below, above) in made {
         take_over_times(&fs::symlink_metadata(below)?, &above)?;
     }
     Ok(())
 }
 
-/// Looks once at each directory that was laid into the layer of the overlay at
-/// `merged`. The first look-up of one notes its origin in it
-/// (`ovl_fix_origin`, fs/overlayfs/namei.c), and tar(1) would take that for a
-/// change of the directory it is reading.
+/// Looks up each directory that was put into the upper layer of the overlay at `merged`. The first
+/// lookup stores the directory's origin in it (`ovl_fix_origin`, fs/overlayfs/namei.c), and tar(1)
+/// would report that as a change of the directory while it reads it.
 pub(super) fn settle(entries: &[Entry], merged: &Path) {
     let mut last = None;
     for entry in entries {
@@ -64,7 +63,7 @@ pub(super) fn settle(entries: &[Entry], merged: &Path) {
     }
 }
 
-/// Makes an entry in the guest's own filesystems where nothing of its name is.
+/// Creates an entry in the guest's own filesystems unless something of that name exists.
 pub(super) fn add(entry: &Entry) -> io::Result<()> {
     let path = Path::new(&entry.path);
     if path.symlink_metadata().is_ok() {
@@ -77,8 +76,7 @@ pub(super) fn add(entry: &Entry) -> io::Result<()> {
     finish(entry, path)
 }
 
-/// Makes the directories above a mount point, the outermost first; those that
-/// are made have these attributes.
+/// Creates the directories above a mount point, the outermost first, with these attributes.
 pub(super) fn make_above(target: &Path, attributes: &[Attributes]) -> io::Result<()> {
     let mut above: Vec<&Path> = target.ancestors().skip(1).collect();
     // Without the root.
@@ -97,8 +95,7 @@ pub(super) fn make_above(target: &Path, attributes: &[Attributes]) -> io::Result
     Ok(())
 }
 
-/// Makes the directories above an entry. `made` gets those that the lower layer
-/// has.
+/// Creates the directories above an entry. `made` gets those that the lower layer has.
 fn make_parents(
     path: &str,
     lower: &Path,
@@ -129,7 +126,7 @@ fn lay_one(entry: &Entry, lower: &Path, upper: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes an entry; a directory may be there.
+/// Creates an entry; a directory may exist.
 fn make(kind: &EntryKind, path: &Path) -> io::Result<()> {
     match kind {
         EntryKind::File(content) => fs::write(path, content),
@@ -147,7 +144,7 @@ fn make(kind: &EntryKind, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives an entry the attributes that were asked for.
+/// Sets the requested attributes of an entry.
 fn finish(entry: &Entry, path: &Path) -> io::Result<()> {
     match entry.attributes {
         Some(attributes) if !matches!(entry.kind, EntryKind::Link(_)) => set(path, attributes),
@@ -157,7 +154,7 @@ fn finish(entry: &Entry, path: &Path) -> io::Result<()> {
 
 pub(super) fn set(path: &Path, attributes: Attributes) -> io::Result<()> {
     chown(path, Some(attributes.uid), Some(attributes.gid))?;
-    // Last: a change of the owner clears set-id bits.
+    // Last, because a change of the owner clears set-id bits.
     fs::set_permissions(path, fs::Permissions::from_mode(attributes.mode & 0o7777))
 }
 
@@ -174,8 +171,8 @@ pub(super) fn take_over_times(below: &fs::Metadata, upper: &Path) -> io::Result<
     Ok(())
 }
 
-/// Copies extended attributes, such as access control lists. A share may have
-/// none to give, and the upper filesystem may take none.
+/// Copies extended attributes, such as access control lists. The share may not have any, and the
+/// upper filesystem may not support any.
 fn copy_xattrs(lower: &Path, upper: &Path) {
     let mut names = vec![0; 64 * 1024];
     let Ok(length) = rustix::fs::llistxattr(lower, names.as_mut_slice()) else {

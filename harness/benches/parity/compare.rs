@@ -4,45 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::explain::{Explanation, explain};
+use crate::row::Row;
 use crate::verdicts::{Results, Said};
 
-/// What ours may take, in upstream's wall time.
+/// How long ours may take, relative to upstream's wall time.
 const TARGET: f64 = 0.4;
-
-/// A test and every verdict that both engines gave it.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) id: String,
-    /// The first is of the whole run, the others of runs of what differed.
-    pub(crate) upstream: Vec<Said>,
-    pub(crate) ours: Vec<Said>,
-    /// Ours without any of our rules, of rows where a rule had a part.
-    pub(crate) compat: Option<Said>,
-}
-
-impl Row {
-    /// Another run of both.
-    pub(crate) fn add(&mut self, upstream: &Results, ours: &Results) {
-        let of = |results: &Results| results.said.get(&self.id).cloned().unwrap_or_default();
-        self.upstream.push(of(upstream));
-        self.ours.push(of(ours));
-    }
-
-    /// Whether the first verdicts differ.
-    pub(crate) fn differs(&self) -> bool {
-        let first = |said: &[Said]| said.first().map(|said| said.verdicts.clone());
-        first(&self.upstream) != first(&self.ours)
-    }
-
-    /// Whether a rule may be why it differs: then a run without rules tells.
-    pub(crate) fn may_be_a_rule(&self) -> bool {
-        self.differs() && self.ours.first().is_some_and(|said| !said.rules.is_empty())
-    }
-
-    pub(crate) fn is_unexplained(&self) -> bool {
-        self.differs() && explain(self).is_none()
-    }
-}
 
 /// A row for each of these tests, whether or not an engine has a verdict.
 pub(crate) fn rows(upstream: &Results, ours: &Results, ids: &[String]) -> Vec<Row> {
@@ -105,11 +71,11 @@ pub(crate) fn report(kernel: &str, rows: &[Row], upstream: &Results, ours: &Resu
     text
 }
 
-/// For people: wall times of both over the whole suite, if both came to its end.
+/// For people: wall times of both over the whole suite, if both completed it.
 pub(crate) fn wall_times(rows: &[Row], upstream: &Results, ours: &Results) -> String {
     let has_all = |results: &Results| rows.iter().all(|row| results.said.contains_key(&row.id));
     let (Some(theirs), Some(own)) = (upstream.wall, ours.wall) else {
-        return "\nNo wall times: a run did not come to its end\n\n".to_owned();
+        return "\nNo wall times: a run did not complete\n\n".to_owned();
     };
     if !has_all(upstream) || !has_all(ours) {
         return "\nNo wall times: a run was not of the whole suite\n\n".to_owned();

@@ -1,17 +1,17 @@
-//! Why verdicts may differ.
+//! Explanations of differing verdicts.
 
 use std::fmt;
 
 use kiln::suite::bpftrace::Rule;
 
-use crate::compare::Row;
+use crate::row::Row;
 use crate::verdicts::Said;
 
-/// Why a difference is none of kiln's.
+/// Why a difference is not a bug in kiln.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Explanation {
-    /// A rule of docs/verdicts.md: the only one that had a part in kiln's
-    /// verdict, which without rules is upstream's.
+    /// A rule of docs/verdicts.md: the only one that affected kiln's verdict, which without rules
+    /// equals upstream's.
     Rule(String),
     /// Upstream's engine hangs, dies, or loses its VM: there is no verdict to
     /// differ from.
@@ -28,6 +28,11 @@ impl fmt::Display for Explanation {
             Self::Flaky => f.write_str("flaky: the same in another run"),
         }
     }
+}
+
+/// Whether a row differs and nothing explains it.
+pub(crate) fn is_unexplained(row: &Row) -> bool {
+    row.differs() && explain(row).is_none()
 }
 
 /// The explanation of a row that differs.
@@ -53,8 +58,8 @@ pub(crate) fn explain(row: &Row) -> Option<Explanation> {
     row.ours.iter().any(same).then_some(Explanation::Flaky)
 }
 
-/// The rule that alone turned the verdict. That kiln names a rule says only that
-/// the test ran otherwise: a run without rules must give upstream's verdict.
+/// The single rule that changed the verdict. That kiln names a rule only says that the test ran
+/// differently: a run without rules must give upstream's verdict.
 fn rule(row: &Row) -> Option<String> {
     let (first, upstream) = (row.ours.first()?, row.upstream.first()?);
     let mut names = first.rules.iter();

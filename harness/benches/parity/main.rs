@@ -1,8 +1,8 @@
-//! Upstream's engine against ours, verdict by verdict.
+//! Compares upstream's engine with ours, verdict by verdict.
 //!
-//! `make parity` runs bpftrace's runtime tests with upstream's own Python
-//! engine in one VM, runs `kiln run` on the same kernel, and compares. A
-//! difference must have a named explanation; one without makes it fail.
+//! `make parity` runs bpftrace's runtime tests with upstream's own Python engine in one VM, runs
+//! `kiln run` on the same kernel, and compares. Every difference must have a named explanation;
+//! otherwise it fails.
 //!
 //! ```text
 //! cargo bench --bench parity -- --kernel 6.1 -t '^call\.' --resume
@@ -11,6 +11,7 @@
 mod compare;
 mod explain;
 mod ours;
+mod row;
 mod upstream;
 mod verdicts;
 
@@ -26,10 +27,10 @@ use verdicts::{Results, Selection};
 /// The program under test, built with the same profile as this one.
 pub(crate) const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
-/// Below a kernel's directory: what ours says without rules.
+/// Below a kernel's directory: our verdicts without rules.
 const COMPAT: &str = "compat";
 
-/// What every step may fail with: told once, at the end.
+/// The error of any step, reported once, at the end.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Compares the verdicts of upstream's engine with kiln's.
@@ -38,28 +39,28 @@ struct Options {
     /// Kernels, by their names in kernels.toml
     #[arg(short, long = "kernel", default_values_t = ["6.1".to_owned(), "6.12".to_owned()])]
     kernels: Vec<String>,
-    /// Only these tests, as `kiln run -t` takes them
+    /// Only these tests, as for `kiln run -t`
     #[arg(short = 't', long = "filter", allow_hyphen_values = true)]
     filters: Vec<String>,
     /// Run only one engine
     #[arg(long, value_enum)]
     only: Option<Engine>,
-    /// Go on where an earlier call ended, with what it left in --dir
+    /// Continue where an earlier call stopped, with its results in --dir
     #[arg(long)]
     resume: bool,
-    /// Run nothing: compare what earlier calls left in --dir
+    /// Run nothing: compare the results of earlier calls in --dir
     #[arg(long)]
     compare: bool,
-    /// Where the results lie, a directory for each kernel
+    /// Directory for the results, with a subdirectory for each kernel
     #[arg(long, default_value = "target/parity")]
     dir: PathBuf,
-    /// VMs of kiln at the same time; upstream's engine has one
+    /// Number of kiln's VMs at the same time; upstream's engine has one
     #[arg(short, long, default_value_t = 2)]
     jobs: u16,
-    /// Time limits of both engines are multiplied by this
+    /// Multiply the time limits of both engines by this
     #[arg(long, default_value_t = 5.5)]
     scale: f64,
-    /// How often both run a test again whose verdicts differ without a rule
+    /// How often both run a test again if its verdicts differ without a rule
     #[arg(long, default_value_t = 2)]
     reruns: u32,
     /// Cargo passes this to every benchmark
@@ -120,7 +121,7 @@ fn compare_all(options: &Options) -> Result<bool> {
         if selection.ids.is_none() {
             print!("{}", compare::wall_times(&rows, &upstream, &ours));
         }
-        explained &= rows.iter().all(|row| !row.is_unexplained());
+        explained &= rows.iter().all(|row| !explain::is_unexplained(row));
     }
     Ok(explained)
 }
@@ -134,7 +135,7 @@ fn run(options: &Options, kernel: &str, selection: &Selection, dir: &Path) -> Re
         upstream::run(kernel, selection, dir)?;
     }
     if options.only != Some(Engine::Upstream) && !(options.resume && ours::is_complete(dir)) {
-        // What it says is of the earlier run.
+        // Its content is from the earlier run.
         let compat = dir.join(COMPAT);
         if compat.exists() {
             fs::remove_dir_all(compat)?;
@@ -148,13 +149,13 @@ fn results(dir: &Path) -> Result<(Results, Results)> {
     Ok((upstream::results(dir)?, ours::results(dir)?))
 }
 
-/// Runs ours without rules where one had a part: whether it turned the verdict.
+/// Runs ours without rules where one had an effect, to see whether it changed the verdict.
 fn without_rules(
     options: &Options,
     kernel: &str,
     selection: &Selection,
     dir: &Path,
-    rows: &mut [compare::Row],
+    rows: &mut [row::Row],
 ) -> Result<()> {
     let ids: Vec<String> = rows
         .iter()
@@ -168,7 +169,7 @@ fn without_rules(
     let is_there = options.compare || (options.resume && ours::is_complete(&dir));
     if !is_there {
         eprintln!(
-            "parity: rules had a part in {} on {kernel}: again without",
+            "parity: rules affected {} on {kernel}: running them again without",
             ids.len()
         );
         fs::create_dir_all(&dir)?;
@@ -186,24 +187,27 @@ fn without_rules(
     Ok(())
 }
 
-/// Runs again what differs without a rule: many tests depend on time.
+/// Runs again what differs without a rule, because many tests depend on time.
 fn rerun(
     options: &Options,
     kernel: &str,
     selection: &Selection,
     dir: &Path,
-    rows: &mut [compare::Row],
+    rows: &mut [row::Row],
 ) -> Result<()> {
     for round in 1..=options.reruns {
         let ids: Vec<String> = rows
             .iter()
-            .filter(|row| row.is_unexplained())
+            .filter(|row| explain::is_unexplained(row))
             .map(|row| row.id.clone())
             .collect();
         if ids.is_empty() {
             break;
         }
-        eprintln!("parity: {} tests differ on {kernel}: again", ids.len());
+        eprintln!(
+            "parity: {} tests differ on {kernel}: running them again",
+            ids.len()
+        );
         let dir = dir.join(format!("again-{round}"));
         fs::create_dir_all(&dir)?;
         let selection = Selection {
@@ -214,7 +218,7 @@ fn rerun(
         upstream::run(kernel, &selection, &dir)?;
         ours::run(kernel, &selection, &dir)?;
         let (upstream, ours) = results(&dir)?;
-        for row in rows.iter_mut().filter(|row| row.is_unexplained()) {
+        for row in rows.iter_mut().filter(|row| explain::is_unexplained(row)) {
             row.add(&upstream, &ours);
         }
     }

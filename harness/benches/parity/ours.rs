@@ -17,13 +17,13 @@ fn run_dir(dir: &Path) -> PathBuf {
     dir.join("ours")
 }
 
-/// Whether a run with this exit code gave every test its verdict: one that was
-/// interrupted, or lost its VM, has an end too.
+/// Whether a run with this exit code gave every test a verdict: a run that was interrupted, or lost
+/// its VM, also has an end.
 fn ran_all(code: u8) -> bool {
     matches!(code, exit_code::OK | exit_code::TESTS_FAILED)
 }
 
-/// Whether an earlier run came to its end.
+/// Whether an earlier run completed.
 pub(crate) fn is_complete(dir: &Path) -> bool {
     results(dir).is_ok_and(|results| results.wall.is_some())
 }
@@ -57,7 +57,7 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
         .stdout(fs::File::create(dir.join("ours.log"))?)
         .stderr(fs::File::create(dir.join("ours.err"))?)
         .status()?;
-    // Tests that fail are verdicts too.
+    // Failed tests are also verdicts.
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     if !code.is_some_and(ran_all) {
         let said = fs::read_to_string(dir.join("ours.err"))?;
@@ -66,8 +66,8 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
     Ok(())
 }
 
-/// Its verdicts. The wall time is that of the whole run, boots included; one that
-/// did not run all of its tests has none.
+/// Its verdicts. The wall time is that of the whole run with boots; a run that did not run all of
+/// its tests has none.
 pub(crate) fn results(dir: &Path) -> Result<Results> {
     let mut results = Results::default();
     for record in read_events(&run_dir(dir).join("events.jsonl"))? {

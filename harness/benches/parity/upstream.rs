@@ -1,4 +1,4 @@
-//! Upstream's engine in a VM of kiln's.
+//! Runs upstream's engine in one of kiln's VMs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,17 +11,16 @@ use serde::Deserialize;
 use crate::verdicts::{Results, Selection};
 use crate::{KILN, Result};
 
-/// Runs the engine test by test; see there.
+/// Runs the engine test by test; see driver.py.
 const DRIVER: &str = include_str!("driver.py");
 
-/// Debian's Python: the engine needs distutils, which it has with
-/// python3-distutils.
+/// Debian's Python: the engine needs distutils, from python3-distutils.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// How often a VM may end before the engine has, each time with another test.
 const VMS: u32 = 5;
 
-/// A line of the driver's.
+/// A line of the driver's output.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 enum Line {
@@ -29,7 +28,7 @@ enum Line {
     Finished {
         id: String,
         verdict: String,
-        /// Wall time in milliseconds, by the guest's clock.
+        /// Wall time in milliseconds, on the guest's clock.
         ms: u64,
     },
     Done,
@@ -39,8 +38,7 @@ fn file(dir: &Path) -> PathBuf {
     dir.join("upstream.jsonl")
 }
 
-/// Runs the selection, or what has no result yet, in one VM, or in several where
-/// one is lost.
+/// Runs the selection, or what has no result yet, in one VM, or in several if one is lost.
 pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()> {
     if !selection.resume && file(dir).exists() {
         fs::remove_file(file(dir))?;
@@ -50,7 +48,7 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
     for _ in 0..VMS {
         let before = lines(dir)?.len();
         let status = Command::new(KILN)
-            // Its working directory a guest sees wherever it is, below /tmp too.
+            // A guest sees its working directory wherever it is, even below /tmp.
             .current_dir(&selection.tests)
             .args(["exec", "-k", kernel, "--timeout", "3h", "--rw"])
             .arg(dir)
@@ -72,15 +70,15 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
             return Ok(());
         }
         if status.code() == Some(i32::from(INTERRUPTED)) {
-            return Err("interrupted: --resume goes on".into());
+            return Err("interrupted: continue with --resume".into());
         }
         if lines.len() == before {
             let said = fs::read_to_string(dir.join("upstream.err"))?;
             return Err(format!("upstream's engine ended with {status}: {said}").into());
         }
-        eprintln!("parity: upstream's VM was lost ({status}): another one goes on");
+        eprintln!("parity: upstream's VM was lost ({status}): continuing in another one");
     }
-    Err(format!("upstream's engine lost {VMS} VMs of {kernel}: --resume goes on").into())
+    Err(format!("upstream's engine lost {VMS} VMs of {kernel}: continue with --resume").into())
 }
 
 fn lines(dir: &Path) -> Result<Vec<Line>> {
@@ -93,9 +91,8 @@ fn lines(dir: &Path) -> Result<Vec<Line>> {
     whole.map(|line| Ok(serde_json::from_str(line)?)).collect()
 }
 
-/// Its verdicts. The wall time is the tests' alone, without boots and without
-/// those that hang: what upstream's engine needs at least. A run that has not come
-/// to its end has none.
+/// Its verdicts. The wall time is that of the tests alone, without boots and without those that
+/// hang: the minimum for upstream's engine. A run that did not complete has none.
 pub(crate) fn results(dir: &Path) -> Result<Results> {
     let mut results = Results::default();
     let mut wall = Duration::ZERO;

@@ -1,4 +1,4 @@
-//! What both engines say of a selection of tests.
+//! The verdicts of both engines on a selection of tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub(crate) struct Selection {
     /// The directory that holds `runtime/`.
     pub(crate) tests: PathBuf,
-    /// The tests; `None` is all.
+    /// The tests; `None` means all.
     pub(crate) ids: Option<Vec<String>>,
     /// Loaded before the tests that look for modules: those of `kernels.toml`.
     pub(crate) modules: Vec<String>,
@@ -17,18 +17,18 @@ pub(crate) struct Selection {
     pub(crate) scale: f64,
     /// VMs of kiln at the same time.
     pub(crate) jobs: u16,
-    /// Go on with what an earlier run of upstream's engine left.
+    /// Continue with the results of an earlier run of upstream's engine.
     pub(crate) resume: bool,
     /// Our rules are off.
     pub(crate) compat: bool,
 }
 
-/// What one engine says of the tests of one id, of which there can be several.
+/// One engine's verdicts for an id, which several tests may have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Said {
     /// A word for each test, sorted: `pass`, `fail`, `timeout`, `skip`, …
     pub(crate) verdicts: Vec<String>,
-    /// kiln's rules that had a part in it.
+    /// kiln's rules that affected it.
     pub(crate) rules: BTreeSet<String>,
 }
 
@@ -51,8 +51,7 @@ impl Said {
 #[derive(Debug, Default)]
 pub(crate) struct Results {
     pub(crate) said: BTreeMap<String, Said>,
-    /// Wall time, as each engine's module defines it; only of a run that came to
-    /// its end.
+    /// Wall time, as each engine's module defines it; only of a completed run.
     pub(crate) wall: Option<Duration>,
 }
 

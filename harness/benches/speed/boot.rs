@@ -21,18 +21,18 @@ use tokio::process::Command;
 use crate::sample::Sample;
 use crate::{KILN, Result, verdict};
 
-/// What `kiln exec` may take, in bare boots.
+/// How long `kiln exec` may take, relative to a bare boot.
 const TARGET: f64 = 1.2;
 
-/// Far beyond any boot: what takes longer hangs.
+/// Far longer than any boot: anything longer is a hang.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What one boot takes.
+/// How long one boot takes.
 struct Cost {
     /// From the process's start to its end.
     wall: Duration,
-    /// Processor time of it and its children, QEMU included: other work on the
-    /// machine stretches the wall time, and hardly this.
+    /// CPU time of it and its children, including QEMU: other work on the machine stretches the
+    /// wall time, but hardly this.
     cpu: Duration,
 }
 
@@ -107,8 +107,8 @@ fn compare(what: &str, bare: &Sample, exec: &Sample) {
     );
 }
 
-/// The VM that kiln makes for `kernel`, with nothing in it but an init that
-/// powers off at once: no shares, no control port.
+/// The VM that kiln makes for `kernel`, but with an init that powers off at once, without shares
+/// and control port.
 async fn bare_spec(kernel: &str, dir: &Path) -> Result<VmSpec> {
     let cwd = std::env::current_dir()?;
     let catalogue = Catalogue::discover(None, &cwd)?;
@@ -193,7 +193,7 @@ async fn exec(kernel: &str) -> Result<Cost> {
     Ok(cost)
 }
 
-/// Processor time of all children that have ended, and of theirs.
+/// CPU time of all children that have ended, and of theirs.
 fn children() -> Result<Duration> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();

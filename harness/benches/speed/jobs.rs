@@ -1,4 +1,4 @@
-//! Two VMs at once against one, on the smoke selection.
+//! Compares two VMs at once with one, on the smoke selection.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +13,11 @@ use crate::{KILN, Result, verdict};
 
 /// The kernels of `make run`.
 const KERNELS: [&str; 3] = ["5.10", "6.1", "6.12"];
-/// What `-j 2` may take of the wall time of `-j 1`.
+/// How long `-j 2` may take, relative to the wall time of `-j 1`.
 const TARGET: f64 = 0.6;
 
-/// Runs the selection once with each number, one after the other: a run takes
-/// minutes. `-j 1` is first, so that `-j 2` finds the times of its tests.
+/// Runs the selection once with each number, one after another, since a run takes minutes. `-j 1`
+/// is first, so that `-j 2` knows the times of its tests.
 pub(crate) fn measure() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("kiln-bench-").tempdir()?;
     let filter = fs::read_to_string("tests/data/smoke.filter")?;
@@ -69,7 +69,7 @@ fn run(filter: &str, jobs: &str, run_dir: &Path) -> Result<Duration> {
     }
     let output = command.arg("bpftrace").stdin(Stdio::null()).output()?;
     let time = start.elapsed();
-    // 100: tests failed, which takes no less time.
+    // 100: tests failed, which takes as long.
     if !matches!(output.status.code(), Some(0 | 100)) {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         return Err(format!("kiln run ended with {}: {said}", output.status).into());

@@ -12,7 +12,7 @@ use crate::{KILN, Result, verdict};
 const FILES: usize = 25;
 const TESTS_PER_FILE: usize = 20;
 
-/// What listing them may take.
+/// How long listing them may take.
 const TARGET: Duration = Duration::from_millis(50);
 
 /// Short enough to be measured more often than a boot.

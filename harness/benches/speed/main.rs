@@ -1,8 +1,7 @@
-//! What kiln costs, beside what cannot be avoided.
+//! Measures what kiln costs in addition to what cannot be avoided.
 //!
-//! `make bench` runs this. Everything that is compared is measured in one run,
-//! alternating, on the machine at hand: a figure of one machine says nothing
-//! about another, a ratio does.
+//! `make bench` runs this. Everything that is compared is measured alternately in one run, on the
+//! same machine: figures of one machine say nothing about another, but ratios do.
 //!
 //! ```text
 //! cargo bench --bench speed -- --rounds 9 -k 6.1 -k 6.12
@@ -23,7 +22,7 @@ use clap::Parser;
 /// The program under measurement, built with the same profile as this one.
 const KILN: &str = env!("CARGO_BIN_EXE_kiln");
 
-/// What every measurement may fail with: told once, at the end.
+/// The error of any measurement, reported once, at the end.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// Measures kiln and prints figures and ratios.
@@ -91,7 +90,7 @@ async fn measure(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// `met` or `missed`: a measurement is no test, so a miss is only said.
+/// `met` or `missed`: a measurement is not a test, so a miss is only reported.
 fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "missed" }
 }

@@ -12,18 +12,18 @@ use tokio::process::Command;
 
 use crate::{KILN, Result, verdict};
 
-/// What harness and share processes may hold together, in KiB.
+/// How much memory harness and share processes may use together, in KiB.
 const TARGET: u64 = 80 * 1024;
 
 /// Boot, and end after the signal.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// Resident memory of one process in KiB, as proc_pid_status(5) divides it.
+/// Resident memory of one process in KiB, divided as in proc_pid_status(5).
 #[derive(Debug, Default, Clone, Copy)]
 struct Resident {
     anon: u64,
     file: u64,
-    /// In a share process: pages of the guest's memory, which QEMU has too.
+    /// In a share process: pages of the guest's memory, which QEMU also maps.
     shmem: u64,
 }
 
@@ -45,7 +45,7 @@ impl Resident {
     }
 }
 
-/// Looks while a command runs in the guest.
+/// Measures while a command runs in the guest.
 pub(crate) async fn measure(kernel: &str) -> Result<()> {
     eprintln!("bench: memory");
     let mut child = Command::new(KILN)
@@ -86,7 +86,7 @@ pub(crate) async fn measure(kernel: &str) -> Result<()> {
         verdict(own.anon + own.file < TARGET)
     );
     for _ in 0..2 {
-        // Once is the guest's command's, twice is kiln's own.
+        // The first goes to the guest's command, the second ends kiln itself.
         kill(Pid::from_raw(pid), Signal::SIGINT)?;
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -96,7 +96,7 @@ pub(crate) async fn measure(kernel: &str) -> Result<()> {
     Ok(())
 }
 
-/// The harness and those of its children that are kiln too.
+/// The harness and its children that are also kiln.
 fn processes(harness: i32) -> Result<Vec<(i32, &'static str)>> {
     let mut found = vec![(harness, "harness")];
     let binary = fs::canonicalize(KILN)?;

@@ -1,4 +1,4 @@
-//! What kiln takes for itself between two tests.
+//! How much time kiln itself takes between two tests.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,20 +12,19 @@ use kiln::run::event_log::read_events;
 use crate::sample::Sample;
 use crate::{KILN, Result, verdict};
 
-/// What kiln may take for a test under TCG beyond what the test's own processes
-/// take.
+/// How long kiln may take for a test under TCG, beyond the time of the test's own processes.
 const TARGET: Duration = Duration::from_millis(10);
 
-/// Groups of tests, each followed by the same commands by a shell: what else
-/// the machine does meets both.
+/// Groups of tests, each followed by the same commands from a shell, so that other load on the
+/// machine affects both.
 const GROUPS: u32 = 10;
 const TESTS_PER_GROUP: u32 = 10;
 
 /// The one command of a test.
 const COMMAND: &str = "echo hello";
 
-/// Runs tests that do nothing, and the same commands back to back by a shell in
-/// the same VM, as tests of their own that tell how long it took.
+/// Runs tests that do nothing, and the same commands back to back from a shell in the same VM, as
+/// separate tests that print how long that took.
 pub(crate) fn measure(kernel: &str, rounds: u32) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("kiln-bench-").tempdir()?;
     generate(dir.path())?;
@@ -54,8 +53,7 @@ pub(crate) fn measure(kernel: &str, rounds: u32) -> Result<()> {
     Ok(())
 }
 
-/// Groups of tests, and of the same commands by a shell. `/proc/uptime` costs no
-/// process.
+/// Groups of tests, and of the same commands from a shell. `/proc/uptime` costs no process.
 fn generate(dir: &Path) -> Result<()> {
     let runtime = dir.join("runtime");
     fs::create_dir(&runtime)?;
@@ -96,8 +94,8 @@ fn run(kernel: &str, tests: &Path, run_dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a test takes from the end of the one before to its own end, and what a
-/// command by the shell takes.
+/// The time of a test from the end of the previous one to its own end, and the time of a command
+/// from the shell.
 fn means(run_dir: &Path) -> Result<(Duration, Duration)> {
     let (mut tests, mut commands) = (Vec::new(), Vec::new());
     let mut before = None;
@@ -130,7 +128,7 @@ fn shell_time(output: &str) -> Result<Duration> {
     let line = output.lines().last().unwrap_or_default();
     let words: Vec<&str> = line.split(' ').collect();
     let ["from", from, "to", to] = words.as_slice() else {
-        return Err(format!("the shell told no times: {line}").into());
+        return Err(format!("the shell printed no times: {line}").into());
     };
     let seconds = to.parse::<f64>()? - from.parse::<f64>()?;
     Ok(Duration::try_from_secs_f64(seconds)?)

@@ -1,9 +1,9 @@
-//! Several measurements of one thing.
+//! Several measurements of the same thing.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Times of one thing.
+/// Times of the same thing.
 #[derive(Debug, Default)]
 pub(crate) struct Sample {
     /// Shortest first.
@@ -24,7 +24,7 @@ impl Sample {
             .unwrap_or_default()
     }
 
-    /// The shortest: what is left when nothing else used the machine.
+    /// The shortest: the time when nothing else used the machine.
     fn shortest(&self) -> Duration {
         self.times.first().copied().unwrap_or_default()
     }

@@ -1,10 +1,10 @@
-//! What a command inside the flake's environment sees of the caller's.
+//! The part of the caller's environment that a command in the flake's environment sees.
 
 use std::ffi::{OsStr, OsString};
 
-/// What Nix itself needs of the caller's environment: where its files are, how
-/// it is set up, how it gets out. Of these, commands see only `HOME`: `nix
-/// develop --ignore-environment` drops the rest.
+/// The part of the caller's environment that Nix itself needs: paths of its files, its
+/// configuration, proxies. Of these, commands see only `HOME`: `nix develop --ignore-environment`
+/// drops the rest.
 const FOR_NIX: [&str; 22] = [
     "HOME",
     "PATH",
@@ -35,7 +35,7 @@ const FOR_NIX: [&str; 22] = [
 pub struct Variable {
     /// Its name.
     pub name: String,
-    /// Its value; the caller's own where there is none here.
+    /// Its value; `None` means the caller's own.
     pub value: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl std::str::FromStr for Variable {
         }
         if FOR_NIX.contains(&name) && value.is_some() {
             return Err(format!(
-                "{name} is Nix's own here: pass it on with --env {name}"
+                "Nix sets {name} itself here: pass it on with --env {name}"
             ));
         }
         Ok(Self {
@@ -69,7 +69,7 @@ impl std::str::FromStr for Variable {
 /// The variables that commands see, besides those of the flake.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
-    /// Those that were named.
+    /// The variables named with `--env`.
     pub variables: Vec<Variable>,
 }
 
@@ -102,7 +102,7 @@ impl Environment {
         argv
     }
 
-    /// The environment of `nix` itself, out of the caller's.
+    /// The environment of `nix` itself, taken from the caller's.
     pub(super) fn of_nix(
         &self,
         caller: impl Fn(&str) -> Option<OsString>,

@@ -1,5 +1,5 @@
 //! bpftrace's continuous integration in a flake's environment: what upstream's
-//! `.github/include/ci.py` does, with kiln's guests where that needs root.
+//! `.github/include/ci.py` does, with kiln's guests for what needs root.
 
 mod environment;
 mod run;

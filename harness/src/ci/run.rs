@@ -1,4 +1,4 @@
-//! Running one step.
+//! Runs one step.
 
 use std::io::{self, Write as _};
 use std::process::{ExitStatus, Stdio};
@@ -14,7 +14,7 @@ use crate::child::Supervised;
 use crate::hint::Hint;
 use crate::report::github;
 
-/// How long a step that is ended may take to take its own VMs down.
+/// How long a step that is being ended may take to stop its own VMs.
 const GRACE: Duration = Duration::from_secs(15);
 /// How long a command's output may stay open after its end.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -66,9 +66,8 @@ pub enum End {
 pub enum Show {
     /// To our own streams, as it is.
     Through,
-    /// To our stdout, line by line with a mark in front, so that none is taken
-    /// for a command to the CI service: these trim spaces and then look for
-    /// `::` or `##[`.
+    /// To our stdout, line by line with a mark in front, so that the CI service takes none for a
+    /// command: it trims spaces and then looks for `::` or `##[`.
     Marked,
 }
 
@@ -125,7 +124,7 @@ pub async fn run(
         let _ = killpg(child.pid(), Signal::SIGTERM);
         child.stop(GRACE).await.map_err(failed)?;
     }
-    // A grandchild may hold the pipe open for ever.
+    // A grandchild may hold the pipe open forever.
     let abort = shown.abort_handle();
     if tokio::time::timeout(DRAIN, shown).await.is_err() {
         abort.abort();
@@ -140,7 +139,7 @@ async fn mark(pipe: Option<impl AsyncRead + Unpin>) {
     let mut line = Vec::new();
     loop {
         let (taken, ended) = match reader.fill_buf().await {
-            // What came before an error is all there is to show.
+            // Show what came before the error.
             Ok([]) | Err(_) => break,
             Ok(bytes) => {
                 if let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {

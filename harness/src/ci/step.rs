@@ -7,7 +7,7 @@ use super::environment::Environment;
 use crate::run::partition::Partition;
 use crate::suite::bpftrace::Dialect;
 
-/// Where cmake builds, below the working directory, as of upstream's ci.py.
+/// cmake's build directory below the working directory, as in upstream's ci.py.
 const BUILD: &str = "build-ci";
 
 /// A step, in the order in which they run.
@@ -23,14 +23,14 @@ pub enum Name {
     SelfTests,
     /// Runs the runtime tests in each kernel
     RuntimeTests,
-    /// Has bpftrace parse its tools in each kernel
+    /// Lets bpftrace parse its tools in each kernel
     ToolsParsing,
     /// Runs the tests of programs compiled ahead of time in each kernel
     Aot,
 }
 
 impl Name {
-    /// As on the command line.
+    /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Configure => "configure",
@@ -52,17 +52,17 @@ impl Name {
         }
     }
 
-    /// Whether it runs tests: a failure is then one of tests, not of set-up.
+    /// Whether it runs tests: then a failure means failed tests, not failed set-up.
     pub fn tests(self) -> bool {
         !matches!(self, Self::Configure | Self::Build)
     }
 
-    /// Whether a kiln of its own runs inside, with kiln's exit codes.
+    /// Whether it runs another kiln, with kiln's exit codes.
     pub fn runs_kiln(self) -> bool {
         self.runs_suite() || matches!(self, Self::SelfTests | Self::ToolsParsing)
     }
 
-    /// Whether that is a `kiln run`, with a run's directory.
+    /// Whether that is a `kiln run`, with a run directory.
     pub fn runs_suite(self) -> bool {
         matches!(self, Self::RuntimeTests | Self::Aot)
     }
@@ -82,41 +82,41 @@ pub enum Sanitizer {
 pub struct Settings {
     /// The development shell, as in `.#bpftrace-llvm20`.
     pub shell: String,
-    /// Kernels as of `kiln run -k`.
+    /// Kernels, as for `kiln run -k`.
     pub kernels: Vec<String>,
     /// `CMAKE_BUILD_TYPE`.
     pub build_type: String,
     /// C and C++ compilers.
     pub compilers: (String, String),
-    /// Sanitizers; none as a rule.
+    /// Sanitizers; usually none.
     pub sanitizers: Vec<Sanitizer>,
-    /// Processes of the build.
+    /// Number of parallel build processes.
     pub jobs: usize,
-    /// Whose rules hold for the runtime and the AOT tests, as of `kiln run
-    /// --dialect`; else it is that of the engine beside them.
+    /// The dialect of the runtime and AOT tests, as for `kiln run --dialect`; by default that of
+    /// the engine beside them.
     pub dialect: Option<&'static Dialect>,
-    /// Filters of runtime tests, as of `kiln run -t`.
+    /// Filters for runtime tests, as for `kiln run -t`.
     pub filters: Vec<String>,
-    /// The part of the runtime and the AOT tests to run; without it all run.
+    /// The part of the runtime and AOT tests to run; by default all.
     pub shard: Option<Partition>,
-    /// Lists the AOT tests to run; without it all run.
+    /// File that lists the AOT tests to run; by default all.
     pub aot_allowlist: Option<PathBuf>,
-    /// The catalogue of kernels, absolute; else what `kiln` finds in the steps'
-    /// directory or above.
+    /// The catalogue of kernels, absolute; by default what `kiln` finds in the steps' directory or
+    /// above.
     pub config: Option<PathBuf>,
-    /// Holds the run directories of the runtime and AOT tests, absolute; else
-    /// they are in their default place.
+    /// Contains the run directories of the runtime and AOT tests, absolute; by default they are in
+    /// the usual place.
     pub run_dir: Option<PathBuf>,
     /// The sources, where commands run.
     pub directory: PathBuf,
     /// The kiln that boots kernels: its own path.
     pub kiln: PathBuf,
-    /// What commands see of the caller's environment.
+    /// The part of the caller's environment that commands see.
     pub environment: Environment,
 }
 
 impl Settings {
-    /// The run's directory of a step that has one, where it was named.
+    /// The run directory of a step that has one, if it was given.
     pub fn run_dir_of(&self, step: Name) -> Option<PathBuf> {
         let dir = self.run_dir.as_ref().filter(|_| step.runs_suite())?;
         Some(dir.join(step.as_str()))
@@ -135,7 +135,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// Its command as a shell reads it, for showing.
+    /// Its command in shell syntax, to show it.
     pub fn line(&self) -> String {
         let words = self.argv.iter().map(|word| {
             let word = word.to_string_lossy();
@@ -163,7 +163,7 @@ pub fn steps(settings: &Settings) -> Vec<Step> {
     .map(|(name, command)| Step {
         name,
         argv: settings.environment.develop(&settings.shell, command),
-        // Unit tests and scripts look for their files from where they were built.
+        // Unit tests and scripts look for their files relative to the build directory.
         directory: if name.tests() {
             settings.directory.join(BUILD)
         } else {

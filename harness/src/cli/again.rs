@@ -1,4 +1,4 @@
-//! The command line of this kiln, and what of it runs a test again.
+//! The command line of this kiln, and the part of it that runs a test again.
 
 use std::borrow::Cow;
 use std::ffi::OsString;
@@ -7,8 +7,8 @@ use std::path::Path;
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches};
 
-/// Arguments of `kiln run` that do not change how a test runs: they say which
-/// tests, how often, and what becomes of the results.
+/// Arguments of `kiln run` that do not change how a test runs: they select tests, repeat them, or
+/// say where results go.
 const WITHOUT: [&str; 18] = [
     "kernels",
     "suites",
@@ -30,10 +30,10 @@ const WITHOUT: [&str; 18] = [
     "final_status_level",
 ];
 
-/// The option that gives a variable to the guest. Its values may be secrets.
+/// The option that sets a variable in the guest. Its values may be secrets.
 const VARIABLES: &str = "env";
 
-/// This process's command line, fit to be published.
+/// This process's command line, safe to publish.
 pub(super) fn command_line() -> Vec<String> {
     published(std::env::args_os())
 }
@@ -47,7 +47,7 @@ fn published(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
         .iter()
         .map(|word| {
             let word = text(word);
-            // As a word of its own, or at the end of `--env=` or `-e`.
+            // As a separate word, or at the end of `--env=` or `-e`.
             let set = variables.iter().find_map(|set| {
                 let option = word.strip_suffix(set.as_str())?;
                 (option.is_empty() || option.starts_with('-')).then_some((option, set))
@@ -68,7 +68,7 @@ fn variables(command_line: &[OsString]) -> Vec<String> {
     let Some((_, matches)) = matches.subcommand() else {
         return Vec::new();
     };
-    // Not every command has the option.
+    // Not every subcommand has the option.
     let Ok(Some(values)) = matches.try_get_raw(VARIABLES) else {
         return Vec::new();
     };
@@ -83,12 +83,12 @@ fn name_in(variable: &str) -> &str {
     variable.split_once('=').map_or(variable, |(name, _)| name)
 }
 
-/// Program, `run`, and the options of this command line of `kiln run` that
-/// matter to how a test runs; empty if it is another command's.
+/// The program, `run`, and the options of this `kiln run` that affect how a test runs; empty for
+/// other subcommands.
 pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let mut command_line = command_line.into_iter().peekable();
     let program = command_line.peek().cloned().unwrap_or_default();
-    // Cheaper to read again than to carry through everything.
+    // Parsing it again is simpler than passing it through everything.
     let Ok(matches) = super::command().try_get_matches_from(command_line) else {
         return Vec::new();
     };
@@ -100,7 +100,7 @@ pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<S
     let Some(run) = command.find_subcommand("run") else {
         return Vec::new();
     };
-    // What all commands have goes down to each.
+    // Global options go to each subcommand.
     let config = command
         .get_arguments()
         .filter(|arg| arg.get_id() == "config");
@@ -113,7 +113,7 @@ pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<S
     words
 }
 
-/// As it was typed; an absolute path is one of a script and of this machine.
+/// As it was typed. An absolute path comes from a script and is specific to this machine.
 fn name_of(program: &OsString) -> String {
     let path = Path::new(program);
     match path.file_name() {
@@ -122,7 +122,7 @@ fn name_of(program: &OsString) -> String {
     }
 }
 
-/// Adds an option if it stands on the command line.
+/// Adds an option if it is on the command line.
 fn add(words: &mut Vec<String>, argument: &clap::Arg, matches: &ArgMatches) {
     let id = argument.get_id().as_str();
     let Some(long) = argument.get_long() else {
@@ -138,11 +138,11 @@ fn add(words: &mut Vec<String>, argument: &clap::Arg, matches: &ArgMatches) {
     for value in matches.get_raw(id).into_iter().flatten() {
         let value = value.to_string_lossy();
         let value = match id {
-            // The value stays where it is; by its name it is passed on.
+            // Leave out the value: the name alone passes the variable on.
             VARIABLES => Cow::Borrowed(name_in(&value)),
             _ => value,
         };
-        // Else it would be taken for an option.
+        // Otherwise clap would parse it as an option.
         if value.starts_with('-') {
             words.push(format!("--{long}={value}"));
         } else {

@@ -24,13 +24,13 @@ use crate::suite::bpftrace::Dialect;
   kiln ci --llvm 20 -k 6.12             all of it, on one kernel
   kiln ci --only build --only gtest     two steps, nothing before them")]
 pub(super) struct CiArgs {
-    /// Print each step with its command and run nothing
+    /// Print each step with its command, and run nothing
     #[arg(long)]
     list: bool,
-    /// Run this step alone, without those it needs; several add up
+    /// Run only this step, without those it needs; may be repeated
     #[arg(long, value_name = "STEP")]
     only: Vec<Name>,
-    /// Leave this step out; several add up
+    /// Leave out this step; may be repeated
     #[arg(long, value_name = "STEP")]
     skip: Vec<Name>,
     /// Version of LLVM: the development shell bpftrace-llvmN of the flake
@@ -39,7 +39,8 @@ pub(super) struct CiArgs {
     /// The flake, such as . or github:OWNER/NAME
     #[arg(long, default_value = ".")]
     flake: String,
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default: @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(
         short,
         long = "kernel",
@@ -51,7 +52,7 @@ pub(super) struct CiArgs {
     /// `CMAKE_BUILD_TYPE`
     #[arg(long, value_name = "TYPE", default_value = "Release")]
     build_type: String,
-    /// Build with this sanitizer; several add up
+    /// Build with this sanitizer; may be repeated
     #[arg(long, value_name = "SANITIZER")]
     sanitizer: Vec<Sanitizer>,
     /// The C compiler
@@ -60,31 +61,30 @@ pub(super) struct CiArgs {
     /// The C++ compiler
     #[arg(long, value_name = "PROGRAM", default_value = "c++")]
     cxx: String,
-    /// Processes of the build [default: the number of CPUs]
+    /// Number of parallel build processes [default: the number of CPUs]
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
-    /// Filter of the runtime tests, as of `kiln run`
+    /// Filter for the runtime tests, as for `kiln run`
     #[arg(short = 't', long, value_name = "FILTER", allow_hyphen_values = true)]
     filter: Vec<String>,
-    /// The version of bpftrace that the runtime and the AOT tests are of, such as
-    /// 0.26, or head [default: that of the engine beside them]
+    /// Version of bpftrace whose rules the runtime and AOT tests follow, such as 0.26, or head
+    /// [default: that of the engine beside them]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
     dialect: Option<&'static Dialect>,
-    /// Run one part of the runtime and the AOT tests, as of `kiln run`; other
-    /// steps are not divided
+    /// Run one part of the runtime and AOT tests, as for `kiln run`; does not divide other steps
     #[arg(long, value_name = "PART")]
     shard: Option<Partition>,
-    /// List of the AOT tests to run [default: all]
+    /// File that lists the AOT tests to run [default: all]
     #[arg(long, value_name = "FILE")]
     aot_allowlist: Option<PathBuf>,
-    /// Where the runs of tests go: DIR/runtime-tests and DIR/aot, as of `kiln run
-    /// --run-dir` [default: below $XDG_STATE_HOME/kiln/runs]
+    /// Directory for the tests' runs, DIR/runtime-tests and DIR/aot, as for `kiln run --run-dir`
+    /// [default: below $XDG_STATE_HOME/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// The sources of bpftrace, where commands run [default: here]
+    /// The sources of bpftrace, where commands run [default: the working directory]
     #[arg(short = 'C', long, value_name = "DIR")]
     directory: Option<PathBuf>,
-    /// Pass a variable on to commands (NAME), or set it (NAME=VALUE)
+    /// Pass an environment variable on to commands (NAME), or set it (NAME=VALUE)
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<Variable>,
     /// End a step after this time, such as 30m or 2h
@@ -109,7 +109,7 @@ impl CiArgs {
         }
         if self.list {
             for step in &steps {
-                say(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+                say::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
             }
             return Ok(exit_code::OK);
         }
@@ -135,7 +135,7 @@ impl CiArgs {
                 continue;
             }
             let started = Instant::now();
-            // A directory that has one already is refused by the step.
+            // The step refuses a directory that already has one.
             let run = settings
                 .run_dir_of(step.name)
                 .filter(|dir| !dir.join(EVENTS).exists());
@@ -154,7 +154,7 @@ impl CiArgs {
             )
             .await;
             if github.is_some() {
-                say(github::END_GROUP)?;
+                say::line(github::END_GROUP)?;
             }
             let (code, text) = match end {
                 Ok(End::Interrupted(signal)) => {
@@ -220,7 +220,7 @@ impl CiArgs {
             || "default".to_owned(),
             |llvm| format!("bpftrace-llvm{llvm}"),
         );
-        // Steps run in several directories: a flake by path is one for all.
+        // Steps run in several directories: make the path of a flake the same for all.
         let flake = match std::path::Path::new(&self.flake).canonicalize() {
             Ok(path) => path.to_string_lossy().into_owned(),
             Err(_) => self.flake.clone(),
@@ -246,7 +246,7 @@ impl CiArgs {
     }
 }
 
-/// Exit code and words for a step that was not interrupted.
+/// Exit code and message for a step that was not interrupted.
 fn judge(name: Name, end: End, limit: Duration) -> (u8, String) {
     let failed = if name.tests() {
         exit_code::TESTS_FAILED
@@ -262,17 +262,17 @@ fn judge(name: Name, end: End, limit: Duration) -> (u8, String) {
         }
     };
     let code = match status.code() {
-        // A kiln inside tells a lost VM and a failed set-up from failed tests.
+        // The inner kiln distinguishes a lost VM and a failed set-up from failed tests.
         Some(97) if name.runs_kiln() => exit_code::VM_LOST,
         Some(96 | 125) if name.runs_kiln() => exit_code::SETUP_FAILED,
-        // A filter or a part with no test in it: none failed.
+        // A filter or a part without tests: nothing failed.
         Some(4) if name.runs_suite() => exit_code::SETUP_FAILED,
         _ => failed,
     };
     (code, format!("failed: {status}"))
 }
 
-/// Set-up before lost VMs before failed tests, as of `kiln run`.
+/// Set-up before lost VMs before failed tests, as in `kiln run`.
 fn worst(verdicts: &[Verdict]) -> u8 {
     [
         exit_code::SETUP_FAILED,
@@ -288,16 +288,12 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
     let name = step.name.as_str();
     let line = step.line();
     if github {
-        say(&format!(
+        say::line(&format!(
             "{}\n{}",
             github::group(name),
             github::marked(&line)
         ))
     } else {
-        say(&format!("== {name}: {}", escape::line(&line)))
+        say::line(&format!("== {name}: {}", escape::line(&line)))
     }
-}
-
-pub(super) fn say(text: &str) -> Result<(), Failure> {
-    say::print("to stdout", &format!("{text}\n"))
 }

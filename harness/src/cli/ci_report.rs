@@ -1,30 +1,29 @@
-//! What `kiln ci` says at its end: a table of the steps and, on GitHub, what
-//! became of the tests inside.
+//! What `kiln ci` prints at its end: a table of the steps and, on GitHub, the results of the tests.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Failure;
-use super::ci::say;
+use super::say;
 use crate::ci::Name;
 use crate::exit_code;
 use crate::report::github::{Annotation, Github, Level};
 use crate::report::{GithubLog, History, Report as _, escape, markdown};
 use crate::run::event_log::{EVENTS, RunLog};
 
-/// What became of a step.
+/// The result of a step.
 pub(super) struct Verdict {
     pub(super) name: Name,
     pub(super) ok: bool,
     pub(super) code: u8,
     pub(super) text: String,
     pub(super) took: Duration,
-    /// Where the run of its tests is, if the step came to that.
+    /// The directory of its tests' run, if the step got that far.
     pub(super) run: Option<PathBuf>,
 }
 
-/// Says it to stdout, and to GitHub where kiln runs there.
+/// Prints the report to stdout, and to GitHub if kiln runs there.
 pub(super) fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<(), Failure> {
     let mut table = String::new();
     let mut page = "## kiln ci\n\n| step | result | time |\n| --- | --- | ---: |\n".to_owned();
@@ -48,7 +47,7 @@ pub(super) fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<()
             let _ = writeln!(table, "{annotation}");
         }
     }
-    say(table.trim_end())?;
+    say::line(table.trim_end())?;
     let Some(github) = github else {
         return Ok(());
     };
@@ -62,10 +61,10 @@ pub(super) fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<()
     Ok(())
 }
 
-/// The kiln inside a step sees nothing of GitHub, and what it prints commands
-/// nothing: its run is told here.
+/// The kiln inside a step does not know about GitHub and cannot send workflow commands, so its run
+/// is reported here.
 fn tests(step: Name, run: &Path, github: &Github) -> Result<(), Failure> {
-    // Its set-up failed, which the step's output says.
+    // Its set-up failed; the step's output says why.
     if !run.join(EVENTS).exists() {
         return Ok(());
     }

@@ -1,5 +1,5 @@
-//! What most commands need: the catalogue of kernels, the cache, the kernels
-//! that the user selected.
+//! What most subcommands need: the catalogue of kernels, the cache, the kernels that the user
+//! selected.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl Context {
         let cwd = std::env::current_dir().map_err(|error| {
             Failure::new(
                 exit_code::SETUP_FAILED,
-                format!("cannot tell the working directory: {error}"),
+                format!("cannot find the working directory: {error}"),
             )
         })?;
         Ok(Self {
@@ -39,8 +39,8 @@ impl Context {
         })
     }
 
-    /// Where the runs of this place go: below the directory of its
-    /// `kernels.toml`, else below the working directory.
+    /// The directory for runs: below the directory of `kernels.toml`, else below the working
+    /// directory.
     pub(super) fn runs(&self) -> PathBuf {
         let base = match &self.catalogue.origin {
             Origin::File(file) => file.parent().filter(|dir| self.cwd.starts_with(dir)),
@@ -49,17 +49,38 @@ impl Context {
         dir::parent_in(base.unwrap_or(&self.cwd))
     }
 
-    /// The kernels that `-k` selects.
-    pub(super) fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
-        Ok(self.catalogue.select(kernels, &self.cwd)?)
+    /// The kernels that `-k` selects. Asks archives where pools are among them.
+    pub(super) async fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
+        let (context, kernels) = (self.clone(), kernels.to_vec());
+        let selected = blocking(move || {
+            let progress = Progress::stderr();
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            kernel::select(catalogue, &kernels, &context.cwd, cache, &progress)
+        });
+        Ok(selected.await?)
     }
 
-    /// Gets a kernel ready to boot, from the cache or its source.
+    /// Fetches those of several kernels that are not in the cache, some at once.
+    /// What goes wrong is said when the kernel is asked for.
+    pub(super) async fn fetch(&self, selected: &[Selected]) {
+        let missing = selected.iter().filter(|kernel| !self.is_at_hand(kernel));
+        let missing: Vec<Selected> = missing.cloned().collect();
+        if missing.len() > 1 {
+            let context = self.clone();
+            let (catalogue, cache) = (context.catalogue, context.cache);
+            blocking(move || {
+                kernel::provide_all(&catalogue, &missing, &cache, &Progress::stderr());
+            })
+            .await;
+        }
+    }
+
+    /// Prepares a kernel for booting, from the cache or its source.
     pub(super) async fn provide(&self, selected: &Selected) -> Result<KernelImage, Failure> {
         self.provide_beside(selected, Progress::stderr()).await
     }
 
-    /// The same, with its progress shown elsewhere.
+    /// The same, but `shown` gets the progress.
     pub(super) async fn provide_beside(
         &self,
         selected: &Selected,
@@ -68,7 +89,7 @@ impl Context {
         let catalogue = Arc::clone(&self.catalogue);
         let cache = self.cache.clone();
         let selected = selected.clone();
-        // Downloads and unpacks, for minutes at worst.
+        // Downloads and unpacks, which can take minutes.
         let provided =
             blocking(move || kernel::provide(&catalogue, &selected, &cache, &progress)).await?;
         Ok(provided)
@@ -77,8 +98,9 @@ impl Context {
     /// Whether a kernel is ready without a download.
     pub(super) fn is_at_hand(&self, selected: &Selected) -> bool {
         match selected {
-            Selected::Path { .. } => true,
-            // What cannot be told now is told when it is provided.
+            Selected::Path { .. } | Selected::Files { .. } | Selected::Host => true,
+            Selected::Pooled(kernel) => kernel::is_cached(kernel, &self.cache).unwrap_or_default(),
+            // An error here will show when the kernel is provided.
             Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)
                 .is_ok_and(|status| status.cached),
         }

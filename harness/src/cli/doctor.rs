@@ -1,4 +1,4 @@
-//! `kiln doctor`: every prerequisite, what is wrong, and what mends it.
+//! `kiln doctor`: checks every prerequisite, and says what is wrong and how to fix it.
 
 mod host;
 mod qemu;
@@ -22,14 +22,13 @@ use crate::kernel::{self, KernelImage};
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Example:\n  kiln doctor --qemu /opt/qemu/bin/qemu-system-x86_64")]
 pub(super) struct DoctorArgs {
-    /// The QEMU to look at; the first on PATH by default.
+    /// The QEMU to check; by default the first on PATH.
     #[arg(long, value_name = "PATH")]
     pub qemu: Option<PathBuf>,
 }
 
 impl DoctorArgs {
-    /// Looks at everything; boots a cached kernel for the accelerator probe,
-    /// where there is one.
+    /// Checks everything; boots a cached kernel for the accelerator probe, if there is one.
     pub(super) async fn command(&self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let scratch = super::scratch()?;
@@ -59,20 +58,20 @@ impl DoctorArgs {
     }
 }
 
-/// What `doctor` looks at besides the machine.
+/// What `doctor` checks besides the machine.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct DoctorInput<'a> {
     /// The user's cache.
     pub cache_dir: &'a Path,
-    /// A kernel at hand, and an initramfs for it that powers off at once, for
-    /// the accelerator probe; without them only an earlier probe is told.
+    /// A cached kernel, and an initramfs for it that powers off at once, for the accelerator probe.
+    /// Without them `doctor` reports only an earlier probe.
     pub probe: Option<(&'a KernelImage, &'a Path)>,
 }
 
-/// How a check went.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// As it should be.
+    /// All is well.
     Ok,
     /// Works, with a drawback.
     Warn,
@@ -90,16 +89,16 @@ impl fmt::Display for Status {
     }
 }
 
-/// One prerequisite, looked at.
+/// The check of one prerequisite.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Check {
-    /// How it went.
+    /// The result.
     pub status: Status,
-    /// What was looked at.
+    /// What was checked.
     pub name: &'static str,
     /// What was found.
     pub found: String,
-    /// Commands and advice that mend it.
+    /// Commands and advice to fix it.
     pub remedies: Vec<String>,
 }
 
@@ -125,13 +124,13 @@ impl Check {
         }
     }
 
-    fn mend(mut self, remedy: impl Into<String>) -> Self {
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedies.push(remedy.into());
         self
     }
 }
 
-/// Makes every check, in the order they are shown.
+/// Runs every check, in the order in which they are shown.
 pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
     let mut checks = qemu::checks(args.qemu.as_deref(), input).await;
     checks.push(host::memory());
@@ -146,7 +145,7 @@ pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Che
     checks
 }
 
-/// Runs `kiln doctor`: prints the checks to `out` and tells the exit code, 0 or
+/// Runs `kiln doctor`: prints the checks to `out` and returns the exit code, 0 or
 /// [`exit_code::SETUP_FAILED`].
 pub(super) async fn run(
     args: &DoctorArgs,
@@ -158,7 +157,7 @@ pub(super) async fn run(
     Ok(verdict(&checks))
 }
 
-/// A line for each check, and below it what mends it.
+/// A line for each check, and below it how to fix it.
 fn print(checks: &[Check], out: &mut impl Write) -> io::Result<()> {
     let width = checks.iter().map(|check| check.name.len()).max();
     let width = width.unwrap_or_default();
@@ -200,7 +199,7 @@ mod tests {
     fn a_line_a_check_and_its_remedy_below() {
         let checks = [
             Check::ok("QEMU", "7.2"),
-            Check::fail("cache", "read-only").mend("chmod u+w"),
+            Check::fail("cache", "read-only").remedy("chmod u+w"),
         ];
         let mut out = Vec::new();
         print(&checks, &mut out).unwrap();

@@ -1,4 +1,4 @@
-//! `kiln exec`: a command in each kernel.
+//! `kiln exec`: runs a command in each kernel.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -35,9 +35,11 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
 #[command(after_help = "Examples:
   kiln exec -k 6.1 -- uname -r
   kiln exec -k @quick -- ./my-bpf-test --verbose
+  kiln exec -k debian:6.18 -k 'debian:>=7.1' -- uname -r
   echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
 pub(super) struct ExecArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path
     #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
     pub(super) kernels: Vec<String>,
     /// End the command after this time, such as 30s or 10m; 0 is never
@@ -52,24 +54,29 @@ pub(super) struct ExecArgs {
 }
 
 impl ExecArgs {
-    /// Runs the command in one kernel after the other; the first status that
-    /// is not 0 becomes ours.
+    /// Runs the command in one kernel after another; the first status that is not 0 becomes ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(&self.kernels)?;
+        let selected = context.select(&self.kernels).await?;
         let mut interrupts = Interrupts::listen()?;
-        // Builds packages, for hours at worst.
+        // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
         let several = selected.len() > 1;
         let replay = several && !self.vm.dry_run;
-        // Until the end of stdin, which may never come.
+        // Reads to the end of stdin, which may never come.
         let mut stdin = tokio::select! {
             stdin = input::StdinSource::read(replay) => stdin?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
+        if several {
+            tokio::select! {
+                () = context.fetch(&selected) => {}
+                signal = interrupts.next() => return Ok(input::code_of(signal)),
+            }
+        }
         let mut code = exit_code::OK;
         for (index, kernel) in selected.iter().enumerate() {
             if several {
@@ -83,7 +90,7 @@ impl ExecArgs {
             };
             let status = match ran {
                 Ok(status) => status,
-                // What the command came to here says nothing of the next kernel.
+                // The command's result here does not matter for the next kernel.
                 Err(failure) if several && is_of_the_command(&failure) => {
                     let failure = failure.as_own_failure();
                     failure.report();
@@ -128,14 +135,13 @@ impl ExecArgs {
                 exit_code::CANNOT_EXECUTE,
                 format!("cannot run the command in the guest: {error}"),
             )
-            .hint("put long lists into a file of the working directory, or on its stdin")
+            .hint("put long lists into a file in the working directory, or on stdin")
         })?;
         in_vm(context, selected, &self.vm, command, stdin, interrupts).await
     }
 }
 
-/// Whether a failure is of the command in its VM, and not of what all kernels
-/// need.
+/// Whether the command failed in its VM, rather than something that all kernels need.
 fn is_of_the_command(failure: &Failure) -> bool {
     matches!(
         failure.code,
@@ -146,7 +152,7 @@ fn is_of_the_command(failure: &Failure) -> bool {
     )
 }
 
-/// Prints the command line that QEMU would be started with.
+/// Prints QEMU's command line.
 pub(super) async fn print_command_line(
     context: &Context,
     vm_args: &VmArgs,
@@ -162,7 +168,7 @@ pub(super) async fn print_command_line(
     Ok(exit_code::OK)
 }
 
-/// Resolves a VM of this kernel that shows the working directory.
+/// Resolves a VM of this kernel that shares the working directory.
 async fn prepare(
     context: &Context,
     vm_args: &VmArgs,
@@ -177,8 +183,8 @@ async fn prepare(
     Ok(launch.prepare().await?)
 }
 
-/// Boots a kernel, runs one command in it with our streams, and takes the VM
-/// down again. Returns the exit code.
+/// Boots a kernel, runs one command in it with our streams, and stops the VM. Returns the exit
+/// code.
 pub(super) async fn in_vm(
     context: &Context,
     selected: &Selected,
@@ -203,7 +209,7 @@ pub(super) async fn in_vm(
         signal = interrupts.next() => return Ok(input::code_of(signal)),
         vm = boot => vm?,
     };
-    // It may have come with the very last step of the boot.
+    // The signal may have come during the last step of the boot.
     if interrupts.seen() {
         vm.kill().await;
         return Ok(input::code_of(interrupts.next().await));
@@ -211,7 +217,7 @@ pub(super) async fn in_vm(
     let timeout = command.timeout;
     let terminal = command.terminal.is_some();
     let program = command.argv.first().cloned().unwrap_or_default();
-    // From here on Ctrl-C is the guest's. Restored when dropped.
+    // From here on Ctrl-C goes to the guest. Restored when dropped.
     let raw = terminal.then(input::RawTerminal::enter).transpose()?;
     let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
     let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
@@ -234,7 +240,7 @@ pub(super) async fn in_vm(
             Ok(ran)
         }
         loss = lost => Ok(Err(loss.into())),
-        // Insisted: whatever the guest does, it ends now.
+        // The user insists: end now, whatever the guest does.
         signal = interrupts.insisted() => Err(signal),
     };
     feeder.abort();
@@ -267,8 +273,8 @@ pub(super) async fn in_vm(
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
             code(end, timeout).map_err(|failure| match failure.code {
                 exit_code::NOT_FOUND if hidden => failure.hint(
-                    "this host has it, where the guest does not see it: \
-                     run kiln in its directory, or share that with --rw DIR",
+                    "the host has it, but the guest does not see it: run kiln in its directory, or \
+                     share that directory with --rw DIR",
                 ),
                 _ => failure,
             })
@@ -277,7 +283,7 @@ pub(super) async fn in_vm(
             let evidence = vm.evidence().await;
             vm.kill().await;
             tell_reports(selected, &evidence.kernel_reports);
-            // The dump is for the user, who is told where it is.
+            // Keep the dump for the user, and say where it is.
             if dir.path().join(VMCORE).exists() {
                 dir.keep();
             }
@@ -293,7 +299,7 @@ pub(super) async fn in_vm(
     }
 }
 
-/// Says what the kernel reported; the command's status stays.
+/// Prints what the kernel reported; the command's status does not change.
 fn tell_reports(selected: &Selected, reports: &[KernelReport]) {
     for report in reports {
         say::note(&format!(
@@ -312,7 +318,7 @@ fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
                 return Err(Failure::new(
                     exit_code::TIMED_OUT,
                     format!(
-                        "the command ran longer than {} s and was ended",
+                        "the command ran longer than {} s and was stopped",
                         timeout.unwrap_or(TIMEOUT).as_secs_f64()
                     ),
                 )
@@ -338,7 +344,7 @@ fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
                 format!("cannot run the command in the guest: {message}"),
             ))
         }
-        // What a program of the pipeline would do that is ended by SIGPIPE.
+        // What any program in a pipeline does when SIGPIPE ends it.
         CommandEnd::OutputFailed(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
             Ok(exit_code::SIGNAL_BASE + 13)
         }

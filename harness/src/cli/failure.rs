@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use crate::exit_code;
 use crate::hint::{Hint, with_causes};
 use crate::report::escape;
+use crate::suite::Refusal;
 
-/// An error on its way to the user: exit code, message, hints.
+/// An error for the user: exit code, message, hints.
 #[derive(Debug)]
 pub struct Failure {
     /// One of [`crate::exit_code`], or a guest's status.
     pub code: u8,
-    /// What failed; empty when everything has been said already.
+    /// What failed; empty if that has been printed already.
     pub message: String,
     /// What to do next.
     pub hints: Vec<String>,
@@ -28,7 +29,7 @@ impl Failure {
         }
     }
 
-    /// Ends with this exit code and says nothing more.
+    /// Ends with this exit code, without a message.
     pub fn silent(code: u8) -> Self {
         Self::new(code, "")
     }
@@ -46,8 +47,8 @@ impl Failure {
         self
     }
 
-    /// For `exec` and `shell`, whose exit codes are the guest's: set-up
-    /// failures give 125.
+    /// For `exec` and `shell`, which pass on the guest's exit codes: their own set-up failures give
+    /// 125.
     #[must_use]
     pub fn as_own_failure(self) -> Self {
         match self.code {
@@ -56,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// Prints the failure to stderr and gives its exit code.
+    /// Prints the failure to stderr and returns its exit code.
     pub fn report(&self) -> ExitCode {
         if !self.message.is_empty() {
             let mut stderr = std::io::stderr().lock();
@@ -66,8 +67,8 @@ impl Failure {
             } else {
                 ("", "")
             };
-            // Nothing is left to do if stderr is closed.
-            // Guests and packages have their words in here.
+            // If stderr is closed, there is nothing left to do. Escape: messages may contain text
+            // from guests and packages.
             let _ = writeln!(
                 stderr,
                 "{red}error{reset}: {}",
@@ -78,6 +79,18 @@ impl Failure {
             }
         }
         ExitCode::from(self.code)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let mut hints = refusal.cause.hints();
+        hints.extend(refusal.hint);
+        Self {
+            code: refusal.code,
+            message: with_causes(&*refusal.cause),
+            hints,
+        }
     }
 }
 

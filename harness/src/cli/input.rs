@@ -1,5 +1,4 @@
-//! What comes from the user while a command runs: stdin, signals, the size of
-//! the terminal.
+//! Input from the user while a command runs: stdin, signals, the size of the terminal.
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek};
@@ -21,14 +20,14 @@ use crate::blocking::blocking;
 use crate::exit_code;
 use crate::run::command::Notice;
 
-/// How long a command may go on after SIGTERM or SIGHUP reached it.
+/// How long a command may continue after SIGTERM or SIGHUP.
 const TERM_GRACE: Duration = Duration::from_secs(10);
-/// Ctrl-], which telnet has used for this since ever: this often in a row ends
-/// the VM whatever the guest does.
+/// Ctrl-], telnet's escape key. Pressed this many times in a row, it ends the VM whatever the guest
+/// does.
 const ESCAPE: u8 = 0x1d;
 const ESCAPES: usize = 3;
-/// Bytes typed that may wait for a command on a terminal: some chunks. Of a pipe
-/// none is read before the one in front of it is on its way.
+/// Bytes of terminal input that may wait for a command: some chunks. From a pipe, each chunk is
+/// read only after the one before it has been sent.
 const MAX_TYPED: usize = 16 * MAX_DATA;
 
 /// Something to read stdin from.
@@ -45,7 +44,7 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    /// Starts to listen; from now on these signals end nothing by themselves.
+    /// Starts to listen; from now on these signals do not end the process by themselves.
     pub(super) fn listen() -> Result<Self, Failure> {
         let (count_sender, count) = watch::channel((0, Signal::SIGINT));
         let (signals, _) = broadcast::channel(8);
@@ -71,7 +70,7 @@ impl Interrupts {
                         *count += 1;
                         *last = name;
                     });
-                    // Nobody may be listening: then the count says it all.
+                    // If nobody listens, the count is enough.
                     let _ = signals.send(name);
                 }
             });
@@ -94,8 +93,8 @@ impl Interrupts {
         self.at_least(1).await
     }
 
-    /// Waits until the user insists: a second signal, one that asks to end
-    /// and was not followed in time, or the escape key on a terminal.
+    /// Waits until the user insists: a second signal, a signal to end that the command did not
+    /// follow in time, or the escape key on a terminal.
     pub(super) async fn insisted(&mut self) -> Signal {
         let mut count = self.count.clone();
         let asked = async {
@@ -119,7 +118,7 @@ impl Interrupts {
         }
     }
 
-    /// What passes these signals on to a running command.
+    /// A subscription that passes these signals on to a running command.
     pub(super) fn subscribe(&self) -> Forwarded {
         Forwarded {
             signals: self.signals.subscribe(),
@@ -127,7 +126,7 @@ impl Interrupts {
         }
     }
 
-    /// Waits until so many have come; the last one.
+    /// Waits until so many have come; returns the last one.
     pub(super) async fn at_least(&mut self, wanted: u32) -> Signal {
         at_least(&mut self.count, wanted).await
     }
@@ -160,8 +159,8 @@ pub(super) struct StdinSource {
 }
 
 impl StdinSource {
-    /// `replay` keeps everything in a temporary file, so that each of several
-    /// kernels gets it whole. A terminal is not spooled: each command reads on.
+    /// `replay` keeps everything in a temporary file, so that each of several kernels gets all of
+    /// it. A terminal is not spooled: each command continues reading.
     pub(super) fn new(replay: bool) -> Result<Self, Failure> {
         let mut stdin = std::io::stdin();
         if !replay || std::io::IsTerminal::is_terminal(&stdin) {
@@ -177,16 +176,16 @@ impl StdinSource {
             .map_err(not_kept)
     }
 
-    /// The same beside other things that may happen.
+    /// The same, together with other things that may happen.
     pub(super) async fn read(replay: bool) -> Result<Self, Failure> {
         blocking(move || Self::new(replay)).await
     }
 
-    /// For the next command. Not `std::io::stdin`, whose buffer would keep
-    /// what one command did not take from the next.
+    /// For the next command. Not `std::io::stdin`: its buffer would keep what one command did not
+    /// read from the next.
     pub(super) fn open(&mut self) -> Result<StdinFd, Failure> {
         let Some(spool) = &mut self.spool else {
-            // A closed stdin is as good as an empty one.
+            // A closed stdin counts as an empty one.
             let stdin = std::io::stdin()
                 .as_fd()
                 .try_clone_to_owned()
@@ -202,7 +201,7 @@ impl StdinSource {
             .map_err(|error| {
                 Failure::new(
                     exit_code::SETUP_FAILED,
-                    format!("cannot read the kept stdin: {error}"),
+                    format!("cannot read the saved stdin: {error}"),
                 )
             })
     }
@@ -211,7 +210,7 @@ impl StdinSource {
 fn not_kept(error: impl std::fmt::Display) -> Failure {
     Failure::new(
         exit_code::SETUP_FAILED,
-        format!("cannot keep stdin for several kernels: {error}"),
+        format!("cannot save stdin for several kernels: {error}"),
     )
 }
 
@@ -224,8 +223,8 @@ fn open_null() -> Result<StdinFd, Failure> {
     })
 }
 
-/// Passes stdin, signals and sizes on until the command is gone. Neither signals
-/// nor the escape key wait behind bytes that it does not read.
+/// Passes on stdin, signals and sizes until the command has ended. Neither signals nor the escape
+/// key wait behind bytes that it does not read.
 pub(super) async fn feed(
     stdin: StdinFd,
     mut forwarded: Forwarded,
@@ -282,7 +281,7 @@ impl Typed {
         !self.chunks.is_empty()
     }
 
-    /// What finds no room is lost, as keys are that a terminal has no room for.
+    /// Bytes that do not fit are lost, as keys are when a terminal's buffer is full.
     fn push(&mut self, data: Vec<u8>) {
         if data.is_empty() || self.bytes + data.len() <= MAX_TYPED {
             self.bytes += data.len();
@@ -304,7 +303,7 @@ async fn next_resize(resized: &mut Option<tokio::signal::unix::Signal>) -> Optio
     }
 }
 
-/// Counts escape keys in a row, over chunks; true once there are enough.
+/// Counts escape keys in a row, across chunks; true once there are enough.
 fn escaped(data: &[u8], count: &mut usize) -> bool {
     for &byte in data {
         *count = if byte == ESCAPE { *count + 1 } else { 0 };
@@ -315,9 +314,8 @@ fn escaped(data: &[u8], count: &mut usize) -> bool {
     false
 }
 
-/// A thread that reads stdin, since a read of a terminal cannot be awaited.
-/// Ends when dropped: an abandoned reader would take what the user types for
-/// the next kernel.
+/// A thread that reads stdin, because a read from a terminal cannot be awaited. Ends when dropped:
+/// an abandoned reader would take input that the user types for the next kernel.
 struct StdinReader {
     stop: Option<Stop>,
 }
@@ -361,7 +359,7 @@ fn read_chunks(mut stdin: StdinFd, stopped: &Stop, chunks: &mpsc::Sender<Vec<u8>
         }
         let mut data = vec![0; MAX_DATA];
         match stdin.read(&mut data) {
-            // A closed stdin (EBADF) is as good as an empty one.
+            // A closed stdin (EBADF) counts as an empty one.
             Ok(0) => return,
             Ok(length) => {
                 data.truncate(length);
@@ -375,7 +373,7 @@ fn read_chunks(mut stdin: StdinFd, stopped: &Stop, chunks: &mpsc::Sender<Vec<u8>
     }
 }
 
-/// The size of our terminal; 24 by 80 where it cannot be told.
+/// The size of our terminal; 24 by 80 if it is unknown.
 pub(super) fn window_size() -> WindowSize {
     match rustix::termios::tcgetwinsize(std::io::stdin()) {
         Ok(size) if size.ws_row > 0 && size.ws_col > 0 => WindowSize {
@@ -386,16 +384,15 @@ pub(super) fn window_size() -> WindowSize {
     }
 }
 
-/// Our terminal in raw mode; as it was before when dropped.
+/// Our terminal in raw mode; restored when dropped.
 #[derive(Debug)]
 pub(super) struct RawTerminal {
     before: Termios,
 }
 
 impl RawTerminal {
-    /// Switches stdin's terminal. `vmm-sys-util`'s raw mode leaves flow
-    /// control and newline translation on, and does not restore what was
-    /// there, hence cfmakeraw(3).
+    /// Switches stdin's terminal. `vmm-sys-util`'s raw mode leaves flow control and newline
+    /// translation on, and does not restore the earlier settings, hence cfmakeraw(3).
     pub(super) fn enter() -> Result<Self, Failure> {
         let switch = || -> nix::Result<Termios> {
             let stdin = std::io::stdin();
@@ -416,7 +413,7 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        // If the terminal is gone there is nothing to restore.
+        // If the terminal is gone, there is nothing to restore.
         let _ = termios::tcsetattr(std::io::stdin().as_fd(), SetArg::TCSADRAIN, &self.before);
     }
 }

@@ -1,21 +1,25 @@
-//! `kiln kernels`: what there is, fetching it ahead of time, renewing pins.
+//! `kiln kernels`: what there is, finding more, fetching ahead of time, renewing
+//! pins, and keeping the cache small.
+
+mod list;
+mod pin;
+mod prune;
+mod search;
 
 use std::io::{self, Write};
-use std::path::Path;
-
-use comfy_table::{Table, presets};
+use std::path::{Path, PathBuf};
 
 use crate::config::{Catalogue, ConfigError, Kernel, SelectError, Selected, Source};
-use crate::hint::Hint;
+use crate::hint::{Hint, with_causes};
 use crate::kernel::{self, Cache, Progress};
 
 /// Arguments of `kiln kernels`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  kiln kernels\n  kiln kernels fetch -k @quick\n  kiln kernels update 6.1"
+    after_help = "Examples:\n  kiln kernels\n  kiln kernels search debian:6.12\n  kiln kernels fetch -k @quick -k debian:series\n  kiln kernels update 6.1"
 )]
 pub(super) struct KernelsArgs {
-    /// What to do; `list` if nothing is named
+    /// What to do [default: list]
     #[command(subcommand)]
     pub command: Option<KernelsCommand>,
 }
@@ -26,21 +30,28 @@ pub(super) enum KernelsCommand {
     /// List the kernels: name, source, version, and whether they are cached
     #[command(after_help = "Example:\n  kiln kernels list")]
     List,
+    /// List the kernels of pools: what `-k POOL:VERSION` takes
+    Search(search::SearchArgs),
     /// Fetch kernels into the cache, so that they boot without a network
-    #[command(after_help = "Example:\n  kiln kernels fetch -k 6.1 -k '7.*'")]
+    #[command(after_help = "Example:\n  kiln kernels fetch -k 6.1 -k '7.*' -k debian:6.18")]
     Fetch {
-        /// Name, glob, @group or path; every kernel if none is given
+        /// Name, glob, @group, POOL:VERSION or path; every kernel of
+        /// kernels.toml if none is given
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Write kernels of a pool to kernels.toml, pinned in kernels.lock
+    Pin(pin::PinArgs),
     /// Pin kernels to the newest version of their package, or to what their
     /// flake gives, in kernels.lock
     #[command(after_help = "Example:\n  kiln kernels update 6.1 6.12")]
     Update {
-        /// Name, glob or @group; every kernel from apt if none is given
+        /// Name, glob or @group [default: all kernels from apt]
         #[arg(value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Remove kernels from the cache that were not used for long
+    Prune(prune::PruneArgs),
 }
 
 /// `kiln kernels` failed.
@@ -49,13 +60,37 @@ pub(super) enum KernelsError {
     /// A bad `kernels.toml`.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Nothing of that name.
+    /// No kernel of that name.
     #[error(transparent)]
     Select(#[from] SelectError),
     /// A kernel could not be fetched or pinned.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
-    /// Standard output is gone.
+    /// Several kernels, and one name for them.
+    #[error("`{asked}` selects {count} kernels, and \"{name}\" can be the name of one")]
+    OneName {
+        /// What was asked for.
+        asked: String,
+        /// How many kernels that is.
+        count: usize,
+        /// The name.
+        name: String,
+    },
+    /// What is to be pinned is not of a pool.
+    #[error("`{asked}` is not POOL:VERSION")]
+    NotOfAPool {
+        /// What was asked for.
+        asked: String,
+    },
+    /// The events of a run cannot be read.
+    #[error("cannot tell the kernels of the run {}: {reason}", path.display())]
+    Run {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
 }
@@ -66,6 +101,15 @@ impl Hint for KernelsError {
             KernelsError::Config(error) => error.hints(),
             KernelsError::Select(error) => error.hints(),
             KernelsError::Kernel(error) => error.hints(),
+            KernelsError::OneName { .. } => {
+                vec!["leave the name out: each is then called by its version".to_owned()]
+            }
+            KernelsError::NotOfAPool { .. } => {
+                vec!["such as debian:6.18; `kiln kernels search` lists what there is".to_owned()]
+            }
+            KernelsError::Run { .. } => {
+                vec!["a run's directory holds events.jsonl; `kiln runs` lists the runs".to_owned()]
+            }
             KernelsError::Output(_) => Vec::new(),
         }
     }
@@ -82,21 +126,36 @@ pub(super) fn run(
     let catalogue = Catalogue::discover(config, &cwd)?;
     let cache = Cache::from_env()?;
     match args.command.as_ref().unwrap_or(&KernelsCommand::List) {
-        KernelsCommand::List => list(&catalogue, &cache, out),
+        KernelsCommand::List => list::run(&catalogue, &cache, out),
+        KernelsCommand::Search(args) => args.run(&catalogue, &cache, out),
+        KernelsCommand::Pin(args) => args.run(&catalogue, &cwd, &cache, out),
+        KernelsCommand::Prune(args) => args.run(&cache, out),
         KernelsCommand::Fetch { kernels } => {
-            let selected = select(&catalogue, kernels, &cwd)?;
             let progress = Progress::stderr();
-            for selected in &selected {
-                let image = kernel::provide(&catalogue, selected, &cache, &progress)?;
-                writeln!(
-                    out,
-                    "{}\t{}\t{}",
-                    image.name,
-                    image.release,
-                    image.image.display()
-                )?;
+            let selected = if kernels.is_empty() {
+                let all = catalogue.kernels.iter().cloned();
+                all.map(Selected::Named).collect()
+            } else {
+                kernel::select(&catalogue, kernels, &cwd, &cache, &progress)?
+            };
+            let mut failed = None;
+            for image in kernel::provide_all(&catalogue, &selected, &cache, &progress) {
+                match image {
+                    Ok(image) => writeln!(
+                        out,
+                        "{}\t{}\t{}",
+                        image.name,
+                        image.release,
+                        image.image.display()
+                    )?,
+                    Err(error) => {
+                        if let Some(earlier) = failed.replace(error) {
+                            progress.line(&format!("error: {}", with_causes(&earlier)));
+                        }
+                    }
+                }
             }
-            Ok(())
+            failed.map_or(Ok(()), |error| Err(error.into()))
         }
         KernelsCommand::Update { kernels } => {
             let kernels: Vec<&Kernel> = if kernels.is_empty() {
@@ -126,53 +185,5 @@ pub(super) fn run(
             }
             Ok(())
         }
-    }
-}
-
-fn select(
-    catalogue: &Catalogue,
-    patterns: &[String],
-    cwd: &Path,
-) -> Result<Vec<Selected>, SelectError> {
-    if patterns.is_empty() {
-        Ok(catalogue
-            .kernels
-            .iter()
-            .cloned()
-            .map(Selected::Named)
-            .collect())
-    } else {
-        catalogue.select(patterns, cwd)
-    }
-}
-
-fn list(catalogue: &Catalogue, cache: &Cache, out: &mut dyn Write) -> Result<(), KernelsError> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["NAME", "SOURCE", "VERSION", "CACHED"]);
-    for kernel in &catalogue.kernels {
-        let status = kernel::status(catalogue, kernel, cache)?;
-        table.add_row([
-            kernel.name.clone(),
-            source_text(&kernel.source),
-            status.version.unwrap_or_else(|| "-".to_owned()),
-            if status.cached { "yes" } else { "no" }.to_owned(),
-        ]);
-    }
-    for line in table.to_string().lines() {
-        writeln!(out, "{}", line.trim())?;
-    }
-    for group in &catalogue.groups {
-        writeln!(out, "@{}: {}", group.name, group.kernels.join(", "))?;
-    }
-    Ok(())
-}
-
-fn source_text(source: &Source) -> String {
-    match source {
-        Source::Apt(apt) => format!("apt {} {}", apt.suite, apt.package),
-        Source::Nix(output) => format!("nix {output}"),
-        Source::Url(url) => format!("url {}", url.url),
-        Source::Path(path) => format!("path {}", path.display()),
     }
 }

@@ -1,18 +1,18 @@
-//! What the terminal tells of a run.
+//! How much the terminal shows of a run.
 
 use clap::Args;
 
 use crate::report::{Levels, StatusLevel};
 
-/// What the terminal tells of a run.
+/// How much the terminal shows of a run.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Output")]
 pub(super) struct LevelArgs {
-    /// Which verdicts to show as they happen; each level adds to those before
-    /// it [default: skip; none where nothing happens any more]
+    /// Which verdicts to show as they happen; each level adds to those before it [default: skip;
+    /// none for kiln merge]
     #[arg(long, value_enum, value_name = "LEVEL", env = "KILN_STATUS_LEVEL")]
     status_level: Option<StatusLevel>,
-    /// Which to show again at the end; failures are shown in full there
+    /// Which verdicts to show again at the end; failures are shown in full
     #[arg(
         long,
         value_enum,
@@ -24,8 +24,7 @@ pub(super) struct LevelArgs {
 }
 
 impl LevelArgs {
-    /// What was asked for; `status` is shown as it happens unless told
-    /// otherwise.
+    /// The chosen levels; `status` is the default for lines during the run.
     pub(super) fn levels(self, status: StatusLevel) -> Levels {
         Levels {
             status: self.status_level.unwrap_or(status),

@@ -34,14 +34,14 @@ Example:
   kiln lint bpftrace/tests"
 )]
 pub(super) struct LintArgs {
-    /// The directory that holds runtime/ (upstream's tests)
+    /// The directory that holds runtime/, such as bpftrace's tests
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// The version of bpftrace that the tests are of, such as 0.17, or head
-    /// [default: that of the engine beside the tests, else the newest]
+    /// Version of bpftrace whose rules the tests follow, such as 0.17, or head [default: that of
+    /// the engine beside the tests, else the newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
     dialect: Option<&'static Dialect>,
-    /// Warnings count as errors do
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
     /// How findings are printed
@@ -64,7 +64,7 @@ impl LintArgs {
             let dir = self.dir.display();
             return Err(Failure::new(
                 exit_code::NOTHING_SELECTED,
-                format!("there is no test in {dir}/runtime"),
+                format!("no tests in {dir}/runtime"),
             ));
         }
         let text = match self.format {
@@ -111,8 +111,8 @@ impl LintArgs {
         })
     }
 
-    /// Whose rules hold. A name that nobody knows is a mistake here, unless the
-    /// engine beside the tests may know it.
+    /// The dialect to use. Here an unknown name is a mistake, unless the engine beside the tests
+    /// may know it.
     fn choose(&self) -> Choice {
         let engine = EngineBeside::read(&self.dir);
         let choice = choose(self.dialect, &engine, None);

@@ -21,7 +21,7 @@ pub(super) struct ListArgs {
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// Of which root
+    /// Root options
     #[command(flatten)]
     root: RootArgs,
 }
@@ -30,8 +30,9 @@ impl ListArgs {
     /// Prints the ids to stdout.
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let (_, selection) = self.suite.select_from(&context, &mut self.root).await?;
-        let mut ids: Vec<String> = selection.tests.iter().map(|t| t.id().to_string()).collect();
+        let selection = self.suite.select_from(&context, &mut self.root).await?;
+        let tests = selection.tests.iter();
+        let mut ids: Vec<String> = tests.map(|&t| selection.test(t).id.to_string()).collect();
         ids.sort();
         print(&ids, &mut std::io::BufWriter::new(say::stdout()))?;
         Ok(exit_code::OK)
@@ -47,7 +48,7 @@ impl Hint for WriteError {}
 
 fn print(ids: &[String], out: &mut dyn Write) -> Result<(), WriteError> {
     for id in ids {
-        // A name is whatever stands in the file.
+        // A name may contain anything.
         writeln!(out, "{}", escape::line(id))?;
     }
     out.flush()?;

@@ -1,5 +1,5 @@
-//! What `-v` and KILN_LOG show, on the standard error. A thread of its own
-//! writes it: no task waits for a terminal that stands still.
+//! The log that `-v` and KILN_LOG show on standard error. Its own thread writes it, so that no task
+//! waits for a blocked terminal.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait; more are left out.
+/// Lines that may wait; more are dropped.
 const WAITING: usize = 4096;
-/// How long the end of kiln waits for the last of them.
+/// How long kiln waits for the last of them at its end.
 const FLUSH: Duration = Duration::from_millis(500);
 
 enum Message {
@@ -21,17 +21,17 @@ enum Message {
 #[derive(Debug, Clone)]
 pub(super) struct Log(SyncSender<Message>);
 
-/// Begins to log, as much as `-v` was said.
+/// Starts logging, at the level that `-v` sets.
 pub(super) fn start(verbose: u8) -> io::Result<Log> {
     let level = match verbose {
         0 => "warn",
         1 => "info",
         _ => "debug",
     };
-    let asked = std::env::var("KILN_LOG").ok();
-    let filter = asked
-        .filter(|asked| !asked.is_empty())
-        .and_then(|asked| asked.parse().ok())
+    let variable = std::env::var("KILN_LOG").ok();
+    let filter = variable
+        .filter(|variable| !variable.is_empty())
+        .and_then(|variable| variable.parse().ok())
         .unwrap_or_else(|| tracing_subscriber::EnvFilter::new(level));
     let (sender, messages) = mpsc::sync_channel(WAITING);
     std::thread::Builder::new()

@@ -1,5 +1,5 @@
-//! `kiln matrix`: kernels × parts as the job matrix of an engine that runs jobs
-//! on several machines.
+//! `kiln matrix`: kernels × parts as the job matrix of a CI service that runs jobs on several
+//! machines.
 
 use std::path::Path;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::run::times::Times;
 /// run").
 const MOST_JOBS: usize = 256;
 
-/// Who reads the matrix.
+/// The format of the matrix.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// One line, {"include":[…]}, for `fromJSON` in `strategy.matrix`
@@ -41,34 +41,34 @@ Example:
   echo \"matrix=$(kiln matrix -k @lts --shards 2)\" >> \"$GITHUB_OUTPUT\""
 )]
 pub(super) struct MatrixArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// Parts a kernel, on the average
+    /// Parts per kernel, on average
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     shards: u16,
-    /// Who reads it
+    /// The output format
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
-    /// Of which root
+    /// Root options
     #[command(flatten)]
     root: RootArgs,
 }
 
 /// One job.
 #[derive(Debug, Serialize)]
-struct Job {
+struct MatrixJob {
     /// For `-k`.
     kernel: String,
     /// For `--shard`.
     shard: String,
-    /// Names the job and what it leaves behind: letters, digits, `.`, `_`, `-`.
+    /// Names the job and its artifact: letters, digits, `.`, `_`, `-`.
     name: String,
-    /// How many tests it has.
+    /// The number of tests in it.
     tests: usize,
 }
 
@@ -77,24 +77,24 @@ impl MatrixArgs {
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let kernels = match self.kernels.as_slice() {
-            [] => context.select(&[QUICK.to_owned()])?,
-            kernels => context.select(kernels)?,
+            [] => context.select(&[QUICK.to_owned()]).await?,
+            kernels => context.select(kernels).await?,
         };
-        let (suites, selection) = self.suite.select_from(&context, &mut self.root).await?;
+        let selection = self.suite.select_from(&context, &mut self.root).await?;
         let tests = selection.tests.len();
         let times = Times::load(context.cache.root());
         let known: Vec<Option<Duration>> = kernels
             .iter()
             .map(|kernel| {
-                let tests = selection
-                    .tests
-                    .iter()
-                    .map(|test| (suites[test.suite].name(), test.id().to_string()));
+                let tests = selection.tests.iter().map(|&test| {
+                    let suite = selection.suite_of(test).name.as_str();
+                    (suite, selection.test(test).id.to_string())
+                });
                 let estimates = times.estimate(kernel.name(), tests)?;
                 Some(estimates.iter().sum())
             })
             .collect();
-        // A kernel that never ran is taken for the slowest that did.
+        // Assume that a kernel that never ran is as slow as the slowest that did.
         let guess = known.iter().flatten().max().copied().unwrap_or_default();
         let loads: Vec<Load> = known
             .iter()
@@ -107,7 +107,7 @@ impl MatrixArgs {
         let mut jobs = Vec::new();
         for (kernel, parts) in kernels.iter().zip(parts) {
             for part in 1..=parts {
-                jobs.push(Job {
+                jobs.push(MatrixJob {
                     kernel: kernel.name().to_owned(),
                     shard: Partition::slice(part, parts).to_string(),
                     name: name(kernel.name(), part, parts),
@@ -120,7 +120,7 @@ impl MatrixArgs {
                 return Err(Failure::new(
                     exit_code::USAGE,
                     format!(
-                        "{} jobs are too many: GitHub Actions takes {MOST_JOBS} in a matrix",
+                        "{} jobs are too many: GitHub Actions allows {MOST_JOBS} in a matrix",
                         jobs.len()
                     ),
                 )
@@ -138,8 +138,7 @@ impl MatrixArgs {
     }
 }
 
-/// A name that holds on GitHub for a job and for an artifact, which takes no
-/// `/` and no `:`.
+/// A name that GitHub accepts for a job and for an artifact, which must not contain `/` or `:`.
 fn name(kernel: &str, part: u32, parts: u32) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     let kernel: String = kernel

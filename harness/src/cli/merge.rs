@@ -1,4 +1,4 @@
-//! `kiln merge`: the directories of several runs as one report.
+//! `kiln merge`: joins the directories of several runs into one report.
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +23,10 @@ Example:
   kiln merge --run-dir whole part-1 part-2 part-3"
 )]
 pub(super) struct MergeArgs {
-    /// Directories of runs, such as --run-dir of kiln run names
+    /// Run directories, as named with kiln run --run-dir
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Where the reports of the whole go [default: a new directory below
-    /// target/kiln/runs]
+    /// Directory for the joined reports [default: a new one below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// What the terminal shows
@@ -36,7 +35,7 @@ pub(super) struct MergeArgs {
 }
 
 impl MergeArgs {
-    /// Writes and shows the report; the exit code is that of the one run.
+    /// Writes and shows the report; returns the exit code of the joined run.
     pub(super) fn run(self, config: Option<&Path>) -> Result<u8, Failure> {
         let runs = self
             .runs
@@ -50,7 +49,7 @@ impl MergeArgs {
             log.append(record)?;
         }
         let style = TerminalStyle {
-            // Nothing is under way.
+            // Nothing is running.
             progress: false,
             ..TerminalStyle::detect()
         };

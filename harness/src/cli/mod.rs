@@ -2,14 +2,12 @@
 //! code.
 
 mod again;
-mod asked;
-mod bpftrace_version;
-mod carry_out;
 mod ci;
 mod ci_report;
 mod context;
 mod doctor;
 mod exec;
+mod execute;
 mod failure;
 mod input;
 mod kernels;
@@ -26,8 +24,8 @@ mod run;
 mod run_vms;
 mod runs;
 mod say;
-mod selection;
 mod shell;
+mod status_request;
 mod stop;
 mod suite_args;
 mod vm_args;
@@ -43,13 +41,14 @@ use input::Interrupts;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
+use crate::offline;
 use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
 const GLOBAL_OPTIONS: &str = "Global options";
 
-/// Test programs against kernels: boots a QEMU microVM per kernel, as an
-/// ordinary user, with or without KVM.
+/// Test programs against kernels: boot a QEMU microVM per kernel, as an ordinary user, with or
+/// without KVM.
 #[derive(Debug, Parser)]
 #[command(name = "kiln", version, max_term_width = 100)]
 #[command(after_help = "Examples:
@@ -58,8 +57,7 @@ const GLOBAL_OPTIONS: &str = "Global options";
   kiln run -k @quick bpftrace     run a suite on several
   kiln doctor                     what is missing here")]
 struct Cli {
-    /// Catalogue of kernels and suites [default: kernels.toml here or above,
-    /// else the built-in one]
+    /// File of kernels and suites [default: kernels.toml here or above, else the built-in one]
     #[arg(
         long,
         global = true,
@@ -68,7 +66,16 @@ struct Cli {
         help_heading = GLOBAL_OPTIONS
     )]
     config: Option<PathBuf>,
-    /// Say more about what happens, twice for everything
+    /// Use no network: only what is in the cache and on this machine
+    #[arg(
+        long,
+        global = true,
+        env = "KILN_OFFLINE",
+        value_parser = clap::builder::FalseyValueParser::new(),
+        help_heading = GLOBAL_OPTIONS
+    )]
+    offline: bool,
+    /// Log more about what happens; twice for everything
     #[arg(
         short,
         long,
@@ -85,9 +92,9 @@ struct Cli {
 enum Command {
     /// Run a command as root in each kernel
     Exec(Box<exec::ExecArgs>),
-    /// Open an interactive shell, as root, in a kernel
+    /// Open an interactive root shell in a kernel
     Shell(Box<shell::ShellArgs>),
-    /// Run a suite on each kernel
+    /// Run test suites on each kernel
     Run(Box<run::RunArgs>),
     /// List the tests of a suite, without booting anything
     List(Box<list::ListArgs>),
@@ -97,13 +104,13 @@ enum Command {
     Matrix(Box<matrix::MatrixArgs>),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
-    /// List the runs that are kept, and remove old ones
+    /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
-    /// List, fetch and pin kernels
+    /// List, find, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
-    /// Check every prerequisite and say what mends it
+    /// Check every prerequisite and say how to fix it
     Doctor(doctor::DoctorArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:
@@ -112,7 +119,7 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Serve one directory over virtiofs: kiln's own helper process
+    /// Serve one directory over virtiofs (kiln's own helper process)
     #[command(name = share::SUBCOMMAND, hide = true)]
     Share(ServeOptions),
 }
@@ -130,12 +137,15 @@ pub fn main() -> ExitCode {
             } else {
                 exit_code::OK
             };
-            // A closed stdout is no reason to fail over a help text.
+            // Do not fail if stdout is closed while printing help.
             let _ = error.print();
             return ExitCode::from(code);
         }
     };
-    // Before any thread is started: the share confines its whole process.
+    if cli.offline {
+        offline::go();
+    }
+    // Do this before starting any thread: the share confines its whole process.
     if let Command::Share(options) = &cli.command {
         return match share::serve(options) {
             Ok(()) => ExitCode::SUCCESS,
@@ -158,12 +168,12 @@ pub fn main() -> ExitCode {
         Err(failure) => runtime.block_on(tell(failure)),
     };
     log.flush();
-    // A thread may sit in a read of stdin that nothing ends.
+    // A thread may be blocked in a read of stdin that never ends.
     runtime.shutdown_background();
     code
 }
 
-/// The command line, for which an empty variable counts as one that is not set.
+/// Parses the command line; an empty environment variable counts as unset.
 fn command() -> clap::Command {
     without_empty_variables(Cli::command())
 }
@@ -180,8 +190,8 @@ fn without_empty_variables(command: clap::Command) -> clap::Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// Reports a failure, unless a signal comes first: the standard error may be a
-/// terminal that stands still, and signals end nothing by themselves any more.
+/// Reports a failure, unless a signal comes first: standard error may be a blocked terminal, and
+/// signals no longer end the process by themselves.
 async fn tell(failure: Failure) -> ExitCode {
     let code = ExitCode::from(failure.code);
     let Ok(mut interrupts) = Interrupts::listen() else {
@@ -194,9 +204,9 @@ async fn tell(failure: Failure) -> ExitCode {
 }
 
 async fn dispatch(cli: Cli) -> Result<u8, Failure> {
-    // A write beyond the limit on the size of files then fails and is told,
-    // instead of killing us. A handler, unlike SIG_IGN, is not inherited by
-    // QEMU and others; without it nothing is lost but the message.
+    // A write beyond the file size limit then fails with an error instead of killing us. QEMU and
+    // others do not inherit a handler, as they would SIG_IGN; without the handler only the message
+    // is lost.
     let _file_size = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(
         nix::libc::SIGXFSZ,
     ));
@@ -222,19 +232,19 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
             say::print("the completion script", &String::from_utf8_lossy(&script))?;
             Ok(exit_code::OK)
         }
-        // Served before the runtime was started.
+        // Handled before the runtime started.
         Command::Share(_) => Ok(exit_code::OK),
     }
 }
 
-/// A temporary directory for a VM's sockets; gone with its owner.
+/// A temporary directory for a VM's sockets; removed when dropped.
 fn scratch() -> Result<Scratch, Failure> {
     Scratch::new().map_err(|error| {
         Failure::new(
             exit_code::SETUP_FAILED,
             format!("cannot make a temporary directory: {error}"),
         )
-        .hint("TMPDIR names another place")
+        .hint("set TMPDIR to another directory")
     })
 }
 

@@ -1,4 +1,4 @@
-//! Options of the root `nix`: which store, what of it, and with which `PATH`.
+//! Options of the root `nix`: which store, which part of it, and which `PATH`.
 
 use std::path::{Path, PathBuf};
 
@@ -11,26 +11,26 @@ use crate::guest::root::{NixRoot, Root};
 use crate::kernel::Progress;
 use crate::store::{self, STORE_DIR, Store};
 
-/// What of a store is the guest's.
+/// The part of a store that the guest sees.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct NixArgs {
-    /// Put this package's programs on the guest's PATH: an installable such as
-    /// .#bpftrace-llvm20, or a store path. Implies --root nix
+    /// Put this package's programs on the guest's PATH: an installable such as .#bpftrace-llvm20,
+    /// or a store path. Implies --root nix
     #[arg(long = "package", value_name = "INSTALLABLE")]
     packages: Vec<String>,
     /// Give the guest the environment of this development shell, such as
     /// .#default. Implies --root nix
     #[arg(long, value_name = "INSTALLABLE")]
     dev_shell: Option<String>,
-    /// Show the guest only the closure of the packages and the shell; without
-    /// them, of what of PATH is in the store. Implies --root nix
+    /// Show the guest only the closure of the packages and the shell, or without these, of the
+    /// store paths in PATH. Implies --root nix
     #[arg(long)]
     closure_only: bool,
-    /// The store: a directory (a chroot store), daemon or local [default:
-    /// KILN_NIX_STORE, else as Nix itself]. Implies --root nix
+    /// The store: a directory (a chroot store), daemon or local [default: KILN_NIX_STORE, else
+    /// Nix's own default]. Implies --root nix
     #[arg(long, value_name = "STORE")]
     store: Option<Store>,
-    /// What the options came to.
+    /// The resolved options.
     #[arg(skip)]
     view: Option<View>,
 }
@@ -72,8 +72,8 @@ impl NixArgs {
         self.view.as_ref().map_or(&[], |view| &view.variables)
     }
 
-    /// Builds what was asked for and finds out what the guest is to see of the
-    /// store. `root` is the root that the user asked for.
+    /// Builds the packages and finds out which part of the store the guest will see. `root` is the
+    /// root that the user asked for.
     pub(super) async fn resolve(&mut self, context: &Context, root: &Root) -> Result<(), Failure> {
         let Root::Nix(given) = root else {
             return Ok(());
@@ -95,24 +95,24 @@ impl NixArgs {
             store,
             cwd: context.cwd.clone(),
         };
-        // Builds, for hours at worst.
+        // May build for hours.
         let resolved = tokio::task::spawn_blocking(move || work.resolve()).await;
         self.view = Some(resolved.map_err(|error| {
             Failure::new(
                 exit_code::SETUP_FAILED,
-                format!("the work on the Nix store was broken off: {error}"),
+                format!("the work on the Nix store was aborted: {error}"),
             )
         })??);
         Ok(())
     }
 
-    /// A directory of store paths that no Nix knows of.
+    /// A directory of store paths without a Nix database.
     fn files_only(&self, given: &NixRoot) -> Result<(), Failure> {
         if self.any() {
             return Err(Failure::new(
                 exit_code::USAGE,
                 format!(
-                    "{} is not the store of a Nix: there are no closures and builds in it",
+                    "{} is not a Nix store: it has no closures and cannot build",
                     given.store.display()
                 ),
             )
@@ -123,8 +123,8 @@ impl NixArgs {
         Ok(())
     }
 
-    /// The bpftrace of the packages: in an output itself, else in their
-    /// closure. `None` without packages.
+    /// The bpftrace of the packages: directly in an output, else in their closure. `None` without
+    /// packages.
     pub(super) fn bpftrace(&self) -> Result<Option<PathBuf>, Failure> {
         let Some(view) = self.view.as_ref().filter(|view| !view.packages.is_empty()) else {
             return Ok(None);
@@ -155,7 +155,7 @@ impl NixArgs {
             );
             let list = view.store.closure_command(&view.packages);
             failure
-                .hint(format!("see what there is with: {list}"))
+                .hint(format!("list the contents with: {list}"))
                 .hint("name another package with --package, or the program with --bpftrace")
         })
     }
@@ -194,7 +194,7 @@ impl NixArgs {
     }
 }
 
-/// What there is to do, for a thread that may block.
+/// The work itself, for a thread that may block.
 struct Work {
     packages: Vec<String>,
     dev_shell: Option<String>,
@@ -206,16 +206,16 @@ struct Work {
 impl Work {
     fn resolve(&self) -> Result<View, Failure> {
         let progress = Progress::stderr();
-        let tell = |text: &str| progress.line(&format!("kiln: {text}"));
+        let notify = |text: &str| progress.line(&format!("kiln: {text}"));
         let mut packages = Vec::new();
         for package in &self.packages {
-            packages.extend(self.store.build(package, &self.cwd, None, &tell)?);
+            packages.extend(self.store.build(package, &self.cwd, None, &notify)?);
         }
         let shell = match &self.dev_shell {
             Some(shell) => {
                 let scratch = super::scratch()?;
                 let dir = scratch.path();
-                Some(self.store.dev_shell(shell, &self.cwd, dir, &tell)?)
+                Some(self.store.dev_shell(shell, &self.cwd, dir, &notify)?)
             }
             None => None,
         };
@@ -270,8 +270,8 @@ impl Work {
         })
     }
 
-    /// The directories of the user's own `PATH`; profiles, which are links
-    /// outside the store, by what they stand for.
+    /// The directories of the user's own `PATH`. Resolves profiles, which are links outside the
+    /// store.
     fn own_path() -> Vec<PathBuf> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         std::env::split_paths(&path)
@@ -283,7 +283,7 @@ impl Work {
     }
 }
 
-/// The root to use where `--root` does not say: the options here imply `nix`.
+/// The root to use without `--root`: the options here imply `nix`.
 pub(super) fn implied(nix: &NixArgs) -> Option<Root> {
     nix.any().then(|| Root::Nix(NixRoot::all(STORE_DIR)))
 }

@@ -10,40 +10,37 @@ use crate::run::policy::{FlakyResult, Policies, Repeat};
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Policies")]
 pub(super) struct PolicyArgs {
-    /// Try a test that failed again, so many times; one that passes then is
-    /// reported as flaky
+    /// Retry a failed test up to N times; if it then passes, report it as flaky
     #[arg(long, value_name = "N", default_value_t = 0, conflicts_with = "repeat")]
     retries: u32,
-    /// What a flaky test counts as
+    /// Whether a flaky test counts as a pass or a failure
     #[arg(long, value_enum, default_value_t, value_name = "RESULT")]
     flaky_result: FlakyResult,
-    /// Start no test any more once N have failed
+    /// Stop starting tests once N have failed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_fail: Option<u32>,
     /// The same as --max-fail 1
     #[arg(long, conflicts_with = "max_fail")]
     fail_fast: bool,
-    /// Run each test N times; one run that fails fails the test
+    /// Run each test N times; one failure fails the test
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     repeat: Option<u32>,
-    /// Run the tests round after round until one fails; --repeat limits the
-    /// rounds
+    /// Repeat all tests until one fails; --repeat limits the rounds
     #[arg(long, conflicts_with = "retries")]
     repeat_until_fail: bool,
-    /// End the whole run after this long, such as 90s, 30m or 2h
+    /// End the whole run after this time, such as 90s, 30m or 2h
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     global_timeout: Option<Duration>,
-    /// Say that a test is slow once it has run for this long [default: three
-    /// quarters of its limits]
+    /// Report a test as slow after this time [default: three quarters of its limits]
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     slow_timeout: Option<Duration>,
-    /// Boot a VM of its own for each test
+    /// Boot a new VM for each test
     #[arg(long)]
     fresh_vm: bool,
 }
 
 impl PolicyArgs {
-    /// What was asked for.
+    /// The policy that the options set.
     pub(super) fn policies(&self) -> Policies {
         Policies {
             retries: self.retries,

@@ -1,7 +1,5 @@
-//! Options that say what the guest's root is. They decide which bpftrace is
-//! tested, and so which tests there are.
-
-use std::path::PathBuf;
+//! Options for the guest's root. They decide which bpftrace is tested, and so which tests there
+//! are.
 
 use clap::Args;
 
@@ -17,8 +15,8 @@ use crate::guest::root::Root;
 pub(super) struct RootArgs {
     /// What the guest sees as /: host, dir:PATH, nix or nix:STORE
     #[arg(long = "root", value_name = "ROOT")]
-    asked: Option<Root>,
-    /// What of a Nix store the guest gets
+    chosen: Option<Root>,
+    /// The part of a Nix store that the guest gets
     #[command(flatten)]
     pub(super) nix: NixArgs,
 }
@@ -29,30 +27,23 @@ impl RootArgs {
         self.nix.root().unwrap_or_else(|| self.asked_root())
     }
 
-    /// The root that was asked for, with a Nix store's not yet looked into.
+    /// The chosen root; a Nix store is not examined yet.
     fn asked_root(&self) -> Root {
-        let root = self.asked.clone().or_else(|| nix_args::implied(&self.nix));
+        let root = self.chosen.clone().or_else(|| nix_args::implied(&self.nix));
         root.unwrap_or_else(Root::default_here)
     }
 
-    /// Where the root lies on this host.
-    pub(super) fn on_host(&self) -> PathBuf {
-        match self.root() {
-            Root::Dir(root) => root,
-            Root::Host | Root::Nix(_) => PathBuf::from("/"),
-        }
-    }
-
-    /// Gets ready what must be known of the root before a VM is made: with a
-    /// Nix store, builds packages and looks up closures.
+    /// Prepares the root before any VM starts: with a Nix store, builds packages and looks up
+    /// closures.
     pub(super) async fn resolve(&mut self, context: &Context) -> Result<(), Failure> {
         let root = self.asked_root();
         if self.nix.any() && !matches!(root, Root::Nix(_)) {
             return Err(Failure::new(
                 exit_code::USAGE,
-                "--package, --dev-shell, --closure-only and --store are about a Nix store, and --root names another root",
+                "--package, --dev-shell, --closure-only and --store need a Nix store, but --root \
+                 names another root",
             )
-            .hint("leave --root out, or say --root nix"));
+            .hint("leave out --root, or use --root nix"));
         }
         root.check()?;
         self.nix.resolve(context, &root).await

@@ -1,4 +1,4 @@
-//! `kiln run`: suites on each kernel.
+//! `kiln run`: runs suites on each kernel.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
-use super::asked;
-use super::carry_out::carry_out;
 use super::context::Context;
+use super::execute::execute;
 use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use super::policy_args::PolicyArgs;
 use super::run_vms::RunVms;
 use super::say;
-use super::suite_args::{ResolvedSuite, SuiteArgs};
+use super::status_request;
+use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::config::{Origin, Selected};
@@ -28,9 +28,10 @@ use crate::run::dir::RunDir;
 use crate::run::event_log::read_events;
 use crate::run::expectations::{self, Expectations};
 use crate::run::partition::Partition;
-use crate::run::plan::{KernelLog, Plan, PlannedKernel, PlannedTest, Work};
+use crate::run::plan::{Plan, PlannedKernel};
+use crate::run::selection::Selection;
+use crate::run::settings::{KernelLog, Settings};
 use crate::run::times::Times;
-use crate::suite::bpftrace::SuiteError;
 
 /// Run suites on each kernel.
 #[derive(Debug, Args)]
@@ -39,45 +40,42 @@ use crate::suite::bpftrace::SuiteError;
   kiln run -k 6.1 -k '7.*' -t 'call.*:-call.kstack'
   kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
 pub(super) struct RunArgs {
-    /// Kernel: a name or glob of kernels.toml, @group, or a path [default:
-    /// @quick]
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+    /// debian:6.18, or a path [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
     #[command(flatten)]
     suite: SuiteArgs,
-    /// VMs at the same time; one that does not fit into memory waits [default:
-    /// the number of CPUs, as far as memory goes]
+    /// Number of VMs at the same time; a VM that does not fit into memory waits [default: the
+    /// number of CPUs, or fewer if memory is short]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Multiply time limits by this [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
-    /// Randomize the addresses of a test's command (ASLR). It costs TCG of QEMU
-    /// before 10 two thirds more time; auto leaves it off there for runtime
-    /// tests (not with --compat), and on for commands
+    /// Randomize the addresses of a test's command (ASLR). TCG before QEMU 10 takes two thirds more
+    /// time with it; there, auto turns it off for runtime tests (except with --compat), but not for
+    /// commands
     #[arg(long, value_enum, default_value_t, value_name = "WHEN")]
     aslr: Aslr,
-    /// Give upstream's verdicts even where they come from bugs of its engine
+    /// Give upstream's verdicts even if they come from bugs in its engine
     #[arg(long)]
     compat: bool,
-    /// What an oops, a warning or a stall on the guest's console means for
-    /// the test that ran then
+    /// What an oops, a warning or a stall on the guest's console does to the running test
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     kernel_log: KernelLog,
-    /// Where events, reports and the VMs' logs go [default: a new directory
-    /// below target/kiln/runs]
+    /// Directory for events, reports and the VMs' logs [default: a new one below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-    /// Run one part of kernels × tests: slice:I/N deals them in turn, hash:I/N
-    /// keeps a test in its part when others come and go
+    /// Run one part of kernels × tests: slice:I/N deals them out in turn, hash:I/N keeps a test in
+    /// its part when others are added or removed
     #[arg(long, value_name = "PART")]
     shard: Option<Partition>,
-    /// What tests are known to do [default: expectations.toml beside
-    /// kernels.toml]
+    /// File of known results [default: expectations.toml beside kernels.toml]
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
-    /// Write what was not as expected into that file, comments kept
+    /// Write unexpected results into that file, and keep its comments
     #[arg(long, conflicts_with = "shard")]
     update_expectations: bool,
     /// How often a test runs
@@ -91,25 +89,24 @@ pub(super) struct RunArgs {
     vm: VmArgs,
 }
 
-/// What a run is made of, found out before anything boots.
+/// Everything about a run, known before anything boots.
 struct LookedUp {
-    suites: Vec<ResolvedSuite>,
-    tests: Vec<PlannedTest>,
+    selection: Selection,
     /// The kernels with their tests.
     selected: Vec<(Selected, Vec<usize>)>,
-    /// Where expectations stand.
+    /// The file of expectations.
     file: PathBuf,
     expectations: Expectations,
     warnings: Vec<String>,
 }
 
-/// How long an interrupted look-up may take to remove what it was writing.
+/// How long interrupted preparations may take to remove their unfinished files.
 const TIDYING_UP: Duration = Duration::from_secs(2);
 
 /// Default kernels.
 pub(super) const QUICK: &str = "@quick";
 
-/// More than any emulation costs; longer limits are beyond the clocks.
+/// More than any emulation costs; larger limits would overflow the clock.
 const MAX_SCALE: f64 = 100_000.0;
 
 fn parse_scale(text: &str) -> Result<f64, String> {
@@ -120,7 +117,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 }
 
 impl RunArgs {
-    /// Runs the suite; the exit code says how it went.
+    /// Runs the suites; returns the exit code.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let kernels = if self.kernels.is_empty() {
@@ -128,12 +125,12 @@ impl RunArgs {
         } else {
             self.kernels.clone()
         };
-        let selected = context.select(&kernels)?;
-        // A variable that is not there is told before anything takes time.
+        let selected = context.select(&kernels).await?;
+        // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
-        asked::survive();
-        // Builds packages, for hours at worst.
+        status_request::survive();
+        // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
@@ -147,8 +144,7 @@ impl RunArgs {
         };
         tokio::pin!(looked_up);
         let LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -157,14 +153,14 @@ impl RunArgs {
             looked_up = &mut looked_up => looked_up?,
             signal = interrupts.next() => {
                 stop.store(true, Ordering::Relaxed);
-                // What it has begun to write is to be gone, too.
+                // Also remove unfinished files.
                 let _ = tokio::time::timeout(TIDYING_UP, looked_up).await;
                 return Ok(input::code_of(signal));
             }
         };
         let vms = Arc::new(RunVms {
             vm: args.vm.clone(),
-            visible: args.visible(&context, &suites),
+            visible: visible(&context, &selection),
             context: context.clone(),
         });
         let checked = async {
@@ -190,20 +186,20 @@ impl RunArgs {
             .into_iter()
             .map(|(kernel, tests)| vms.planned(kernel, tests, &shown))
             .collect();
-        let mut plan = args.plan(&context, &suites, tests, kernels, &run_dir)?;
+        let mut plan = args.plan(&context, selection, kernels, &run_dir)?;
         plan.expectations = expectations;
         let versions = plan.versions();
         for warning in warnings.drain(..) {
             shown.note(&format!("warning: {}", escape::line(&warning)));
         }
         let levels = args.levels.levels(StatusLevel::Skip);
-        let code = carry_out(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
+        let code = execute(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
         if args.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, &versions)?;
             for line in &update.by_hand {
                 let line = escape::line(line);
-                say::note(&format!("warning: to be changed by hand: {line}"));
+                say::note(&format!("warning: change by hand: {line}"));
             }
             let changed = format!(
                 "{}: {} added, {} removed\n",
@@ -216,33 +212,37 @@ impl RunArgs {
         Ok(code)
     }
 
-    /// Everything about suites, tests and expectations that takes time.
+    /// All slow preparations: suites, tests and expectations.
     fn look_up(
         &self,
         context: &Context,
         selected: Vec<Selected>,
         stop: &AtomicBool,
     ) -> Result<LookedUp, Failure> {
-        let root = self.vm.root.root();
-        let packaged = || self.vm.root.nix.bpftrace();
-        let suites = self.suite.resolve(context, &root, packaged, stop)?;
+        let suites = self.suite.resolve(context, &self.vm.root, stop)?;
         for suite in &suites {
-            if let ResolvedSuite::Runtime(suite) = suite {
-                self.vm.root.nix.check_visible(&suite.bpftrace)?;
+            if let Some(program) = &suite.facts().program {
+                self.vm.root.nix.check_visible(program)?;
             }
         }
-        let (tests, mut warnings) = self.tests(&suites)?;
-        warnings.extend(suites.iter().filter_map(ResolvedSuite::note));
+        let notes: Vec<String> = suites
+            .iter()
+            .filter_map(|suite| suite.facts().note.clone())
+            .collect();
+        let selection = self.suite.select(suites)?;
+        selection.check()?;
+        let mut warnings = selection.unknown.clone();
+        warnings.extend(selection.oddities.iter().cloned());
+        warnings.extend(notes);
         let file = self.expectations_file(context);
         let expectations = Expectations::load(
             &file,
             self.expectations.is_some() && !self.update_expectations,
         )?;
-        warnings.extend(self.unknown_expectations(&expectations, &file, &tests));
-        let selected = self.shard_of(selected, &suites, &tests)?;
+        warnings.extend(self.unknown_expectations(&expectations, &file, &selection));
+        let selected = self.shard_of(selected, &selection)?;
         Ok(LookedUp {
-            suites,
-            tests,
+            selection,
             selected,
             file,
             expectations,
@@ -250,7 +250,7 @@ impl RunArgs {
         })
     }
 
-    /// Where expectations stand, or would.
+    /// The path of the expectations file, whether or not it exists.
     fn expectations_file(&self, context: &Context) -> PathBuf {
         let beside = match &context.catalogue.origin {
             Origin::File(path) => path.parent().map(PathBuf::from),
@@ -264,40 +264,41 @@ impl RunArgs {
         }
     }
 
-    /// What is known of tests that the suite does not have: mistyped or gone.
-    /// Nothing is said where only a part of the suite was asked for.
+    /// Known results of tests that the suite does not have: mistyped or removed. Empty if only a
+    /// part of the suite was selected.
     fn unknown_expectations(
         &self,
         expectations: &Expectations,
         file: &std::path::Path,
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Vec<String> {
-        if !self.suite.filters.is_empty() || self.suite.allowlist.is_some() {
+        if self.suite.is_part() {
             return Vec::new();
         }
-        let ids: Vec<_> = tests.iter().map(PlannedTest::id).collect();
+        let tests = selection.tests.iter();
+        let ids: Vec<_> = tests.map(|&test| &selection.test(test).id).collect();
         let lines = expectations.about_none_of(&ids);
         lines
             .into_iter()
-            .map(|line| format!("{}:{line}: is about no test of the suite", file.display()))
+            .map(|line| format!("{}:{line}: matches no test of the suite", file.display()))
             .collect()
     }
 
-    /// The kernels with their tests, as far as they are in this part.
+    /// The kernels and tests of this part.
     fn shard_of(
         &self,
         selected: Vec<Selected>,
-        suites: &[ResolvedSuite],
-        tests: &[PlannedTest],
+        selection: &Selection,
     ) -> Result<Vec<(Selected, Vec<usize>)>, Failure> {
+        let tests = &selection.tests;
         let parts: Vec<_> = selected
             .into_iter()
             .enumerate()
             .map(|(number, kernel)| {
                 let in_part = |index: &usize| {
                     let position = number * tests.len() + index;
-                    let id = tests[*index].id().to_string();
-                    let suite = suites[tests[*index].suite].name();
+                    let id = selection.test(tests[*index]).id.to_string();
+                    let suite = &selection.suite_of(tests[*index]).name;
                     self.shard
                         .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
                 };
@@ -311,45 +312,15 @@ impl RunArgs {
                 exit_code::NOTHING_SELECTED,
                 format!("--shard {shard} has none of the {} tests", tests.len()),
             )
-            .hint("make fewer parts; `kiln matrix` makes none that is empty")),
+            .hint("use fewer parts; `kiln matrix` makes no empty ones")),
             _ => Ok(parts),
         }
-    }
-
-    /// The selected tests, and what is odd about the suites.
-    fn tests(&self, suites: &[ResolvedSuite]) -> Result<(Vec<PlannedTest>, Vec<String>), Failure> {
-        let selection = self.suite.select(suites, &self.vm.root.on_host())?;
-        let tests = selection.tests;
-        let problems: Vec<_> = tests
-            .iter()
-            .filter_map(|test| match &test.work {
-                Work::Runtime(test) => Some(test.pattern_problems()),
-                Work::Command(_) => None,
-            })
-            .flatten()
-            .collect();
-        if !problems.is_empty() {
-            return Err(SuiteError::Problems(problems).into());
-        }
-        let mut warnings = selection.unknown;
-        warnings.extend(selection.oddities);
-        Ok((tests, warnings))
-    }
-
-    /// What the guest must see at its own path.
-    fn visible(&self, context: &Context, suites: &[ResolvedSuite]) -> Vec<PathBuf> {
-        let root = self.vm.root.root();
-        let of_suites = suites.iter().flat_map(|suite| suite.visible(&root));
-        std::iter::once(context.cwd.clone())
-            .chain(of_suites)
-            .collect()
     }
 
     fn plan(
         &self,
         context: &Context,
-        suites: &[ResolvedSuite],
-        tests: Vec<PlannedTest>,
+        selection: Selection,
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
@@ -372,20 +343,22 @@ impl RunArgs {
         };
         Ok(Plan {
             kernels,
-            suites: suites.iter().map(ResolvedSuite::planned).collect(),
-            tests,
-            env,
-            modules: context.catalogue.defaults.modules.clone(),
+            suites: selection.suites,
+            tests: selection.tests,
+            settings: Settings {
+                env,
+                modules: context.catalogue.defaults.modules.clone(),
+                timeout_scale: self.timeout_scale,
+                aslr: self.aslr.with_compat(self.compat),
+                compat: self.compat,
+                kernel_log: match self.kernel_log {
+                    // The rule `kernel-report`.
+                    KernelLog::Fail if self.compat => KernelLog::Warn,
+                    wanted => wanted,
+                },
+            },
             jobs,
             memory,
-            timeout_scale: self.timeout_scale,
-            aslr: self.aslr.with_compat(self.compat),
-            compat: self.compat,
-            kernel_log: match self.kernel_log {
-                // The rule `kernel-report`.
-                KernelLog::Fail if self.compat => KernelLog::Warn,
-                wanted => wanted,
-            },
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
@@ -393,4 +366,15 @@ impl RunArgs {
             logs: run_dir.logs(),
         })
     }
+}
+
+/// Paths that the guest must see at the same place as the host.
+fn visible(context: &Context, selection: &Selection) -> Vec<PathBuf> {
+    let of_suites = selection
+        .suites
+        .iter()
+        .flat_map(|suite| suite.facts().visible.iter().cloned());
+    std::iter::once(context.cwd.clone())
+        .chain(of_suites)
+        .collect()
 }

@@ -1,4 +1,4 @@
-//! The VMs of `kiln run`: what a kernel's name becomes while the run goes on.
+//! The VMs of `kiln run`: turns a kernel's name into a bootable VM during the run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,24 +10,44 @@ use super::context::Context;
 use super::say;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
-use crate::config::Selected;
-use crate::kernel::{KernelImage, Progress};
+use crate::config::{AptSource, Selected};
+use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
+use crate::run::event::{KernelPackages, PackageFile};
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
+
+/// A kernel's packages as the run's directory keeps them.
+fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
+    let files = pin.files.into_iter().map(|file| PackageFile {
+        package: file.package,
+        version: file.version,
+        path: file.path,
+        size: file.size,
+        sha256: file.sha256,
+        sha1: file.sha1,
+    });
+    KernelPackages {
+        arch: pin.arch,
+        suite: pin.suite,
+        component: pin.component,
+        mirror: source.mirror,
+        files: files.collect(),
+    }
+}
 
 /// How the VMs of a run are made, whatever their kernel.
 #[derive(Debug)]
 pub(super) struct RunVms {
     pub(super) vm: VmArgs,
-    /// What the guest must see at its own path.
+    /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
 }
 
 impl RunVms {
-    /// A kernel of the plan, with the progress of its download shown by `shown`.
+    /// A kernel of the plan; `shown` shows the progress of its download.
     pub(super) fn planned(
         self: &Arc<Self>,
         kernel: Selected,
@@ -53,7 +73,7 @@ impl RunVms {
         }
     }
 
-    /// Fetches a kernel and checks that a VM can be made of it.
+    /// Fetches a kernel and checks that a VM can boot it.
     async fn ready(
         self: Arc<Self>,
         kernel: &Selected,
@@ -61,11 +81,16 @@ impl RunVms {
     ) -> Result<ReadyKernel, Failure> {
         let image = self.context.provide_beside(kernel, progress).await?;
         self.check(&image).await?;
-        let hashed = image.clone();
-        let sha256 = blocking(move || hashed.sha256()).await?;
+        let (hashed, context, kernel) = (image.clone(), self.context.clone(), kernel.clone());
+        let (sha256, packages) = blocking(move || {
+            let packages = kernel::packages_of(&context.catalogue, &kernel, &context.cache);
+            Ok::<_, kernel::Error>((hashed.sha256()?, packages?))
+        })
+        .await?;
         Ok(ReadyKernel {
             release: image.release.clone(),
             sha256,
+            packages: packages.map(recorded),
             launch: Box::new(move |dir, logs| {
                 self.vm
                     .launch(&self.context, image.clone(), &self.visible, dir, logs)
@@ -73,8 +98,8 @@ impl RunVms {
         })
     }
 
-    /// Resolves a VM of this kernel without starting it, so that whatever the
-    /// kernel lacks is told once.
+    /// Resolves a VM of this kernel without starting it, so that anything missing is reported only
+    /// once.
     async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
         let dir = super::scratch()?;
         let launch = self.vm.launch(

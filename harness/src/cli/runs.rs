@@ -1,4 +1,4 @@
-//! `kiln runs`: the runs that are kept, and how to be rid of them.
+//! `kiln runs`: lists and removes earlier runs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +32,7 @@ pub(super) struct RunsArgs {
     place: Place,
 }
 
-/// Where runs are.
+/// Where the runs are.
 #[derive(Debug, Args)]
 struct Place {
     /// The directory that holds the runs [default: target/kiln/runs beside
@@ -43,7 +43,7 @@ struct Place {
 
 #[derive(Debug, Subcommand)]
 enum RunsCommand {
-    /// Remove runs that are over
+    /// Remove finished runs
     Prune(PruneArgs),
 }
 
@@ -54,10 +54,10 @@ struct PruneArgs {
     /// Keep the newest N
     #[arg(long, value_name = "N", group = "which")]
     keep: Option<usize>,
-    /// Remove what started longer ago than this, such as 12h or 14d
+    /// Remove runs that started longer ago than this, such as 12h or 14d
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, group = "which")]
     older_than: Option<Duration>,
-    /// Say what would be removed, and remove nothing
+    /// List what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -139,7 +139,7 @@ fn list(parent: &Path, runs: &[KeptRun]) -> Result<u8, Failure> {
             match run.state {
                 State::Ended(code) => code.to_string(),
                 State::Running => "running".to_owned(),
-                State::BrokenOff => "broken off".to_owned(),
+                State::Unfinished => "unfinished".to_owned(),
             },
             kernels.join(" "),
             counts(run),

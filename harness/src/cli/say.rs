@@ -1,17 +1,16 @@
-//! What kiln prints. The standard library's `println!` panics where the reader
-//! has gone, since Rust programs ignore SIGPIPE; nothing here does.
+//! Printing. The standard library's `println!` panics on a closed pipe, since Rust programs ignore
+//! SIGPIPE; nothing here does.
 
 use std::io::{self, Write};
 
 use super::Failure;
 use crate::exit_code;
 
-/// The standard output; a reader that has gone (`kiln list | head -1`) takes
-/// everything without a word.
+/// Standard output; ignores a reader that has closed the pipe (`kiln list | head -1`).
 #[derive(Debug)]
 pub(super) struct Stdout(io::Stdout);
 
-/// The standard output, for writers.
+/// Standard output, as a writer.
 pub(super) fn stdout() -> Stdout {
     Stdout(io::stdout())
 }
@@ -33,8 +32,7 @@ fn unless_gone<T>(written: io::Result<T>, all: T) -> io::Result<T> {
     }
 }
 
-/// Prints `text` to the standard output; `what` names it where it cannot be
-/// written.
+/// Prints `text` to standard output; errors name it as `what`.
 pub(super) fn print(what: &str, text: &str) -> Result<(), Failure> {
     let mut out = stdout();
     out.write_all(text.as_bytes())
@@ -47,7 +45,12 @@ pub(super) fn print(what: &str, text: &str) -> Result<(), Failure> {
         })
 }
 
-/// Prints a line to the standard error. Where that is closed nobody reads it.
+/// Prints a line, or a few, to the standard output.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    print("to stdout", &format!("{text}\n"))
+}
+
+/// Prints a line to standard error. Ignores errors: if it is closed, nobody reads it.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }

@@ -13,14 +13,15 @@ use super::{Failure, exec, say};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
-/// Open an interactive shell, as root, in a kernel.
+/// Open an interactive root shell in a kernel.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   kiln shell -k 6.1
   kiln shell -k ../linux --root dir:/srv/rootfs
   echo 'cat /proc/version' | kiln shell -k 5.10")]
 pub(super) struct ShellArgs {
-    /// Kernel: a name of kernels.toml, or a path
+    /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, or a
+    /// path
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     pub(super) kernel: String,
     /// Shell to run in the guest
@@ -35,7 +36,7 @@ impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(std::slice::from_ref(&self.kernel))?;
+        let selected = context.select(std::slice::from_ref(&self.kernel)).await?;
         let [selected] = selected.as_slice() else {
             return Err(Failure::new(
                 crate::exit_code::USAGE,
@@ -46,7 +47,7 @@ impl ShellArgs {
             ));
         };
         let mut interrupts = Interrupts::listen()?;
-        // Builds packages, for hours at worst.
+        // May build packages for hours.
         tokio::select! {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
@@ -87,7 +88,7 @@ impl ShellArgs {
     }
 }
 
-/// bash where the root has it, the system's shell elsewhere.
+/// bash if the root has it, else the system's shell.
 fn default_shell(root: &Root) -> PathBuf {
     let bash = Path::new("bin/bash");
     let has_bash = match root {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 
 use vmm_sys_util::eventfd::EventFd;
 
-/// One end of the signal: readable for ever at both once it was given at one.
+/// One end of the signal: readable at both forever once one end has sent it.
 #[derive(Debug)]
 pub(super) struct Stop(EventFd);
 
@@ -18,7 +18,7 @@ impl Stop {
 
     /// Stops the other end.
     pub(super) fn stop(&self) {
-        // Can only fail when the counter is full, and then it is heard.
+        // Can only fail if the counter is full, and then the reader wakes up anyway.
         let _ = self.0.write(1);
     }
 }

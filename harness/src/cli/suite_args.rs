@@ -1,260 +1,145 @@
-//! Which suite: its tests, its bpftrace, its dialect.
+//! What the user says of suites and tests.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 
 use super::Failure;
-use super::bpftrace_version::{on_path, version_of};
 use super::context::Context;
-use crate::appimage;
-use crate::config::{CommandRunner, Runner};
-use crate::exit_code;
-use crate::guest::root::Root;
-use crate::suite::Source;
-use crate::suite::bpftrace::{Dialect, EngineBeside, Vocabulary, choose};
-
-/// Name of the suite where neither the user nor the catalogue says.
-const DEFAULT_SUITE: &str = "bpftrace";
+use super::root_args::RootArgs;
+use super::say;
+use crate::hint::Hint;
+use crate::report::escape;
+use crate::run::runner::Suite;
+use crate::run::selection::Selection;
+use crate::run::suites::suites;
+use crate::suite::bpftrace::{Dialect, Options};
+use crate::suite::{Refusal, ResolveContext};
 
 /// Which tests.
 #[derive(Debug, Clone, Args)]
 pub(super) struct SuiteArgs {
     /// Suites of kernels.toml [default: all; bpftrace with --tests]
     #[arg(value_name = "SUITE")]
-    pub(super) suites: Vec<String>,
-    /// The directory that holds runtime/ (upstream's tests), by hand
+    suites: Vec<String>,
+    /// The directory that holds runtime/, such as bpftrace's tests, instead of a suite's
     #[arg(long, value_name = "DIR")]
-    pub(super) tests: Option<PathBuf>,
+    tests: Option<PathBuf>,
     /// The bpftrace under test, a program or an AppImage [default: the suite's,
     /// else the one on PATH]
     #[arg(long, value_name = "PATH")]
-    pub(super) bpftrace: Option<PathBuf>,
-    /// Regular expressions on suite.name, separated by `:`; one that starts
-    /// with `-` excludes. Several -t add up; one that only excludes holds
-    /// for all
+    bpftrace: Option<PathBuf>,
+    /// Regular expressions on suite.name, separated by `:`; one that starts with `-` excludes.
+    /// Several -t add up; one that only excludes applies to all
     #[arg(
         short = 't',
         long = "filter",
         value_name = "FILTER",
         allow_hyphen_values = true
     )]
-    pub(super) filters: Vec<String>,
-    /// Only the tests of this file: an id or a filter a line, # comments. Lines
-    /// that name no test are told
+    filters: Vec<String>,
+    /// Only the tests in this file: one id or filter per line, # comments. kiln warns about lines
+    /// that match no test
     #[arg(long, value_name = "FILE")]
-    pub(super) allowlist: Option<PathBuf>,
+    allowlist: Option<PathBuf>,
     /// Add the tests that compile each PROG ahead of time, as suite `aot`
     #[arg(long)]
-    pub(super) aot: bool,
-    /// The version of bpftrace that the tests are of, such as 0.17, or head
-    /// [default: that of the engine beside the tests, else of bpftrace, else the
-    /// newest]
+    aot: bool,
+    /// Version of bpftrace whose rules the tests follow, such as 0.17, or head [default: that of
+    /// the engine beside the tests, else of bpftrace, else the newest]
     #[arg(long, value_name = "VERSION", value_parser = parse_dialect)]
-    pub(super) dialect: Option<&'static Dialect>,
-}
-
-/// A suite of bpftrace's runtime tests, resolved.
-#[derive(Debug, Clone)]
-pub(super) struct RuntimeSuite {
-    /// Its name in reports.
-    pub(super) name: String,
-    /// The directory that holds `runtime/`; absolute.
-    pub(super) tests: PathBuf,
-    /// The bpftrace under test; absolute.
-    pub(super) bpftrace: PathBuf,
-    /// What the guest must see for it, whatever its root: where an AppImage was
-    /// unpacked.
-    pub(super) unpacked: Option<PathBuf>,
-    /// Whose rules hold, and what the tests may say.
-    pub(super) vocabulary: Vocabulary,
-    /// What the user should know of how that was chosen.
-    pub(super) note: Option<String>,
-    /// The version under test: what bpftrace prints, else the dialect's.
-    pub(super) version: String,
+    dialect: Option<&'static Dialect>,
 }
 
 /// Reads `--dialect`.
 pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     Dialect::for_version(version).ok_or_else(|| {
         let names: Vec<_> = Dialect::names().collect();
-        format!("there is no such dialect; there are {}", names.join(", "))
+        format!("there is no such dialect; known are {}", names.join(", "))
     })
 }
 
-/// A suite of commands.
-#[derive(Debug, Clone)]
-pub(super) struct CommandSuite {
-    /// Its name in reports.
-    pub(super) name: String,
-    /// How it runs.
-    pub(super) runner: CommandRunner,
-    /// Where it is named, if that is a file.
-    pub(super) named: Option<Source>,
-}
-
-/// A suite, resolved.
-#[derive(Debug, Clone)]
-pub(super) enum ResolvedSuite {
-    /// bpftrace's runtime tests.
-    Runtime(RuntimeSuite),
-    /// Any command.
-    Command(CommandSuite),
-}
-
 impl SuiteArgs {
-    /// Looks the suites up and fills in what was not said. `packaged` finds
-    /// bpftrace in the packages that the user chose. Ends early, with an error,
-    /// once `stop` is set.
+    /// Looks up the suites and fills in defaults. Ends early, with an error, once `stop` is set.
     pub(super) fn resolve(
         &self,
         context: &Context,
-        root: &Root,
-        packaged: impl Fn() -> Result<Option<PathBuf>, Failure>,
+        root: &RootArgs,
         stop: &AtomicBool,
-    ) -> Result<Vec<ResolvedSuite>, Failure> {
-        let chosen = || match &self.bpftrace {
-            Some(path) => Ok(Some(path.clone())),
-            None => packaged(),
+    ) -> Result<Vec<Box<dyn Suite>>, Failure> {
+        let runtime = Options {
+            tests: self.tests.clone(),
+            bpftrace: self.bpftrace.clone(),
+            aot: self.aot,
+            dialect: self.dialect,
         };
-        let mut resolved: Vec<ResolvedSuite> = Vec::new();
-        for (name, configured) in self.look_up(context)? {
-            resolved.push(match configured {
-                Some(Runner::Command(runner)) => {
-                    let named = context.catalogue.place_of(&name);
-                    ResolvedSuite::Command(CommandSuite {
-                        named: named.map(|(file, line)| Source {
-                            file: file.to_string_lossy().into_owned(),
-                            line,
-                        }),
-                        name,
-                        runner,
-                    })
-                }
-                Some(Runner::BpftraceRuntime { tests, bpftrace }) => {
-                    let bpftrace = chosen()?.or(bpftrace);
-                    ResolvedSuite::Runtime(self.runtime(
-                        context,
-                        root,
-                        name,
-                        Some(tests),
-                        bpftrace,
-                        stop,
-                    )?)
-                }
-                None => {
-                    let bpftrace = chosen()?;
-                    ResolvedSuite::Runtime(self.runtime(context, root, name, None, bpftrace, stop)?)
-                }
-            });
-        }
-        let commands_only = resolved
-            .iter()
-            .all(|suite| matches!(suite, ResolvedSuite::Command(_)));
-        let ignored = [
-            ("--bpftrace", self.bpftrace.is_some()),
-            ("--tests", self.tests.is_some()),
-            ("--dialect", self.dialect.is_some()),
-            ("--aot", self.aot),
-        ];
-        if let (true, Some((option, _))) = (commands_only, ignored.iter().find(|(_, set)| *set)) {
-            return Err(Failure::new(
-                exit_code::USAGE,
-                format!("{option} is for suites of bpftrace's runtime tests, and none is selected"),
-            ));
-        }
-        Ok(resolved)
+        let resolve = ResolveContext {
+            runtime: &runtime,
+            packaged: &|| {
+                let found = root.nix.bpftrace();
+                found.map_err(|failure| {
+                    let code = failure.code;
+                    Refusal::from(NotPackaged(failure)).with_code(code)
+                })
+            },
+            root: &root.root(),
+            cwd: &context.cwd,
+            cache: context.cache.root(),
+            stop,
+        };
+        Ok(suites(&context.catalogue, &self.suites, &resolve)?)
     }
 
-    fn runtime(
+    /// The tests of these suites that are asked for.
+    pub(super) fn select(&self, suites: Vec<Box<dyn Suite>>) -> Result<Selection, Failure> {
+        let allowlist = self.allowlist.as_deref();
+        Ok(Selection::new(suites, &self.filters, allowlist)?)
+    }
+
+    /// The suites, and the tests selected from them, for subcommands that boot nothing; warns about
+    /// lines of the allow-list that match no test.
+    pub(super) async fn select_from(
         &self,
         context: &Context,
-        root: &Root,
-        name: String,
-        tests: Option<PathBuf>,
-        bpftrace: Option<PathBuf>,
-        stop: &AtomicBool,
-    ) -> Result<RuntimeSuite, Failure> {
-        let tests = self.tests.clone().or(tests).unwrap_or_default();
-        let tests = tests.canonicalize().map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!(
-                    "suite {name}: cannot find its tests in {}: {error}",
-                    tests.display()
-                ),
-            )
-            .hint("`make bpftrace` gets Debian's; --tests DIR names another directory")
-        })?;
-        let bpftrace = match bpftrace.or_else(|| on_path(root)) {
-            Some(path) => context.cwd.join(path),
-            None => PathBuf::from("/usr/bin/bpftrace"),
-        };
-        let (bpftrace, unpacked) = if appimage::is_appimage(&bpftrace)? {
-            let program = appimage::unpack(&bpftrace, context.cache.root(), stop)?;
-            let directory = program.parent().map(Path::to_owned);
-            (program, directory)
-        } else {
-            (bpftrace, None)
-        };
-        let version = version_of(&bpftrace, root, context.cache.root());
-        let engine = EngineBeside::read(&tests);
-        let choice = choose(self.dialect, &engine, version.as_deref());
-        Ok(RuntimeSuite {
-            name,
-            tests,
-            bpftrace,
-            unpacked,
-            version: version.unwrap_or_else(|| choice.vocabulary.dialect.name.to_owned()),
-            vocabulary: choice.vocabulary,
-            note: choice.note,
-        })
+        root: &mut RootArgs,
+    ) -> Result<Selection, Failure> {
+        root.resolve(context).await?;
+        let suites = self.resolve(context, root, &AtomicBool::new(false))?;
+        for note in suites
+            .iter()
+            .filter_map(|suite| suite.facts().note.as_ref())
+        {
+            say::note(&format!("warning: {}", escape::line(note)));
+        }
+        let selection = self.select(suites)?;
+        for line in &selection.unknown {
+            say::note(&format!("warning: {}", escape::line(line)));
+        }
+        Ok(selection)
     }
 
-    /// The suites' names, each once, and what the catalogue knows of them.
-    fn look_up(&self, context: &Context) -> Result<Vec<(String, Option<Runner>)>, Failure> {
-        let catalogue = &context.catalogue;
-        let known = |name: &str| catalogue.suite(name).map(|suite| suite.runner.clone());
-        if self.tests.is_some() {
-            return match self.suites.as_slice() {
-                [] => Ok(vec![(DEFAULT_SUITE.to_owned(), known(DEFAULT_SUITE))]),
-                [name] => Ok(vec![(name.clone(), known(name))]),
-                _ => Err(Failure::new(
-                    exit_code::USAGE,
-                    "--tests names the tests of one suite, and several suites are selected",
-                )),
-            };
-        }
-        let names: Vec<String> = catalogue.suites.iter().map(|s| s.name.clone()).collect();
-        let wanted = match self.suites.as_slice() {
-            [] if names.is_empty() => {
-                return Err(Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("{} has no suite", catalogue.origin),
-                )
-                .hint("name the directory of bpftrace's tests with --tests DIR"));
-            }
-            [] => &names,
-            given => given,
-        };
-        let mut found: Vec<(String, Option<Runner>)> = Vec::new();
-        for name in wanted {
-            let Some(runner) = known(name) else {
-                let failure = Failure::new(
-                    exit_code::SETUP_FAILED,
-                    format!("there is no suite `{name}`"),
-                );
-                return Err(if names.is_empty() {
-                    failure.hint("name the directory of bpftrace's tests with --tests DIR")
-                } else {
-                    failure.hint(format!("there are: {}", names.join(", ")))
-                });
-            };
-            if !found.iter().any(|(other, _)| other == name) {
-                found.push((name.clone(), Some(runner)));
-            }
-        }
-        Ok(found)
+    /// Whether only a part of the suites' tests is asked for.
+    pub(super) fn is_part(&self) -> bool {
+        !self.filters.is_empty() || self.allowlist.is_some()
+    }
+}
+
+/// The packages that the user chose have no bpftrace.
+#[derive(Debug)]
+struct NotPackaged(Failure);
+
+impl fmt::Display for NotPackaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)
+    }
+}
+
+impl std::error::Error for NotPackaged {}
+
+impl Hint for NotPackaged {
+    fn hints(&self) -> Vec<String> {
+        self.0.hints.clone()
     }
 }

@@ -1,4 +1,4 @@
-//! Options that every command with a VM has.
+//! Options of all subcommands that boot VMs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,14 @@ use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, VmConfig};
 
-/// Default boot deadline. Under TCG on a busy machine of two cores a boot took
-/// 5 to 25 s.
+/// Default boot deadline. Under TCG on a busy machine with two cores, a boot took 5 to 25 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Default of `--hang-timeout`. A guest says that it lives every two seconds;
-/// on a busy machine under TCG a second may take ten.
+/// Default of `--hang-timeout`. A guest sends a sign of life every two seconds; on a busy machine
+/// under TCG a second may take ten.
 const HANG_TIMEOUT: &str = "60s";
 
-/// Directories of programs that every root is expected to have.
+/// Directories of programs that every root should have.
 const SYSTEM_PATH: &str =
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/current-system/sw/bin";
 
@@ -44,8 +43,8 @@ pub(super) struct VmArgs {
     /// Number of vCPUs [default: kernels.toml, else 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
-    /// Processor model of the guest, as QEMU's -cpu has it: max is all that can
-    /// be emulated [default: the host's with KVM, else an old one, the fastest]
+    /// CPU model of the guest, as for QEMU's -cpu; max has every feature that can be emulated
+    /// [default: the host's with KVM, else an old and fast one]
     #[arg(long, value_name = "MODEL", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(super) cpu: Option<String>,
     /// Machine of QEMU [default: kernels.toml, else microvm]
@@ -62,7 +61,7 @@ pub(super) struct VmArgs {
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
-    /// Set a variable in the guest (KEY=VALUE), or pass one on (KEY)
+    /// Set an environment variable in the guest (KEY=VALUE), or pass one on (KEY)
     #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
     pub(super) env: Vec<OsString>,
     /// QEMU to use
@@ -71,7 +70,7 @@ pub(super) struct VmArgs {
     /// Append to the kernel's command line
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub(super) append: Vec<String>,
-    /// Append to QEMU's command line, one argument each
+    /// Append one argument to QEMU's command line; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub(super) qemu_args: Vec<String>,
     /// Print QEMU's command line and start nothing
@@ -80,14 +79,13 @@ pub(super) struct VmArgs {
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
-    /// How long the guest may give no sign of life before it is taken for
-    /// hung, such as 90s
+    /// How long the guest may show no sign of life before it counts as hung, such as 90s
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = HANG_TIMEOUT)]
     pub(super) hang_timeout: Duration,
-    /// How long the guest may take to come up, such as 90s or 5m
+    /// How long the guest may take to boot, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
-    // Last: what follows a group with a heading would be shown under it.
+    // Keep this last: options after a group with a heading would appear under that heading.
     /// What the guest sees
     #[command(flatten)]
     pub(super) root: RootArgs,
@@ -100,7 +98,7 @@ impl VmArgs {
         self.memory.unwrap_or(default).bytes()
     }
 
-    /// Checks what all VMs have in common, before there is a kernel.
+    /// Checks what all VMs have in common, before any kernel is ready.
     pub(super) async fn check(
         &self,
         context: &Context,
@@ -173,8 +171,7 @@ impl VmArgs {
         }
     }
 
-    /// Whether this host has a path that a guest with this working directory
-    /// does not see.
+    /// Whether the host has this path but a guest with this working directory does not see it.
     pub(super) fn hides(&self, path: &Path, cwd: &Path) -> bool {
         let Ok(path) = path.canonicalize() else {
             return false;
@@ -185,7 +182,7 @@ impl VmArgs {
             && !self.rw.iter().any(|dir| is_shared(dir))
     }
 
-    /// The environment of a command: root's, with what the user asked for.
+    /// The environment of a command: root's, plus the user's `--env`.
     pub(super) fn environment(&self) -> Result<Environment, Failure> {
         let mut environment: Environment = vec![
             (b"HOME".to_vec(), b"/root".to_vec()),
@@ -208,7 +205,7 @@ impl VmArgs {
                 Some(0) => {
                     return Err(Failure::new(
                         crate::exit_code::USAGE,
-                        "--env has no name before the `=`",
+                        "--env needs a name before the `=`",
                     ));
                 }
                 Some(at) => (&setting[..at], setting[at + 1..].to_vec()),
@@ -217,7 +214,7 @@ impl VmArgs {
                     let value = std::env::var_os(&name).ok_or_else(|| {
                         Failure::new(
                             crate::exit_code::USAGE,
-                            format!("--env {name}: no such variable here"),
+                            format!("--env {name}: no such variable in the environment"),
                         )
                         .hint(format!("give it a value: --env {name}=VALUE"))
                     })?;
@@ -230,8 +227,8 @@ impl VmArgs {
         Ok(environment)
     }
 
-    /// `PATH` in the guest: the user's own where the root is the host's or
-    /// Nix's, and the system's directories.
+    /// `PATH` in the guest: the user's own if the root is the host's or Nix's, then the system's
+    /// directories.
     pub(super) fn path(&self) -> OsString {
         let mut path = OsString::new();
         if let Some(dirs) = self.root.nix.path() {

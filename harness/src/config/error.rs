@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::Origin;
+use super::origin::Origin;
 use crate::hint::Hint;
 
 /// A `kernels.toml` could not be used.
@@ -16,8 +16,8 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file was read and something in it is wrong: everything that was
-    /// found, in the order of the file.
+    /// The file was read, but its content is wrong: all problems that were found, in the order of
+    /// the file.
     #[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid {
         /// At least one.
@@ -25,7 +25,7 @@ pub enum ConfigError {
     },
 }
 
-/// One thing that is wrong in a file.
+/// One problem in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The file.
@@ -46,7 +46,9 @@ impl Hint for ConfigError {
     fn hints(&self) -> Vec<String> {
         match self {
             ConfigError::Read { .. } => vec![
-                "without --config, kiln takes kernels.toml from this directory or a parent, or its built-in one".to_owned(),
+                "without --config, kiln uses kernels.toml from this directory or a parent, or its \
+                 built-in one"
+                    .to_owned(),
             ],
             ConfigError::Invalid { .. } => Vec::new(),
         }

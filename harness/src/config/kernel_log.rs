@@ -1,36 +1,36 @@
-//! `[[kernel-log]]`: what is known of lines that kernels print.
+//! `[[kernel-log]]`: known lines of kernels' logs.
 
 use globset::GlobMatcher;
 use regex::Regex;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::parse::Checker;
+use super::check::Checker;
 
-/// What a pattern of `[[kernel-log]]` is for.
+/// The purpose of a pattern of `[[kernel-log]]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelLogRule {
-    /// A report with a line that matches is known: no test fails by it.
+    /// A report with a matching line is known, and fails no test.
     Allow,
-    /// A line that matches is a report.
+    /// A matching line is a report.
     Deny,
 }
 
 /// One `[[kernel-log]]`.
 #[derive(Debug, Clone)]
 pub struct KernelLogPattern {
-    /// What it is for.
+    /// Its purpose.
     pub rule: KernelLogRule,
     /// Searched for in each line, without its timestamp.
     pub regex: Regex,
     /// Why, for reports.
     pub reason: String,
-    /// Kernels that it is about, by name; `None` is all.
+    /// Names of the kernels to which it applies; `None` means all.
     kernels: Option<GlobMatcher>,
 }
 
 impl KernelLogPattern {
-    /// Whether it is about the kernel of this name.
+    /// Whether it applies to the kernel of this name.
     pub fn is_about(&self, kernel: &str) -> bool {
         let globs = self.kernels.as_ref();
         globs.is_none_or(|globs| globs.is_match(kernel))
@@ -109,7 +109,7 @@ impl Checker<'_> {
 
     fn pattern(&mut self, pattern: &Spanned<String>) -> Option<Regex> {
         let problem = match Regex::new(pattern.get_ref()) {
-            // Would allow, or deny, every line there is.
+            // It would allow, or deny, every line.
             Ok(regex) if regex.is_match("") => "it matches an empty line".to_owned(),
             Ok(regex) => return Some(regex),
             Err(error) => {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_pattern_is_told_with_its_line() {
+    fn mistakes_in_a_pattern_are_reported_with_their_line() {
         for (text, line, words) in [
             ("[[kernel-log]]\nreason = \"r\"\n", 1, "has no pattern"),
             ("[[kernel-log]]\nallow = \"a\"\n", 1, "has no reason"),

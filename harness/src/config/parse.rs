@@ -1,22 +1,30 @@
-//! Text → [`Catalogue`], with a line for everything that is wrong.
+//! Parses a [`Catalogue`], and reports everything that is wrong with its line.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::catalogue::{Catalogue, Defaults, Group};
+use super::check::{Checker, absolute, explain};
+use super::error::ConfigError;
 use super::kernel_log::RawPattern;
+use super::origin::Origin;
+use super::pool::{Pool, RawPool};
+use super::select;
+use super::source::RawKernel;
 use super::suite::RawSuite;
-use super::{
-    AptSource, Asked, AskedDevices, Catalogue, ConfigError, Defaults, Group, Kernel, Machine,
-    Origin, Problem, Source, Transport, UrlSource, absolute, select,
-};
-use crate::arch::Arch;
 
-/// The sources a kernel can have, for messages.
-const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
+/// Name of the file that [`Catalogue::discover`] looks for.
+pub const FILE_NAME: &str = "kernels.toml";
+
+/// The catalogue that is built into the binary, so that kiln works outside any
+/// checkout.
+const BUILT_IN: &str = include_str!("../../../kernels.toml");
+
+/// The lock of [`BUILT_IN`].
+pub const BUILT_IN_LOCK: &str = include_str!("../../../kernels.lock");
 
 type Map<T> = BTreeMap<Spanned<String>, T>;
 
@@ -27,6 +35,8 @@ struct RawFile {
     defaults: RawDefaults,
     #[serde(default)]
     kernels: Map<RawKernel>,
+    #[serde(default)]
+    pools: Map<RawPool>,
     #[serde(default)]
     groups: Map<Vec<Spanned<String>>>,
     #[serde(default)]
@@ -43,38 +53,42 @@ struct RawDefaults {
     modules: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawKernel {
-    #[serde(default)]
-    arch: Arch,
-    apt: Option<Spanned<RawApt>>,
-    nix: Option<Spanned<String>>,
-    url: Option<Spanned<String>>,
-    sha256: Option<Spanned<String>>,
-    path: Option<Spanned<PathBuf>>,
-    machine: Option<Spanned<Machine>>,
-    transport: Option<Spanned<Transport>>,
-}
+impl Catalogue {
+    /// Reads `explicit` (`--config`), else the nearest [`FILE_NAME`] in `cwd`
+    /// or a parent of it, else the built-in catalogue.
+    pub fn discover(explicit: Option<&Path>, cwd: &Path) -> Result<Self, ConfigError> {
+        if let Some(path) = explicit {
+            return Self::load(&absolute(cwd, path));
+        }
+        match cwd
+            .ancestors()
+            .map(|dir| dir.join(FILE_NAME))
+            .find(|path| path.is_file())
+        {
+            Some(path) => Self::load(&path),
+            None => Self::built_in(),
+        }
+    }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApt {
-    suite: Spanned<String>,
-    package: Spanned<String>,
-    mirror: Option<Spanned<String>>,
-    keyring: Option<Spanned<PathBuf>>,
-    #[serde(default)]
-    trusted: bool,
-    component: Option<Spanned<String>>,
-}
+    /// Reads the file at `path`, which is absolute.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Self::parse(&text, Origin::File(path.to_path_buf()))
+    }
 
-/// Collects problems; knows the text, to turn offsets into lines.
-pub(super) struct Checker<'a> {
-    text: &'a str,
-    origin: Origin,
-    pub(super) base: PathBuf,
-    problems: Vec<Problem>,
+    /// The catalogue built into the binary.
+    pub fn built_in() -> Result<Self, ConfigError> {
+        Self::parse(BUILT_IN, Origin::BuiltIn)
+    }
+
+    /// Parses `text`; relative paths in it are relative to `origin`'s
+    /// directory.
+    pub fn parse(text: &str, origin: Origin) -> Result<Self, ConfigError> {
+        parse(text, origin)
+    }
 }
 
 pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError> {
@@ -82,12 +96,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         Origin::File(path) => path.parent().unwrap_or(Path::new("/")).to_path_buf(),
         Origin::BuiltIn => PathBuf::from("/"),
     };
-    let mut checker = Checker {
-        text,
-        origin,
-        base,
-        problems: Vec::new(),
-    };
+    let mut checker = Checker::new(text, origin, base);
     let raw: RawFile = match toml::from_str(text) {
         Ok(raw) => raw,
         Err(error) => {
@@ -106,10 +115,19 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         origin: checker.origin.clone(),
         defaults,
         kernels,
+        pools: Vec::new(),
         groups: Vec::new(),
         suites: Vec::new(),
         kernel_log: Vec::new(),
     };
+    for (name, pool) in in_file_order(raw.pools) {
+        let pool = checker.pool(&name, pool);
+        catalogue.pools.push(pool);
+    }
+    let debian = Pool::debian();
+    if catalogue.pool(&debian.name).is_none() {
+        catalogue.pools.push(debian);
+    }
     for (name, members) in in_file_order(raw.groups) {
         let group = checker.group(&catalogue, &name, &members);
         catalogue.groups.push(group);
@@ -120,63 +138,21 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     for pattern in raw.kernel_log {
         catalogue.kernel_log.extend(checker.kernel_log(pattern));
     }
-    if checker.problems.is_empty() {
+    if checker.count() == 0 {
         Ok(catalogue)
     } else {
         Err(checker.into_error())
     }
 }
 
-/// The line, from 1, that the byte at `offset` of `text` is in.
-pub(crate) fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
-}
-
-/// TOML tables come sorted by key; people mean the order they wrote.
+/// The parser sorts TOML tables by key, but users mean the order in the file.
 fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
     let mut entries: Vec<_> = map.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     entries
 }
 
-/// Rewords serde's message so that what is allowed stands behind a semicolon.
-pub(crate) fn explain(message: &str) -> String {
-    let message = message.trim_end().replace('\n', " ");
-    if let Some((what, allowed)) = message.split_once(", expected ") {
-        let what = what.replacen("unknown field", "unknown key", 1);
-        let allowed = allowed.trim_start_matches("one of ");
-        return format!("{what}; allowed here: {allowed}");
-    }
-    if message.starts_with("duplicate key") {
-        return format!("{message}; each name may stand here once");
-    }
-    if let Some(field) = message.strip_prefix("missing field ") {
-        return format!("missing key {field}; it is required here");
-    }
-    message
-}
-
 impl Checker<'_> {
-    pub(super) fn line(&self, at: &Range<usize>) -> usize {
-        line_of(self.text, at.start)
-    }
-
-    pub(super) fn problem(&mut self, at: &Range<usize>, message: impl Into<String>) {
-        let problem = Problem {
-            origin: self.origin.clone(),
-            line: self.line(at),
-            message: message.into(),
-        };
-        self.problems.push(problem);
-    }
-
-    fn into_error(mut self) -> ConfigError {
-        self.problems.sort_by_key(|problem| problem.line);
-        ConfigError::Invalid {
-            problems: self.problems,
-        }
-    }
-
     fn defaults(&mut self, raw: RawDefaults) -> Defaults {
         let mut defaults = Defaults::default();
         if let Some(memory) = raw.memory {
@@ -199,210 +175,6 @@ impl Checker<'_> {
         defaults
     }
 
-    /// A name must be tellable from a glob, a group and a path.
-    pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
-        let text = name.get_ref();
-        let bad = text.is_empty()
-            || text.starts_with(['@', '-', '.'])
-            || text.chars().any(|c| {
-                select::is_glob_char(c)
-                    || c == '/'
-                    || c == ','
-                    || c.is_whitespace()
-                    || c.is_control()
-            });
-        if bad {
-            self.problem(
-                &name.span(),
-                format!("{what} name {text:?} cannot be selected; allowed: a name without / , * ? [ ] {{ }} ! or blanks that does not begin with @ - or a dot"),
-            );
-        }
-    }
-
-    fn kernel(&mut self, name: &Spanned<String>, raw: RawKernel) -> Option<Kernel> {
-        self.name("kernel", name);
-        let label = format!("kernel \"{}\"", name.get_ref());
-        let mut present: Vec<(&str, Range<usize>)> = [
-            raw.apt.as_ref().map(|v| ("apt", v.span())),
-            raw.nix.as_ref().map(|v| ("nix", v.span())),
-            raw.url.as_ref().map(|v| ("url", v.span())),
-            raw.path.as_ref().map(|v| ("path", v.span())),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        present.sort_by_key(|(_, at)| at.start);
-        let at = match present.as_slice() {
-            [] => {
-                self.problem(
-                    &name.span(),
-                    format!("{label} has no source; allowed: {SOURCES}"),
-                );
-                return None;
-            }
-            [(_, at)] => at.clone(),
-            [.., (_, at)] => {
-                let names: Vec<&str> = present.iter().map(|(name, _)| *name).collect();
-                let count = names.len();
-                self.problem(
-                    at,
-                    format!(
-                        "{label} has {count} sources ({}); allowed: {SOURCES}",
-                        names.join(", ")
-                    ),
-                );
-                return None;
-            }
-        };
-        if raw.url.is_none()
-            && let Some(sha256) = &raw.sha256
-        {
-            self.problem(
-                &sha256.span(),
-                format!("{label} has a sha256 without a url; allowed: sha256 beside url only, kernels.lock pins apt packages"),
-            );
-            return None;
-        }
-        let line = self.line(&at);
-        let devices = self.devices(&label, raw.machine, raw.transport);
-        let source = if let Some(apt) = raw.apt {
-            Source::Apt(self.apt(&label, apt.into_inner())?)
-        } else if let Some(url) = raw.url {
-            Source::Url(self.url(&label, &url, raw.sha256)?)
-        } else if let Some(path) = raw.path {
-            Source::Path(absolute(&self.base, path.get_ref()))
-        } else {
-            Source::Nix(self.installable(&label, raw.nix?)?)
-        };
-        Some(Kernel {
-            name: name.get_ref().clone(),
-            arch: raw.arch,
-            source,
-            devices: Box::new(devices),
-            line,
-        })
-    }
-
-    /// What a kernel's VMs are to have, with the lines that say so.
-    fn devices(
-        &mut self,
-        label: &str,
-        machine: Option<Spanned<Machine>>,
-        transport: Option<Spanned<Transport>>,
-    ) -> AskedDevices {
-        let at = transport.as_ref().map(Spanned::span);
-        let place = |at: Range<usize>| format!("{}:{}", self.origin, self.line(&at));
-        let devices = AskedDevices {
-            machine: machine.map(|asked| Asked {
-                by: place(asked.span()),
-                value: asked.into_inner(),
-            }),
-            transport: transport.map(|asked| Asked {
-                by: place(asked.span()),
-                value: asked.into_inner(),
-            }),
-            share: None,
-        };
-        if let (Some(why), Some(at)) = (devices.contradiction(), at) {
-            self.problem(&at, format!("{label}: {why}"));
-        }
-        devices
-    }
-
-    /// A word for Nix's command line.
-    fn installable(&mut self, label: &str, raw: Spanned<String>) -> Option<String> {
-        let text = raw.get_ref();
-        let bad = text.is_empty()
-            || text.starts_with('-')
-            || text.chars().any(|c| c.is_whitespace() || c.is_control());
-        if bad {
-            self.problem(
-                &raw.span(),
-                format!("{label}: nix is {text:?}; allowed: a flake output such as .#kernel-6_6, or a store path"),
-            );
-            return None;
-        }
-        Some(raw.into_inner())
-    }
-
-    fn apt(&mut self, label: &str, raw: RawApt) -> Option<AptSource> {
-        let before = self.problems.len();
-        // These end up in addresses.
-        let mut word = |what: &str, value: &Spanned<String>| {
-            let text = value.get_ref();
-            if text.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                self.problem(
-                    &value.span(),
-                    format!("{label}: apt.{what} is {text:?}; allowed: one word"),
-                );
-            }
-        };
-        word("suite", &raw.suite);
-        word("package", &raw.package);
-        if let Some(mirror) = &raw.mirror {
-            word("mirror", mirror);
-        }
-        if let Some(component) = &raw.component {
-            word("component", component);
-        }
-        if let Err(error) = globset::Glob::new(raw.package.get_ref()) {
-            self.problem(
-                &raw.package.span(),
-                format!(
-                    "{label}: apt.package: {}; allowed: a package name or a glob",
-                    error.kind()
-                ),
-            );
-        }
-        (self.problems.len() == before).then(|| AptSource {
-            suite: raw.suite.into_inner(),
-            package: raw.package.into_inner(),
-            mirror: raw.mirror.map(Spanned::into_inner),
-            keyring: raw.keyring.map(|file| absolute(&self.base, file.get_ref())),
-            trusted: raw.trusted,
-            component: raw
-                .component
-                .map_or_else(|| "main".to_owned(), Spanned::into_inner),
-        })
-    }
-
-    fn url(
-        &mut self,
-        label: &str,
-        url: &Spanned<String>,
-        sha256: Option<Spanned<String>>,
-    ) -> Option<UrlSource> {
-        let Some(sha256) = sha256 else {
-            self.problem(
-                &url.span(),
-                format!("{label} has a url without sha256; allowed: sha256 = \"64 hexadecimal digits\" beside it"),
-            );
-            return None;
-        };
-        let hash = sha256.get_ref().to_ascii_lowercase();
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            self.problem(
-                &sha256.span(),
-                format!("{label}: sha256 is not a hash; allowed: 64 hexadecimal digits"),
-            );
-            return None;
-        }
-        let address = url.get_ref();
-        if !(address.starts_with("http://") || address.starts_with("https://")) {
-            self.problem(
-                &url.span(),
-                format!(
-                    "{label}: url {address:?} cannot be fetched; allowed: http:// and https://"
-                ),
-            );
-            return None;
-        }
-        Some(UrlSource {
-            url: address.clone(),
-            sha256: hash,
-        })
-    }
-
     fn group(
         &mut self,
         catalogue: &Catalogue,
@@ -412,7 +184,7 @@ impl Checker<'_> {
         self.name("group", name);
         let mut kernels: Vec<String> = Vec::new();
         for member in members {
-            match select::names_matching(catalogue, member.get_ref()) {
+            match select::members(catalogue, member.get_ref()) {
                 Ok(names) => {
                     for name in names {
                         if !kernels.contains(&name) {
@@ -423,7 +195,7 @@ impl Checker<'_> {
                 Err(error) => self.problem(
                     &member.span(),
                     format!(
-                        "group \"{}\": {error}; allowed: names of kernels in this file and globs of them",
+                        "group \"{}\": {error}; allowed: names of kernels in this file, globs of them, and kernels of pools such as debian:6.18",
                         name.get_ref()
                     ),
                 ),

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// Less than this boots no distribution kernel with an initramfs.
+/// With less than this no distribution kernel boots with an initramfs.
 const MINIMUM_MIB: u64 = 64;
 
-/// More than this is a typing error on any machine of today.
+/// More than this is a typing error on today's machines.
 const MAXIMUM_MIB: u64 = 16 << 20;
 
 /// Guest memory in whole MiB, written as QEMU does: `512M`, `2G`.
@@ -15,7 +15,7 @@ pub struct MemorySize {
     mib: u64,
 }
 
-/// A text is not a usable memory size.
+/// A text that is not a usable memory size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MemorySizeError {
     /// Not `NUMBER[M|G|T]`.
@@ -52,7 +52,7 @@ impl FromStr for MemorySize {
             "T" | "t" | "TiB" => 20,
             _ => return Err(syntax()),
         };
-        // `u64::from_str` would take a leading plus sign.
+        // `u64::from_str` would accept a leading plus sign.
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(syntax());
         }

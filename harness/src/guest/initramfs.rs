@@ -16,19 +16,18 @@ use crate::hint::Hint;
 use crate::kernel::modules::{self, ModuleFile};
 use crate::whole_file;
 
-/// Counts up whenever equal inputs give another archive.
+/// Increase this whenever equal inputs give a different archive.
 const FORMAT: u32 = 2;
 
 /// The archive is padded to a multiple of this many bytes, a page: where QEMU puts
 /// it at the end of the guest's memory, the last page stays free for the tables of
 /// the firmware. `vm::arch` has the whole story.
 ///
-/// A multiple also leaves the initrd outside what SeaBIOS reserves: Linux would
-/// otherwise copy it to another place. It skips zeros behind the archive
-/// (`unpack_to_rootfs`, init/initramfs.c).
+/// A multiple also leaves the initrd outside what SeaBIOS reserves: Linux would otherwise copy it
+/// to another place. It skips zeros after the archive (`unpack_to_rootfs`, init/initramfs.c).
 const PAGE: u64 = 4096;
 
-/// Directories, each before what lies in it: the kernel makes none by itself.
+/// Directories, each before its contents: the kernel creates none by itself.
 const DIRECTORIES: [&str; 6] = ["dev", "proc", "sys", "run", "newroot", "modules"];
 
 /// Device nodes: path, major, minor (`Documentation/admin-guide/devices.txt`).
@@ -39,7 +38,7 @@ const NODES: [(&str, u32, u32, u32); 3] = [
     ("dev/kmsg", 0o644, 1, 11),
 ];
 
-/// Why an initramfs cannot be made.
+/// Why kiln cannot build an initramfs.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A boot module cannot be read.
@@ -49,7 +48,7 @@ pub enum Error {
     #[error("cannot encode the boot plan")]
     Plan(#[source] postcard::Error),
     /// A file is larger than the archive format can hold.
-    #[error("{name} is too large for the initramfs: {size} bytes, and 4 GiB are the limit")]
+    #[error("{name} is too large for the initramfs: {size} bytes, but the limit is 4 GiB")]
     TooLarge {
         /// Its path in the archive.
         name: String,
@@ -85,9 +84,8 @@ struct Entry<'a> {
     data: &'a [u8],
 }
 
-/// Writes the initramfs to `dest`, which appears whole or not at all: `init` as
-/// `/init`, `modules` unpacked and numbered in the given order, and `plan` with
-/// their paths in place of its own.
+/// Writes the initramfs to `dest`, atomically: `init` as `/init`, `modules` unpacked and numbered
+/// in the given order, and `plan` with their paths instead of its own.
 pub fn build(
     dest: &Path,
     init: &[u8],
@@ -132,12 +130,12 @@ pub fn build(
     })
 }
 
-/// A SHA-256, in hexadecimal, over all that [`build`] makes an archive of: equal
-/// keys mean equal archives.
+/// A hexadecimal SHA-256 over everything that [`build`] puts into an archive: equal keys mean equal
+/// archives.
 pub fn key(init: &[u8], plan: &BootPlan, modules: &[ModuleFile]) -> Result<String, Error> {
     let mut hash = Sha256::new();
     let mut part = |data: &[u8]| {
-        // With its length before it, no part can pass for two.
+        // The length before each part keeps parts distinct.
         hash.update((data.len() as u64).to_le_bytes());
         hash.update(data);
     };
@@ -164,8 +162,7 @@ pub fn key(init: &[u8], plan: &BootPlan, modules: &[ModuleFile]) -> Result<Strin
     Ok(text)
 }
 
-/// Where the modules lie in the archive, without the leading `/`; the numbers
-/// keep the load order visible.
+/// The modules' directory in the archive, without the leading `/`; numbers show the load order.
 fn archive_names(modules: &[ModuleFile]) -> Vec<String> {
     modules
         .iter()
@@ -202,8 +199,8 @@ fn archive(file: &mut File, entries: Vec<Entry<'_>>) -> io::Result<()> {
     let mut out = BufWriter::new(&mut *file);
     for (entry, inode) in entries.into_iter().zip(1..) {
         let size = u32::try_from(entry.data.len()).map_err(io::Error::other)?;
-        // Owned by root, of time 0, and with counted inode numbers: equal inputs
-        // give equal archives, whoever makes them and when.
+        // Owned by root, with time 0 and consecutive inode numbers, so that equal inputs always
+        // give equal archives.
         let mut writer = Builder::new(&entry.name)
             .ino(inode)
             .mode(entry.permissions)

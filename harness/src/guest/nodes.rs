@@ -1,16 +1,15 @@
-//! Device nodes of a guest beside those that its kernel makes by itself.
+//! Device nodes of a guest, besides those that its kernel creates by itself.
 
 use guest_init::plan::Node;
 
 use crate::kernel::modules::StaticNode;
 
-/// Devices that everybody may open, as systemd's udev has it
-/// (`rules.d/50-udev-default.rules.in` of 252). The others are root's: the
-/// guest has no udev, and the groups of its root have other numbers.
+/// Devices that everybody may open, as with systemd's udev (`rules.d/50-udev-default.rules.in` of
+/// 252). The others belong to root: the guest has no udev, and the groups of its root have other
+/// numbers.
 const FOR_EVERYBODY: [&str; 4] = ["fuse", "net/tun", "vfio/vfio", "vsock"];
 
-/// Nodes that load their module at the first use, and the modes of nodes that
-/// the kernel has made.
+/// Nodes that load their module at the first use, and the modes of nodes that the kernel creates.
 pub fn nodes(wanted: Vec<StaticNode>) -> Vec<Node> {
     let mode = |path: &str| {
         if FOR_EVERYBODY.contains(&path) {

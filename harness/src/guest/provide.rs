@@ -1,5 +1,5 @@
-//! What a guest's root has beside what its directory shows: files that every
-//! system has, and empty ones for those that the host's user must not read.
+//! What a guest's root has in addition to its directory: files that every system has, and empty
+//! ones instead of those that the host's user must not read.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use super::unreadable;
 
-/// What is laid over a root.
+/// Additions to a root.
 #[derive(Debug, Default)]
 pub(super) struct Provided {
-    /// Stands in place of what the root has.
+    /// Replaces what the root has.
     pub(super) root_entries: Vec<Entry>,
-    /// Made where it is missing once all is mounted.
+    /// Created if missing once everything is mounted.
     pub(super) missing_entries: Vec<Entry>,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn provide(dir: &Path, hostname: &str) -> Provided {
             entries.push(link(path, target));
         }
     }
-    // Where it is a link, what is laid below it would hide what it leads to.
+    // If it is a link, an entry below it would hide the link's target.
     if !is_directory(&dir.join("etc")) {
         return provided;
     }
@@ -46,7 +46,7 @@ pub(super) fn provide(dir: &Path, hostname: &str) -> Provided {
     }
     let resolv_conf = dir.join("etc/resolv.conf");
     match fs::read_link(&resolv_conf) {
-        // Of systemd-resolved, in a /run that the guest has of its own.
+        // A link of systemd-resolved into /run, which in the guest is another one.
         Ok(target) => provided.missing_entries.extend(linked_file(&target)),
         Err(_) if is_missing(&resolv_conf) => {
             provided
@@ -58,8 +58,8 @@ pub(super) fn provide(dir: &Path, hostname: &str) -> Provided {
     provided
 }
 
-/// What an init makes in `/run` (tmpfiles.d/legacy.conf and systemd.conf of
-/// systemd 252); `/run/lock` is everybody's on Debian.
+/// What an init system creates in `/run` (tmpfiles.d/legacy.conf and systemd.conf of systemd 252);
+/// on Debian everybody may write to `/run/lock`.
 pub(super) fn run() -> Vec<Entry> {
     vec![directory("run/lock", 0o1777), file("run/utmp", "", 0o664)]
 }
@@ -69,7 +69,7 @@ pub(super) fn run() -> Vec<Entry> {
 fn hosts(dir: &Path, hostname: &str) -> Option<Entry> {
     let path = dir.join("etc/hosts");
     let meta = path.symlink_metadata();
-    // In a directory a link may lead to a file of the host.
+    // With a directory as root, a link may lead to a file of the host.
     if meta.is_ok_and(|meta| meta.is_symlink()) && dir != Path::new("/") {
         return None;
     }
@@ -82,7 +82,7 @@ fn hosts(dir: &Path, hostname: &str) -> Option<Entry> {
     })
 }
 
-/// The text of a hosts(5) file, with the names that are not in it.
+/// The text of a hosts(5) file, with missing names added.
 pub(super) fn with_names(text: &str, hostname: &str) -> String {
     let mut text = text.to_owned();
     for (address, name) in [("127.0.0.1", "localhost"), ("127.0.1.1", hostname)] {
@@ -104,8 +104,8 @@ pub(super) fn with_names(text: &str, hostname: &str) -> String {
     text
 }
 
-/// Whether there is no id in machine-id(5): images come with an empty file, or
-/// with the word `uninitialized`.
+/// Whether machine-id(5) contains no id: images come with an empty file, or with the word
+/// `uninitialized`.
 fn lacks_machine_id(path: &Path) -> bool {
     match path.symlink_metadata() {
         Err(_) => true,
@@ -115,7 +115,7 @@ fn lacks_machine_id(path: &Path) -> bool {
     }
 }
 
-/// An id that a guest of this name always has.
+/// An id that is always the same for a guest of this name.
 pub(super) fn machine_id(hostname: &str) -> String {
     use std::fmt::Write as _;
     let digest = Sha256::digest(format!("kiln machine-id of {hostname}"));
@@ -128,7 +128,7 @@ pub(super) fn machine_id(hostname: &str) -> String {
     text
 }
 
-/// An empty file where a link in `/etc` leads to.
+/// An empty file at the target of a link in `/etc`.
 fn linked_file(target: &Path) -> Option<Entry> {
     let mut path = PathBuf::from("/");
     for part in Path::new("/etc").join(target).components() {
@@ -163,7 +163,7 @@ fn entry(path: &str, kind: EntryKind, mode: u32) -> Entry {
     }
 }
 
-/// Neither there nor hidden from this user.
+/// Neither present nor hidden from this user.
 fn is_missing(path: &Path) -> bool {
     path.symlink_metadata()
         .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)

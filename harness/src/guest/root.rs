@@ -1,5 +1,4 @@
-//! The guest's root and what stands over it: which directories are shared, as
-//! what, and where.
+//! The guest's root and what covers it: which directories are shared, how, and where.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -15,17 +14,17 @@ use crate::store::STORE_DIR as NIX_STORE;
 /// virtiofs tag of the root.
 const ROOT_TAG: &str = "root";
 
-/// Directories of a host root that guest-init covers with its own filesystems;
-/// what the host has below them is shared by itself where it is needed.
+/// Directories of a host root that guest-init covers with its own filesystems. If something of the
+/// host's below them is needed, it gets its own share.
 const COVERED: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
 
-/// What cannot be shared, and why.
+/// Why something cannot be shared.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// `--root` is none of the known kinds.
+    /// `--root` is not a known kind.
     #[error("unknown root `{0}`")]
     UnknownRoot(String),
-    /// A directory to share is not there or is none.
+    /// A directory to share does not exist or is not a directory.
     #[error("cannot share {}: {reason}", path.display())]
     Directory {
         /// The directory.
@@ -41,7 +40,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// What a Nix store has could not be read.
+    /// The kernel's configuration could not be read.
+    #[error("cannot read the kernel's configuration {}: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The contents of a Nix store could not be read.
     #[error("cannot read the store {}: {source}", path.display())]
     Store {
         /// The store.
@@ -97,7 +104,7 @@ impl NixRoot {
 }
 
 impl Root {
-    /// Whether a root's directory is there, before anything is looked up in it.
+    /// Checks that a root's directory exists, before anything is looked up in it.
     pub fn check(&self) -> Result<(), Error> {
         match self {
             Self::Dir(dir) => directory(dir).map(|_| ()),
@@ -105,7 +112,7 @@ impl Root {
         }
     }
 
-    /// Whether a guest sees this host's path without a share of its own.
+    /// Whether a guest sees this path of the host without another share.
     pub fn shows(&self, path: &Path) -> bool {
         match self {
             Self::Host => !COVERED.iter().any(|covered| path.starts_with(covered)),
@@ -114,7 +121,7 @@ impl Root {
         }
     }
 
-    /// `nix` on NixOS, where little lives outside the store; `host` elsewhere.
+    /// `nix` on NixOS, where little is outside the store; `host` elsewhere.
     pub fn default_here() -> Self {
         if Path::new("/etc/NIXOS").exists() {
             Self::Nix(NixRoot::all(NIX_STORE))
@@ -147,11 +154,11 @@ pub struct SharedDir {
     pub dir: PathBuf,
     /// Whether the guest may change it.
     pub writable: bool,
-    /// Names of the entries that are shown; `None` shows all.
+    /// Names of the visible entries; `None` shows all.
     pub only: Option<Vec<String>>,
 }
 
-/// What is asked of the guest's view of the host.
+/// What the guest should see of the host.
 #[derive(Debug)]
 pub struct LayoutRequest<'a> {
     /// The root.
@@ -169,7 +176,7 @@ pub struct LayoutRequest<'a> {
     pub scratch: &'a Path,
 }
 
-/// Which shares a guest has, and the boot plan that mounts them.
+/// The shares of a guest, and the boot plan that mounts them.
 #[derive(Debug)]
 pub struct Layout {
     /// One share process each, in the order of the devices.
@@ -179,7 +186,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out the guest's view of the host.
+    /// Plans the guest's view of the host.
     pub fn new(request: &LayoutRequest<'_>) -> Result<Self, Error> {
         let mut layout = Self {
             shares: Vec::new(),
@@ -251,6 +258,25 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Lays the configuration of the kernel of this `release`, in the file
+    /// `config`, to where libbpf and bpftool look for it.
+    pub fn show_config(&mut self, release: &str, config: &Path) -> Result<(), Error> {
+        let text = std::fs::read(config).map_err(|source| Error::Config {
+            path: config.to_owned(),
+            source,
+        })?;
+        // Where /boot is a link, a directory would hide what it leads to.
+        let boot = self.shares.first().map(|root| root.dir.join("boot"));
+        let is_link = |path: PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        if !boot.is_some_and(is_link) {
+            let path = format!("boot/config-{release}");
+            self.plan
+                .root_entries
+                .push(provide::file(&path, text, 0o644));
+        }
+        Ok(())
+    }
+
     /// Shares whose path in the guest is their path on the host. Outer ones
     /// are mounted first, so that none hides another.
     fn add_same_paths(&mut self, request: &LayoutRequest<'_>) -> Result<(), Error> {
@@ -259,12 +285,12 @@ impl Layout {
             wanted.push((directory(dir)?, ShareAccess::ReadWrite));
         }
         for dir in request.visible {
-            // In a chroot store it is elsewhere on this host.
+            // With a chroot store it is elsewhere on this host.
             if matches!(request.root, Root::Nix(_)) && dir.starts_with(NIX_STORE) {
                 continue;
             }
             let dir = directory(dir)?;
-            // The guest has a `/` of its own, which the whole host would hide.
+            // The guest has its own `/`, which the whole host would hide.
             if dir == Path::new("/") {
                 continue;
             }
@@ -283,7 +309,7 @@ impl Layout {
                 path: dir.clone(),
                 reason: "its path is not UTF-8".to_owned(),
             })?;
-            // Over the whole root it would hide everything else.
+            // Mounted over the whole root, it would hide everything else.
             if dir.components().all(|part| part == Component::RootDir) {
                 return Err(Error::Directory {
                     path: dir.clone(),
@@ -319,9 +345,8 @@ impl Layout {
     }
 }
 
-/// Attributes of the directories above this one on the host, the outermost
-/// first, without the root. Of those that cannot be looked at and what is below
-/// them there are none.
+/// Attributes of the directories above this one on the host, the outermost first, without the root.
+/// Ends at the first one that cannot be read.
 fn attributes_above(dir: &Path) -> Vec<Attributes> {
     let mut above: Vec<&Path> = dir.ancestors().skip(1).collect();
     above.pop();
@@ -336,7 +361,7 @@ fn attributes_above(dir: &Path) -> Vec<Attributes> {
     attributes.collect()
 }
 
-/// The absolute path of a directory that is there.
+/// The absolute path of an existing directory.
 fn directory(path: &Path) -> Result<PathBuf, Error> {
     let failed = |reason: String| Error::Directory {
         path: path.to_owned(),
@@ -355,6 +380,8 @@ fn directory(path: &Path) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use guest_init::plan::EntryKind;
+
     use super::*;
 
     fn layout(root: &Root, visible: &[PathBuf], writable: &[PathBuf]) -> Layout {
@@ -423,7 +450,7 @@ mod tests {
         let layout = layout(&Root::Host, std::slice::from_ref(&dir), &[]);
         assert_eq!(layout.plan.shares[0].target, dir.to_str().unwrap());
         assert_eq!(layout.plan.shares[0].access, ShareAccess::CopyOnWrite);
-        // The guest may have to make the directories above it.
+        // The guest may have to create the directories above it.
         let parents = &layout.plan.shares[0].parents;
         assert_eq!(parents.len(), dir.components().count() - 2);
         let tmp = Path::new("/tmp").metadata().unwrap();
@@ -459,6 +486,29 @@ mod tests {
             .map(|share| share.access)
             .collect();
         assert_eq!(access, [ShareAccess::CopyOnWrite, ShareAccess::ReadWrite]);
+    }
+
+    #[test]
+    fn the_kernel_s_configuration_is_where_libbpf_looks_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        std::fs::write(&config, "CONFIG_HZ=250\n").unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let entries = || {
+            let mut layout = layout(&Root::Dir(root.clone()), &[], &[]);
+            layout.show_config("6.1", &config).unwrap();
+            let entries = layout.plan.root_entries;
+            entries
+                .into_iter()
+                .filter(|entry| entry.path.starts_with("/boot"))
+                .map(|entry| (entry.path, entry.kind))
+                .collect::<Vec<_>>()
+        };
+        let text = EntryKind::File(b"CONFIG_HZ=250\n".to_vec());
+        assert_eq!(entries(), [("/boot/config-6.1".to_owned(), text)]);
+        std::os::unix::fs::symlink("efi", root.join("boot")).unwrap();
+        assert_eq!(entries(), []);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Shares: one directory served to the guest over virtiofs, by one process.
 //!
-//! The process is `kiln` itself, run again with a hidden subcommand
-//! ([`server::serve`]): the `virtiofsd` library sets the umask of its process,
-//! exits it on a malformed guest request and wants to confine it, so it must
-//! never run in the harness itself. [`Share`] is the harness's end.
+//! The process is `kiln` itself, run again with a hidden subcommand ([`server::serve`]): the
+//! `virtiofsd` library sets the umask of its process, exits on a malformed guest request, and
+//! confines the process, so it must never run in the harness itself. [`Share`] is the harness's
+//! end.
 
 mod confine;
 mod limits;
@@ -20,7 +20,7 @@ use std::process::ExitStatus;
 
 pub use confine::landlock_supported;
 pub use limits::{OWN_DESCRIPTORS, guest_files, hard_limit, raise_open_files};
-pub use pressure::Word;
+pub use pressure::PressureSignal;
 pub use process::{Share, ShareConfig};
 pub use server::{ServeOptions, serve};
 
@@ -36,7 +36,7 @@ pub const SUBCOMMAND: &str = "__share";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The directory to share is missing or is no directory.
+    /// The directory to share is missing or not a directory.
     #[error("cannot share {}: {source}", dir.display())]
     Directory {
         /// The directory.
@@ -50,7 +50,7 @@ pub enum Error {
         /// The tag.
         tag: String,
     },
-    /// The socket for QEMU could not be made.
+    /// The socket for QEMU could not be created.
     #[error("cannot listen on {}: {source}", socket.display())]
     Listen {
         /// Path of the socket.
@@ -77,7 +77,7 @@ pub enum Error {
         log: String,
     },
     /// Too few files may be open at once.
-    #[error("the limit of open files is {limit}, a share needs {needed} at least")]
+    #[error("the limit of open files is {limit}, but a share needs at least {needed}")]
     OpenFiles {
         /// Hard limit (`RLIMIT_NOFILE`).
         limit: u64,
@@ -92,7 +92,7 @@ pub enum Error {
         /// What the library or the system said.
         message: String,
     },
-    /// Serving QEMU failed on the way.
+    /// Serving QEMU failed.
     #[error("virtiofs connection failed: {0}")]
     Connection(vhost_user_backend::Error),
 }
@@ -104,7 +104,7 @@ impl Hint for Error {
                 vec!["raise the hard limit of open files: see `ulimit -Hn`".to_owned()]
             }
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::InvalidInput => vec![
-                "a UNIX socket's path has 107 bytes at most: choose a shorter TMPDIR".to_owned(),
+                "a UNIX socket's path has at most 107 bytes: choose a shorter TMPDIR".to_owned(),
             ],
             _ => Vec::new(),
         }

@@ -1,7 +1,7 @@
-//! The root of a guest that has nothing but a Nix store.
+//! The root of a guest that only has a Nix store.
 //!
-//! It is laid into the upper layer over an empty directory, so that all of it
-//! is root's in the guest, whoever runs kiln.
+//! Its entries go into the upper layer over an empty directory, so that root owns all of them in
+//! the guest, whoever runs kiln.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use guest_init::plan::Entry;
 use super::provide::{directory, file, link, machine_id, with_names};
 use crate::store::STORE_DIR;
 
-/// Directories and their modes, each before what lies in it.
+/// Directories and their modes, each before its contents.
 const DIRECTORIES: [(&str, u32); 20] = [
     ("", 0o755),
     ("bin", 0o755),
@@ -35,7 +35,7 @@ const DIRECTORIES: [(&str, u32); 20] = [
     ("var/tmp", 0o1777),
 ];
 
-/// Files that libc's look-ups need.
+/// Files that libc's lookups need.
 const FILES: [(&str, &str); 4] = [
     (
         "etc/passwd",
@@ -51,9 +51,8 @@ const FILES: [(&str, &str); 4] = [
 
 const LINKS: [(&str, &str); 2] = [("etc/mtab", "../proc/self/mounts"), ("var/run", "/run")];
 
-/// What the root of a guest of this name has. `/bin/sh` and `/usr/bin/env` are
-/// links to what the store has, as on NixOS; with `only`, to what these store
-/// paths have.
+/// The root of a guest of this name. `/bin/sh` and `/usr/bin/env` are links into the store, as on
+/// NixOS; with `only`, into these store paths.
 pub(super) fn entries(
     store: &Path,
     only: Option<&[String]>,
@@ -80,9 +79,8 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-/// A program of the store by its path in the guest; the last by name where
-/// there are several, so that the choice does not depend on the directory's
-/// order.
+/// A program in the store, by its path in the guest. If there are several, the last by name, so
+/// that the choice does not depend on the directory's order.
 fn find_program(
     store: &Path,
     only: Option<&[String]>,
@@ -111,7 +109,7 @@ fn find_program(
             );
         }
     }
-    // A shell proper before a busybox that happens to be there.
+    // A real shell before a busybox that happens to exist.
     found.sort_by_key(|path| (path.to_string_lossy().contains("-bash-"), path.clone()));
     Ok(found.pop())
 }

@@ -1,9 +1,8 @@
-//! What this user cannot read of a root, though the guest's root needs it.
+//! Files of a root that this user cannot read, although the guest's root needs them.
 //!
-//! An overlay copies a file up when it is written, which takes reading it, and
-//! that is the share process's, with this user's rights. So what is unreadable
-//! in places where root keeps its own things (a home, lock files, logs, state)
-//! is empty in the guest: it can be written, and no secret is shown.
+//! An overlay copies a file up on the first write, for which the share process must read it with
+//! this user's permissions. So unreadable files in root's own places (home, lock files, logs,
+//! state) are empty in the guest: it can write them, and sees no secrets.
 
 use std::collections::VecDeque;
 use std::fs::{self, Metadata};
@@ -13,20 +12,19 @@ use std::path::{Path, PathBuf};
 use guest_init::plan::{Attributes, Entry, EntryKind};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 
-/// Directories that are looked through; of the others at the top only whether
-/// they can be read themselves.
+/// Directories to search; of other top-level directories, only whether they can be read themselves.
 const SEARCHED: [&str; 3] = ["etc", "root", "var"];
-/// Directories that are never covered: the guest mounts its own over them.
+/// Directories to skip: the guest mounts its own over them.
 const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
-/// How many names are looked at. A distribution has some 10,000; what lies
-/// deepest is left out of a larger tree.
+/// How many names to look at. A distribution has some 10,000; in a larger tree the deepest ones are
+/// skipped.
 const MAX_NAMES: usize = 30_000;
 /// How many of them can be covered.
 const MAX_ENTRIES: usize = 2_000;
-/// Filesystems that may make whoever looks wait for a network or a program.
+/// Filesystems on which a lookup may wait for a network or a program.
 const REMOTE: [&str; 8] = ["9p", "afs", "autofs", "ceph", "cifs", "nfs", "nfs4", "smb3"];
 
-/// Entries that stand for what cannot be read below `root`.
+/// Entries that replace what cannot be read below `root`.
 pub(super) fn entries(root: &Path) -> Vec<Entry> {
     let Some(user) = User::current() else {
         return Vec::new();
@@ -43,7 +41,7 @@ pub(super) fn entries(root: &Path) -> Vec<Entry> {
         for name in names.flatten() {
             if left == 0 || found.len() == MAX_ENTRIES {
                 tracing::debug!(
-                    "{} is too large to look for what is unreadable",
+                    "{} is too large to search for unreadable files",
                     root.display()
                 );
                 return found;
@@ -93,7 +91,7 @@ fn entry(root: &Path, path: &Path, meta: &Metadata) -> Option<Entry> {
     })
 }
 
-/// What a file has in the guest: what programs that need it cannot do without.
+/// The content of a file in the guest: the minimum that programs need.
 fn content(root: &Path, path: &str) -> String {
     let lines_of = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
     match path {
@@ -104,8 +102,7 @@ fn content(root: &Path, path: &str) -> String {
     }
 }
 
-/// shadow(5) for the users of passwd(5): nobody has a password that fits, and
-/// none expires.
+/// shadow(5) for the users of passwd(5): nobody has a usable password, and none expires.
 fn shadow(passwd: &str) -> String {
     let mut text = String::new();
     for name in passwd.lines().filter_map(|line| line.split(':').next()) {
@@ -139,8 +136,8 @@ impl User {
     /// `None` for one who can read everything.
     fn current() -> Option<Self> {
         let uid = geteuid();
-        // What a share process of root's keeps; in a container it may not have
-        // it, and is an ordinary user then but for what is its own.
+        // The capability that root's share process keeps. In a container root may lack it, and is
+        // then an ordinary user except for its own files.
         if uid.is_root() && reads_everything() {
             return None;
         }
@@ -160,7 +157,7 @@ impl User {
         self.may(meta) || (self.uid != 0 && is_granted(path, meta))
     }
 
-    /// By the bits of its mode: to read, and to enter what is a directory.
+    /// Whether its mode allows reading, and entering if it is a directory.
     fn may(&self, meta: &Metadata) -> bool {
         let needed = if meta.is_dir() { 0o5 } else { 0o4 };
         let shift = if meta.uid() == self.uid {
@@ -174,7 +171,7 @@ impl User {
     }
 }
 
-/// Whether the kernel grants it, by an access control list for one.
+/// Whether the kernel allows it, for example through an access control list.
 fn is_granted(path: &Path, meta: &Metadata) -> bool {
     let mut wanted = AccessFlags::R_OK;
     if meta.is_dir() {
@@ -190,7 +187,7 @@ fn reads_everything() -> bool {
             .is_ok_and(|capability| capng::have_capability(capng::Type::EFFECTIVE, capability))
 }
 
-/// Mount points, from proc_pid_mountinfo(5), that are better not looked at.
+/// Mount points, from proc_pid_mountinfo(5), that should not be looked at.
 fn remote_mounts() -> Vec<PathBuf> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = text.lines().filter_map(|line| {
@@ -232,7 +229,7 @@ mod tests {
         assert!(user(meta.uid(), &[]).may(&meta));
         assert!(!user(meta.uid() + 1, &[meta.gid()]).may(&meta));
         assert!(user(meta.uid() + 1, &[]).may(&meta));
-        // A directory must be entered too.
+        // A directory must also be entered.
         let (_holder, meta) = metadata_of(0o744, true);
         assert!(user(meta.uid(), &[]).may(&meta));
         assert!(!user(meta.uid() + 1, &[]).may(&meta));
@@ -247,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_has_owner_and_mode_of_what_it_stands_for() {
+    fn an_entry_has_owner_and_mode_of_what_it_replaces() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("etc")).unwrap();
         fs::write(root.path().join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();

@@ -1,12 +1,13 @@
-//! The cache: kernels ready to boot, each in a directory that appears at once
-//! and whole.
+//! The cache: kernels ready to boot, each in a directory that appears complete, in one step.
 //!
-//! A kernel is filled into a temporary directory of the cache under a lock of
-//! its own and renamed into place: whoever sees `kernels/<key>` sees all of it.
+//! A kernel is written to a temporary directory of the cache, under its own lock, and renamed into
+//! place: everybody who sees `kernels/<key>` sees all of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -20,23 +21,33 @@ use crate::arch::Arch;
 /// Enough for another harness to fetch a full-size kernel on a slow line.
 const LOCK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 
-/// How often a taken lock is tried again.
+/// How often to retry a taken lock.
 const LOCK_POLL: Duration = Duration::from_millis(100);
 
-/// After this long, the user hears what is waited for.
+/// After this time, kiln tells the user what it is waiting for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Longer than it takes to rename a directory: somebody who removes a kernel holds
+/// its lock no longer.
+const PRUNING: Duration = Duration::from_secs(5);
+
+/// SHA-1 of packages, by their SHA-256.
+const SHA1: &str = "sha1";
 
 /// The cache directory.
 #[derive(Debug, Clone)]
 pub struct Cache {
     root: PathBuf,
+    /// Locks of the kernels that were provided, held until the last clone goes: a
+    /// kernel is in use as long as the kiln that asked for it runs.
+    used: Arc<Mutex<BTreeMap<String, CacheLock>>>,
 }
 
-/// What a kernel is made from, as a file name: equal keys, equal kernels.
+/// The inputs of a kernel, as a file name: equal keys mean equal kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key(String);
 
-/// A held lock; dropping it lets go.
+/// A held lock; dropping it releases it.
 #[derive(Debug)]
 pub(super) struct CacheLock {
     _file: Flock<File>,
@@ -77,6 +88,11 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// The lock of those who use the kernel of `key`.
+fn use_lock(key: &str) -> String {
+    format!("{key}.used")
+}
+
 impl Cache {
     /// `KILN_CACHE_DIR`, else `kiln` in `XDG_CACHE_HOME`, else `~/.cache/kiln`
     /// (XDG Base Directory Specification 0.8: relative values are ignored).
@@ -93,10 +109,12 @@ impl Cache {
             .ok_or(Error::NoCacheDirectory)
     }
 
-    /// The cache in the directory `root`, which is absolute and need not be
-    /// there yet.
+    /// The cache in the directory `root`, which is absolute and need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        Cache { root: root.into() }
+        Cache {
+            root: root.into(),
+            used: Arc::default(),
+        }
     }
 
     /// The cache's directory.
@@ -104,14 +122,14 @@ impl Cache {
         &self.root
     }
 
-    /// The kernel of `key`, called `name`, if it is there and whole.
+    /// The kernel of `key`, called `name`, if it exists and is complete.
     pub(super) fn prepared(&self, key: &Key, name: &str) -> Option<KernelImage> {
         prepare::load(&self.kernel_dir(key), name)
     }
 
-    /// The kernel of `key`, called `name`. If it is not there, or not whole, `get`
-    /// finds it or fetches it into the directory it is given, which is removed
-    /// afterwards, and the cache prepares what it found.
+    /// The kernel of `key`, called `name`. If it does not exist, or is not complete, `get` finds
+    /// it, or fetches it into the given directory, which is removed afterwards, and the cache
+    /// prepares it.
     pub(super) fn provide(
         &self,
         key: &Key,
@@ -119,7 +137,9 @@ impl Cache {
         progress: &Progress,
         get: impl FnOnce(&Path) -> Result<(Layout, Taking), Error>,
     ) -> Result<KernelImage, Error> {
+        self.use_kernel(key);
         if let Some(kernel) = self.prepared(key, name) {
+            self.touch(key);
             return Ok(kernel);
         }
         self.discard_damaged(key, |dir| prepare::load(dir, name).is_some())?;
@@ -127,10 +147,86 @@ impl Cache {
             let (layout, taking) = get(&filling.work())?;
             prepare::prepare(&layout, taking, &filling.kernel())?;
             filling.publish()?;
+            if let Some(note) = super::disk::note_of_size(&self.root) {
+                progress.line(&note);
+            }
         }
         self.prepared(key, name).ok_or_else(|| Error::NoImage {
             path: self.kernel_dir(key),
         })
+    }
+
+    /// Nobody removes the kernel of `key` from now on. A cache that cannot be
+    /// written to needs no lock for that.
+    fn use_kernel(&self, key: &Key) {
+        let used = || self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used().contains_key(&key.0) {
+            return;
+        }
+        let Ok(mut file) = self.open_lock(&use_lock(&key.0)) else {
+            return;
+        };
+        let begun = Instant::now();
+        while begun.elapsed() < PRUNING {
+            match Flock::lock(file, FlockArg::LockSharedNonblock) {
+                Ok(lock) => {
+                    used().insert(key.0.clone(), CacheLock { _file: lock });
+                    return;
+                }
+                Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) => file = back,
+                Err(_) => return,
+            }
+            std::thread::sleep(LOCK_POLL);
+        }
+    }
+
+    /// Says that the kernel of `key` was used now. Where that cannot be written
+    /// down, it was not.
+    fn touch(&self, key: &Key) {
+        if let Ok(directory) = File::open(self.kernel_dir(key)) {
+            let _ = directory.set_modified(SystemTime::now());
+        }
+    }
+
+    /// Takes the kernel called `key` away from everybody who might use or fill it;
+    /// `None` if somebody does.
+    pub(super) fn exclude(&self, key: &str) -> Result<Option<[CacheLock; 2]>, Error> {
+        let take = |name: &str| -> Result<Option<CacheLock>, Error> {
+            let file = self.open_lock(name)?;
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => Ok(Some(CacheLock { _file: lock })),
+                Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+                Err((_, errno)) => Err(Error::io("lock", &self.root)(errno.into())),
+            }
+        };
+        let Some(used) = take(&use_lock(key))? else {
+            return Ok(None);
+        };
+        Ok(take(key)?.map(|filled| [used, filled]))
+    }
+
+    /// The SHA-1 of a package file whose SHA-256 is `sha256`, if the file was
+    /// fetched once.
+    pub(super) fn sha1_of(&self, sha256: &str) -> Option<String> {
+        let text = fs::read_to_string(self.root.join(SHA1).join(sha256)).ok()?;
+        let hex = text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        hex.then_some(text)
+    }
+
+    /// Remembers it.
+    pub(super) fn remember_sha1(&self, sha256: &str, sha1: &str) {
+        // Forgotten, it costs a download when somebody asks.
+        if let Ok(directory) = self.subdirectory(SHA1) {
+            let _ = crate::whole_file::write(&directory.join(sha256), sha1.as_bytes());
+        }
+    }
+
+    /// What the kernel of `key` takes on the disk, in bytes, if it is there.
+    pub(super) fn size_of(&self, key: &Key) -> Option<u64> {
+        let directory = self.kernel_dir(key);
+        directory
+            .is_dir()
+            .then(|| super::disk::size_on_disk(&directory))
     }
 
     /// Where the kernel of `key` is, or would be.
@@ -138,7 +234,7 @@ impl Cache {
         self.root.join("kernels").join(&key.0)
     }
 
-    /// A directory of the cache for `purpose`, made if missing.
+    /// A directory of the cache for `purpose`, created if missing.
     pub(super) fn subdirectory(&self, purpose: &str) -> Result<PathBuf, Error> {
         let path = self.root.join(purpose);
         fs::create_dir_all(&path).map_err(Error::io("create", &path))?;
@@ -172,8 +268,8 @@ impl Cache {
         }
     }
 
-    /// Removes the directory of `key` if it is there and `whole` refuses it, so
-    /// that it is filled anew.
+    /// Removes the directory of `key` if it is there and `whole` refuses it, so that it is filled
+    /// again.
     fn discard_damaged(&self, key: &Key, whole: impl Fn(&Path) -> bool) -> Result<(), Error> {
         let target = self.kernel_dir(key);
         if !target.exists() {
@@ -213,9 +309,8 @@ impl Cache {
         }))
     }
 
-    /// Removes what killed harnesses left in `temporaries`: directories whose
-    /// key is `held` by this one, or whose key's lock nobody holds. A directory
-    /// is there only while its lock is held.
+    /// Removes what killed harnesses left in `temporaries`: directories whose key is `held` by this
+    /// one, or whose key's lock nobody holds. A directory exists only while its lock is held.
     fn sweep(&self, temporaries: &Path, held: &Key) -> Result<(), Error> {
         for entry in fs::read_dir(temporaries).map_err(Error::io("read", temporaries))? {
             let path = entry.map_err(Error::io("read", temporaries))?.path();

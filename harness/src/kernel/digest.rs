@@ -42,7 +42,7 @@ pub(super) fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Hashes what passes through.
+/// Hashes everything that passes through.
 pub(super) struct HashingWriter<W> {
     inner: W,
     hash: Sha256,

@@ -1,10 +1,11 @@
-//! Downloads: over HTTP, through the proxies of the environment, trusting the
-//! system's certificates; and copies of `file:` addresses. A download that breaks
-//! off goes on where it stopped.
+//! Downloads: over HTTP, through the proxies of the environment, trusting the system's
+//! certificates; and copies from `file:` addresses. Resumes interrupted downloads. Offline, only
+//! copies work.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use sha1::Sha1;
@@ -13,32 +14,36 @@ use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
 
 use super::{Error, digest};
+use crate::offline;
 
 /// How long the server may take to accept a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the server may be silent, before its answer and within it.
+/// How long the server may be silent, before and during its answer.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How often a download that breaks off goes on. A server that breaks off at
-/// each start of a file never gives it.
+/// How often to resume a download. A server that always breaks off at the start of a file would
+/// never deliver it.
 const RESUMES: u32 = 4;
 
-/// A file that came.
+/// A downloaded file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Downloaded {
     /// In hexadecimal digits.
     pub(super) sha256: String,
-    /// In hexadecimal digits. No security hangs on it: it is a name that archives
-    /// of old packages know a file by.
+    /// In hexadecimal digits. Not for security: archives of old packages use it to name a file.
     pub(super) sha1: String,
 }
 
-/// Hears how many bytes have come, of how many if that is known.
-pub(super) type Heard<'a> = &'a mut dyn FnMut(u64, Option<u64>);
+/// Called with the number of bytes so far, and the total if known.
+pub(super) type OnProgress<'a> = &'a mut dyn FnMut(u64, Option<u64>);
 
 /// Downloads `url` to `dest`.
-pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downloaded, Error> {
+pub(super) fn to_file(
+    url: &str,
+    dest: &Path,
+    on_progress: OnProgress<'_>,
+) -> Result<Downloaded, Error> {
     let file = File::create(dest).map_err(Error::io("create", dest))?;
     let mut sink = Sink {
         file,
@@ -50,13 +55,13 @@ pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downlo
     if let Some(path) = local(url) {
         let mut from = File::open(&path).map_err(|error| not_read(url, &error))?;
         let total = from.metadata().ok().map(|meta| meta.len());
-        sink.take(&mut from, total, heard)
+        sink.take(&mut from, total, on_progress)
             .map_err(|broken| match broken {
                 Broken::Off(reason) => failed(url, reason),
                 Broken::Other(error) => error,
             })?;
     } else {
-        over_http(url, &mut sink, heard)?;
+        over_http(url, &mut sink, on_progress)?;
     }
     Ok(Downloaded {
         sha256: digest::hex(&sink.sha256.finalize()),
@@ -64,12 +69,42 @@ pub(super) fn to_file(url: &str, dest: &Path, heard: Heard<'_>) -> Result<Downlo
     })
 }
 
+/// What a server has at an address.
+#[derive(Debug)]
+pub(super) enum Page {
+    /// The same as at the time that was named.
+    Unchanged,
+    /// This.
+    New {
+        /// The whole of it.
+        body: Vec<u8>,
+        /// When it was changed last, in the server's words.
+        modified: Option<String>,
+    },
+}
+
 /// Downloads `url`, which has at most `limit` bytes.
 pub(super) fn to_memory(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
+    match page(url, limit, None)? {
+        Page::New { body, .. } => Ok(body),
+        Page::Unchanged => Err(failed(url, "the server sent nothing".to_owned())),
+    }
+}
+
+/// The same, unless it was not changed `since` a time that the server told.
+pub(super) fn page(url: &str, limit: u64, since: Option<&str>) -> Result<Page, Error> {
     let mut body = Vec::new();
-    let mut reader: Box<dyn Read> = match local(url) {
-        Some(path) => Box::new(File::open(&path).map_err(|error| not_read(url, &error))?),
-        None => Box::new(ask(url, 0)?.into_body().into_reader()),
+    let mut modified = None;
+    let mut reader: Box<dyn Read> = if let Some(path) = local(url) {
+        Box::new(File::open(&path).map_err(|error| not_read(url, &error))?)
+    } else {
+        let response = ask(url, 0, since)?;
+        if response.status() == StatusCode::NOT_MODIFIED {
+            return Ok(Page::Unchanged);
+        }
+        let header = response.headers().get("Last-Modified");
+        modified = header.and_then(|value| value.to_str().ok().map(str::to_owned));
+        Box::new(response.into_body().into_reader())
     };
     reader
         .by_ref()
@@ -79,7 +114,17 @@ pub(super) fn to_memory(url: &str, limit: u64) -> Result<Vec<u8>, Error> {
     if body.len() as u64 > limit {
         return Err(failed(url, format!("it is longer than {limit} bytes")));
     }
-    Ok(body)
+    Ok(Page::New { body, modified })
+}
+
+/// Says whether `url` may be asked for.
+pub(super) fn allowed(url: &str) -> Result<(), Error> {
+    if local(url).is_none() && offline::is_on() {
+        return Err(Error::Offline {
+            url: url.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// The path of a `file:` or `copy:` address, sources.list(5).
@@ -91,20 +136,20 @@ fn local(url: &str) -> Option<PathBuf> {
     Some(PathBuf::from(path))
 }
 
-fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Error> {
+fn over_http(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Error> {
     let mut broke = None;
     for _ in 0..=RESUMES {
-        match part(url, sink, heard) {
+        match part(url, sink, on_progress) {
             Ok(()) => return Ok(()),
             Err(Broken::Off(reason)) if sink.bytes > 0 => {
-                tracing::info!("{url}: {reason}; going on from there");
+                tracing::info!("{url}: {reason}; resuming");
                 broke = Some(reason);
             }
-            // Why it broke off says more than why it could not go on.
+            // Why it broke off says more than why resuming failed.
             Err(broken) => {
                 return Err(match (broken, broke) {
                     (Broken::Other(Error::Download { reason: then, .. }), Some(reason)) => {
-                        failed(url, format!("{reason}, and could not go on: {then}"))
+                        failed(url, format!("{reason}, and could not be resumed: {then}"))
                     }
                     (Broken::Other(error), _) => error,
                     (Broken::Off(reason), _) => failed(url, reason),
@@ -115,37 +160,54 @@ fn over_http(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Err
     Err(failed(url, broke.unwrap_or_default()))
 }
 
-/// What is left of `url`, in one answer.
-fn part(url: &str, sink: &mut Sink<'_>, heard: Heard<'_>) -> Result<(), Broken> {
-    let response = ask(url, sink.bytes).map_err(Broken::Other)?;
+/// Downloads the rest of `url`, in one answer.
+fn part(url: &str, sink: &mut Sink<'_>, on_progress: OnProgress<'_>) -> Result<(), Broken> {
+    let response = ask(url, sink.bytes, None).map_err(Broken::Other)?;
     if sink.bytes > 0 && response.status() != StatusCode::PARTIAL_CONTENT {
-        // A server that knows no ranges sends everything once more.
+        // A server without range support sends everything again.
         sink.restart()?;
     }
     let length = response.body().content_length();
     let total = length.map(|length| sink.bytes + length);
     let mut body = response.into_body().into_reader();
-    sink.take(&mut body, total, heard)
+    sink.take(&mut body, total, on_progress)
 }
 
-/// Asks a server for `url`, from byte `from` on.
-fn ask(url: &str, from: u64) -> Result<ureq::http::Response<ureq::Body>, Error> {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_resolve(Some(CONNECT_DEADLINE))
-        .timeout_connect(Some(CONNECT_DEADLINE))
-        .timeout_recv_response(Some(SILENCE_DEADLINE))
-        .timeout_per_read(Some(SILENCE_DEADLINE))
-        .tls_config(
-            TlsConfig::builder()
-                .root_certs(RootCerts::PlatformVerifier)
-                .build(),
-        )
-        .build()
-        .into();
-    // Packed indices are wanted as they are.
-    let mut request = agent.get(url).header("Accept-Encoding", "identity");
+/// What asks servers, for the whole process: it keeps connections open, which
+/// several downloads from one server then share.
+fn agent() -> &'static ureq::Agent {
+    static AGENT: OnceLock<ureq::Agent> = OnceLock::new();
+    AGENT.get_or_init(|| {
+        ureq::Agent::config_builder()
+            .timeout_resolve(Some(CONNECT_DEADLINE))
+            .timeout_connect(Some(CONNECT_DEADLINE))
+            .timeout_recv_response(Some(SILENCE_DEADLINE))
+            .timeout_per_read(Some(SILENCE_DEADLINE))
+            .tls_config(
+                TlsConfig::builder()
+                    .root_certs(RootCerts::PlatformVerifier)
+                    .build(),
+            )
+            .build()
+            .into()
+    })
+}
+
+/// Asks a server for `url`, from byte `from` on, or only if it was changed
+/// `since` a time that the server told.
+fn ask(
+    url: &str,
+    from: u64,
+    since: Option<&str>,
+) -> Result<ureq::http::Response<ureq::Body>, Error> {
+    allowed(url)?;
+    // Do not let the server decompress indices.
+    let mut request = agent().get(url).header("Accept-Encoding", "identity");
     if from > 0 {
         request = request.header("Range", format!("bytes={from}-"));
+    }
+    if let Some(since) = since {
+        request = request.header("If-Modified-Since", since);
     }
     request.call().map_err(|error| Error::Download {
         url: url.to_owned(),
@@ -170,7 +232,7 @@ fn not_read(url: &str, error: &io::Error) -> Error {
     }
 }
 
-/// Where a download goes.
+/// The destination of a download.
 struct Sink<'d> {
     file: File,
     dest: &'d Path,
@@ -181,19 +243,19 @@ struct Sink<'d> {
 
 /// Why a download ended early.
 enum Broken {
-    /// Nothing came for long, the connection broke or was closed.
+    /// Nothing came for a long time, or the connection broke or was closed.
     Off(String),
     /// Trying again would not help.
     Other(Error),
 }
 
 impl Sink<'_> {
-    /// Takes what `from` gives, up to `total` bytes with those that are there.
+    /// Copies from `from`, up to `total` bytes including existing ones.
     fn take(
         &mut self,
         from: &mut impl Read,
         total: Option<u64>,
-        heard: Heard<'_>,
+        on_progress: OnProgress<'_>,
     ) -> Result<(), Broken> {
         let mut buffer = vec![0; 128 << 10];
         loop {
@@ -212,7 +274,7 @@ impl Sink<'_> {
             self.sha256.update(&buffer[..read]);
             self.sha1.update(&buffer[..read]);
             self.bytes += read as u64;
-            heard(self.bytes, total);
+            on_progress(self.bytes, total);
         }
         match total {
             Some(total) if self.bytes != total => Err(Broken::Off(format!(
@@ -285,19 +347,19 @@ mod tests {
     }
 
     #[test]
-    fn a_download_goes_on_where_it_broke_off() {
+    fn an_interrupted_download_resumes() {
         let dir = tempfile::tempdir().unwrap();
         let dest = dir.path().join("file");
-        let mut heard = Vec::new();
+        let mut seen = Vec::new();
         let url = breaking_off(b"abcdefgh", 3, true);
-        let came = to_file(&url, &dest, &mut |bytes, total| heard.push((bytes, total))).unwrap();
+        let came = to_file(&url, &dest, &mut |bytes, total| seen.push((bytes, total))).unwrap();
         assert_eq!(std::fs::read(&dest).unwrap(), b"abcdefgh");
         assert_eq!(came.sha256, digest::of_bytes(b"abcdefgh"));
-        assert_eq!(heard.last(), Some(&(8, Some(8))));
+        assert_eq!(seen.last(), Some(&(8, Some(8))));
     }
 
     #[test]
-    fn a_server_that_always_breaks_off_is_given_up() {
+    fn a_download_that_always_breaks_off_fails_in_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let url = breaking_off(b"abcdefgh", 3, false);
         let error = to_file(&url, &dir.path().join("file"), &mut |_, _| ()).unwrap_err();

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use super::image::names::TREES;
 use super::{image, modules};
+use crate::config::SelectError;
 use crate::hint::{Hint, quoted, readable, with_causes};
 use crate::store;
 
 /// A kernel could not be provided.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Neither `KILN_CACHE_DIR` nor `XDG_CACHE_HOME` nor `HOME` says where the
-    /// cache is.
+    /// None of `KILN_CACHE_DIR`, `XDG_CACHE_HOME` and `HOME` gives the cache's path.
     #[error(
         "there is no place for the cache: neither KILN_CACHE_DIR, XDG_CACHE_HOME nor HOME is set to an absolute path"
     )]
@@ -21,7 +21,7 @@ pub enum Error {
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was done to it, such as `write`.
+        /// What kiln did with it, such as `write`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum Error {
     /// Waiting for something took too long.
     #[error("gave up after {} s waiting for {what}", after.as_secs())]
     Deadline {
-        /// What was waited for.
+        /// What kiln waited for.
         what: String,
         /// How long.
         after: Duration,
@@ -39,7 +39,7 @@ pub enum Error {
     /// The Nix store could not be used, or a build failed.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// What Nix built is no kernel.
+    /// Nix built something without a kernel.
     #[error("kernel \"{name}\": there is no kernel image in {path}, the output of {installable}")]
     NixWithoutKernel {
         /// The kernel.
@@ -48,12 +48,13 @@ pub enum Error {
         installable: String,
         /// The store paths.
         path: String,
-        /// Where they lie on this host.
+        /// Where they are on this host.
         files: Vec<PathBuf>,
     },
-    /// The flake gives another kernel than the pinned one, which is gone.
+    /// The flake gives another kernel than the pinned one, which is no longer available.
     #[error(
-        "kernel \"{name}\" is pinned to {pinned}, which is in no store, and {installable} now gives {built}"
+        "kernel \"{name}\" is pinned to {pinned}, which is in no store, but {installable} now \
+         gives {built}"
     )]
     NixChanged {
         /// The kernel.
@@ -62,7 +63,7 @@ pub enum Error {
         installable: String,
         /// The pinned store paths.
         pinned: String,
-        /// The store paths that came.
+        /// The store paths that Nix built.
         built: String,
     },
     /// `kernels.lock` is not what kiln writes.
@@ -75,7 +76,7 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// Nobody says which archive has a suite.
+    /// No archive is known for a suite.
     #[error("no package archive is known for suite {suite}")]
     NoMirror {
         /// The suite.
@@ -89,7 +90,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Nobody who is trusted signed the Release file of an archive.
+    /// No trusted key signed the Release file of an archive.
     #[error("the signature of {url} is not trusted: {reason}")]
     Signature {
         /// The address of the Release file.
@@ -116,11 +117,11 @@ pub enum Error {
         component: String,
     },
     /// A package depends on a part of the kernel that is not in the archive.
-    #[error("{package} is incomplete: {suite} does not have {missing} any more")]
+    #[error("{package} is incomplete: {suite} no longer has {missing}")]
     IncompletePackage {
         /// The package.
         package: String,
-        /// What it depends on.
+        /// Its missing dependency.
         missing: String,
         /// Suite of the archive.
         suite: String,
@@ -137,18 +138,17 @@ pub enum Error {
         version: String,
         /// The mirror's root.
         mirror: String,
-        /// What the snapshot service answered; `None` if the pin does not say
-        /// the SHA-1 that it would have to be asked for.
+        /// The snapshot service's answer; `None` if the pin lacks the SHA-1 to ask for.
         snapshot: Option<String>,
     },
-    /// A download is not the file that was expected.
+    /// A download is not the expected file.
     #[error("{what} has a wrong hash\n  expected sha256 {expected}\n  received sha256 {actual}")]
     WrongHash {
         /// What was downloaded.
         what: String,
         /// Hash that is pinned.
         expected: String,
-        /// Hash of what came.
+        /// Hash of the received file.
         actual: String,
     },
     /// A download failed or ended early.
@@ -156,11 +156,94 @@ pub enum Error {
     Download {
         /// The address.
         url: String,
-        /// The server has no such file.
+        /// Whether the server has no such file.
         gone: bool,
         /// Why.
         reason: String,
     },
+    /// A registry does not give an image.
+    #[error("cannot get the image {image}: {reason}")]
+    Registry {
+        /// The image.
+        image: String,
+        /// The registry.
+        host: String,
+        /// It might, for a user whom it knows.
+        wants_login: bool,
+        /// Its own words.
+        reason: String,
+    },
+    /// It would have to be downloaded, and kiln may not.
+    #[error("kiln is offline, and would need {url}")]
+    Offline {
+        /// The address.
+        url: String,
+    },
+    /// A kernel is not in the cache and cannot be fetched.
+    #[error("kernel \"{name}\" is not in the cache: {source}")]
+    NotCached {
+        /// The kernel.
+        name: String,
+        /// Why it cannot be fetched.
+        source: Box<Error>,
+    },
+    /// The lists of a pool are not in the cache and cannot be fetched.
+    #[error("what the pool \"{pool}\" has is not in the cache: {source}")]
+    NoLists {
+        /// The pool.
+        pool: String,
+        /// Why they cannot be fetched.
+        source: Box<Error>,
+    },
+    /// A pool does not have what was asked for.
+    #[error("the pool \"{pool}\" has no kernel {wanted}{}", and_nearest(nearest))]
+    NoVersion {
+        /// The pool.
+        pool: String,
+        /// What was asked for.
+        wanted: String,
+        /// The nearest kernels it has.
+        nearest: Vec<String>,
+    },
+    /// A kernel has left its pool since the pool was asked.
+    #[error("{source}")]
+    LeftPool {
+        /// The pool.
+        pool: String,
+        /// Where kiln looked for it.
+        source: Box<Error>,
+    },
+    /// Parts of a kernel have no signed hash, and the kernel cannot check them.
+    #[error(
+        "kernel \"{name}\" cannot be trusted: the archive does not list {unlisted} any more, and the kernel checks no signatures of modules"
+    )]
+    Unsigned {
+        /// The kernel.
+        name: String,
+        /// The first part that is not listed.
+        unlisted: String,
+    },
+    /// A kernel of that name is there already, with another source.
+    #[error("there is a kernel \"{name}\" already, in {}:{line}", path.display())]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// The `kernels.toml`.
+        path: PathBuf,
+        /// Line in it, from 1.
+        line: usize,
+    },
+    /// A `kernels.toml` cannot be written anew.
+    #[error("cannot add a kernel to {}: {reason}", path.display())]
+    NotEdited {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A `-k` selects nothing.
+    #[error(transparent)]
+    Select(#[from] SelectError),
     /// An archive cannot be read.
     #[error("cannot unpack {what}: {reason}")]
     Archive {
@@ -169,13 +252,60 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// No kernel where one should be.
+    /// An archive would write where it must not, or without end.
+    #[error("cannot unpack {archive}: {entry}: {reason}")]
+    Refused {
+        /// The archive.
+        archive: String,
+        /// The entry, by its name in the archive.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no kernel.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
         path: PathBuf,
     },
-    /// More than one kernel where one should be.
+    /// Files that are to make a kernel have no image.
+    #[error("there is no kernel image in {}{}", files.join(", "), with_modules(modules))]
+    FilesWithoutImage {
+        /// Their names.
+        files: Vec<String>,
+        /// Releases of the modules that they have.
+        modules: Vec<String>,
+    },
+    /// Files that are to make a kernel have none of its modules.
+    #[error("{} have none of the modules of {release}", files.join(", "))]
+    FilesWithoutModules {
+        /// Their names.
+        files: Vec<String>,
+        /// Release of the image.
+        release: String,
+    },
+    /// Files that are to make a kernel are of several.
+    #[error("{image} is release {release}, but the modules are those of {}", modules.join(", "))]
+    FilesDiffer {
+        /// The image, and the file that has it.
+        image: String,
+        /// Its release.
+        release: String,
+        /// Releases of the modules.
+        modules: Vec<String>,
+    },
+    /// The running kernel has no image on this machine.
+    #[error(
+        "there is no image of the kernel that runs here, {release}, neither in /boot nor in /lib/modules/{release}{}",
+        if *container { ": this is a container, which has the kernel of its host and none of its files" } else { "" }
+    )]
+    NoHostKernel {
+        /// `uname -r`.
+        release: String,
+        /// Whether this is a container.
+        container: bool,
+    },
+    /// There is more than one kernel.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
     ManyImages {
         /// The directory.
@@ -183,7 +313,7 @@ pub enum Error {
         /// The images.
         images: Vec<String>,
     },
-    /// A build tree lists modules that are not built.
+    /// A build tree lists modules that have not been built.
     #[error(
         "{missing} of the {all} modules that {}/modules.order lists are not built; the first is {}",
         tree.display(),
@@ -199,23 +329,23 @@ pub enum Error {
         /// How many are listed.
         all: usize,
     },
-    /// The image is of another build than what lies beside it.
+    /// The image is from another build than the files beside it.
     #[error(
-        "the image {} is release {release}, and its tree or modules are {expected}",
+        "the image {} is release {release}, but its tree or modules are {expected}",
         image.display()
     )]
     ReleaseDiffers {
         /// The image.
         image: PathBuf,
-        /// What it says.
+        /// Its release.
         release: String,
-        /// What `kernel.release` or the directory of the modules says.
+        /// The release in `kernel.release` or of the module directory.
         expected: String,
     },
     /// An image cannot be unpacked.
     #[error("{}", with_causes(.0))]
     Image(#[source] image::Error),
-    /// The metadata of a module directory could not be made.
+    /// The metadata of a module directory could not be created.
     #[error(
         "cannot write the module metadata of {release}: {}",
         with_causes(source)
@@ -226,9 +356,9 @@ pub enum Error {
         /// Why.
         source: modules::Error,
     },
-    /// `update` was asked for a kernel that has no pin.
+    /// `update` for a kernel that cannot be pinned.
     #[error(
-        "kernel \"{name}\" comes neither from apt nor from Nix; kernels.lock pins nothing else"
+        "kernel \"{name}\" comes neither from apt, nor from Nix, nor from a registry; kernels.lock pins nothing else"
     )]
     NotPinned {
         /// The kernel.
@@ -237,7 +367,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps an I/O error with what was done to which path.
+    /// Wraps an I/O error with the action and the path.
     pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Error::Io {
@@ -248,7 +378,7 @@ impl Error {
     }
 }
 
-const FREE_SPACE: &str = "free some space, or let KILN_CACHE_DIR name a directory on another disk";
+const FREE_SPACE: &str = "free some space, or set KILN_CACHE_DIR to a directory on another disk";
 
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
@@ -256,18 +386,20 @@ impl Hint for Error {
             Error::NoCacheDirectory => "set KILN_CACHE_DIR to a directory of yours".to_owned(),
             error if is_disk_full(error) => FREE_SPACE.to_owned(),
             Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge => {
-                "lift the limit on the size of files: `ulimit -f unlimited`".to_owned()
+                "raise the limit on file size: `ulimit -f unlimited`".to_owned()
             }
             Error::Io { source, path, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 readable(path)
             }
             Error::Io { .. } => return Vec::new(),
             Error::NotBuilt { tree, .. } => format!(
-                "build them: `make -C {} modules`; a kernel that needs no modules boots by its image, copied out of the tree",
+                "build them: `make -C {} modules`; if the kernel needs no modules, copy its image \
+                 out of the tree and boot that",
                 quoted(tree)
             ),
             Error::ReleaseDiffers { .. } => {
-                "build image and modules together (`make` in a build tree), or name an image that fits the modules".to_owned()
+                "build image and modules together (`make` in a build tree), or name an image that \
+                 matches the modules".to_owned()
             }
             Error::Store(error) => {
                 let mut hints = error.hints();
@@ -278,15 +410,17 @@ impl Hint for Error {
                 return hints;
             }
             Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
-            Error::BadLock { .. } => "write it anew with `kiln kernels update`".to_owned(),
+            Error::BadLock { .. } => "write it again with `kiln kernels update`".to_owned(),
             Error::NoMirror { .. } => {
-                "let KILN_APT_MIRROR name the root of a Debian archive (the directory that holds dists/)".to_owned()
+                "set KILN_APT_MIRROR to the root of a Debian archive (the directory with dists/)".to_owned()
             }
             Error::Index { .. } => {
-                "check suite and component in kernels.toml; KILN_APT_MIRROR names another mirror; kernels in the cache work without".to_owned()
+                "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
+                 kernels in the cache need none".to_owned()
             }
             Error::Signature { .. } => {
-                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or say `trusted = true` of an archive that you trust without a signature".to_owned()
+                "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or set `trusted = \
+                 true` for an archive that you trust without a signature".to_owned()
             }
             Error::Keyring { .. } => {
                 "export the archive's keys with: gpg --export FINGERPRINT > FILE".to_owned()
@@ -309,21 +443,72 @@ impl Hint for Error {
                 format!("`kiln kernels update {name}` pins what it gives now")
             }
             Error::PinGone { name, .. } => {
-                format!("`kiln kernels update {name}` pins the newest version there is")
+                format!("`kiln kernels update {name}` pins the newest version")
             }
             Error::WrongHash { .. } => {
-                "nothing was kept; if the file was changed on purpose, change the hash in kernels.toml, or run `kiln kernels update` for a package".to_owned()
+                "kiln kept nothing; if the file changed on purpose, change the hash in \
+                 kernels.toml, or run `kiln kernels update` for a package".to_owned()
             }
             Error::Download { .. } => {
-                "nothing was kept; check the address and the network, then try again with `kiln kernels fetch`".to_owned()
+                "kiln kept nothing; check the address and the network, then try again with `kiln \
+                 kernels fetch`".to_owned()
             }
+            Error::Registry {
+                host,
+                wants_login: true,
+                ..
+            } => format!(
+                "check the name; an image that is not public wants a login: `docker login {host}` or `podman login {host}`, kiln takes what they keep (~/.docker/config.json, containers/auth.json)"
+            ),
+            Error::Registry { .. } => {
+                "nothing was kept; check name and tag of the image and the network, then try again".to_owned()
+            }
+            Error::Refused { .. } => {
+                "nothing was kept; no package of a kernel needs that: get it from somewhere else, or pack it anew".to_owned()
+            }
+            Error::Offline { .. } => ONLINE.to_owned(),
+            Error::NotCached { name, source } | Error::NoLists { pool: name, source }
+                if matches!(**source, Error::Offline { .. }) =>
+            {
+                format!("{ONLINE}; {}", fetched(self, name))
+            }
+            Error::NotCached { name, source } | Error::NoLists { pool: name, source } => {
+                let mut hints = source.hints();
+                hints.push(format!("without a network: {}", fetched(self, name)));
+                return hints;
+            }
+            Error::NoVersion { pool, .. } => {
+                format!("`kiln kernels search {pool}` lists what it has")
+            }
+            Error::LeftPool { pool, .. } => {
+                format!("`kiln kernels search --refresh {pool}` asks it again what it has")
+            }
+            Error::Unsigned { .. } => {
+                "choose a newer version: `kiln kernels search` says which are whole".to_owned()
+            }
+            Error::NameTaken { .. } => "give the new one another name: `kiln kernels pin POOL:VERSION NAME`".to_owned(),
+            Error::NotEdited { .. } => "add it by hand: see docs/kernels.md".to_owned(),
+            Error::Select(error) => return error.hints(),
             Error::Archive { .. } => {
-                "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
+                "it must be a .deb, an .rpm, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
                 format!("it must hold {TREES}, or be a kernel build tree")
             }
-            Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
+            Error::NoHostKernel { container: true, .. } => {
+                "share them with the container (`--volume /boot:/boot:ro --volume /lib/modules:/lib/modules:ro`), or name another kernel: `kiln kernels list` shows them".to_owned()
+            }
+            Error::NoHostKernel { .. } => {
+                "name the image, or a directory with image and modules, by its path: -k PATH".to_owned()
+            }
+            Error::FilesWithoutImage { .. } => {
+                "add the package with the image: linux-image-… (Debian, Ubuntu), kernel-core (Fedora, CentOS, AlmaLinux), kernel-default (openSUSE); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesWithoutModules { .. } => {
+                "add the packages with the modules: linux-modules-… (Ubuntu, Debian from 6.19), kernel-modules-core and kernel-modules (Fedora, CentOS, AlmaLinux); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesDiffer { .. } => "give packages of one version".to_owned(),
+            Error::ManyImages { .. } => "name one of the images instead of the directory; of packages, give those of one kernel, and unpack an archive of several".to_owned(),
             Error::Image(error) => return error.hints(),
             Error::Modules {
                 source: modules::Error::Read { path, source },
@@ -336,9 +521,39 @@ impl Hint for Error {
     }
 }
 
+fn with_modules(releases: &[String]) -> String {
+    if releases.is_empty() {
+        String::new()
+    } else {
+        format!(", only modules of {}", releases.join(", "))
+    }
+}
+
+const ONLINE: &str = "leave out --offline, or unset KILN_OFFLINE";
+
+/// What fills the cache, so that no network is needed afterwards.
+fn fetched(error: &Error, name: &str) -> String {
+    match error {
+        Error::NoLists { .. } => format!(
+            "`kiln kernels search {name}`, once with a network, puts the lists into the cache"
+        ),
+        _ => {
+            format!("`kiln kernels fetch -k '{name}'`, once with a network, puts it into the cache")
+        }
+    }
+}
+
+fn and_nearest(nearest: &[String]) -> String {
+    if nearest.is_empty() {
+        return "; it is empty".to_owned();
+    }
+    let verb = if nearest.len() == 1 { "is" } else { "are" };
+    format!("; the nearest {verb} {}", nearest.join(" and "))
+}
+
 fn and_snapshot(answer: Option<&str>) -> String {
     match answer {
-        Some(answer) => format!(", and the snapshot service does not give it: {answer}"),
+        Some(answer) => format!(", and the snapshot service does not have it: {answer}"),
         None => String::new(),
     }
 }

@@ -1,5 +1,5 @@
-//! Where a directory keeps its kernel: an unpacked package tree, an installed
-//! root, the output of a build, or a build tree.
+//! Finds the kernel in a directory: an unpacked package tree, an installed root, the output of a
+//! build, or a build tree.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,10 +9,10 @@ use super::image::names::{IMAGES, bootable_siblings, built, rank};
 use super::{Error, image};
 use crate::arch::Arch;
 
-/// A kernel found in a directory, or an image alone.
+/// A kernel in a directory, or an image alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Layout {
-    /// The image as it is.
+    /// The original image.
     pub(super) image: PathBuf,
     /// Other images of the same kernel, for where QEMU cannot enter the first:
     /// an ELF kernel needs a PVH entry point.
@@ -23,10 +23,10 @@ pub(super) struct Layout {
     pub(super) modules: Modules,
 }
 
-/// What tells a build tree, and what `uname -r` is to say.
+/// The file that marks a build tree and contains its release.
 const KERNEL_RELEASE: &str = "include/config/kernel.release";
 
-/// How far above an image its root or build tree may be: `arch/ARCH/boot/IMAGE`,
+/// How many levels above an image its root or build tree may be: `arch/ARCH/boot/IMAGE`,
 /// `boot/efi/MACHINE/RELEASE/linux`.
 const LEVELS: usize = 4;
 
@@ -60,8 +60,8 @@ pub(super) fn find(path: &Path) -> Result<Layout, Error> {
     of_tree(&root)
 }
 
-/// Finds the kernel in one of `directories`, with its modules from any of them:
-/// Nix has them in an output of their own in places.
+/// Finds the kernel in one of `directories`, with its modules from any of them: Nix sometimes puts
+/// them into a separate output.
 pub(super) fn find_among(directories: &[PathBuf]) -> Result<Layout, Error> {
     let mut missing = Error::NoImage {
         path: directories.first().cloned().unwrap_or_default(),
@@ -78,7 +78,7 @@ pub(super) fn find_among(directories: &[PathBuf]) -> Result<Layout, Error> {
                 }
                 return Ok(layout);
             }
-            // Of several problems the first kernel's is the one to tell.
+            // Of several problems, report that of the first kernel.
             Err(error @ Error::NoImage { .. }) => missing = error,
             Err(error) => return Err(error),
         }
@@ -86,7 +86,7 @@ pub(super) fn find_among(directories: &[PathBuf]) -> Result<Layout, Error> {
     Err(missing)
 }
 
-/// An archive often wraps everything in one directory.
+/// An archive often has everything in one directory.
 fn descend(path: &Path) -> Result<PathBuf, Error> {
     const KNOWN: [&str; 4] = ["boot", "lib", "usr", "arch"];
     let mut path = path.to_path_buf();
@@ -107,8 +107,8 @@ fn descend(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// An image alone. One of a build tree has the tree's modules; one that lies
-/// beside `lib/modules`, below a root's `boot` or among its modules has those.
+/// An image alone. One in a build tree gets the tree's modules; one beside `lib/modules`, below a
+/// root's `boot` or among its modules gets those.
 fn of_image(image: &Path) -> Result<Layout, Error> {
     let above: Vec<&Path> = image.ancestors().skip(1).take(LEVELS).collect();
     for root in &above {
@@ -152,7 +152,7 @@ fn of_image(image: &Path) -> Result<Layout, Error> {
     Ok(layout)
 }
 
-/// The images of the same kernel beside one that is called vmlinux.
+/// The other images of the same kernel beside one called vmlinux.
 fn siblings(image: &Path, release: &str) -> Vec<PathBuf> {
     bootable_siblings(image)
         .into_iter()
@@ -203,8 +203,7 @@ fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
     })
 }
 
-/// The modules of a build tree, if all of them are there: the build of an image
-/// lists them already.
+/// The modules of a build tree, if all of them exist: building only an image already lists them.
 fn all_built(tree: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
     let mut missing = files.iter().filter(|file| !tree.join(file).exists());
     match missing.next() {
@@ -222,7 +221,7 @@ fn all_built(tree: &Path, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
 /// `….ko` up to 6.1 and `….o` since 6.2.
 fn built_modules(order: &str) -> Vec<PathBuf> {
     let lines = || order.lines().map(str::trim).filter(|line| !line.is_empty());
-    // A tree has a directory `kernel` too, but not every module is in it.
+    // A tree also has a directory `kernel`, but it does not contain all modules.
     let prefix = if lines().all(|line| line.starts_with("kernel/")) {
         "kernel/"
     } else {
@@ -255,7 +254,7 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
         }
     }
     let mut kernels = found.kernels;
-    // A rescue image has no modules of its own.
+    // A rescue image has no separate modules.
     if kernels
         .iter()
         .any(|(release, _)| modules.contains_key(release))
@@ -265,7 +264,7 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
     let mut kernels = kernels.into_iter();
     match (kernels.next(), kernels.len()) {
         (Some((release, mut images)), 0) => {
-            // Stable: of one kind the first found stays the first.
+            // Stable: within a kind, the first one found stays first.
             images.sort_by_key(|path| rank(path));
             let image = images.remove(0);
             Ok(Layout {
@@ -299,12 +298,12 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
 struct Images {
     /// Releases with their images, in the order in which they were found.
     kernels: Vec<(String, Vec<PathBuf>)>,
-    /// What is wrong with the first file that only has the name of an image.
+    /// The problem of the first file that only has the name of an image.
     refused: Option<image::Error>,
 }
 
 impl Images {
-    /// Takes in the files of a directory that are named like images.
+    /// Adds the files of a directory that are named like images.
     fn search(
         &mut self,
         directory: &Path,
@@ -327,8 +326,8 @@ impl Images {
             }
             match release {
                 Some(release) if modules.contains_key(&release) => self.add(release, path),
-                // Beside an image lie its signature, its debug information and
-                // others that carry its name.
+                // Signatures, debug information and others beside an image also start with its
+                // name.
                 _ => match image::release(&path) {
                     Ok(release) => self.add(release, path),
                     Err(error) => {
@@ -349,8 +348,7 @@ impl Images {
     }
 }
 
-/// `[usr/]lib/modules/*` of `root`, by release, and what NixOS' systems have
-/// beside their `kernel`.
+/// `[usr/]lib/modules/*` of `root`, by release, and what NixOS systems have beside their `kernel`.
 fn module_directories(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     let mut found = BTreeMap::new();
     for parent in [
@@ -373,9 +371,13 @@ fn module_directories(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(found)
 }
 
-/// Headers alone leave a directory with nothing but `build`.
+/// Headers alone leave a directory with only `build`; out-of-tree modules go to
+/// `extra` or `updates` (Linux: `Documentation/kbuild/modules.rst`).
 fn is_modules(directory: &Path) -> bool {
-    directory.join("kernel").is_dir() || directory.join("vmlinuz").is_file()
+    ["kernel", "extra", "updates"]
+        .iter()
+        .any(|name| directory.join(name).is_dir())
+        || directory.join("vmlinuz").is_file()
 }
 
 /// The entries of a directory, sorted.

@@ -69,7 +69,7 @@ fn two_kernels_are_listed() {
 }
 
 #[test]
-fn a_build_tree_is_told_by_its_release_file() {
+fn a_build_tree_is_recognised_by_its_release_file() {
     let dir = tempfile::tempdir().unwrap();
     let tree = dir.path();
     write(tree, "include/config/kernel.release", b"6.14.0-dirty\n");
@@ -140,7 +140,7 @@ fn an_image_inside_a_build_tree_finds_its_tree() {
         assert_eq!(layout.release, "6.14.0");
         assert_eq!(layout.modules, built);
     }
-    // Copied to another place it is on its own.
+    // Copied to another directory it is an image alone.
     let copied = tempfile::tempdir().unwrap();
     let alone = write(copied.path(), "bzImage", &image("6.14.0"));
     assert_eq!(find(&alone).unwrap().modules, Modules::None);
@@ -187,7 +187,7 @@ fn what_lies_beside_an_image_and_carries_its_name_does_no_harm() {
 }
 
 #[test]
-fn a_file_that_only_has_the_name_of_an_image_is_named_where_there_is_no_other() {
+fn a_file_that_only_has_the_name_of_an_image_is_named_if_there_is_no_other() {
     let dir = tempfile::tempdir().unwrap();
     write(
         dir.path(),
@@ -212,7 +212,7 @@ fn the_bzimage_comes_before_the_vmlinux_of_the_same_release() {
     let layout = find(root).unwrap();
     assert_eq!(layout.image, vmlinuz);
     assert_eq!(layout.others, [vmlinux.clone(), among]);
-    // Named itself it is the first, and the bzImage beside it the next.
+    // Given directly, it comes first, and the bzImage beside it second.
     let layout = find(&vmlinux).unwrap();
     assert_eq!((layout.image, layout.others), (vmlinux, vec![vmlinuz]));
 }

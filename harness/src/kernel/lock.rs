@@ -1,7 +1,7 @@
-//! `kernels.lock`: exactly which package files each apt kernel is made of, and
-//! which store paths each Nix kernel is.
+//! `kernels.lock`: the exact package files of each apt kernel, the store paths of each Nix
+//! kernel, and the digest of each container image.
 //!
-//! It names no host: paths are below whatever mirror is in use, or in a store.
+//! It names no host: paths are below the mirror in use, or in a store.
 
 use std::fs;
 use std::io::Write;
@@ -43,7 +43,7 @@ pub struct LockedKernel {
     /// What the kernel is for.
     #[serde(default, skip_serializing_if = "Arch::is_default")]
     pub arch: Arch,
-    /// The files, the one that was matched first.
+    /// The files, the matched one first.
     #[serde(rename = "file")]
     pub files: Vec<LockedFile>,
 }
@@ -63,13 +63,30 @@ pub struct LockedNix {
     pub paths: Vec<String>,
 }
 
-/// The pin of one kernel: what it was made of when it was pinned.
+/// The pin of a kernel from a container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedOci {
+    /// Name in `kernels.toml`.
+    pub name: String,
+    /// The source's image when it was pinned.
+    pub image: String,
+    /// What the kernel is for.
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
+    /// Digest of its manifest: `sha256:` and 64 lower-case hexadecimal digits.
+    pub digest: String,
+}
+
+/// The pin of one kernel: its contents when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
     /// Of a package.
     Apt(LockedKernel),
     /// Of store paths.
     Nix(LockedNix),
+    /// Of a container image.
+    Oci(LockedOci),
 }
 
 /// One package file.
@@ -86,9 +103,8 @@ pub struct LockedFile {
     pub size: u64,
     /// SHA-256, 64 lower-case hexadecimal digits.
     pub sha256: String,
-    /// SHA-1, 40 lower-case hexadecimal digits: the name by which Debian's
-    /// snapshot service gives a file that has left the mirrors. What comes is
-    /// judged by `sha256`.
+    /// SHA-1, 40 lower-case hexadecimal digits: Debian's snapshot service serves files that have
+    /// left the mirrors by this name. The result is checked against `sha256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
 }
@@ -101,6 +117,8 @@ struct RawLock {
     kernel: Vec<Spanned<LockedKernel>>,
     #[serde(default)]
     nix: Vec<Spanned<LockedNix>>,
+    #[serde(default)]
+    oci: Vec<Spanned<LockedOci>>,
 }
 
 #[derive(Serialize)]
@@ -110,6 +128,8 @@ struct WrittenLock<'a> {
     kernel: Vec<&'a LockedKernel>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nix: Vec<&'a LockedNix>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    oci: Vec<&'a LockedOci>,
 }
 
 impl Pin {
@@ -118,6 +138,7 @@ impl Pin {
         match self {
             Pin::Apt(pin) => &pin.name,
             Pin::Nix(pin) => &pin.name,
+            Pin::Oci(pin) => &pin.name,
         }
     }
 
@@ -126,29 +147,31 @@ impl Pin {
         match self {
             Pin::Apt(pin) => pin.arch,
             Pin::Nix(pin) => pin.arch,
+            Pin::Oci(pin) => pin.arch,
         }
     }
 
-    /// What a person tells it from another by: Debian's version, or store paths.
+    /// A description for people: Debian's version, store paths, or a digest.
     pub fn version(&self) -> String {
         match self {
             Pin::Apt(pin) => pin.version().to_owned(),
             Pin::Nix(pin) => pin.paths.join(" "),
+            Pin::Oci(pin) => pin.digest.clone(),
         }
     }
 
-    /// What a lock says ends up in paths and addresses.
+    /// The contents of a lock become parts of paths and addresses.
     fn check(&self) -> Result<(), String> {
         match self {
             Pin::Apt(pin) => check(pin),
             Pin::Nix(pin) => check_nix(pin),
+            Pin::Oci(pin) => check_oci(pin),
         }
     }
 }
 
 impl LockedKernel {
-    /// Whether this pin was made for `source`: one for another suite or package
-    /// is no pin at all.
+    /// Whether this pin was made for `source`: one for another suite or package does not count.
     pub fn is_of(&self, source: &AptSource) -> bool {
         self.suite == source.suite
             && self.component == source.component
@@ -190,7 +213,8 @@ impl Lock {
         let apt = raw.kernel.into_iter().map(|pin| spanned(pin, Pin::Apt));
         let nix = raw.nix.into_iter().map(|pin| spanned(pin, Pin::Nix));
         let mut lock = Lock::default();
-        for (at, pin) in apt.chain(nix) {
+        let oci = raw.oci.into_iter().map(|pin| spanned(pin, Pin::Oci));
+        for (at, pin) in apt.chain(nix).chain(oci) {
             pin.check().map_err(|message| bad(at.clone(), message))?;
             if lock.get(pin.name()).is_some() {
                 let message = format!("kernel \"{}\" is pinned twice; allowed: once", pin.name());
@@ -213,22 +237,24 @@ impl Lock {
         self.pins.insert(at, pin);
     }
 
-    /// Drops the pins that `keep` refuses.
+    /// Drops the pins that `keep` rejects.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.pins.retain(|pin| keep(pin.name()));
     }
 
-    /// The file's text: equal locks, equal bytes.
+    /// The file's text: equal locks give equal bytes.
     pub fn to_text(&self) -> String {
         let mut written = WrittenLock {
             version: FORMAT,
             kernel: Vec::new(),
             nix: Vec::new(),
+            oci: Vec::new(),
         };
         for pin in &self.pins {
             match pin {
                 Pin::Apt(pin) => written.kernel.push(pin),
                 Pin::Nix(pin) => written.nix.push(pin),
+                Pin::Oci(pin) => written.oci.push(pin),
             }
         }
         // Strings and numbers in structs always serialize.
@@ -236,7 +262,7 @@ impl Lock {
         format!("{HEADER}{body}")
     }
 
-    /// Replaces the file at `path` at once.
+    /// Replaces the file at `path` atomically.
     pub fn store(&self, path: &Path) -> Result<(), Error> {
         whole_file::write_with(path, |file| {
             file.write_all(self.to_text().as_bytes())?;
@@ -271,8 +297,7 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         }
         let sha1 = file.sha1.iter().map(|hash| (hash, 40));
         for (hash, digits) in sha1.chain([(&file.sha256, 64)]) {
-            let hex = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            if hash.len() != digits || !hex {
+            if !is_hash(hash, digits) {
                 return Err(format!(
                     "{hash:?} is not a hash; allowed: {digits} lower-case hexadecimal digits"
                 ));
@@ -280,6 +305,21 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// So many lower-case hexadecimal digits.
+fn is_hash(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn check_oci(kernel: &LockedOci) -> Result<(), String> {
+    match kernel.digest.strip_prefix("sha256:") {
+        Some(hash) if is_hash(hash, 64) => Ok(()),
+        _ => Err(format!(
+            "{:?} is not a digest; allowed: sha256: and 64 lower-case hexadecimal digits",
+            kernel.digest
+        )),
+    }
 }
 
 fn check_nix(kernel: &LockedNix) -> Result<(), String> {
@@ -346,6 +386,24 @@ mod tests {
             let text = text.replace("/nix/store/abc-linux-6.6", bad);
             let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
             assert!(error.contains("is not a store path"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_pinned_by_its_digest() {
+        let mut lock = Lock::default();
+        lock.set(Pin::Oci(LockedOci {
+            name: "x".to_owned(),
+            image: "ghcr.io/cilium/ci-kernels:6.12".to_owned(),
+            arch: Arch::default(),
+            digest: format!("sha256:{}", "ab".repeat(32)),
+        }));
+        let text = lock.to_text();
+        assert_eq!(Lock::parse(&text, "kernels.lock").unwrap(), lock);
+        for bad in ["sha256:ab", "sha512:", "../x"] {
+            let text = text.replace(&format!("sha256:{}", "ab".repeat(32)), bad);
+            let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
+            assert!(error.contains("is not a digest"), "{error}");
         }
     }
 

@@ -1,37 +1,51 @@
 //! Which kernel, from where: sources, cache, images, modules.
 
-mod archive;
+pub mod archive;
+mod at_once;
 mod cache;
 mod debian;
 mod digest;
+mod disk;
 mod download;
 mod error;
 pub mod image;
+mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
+mod pin;
 mod pins;
+mod pool;
 mod prepare;
 mod progress;
 mod provide;
+mod prune;
+mod signed_modules;
 mod source;
 
 pub use cache::Cache;
+pub use debian::kernels_of_index;
 pub use error::Error;
 pub use image::BootProtocol;
-pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
+pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, LockedOci, Pin};
+pub use pin::{NewPin, pin};
 pub use pins::Pins;
+pub use pool::{in_pool, select};
 pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{Status, Update, provide, status, update};
+pub use provide::{
+    Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
+};
+pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
+pub use source::Status;
 
 use std::path::PathBuf;
 
 use crate::arch::Arch;
 
-/// One bootable kernel, in the cache or in place, ready to be booted.
+/// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
 pub struct KernelImage {
-    /// The name it was selected by: of `kernels.toml`, or the path as given.
+    /// The name by which it was selected: from `kernels.toml`, or the path as given.
     pub name: String,
     /// What it runs on.
     pub arch: Arch,
@@ -39,19 +53,26 @@ pub struct KernelImage {
     pub release: String,
     /// The image to hand to QEMU's `-kernel`.
     pub image: PathBuf,
-    /// How `image` is entered.
+    /// How QEMU enters `image`.
     pub boot_protocol: BootProtocol,
     /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
     /// `modules.builtin`, ...); `None` for an image alone.
     pub modules: Option<PathBuf>,
-    /// Where the index of `modules` was left that cannot stand beside them, for
+    /// Where the index of `modules` is stored if it cannot be beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
+    /// A file with the configuration that it was built with, where it is known.
+    pub config: Option<PathBuf>,
 }
 
 impl KernelImage {
-    /// SHA-256 of the image, in 64 hexadecimal digits. Read anew each time: a
-    /// kernel that is named by its path may have been built again.
+    /// What the kernel's command line must say so that it boots as it is to.
+    pub fn parameters(&self) -> Vec<String> {
+        signed_modules::parameters(&self.image)
+    }
+
+    /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named
+    /// by its path may have been rebuilt.
     pub fn sha256(&self) -> Result<String, Error> {
         digest::of_file(&self.image)
     }

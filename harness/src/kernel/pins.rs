@@ -1,5 +1,5 @@
-//! Where pins are kept: `kernels.lock` beside a `kernels.toml`; for the
-//! built-in catalogue its built-in lock, with newer pins in the cache.
+//! Where pins are stored: `kernels.lock` beside a `kernels.toml`; for the built-in catalogue its
+//! built-in lock, with newer pins in the cache.
 
 use std::path::PathBuf;
 
@@ -12,9 +12,9 @@ use crate::config::{BUILT_IN_LOCK, Catalogue};
 /// The pins of a catalogue.
 #[derive(Debug, Clone)]
 pub struct Pins {
-    /// What can be changed.
+    /// The pins that can be changed.
     lock: Lock,
-    /// What stands behind it and cannot.
+    /// The built-in pins behind them.
     built_in: Lock,
     path: PathBuf,
 }
@@ -44,8 +44,8 @@ impl Pins {
             .filter(move |pin| pin.arch() == arch)
     }
 
-    /// Writes `pins` down and drops those of kernels that are not in the
-    /// catalogue any more. Other harnesses' pins, made meanwhile, stay.
+    /// Writes `pins`, and drops those of kernels that are no longer in the catalogue. Keeps pins
+    /// that other harnesses made meanwhile.
     pub(super) fn store(
         catalogue: &Catalogue,
         cache: &Cache,

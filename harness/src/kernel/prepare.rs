@@ -1,5 +1,5 @@
-//! What a found kernel becomes in the cache: an image that QEMU boots, a module
-//! directory with metadata, and a file that says what it is.
+//! Prepares a kernel in the cache: an image that QEMU boots, a module directory with metadata, and
+//! a file that describes it.
 
 use std::fs;
 use std::io;
@@ -10,17 +10,19 @@ use walkdir::WalkDir;
 
 use super::image::{self, BootProtocol, Bootable};
 use super::layout::{Layout, Modules};
-use super::{Error, KernelImage, modules};
+use super::{Error, KernelImage, kconfig, modules};
 use crate::arch::Arch;
 
 /// The prepared image.
 const IMAGE: &str = "image";
 
-/// Says what the directory holds; part of every prepared kernel.
+/// Describes the directory; part of every prepared kernel.
 const MANIFEST: &str = "kernel.toml";
 
-/// What was read from modules that are used in place, where nothing can be
-/// written beside them.
+/// The configuration of the kernel.
+const CONFIG: &str = "config";
+
+/// The index of modules that are used in place, if it cannot be beside them.
 const MODULE_INDEX: &str = "modules.kiln";
 
 /// How the cache gets a module tree.
@@ -28,8 +30,8 @@ const MODULE_INDEX: &str = "modules.kiln";
 pub(super) enum Taking {
     /// The tree is ours and can be moved.
     Move,
-    /// The tree is the user's: used where it is if it has its metadata,
-    /// hard-linked where the file system allows, copied otherwise.
+    /// The tree belongs to the user: used in place if it has its metadata, hard-linked if the file
+    /// system allows, else copied.
     Borrow,
 }
 
@@ -40,7 +42,7 @@ struct Manifest {
     arch: Arch,
     release: String,
     boot_protocol: BootProtocol,
-    /// In bytes; a cheap sign of a damaged cache.
+    /// In bytes; a cheap check for a damaged cache.
     image_size: u64,
     /// Absolute for modules used in place.
     modules: Option<PathBuf>,
@@ -58,8 +60,12 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
                 expected: layout.release.clone(),
             });
         }
-        // What an image does not say cannot be wrong.
+        // If an image does not state its release, it cannot be wrong.
         _ => {}
+    }
+    if let Some(text) = kconfig::of(layout, &image)? {
+        let config = dest.join(CONFIG);
+        fs::write(&config, text).map_err(Error::io("write", &config))?;
     }
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
@@ -102,14 +108,14 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
     };
     let path = dest.join(MANIFEST);
     let text = toml::to_string(&manifest).map_err(|error| {
-        // A path that is not UTF-8 cannot be written down.
+        // A path that is not UTF-8 cannot be stored.
         Error::io("describe the kernel in", &path)(io::Error::other(error))
     })?;
     fs::write(&path, text).map_err(Error::io("write", &path))
 }
 
-/// Unpacks the first of a kernel's images that QEMU can enter, and says which;
-/// if there is none, the error is that of the first.
+/// Unpacks the first of a kernel's images that QEMU can enter, and returns which; if there is none,
+/// the error is that of the first.
 fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(Bootable, &'a Path), Error> {
     let mut failed = None;
     for image in std::iter::once(&layout.image).chain(&layout.others) {
@@ -133,8 +139,8 @@ fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(Bootable, &'a Pa
     })
 }
 
-/// The prepared kernel in `directory`, called `name`; `None` if there is none,
-/// or none that is whole.
+/// The prepared kernel in `directory`, called `name`; `None` if it does not exist or is not
+/// complete.
 pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
     let text = fs::read_to_string(directory.join(MANIFEST)).ok()?;
     let manifest: Manifest = toml::from_str(&text).ok()?;
@@ -144,11 +150,12 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
     }
     // `join` leaves an absolute path as it is.
     let modules = manifest.modules.map(|path| directory.join(path));
-    // Modules used in place may be gone: removed, or collected as garbage.
+    // Modules used in place may have been removed, or garbage-collected.
     if modules.as_ref().is_some_and(|modules| !modules.is_dir()) {
         return None;
     }
     let remembered = directory.join(MODULE_INDEX);
+    let config = directory.join(CONFIG);
     Some(KernelImage {
         name: name.to_owned(),
         arch: manifest.arch,
@@ -157,6 +164,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         boot_protocol: manifest.boot_protocol,
         modules,
         module_index: remembered.is_file().then_some(remembered),
+        config: config.is_file().then_some(config),
     })
 }
 
@@ -166,7 +174,7 @@ fn link_installed(from: &Path, to: &Path) -> Result<(), Error> {
             let path = error.path().unwrap_or(from).to_path_buf();
             Error::io("read", &path)(error.into())
         })?;
-        // Walked without following links: `build` and `source` stay behind.
+        // Does not follow links: skips `build` and `source`.
         if entry.file_type().is_file()
             && let Ok(relative) = entry.path().strip_prefix(from)
         {
@@ -197,8 +205,8 @@ fn link_built(tree: &Path, files: &[PathBuf], to: &Path) -> Result<(), Error> {
     fs::write(&path, order).map_err(Error::io("write", &path))
 }
 
-/// Links `from` to `to`; copies where that is not allowed, as across file
-/// systems and for files of other users (`fs.protected_hardlinks`).
+/// Links `from` to `to`; copies if that is not allowed, such as across file systems and for files
+/// of other users (`fs.protected_hardlinks`).
 fn link(from: &Path, to: &Path) -> Result<(), Error> {
     if let Some(parent) = to.parent() {
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;

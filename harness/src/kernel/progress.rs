@@ -1,5 +1,5 @@
-//! What the user sees while kernels are fetched: bars on a terminal, one line a
-//! file elsewhere. Always on stderr, or where a [`Watcher`] shows it.
+//! Shows progress while kernels are fetched: bars on a terminal, otherwise one line per file.
+//! Always on stderr, or through a [`Watcher`].
 
 use std::fmt;
 use std::io::{IsTerminal, Write};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::download::Heard;
+use super::download::OnProgress;
 
 /// Where progress goes.
 #[derive(Debug)]
@@ -35,17 +35,16 @@ impl fmt::Debug for Mode {
     }
 }
 
-/// Shows progress without making anybody wait: a download goes on while the
-/// terminal stands still.
+/// Shows progress without blocking: a download continues while the terminal is blocked.
 pub trait Watcher: Send + Sync {
     /// Shows one line.
     fn line(&self, text: &str);
 
-    /// Begins to show a file.
+    /// Starts to show a file.
     fn file(&self, transfer: Arc<Transfer>);
 }
 
-/// A file on its way.
+/// A file being downloaded.
 #[derive(Debug)]
 pub struct Transfer {
     /// Its name.
@@ -57,12 +56,12 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Bytes that are there.
+    /// Bytes so far.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Whether it is over, well or not.
+    /// Whether it has ended, successfully or not.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -72,7 +71,7 @@ impl Transfer {
         bar(bars, &self.name, self.total)
     }
 
-    /// What is said of it where there are no bars.
+    /// Its message if there are no bars.
     pub fn announcement(&self) -> String {
         announcement(&self.name, self.total)
     }
@@ -86,7 +85,7 @@ pub struct FileProgress {
 }
 
 impl Progress {
-    /// Bars if stderr is a terminal, otherwise one line a file.
+    /// Bars if stderr is a terminal, otherwise one line per file.
     pub fn stderr() -> Self {
         let mode = if std::io::stderr().is_terminal() {
             Mode::Bars(MultiProgress::new())
@@ -96,7 +95,7 @@ impl Progress {
         Progress { mode }
     }
 
-    /// Wherever `watcher` shows it.
+    /// Shows progress through `watcher`.
     pub fn to(watcher: Arc<dyn Watcher>) -> Self {
         Progress {
             mode: Mode::Watched(watcher),
@@ -111,7 +110,7 @@ impl Progress {
     /// Shows one line.
     pub fn line(&self, text: &str) {
         match &self.mode {
-            // Fails only when stderr is closed, and then nobody reads it.
+            // Fails only if stderr is closed, and then nobody reads it.
             Mode::Bars(bars) => drop(bars.println(text)),
             Mode::Lines => drop(writeln!(std::io::stderr(), "{text}")),
             Mode::Silent => {}
@@ -121,16 +120,18 @@ impl Progress {
 
     /// Says that another kiln is preparing the kernel `name`.
     pub(super) fn waiting(&self, name: &str) {
-        self.line(&format!("waiting for another kiln that prepares {name}"));
+        self.line(&format!(
+            "waiting for another kiln that is preparing {name}"
+        ));
     }
 
-    /// Shows the download `get`, which says how many bytes have come, of how
-    /// many. `total` is known before the server says it, or not.
+    /// Shows the download `get`, which reports the number of bytes so far and the total. `total`
+    /// may be known before the server says it.
     pub(super) fn download<T>(
         &self,
         name: &str,
         total: Option<u64>,
-        get: impl FnOnce(Heard<'_>) -> T,
+        get: impl FnOnce(OnProgress<'_>) -> T,
     ) -> T {
         let mut shown = total.map(|total| self.file(name, Some(total)));
         get(&mut |bytes, total| {
@@ -140,7 +141,7 @@ impl Progress {
         })
     }
 
-    /// Begins to show a download of `total` bytes, if that is known.
+    /// Starts to show a download of `total` bytes, if that is known.
     pub fn file(&self, name: &str, total: Option<u64>) -> FileProgress {
         let mut shown = FileProgress {
             bar: None,
@@ -192,7 +193,7 @@ fn bar(bars: &MultiProgress, name: &str, total: Option<u64>) -> ProgressBar {
 }
 
 impl FileProgress {
-    /// So many bytes are there.
+    /// Sets the number of bytes so far.
     pub fn set(&self, bytes: u64) {
         if let Some(bar) = &self.bar {
             bar.set_position(bytes);

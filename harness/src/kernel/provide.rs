@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::lock::Pin;
+use super::at_once::{DOWNLOADS, at_once};
+use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
-use super::source::{self, Asked, Content, Pinning, Supply};
-use super::{Cache, Error, KernelImage, Progress};
-use crate::config::{Catalogue, Kernel, Origin, Selected};
+use super::source::{self, Asked, Content, Pinning, Status, Supply};
+use super::{Cache, Error, KernelImage, Progress, signed_modules};
+use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
-/// Provides what was selected from `catalogue`, ready to boot. A kernel whose
-/// source wants a pin and has none is pinned first.
+/// Provides the selected kernel from `catalogue`, ready to boot. A kernel whose source needs a pin
+/// is first pinned if it has none.
 ///
 /// Blocks while it downloads or builds; call it where blocking is allowed.
 pub fn provide(
@@ -27,7 +28,10 @@ pub fn provide(
     };
     let kernel = match selected {
         Selected::Named(kernel) => kernel,
+        Selected::Pooled(kernel) => return pooled(kernel, &asked),
         Selected::Path { path, .. } => return get(&*source::local(path), &asked),
+        Selected::Host => return get(&*source::host(), &asked),
+        Selected::Files { paths, .. } => return get(&*source::together(paths), &asked),
     };
     match source::supply(&kernel.source) {
         Supply::Fixed(content) => get(&*content, &asked),
@@ -36,7 +40,9 @@ pub fn provide(
             if let Some(content) = pinned(&*source, &pins, kernel) {
                 return get(&*content, &asked);
             }
-            let pin = source.resolve(&asked, None)?;
+            let pin = source
+                .resolve(&asked, None)
+                .map_err(|error| not_cached(&asked, error))?;
             Pins::store(catalogue, cache, vec![pin.clone()])?;
             let content = source.content(&pin).ok_or_else(|| Error::NotPinned {
                 name: kernel.name.clone(),
@@ -46,6 +52,27 @@ pub fn provide(
     }
 }
 
+fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> {
+    let pin = source::whole_pin_of(asked, kernel).map_err(|error| not_cached(asked, error))?;
+    let content = source::packages(kernel, &pin);
+    let image = get(&*content, asked).map_err(|error| match error {
+        Error::PinGone { .. } => Error::LeftPool {
+            pool: kernel.pool().to_owned(),
+            source: Box::new(error),
+        },
+        other => other,
+    })?;
+    if let Some(unlisted) = kernel.unlisted.first()
+        && !signed_modules::enforce(&image.image)?
+    {
+        return Err(Error::Unsigned {
+            name: kernel.name.clone(),
+            unlisted: unlisted.package.clone(),
+        });
+    }
+    Ok(image)
+}
+
 fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
     let key = content.key()?.for_arch(asked.arch);
     asked
@@ -53,6 +80,18 @@ fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
         .provide(&key, asked.name, asked.progress, |work| {
             content.get(asked, work)
         })
+        .map_err(|error| not_cached(asked, error))
+}
+
+/// Names the kernel that cannot be fetched.
+fn not_cached(asked: &Asked<'_>, error: Error) -> Error {
+    match error {
+        Error::Download { .. } | Error::Offline { .. } => Error::NotCached {
+            name: asked.name.to_owned(),
+            source: Box::new(error),
+        },
+        other => other,
+    }
 }
 
 /// What `kernel` of `source` is pinned to.
@@ -65,7 +104,7 @@ fn pinned<'p>(
         .find_map(|pin| source.content(pin))
 }
 
-/// What relative flakes are relative to: the directory of the catalogue.
+/// The directory for relative flakes: that of the catalogue.
 fn base(catalogue: &Catalogue) -> &Path {
     match &catalogue.origin {
         Origin::File(path) => path.parent().unwrap_or(Path::new("/")),
@@ -73,17 +112,60 @@ fn base(catalogue: &Catalogue) -> &Path {
     }
 }
 
-/// What is known of a kernel without fetching anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
-    /// Its version: Debian's for a package, `uname -r` for a prepared kernel
-    /// from elsewhere; `None` if it has never been looked at.
-    pub version: Option<String>,
-    /// Whether it can be booted without its source.
-    pub cached: bool,
+/// Whether a kernel of a pool can be booted without its archive.
+pub fn is_cached(kernel: &PoolKernel, cache: &Cache) -> Result<bool, Error> {
+    let Some(pin) = source::pin_of(kernel, cache) else {
+        return Ok(false);
+    };
+    let key = source::packages(kernel, &pin).key()?;
+    let key = key.for_arch(kernel.arch);
+    Ok(cache.prepared(&key, &kernel.name).is_some())
 }
 
-/// Says what is known of `kernel`, a kernel of `catalogue`.
+/// Provides several kernels, some at once, and tells of each when all before it
+/// have come.
+///
+/// Blocks as [`provide`] does.
+pub fn provide_all(
+    catalogue: &Catalogue,
+    selected: &[Selected],
+    cache: &Cache,
+    progress: &Progress,
+) -> Vec<Result<KernelImage, Error>> {
+    at_once(selected, DOWNLOADS, |selected| {
+        provide(catalogue, selected, cache, progress)
+    })
+}
+
+/// What `selected` is made of, if it is of packages, and where they are from: with
+/// it the same bytes can be had again. The SHA-1 of files that were never fetched
+/// by this cache is missing.
+pub fn packages_of(
+    catalogue: &Catalogue,
+    selected: &Selected,
+    cache: &Cache,
+) -> Result<Option<(AptSource, LockedKernel)>, Error> {
+    match selected {
+        Selected::Pooled(kernel) => {
+            let pin = source::pin_of(kernel, cache);
+            Ok(pin.map(|pin| (kernel.source.clone(), pin)))
+        }
+        Selected::Named(kernel) => {
+            let Source::Apt(source) = &kernel.source else {
+                return Ok(None);
+            };
+            let pins = Pins::load(catalogue, cache)?;
+            let mut of_kernel = pins.of(&kernel.name, kernel.arch);
+            Ok(of_kernel.find_map(|pin| match pin {
+                Pin::Apt(pin) if pin.is_of(source) => Some((source.clone(), pin.clone())),
+                _ => None,
+            }))
+        }
+        Selected::Path { .. } | Selected::Files { .. } | Selected::Host => Ok(None),
+    }
+}
+
+/// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
     let asked = Asked {
         name: &kernel.name,
@@ -102,6 +184,27 @@ pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<S
     }
 }
 
+/// What `kernel` takes in the cache, in bytes; `None` if it is not there, or has
+/// never been looked at.
+pub fn size_in_cache(
+    catalogue: &Catalogue,
+    kernel: &Kernel,
+    cache: &Cache,
+) -> Result<Option<u64>, Error> {
+    let size = |content: &dyn Content| {
+        let key = content.key()?.for_arch(kernel.arch);
+        Ok(cache.size_of(&key))
+    };
+    match source::supply(&kernel.source) {
+        Supply::Fixed(content) => size(&*content),
+        Supply::Pinned(source) => {
+            let pins = Pins::load(catalogue, cache)?;
+            let content = pinned(&*source, &pins, kernel);
+            content.map_or(Ok(None), |content| size(&*content))
+        }
+    }
+}
+
 /// A change that [`update`] made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
@@ -113,8 +216,8 @@ pub struct Update {
     pub after: String,
 }
 
-/// Pins `kernels`, kernels of `catalogue`, to the newest version there is.
-/// Nothing is written unless all of them were found.
+/// Pins `kernels`, kernels of `catalogue`, to the newest version. Writes nothing unless it finds
+/// all of them.
 pub fn update(
     catalogue: &Catalogue,
     kernels: &[&Kernel],
@@ -122,9 +225,7 @@ pub fn update(
     progress: &Progress,
 ) -> Result<Vec<Update>, Error> {
     let before = Pins::load(catalogue, cache)?;
-    let mut pins: Vec<Pin> = Vec::new();
-    let mut updates = Vec::new();
-    for kernel in kernels {
+    let resolved = at_once(kernels, DOWNLOADS, |kernel| {
         let Supply::Pinned(source) = source::supply(&kernel.source) else {
             return Err(Error::NotPinned {
                 name: kernel.name.clone(),
@@ -141,12 +242,19 @@ pub fn update(
             progress,
         };
         let pin = source.resolve(&asked, was)?;
-        updates.push(Update {
+        let update = Update {
             name: kernel.name.clone(),
             before: was.map(Pin::version),
             after: pin.version(),
-        });
+        };
+        Ok((pin, update))
+    });
+    let mut pins: Vec<Pin> = Vec::new();
+    let mut updates = Vec::new();
+    for resolved in resolved {
+        let (pin, update) = resolved?;
         pins.push(pin);
+        updates.push(update);
     }
     Pins::store(catalogue, cache, pins)?;
     Ok(updates)

@@ -1,20 +1,19 @@
-//! What a test comes to for a reader: its verdict, and whether that is as it is
-//! known to be.
+//! The result of a test for a reader: its verdict, and whether that was expected.
 
 use super::History;
 use crate::run::event::{TestResult, Verdict};
 
-/// A verdict in the reader's eyes; every test has exactly one.
+/// A result as the reader sees it; every test has exactly one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
     Pass,
-    /// Passes, but not at the first attempt.
+    /// Passes, but not on the first attempt.
     Flaky,
-    /// Passes, and is known to fail: pytest's word.
+    /// Passes, but is known to fail: pytest's term.
     XPass,
     Fail,
     Timeout,
-    /// Does not pass, and is known not to: pytest's word.
+    /// Does not pass, and is known not to: pytest's term.
     XFail,
     Skip,
     Lost,
@@ -50,7 +49,7 @@ impl Class {
         }
     }
 
-    /// How many tests of a run come to this.
+    /// How many tests of a run have this result.
     pub(super) fn count(self, history: &History) -> usize {
         let outcomes = history.outcomes.iter();
         outcomes
@@ -58,7 +57,7 @@ impl Class {
             .count()
     }
 
-    /// As a heading of a column; at the start of a line it is in capitals.
+    /// Its column heading; at the start of a line it is in capitals.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Pass => "pass",

@@ -1,4 +1,4 @@
-//! Which tests fail on some kernels and not on others.
+//! Tests that fail on some kernels and not on others.
 
 use super::history::History;
 use crate::run::event::Verdict;
@@ -10,12 +10,12 @@ pub(super) struct Difference<'h> {
     pub(super) suite: &'h str,
     /// `suite.name`.
     pub(super) id: &'h str,
-    /// Each kernel that has a verdict on it, in report order. Of several tests
-    /// of one name the worst counts.
+    /// Each kernel with a verdict for it, in report order. If several tests have this name, the
+    /// worst verdict counts.
     pub(super) verdicts: Vec<(&'h str, Verdict)>,
 }
 
-/// The differences, in the order in which the tests first had a verdict.
+/// The differences, in the order of the tests' first verdicts.
 pub(super) fn differences(history: &History) -> Vec<Difference<'_>> {
     let mut all: Vec<Difference<'_>> = Vec::new();
     let mut places = std::collections::HashMap::new();
@@ -62,9 +62,8 @@ impl<'h> Difference<'h> {
             .map(|(kernel, _)| *kernel)
     }
 
-    /// In a few words, about the fewer kernels: `fails on 5.10 only`, `fails on
-    /// 5.10, 5.15`, `passes on 6.1 only`. Kernels' names are as they are, and to
-    /// be escaped.
+    /// A short description that names the smaller group of kernels: `fails on 5.10 only`, `fails on
+    /// 5.10, 5.15`, `passes on 6.1 only`. Kernel names are not escaped.
     pub(super) fn words(&self) -> String {
         let bad: Vec<&str> = self.on(is_bad).collect();
         let good: Vec<&str> = self.on(|verdict| !is_bad(verdict)).collect();
@@ -118,7 +117,7 @@ mod tests {
         add("a.pass", &["5.10", "6.1", "6.12"], Verdict::Fail);
         add("a.skip", &["5.10", "5.15", "6.12"], Verdict::Fail);
         add("a.two", &["6.12", "5.10"], Verdict::Lost);
-        // Two tests of one name: the one that failed counts.
+        // Two tests of the same name: the one that failed counts.
         add("a.one", &["6.1"], Verdict::Fail);
 
         let history = history(&records);
@@ -140,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_with_a_verdict_on_one_kernel_is_none() {
+    fn a_test_with_a_verdict_on_only_one_kernel_is_not_a_difference() {
         let history = history(&[
             started(&["5.10", "6.1"], 1),
             finished("6.1", "a.b", Verdict::Fail, ""),

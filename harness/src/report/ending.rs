@@ -1,5 +1,5 @@
-//! The end of the terminal's report: what asks for attention in full, the
-//! table, where kernels differ.
+//! The end of the terminal's report: unexpected results in full, the table, differences between
+//! kernels.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,21 +13,21 @@ use super::text::{Keep, append, quote};
 use super::words::{counted, minutes, report_kind, seconds};
 use super::{StatusLevel, TerminalStyle, escape, output_files, reproduce};
 
-/// Lines of a failure's text; the rest is in its file.
+/// Lines of a failure's text to show; the rest is in its file.
 const MAX_LINES: usize = 60;
-/// Lines of what a kernel said is wrong with it.
+/// Lines of a kernel report to show.
 const REPORT_LINES: usize = 40;
-/// Lines of the console of a VM that was lost between tests.
+/// Lines to show of the console of a VM that was lost between tests.
 const CONSOLE_LINES: usize = 20;
 /// Where the rest of a text is.
 const EVENTS: &str = "events.jsonl";
-/// Failures that are shown with their texts; of more, only the lines.
+/// Failures to show with their texts; of more, only the first line.
 const MAX_IN_FULL: usize = 40;
-/// Tests that are named of a group that has the same to say.
+/// Tests to name in a group with the same reason.
 const MAX_NAMED: usize = 20;
 
-/// What stands at the end of a run, or after its verdicts were read: failures
-/// from `level` on in full, and the `results` directory.
+/// The end of a run's report: results from `level` on, failures in full, and the `results`
+/// directory.
 pub(super) fn ending(
     style: TerminalStyle,
     level: StatusLevel,
@@ -55,14 +55,14 @@ pub(super) fn ending(
     text
 }
 
-/// Tests that are not as expected and have the same to say.
+/// Unexpected results with the same reason.
 struct Failure<'h> {
     first: &'h Outcome,
-    /// The others; of the same kernel, without a text of their own.
+    /// Further tests of the same kernel, without their own texts.
     others: Vec<&'h Outcome>,
 }
 
-/// By test, and the kernels of a test in the order of the run.
+/// By test, with the kernels of a test in the order of the run.
 fn sorted(history: &History) -> Vec<Failure<'_>> {
     let kernels = &history.tally.kernels;
     let mut outcomes: Vec<&Outcome> = history.unexpected().collect();
@@ -81,7 +81,7 @@ fn sorted(history: &History) -> Vec<Failure<'_>> {
             && result.output.is_empty()
             && outcome.attempts.is_empty()
             && outcome.reports.is_empty());
-        // A kernel that does not boot has every test say the same.
+        // If a kernel does not boot, all its tests have the same reason.
         let story = (&result.kernel, result.verdict, &result.reason);
         match alike.get(&story) {
             Some(&index) if !has_text => {
@@ -127,7 +127,7 @@ fn failures(text: &mut String, style: TerminalStyle, history: &History) {
         } else if number == MAX_IN_FULL {
             append(
                 text,
-                format_args!("      [from here on without texts: those are below output]\n"),
+                format_args!("      [further texts are only in output/]\n"),
             );
         }
         if !failure.others.is_empty() {
@@ -148,7 +148,7 @@ fn failures(text: &mut String, style: TerminalStyle, history: &History) {
     }
 }
 
-/// What a failed test said, and what was said of it.
+/// What a failed test printed, and its details.
 fn story(text: &mut String, history: &History, outcome: &Outcome) {
     for attempt in &outcome.attempts {
         let reason = reason_of(attempt).map_or(String::new(), |reason| format!(": {reason}"));
@@ -181,7 +181,7 @@ fn story(text: &mut String, history: &History, outcome: &Outcome) {
     }
 }
 
-/// What went wrong beside the tests.
+/// What went wrong apart from the tests.
 fn troubles(text: &mut String, style: TerminalStyle, history: &History) {
     for report in history.other_reports() {
         text.push_str(&lines::kernel_report(style, report));
@@ -204,7 +204,7 @@ fn troubles(text: &mut String, style: TerminalStyle, history: &History) {
     }
 }
 
-/// A line for each other verdict that is wanted again.
+/// A line for each other verdict that the user wants repeated.
 fn others(text: &mut String, style: TerminalStyle, level: StatusLevel, history: &History) {
     let before = text.len();
     for outcome in &history.outcomes {

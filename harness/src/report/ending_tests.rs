@@ -65,7 +65,7 @@ FAIL  6.1  call.str  (3.1 s)
 }
 
 #[test]
-fn the_output_or_the_console_stands_where_nothing_was_judged() {
+fn the_output_or_the_console_is_shown_if_nothing_was_judged() {
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 0,
@@ -101,15 +101,15 @@ fn a_line_of_ten_megabytes_and_ten_thousand_lines_stay_small() {
 }
 
 #[test]
-fn only_what_is_not_as_expected_is_told_in_full() {
+fn only_unexpected_results_are_shown_in_full() {
     let fails = known(
         result("6.1", "a.known", Verdict::Fail, "exit status 1"),
         KnownResult::Fail,
     );
     let passes = TestResult {
-        id: "a.mended".into(),
+        id: "a.fixed".into(),
         verdict: Verdict::Pass,
-        reason: Some("passes, and is known to fail: no BTF".into()),
+        reason: Some("passes, but is known to fail: no BTF".into()),
         ..fails.clone()
     };
     let records = [
@@ -119,24 +119,22 @@ fn only_what_is_not_as_expected_is_told_in_full() {
     ];
     let text = ended(&records);
     assert!(
-        text.contains(
-            "XPASS  6.1  a.mended  (3.1 s)\n      passes, and is known to fail: no BTF\n"
-        ),
+        text.contains("XPASS  6.1  a.fixed  (3.1 s)\n      passes, but is known to fail: no BTF\n"),
         "{text}"
     );
     assert!(!text.contains("a.known"), "{text}");
     assert!(text.contains("1 xpass, 1 xfail in "), "{text}");
-    // Unless it is asked for.
+    // Unless the user wants it.
     let text = ended_at(StatusLevel::Pass, &records);
     assert!(
         text.contains("\nXFAIL  6.1  a.known  (3.1 s): no BTF\n"),
         "{text}"
     );
-    assert!(!ended_at(StatusLevel::None, &records).contains("a.mended"));
+    assert!(!ended_at(StatusLevel::None, &records).contains("a.fixed"));
 }
 
 #[test]
-fn tests_that_have_the_same_to_say_are_told_once() {
+fn tests_with_the_same_reason_are_shown_once() {
     let lost = |id: String| finished("6.1", &id, Verdict::Lost, "the kernel did not come up");
     let mut records = vec![started(&["6.1"], 501)];
     records.extend((0..500).map(|number| lost(format!("a.{number:03}"))));
@@ -165,7 +163,11 @@ fn the_hundredth_failure_still_has_its_line_but_not_its_text() {
         text.contains("FAIL  6.1  a.99  (3.1 s)\n      no\n"),
         "{text}"
     );
-    assert_eq!(text.matches("without texts").count(), 1, "{text}");
+    assert_eq!(
+        text.matches("further texts are only in output/").count(),
+        1,
+        "{text}"
+    );
 }
 
 #[test]
@@ -191,7 +193,7 @@ fn failures_of_one_test_stand_together_in_the_order_of_the_kernels() {
 }
 
 #[test]
-fn where_kernels_differ_is_told_test_by_test() {
+fn differences_between_kernels_are_shown_test_by_test() {
     let text = ended(&[
         started(&["5.10", "6.1"], 3),
         finished("5.10", "c.new", Verdict::Fail, ""),
@@ -212,7 +214,7 @@ fn where_kernels_differ_is_told_test_by_test() {
 }
 
 #[test]
-fn reports_of_the_kernel_that_failed_no_test_and_vms_lost_between_tests_are_shown() {
+fn kernel_reports_that_failed_no_test_and_vms_lost_between_tests_are_shown() {
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 2,

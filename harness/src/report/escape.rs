@@ -1,9 +1,8 @@
 //! Makes untrusted text safe to show.
 //!
-//! A guest's text may hold terminal controls, direction marks that make a line
-//! read otherwise than it is, characters that XML has no way to write, and
-//! commands that CI services obey when they see them in a log. All of that
-//! becomes visible text (`\x1b`, `\u{202e}`); the rest stays as it is.
+//! A guest's text may contain terminal controls, direction marks that make a line look different,
+//! characters that XML cannot represent, and commands that CI services obey when they appear in a
+//! log. All of that becomes visible text (`\x1b`, `\u{202e}`); the rest stays unchanged.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,8 +17,8 @@ pub fn block(text: &str) -> Cow<'_, str> {
     escape(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Text of many lines for XML: as [`block`], with spaces for tabs, which
-/// quick-junit removes along with everything else that looks like a control.
+/// Text of many lines for XML: like [`block`], with spaces for tabs, which quick-junit removes like
+/// all other control characters.
 pub fn xml(text: &str) -> Cow<'_, str> {
     let text = block(text);
     if text.contains('\t') {
@@ -40,9 +39,9 @@ pub fn clip(text: &str, limit: usize) -> Cow<'_, str> {
     }
 }
 
-/// Log lines that start so are commands: of GitHub Actions (its older form),
-/// Azure Pipelines and TeamCity. GitHub's `::command::` only counts at the
-/// start of a line, where reports put a mark of their own.
+/// Log lines that start like this are commands of GitHub Actions (the older form), Azure Pipelines
+/// and TeamCity. GitHub's `::command::` only counts at the start of a line, where reports put their
+/// own mark.
 const CI_COMMANDS: [&str; 3] = ["##[", "##vso[", "##teamcity["];
 
 fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -70,8 +69,8 @@ fn escape(text: &str, keep: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// Controls (Unicode category Cc), characters that order or hide text without
-/// being seen (Cf, Zl, Zp), and noncharacters.
+/// Controls (Unicode category Cc), invisible characters that reorder or hide text (Cf, Zl, Zp), and
+/// noncharacters.
 pub(super) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(

@@ -1,10 +1,9 @@
-//! What GitHub Actions reads in a log: groups, annotations, and the summary of
-//! a step.
+//! Output for GitHub Actions: groups, annotations, and the summary of a step.
 //!
-//! A line that begins with `::` (after blanks) or holds `##[` is a command
-//! (<https://docs.github.com/actions/reference/workflow-commands>), whoever
-//! printed it. Commands are written here and nowhere else; what stands in them
-//! passes [`property`] or [`data`], and other text is printed behind a mark.
+//! A line that begins with `::` (after blanks) or contains `##[` is a command
+//! (<https://docs.github.com/actions/reference/workflow-commands>), whoever printed it. Commands
+//! are written only here; text in them goes through [`property`] or [`data`], and other text is
+//! printed after a mark.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -17,10 +16,10 @@ use super::escape;
 /// Most bytes of a step's summary: GitHub refuses one that is longer.
 pub const MAX_SUMMARY: usize = 1024 * 1024;
 
-/// Stands where a page was too much.
+/// Replaces a page that is too long.
 const FULL: &str = "A part of this summary is left out: it is too long.\n\n";
 
-/// Characters of a message in an annotation; GitHub cuts at 4 KB.
+/// Characters of a message in an annotation; GitHub cuts off at 4 KB.
 const MAX_MESSAGE: usize = 2000;
 
 /// GitHub Actions, if this process runs there.
@@ -28,11 +27,11 @@ const MAX_MESSAGE: usize = 2000;
 pub struct Github {
     /// The checkout: annotations name files relative to it.
     workspace: Option<PathBuf>,
-    /// The file that the step's summary is added to.
+    /// The file to which the step's summary is appended.
     summary: Option<PathBuf>,
 }
 
-/// How grave an annotation is.
+/// The severity of an annotation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
     /// It fails the run.
@@ -44,17 +43,17 @@ pub enum Level {
 /// A note at a line of a file.
 #[derive(Debug, Clone)]
 pub struct Annotation<'a> {
-    /// How grave it is.
+    /// Its severity.
     pub level: Level,
-    /// In a few words.
+    /// A short title.
     pub title: &'a str,
     /// The file and its line, from 1.
     pub place: Option<(&'a Path, usize)>,
-    /// What is to be said.
+    /// The message.
     pub message: &'a str,
 }
 
-/// A line that begins a group, which the log shows folded.
+/// A line that starts a group, which the log shows folded.
 pub fn group(title: &str) -> String {
     format!("::group::{}", data(title))
 }
@@ -62,13 +61,13 @@ pub fn group(title: &str) -> String {
 /// The line that ends it.
 pub const END_GROUP: &str = "::endgroup::";
 
-/// A line that the runner takes for nothing but a line.
+/// A line that the runner never takes for a command.
 pub fn marked(line: &str) -> String {
     format!("| {}", escape::line(line))
 }
 
 impl Github {
-    /// What the environment of this process says.
+    /// Reads the environment of this process.
     pub fn detect() -> Option<Self> {
         Self::from_env(|name| std::env::var_os(name))
     }
@@ -117,9 +116,8 @@ impl Github {
             .unwrap_or(file)
     }
 
-    /// Adds Markdown to the step's summary, where there is one; a note instead
-    /// where it would become longer than [`MAX_SUMMARY`]. The error names the
-    /// file.
+    /// Adds Markdown to the step's summary, if there is one, or a note if the summary would become
+    /// longer than [`MAX_SUMMARY`]. The error names the file.
     pub fn add_summary(&self, markdown: &str) -> Result<(), (PathBuf, io::Error)> {
         let Some(path) = &self.summary else {
             return Ok(());
@@ -141,7 +139,7 @@ impl Github {
     }
 }
 
-/// Text as the message of a command: many lines stay many.
+/// Text as the message of a command; keeps line breaks.
 fn data(text: &str) -> Cow<'_, str> {
     encode(text, &['%', '\r', '\n'])
 }
@@ -151,7 +149,7 @@ fn property(text: &str) -> Cow<'_, str> {
     encode(text, &['%', '\r', '\n', ':', ','])
 }
 
-/// As GitHub's toolkit does it, once what cannot be seen is visible.
+/// As in GitHub's toolkit, after making invisible characters visible.
 fn encode<'t>(text: &'t str, special: &[char]) -> Cow<'t, str> {
     let text = escape::block(text);
     if !text.contains(special) {
@@ -223,13 +221,13 @@ mod tests {
         github.add_summary("one\n").unwrap();
         github.add_summary("two\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
-        // GitHub takes none of one that is too long.
+        // GitHub rejects a summary that is too long.
         github.add_summary(&"x".repeat(MAX_SUMMARY)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text, format!("one\ntwo\n{FULL}"));
     }
 
-    /// Splits a line as GitHub's runner does (`ActionCommand.TryParseV2`).
+    /// Splits a line like GitHub's runner (`ActionCommand.TryParseV2`).
     fn parsed(line: &str) -> (String, Vec<(String, String)>, String) {
         let rest = line.trim_start().strip_prefix("::").unwrap();
         let (head, message) = rest.split_once("::").unwrap();

@@ -1,5 +1,5 @@
-//! What a run says to GitHub Actions at its end: a group for each kernel,
-//! annotations at the tests that are not as expected, the step's summary.
+//! A run's report to GitHub Actions at its end: a group for each kernel, annotations for unexpected
+//! results, the step's summary.
 
 use std::io::Write;
 use std::path::Path;
@@ -12,7 +12,7 @@ use super::{Report, ReportError, escape, reproduce};
 use crate::run::event::{KernelFailed, Record, VERDICTS};
 use crate::run::tally::KernelTally;
 
-/// GitHub shows so many annotations of each level of a step.
+/// GitHub shows this many annotations of each level per step.
 const MAX_ANNOTATIONS: usize = 10;
 /// Characters of one line.
 const MAX_LINE: usize = 400;
@@ -102,7 +102,7 @@ fn annotations(lines: &mut Vec<String>, github: &Github, history: &History) {
     add(lines, github, Level::Warning, &flaky);
 }
 
-/// What an annotation is made of.
+/// The contents of an annotation.
 struct Note<'h> {
     title: String,
     place: Option<(&'h Path, usize)>,
@@ -126,7 +126,7 @@ impl<'h> Note<'h> {
     fn of_test(history: &History, outcome: &'h Outcome) -> Self {
         let result = &outcome.result;
         let what = if outcome.is_unexpected_pass() {
-            "passes and is known to fail".to_owned()
+            "passes, but is known to fail".to_owned()
         } else if result.flaky {
             format!("flaky: {}", result.verdict)
         } else {
@@ -148,7 +148,7 @@ impl<'h> Note<'h> {
 }
 
 fn add(lines: &mut Vec<String>, github: &Github, level: Level, notes: &[Note<'_>]) {
-    // The last one says how many others there are.
+    // The last one says how many are left.
     let shown = if notes.len() > MAX_ANNOTATIONS {
         MAX_ANNOTATIONS - 1
     } else {
@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, history, result, started};
-    use crate::run::event::{Event, Source, TestResult, Verdict, Warning};
+    use crate::run::event::{Event, Location, TestResult, Verdict, Warning};
 
     fn said(records: &[Record]) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();
@@ -197,7 +197,7 @@ mod tests {
 
     fn at_line(id: &str, file: &str, line: usize) -> Record {
         let result = TestResult {
-            source: Some(Source {
+            source: Some(Location {
                 file: file.into(),
                 line,
             }),
@@ -229,7 +229,7 @@ mod tests {
         assert!(summary.contains("call.str"), "{summary}");
     }
 
-    /// A kernel that could not be provided, whose every text is this.
+    /// A kernel that could not be provided, with this text everywhere.
     fn no_kernel(text: &str) -> Event {
         Event::KernelFailed(KernelFailed {
             kernel: text.to_owned(),
@@ -273,7 +273,7 @@ mod tests {
                     let result = TestResult {
                         output: hostile.clone(),
                         details: hostile.clone(),
-                        source: Some(Source { file: hostile.clone(), line: 1 }),
+                        source: Some(Location { file: hostile.clone(), line: 1 }),
                         ..result(hostile, hostile, verdict, hostile)
                     };
                     at(9, Event::TestFinished(result))

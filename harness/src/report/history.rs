@@ -1,4 +1,4 @@
-//! A run as reports see it: every event folded into what belongs together.
+//! A run as reports see it: all events, grouped.
 
 use std::borrow::Cow;
 
@@ -8,10 +8,10 @@ use crate::run::event::{
 };
 use crate::run::tally::Tally;
 
-/// Everything known of a run so far.
+/// Everything known about a run so far.
 #[derive(Debug, Default)]
 pub struct History {
-    /// What was asked for; the default before the first event.
+    /// The start of the run; the default before the first event.
     pub(super) start: RunStarted,
     /// The verdicts, counted.
     pub tally: Tally,
@@ -20,15 +20,15 @@ pub struct History {
     pub(super) images: Vec<KernelReady>,
     /// Kernels that could not be provided.
     pub(super) failed: Vec<KernelFailed>,
-    /// What each suite tests.
+    /// The program that each suite tests.
     pub(super) suites: Vec<SuiteReady>,
     /// The VMs, in the order they started.
     pub(super) vms: Vec<VmFacts>,
-    /// The verdicts, in the order they fell.
+    /// The verdicts, in order.
     pub(super) outcomes: Vec<Outcome>,
-    /// Attempts that another one follows.
+    /// Attempts that another attempt follows.
     pending: Vec<TestResult>,
-    /// Reports of kernels that no verdict has taken yet.
+    /// Kernel reports that do not belong to a verdict yet.
     pub(super) reports: Vec<KernelReport>,
     /// What users should know.
     pub(super) warnings: Vec<Warning>,
@@ -45,7 +45,7 @@ pub struct History {
 pub(super) struct VmFacts {
     pub(super) kernel: String,
     pub(super) vm: u32,
-    /// What is known since its guest said hello.
+    /// What is known from its guest's hello.
     pub(super) up: Option<VmStarted>,
     /// Factor of the time limits.
     pub(super) factor: Option<f64>,
@@ -53,37 +53,37 @@ pub(super) struct VmFacts {
     pub(super) lost: Option<VmLost>,
 }
 
-/// A verdict with what led to it.
+/// A verdict, with the events that led to it.
 #[derive(Debug)]
 pub(super) struct Outcome {
     /// The last attempt.
     pub(super) result: TestResult,
     /// The attempts before it.
     pub(super) attempts: Vec<TestResult>,
-    /// What the kernel reported meanwhile.
+    /// What the kernel reported during the test.
     pub(super) reports: Vec<KernelReport>,
 }
 
 impl Outcome {
-    /// It asks for attention.
+    /// It needs attention.
     pub(super) fn is_unexpected(&self) -> bool {
         !self.result.is_expected()
     }
 
-    /// It was known to fail, and passed.
+    /// It passed, but was known to fail.
     pub(super) fn is_unexpected_pass(&self) -> bool {
         self.result.verdict == Verdict::Pass && self.is_unexpected()
     }
 
-    /// It failed as it was known to.
+    /// It failed, and was known to fail.
     pub(super) fn known_failure(&self) -> Option<&Known> {
         let bad = !matches!(self.result.verdict, Verdict::Pass | Verdict::Skip);
         let known = self.result.known.as_ref()?;
         (bad && known.result != KnownResult::Skip && !self.is_unexpected()).then_some(known)
     }
 
-    /// What the kernel reported, but for what the evidence of a lost VM says
-    /// already: its console's last lines.
+    /// What the kernel reported, except for what the console's last lines of a lost VM already
+    /// show.
     pub(super) fn reports_beside_details(&self) -> impl Iterator<Item = &KernelReport> {
         let details = &self.result.details;
         self.reports.iter().filter(|report| {
@@ -134,9 +134,8 @@ impl History {
                 == (&result.kernel, &result.suite, &result.id, &result.case_of)
         };
         let attempts = self.pending.extract_if(.., |other| same(other)).collect();
-        // An attempt that lost its VM had another one than the last. The cases of
-        // a command come before its own verdict, and what the kernel said is told
-        // with that.
+        // An attempt that lost its VM ran in an earlier VM. The cases of a command come before its
+        // own verdict, and kernel reports belong to that verdict.
         let reports = self
             .reports
             .extract_if(.., |report| {
@@ -170,8 +169,7 @@ impl History {
         &mut self.vms[index]
     }
 
-    /// A path as the user sees it from where they are: relative to the working
-    /// directory if it is beneath.
+    /// A path for the user: relative to the working directory if it is below it.
     pub(super) fn short_path<'p>(&self, path: &'p str) -> &'p str {
         let beneath = match self.start.cwd.as_str() {
             "" | "/" => None,
@@ -179,14 +177,13 @@ impl History {
                 .strip_prefix(cwd)
                 .and_then(|rest| rest.strip_prefix('/')),
         };
-        // Neither nothing nor an option.
+        // The result must be neither empty nor an option.
         let names = |rest: &&str| !rest.is_empty() && !rest.starts_with('-');
         beneath.filter(names).unwrap_or(path)
     }
 
-    /// The same of a word of a command line, which has to go on meaning that
-    /// path: of a name alone QEMU is looked for in PATH, and a flake in Nix's
-    /// registry.
+    /// The same for a word of a command line, which must still mean that path: with a bare name,
+    /// QEMU is looked up in PATH, and a flake in Nix's registry.
     pub(super) fn short_word<'p>(&self, word: &'p str) -> Cow<'p, str> {
         let short = self.short_path(word);
         if short.len() == word.len() {
@@ -196,7 +193,7 @@ impl History {
         }
     }
 
-    /// kiln's command line as the user sees it from where they are.
+    /// kiln's command line, with paths for the user.
     pub(super) fn command(&self) -> Vec<Cow<'_, str>> {
         let mut words = self.start.command.iter();
         let program = words.next().map(|program| Cow::Borrowed(program.as_str()));
@@ -204,14 +201,15 @@ impl History {
         program.into_iter().chain(rest).collect()
     }
 
-    /// Whether a suite is of commands, and not of bpftrace's runtime tests.
-    pub(super) fn is_of_commands(&self, suite: &str) -> bool {
-        self.suites
-            .iter()
-            .any(|one| one.suite == suite && one.dialect.is_none())
+    /// Whether an option of `kiln run` is about suites of this run, and not about
+    /// this one.
+    pub(super) fn is_of_others(&self, option: &str, suite: &str) -> bool {
+        let about = |one: &&SuiteReady| one.options.iter().any(|own| own == option);
+        let mut about = self.suites.iter().filter(about).peekable();
+        about.peek().is_some() && about.all(|one| one.suite != suite)
     }
 
-    /// How the VM was lost that this verdict fell in.
+    /// How the VM of this verdict was lost.
     pub(super) fn loss(&self, result: &TestResult) -> Option<&VmLost> {
         let facts = self
             .vms
@@ -222,7 +220,7 @@ impl History {
         (loss.test.as_ref() == Some(ran)).then_some(loss)
     }
 
-    /// VMs that were lost while they ran no test.
+    /// VMs that were lost between tests.
     pub(super) fn losses_between_tests(&self) -> impl Iterator<Item = &VmLost> {
         self.losses().filter(|loss| loss.test.is_none())
     }
@@ -232,27 +230,27 @@ impl History {
         self.vms.iter().filter_map(|facts| facts.lost.as_ref())
     }
 
-    /// Verdicts that ask for attention, in the order they fell.
+    /// Verdicts that need attention, in order.
     pub(super) fn unexpected(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes
             .iter()
             .filter(|outcome| outcome.is_unexpected())
     }
 
-    /// Failures as it was known that there would be, each with what is known.
+    /// Known failures, each with what is known.
     pub(super) fn known_failures(&self) -> impl Iterator<Item = (&Outcome, &Known)> {
         self.outcomes
             .iter()
             .filter_map(|outcome| Some((outcome, outcome.known_failure()?)))
     }
 
-    /// Tests that passed only after an attempt that did not.
+    /// Tests that passed only after a failed attempt.
     pub(super) fn flaky(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| outcome.result.flaky)
     }
 
-    /// Reports of kernels, each with the test that ran then, that made no test
-    /// fail: those are told with their tests.
+    /// Kernel reports that made no test fail, each with the test that was running. The others are
+    /// shown with their tests.
     pub(super) fn other_reports(&self) -> impl Iterator<Item = &KernelReport> {
         let beside = self
             .outcomes

@@ -50,7 +50,7 @@ fn attempts_and_reports_of_the_kernel_stand_with_their_verdict() {
 }
 
 #[test]
-fn what_is_known_is_no_surprise_and_a_pass_of_it_is() {
+fn known_failures_are_expected_and_their_passes_are_not() {
     let known = |id: &str, verdict| {
         let result = result("6.1", id, verdict, "");
         at(

@@ -1,14 +1,13 @@
 //! The JUnit report: a test suite for each kernel and suite, a test case for
 //! each test.
 //!
-//! `fail` and `timeout` are failures, `lost` and `error` are errors, each with
-//! its verdict as the type; a skip is a skip. What was known to fail and did is
-//! a skip too, and a pass of it a failure: readers then see what the exit code
-//! says. Attempts before the last are flaky runs where a test passed in the end
-//! and reruns where it did not. What a test printed is its `system-out`; what
-//! its VM and its kernel said is its `system-err`.
+//! `fail` and `timeout` are failures, `lost` and `error` are errors, each with its verdict as the
+//! type; a skip is a skip. A known failure is also a skip, and an unexpected pass a failure, so
+//! that readers see the same as the exit code. Attempts before the last are flaky runs if the test
+//! passed in the end, and reruns if it did not. A test's output is its `system-out`; messages about
+//! its VM and kernel are its `system-err`.
 //!
-//! The file holds to the schema that Jenkins' xUnit plugin has (`junit-10.xsd`).
+//! The file follows the schema of Jenkins' xUnit plugin (`junit-10.xsd`).
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -58,7 +57,7 @@ fn text(history: &History) -> Result<String, ReportError> {
         }
     }
     let skipped = format!(" skipped=\"{}\"", report.skipped);
-    // The first element of all, of which the schema knows no such attribute.
+    // The root element, which has no such attribute in the schema.
     Ok(report.to_string()?.replacen(&skipped, "", 1))
 }
 
@@ -138,8 +137,8 @@ fn properties(cases: &mut TestSuite, history: &History, kernel: &KernelTally, su
     }
 }
 
-/// What belongs to no test: warnings, those of the whole run in every suite;
-/// the end of VMs that ran no test; what did not run.
+/// What belongs to no test: warnings (those about the whole run are in every suite), VMs lost
+/// between tests, tests that did not run.
 fn said(history: &History, kernel: &KernelTally, suite: &SuiteTally) -> String {
     let mut said = String::new();
     // Writing to a string cannot fail.
@@ -170,14 +169,14 @@ fn loss_text(loss: &VmLost) -> String {
     format!("{reason}\n{status}\nconsole:\n{console}\n")
 }
 
-/// Readers take the last dot for the end of a package's name, and merge suites:
-/// the cases of two kernels are told apart by this alone.
+/// Readers take the last dot as the end of a package name, and merge suites: only this
+/// distinguishes the cases of two kernels.
 fn class_name(kernel: &str, suite: &str) -> String {
     let (kernel, suite) = (kernel.replace('.', "_"), suite.replace('.', "_"));
     escape::line(&format!("{kernel}.{suite}")).into_owned()
 }
 
-/// An error, for a suite without one would pass for a good one.
+/// An error, because a suite without one would count as passed.
 fn no_kernel(failed: &KernelFailed, suite: &SuiteTally) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_type("kernel");
@@ -187,7 +186,7 @@ fn no_kernel(failed: &KernelFailed, suite: &SuiteTally) -> TestCase {
     status.set_description(escape::xml(text.trim_end()));
     let mut case = TestCase::new("kernel", status);
     case.set_classname(class_name(&failed.kernel, &suite.suite));
-    // Viewers want a time of every case.
+    // Viewers need a time for every case.
     case.set_time(Duration::ZERO);
     case
 }
@@ -230,7 +229,7 @@ fn status(outcome: &Outcome) -> TestCaseStatus {
         let mut status = TestCaseStatus::skipped();
         status.set_type(format!("known-{}", result.verdict));
         status.set_message(escape::line(&format!("known: {}", known.reason)));
-        // The reason of the failure stands in the description.
+        // The description contains the reason of the failure.
         status.set_description(escape::xml(&format!(
             "{}\n{}",
             result.reason.as_deref().unwrap_or_default(),
@@ -261,7 +260,7 @@ fn status(outcome: &Outcome) -> TestCaseStatus {
     status
 }
 
-/// What a verdict is that is no pass and no skip.
+/// The kind of a verdict other than pass and skip.
 fn kind(verdict: Verdict) -> Option<NonSuccessKind> {
     match verdict {
         Verdict::Pass | Verdict::Skip => None,
@@ -270,7 +269,7 @@ fn kind(verdict: Verdict) -> Option<NonSuccessKind> {
     }
 }
 
-/// An attempt that failed and that another one followed.
+/// A failed attempt that another attempt followed.
 fn rerun(attempt: &TestResult) -> Option<TestRerun> {
     let mut rerun = TestRerun::new(kind(attempt.verdict)?);
     rerun.set_type(attempt.verdict.to_string());

@@ -16,7 +16,7 @@ fn read_back(records: &[Record]) -> JunitReport {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_had_is_an_error_of_its_suite() {
+fn an_unavailable_kernel_is_an_error_of_its_suite() {
     let failed = Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "wrong hash\n  expected 1".into(),
@@ -116,7 +116,7 @@ fn what_cannot_stand_in_xml_is_readable_after_a_round_trip() {
 }
 
 #[test]
-fn the_evidence_of_a_lost_vm_stands_with_its_test() {
+fn the_evidence_of_a_lost_vm_is_shown_with_its_test() {
     let lost = |vm: u32, test: Option<&str>, console: &str| {
         at(
             10,
@@ -148,7 +148,7 @@ fn the_evidence_of_a_lost_vm_stands_with_its_test() {
 }
 
 #[test]
-fn what_ran_stands_in_properties() {
+fn properties_say_what_ran() {
     let report = read_back(&[
         started(&["6.1"], 0),
         at(
@@ -158,6 +158,7 @@ fn what_ran_stands_in_properties() {
                 subject: "/usr/bin/bpftrace".into(),
                 version: Some("v0.17.0".into()),
                 dialect: Some("0.17".into()),
+                options: Vec::new(),
             }),
         ),
         at(
@@ -166,6 +167,7 @@ fn what_ran_stands_in_properties() {
                 kernel: "6.1".into(),
                 release: "6.1.0-x".into(),
                 sha256: "00ff".into(),
+                packages: None,
             }),
         ),
         at(
@@ -293,7 +295,7 @@ fn readers_see_of_known_results_what_the_exit_code_says() {
     let report = read_back(&[
         started(&["6.1"], 2),
         known("a.fails", Verdict::Fail, "exit status 1"),
-        known("a.passes", Verdict::Pass, "passes, and is known to fail"),
+        known("a.passes", Verdict::Pass, "passes, but is known to fail"),
     ]);
     let suite = &report.test_suites[0];
     assert_eq!((suite.skipped, suite.failures), (1, 1));

@@ -1,4 +1,4 @@
-//! The terminal's lines, one for each thing that happens.
+//! The terminal's lines, one for each event.
 
 use super::class::Class;
 use super::text::{MAX_LINE, append};
@@ -9,11 +9,11 @@ use crate::run::event::{
     Verdict, VmLost, VmStarted, Warning,
 };
 
-/// What a run is to do.
+/// What a run will do.
 pub(super) fn started(start: &RunStarted) -> String {
     let kernels = &start.kernels;
     let names: Vec<_> = kernels.iter().map(|k| escape::line(&k.name)).collect();
-    // Shards leave some kernels more than others.
+    // With shards, some kernels have more tests than others.
     let most = kernels.iter().map(|kernel| kernel.tests).max().unwrap_or(0);
     format!(
         "{} on {}: {}\n",
@@ -33,7 +33,7 @@ pub(super) fn name(style: TerminalStyle, result: &TestResult) -> String {
     )
 }
 
-/// A verdict, with its reason where it needs one.
+/// A verdict, with its reason if it needs one.
 pub(super) fn verdict(style: TerminalStyle, result: &TestResult) -> String {
     let mut text = format!("{}  ({})", name(style, result), seconds(result.duration_ms));
     if Class::of(result) != Class::Pass
@@ -45,7 +45,7 @@ pub(super) fn verdict(style: TerminalStyle, result: &TestResult) -> String {
     text
 }
 
-/// An attempt that another one follows.
+/// An attempt that another attempt follows.
 pub(super) fn attempt(style: TerminalStyle, result: &TestResult) -> String {
     let mut text = format!(
         "{} {}  {}  {}  ({})",
@@ -75,7 +75,7 @@ pub(super) fn slow(style: TerminalStyle, slow: &TestSlow) -> String {
     )
 }
 
-/// A kernel said that something is wrong with it.
+/// A kernel report.
 pub(super) fn kernel_report(style: TerminalStyle, report: &KernelReport) -> String {
     let during = report
         .test
@@ -89,9 +89,9 @@ pub(super) fn kernel_report(style: TerminalStyle, report: &KernelReport) -> Stri
     )
 }
 
-/// A line of its own, escaped already, that may say what a guest or another
-/// program said. A runner of GitHub's takes one that begins with `::` for a
-/// command, so such a line has a bar in front, as quotations have.
+/// A separate, already escaped line that may quote a guest or another program. GitHub's runner
+/// takes one that begins with `::` for a command, so such a line gets a bar in front, like
+/// quotations.
 pub(super) fn indented(said: &str) -> String {
     let bar = if said.trim_start().starts_with("::") {
         "| "
@@ -125,7 +125,7 @@ pub(super) fn no_kernel(style: TerminalStyle, failed: &KernelFailed) -> String {
 /// A VM's guest said hello.
 pub(super) fn vm_started(style: TerminalStyle, up: &VmStarted) -> String {
     let took = seconds(up.boot_ms);
-    // The rest is the distribution's name of it, and fills a line.
+    // The rest is the distribution's version, which would fill a line.
     let qemu = up.qemu.split_whitespace().next().unwrap_or_default();
     let aslr = if up.addr_no_randomize {
         ", no ASLR"
@@ -207,7 +207,7 @@ pub(super) fn stopped(style: TerminalStyle, stopped: &RunStopped) -> String {
     )
 }
 
-/// Why a verdict fell, in one bounded line; of a failure that is known, why it
+/// The reason of a verdict, in one line of limited length; for a known failure, the reason why it
 /// is known.
 pub(super) fn reason_of(result: &TestResult) -> Option<String> {
     let known = result.known.as_ref();

@@ -1,35 +1,35 @@
-//! What the terminal shows of a run that goes on: a line for each VM.
+//! What the terminal shows during a run: a line for each VM.
 //!
-//! [`View`] says what the lines are to show, [`Live`] draws it: a terminal that
-//! is slow gets the newest view and never sees those before it.
+//! [`View`] says what to show, [`Live`] draws it: a slow terminal gets the newest view and skips
+//! earlier ones.
 
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
+use super::activity::Activity;
 use super::class::Class;
-use super::doing::Doing;
 use super::{History, TerminalStyle, escape};
 
-/// Between two drawings of the seconds.
+/// Time between two updates of the seconds.
 const TICK: Duration = Duration::from_secs(1);
-/// Characters shown of a kernel's name: leaves half of 40 columns to the test.
+/// Characters of a kernel's name to show: leaves half of 40 columns to the test.
 const MAX_KERNEL: usize = 12;
-/// Columns of a bar, and those that a terminal needs for the lines to have one.
+/// Columns of a bar, and the width that a terminal needs for bars.
 const BAR: usize = 16;
 const ROOM_FOR_BARS: u16 = 60;
-/// Columns that stay free in the last line: a terminal shows Ctrl-C there as
-/// `^C`, and must not begin a line of its own for it.
+/// Columns that stay free in the last line: a terminal shows Ctrl-C there as `^C`, and must not
+/// start a new line for it.
 const ROOM_FOR_KEYS: usize = 4;
-/// What the line of the whole run has in place of a kernel's name.
+/// The name in the line of the whole run.
 const WHOLE: &str = "all";
 
-/// What the lines show at a moment.
+/// What the lines show at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     vms: Vec<VmView>,
     whole: Count,
-    /// What is wrong so far, and what is waited for.
+    /// Problems so far, and kernels not ready yet.
     message: String,
     /// Columns of the longest name.
     names: usize,
@@ -39,11 +39,11 @@ pub struct View {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct VmView {
     vm: u32,
-    /// Its kernel's name, as much as there is room for.
+    /// Its kernel's name, as far as it fits.
     kernel: String,
-    /// How far its kernel is.
+    /// The progress of its kernel.
     count: Count,
-    /// When it began what it does, in milliseconds since the run started.
+    /// When it started its present activity, in milliseconds since the run started.
     since_ms: u64,
     what: String,
 }
@@ -57,7 +57,7 @@ struct Count {
 
 impl View {
     /// The run as far as `history` and `doing` know it.
-    pub(super) fn of(history: &History, doing: &Doing) -> Self {
+    pub(super) fn of(history: &History, activity: &Activity) -> Self {
         let tally = &history.tally;
         let names = tally.kernels.iter().map(|one| short(&one.kernel).len());
         let bad = Class::ALL
@@ -66,8 +66,8 @@ impl View {
             .map(|class| (class.count(history), class.word()))
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"));
-        let message: Vec<String> = bad.chain(doing.awaited()).collect();
-        let vms = doing.vms().iter().map(|vm| {
+        let message: Vec<String> = bad.chain(activity.awaited()).collect();
+        let vms = activity.vms().iter().map(|vm| {
             let of_kernel = tally.kernels.iter().find(|one| one.kernel == vm.kernel);
             VmView {
                 vm: vm.number,
@@ -94,7 +94,7 @@ impl View {
 
 /// A line per running VM and one for the whole run, at the terminal's end.
 ///
-/// Nothing is drawn, and no thread ticks, on a hidden target.
+/// With a hidden target nothing is drawn, and no thread ticks.
 pub(super) struct Live {
     lines: MultiProgress,
     total: ProgressBar,
@@ -156,12 +156,12 @@ impl Live {
         self.total.set_message(view.message.clone());
     }
 
-    /// Does `write` with the lines out of its way.
+    /// Calls `write` while the lines are hidden.
     pub(super) fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.lines.suspend(write)
     }
 
-    /// Leaves nothing on the terminal.
+    /// Removes everything from the terminal.
     pub(super) fn clear(&mut self) {
         for line in self.vms.drain(..) {
             line.bar.finish_and_clear();
@@ -169,7 +169,7 @@ impl Live {
         self.total.finish_and_clear();
     }
 
-    /// A line for one more VM; its place among the lines.
+    /// Adds a line for one more VM; returns its index.
     fn up(&mut self, names: usize, vm: &VmView) -> usize {
         let bar = ProgressBar::no_length();
         bar.set_style(self.style(names, vm.count.planned, 0));
@@ -186,8 +186,7 @@ impl Live {
         self.vms.len() - 1
     }
 
-    /// How a line looks: name, bar, count, time, and what goes on, with so many
-    /// columns `free` behind it.
+    /// The format of a line: name, bar, count, time and activity, with `free` columns after it.
     fn style(&self, names: usize, planned: usize, free: usize) -> ProgressStyle {
         let digits = planned.to_string().len();
         let (bold, done) = if self.look.colours {
@@ -209,7 +208,7 @@ impl Live {
             .progress_chars("━╸─")
     }
 
-    /// Takes away the lines of VMs that are gone.
+    /// Removes the lines of VMs that have ended.
     fn down(&mut self, view: &View) {
         self.vms.retain(|line| {
             let stays = view.vms.iter().any(|vm| vm.vm == line.vm);
@@ -223,13 +222,13 @@ impl Live {
 }
 
 impl Drop for Live {
-    /// Also a run that ends with an error leaves nothing on the terminal.
+    /// A run that ends with an error also leaves nothing on the terminal.
     fn drop(&mut self) {
         self.clear();
     }
 }
 
-/// As much of a kernel's name as a line has room for.
+/// A kernel's name, shortened to fit a line.
 fn short(kernel: &str) -> String {
     escape::line(kernel).chars().take(MAX_KERNEL).collect()
 }

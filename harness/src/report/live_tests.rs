@@ -23,6 +23,7 @@ fn ready(kernel: &str) -> Event {
         kernel: kernel.into(),
         release: "6.1.0".into(),
         sha256: String::new(),
+        packages: None,
     })
 }
 
@@ -60,18 +61,18 @@ fn live(terminal: &InMemoryTerm) -> Live {
 /// Feeds `events` and draws.
 fn feed(live: &mut Live, events: &[Event]) {
     let mut history = History::default();
-    let mut doing = Doing::default();
+    let mut activity = Activity::default();
     for event in events {
         let record = at(0, event.clone());
         history.observe(&record);
-        doing.observe(&record);
-        live.show(&View::of(&history, &doing));
+        activity.observe(&record);
+        live.show(&View::of(&history, &activity));
     }
-    // Draws everything anew.
+    // Draws everything again.
     live.suspend(|| ());
 }
 
-/// What stands on a terminal of `width` columns after `events`.
+/// The content of a terminal of `width` columns after `events`.
 fn drawn(width: u16, events: &[Event]) -> String {
     let terminal = InMemoryTerm::new(ROWS, width);
     let mut live = live(&terminal);

@@ -1,25 +1,24 @@
-//! Text in Markdown that says what it says and does nothing.
+//! Writes text in Markdown so that it is only text.
 //!
-//! Guests' texts and the names of tests may hold markup, links, HTML, and what
-//! GitHub makes links or messages of (`@name`, `#1`).
+//! Guests' texts and the names of tests may contain markup, links, HTML, and references that GitHub
+//! turns into links or notifications (`@name`, `#1`).
 
 use std::fmt::Write as _;
 
 use super::escape;
 
-/// One line as code, anywhere in a line of Markdown, in a table too.
+/// One line as code, anywhere in a line of Markdown, also in a table.
 ///
-/// Characters that mean something are written as numbers, which Markdown takes
-/// for text (CommonMark 0.31, section 2.5); inside `<code>` GitHub looks for no
-/// names and no issues.
+/// Special characters are written as numbers, which Markdown treats as text (CommonMark 0.31,
+/// section 2.5); inside `<code>` GitHub does not look for names and issues.
 pub fn code(text: &str) -> String {
     format!("<code>{}</code>", literal(text))
 }
 
-/// Text of many lines, as it is, on lines of its own.
+/// Text of many lines, unchanged, as a block.
 ///
-/// A `<pre>` goes on until its end tag (CommonMark 0.31, section 4.6), which no
-/// text holds with its `<` written otherwise.
+/// A `<pre>` continues until its end tag (CommonMark 0.31, section 4.6), which cannot occur in text
+/// with an escaped `<`.
 pub fn block(text: &str) -> String {
     let text = escape::block(text.trim_end());
     let text = text
@@ -29,7 +28,7 @@ pub fn block(text: &str) -> String {
     format!("<pre>\n{text}\n</pre>\n")
 }
 
-/// A link, where it is one to a web page and nothing else; else its text.
+/// A link if it is only a link to a web page, else its text.
 pub fn link(words: &str, url: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._~/?#=&%+:@!,;".contains(c);
     let web = url.starts_with("https://") || url.starts_with("http://");
@@ -40,7 +39,7 @@ pub fn link(words: &str, url: &str) -> String {
     }
 }
 
-/// One line as text, where nobody cares for names of people and issues.
+/// One line as text, for places where GitHub does not look for names and issues.
 pub fn literal(text: &str) -> String {
     let text = escape::line(text);
     let mut literal = String::with_capacity(text.len());
@@ -101,7 +100,7 @@ mod tests {
         }
     }
 
-    /// What stands in the place of the numbers.
+    /// Decodes the numbers.
     fn decoded(html: &str) -> String {
         let mut text = String::new();
         let mut rest = html;

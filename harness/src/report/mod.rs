@@ -1,11 +1,11 @@
 //! Events → what people and machines read; knows no VM and no suite.
 //!
-//! A report is fed every [`Record`] as it happens and finishes once. Text that
-//! came from a guest passes [`escape`] on its way out.
+//! A report gets every [`Record`] as it happens, and finishes once. Text from a guest goes through
+//! [`escape`].
 
+mod activity;
 mod class;
 mod differences;
-mod doing;
 mod ending;
 pub mod escape;
 pub mod github;
@@ -53,37 +53,36 @@ fn put(out: &mut impl Write, text: &str) -> Result<(), ReportError> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .or_else(|error| match error.kind() {
-            // Nobody reads any more: that is no failure of the run.
+            // The reader has gone, which is not a failure of the run.
             io::ErrorKind::BrokenPipe => Ok(()),
             _ => Err(ReportError::Output(error)),
         })
 }
 
-/// What is told of a run, to people or to machines.
+/// A report on a run, for people or machines.
 pub trait Report: Send {
     /// Takes the next event, which `history` has taken in already.
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError>;
 
-    /// The user asks what goes on, so many milliseconds after the start.
-    fn tell(&mut self, _now_ms: u64) {}
+    /// The user asks for a status report, this many milliseconds after the start.
+    fn report_status(&mut self, _now_ms: u64) {}
 
-    /// Says what stands at the end; also after a run that was cut short.
+    /// Writes the end of the report, also after a run that was cut short.
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
 }
 
-/// A run and those who tell of it.
+/// A run and its reports.
 pub struct Reports {
     history: History,
     reports: Vec<Box<dyn Report>>,
 }
 
 impl Reports {
-    /// Those of the run in this directory: its files, the standard output behind
-    /// `shown`, and GitHub where kiln runs there. None of them waits for the
-    /// standard output.
+    /// The reports of the run in this directory: its files, standard output through `shown`, and
+    /// GitHub if kiln runs there. None of them waits for standard output.
     pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels, shown: &Queue) -> Self {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        // Before the terminal, which has the last word.
+        // Before the terminal, which comes last.
         if let Some(github) = github::Github::detect() {
             reports.push(Box::new(GithubLog::new(shown.clone(), github)));
         }
@@ -103,7 +102,7 @@ impl Reports {
         &self.history
     }
 
-    /// Takes the next event and tells all of it, up to the first error.
+    /// Passes the next event to all reports, up to the first error.
     pub fn record(&mut self, record: &Record) -> Result<(), ReportError> {
         self.history.observe(record);
         for report in &mut self.reports {
@@ -112,16 +111,15 @@ impl Reports {
         Ok(())
     }
 
-    /// Has all answer the user who asks what goes on, so many milliseconds
-    /// after the start.
-    pub fn tell(&mut self, now_ms: u64) {
+    /// Lets all reports answer a user who asks for a status report, this many milliseconds after
+    /// the start.
+    pub fn report_status(&mut self, now_ms: u64) {
         for report in &mut self.reports {
-            report.tell(now_ms);
+            report.report_status(now_ms);
         }
     }
 
-    /// Has all say what stands at the end, whatever one of them meets; the
-    /// first error.
+    /// Lets all reports finish, even if one fails; returns the first error.
     pub fn finish(&mut self) -> Result<(), ReportError> {
         let mut first = Ok(());
         for report in &mut self.reports {
@@ -137,16 +135,16 @@ impl Reports {
 /// What can go wrong with a report.
 #[derive(Debug, Error)]
 pub enum ReportError {
-    /// The terminal, or what stands in its place, takes no text.
-    #[error("cannot write the report to the standard output: {0}")]
+    /// Writing to standard output failed.
+    #[error("cannot write the report to standard output: {0}")]
     Output(#[source] io::Error),
-    /// The JUnit report cannot be put into words.
+    /// The JUnit report cannot be serialised.
     #[error("cannot write the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
     /// The summary of a step cannot be written.
     #[error("cannot write the step's summary {}: {source}", path.display())]
     Summary {
-        /// What GITHUB_STEP_SUMMARY names.
+        /// The file that GITHUB_STEP_SUMMARY names.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -161,7 +159,7 @@ impl Hint for ReportError {
         match self {
             Self::File(error) => error.hints(),
             Self::Output(_) | Self::Junit(_) | Self::Summary { .. } => {
-                vec!["the verdicts so far are in events.jsonl of the run's directory".to_owned()]
+                vec!["the verdicts so far are in events.jsonl in the run directory".to_owned()]
             }
         }
     }
@@ -169,7 +167,7 @@ impl Hint for ReportError {
 
 #[cfg(test)]
 pub(crate) mod samples {
-    //! Runs to test reports with.
+    //! Runs for tests of reports.
 
     use crate::run::event::{
         Event, KernelPlan, Known, KnownResult, Record, RunStarted, SCHEMA, TestResult, Verdict,
@@ -179,7 +177,7 @@ pub(crate) mod samples {
         Record { at_ms, event }
     }
 
-    /// Each kernel is to run `tests` tests.
+    /// Each kernel has `tests` tests.
     pub(crate) fn started(kernels: &[&str], tests: usize) -> Record {
         at(
             0,
@@ -233,7 +231,7 @@ pub(crate) mod samples {
         }
     }
 
-    /// `result` of a test of which this is known, for want of BTF.
+    /// `result` of a test with this known result, because of missing BTF.
     pub(crate) fn known(result: TestResult, known: KnownResult) -> TestResult {
         TestResult {
             known: Some(Known {

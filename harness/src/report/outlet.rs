@@ -1,10 +1,8 @@
-//! The terminal behind a thread of its own: whoever has something to show never
-//! waits for it.
+//! The terminal, written by its own thread, so that nobody waits for it.
 //!
-//! A terminal that stands still (Ctrl-S, a pipe that nobody reads) costs memory
-//! for the lines of verdicts, of which there are as many as tests; other lines
-//! wait only up to [`MAX_REMARKS`], and of those that change only the newest
-//! look.
+//! A blocked terminal (Ctrl-S, a pipe that nobody reads) costs memory for the lines of verdicts, of
+//! which there are as many as tests. Other lines wait only up to [`MAX_REMARKS`], and of the live
+//! lines only the newest view.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -19,10 +17,9 @@ use super::painter::{Paint, Painter, Piece};
 use super::{ReportError, TerminalStyle};
 use crate::kernel::{Progress, Transfer, Watcher};
 
-/// Bytes of lines that wait and are no verdicts: some thousand lines, more than
-/// anybody reads back.
+/// Bytes of waiting lines that are not verdicts: some thousand lines, more than anybody would read.
 const MAX_REMARKS: usize = 256 << 10;
-/// Between two looks at files on their way.
+/// Time between two checks of files being downloaded.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A thread that owns the terminal.
@@ -32,8 +29,7 @@ pub struct Outlet {
 }
 
 impl Outlet {
-    /// A thread for the standard output, and for the standard error where
-    /// `style` has lines that change.
+    /// A thread for standard output, and for standard error if `style` has live lines.
     ///
     /// # Errors
     ///
@@ -54,33 +50,32 @@ impl Outlet {
             .name("terminal".to_owned())
             .spawn(move || {
                 let result = show(Painter::new(out, style, lines), &shared);
-                // Nobody may wait any more.
+                // Possibly nobody is waiting.
                 let _ = sender.send(result);
             })?;
         Ok(Self { queue, written })
     }
 
-    /// For everything that is to be shown.
+    /// A handle to show things.
     pub fn queue(&self) -> Queue {
         self.queue.clone()
     }
 
-    /// Waits until all is written; an error if it could not be. A reader that has
-    /// gone is none.
+    /// Waits until everything is written; an error if that failed. A closed pipe is not an error.
     pub async fn finished(self) -> Result<(), ReportError> {
         self.queue.close();
-        // A thread that ends without a word has panicked, and that said why.
+        // A thread that ends without a result has panicked, and the panic said why.
         self.written.await.unwrap_or(Ok(()))
     }
 
-    /// The same for those who do nothing else.
+    /// The same for blocking callers.
     pub fn finish(self) -> Result<(), ReportError> {
         self.queue.close();
         self.written.blocking_recv().unwrap_or(Ok(()))
     }
 }
 
-/// Writes what comes until the end.
+/// Writes everything until the end.
 fn show<W: Write + Send>(mut painter: Painter<W>, shared: &Shared) -> Result<(), ReportError> {
     let mut result = Ok(());
     let mut mute = false;
@@ -102,7 +97,7 @@ fn show<W: Write + Send>(mut painter: Painter<W>, shared: &Shared) -> Result<(),
         };
         match painted {
             Ok(()) => {}
-            // The run goes on: its directory has everything.
+            // The run continues: its directory has everything.
             Err(ReportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 mute = true;
             }
@@ -116,7 +111,7 @@ fn show<W: Write + Send>(mut painter: Painter<W>, shared: &Shared) -> Result<(),
     }
 }
 
-/// What waits to be shown. Nothing done with it waits for the terminal.
+/// What waits to be shown. No method of it waits for the terminal.
 #[derive(Clone)]
 pub struct Queue(Arc<Shared>);
 
@@ -126,7 +121,7 @@ impl Queue {
         Progress::to(Arc::new(self.clone()))
     }
 
-    /// A line on the standard error.
+    /// A line on standard error.
     pub fn note(&self, text: &str) {
         self.push(Piece::Note(format!("{text}\n")));
     }
@@ -149,7 +144,7 @@ impl Paint for Queue {
     }
 }
 
-/// The standard output of reports that write nothing but lines.
+/// Standard output for reports that only write lines.
 impl Write for Queue {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes).into_owned();
@@ -184,7 +179,7 @@ struct Waiting {
     pieces: VecDeque<Piece>,
     /// Bytes of the remarks and notes among them.
     remarks: usize,
-    /// Remarks and notes that found no room.
+    /// Dropped remarks and notes.
     left_out: usize,
     view: Option<View>,
     transfers: VecDeque<Arc<Transfer>>,
@@ -241,7 +236,7 @@ impl Waiting {
     }
 
     fn pop(&mut self) -> Option<Next> {
-        // Said before the end, which stays the end.
+        // Comes before the end of the report.
         if matches!(self.pieces.front(), Some(Piece::End(_)) | None) && self.left_out > 0 {
             let left_out = std::mem::take(&mut self.left_out);
             let text = format!("warning: {left_out} lines were left out while nobody read\n");

@@ -13,7 +13,7 @@ const LEVELS: Levels = Levels {
     at_end: StatusLevel::Fail,
 };
 
-/// A reader that takes nothing until it may.
+/// A reader that reads nothing until it is released.
 struct Stuck {
     go: mpsc::Receiver<()>,
     got: Arc<Mutex<Vec<u8>>>,
@@ -21,7 +21,7 @@ struct Stuck {
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // For good once the other side is gone.
+        // For good once the other side is closed.
         let _ = self.go.recv();
         self.got.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -62,7 +62,7 @@ fn a_reader_that_takes_nothing_delays_nobody_and_gets_every_verdict_later() {
         records.push(Record { at_ms: 1, event });
     }
     let history = history(&records);
-    // All of it returns while the first line still waits.
+    // All of this returns while the first line is still waiting.
     for record in &records {
         terminal.record(record, &history).unwrap();
     }
@@ -124,7 +124,7 @@ impl Write for Failing {
 }
 
 #[test]
-fn a_reader_that_went_away_is_no_failure_and_a_full_disk_is_one() {
+fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
     let style = TerminalStyle::PLAIN;
     for (kind, fails) in [
         (io::ErrorKind::BrokenPipe, false),

@@ -1,4 +1,4 @@
-//! One file for each test that asks for attention: all that is known of it.
+//! One file for each test that needs attention, with everything known about it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,11 +9,11 @@ use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, Record, TestResult, Verdict};
 
-/// Characters of a test's id that go into the name of its file: a path has 255
-/// bytes for it, and several tests may share the beginning.
+/// Characters of a test's id in the name of its file: a file name has at most 255 bytes, and
+/// several tests may share the beginning.
 const MAX_NAME: usize = 120;
 
-/// Writes the files below `output/` of a run's directory, as verdicts fall.
+/// Writes the files below `output/` in a run directory, with each verdict.
 pub struct OutputFiles {
     dir: RunDir,
     written: BTreeSet<String>,
@@ -60,8 +60,7 @@ impl OutputFiles {
     }
 }
 
-/// Where the file of a test lies in a run's directory, unless another test of
-/// that name was first.
+/// The path of a test's file in a run directory, unless another test of that name was first.
 pub(super) fn usual_place(result: &TestResult) -> String {
     format!("output/{}.txt", stem(result))
 }
@@ -70,8 +69,7 @@ fn stem(result: &TestResult) -> String {
     format!("{}/{}", file_name(&result.kernel), file_name(&result.id))
 }
 
-/// A name for one file: letters, digits and what no shell and no file system
-/// takes amiss.
+/// A file name of letters, digits and other characters that are safe for shells and file systems.
 fn file_name(text: &str) -> String {
     let name: String = text
         .chars()

@@ -1,4 +1,4 @@
-//! Puts the report on a terminal, or into a pipe or file in its place.
+//! Writes the report to a terminal, or to a pipe or file instead.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -12,25 +12,25 @@ use crate::kernel::Transfer;
 /// Something to show.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Whole lines that every reader gets: verdicts, and why there are none.
+    /// Whole lines that every reader gets: verdicts, and why some are missing.
     Line(String),
-    /// Whole lines that a reader who is far behind can do without.
+    /// Whole lines that a slow reader can do without.
     Remark(String),
-    /// Whole lines for whoever sits at the terminal, on the standard error.
+    /// Whole lines for the user at the terminal, on standard error.
     Note(String),
-    /// How the lines that change look now.
+    /// The newest view of the live lines.
     Live(View),
-    /// What stands at the end.
+    /// The end of the report.
     End(String),
 }
 
-/// Shows pieces: at once, or by and by.
+/// Shows pieces, at once or later.
 pub trait Paint: Send {
     /// Takes the next piece.
     fn paint(&mut self, piece: Piece) -> Result<(), ReportError>;
 }
 
-/// Writes to `out` and draws lines that change on the standard error, at once.
+/// Writes to `out` and draws live lines on standard error, at once.
 pub struct Painter<W> {
     out: W,
     live: Live,
@@ -49,7 +49,7 @@ impl<W: Write + Send> Painter<W> {
         }
     }
 
-    /// Begins to show a file on its way.
+    /// Starts to show the download of a file.
     pub(super) fn transfer(&mut self, transfer: Arc<Transfer>) {
         if self.lines.is_hidden() {
             self.note(&(transfer.announcement() + "\n"));
@@ -59,12 +59,12 @@ impl<W: Write + Send> Painter<W> {
         }
     }
 
-    /// Whether files are on their way.
+    /// Whether files are being downloaded.
     pub(super) fn has_transfers(&self) -> bool {
         !self.transfers.is_empty()
     }
 
-    /// Shows how far they are.
+    /// Shows their progress.
     pub(super) fn advance(&mut self) {
         let lines = &self.lines;
         self.transfers.retain(|(transfer, bar)| {
@@ -77,7 +77,7 @@ impl<W: Write + Send> Painter<W> {
         });
     }
 
-    /// Writes whole lines, with those that change out of the way.
+    /// Writes whole lines, with the live lines hidden.
     fn write(&mut self, text: &str) -> Result<(), ReportError> {
         let Self { out, live, .. } = self;
         live.suspend(|| {
@@ -87,7 +87,7 @@ impl<W: Write + Send> Painter<W> {
         .map_err(ReportError::Output)
     }
 
-    /// For whoever sits there, wherever the report goes; if it is closed, nobody.
+    /// For the user at the terminal, wherever the report goes; ignored if it is closed.
     fn note(&self, text: &str) {
         self.live
             .suspend(|| drop(io::stderr().write_all(text.as_bytes())));

@@ -1,4 +1,4 @@
-//! The line that runs one test again.
+//! The command that runs one test again.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -6,11 +6,10 @@ use std::fmt::Write as _;
 use super::escape;
 use super::history::{History, Outcome};
 
-/// A line for a shell that runs this test on this kernel again, with the
-/// options of the run that matter to it.
+/// A shell command that runs this test on this kernel again, with the relevant options of the run.
 ///
-/// Whatever a test or a kernel is called, it is one line without controls, and
-/// a shell takes no part of a name for anything but a word.
+/// For any names of tests and kernels it is one line without control characters, and a shell reads
+/// each name as one word.
 pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     let again = &history.start.again;
     let (program, options) = match again.as_slice() {
@@ -22,41 +21,42 @@ pub(super) fn line(history: &History, outcome: &Outcome) -> String {
     let mut words: Vec<Cow<'_, str>> = program.into_iter().map(Cow::Borrowed).collect();
     let selected = ["-k", &outcome.result.kernel, "-t", &filter];
     words.extend(selected.map(Cow::Borrowed));
-    let of_commands = history.is_of_commands(suite);
-    words.extend(options_for(options, of_commands).map(|word| history.short_word(word)));
-    // Other suites may have a test of this name.
+    let options = options_for(history, suite, options);
+    words.extend(options.map(|word| history.short_word(word)));
+    // Other suites may have a test of the same name.
     words.push(Cow::Borrowed(suite));
     command_line(&words)
 }
 
-/// The options without those that kiln refuses where no suite of runtime tests
-/// is selected.
-fn options_for(options: &[String], of_commands: bool) -> impl Iterator<Item = &String> {
-    let mut is_value = false;
+/// The options without those that are about other suites only: kiln refuses them
+/// where no suite has a use for them. Each begins with two dashes, and a value
+/// that is a word of its own does not.
+fn options_for<'o>(
+    history: &'o History,
+    suite: &'o str,
+    options: &'o [String],
+) -> impl Iterator<Item = &'o String> {
+    let mut left_out = false;
     options.iter().filter(move |word| {
-        if !of_commands {
-            return true;
+        if word.starts_with("--") {
+            let option = word.split('=').next().unwrap_or(word);
+            left_out = history.is_of_others(option, suite);
         }
-        if std::mem::take(&mut is_value) {
-            return false;
-        }
-        is_value = matches!(word.as_str(), "--bpftrace" | "--dialect");
-        let names = |option: &str| word.starts_with(option);
-        !(is_value || *word == "--aot" || ["--bpftrace=", "--dialect="].into_iter().any(names))
+        !left_out
     })
 }
 
-/// A command as a line for a shell.
+/// A command in shell syntax.
 pub(super) fn command_line<S: AsRef<str>>(words: &[S]) -> String {
     let quoted: Vec<String> = words.iter().map(|word| quote(word.as_ref())).collect();
     quoted.join(" ")
 }
 
-/// A filter that selects this id and no other.
+/// A filter that selects only this id.
 fn filter(id: &str) -> String {
     let mut filter = String::from("^");
     for c in id.chars() {
-        // A colon separates patterns, and what cannot be seen cannot be copied.
+        // Escape colons, which separate patterns, and invisible characters, which cannot be copied.
         if c == ':' || escape::is_unsafe(c) {
             filter.push_str(&code_point(c));
         } else {
@@ -70,7 +70,7 @@ fn filter(id: &str) -> String {
     filter
 }
 
-/// As Python's `re` spells it.
+/// In the syntax of Python's `re`.
 fn code_point(c: char) -> String {
     match u32::from(c) {
         low @ ..=0xff => format!("\\x{low:02x}"),
@@ -79,24 +79,24 @@ fn code_point(c: char) -> String {
     }
 }
 
-/// One word of a command line, quoted where a shell needs it.
+/// One word of a command line, quoted if a shell needs it.
 fn quote(word: &str) -> String {
-    // No argument holds a NUL; shlex refuses it.
+    // No argument contains a NUL, which shlex refuses.
     let word = word.replace('\0', "");
     if matches!(escape::line(&word), Cow::Borrowed(_)) {
-        // shlex knows which words need quotes; its own change in mid-word for
-        // the sake of shells that are none of POSIX, and are hard to read.
+        // shlex knows which words need quotes. Its own quotes change in mid-word for the sake of
+        // shells other than POSIX's, and are hard to read.
         return match shlex::try_quote(&word) {
             Ok(Cow::Borrowed(plain)) => plain.to_owned(),
             _ => format!("'{}'", word.replace('\'', r"'\''")),
         };
     }
-    // What cannot be seen is written as bash, ksh and zsh read it.
+    // Invisible characters are written in the syntax of bash, ksh and zsh.
     let mut quoted = String::from("$'");
     for c in word.chars() {
         // A number sign may begin a CI service's command.
         if escape::is_unsafe(c) || c == '#' {
-            // By bytes: `\xNN` is a byte there, not a character.
+            // By bytes: there `\xNN` is a byte, not a character.
             for byte in c.encode_utf8(&mut [0; 4]).bytes() {
                 // Writing to a string cannot fail.
                 let _ = write!(quoted, "\\{byte:03o}");
@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{finished, history, started};
-    use crate::run::event::{Event, Verdict};
+    use crate::run::event::{Event, Record, SuiteReady, Verdict};
     use crate::suite::{Filter, TestId};
 
     fn line_of(again: &[&str], kernel: &str, id: &str) -> String {
@@ -151,12 +151,34 @@ mod tests {
     }
 
     #[test]
-    fn options_of_runtime_tests_are_left_out_for_a_suite_of_commands() {
+    fn options_of_one_kind_of_suite_are_left_out_for_another() {
+        let ready = |suite: &str, options: &[&str]| SuiteReady {
+            suite: suite.to_owned(),
+            subject: String::new(),
+            version: None,
+            dialect: None,
+            options: options.iter().map(ToString::to_string).collect(),
+        };
+        let mut history = history(&[started(&["6.1"], 1)]);
+        history.suites = vec![
+            ready("bpftrace", &["--bpftrace", "--aot", "--dialect"]),
+            ready("aot", &["--aot"]),
+            ready("commands", &[]),
+        ];
         let options = ["--bpftrace", "b", "--aot", "--dialect=0.23", "--rw", "r"];
         let options = options.map(str::to_owned);
-        let kept = |of_commands| -> Vec<&String> { options_for(&options, of_commands).collect() };
-        assert_eq!(kept(false).len(), 6);
-        assert_eq!(kept(true), ["--rw", "r"]);
+        let kept = |suite| -> Vec<&String> { options_for(&history, suite, &options).collect() };
+        assert_eq!(kept("bpftrace").len(), 6);
+        assert_eq!(kept("aot"), ["--aot", "--rw", "r"]);
+        assert_eq!(kept("commands"), ["--rw", "r"]);
+    }
+
+    #[test]
+    fn a_run_that_does_not_say_whose_its_options_are_keeps_them() {
+        let old = r#"{"at_ms":0,"event":"suite_ready","suite":"s","subject":"x"}"#;
+        let history = history(&[Record::from_json(old.as_bytes()).unwrap()]);
+        let options = ["--bpftrace", "b"].map(str::to_owned);
+        assert_eq!(options_for(&history, "s", &options).count(), 2);
     }
 
     #[test]
@@ -195,7 +217,7 @@ mod tests {
         );
     }
 
-    /// The words that a shell makes of a line.
+    /// The words into which a shell splits a line.
     fn words(line: &str) -> Vec<String> {
         let output = Command::new("bash")
             .args(["-c", &format!("printf '%s\\0' {line}")])

@@ -6,14 +6,14 @@ use std::sync::{Mutex, PoisonError};
 use console::Term;
 use indicatif::{ProgressDrawTarget, TermLike};
 
-/// Most drawings in a second: what indicatif has for its own terminals.
+/// Maximum updates per second, as indicatif has for its own terminals.
 const HERTZ: u8 = 20;
 
-/// A terminal that leaves the cursor behind the last word of a drawing.
+/// A terminal that leaves the cursor after the last word of a drawing.
 ///
-/// indicatif fills the last line with blanks, and the cursor with them stands at
-/// the right margin. The `^C` that a terminal shows for Ctrl-C then moves it down,
-/// the next drawing starts a line too low, and a stale line stays above.
+/// indicatif fills the last line with blanks, which leaves the cursor at the right margin. The `^C`
+/// that a terminal shows for Ctrl-C then moves it down, the next drawing starts a line too low, and
+/// a stale line stays above.
 #[derive(Debug)]
 struct Screen<T> {
     terminal: T,
@@ -21,12 +21,12 @@ struct Screen<T> {
     line: Mutex<String>,
 }
 
-/// The standard error as the place of the live lines.
+/// Standard error as the terminal for the live lines.
 pub(super) fn stderr() -> ProgressDrawTarget {
     on(Term::buffered_stderr())
 }
 
-/// A terminal as the place of the live lines.
+/// A terminal for the live lines.
 pub(super) fn on(terminal: impl TermLike + 'static) -> ProgressDrawTarget {
     let screen = Screen {
         terminal,
@@ -40,7 +40,7 @@ impl<T: TermLike> Screen<T> {
         std::mem::take(&mut *self.line.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The terminal, once it has everything written so far.
+    /// The terminal, after flushing everything written so far.
     fn settled(&self) -> io::Result<&T> {
         self.terminal.write_str(&self.take())?;
         Ok(&self.terminal)

@@ -1,22 +1,22 @@
-//! Which verdicts the terminal tells, while the run goes on and at its end.
+//! Which verdicts the terminal shows, during the run and at its end.
 
 use clap::ValueEnum;
 
 use super::class::Class;
 use crate::run::event::TestResult;
 
-/// Which lines a run shows as it goes on. Each level shows what those before it
-/// show. The names are cargo-nextest's.
+/// Which lines a run shows. Each level includes the ones before it. The names are those of
+/// cargo-nextest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum StatusLevel {
-    /// No verdict
+    /// No verdicts
     None,
     /// Verdicts that are not as expected
     Fail,
-    /// Flaky tests, and attempts that failed and are tried again
+    /// Flaky tests, and failed attempts that are retried
     #[value(alias = "flaky")]
     Retry,
-    /// Tests that run for most of their time limit
+    /// Tests that take most of their time limit
     Slow,
     /// Passes, known failures, and VMs that are up
     Pass,
@@ -26,12 +26,12 @@ pub enum StatusLevel {
     All,
 }
 
-/// Which verdicts are told when.
+/// Which verdicts to show when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Levels {
     /// As they happen.
     pub status: StatusLevel,
-    /// Again at the end: those that are not as expected in full.
+    /// Again at the end, with unexpected ones in full.
     pub at_end: StatusLevel,
 }
 
@@ -46,7 +46,7 @@ impl StatusLevel {
         }
     }
 
-    /// The lowest level that shows an attempt that another one follows.
+    /// The lowest level that shows an attempt that another attempt follows.
     pub(super) fn of_attempt(result: &TestResult) -> Self {
         match Self::of(result) {
             Self::Fail => Self::Retry,

@@ -11,14 +11,13 @@ use crate::run::dir::RunDir;
 use crate::run::event::{Record, TestResult, VERDICTS, Verdict};
 use crate::run::tally::Counts;
 
-/// Characters of the evidence of one failure; the rest is in its output file.
+/// Characters of one failure's evidence to show; the rest is in its output file.
 const MAX_EVIDENCE: usize = 6000;
-/// Bytes of all failures with their evidence: GitHub takes no summary of more
-/// than a mebibyte.
+/// Bytes of all failures with their evidence: GitHub refuses a summary of more than a mebibyte.
 const MAX_FAILURES: usize = 600 * 1024;
-/// Bytes of the page, but for notes on what is missing.
+/// Bytes of the page, except for notes on what is missing.
 const MAX_PAGE: usize = 1000 * 1024;
-/// Entries of the other lists.
+/// Entries of the other lists to show.
 const MAX_ENTRIES: usize = 200;
 /// Characters of one line of text.
 const MAX_LINE: usize = 400;
@@ -186,7 +185,7 @@ fn failures(page: &mut String, history: &History) {
     for (index, outcome) in failures.iter().enumerate() {
         if page.len() - before > MAX_FAILURES {
             let left = counted(failures.len() - index, "other");
-            say!(page, "And {left}: see `output/` of the run's directory.\n");
+            say!(page, "And {left}: see `output/` in the run directory.\n");
             break;
         }
         failure(page, history, outcome);
@@ -245,7 +244,7 @@ fn attempt_text(result: &TestResult) -> &str {
     }
 }
 
-/// The last characters, from the beginning of a line on.
+/// The last characters, from the start of a line on.
 fn last(text: &str, most: usize) -> &str {
     let text = text.trim_end();
     let Some((at, _)) = text.char_indices().rev().nth(most) else {
@@ -292,7 +291,7 @@ fn more(page: &mut String, all: usize, before: &str) {
     }
 }
 
-/// A list under a heading, if there is anything in it.
+/// A list under a heading, if it is not empty.
 fn list(page: &mut String, heading: &str, entries: &[String]) {
     if entries.is_empty() {
         return;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::samples::{at, finished, history, result, started, with_texts};
-use crate::run::event::{Event, RunFinished, Source, Verdict, Warning};
+use crate::run::event::{Event, Location, RunFinished, Verdict, Warning};
 
 #[test]
 fn a_run_as_expected_is_a_short_page() {
@@ -30,7 +30,7 @@ fn a_run_as_expected_is_a_short_page() {
 fn a_file_is_named_as_the_user_sees_it() {
     let source = |file: &str| {
         let result = TestResult {
-            source: Some(Source {
+            source: Some(Location {
                 file: file.into(),
                 line: 12,
             }),

@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ColumnConstraint, ContentArrangement, Lin
 use super::class::Class;
 use super::{History, escape};
 
-/// What the column of tests without a verdict is called.
+/// The heading of the column of tests without a verdict.
 const NOT_RUN: &str = "not run";
 
 /// One row: a kernel, or one suite on it.
@@ -17,12 +17,11 @@ struct Row {
     counts: [usize; Class::ALL.len() + 1],
 }
 
-/// The table, without a newline at its end; `width` is in columns, `None`
-/// gives every cell the room it wants. Suites have a column and rows of their
-/// own where there are several.
+/// The table, without a final newline. `width` is in columns; `None` sets no limit. If there are
+/// several suites, they get a column and separate rows.
 ///
-/// What no test comes to gets no column, passes and failures excepted: that
-/// keeps the table narrow, and a terminal of 40 columns shows it whole.
+/// Results without tests get no column, except passes and failures. That keeps the table narrow
+/// enough for a terminal of 40 columns.
 pub(super) fn table(history: &History, width: Option<u16>) -> String {
     let rows = rows(history);
     let headings: Vec<&str> = Class::ALL
@@ -54,7 +53,7 @@ pub(super) fn table(history: &History, width: Option<u16>) -> String {
     table.set_header(header.chain(shown.iter().map(|column| headings[*column])));
     let mut above = None;
     for row in &rows {
-        // A kernel is named once.
+        // Name each kernel once.
         let kernel = if above == Some(&row.kernel) {
             ""
         } else {
@@ -85,7 +84,7 @@ pub(super) fn table(history: &History, width: Option<u16>) -> String {
     table.trim_fmt()
 }
 
-/// Columns a name needs, wrapped, to stay readable.
+/// Columns that a wrapped name needs to stay readable.
 const NAME_WIDTH: u16 = 6;
 
 fn rows(history: &History) -> Vec<Row> {

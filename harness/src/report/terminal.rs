@@ -1,11 +1,11 @@
-//! The report on the terminal: what happens as it happens, then the whole.
+//! The report on the terminal: events as they happen, then the whole run.
 
 use std::io::Write;
 use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
-use super::doing::Doing;
+use super::activity::Activity;
 use super::ending::ending;
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
@@ -13,24 +13,21 @@ use super::text::{Keep, quote};
 use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines};
 use crate::run::event::{Event, Record};
 
-/// Lines shown at once of what a kernel said is wrong with it: enough to know
-/// it by. The end has more.
+/// Lines of a kernel report to show at once, enough to recognise it. The end has more.
 const REPORT_LINES: usize = 3;
 
-/// Says what happens as it happens: what, in which words, and whether at all.
-/// How it gets to the terminal is up to `P`.
+/// Decides what to show of each event, and how to word it. `P` writes it to the terminal.
 pub struct Terminal<P> {
     paint: P,
     style: TerminalStyle,
     levels: Levels,
     results: PathBuf,
-    doing: Doing,
+    activity: Activity,
 }
 
 impl<W: Write + Send> Terminal<Painter<W>> {
-    /// A report that writes to `out` at once, tells verdicts by `levels`, and
-    /// names `results` at its end as the run's directory. Its live lines are
-    /// among `drawn`.
+    /// A report that writes to `out` at once, shows verdicts by `levels`, and names `results` at
+    /// its end as the run directory. Its live lines are among `drawn`.
     pub fn new(
         out: W,
         style: TerminalStyle,
@@ -55,11 +52,11 @@ impl<P: Paint> Terminal<P> {
             style,
             levels,
             results: results.into(),
-            doing: Doing::default(),
+            activity: Activity::default(),
         }
     }
 
-    /// What is said of an event, and at which level.
+    /// What to show of an event, and at which level.
     fn line(&self, event: &Event) -> Option<(StatusLevel, String)> {
         let style = self.style;
         Some(match event {
@@ -86,8 +83,8 @@ impl<P: Paint> Terminal<P> {
     }
 }
 
-/// Whether a reader who is far behind has to get this line: verdicts, and why
-/// there are none. The rest is in the run's directory too.
+/// Whether even a slow reader must get this line: verdicts, and why some are missing. The rest is
+/// also in the run directory.
 fn stays(event: &Event) -> bool {
     matches!(
         event,
@@ -100,10 +97,10 @@ fn stays(event: &Event) -> bool {
 
 impl<P: Paint> Report for Terminal<P> {
     fn record(&mut self, record: &Record, history: &History) -> Result<(), ReportError> {
-        self.doing.observe(record);
+        self.activity.observe(record);
         if self.style.progress {
             self.paint
-                .paint(Piece::Live(View::of(history, &self.doing)))?;
+                .paint(Piece::Live(View::of(history, &self.activity)))?;
         }
         match self.line(&record.event) {
             Some((level, text)) if level <= self.levels.status => {
@@ -117,9 +114,9 @@ impl<P: Paint> Report for Terminal<P> {
         }
     }
 
-    fn tell(&mut self, now_ms: u64) {
-        // Nobody asks twice if it is closed.
-        let _ = self.paint.paint(Piece::Note(self.doing.text(now_ms)));
+    fn report_status(&mut self, now_ms: u64) {
+        // Ignore errors if it is closed.
+        let _ = self.paint.paint(Piece::Note(self.activity.text(now_ms)));
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {

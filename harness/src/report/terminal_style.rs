@@ -9,14 +9,14 @@ use super::class::Class;
 use super::screen;
 use crate::run::event::Verdict;
 
-/// What the place the report goes to can show.
+/// What the report's destination can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TerminalStyle {
     /// Use colours.
     pub colours: bool,
-    /// Columns; `None` when the text goes to no terminal.
+    /// Columns; `None` if the text does not go to a terminal.
     pub width: Option<u16>,
-    /// Show a line per running VM on the standard error.
+    /// Show a line per running VM on standard error.
     pub progress: bool,
 }
 
@@ -45,7 +45,7 @@ impl TerminalStyle {
         }
     }
 
-    /// Where lines that change are drawn: the standard error, or nowhere.
+    /// Where to draw live lines: standard error, or nowhere.
     pub fn lines(self) -> MultiProgress {
         MultiProgress::with_draw_target(if self.progress {
             screen::stderr()
@@ -54,13 +54,13 @@ impl TerminalStyle {
         })
     }
 
-    /// The verdict's word as it stands at the start of a line.
+    /// The verdict's word at the start of a line.
     pub(super) fn verdict(self, verdict: Verdict) -> String {
         let word = verdict.to_string().to_uppercase();
         self.paint(style_of(verdict), &word)
     }
 
-    /// The same for what a test comes to.
+    /// The same for the result of a test.
     pub(super) fn class(self, class: Class) -> String {
         let style = match class {
             Class::Pass => style_of(Verdict::Pass),
@@ -74,12 +74,12 @@ impl TerminalStyle {
         self.paint(style, &class.word().to_uppercase())
     }
 
-    /// A word that asks for a second look.
+    /// A word that needs a second look.
     pub(super) fn caution(self, word: &str) -> String {
         self.paint(caution(), word)
     }
 
-    /// A heading or a mark that is no verdict.
+    /// A heading or a mark that is not a verdict.
     pub(super) fn mark(self, word: &str) -> String {
         self.paint(Style::new().bold(), word)
     }

@@ -93,7 +93,7 @@ fn a_hostile_guest_reaches_the_terminal_only_as_text() {
 
 #[track_caller]
 fn reaches_the_terminal_as_text(hostile: &str) {
-    // Names of kernels are the user's.
+    // Names of kernels come from the user.
     let kernel = hostile.trim_start_matches([':', ' ']);
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
@@ -135,7 +135,7 @@ fn reaches_the_terminal_as_text(hostile: &str) {
 }
 
 #[test]
-fn a_kernel_that_cannot_be_had_is_told_with_what_to_do_and_again_at_the_end() {
+fn an_unavailable_kernel_is_reported_with_hints_and_again_at_the_end() {
     let failed = Event::KernelFailed(KernelFailed {
         kernel: "6.1".into(),
         reason: "it has a wrong hash\n  expected sha256 \x1b[2J".into(),
@@ -184,7 +184,7 @@ fn a_reader_that_went_away_does_not_fail_the_end() {
     assert!(terminal.finish(&history).is_ok());
 }
 
-/// A failure that is known.
+/// A known failure.
 fn known_failure() -> TestResult {
     let fail = result("6.1", "a.known", Verdict::Fail, "exit status 1");
     known(fail, KnownResult::Fail)
@@ -244,7 +244,7 @@ fn each_level_shows_what_those_before_it_show_and_more() {
                 "{level:?}: {line}{text}"
             );
         }
-        // At the end as ever.
+        // At the end as usual.
         assert!(
             end.starts_with("Not as expected:\n\nFAIL  6.1  a.fail"),
             "{text}"
@@ -279,7 +279,7 @@ fn what_the_kernel_reports_is_shown_with_the_test_that_ran() {
 }
 
 #[test]
-fn a_lost_vm_is_told_with_its_test_and_its_status() {
+fn a_lost_vm_is_reported_with_its_test_and_its_status() {
     let lost = Event::VmLost(VmLost {
         kernel: "6.1".into(),
         vm: 2,

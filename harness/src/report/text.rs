@@ -5,7 +5,7 @@ use std::fmt;
 use super::escape;
 use super::words::counted;
 
-/// Characters shown of one line of a guest's text.
+/// Characters of one line of a guest's text to show.
 pub(super) const MAX_LINE: usize = 400;
 
 /// Which lines of a long text to show.
@@ -14,9 +14,8 @@ pub(super) enum Keep {
     Last(usize),
 }
 
-/// Adds a guest's text, each line behind a bar, so that no line of it can be
-/// taken for one of ours, nor for a CI service's command. What is left out is
-/// said, with the place that has all of it where there is one.
+/// Adds a guest's text, each line after a bar, so that no line looks like one of ours or like a CI
+/// service's command. Says what is left out, and where to find everything if that exists.
 pub(super) fn quote(text: &mut String, quoted: &str, keep: &Keep, all_in: Option<&str>) {
     let lines: Vec<&str> = quoted.trim_end().lines().collect();
     let range = match keep {
@@ -25,7 +24,7 @@ pub(super) fn quote(text: &mut String, quoted: &str, keep: &Keep, all_in: Option
     };
     let left_out = lines.len() - range.len();
     for line in &lines[range] {
-        // Clipped first: escaping makes ten megabytes of controls forty.
+        // Clip first: escaping turns ten megabytes of control characters into forty.
         let line = escape::clip(line, MAX_LINE);
         text.push_str("      | ");
         text.push_str(escape::block(&line).trim_end());

@@ -8,7 +8,7 @@ pub(super) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{plural}")
 }
 
-/// Tenths of seconds, as integers: a duration needs no floating point.
+/// Tenths of seconds, as integers to avoid floating point.
 pub(super) fn seconds(ms: u64) -> String {
     let tenths = ms.saturating_add(50) / 100;
     format!("{}.{} s", tenths / 10, tenths % 10)
@@ -24,9 +24,9 @@ pub(super) fn minutes(ms: u64) -> String {
     }
 }
 
-/// The state of a lost VM as QMP had it, or why there is none.
+/// QMP's state of a lost VM, or why it is unknown.
 pub(super) fn qmp_status(status: &str) -> String {
-    // It says itself what it is about.
+    // The text says itself what it is about.
     if status.starts_with("QEMU ") || status.starts_with("QMP ") {
         status.to_owned()
     } else {
@@ -34,7 +34,7 @@ pub(super) fn qmp_status(status: &str) -> String {
     }
 }
 
-/// What a kernel said is wrong with it, and what `kernels.toml` says of that.
+/// The kind of a kernel report, and what `kernels.toml` says about it.
 pub(super) fn report_kind(report: &KernelReport) -> String {
     let KernelReport {
         kind,

@@ -5,26 +5,24 @@ use crate::vm::spec::Accelerator;
 
 /// Address space layout randomization of what a test starts.
 ///
-/// TCG of QEMU 7.2 translates a program anew whenever its addresses are new:
-/// `bpftrace -e 'BEGIN { exit() }'` adds 87,000 translation blocks (`info jit` of
-/// QEMU's monitor) and takes 2.0 s with ASLR; without it 4,000 and 1.2 s. QEMU 10.0
-/// takes 1.3 s with both. (Kernel 6.1, bpftrace 0.17; versions between are not
-/// measured.)
+/// TCG in QEMU 7.2 translates a program again whenever its addresses are new: `bpftrace -e 'BEGIN {
+/// exit() }'` adds 87,000 translation blocks (`info jit` of QEMU's monitor) and takes 2.0 s with
+/// ASLR; without it 4,000 and 1.2 s. QEMU 10.0 takes 1.3 s either way. (Kernel 6.1, bpftrace 0.17;
+/// versions in between were not measured.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Aslr {
-    /// Off for bpftrace's runtime tests where it costs time.
+    /// Off for bpftrace's runtime tests if it costs time.
     #[default]
     Auto,
-    /// As the kernel has it.
+    /// The kernel's setting.
     On,
     /// Off for the tests of every suite.
     Off,
 }
 
 impl Aslr {
-    /// What it comes to where upstream's verdicts are asked for: without ASLR
-    /// bpftrace attaches earlier, and a test that times out beside upstream's
-    /// engine may pass.
+    /// The setting with upstream's verdicts: without ASLR bpftrace attaches earlier, so a test that
+    /// times out with upstream's engine may pass.
     #[must_use]
     pub fn with_compat(self, compat: bool) -> Self {
         match self {
@@ -33,7 +31,7 @@ impl Aslr {
         }
     }
 
-    /// Whether a runtime test's command runs without, in such a VM.
+    /// Whether a runtime test's command runs without ASLR in such a VM.
     pub(super) fn is_off_for_runtime_tests(self, accel: Accelerator, qemu: Version) -> bool {
         match self {
             Self::Auto => accel == Accelerator::Tcg && qemu < FAST_TCG_VERSION,
@@ -42,8 +40,8 @@ impl Aslr {
         }
     }
 
-    /// Whether a suite's command runs without. Some of them, such as the kernel's
-    /// selftests, are about it.
+    /// Whether a suite's command runs without ASLR. Some, such as the kernel's selftests, test ASLR
+    /// itself.
     pub(super) fn is_off_for_commands(self) -> bool {
         self == Self::Off
     }
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_have_it_unless_told_otherwise() {
+    fn commands_have_aslr_by_default() {
         assert!(!Aslr::Auto.is_off_for_commands());
         assert!(Aslr::Off.is_off_for_commands());
     }

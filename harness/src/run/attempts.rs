@@ -1,9 +1,9 @@
-//! One test on one kernel: its attempts so far, and what they come to.
+//! One test on one kernel: its attempts so far, and their combined verdict.
 
 use super::event::{TestResult, Verdict};
 use super::policy::{FlakyResult, Policies, Repeat};
 
-/// A test that loses so many VMs is not tried again, whatever the policies say.
+/// A test that loses this many VMs is not tried again, whatever the policies say.
 const MOST_LOST: u32 = 2;
 
 /// How an attempt ended.
@@ -28,7 +28,7 @@ impl From<TestResult> for Attempt {
 pub(super) enum Next {
     /// Try it again at once.
     Retry,
-    /// Run it again when all others had their turn.
+    /// Run it again after all others.
     Repeat,
     /// It has its verdict.
     Done(Box<Attempt>),
@@ -41,20 +41,19 @@ pub(super) struct Attempts {
     failed: u32,
     lost: u32,
     first_failure: Option<Box<Attempt>>,
-    /// The last one, until the next one begins.
+    /// The last one, until the next one starts.
     pending: Option<Box<Attempt>>,
     /// The last one that ended, while the next one runs.
     before: Option<Box<Attempt>>,
 }
 
 impl Attempts {
-    /// The number of the attempt that comes next, from 1.
+    /// The number of the next attempt, from 1.
     pub(super) fn next(&self) -> u32 {
         self.made + 1
     }
 
-    /// Begins the next attempt; gives the one before, which is now known not to
-    /// be the last.
+    /// Starts the next attempt; returns the previous one, which is now known not to be the last.
     pub(super) fn begin(&mut self) -> Option<Attempt> {
         self.before = self.pending.take();
         self.before.as_deref().cloned()
@@ -65,8 +64,8 @@ impl Attempts {
         self.made > 0
     }
 
-    /// Takes in how an attempt ended. `go_on` is false once the run has no more
-    /// time for repetitions.
+    /// Adds the result of an attempt. `go_on` is false once the run has no more time for
+    /// repetitions.
     pub(super) fn take(&mut self, attempt: Attempt, policies: &Policies, go_on: bool) -> Next {
         self.made += 1;
         let result = &attempt.result;
@@ -80,7 +79,7 @@ impl Attempts {
         let again = match policies.repeat {
             _ if self.lost >= MOST_LOST || !go_on || result.verdict == Verdict::Skip => false,
             Repeat::Once => failed && self.made <= policies.retries,
-            // The failure that ends the run is not worth a hundred more.
+            // Do not repeat the failure that ends the run.
             Repeat::Times(times) => {
                 self.made < times && (self.failed == 0 || policies.max_fail.is_none())
             }
@@ -115,7 +114,7 @@ impl Attempts {
             result: first,
             mut cases,
         } = *first;
-        // It may have been lost before it reported any.
+        // It may have been lost before it reported any cases.
         if cases.is_empty() {
             cases = last.cases;
         }
@@ -142,9 +141,8 @@ impl Attempts {
         Some(Attempt { result, cases })
     }
 
-    /// The verdict of a test whose attempt was broken off by the end of the
-    /// run: that of the attempts before it where they repeat a test, else
-    /// `broken`.
+    /// The verdict of a test whose attempt was cut short by the end of the run: with repetitions,
+    /// that of the earlier attempts, else `broken`.
     pub(super) fn break_off(&mut self, broken: TestResult, policies: &Policies) -> Attempt {
         if policies.repeat == Repeat::Once {
             return broken.into();
@@ -192,8 +190,8 @@ impl Attempts {
     }
 }
 
-/// Whether an attempt calls for another one: a failure that nobody expects. A
-/// pass that nobody expects stays one, however often it is tried.
+/// Whether to try again after an attempt, which is so for an unexpected failure. An unexpected pass
+/// does not change if it is tried again.
 fn is_failure(result: &TestResult) -> bool {
     !matches!(result.verdict, Verdict::Pass | Verdict::Skip) && !result.is_expected()
 }

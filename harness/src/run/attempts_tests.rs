@@ -4,7 +4,7 @@ use super::*;
 use crate::report::samples;
 use crate::run::event::{Known, KnownResult};
 
-/// What a test comes to whose attempts end like this, and how many there were.
+/// The verdict of a test whose attempts end like this, and their number.
 fn tried(policies: &Policies, verdicts: &[Verdict]) -> (TestResult, usize) {
     let mut attempts = Attempts::default();
     for (index, verdict) in verdicts.iter().enumerate() {
@@ -125,7 +125,7 @@ fn a_test_repeated_until_it_fails_stops_there_or_at_its_number() {
 }
 
 #[test]
-fn what_ran_before_the_end_of_time_counts_where_a_test_is_repeated() {
+fn earlier_rounds_count_if_the_end_of_the_run_cuts_a_repeated_test_short() {
     let policies = repeat(Repeat::UntilFail(None));
     let broken = samples::result("6.1", "a.b", Verdict::Timeout, "the time is up");
     let mut attempts = Attempts::default();
@@ -145,7 +145,7 @@ fn what_ran_before_the_end_of_time_counts_where_a_test_is_repeated() {
 }
 
 #[test]
-fn a_known_failure_that_the_end_of_time_breaks_off_has_failed() {
+fn a_known_failure_cut_short_by_the_end_of_the_run_has_failed() {
     let policies = repeat(Repeat::UntilFail(None));
     let known = TestResult {
         known: Some(Known {

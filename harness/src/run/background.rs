@@ -1,5 +1,5 @@
-//! The run on a thread of its own: its tests, deadlines and VMs wait for no
-//! terminal and no file, and nobody else's work delays them.
+//! The run on its own thread: its tests, deadlines and VMs do not wait for terminals or files, and
+//! no other work delays them.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -12,7 +12,7 @@ use super::event::Event;
 use super::plan::Plan;
 use super::pool;
 
-/// A run that goes on.
+/// A run in progress.
 #[derive(Debug)]
 pub struct Background {
     /// Dropped, it ends the run.
@@ -21,11 +21,10 @@ pub struct Background {
 }
 
 impl Background {
-    /// Carries `plan` out. Events come as they happen; `events` is closed once
-    /// the last VM is gone.
+    /// Executes `plan`. Sends events as they happen; closes `events` after the last VM has ended.
     ///
-    /// Control ports and processes are the current runtime's, which has threads
-    /// of its own: what a guest says is taken in while a test is judged.
+    /// Control ports and processes belong to the current runtime, which has its own threads: it
+    /// reads a guest's messages even while a test is judged.
     ///
     /// # Errors
     ///
@@ -40,7 +39,7 @@ impl Background {
                 runtime.block_on(set.run_until(async {
                     tokio::select! {
                         () = pool::run(&plan, events) => {}
-                        // Dropping the pool takes every VM down.
+                        // Dropping the pool stops every VM.
                         _ = stopped => {}
                     }
                 }));
@@ -51,13 +50,12 @@ impl Background {
         })
     }
 
-    /// Ends the run: takes every VM down. Its events say what came of each test.
+    /// Ends the run by stopping every VM. Its events give the result of each test.
     pub fn stop(&mut self) {
         self.stop = None;
     }
 
-    /// Waits for the thread, which ends right after its events have. A panic on
-    /// it goes on here.
+    /// Waits for the thread, which ends right after its last event. A panic on it continues here.
     pub fn join(mut self) {
         self.stop();
         if let Err(panic) = self.thread.join() {

@@ -1,32 +1,31 @@
-//! How many VMs a machine can hold: its processors, and the memory that is
-//! left to this process by the system and by its control groups.
+//! How many VMs fit on this machine: limited by processors, and by the memory that the system and
+//! control groups leave to this process.
 
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanBytes;
 use nix::unistd::Pid;
 
-/// Beside its guest's memory a VM takes this much: QEMU with the code that it
-/// translates, and the processes that serve its shares. Measured: 60 to 150
-/// MiB after bpftrace's tests.
+/// Memory of a VM besides its guest's: QEMU with its translated code, and the share processes.
+/// Measured: 60 to 150 MiB after bpftrace's tests.
 const OVERHEAD: u64 = 256 << 20;
 
-/// Where the kernel tells of memory: `/`, or a test's directory.
+/// Where to read the kernel's files about memory: `/`, or a test's directory.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     root: PathBuf,
 }
 
-/// Memory that can be had without swapping.
+/// Memory that is available without swapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Available {
     /// In bytes.
     pub(super) bytes: u64,
-    /// A control group allows no more, though the machine has it.
+    /// A control group allows no more, although the machine has it.
     pub(super) by_cgroup: bool,
 }
 
-/// Memory that one VM takes, with all that belongs to it, in bytes.
+/// Memory of one VM with all its processes, in bytes.
 pub(super) fn of_vm(guest: u64) -> u64 {
     guest.saturating_add(OVERHEAD)
 }
@@ -36,18 +35,18 @@ pub(super) fn of_vm(guest: u64) -> u64 {
 pub struct Jobs {
     /// At least 1.
     pub count: usize,
-    /// What to tell the user of it.
+    /// A message for the user.
     pub note: Option<String>,
 }
 
 impl Jobs {
-    /// As many as the user said.
+    /// As many as the user requested.
     pub fn asked(count: usize) -> Self {
         Self { count, note: None }
     }
 
-    /// A VM for each processor, as far as memory goes. `guest` is the memory of
-    /// a guest in bytes, `useful` how many VMs could have something to do.
+    /// One VM for each processor, or fewer if memory is short. `guest` is the memory of a guest in
+    /// bytes, `useful` how many VMs could have work.
     pub fn fitting(guest: u64, useful: usize) -> Self {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         Self::of(cpus.min(useful), guest, Host::here().available())
@@ -59,7 +58,7 @@ impl Jobs {
             return Self::asked(wanted);
         };
         let fit = usize::try_from(available.bytes / of_vm(guest)).unwrap_or(usize::MAX);
-        // One VM is tried whatever is said of the memory.
+        // Always try one VM, whatever memory is left.
         let count = wanted.min(fit).max(1);
         if count == wanted {
             return Self::asked(count);
@@ -86,11 +85,10 @@ impl Jobs {
     }
 }
 
-/// Whether one more VM fits beside those that run. Of these, what they have
-/// touched is gone from `available` already, and the rest is still to come.
+/// Whether one more VM fits beside the running ones. Memory that these have touched is already
+/// missing from `available`; reserve the rest.
 ///
-/// `running` has a VM's resident memory each, in bytes; 0 where it is not known
-/// yet.
+/// `running` has the resident memory of each VM, in bytes; 0 if it is not known yet.
 pub(super) fn one_more_fits(available: Available, guest: u64, running: &[u64]) -> bool {
     let still_to_come = running
         .iter()
@@ -105,7 +103,7 @@ impl Host {
         Self { root: "/".into() }
     }
 
-    /// Memory left to this process; `None` where nobody tells.
+    /// Memory left to this process; `None` if unknown.
     pub(super) fn available(&self) -> Option<Available> {
         let meminfo = self.read("proc/meminfo")?;
         // MemAvailable: proc_meminfo(5), since Linux 3.14.
@@ -117,7 +115,7 @@ impl Host {
         })
     }
 
-    /// Resident memory of a process in bytes; `None` once it is gone.
+    /// Resident memory of a process in bytes; `None` if it has ended.
     pub(super) fn resident(&self, pid: Pid) -> Option<u64> {
         kib_field(&self.read(&format!("proc/{pid}/status"))?, "VmRSS:")
     }
@@ -144,8 +142,8 @@ impl Host {
 
     fn least_left(&self, mount: &Mount<'_>, path: &str, version: &Version) -> Option<u64> {
         let top = self.root.join(mount.point.trim_start_matches('/'));
-        // In a container the mount shows a part of the tree, and the path may
-        // be one of the host that is not to be seen.
+        // In a container the mount shows only a part of the tree, and the path may be one of the
+        // host's that is not visible.
         let below = Path::new(path)
             .strip_prefix(mount.root)
             .unwrap_or(Path::new(""));
@@ -190,7 +188,7 @@ struct Version {
     option: Option<&'static str>,
     limit: &'static str,
     used: &'static str,
-    /// In `memory.stat`: file cache that goes when memory is wanted.
+    /// In `memory.stat`: file cache that the kernel can reclaim.
     reclaimable: &'static str,
 }
 
@@ -220,11 +218,11 @@ impl Version {
                 .is_none_or(|wanted| mount.options.split(',').any(|option| option == wanted))
     }
 
-    /// What a group may still take; `None` where it has no limit.
+    /// What a group may still use; `None` if it has no limit.
     fn left(&self, group: &Path) -> Option<u64> {
         let read = |name: &str| std::fs::read_to_string(group.join(name)).ok();
         let number = |name: &str| read(name)?.trim().parse::<u64>().ok();
-        // "max" is no number; version 1 says it with one beyond all memory.
+        // "max" is not a number; version 1 uses one larger than any memory.
         let limit = number(self.limit)?;
         let used = number(self.used)?;
         let reclaimable = read("memory.stat")
@@ -343,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_container_s_own_group_is_what_its_mount_shows() {
-        // Without a namespace of its own the path is the host's.
+        // Without its own namespace the path is the host's.
         let files = [
             (
                 "proc/self/mountinfo",
@@ -390,7 +388,7 @@ mod tests {
         assert!(!one_more_fits(of(4 * GIB), 2 * GIB, &[0]));
         assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[GIB]));
         assert!(one_more_fits(of(5 * GIB), 2 * GIB, &[0]));
-        // More than it asked for takes nothing from the others.
+        // Using more than requested takes nothing from the others.
         assert!(one_more_fits(of(2304 * MIB), 2 * GIB, &[9 * GIB]));
     }
 

@@ -1,10 +1,10 @@
-//! One command in a guest: its streams, its signals, its end.
+//! Runs one command in a guest: its streams, its signals, its end.
 
 use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::{
-    Event, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
+    Event, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
     Stream, WindowSize,
 };
 use nix::sys::signal::Signal;
@@ -14,17 +14,16 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::vm::control::{Control, Error};
 
-/// How long after its end a command's streams may stay open: for a helper that
-/// still passes on what the command wrote, such as `tee`.
+/// How long a command's streams may stay open after its end, for a helper such as `tee` that is
+/// still passing on output.
 const STREAM_GRACE: Duration = Duration::from_secs(1);
-/// How long the guest may take for what it does by itself and at once, under
-/// emulation on a busy host.
+/// How long the guest may take for an immediate action, under emulation on a busy host.
 pub(crate) const GUEST_REPLY: Duration = Duration::from_secs(60);
-/// How much longer than the command's own deadline, which the guest enforces,
-/// the host waits before it takes the guest for dead.
+/// How much longer than the command's own deadline, which the guest enforces, the host waits before
+/// it considers the guest dead.
 const DEADLINE_SLACK: Duration = Duration::from_secs(60);
 
-/// How often a guest looks anew at the host's files, at most.
+/// Minimum time between two refreshes of the host's files in a guest.
 const REFRESH: Duration = Duration::from_secs(1);
 
 /// A whole environment: names and values.
@@ -41,23 +40,23 @@ pub struct Command {
     pub cwd: Vec<u8>,
     /// A terminal of this size instead of pipes.
     pub terminal: Option<WindowSize>,
-    /// How long it may take; `None` is for ever.
+    /// How long it may take; `None` means no limit.
     pub timeout: Option<Duration>,
-    /// Whether each line of input finds the host's files as they are then: a
-    /// shell is open while its user edits.
+    /// Whether to refresh the host's files before each line of input: users edit files while a
+    /// shell is open.
     pub edited: bool,
 }
 
-/// What reaches a running command from outside.
+/// Input for a running command.
 #[derive(Debug)]
 pub struct Input {
     /// Bytes for stdin; empty is its end. They wait until the command reads.
     pub stdin: mpsc::Receiver<Vec<u8>>,
-    /// What waits for nothing.
+    /// Input that never waits.
     pub notices: mpsc::UnboundedReceiver<Notice>,
 }
 
-/// What a command learns whatever it reads.
+/// Input that a command gets independently of stdin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
     /// A signal for its process group.
@@ -66,11 +65,11 @@ pub enum Notice {
     Resize(WindowSize),
 }
 
-/// How it went.
+/// The result.
 #[derive(Debug)]
 pub enum CommandEnd {
     /// It ran and ended.
-    Ended(Outcome),
+    Ended(ProcessExit),
     /// It could not be started.
     NotStarted {
         /// `errno` of the failing step.
@@ -78,12 +77,12 @@ pub enum CommandEnd {
         /// What failed.
         message: String,
     },
-    /// The host's own output failed, such as a closed pipe.
+    /// Writing the host's own output failed, such as to a closed pipe.
     OutputFailed(std::io::Error),
 }
 
-/// Runs one command and passes its streams through; the VM's last, for what it
-/// leaves running is not ended. `input` may end early: that closes nothing.
+/// Runs one command and passes its streams through. Must be the VM's last, since processes that it
+/// leaves running are not ended. `input` may end early, which closes nothing.
 pub async fn run(
     control: &mut Control,
     command: Command,
@@ -129,7 +128,7 @@ pub async fn run(
                 Some(notice) => control.send(&running.request(notice)).await?,
                 None => no_more_notices = true,
             },
-            // While our output stands still, so does the command's.
+            // While our output is blocked, so is the command's.
             event = control.next(), if !output.waits() => {
                 let event = event.unwrap_or_else(|| Err(Error::Closed {
                     what: "the end of the command".to_owned(),
@@ -176,12 +175,12 @@ pub async fn run(
     Ok(end)
 }
 
-/// Ends a job and everything in it; returns what was still there.
+/// Ends a job and everything in it; returns what was still running.
 pub(crate) async fn close_job(control: &mut Control, job: u32) -> Result<Vec<Leftover>, Error> {
     control.send(&Request::CloseJob { job }).await?;
     let deadline = Instant::now() + GUEST_REPLY;
     loop {
-        // What its processes still had to say is of no interest any more.
+        // Ignore the last output of its processes.
         if let Event::JobClosed {
             job: closed,
             leftovers,
@@ -211,21 +210,21 @@ fn spec(command: Command) -> ProcessSpec {
     }
 }
 
-/// A command that runs.
+/// A running command.
 struct Running {
     process: ProcessId,
-    /// When the guest last looked anew at the host's files, where it is to.
+    /// When the guest last refreshed the host's files, if it should.
     refreshed: Option<Instant>,
     /// Bytes of stdin that may still be sent.
     window: usize,
     started: bool,
-    outcome: Option<Outcome>,
-    /// Streams that are open.
+    outcome: Option<ProcessExit>,
+    /// Open streams.
     open: usize,
 }
 
 impl Running {
-    /// Takes in one event; an end if the command never ran.
+    /// Handles one event; returns an end if the command never ran.
     fn take<O, E>(&mut self, event: Event, output: &mut Output<'_, O, E>) -> Option<CommandEnd> {
         match event {
             Event::Started { process, .. } if process == self.process => self.started = true,
@@ -255,8 +254,8 @@ impl Running {
         None
     }
 
-    /// Has the guest forget the files it does not use before it gets a line: an
-    /// overlay never looks again for a name that it knows, there or not.
+    /// Makes the guest drop unused files from its caches before it gets a line: an overlay never
+    /// looks up a cached name again, whether it exists or not.
     fn refresh(&mut self, control: &mut Control, input: &[u8]) -> Result<(), Error> {
         let now = Instant::now();
         let line = input.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
@@ -291,11 +290,11 @@ impl Running {
     }
 }
 
-/// Our own streams, and what of the command's waits for them.
+/// Our own streams, and the command's output that waits for them.
 struct Output<'o, O, E> {
     stdout: &'o mut O,
     stderr: &'o mut E,
-    /// Which stream, the bytes, and how many of them are written.
+    /// The stream, the bytes, and how many of them are written.
     waiting: Option<(Stream, Vec<u8>, usize)>,
 }
 
@@ -306,7 +305,7 @@ impl<O, E> Output<'_, O, E> {
 }
 
 impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Output<'_, O, E> {
-    /// Writes what waits. Can be cancelled and called again.
+    /// Writes waiting output. Can be cancelled and called again.
     async fn write(&mut self) -> std::io::Result<()> {
         if let Some((stream, data, done)) = &mut self.waiting {
             let out: &mut (dyn AsyncWrite + Unpin) = match stream {

@@ -1,7 +1,7 @@
 //! The directory of one run.
 //!
-//! By default `target/kiln/runs/<start>` in the directory that the run belongs
-//! to; `--run-dir` names another. docs/runs.md says what it holds.
+//! By default `target/kiln/runs/<start>` in the directory that the run belongs to; `--run-dir`
+//! names another. docs/runs.md lists its contents.
 
 use std::fs;
 use std::io::{self, Write};
@@ -14,24 +14,24 @@ use super::event_log::EVENTS;
 use crate::hint::Hint;
 use crate::whole_file;
 
-/// What can go wrong with a run's directory.
+/// What can go wrong with a run directory.
 #[derive(Debug, Error)]
 pub enum RunDirError {
-    /// The directory cannot be made.
-    #[error("cannot create the run's directory {}: {source}", path.display())]
+    /// The directory cannot be created.
+    #[error("cannot create the run directory {}: {source}", path.display())]
     Create {
         /// The directory.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The directory named holds another run.
-    #[error("{} already holds a run", path.display())]
+    /// The directory contains another run.
+    #[error("{} already contains a run", path.display())]
     Occupied {
         /// The directory.
         path: PathBuf,
     },
-    /// The directory named holds something else.
+    /// The directory contains something else.
     #[error("{} is not empty", path.display())]
     NotEmpty {
         /// The directory.
@@ -54,14 +54,19 @@ impl Hint for RunDirError {
                 vec!["name a directory you can write to with --run-dir DIR".to_owned()]
             }
             Self::Occupied { .. } | Self::NotEmpty { .. } => {
-                vec!["name a new or empty directory with --run-dir, or leave it out".to_owned()]
+                vec![
+                    "name a new or empty directory with --run-dir, or leave out the option"
+                        .to_owned(),
+                ]
             }
-            Self::Write { source, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    vec!["make room; the verdicts so far are in events.jsonl beside it".to_owned()]
+            Self::Write { source, .. } => {
+                match source.kind() {
+                    io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                        vec!["free some disk space; the verdicts so far are in events.jsonl beside it".to_owned()]
+                    }
+                    _ => Vec::new(),
                 }
-                _ => Vec::new(),
-            },
+            }
         }
     }
 }
@@ -73,7 +78,7 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes the directory `chosen`, or a new one below `parent`.
+    /// Creates the directory `chosen`, or a new one below `parent`.
     pub fn create(chosen: Option<&Path>, parent: &Path) -> Result<Self, RunDirError> {
         match chosen {
             Some(path) => Self::at(path),
@@ -87,13 +92,13 @@ impl RunDir {
             source,
         };
         fs::create_dir_all(path).map_err(failed)?;
-        // The guest and the reports are given this path from other directories.
+        // The guest and the reports use this path from other directories.
         let path = path.canonicalize().map_err(failed)?;
         let dir = Self { path };
         if dir.events().exists() {
             return Err(RunDirError::Occupied { path: dir.path });
         }
-        // Files of others would be written over, or pass for this run's.
+        // Other files would be overwritten, or mistaken for this run's.
         if fs::read_dir(&dir.path).map_err(failed)?.next().is_some() {
             return Err(RunDirError::NotEmpty { path: dir.path });
         }
@@ -108,7 +113,7 @@ impl RunDir {
         let start = chrono::DateTime::<chrono::Utc>::from(SystemTime::now())
             .format("%Y-%m-%dT%H-%M-%SZ")
             .to_string();
-        // Runs that start in the same second count up.
+        // Runs that start in the same second get a number.
         let mut name = start.clone();
         let mut count = 1;
         loop {
@@ -129,7 +134,7 @@ impl RunDir {
         &self.path
     }
 
-    /// The events, one JSON object a line.
+    /// The events, one JSON object per line.
     pub fn events(&self) -> PathBuf {
         self.path.join(EVENTS)
     }
@@ -144,7 +149,7 @@ impl RunDir {
         self.path.join("summary.md")
     }
 
-    /// What failing tests printed, a file each.
+    /// The output of failing tests, one file each.
     pub fn output(&self) -> PathBuf {
         self.path.join("output")
     }
@@ -154,7 +159,7 @@ impl RunDir {
         self.path.join("logs")
     }
 
-    /// Writes a file of the directory, whole or not at all.
+    /// Writes a file of the directory atomically.
     pub fn write(&self, path: &Path, contents: &[u8]) -> Result<(), RunDirError> {
         let write = || -> io::Result<()> {
             if let Some(parent) = path.parent() {
@@ -174,7 +179,7 @@ pub fn parent_in(base: &Path) -> PathBuf {
     base.join("target/kiln/runs")
 }
 
-/// Makes the directory of runs; what is in it is no part of the user's sources.
+/// Creates the directory of runs, and keeps it out of the user's version control.
 fn make_parent(parent: &Path) -> io::Result<()> {
     fs::create_dir_all(parent)?;
     match fs::File::create_new(parent.join(".gitignore")) {

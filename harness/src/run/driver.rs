@@ -1,5 +1,5 @@
-//! Driving several processes of one job in a guest: who runs, what they have
-//! printed, what is awaited.
+//! Drives several processes of one job in a guest: which run, what they have printed, what is
+//! awaited.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use guest_init::message::{
-    Event, JobId, Leftover, Outcome, OutputMode, ProcessId, ProcessSpec, Request, Stdin, Stream,
+    Event, JobId, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, Stdin, Stream,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -15,18 +15,17 @@ use super::command::{GUEST_REPLY, close_job};
 use crate::vm::control::{Control, EVENT_BACKLOG, Error};
 use crate::vm::exec_limit;
 
-/// Bytes of one process's output that are kept; what comes after is dropped
-/// and said so. The largest expected output of any upstream test is far below.
+/// Bytes of one process's output to keep; the rest is dropped with a message. The largest expected
+/// output of any upstream test is far below.
 pub(super) const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
-/// A deadline that is looked at so much later was missed by us, not by the guest.
+/// If we check a deadline this much later, then we were late, not the guest.
 const LATE: Duration = Duration::from_millis(500);
-/// How long what a guest has said may then take from the socket to us, each time
-/// and at most.
+/// How long a guest's messages may then take to reach us from the socket, each time and at most.
 const CATCH_UP: Duration = Duration::from_millis(200);
 const CATCH_UP_AT_MOST: Duration = Duration::from_secs(2);
 
-/// A process of the job, as far as it is known.
+/// What is known about a process of the job.
 #[derive(Debug, Default)]
 pub(super) struct Process {
     /// Its pid, once it runs or has run.
@@ -38,14 +37,14 @@ pub(super) struct Process {
     /// Bytes that were dropped.
     pub(super) dropped: u64,
     /// How it ended.
-    pub(super) outcome: Option<Outcome>,
-    /// Nobody can write to its output any more.
+    pub(super) outcome: Option<ProcessExit>,
+    /// Its output is closed.
     pub(super) closed: bool,
-    /// Its standard output alone, where the streams are kept apart.
+    /// Its standard output alone, if the streams are separate.
     pub(super) stdout: Vec<u8>,
     /// Bytes of it that were dropped.
     pub(super) stdout_dropped: u64,
-    /// They are.
+    /// The streams are separate.
     separate: bool,
     /// One of the two is closed.
     one_closed: bool,
@@ -57,7 +56,7 @@ impl Process {
         self.outcome.is_some() || self.failure.is_some()
     }
 
-    /// It is over and all it printed is here.
+    /// It has ended and all its output is here.
     pub(super) fn drained(&self) -> bool {
         self.failure.is_some() || (self.outcome.is_some() && self.closed)
     }
@@ -68,7 +67,7 @@ pub(super) struct Driver<'c> {
     control: &'c mut Control,
     job: JobId,
     processes: BTreeMap<ProcessId, Process>,
-    /// Names that were awaited and have shown up, with their pids, in order.
+    /// Awaited names that have appeared, with their pids, in order.
     comms: Vec<(String, i32)>,
 }
 
@@ -102,8 +101,8 @@ impl<'c> Driver<'c> {
         })
     }
 
-    /// Starts a process with merged output and no stdin, and waits until it
-    /// runs or has failed to.
+    /// Starts a process with merged output and no stdin, and waits until it runs or has failed to
+    /// start.
     pub(super) async fn spawn<A: AsRef<OsStr>, V: AsRef<OsStr>>(
         &mut self,
         argv: &[A],
@@ -114,7 +113,7 @@ impl<'c> Driver<'c> {
             .await
     }
 
-    /// The same with a choice.
+    /// The same with options.
     pub(super) async fn spawn_with<A: AsRef<OsStr>, V: AsRef<OsStr>>(
         &mut self,
         argv: &[A],
@@ -173,7 +172,7 @@ impl<'c> Driver<'c> {
         }
     }
 
-    /// What is known of a process.
+    /// What is known about a process.
     pub(super) fn process(&self, process: ProcessId) -> &Process {
         static UNKNOWN: Process = Process {
             pid: None,
@@ -190,7 +189,7 @@ impl<'c> Driver<'c> {
         self.processes.get(&process).unwrap_or(&UNKNOWN)
     }
 
-    /// Asks to be told of a process of this name; see [`Self::pid_of`].
+    /// Starts to await a process of this name; see [`Self::pid_of`].
     pub(super) async fn await_comm(&mut self, comm: &str) -> Result<(), Error> {
         let request = Request::AwaitComm {
             job: self.job,
@@ -205,7 +204,7 @@ impl<'c> Driver<'c> {
         self.control.send(&request).await
     }
 
-    /// How many awaited names have shown up.
+    /// How many awaited names have appeared.
     pub(super) fn comms_seen(&self) -> usize {
         self.comms.len()
     }
@@ -217,15 +216,15 @@ impl<'c> Driver<'c> {
             .find_map(|(seen, pid)| (seen == comm).then_some(*pid))
     }
 
-    /// Takes in events until `done` holds (true) or `deadline` passes (false).
-    /// What the guest has said by then counts, however late we look.
+    /// Handles events until `done` is satisfied (true) or `deadline` passes (false). Everything
+    /// that the guest has sent by then counts, however late we read it.
     pub(super) async fn until(
         &mut self,
         deadline: Instant,
         mut done: impl FnMut(&Self) -> bool,
     ) -> Result<bool, Error> {
         while !done(self) {
-            // A guest that prints without end always has a next event.
+            // A guest that prints endlessly always has a next event.
             if Instant::now() >= deadline {
                 return self.catch_up(deadline, done).await;
             }
@@ -237,8 +236,8 @@ impl<'c> Driver<'c> {
         Ok(true)
     }
 
-    /// Takes in what was said before the deadline, which has passed. A kiln that
-    /// stood still meanwhile (SIGSTOP, a host that swaps) has it in a socket yet.
+    /// Handles what was sent before the deadline, which has passed. If kiln was stopped (SIGSTOP, a
+    /// swapping host), it is still in a socket.
     async fn catch_up(
         &mut self,
         deadline: Instant,
@@ -287,15 +286,14 @@ impl<'c> Driver<'c> {
         self.control.send(&request).await
     }
 
-    /// SIGTERM, then after `grace` SIGKILL, to a process's group; waits until
-    /// it is over, and as long again for its last output.
+    /// Sends SIGTERM, then after `grace` SIGKILL, to a process's group; waits until it has ended,
+    /// and as long again for its last output.
     pub(super) async fn end(&mut self, process: ProcessId, grace: Duration) -> Result<(), Error> {
         self.end_after(process, Some(grace), grace).await
     }
 
-    /// SIGTERM, then after `patience` SIGKILL, to a process's group; without
-    /// patience SIGKILL alone. Waits until it is over, and for `grace` for its
-    /// last output.
+    /// Sends SIGTERM, then after `patience` SIGKILL, to a process's group; without patience, only
+    /// SIGKILL. Waits until it has ended, and for `grace` for its last output.
     pub(super) async fn end_after(
         &mut self,
         process: ProcessId,
@@ -325,12 +323,12 @@ impl<'c> Driver<'c> {
         Ok(())
     }
 
-    /// Whether every process that was started is over.
+    /// Whether every started process has ended.
     pub(super) fn all_over(&self) -> bool {
         self.processes.values().all(Process::over)
     }
 
-    /// The pids of all processes that were started, except these.
+    /// The pids of all started processes, except these.
     pub(super) fn pids_except(&self, except: &[ProcessId]) -> BTreeSet<i32> {
         self.processes
             .iter()
@@ -364,7 +362,7 @@ impl<'c> Driver<'c> {
         else {
             return;
         };
-        // Of an earlier job: of no interest any more.
+        // Belongs to an earlier job: ignore it.
         let Some(state) = self.processes.get_mut(process) else {
             return;
         };
@@ -385,8 +383,7 @@ impl<'c> Driver<'c> {
     }
 }
 
-/// Appends as much of `data` as [`MAX_OUTPUT`] leaves room for; how many bytes
-/// that leaves out.
+/// Appends as much of `data` as [`MAX_OUTPUT`] allows; returns how many bytes were left out.
 fn keep(output: &mut Vec<u8>, data: &[u8]) -> u64 {
     let kept = data.len().min(MAX_OUTPUT.saturating_sub(output.len()));
     output.extend_from_slice(&data[..kept]);

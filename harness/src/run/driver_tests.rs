@@ -46,7 +46,7 @@ fn printed() -> Event {
 fn exited() -> Event {
     Event::Exited {
         process: PROCESS,
-        outcome: Outcome {
+        outcome: ProcessExit {
             status: Status::Exited(0),
             deadline_passed: false,
             usage: Usage::default(),
@@ -56,7 +56,7 @@ fn exited() -> Event {
 
 #[tokio::test]
 async fn what_the_guest_said_counts_however_late_we_look() {
-    // A moment ago, and long ago: kiln was stopped meanwhile.
+    // A moment ago, and long ago, as if kiln had been stopped meanwhile.
     for late in [Duration::ZERO, Duration::from_secs(600)] {
         let (host, mut guest) = UnixStream::pair().unwrap();
         let mut control = Control::over(host);

@@ -46,8 +46,8 @@ pub enum EventLogError {
         /// Why.
         source: io::Error,
     },
-    /// A directory has none: it is not that of a run.
-    #[error("{} holds no run: it has no events.jsonl", dir.display())]
+    /// A directory has none, so it is not a run directory.
+    #[error("{} is not a run directory: it has no events.jsonl", dir.display())]
     NoRun {
         /// The directory.
         dir: PathBuf,
@@ -58,15 +58,15 @@ pub enum EventLogError {
         /// The file.
         path: PathBuf,
     },
-    /// It is of a version of the schema that this kiln cannot read.
-    #[error("{} has version {found} of the schema; this kiln reads {SCHEMA}", path.display())]
+    /// This kiln cannot read its version of the schema.
+    #[error("{} has schema version {found}; this kiln reads {SCHEMA}", path.display())]
     Schema {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// Its version.
         found: String,
     },
-    /// A line of it is no event.
+    /// A line of it is not an event.
     #[error("{}:{line}: not an event: {source}", path.display())]
     Line {
         /// The file.
@@ -85,20 +85,24 @@ impl Hint for EventLogError {
                 vec!["name a directory you can write to with --run-dir DIR".to_owned()]
             }
             Self::DiskFull { .. } => vec![
-                "make room, or put the run's directory on another file system with --run-dir DIR"
+                "free some disk space, or use a run directory on another file system with \
+                 --run-dir DIR"
                     .to_owned(),
             ],
             Self::Line { .. } => {
-                vec!["it was written by another version of kiln, or changed by hand".to_owned()]
+                vec!["another version of kiln wrote it, or somebody edited it".to_owned()]
             }
             Self::NoRun { .. } => {
                 vec!["name the directories that kiln run wrote to (--run-dir DIR)".to_owned()]
             }
             Self::NoStart { .. } => {
-                vec!["kiln was killed before the run began, or the file was changed".to_owned()]
+                vec![
+                    "kiln was killed before the run started, or somebody edited the file"
+                        .to_owned(),
+                ]
             }
             Self::Schema { .. } => {
-                vec!["use the same version of kiln for the runs and for this".to_owned()]
+                vec!["use the same version of kiln for the runs and for this command".to_owned()]
             }
             Self::Write { .. } | Self::Read { .. } => Vec::new(),
         }
@@ -108,7 +112,7 @@ impl Hint for EventLogError {
 /// Name of the file in a run's directory.
 pub const EVENTS: &str = "events.jsonl";
 
-/// Where lines go: a file, but for tests.
+/// Where lines go: a file, except in tests.
 trait Sink: Send {
     fn append(&mut self, line: &[u8]) -> io::Result<()>;
     fn cut(&mut self, length: u64) -> io::Result<()>;
@@ -134,7 +138,7 @@ impl Sink for File {
     }
 }
 
-/// Appends events to `events.jsonl`, each in one write, none held back.
+/// Appends events to `events.jsonl`, each in one write, without buffering.
 pub struct EventWriter {
     sink: Box<dyn Sink>,
     path: PathBuf,
@@ -156,8 +160,8 @@ impl EventWriter {
             .create_new(true)
             .open(path)
             .map_err(failed)?;
-        // Others see by the lock that the run goes on; it goes with kiln. A file
-        // system without locks is no reason not to run.
+        // The lock shows others that the run is in progress; it ends with kiln. Run even on a file
+        // system without locks.
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(locked) => Ok(Self::over(Box::new(locked), path)),
             Err((file, _)) => Ok(Self::over(Box::new(file), path)),
@@ -185,10 +189,10 @@ impl EventWriter {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Stamps the event and appends it; the record is what reports fold.
+    /// Adds the time to the event and appends it; returns the record, for reports.
     ///
-    /// After an error the file holds the whole lines before it, and the next
-    /// event may be tried.
+    /// After an error the file contains the complete lines before it, and the next event may be
+    /// tried.
     pub fn write(&mut self, event: Event) -> Result<Record, EventLogError> {
         let record = Record {
             at_ms: self.elapsed_ms(),
@@ -198,14 +202,14 @@ impl EventWriter {
         Ok(record)
     }
 
-    /// Appends a record with the time that it has: one of an earlier run.
+    /// Appends a record of an earlier run, with its time.
     pub fn append(&mut self, record: &Record) -> Result<(), EventLogError> {
         let line = record
             .to_json_line()
             .map_err(|source| self.failed(source.into()))?;
         if let Err(source) = self.sink.append(&line) {
-            // Half a line would spoil the whole ones for readers; cutting it
-            // needs no space. If even that fails, readers skip a last half line.
+            // Half a line would make the complete ones unreadable; cutting it off needs no space.
+            // If even that fails, readers skip half a line at the end.
             let _ = self.sink.cut(self.length);
             return Err(self.failed(source));
         }
@@ -224,14 +228,14 @@ impl EventWriter {
     }
 }
 
-/// What the directory of a run says of it.
+/// The contents of a run directory.
 #[derive(Debug)]
 pub struct RunLog {
-    /// The directory, as it was named.
+    /// The directory, as the user named it.
     pub path: PathBuf,
     /// The events; the first is the start.
     pub records: Vec<Record>,
-    /// The last line had no end, and is left out.
+    /// The last line had no newline, and was skipped.
     pub cut_off: bool,
 }
 
@@ -253,7 +257,7 @@ impl RunLog {
             },
         };
         let bytes = std::fs::read(&path).map_err(failed)?;
-        // Before any event: those of another version may read otherwise.
+        // Check this before reading events: those of another version may have another meaning.
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
         let schema = serde_json::from_slice::<serde_json::Value>(first)
             .ok()
@@ -277,7 +281,7 @@ impl RunLog {
         }
     }
 
-    /// How the run began; [`RunLog::read`] refuses one that does not say it.
+    /// The start of the run; [`RunLog::read`] refuses a run without it.
     pub fn start(&self) -> Option<&RunStarted> {
         match &self.records.first()?.event {
             Event::RunStarted(start) => Some(start),
@@ -286,9 +290,8 @@ impl RunLog {
     }
 }
 
-/// Reads the events of a run, also of one that was killed while writing: a last
-/// line without its newline is left out. So are events that only a later kiln
-/// knows.
+/// Reads the events of a run, also of one that was killed while writing: skips a last line without
+/// a newline, and events that only a later kiln knows.
 pub fn read_events(path: &Path) -> Result<Vec<Record>, EventLogError> {
     let bytes = std::fs::read(path).map_err(|source| EventLogError::Read {
         path: path.to_owned(),
@@ -330,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_can_be_read_while_the_run_goes_on() {
+    fn events_can_be_read_during_the_run() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events.jsonl");
         let mut writer = EventWriter::create(&path).unwrap();
@@ -369,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_that_can_be_read_is_told_apart() {
+    fn unreadable_runs_get_different_errors() {
         let dir = tempfile::tempdir().unwrap();
         let read = |text: &str| {
             std::fs::write(dir.path().join(EVENTS), text).unwrap();
@@ -397,7 +400,7 @@ mod tests {
         assert_eq!(cut.records, [start]);
     }
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this many bytes.
     struct SmallDisk {
         held: Arc<Mutex<Vec<u8>>>,
         room: usize,
@@ -475,7 +478,7 @@ mod tests {
             event: stopped,
         };
         assert_eq!(read_events(&path).unwrap(), [first, second]);
-        // A known event without what it needs is none.
+        // A known event without a required field is not an event.
         std::fs::write(&path, "{\"at_ms\":6,\"event\":\"vm_stopped\",\"vm\":0}\n").unwrap();
         assert!(read_events(&path).is_err());
     }

@@ -1,5 +1,5 @@
-//! A command of kiln's own in a guest, run to its end: `bpftrace --info`,
-//! modprobe, a look at what there is, a test's REQUIRES, SETUP and CLEANUP.
+//! Runs a helper command in a guest to its end: `bpftrace --info`, modprobe, preflight checks, a
+//! test's REQUIRES, SETUP and CLEANUP.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -17,16 +17,15 @@ pub(super) struct Helper<'a, V = String> {
     pub(super) env: &'a [(String, V)],
     pub(super) cwd: &'a str,
     pub(super) options: SpawnOptions,
-    /// It is ended after this time, as long as the guest takes for it.
+    /// It is ended after this time on the guest's side.
     pub(super) limit: Duration,
     /// Between SIGTERM and SIGKILL then.
     pub(super) grace: Duration,
-    /// What it starts goes on, and may hold its output: that it has ended is
-    /// enough.
+    /// What it starts may keep running and hold its output open: do not wait for that.
     pub(super) leaves_others: bool,
 }
 
-/// How it went.
+/// The result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Helped {
     /// It could not be started, and why.
@@ -41,7 +40,7 @@ pub(super) enum Helped {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) output: Vec<u8>,
-    /// Bytes that were too many.
+    /// Bytes dropped because there were too many.
     pub(super) dropped: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a test leaves in its VM: it is undone before the next one, and named.
+//! What a test leaves in its VM: undoes it before the next test, and names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,11 @@ use tokio::time::Instant;
 use super::command::GUEST_REPLY;
 use crate::vm::control::{Control, Error};
 
-/// A job whose test is over, and the sessions of it that kiln ends as a matter
-/// of course.
+/// A job whose test has ended, and its sessions that kiln always ends.
 pub(super) type OverJob = (JobId, BTreeSet<i32>);
 
-/// Closes these jobs and has the guest undo what outlives them; returns what
-/// was the test's doing. All is asked for at once: an answer costs milliseconds
-/// under emulation, in every test.
+/// Closes these jobs and lets the guest undo what outlives them; returns what the test caused.
+/// Sends all requests at once: an answer costs milliseconds under emulation, in every test.
 pub(super) async fn undo(control: &mut Control, jobs: Vec<OverJob>) -> Result<Vec<Remnant>, Error> {
     for (job, _) in &jobs {
         control.queue(&Request::CloseJob { job: *job })?;
@@ -24,7 +22,7 @@ pub(super) async fn undo(control: &mut Control, jobs: Vec<OverJob>) -> Result<Ve
     let deadline = Instant::now() + GUEST_REPLY;
     let mut all = Vec::new();
     loop {
-        // What its processes still had to say is of no interest any more.
+        // Ignore the last output of its processes.
         match control.event(deadline, "a tidy guest").await? {
             Event::JobClosed { job, leftovers } => {
                 if let Some(own) = jobs.remove(&job) {
@@ -41,8 +39,8 @@ pub(super) async fn undo(control: &mut Control, jobs: Vec<OverJob>) -> Result<Ve
     }
 }
 
-/// What of the processes that a job ended is its test's doing: `own` are the
-/// sessions of those that kiln ends as a matter of course.
+/// Which processes of a closed job its test left behind: `own` are the sessions that kiln always
+/// ends.
 pub(super) fn of_test(
     leftovers: Vec<Leftover>,
     own: &BTreeSet<i32>,
@@ -57,17 +55,17 @@ pub(super) fn of_test(
         })
 }
 
-/// Has the guest taken for clean as it is now.
+/// Declares the guest's present state clean.
 pub(super) async fn take_stock(control: &mut Control) -> Result<(), Error> {
     control.send(&Request::TakeStock).await
 }
 
-/// Whether something of these stays: the VM is no longer clean then.
+/// Whether any of these could not be undone: then the VM is no longer clean.
 pub(super) fn stay(remnants: &[Remnant]) -> bool {
     remnants.iter().any(|remnant| !remnant.gone)
 }
 
-/// A line for each kind of what a test left.
+/// One line for each kind of leftover.
 pub(super) fn notes(remnants: impl IntoIterator<Item = Remnant>) -> Vec<String> {
     let mut kinds: BTreeMap<(RemnantKind, bool), Vec<String>> = BTreeMap::new();
     for remnant in remnants {
@@ -189,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_has_a_line_and_what_stays_has_its_own() {
+    fn each_kind_has_a_line_and_what_remains_has_another() {
         use RemnantKind::{LostMount, Mount, Network, Process, Setting};
         let all = [
             remnant(Process, "sleep", true),
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kiln_ends_itself_is_told_only_if_it_cannot_be_killed() {
+    fn what_kiln_ends_itself_is_only_reported_if_it_cannot_be_killed() {
         let leftover = |comm: &str, session, killed| Leftover {
             pid: 1,
             comm: comm.to_owned(),

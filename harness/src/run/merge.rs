@@ -1,7 +1,7 @@
-//! Several runs as one: what `kiln merge` does with the parts of a run.
+//! Joins several runs into one, for `kiln merge`.
 //!
-//! The events stay what they are. VMs get new numbers, times count from the
-//! start of the first run, and the plans are added up.
+//! The events stay the same, except that VMs get new numbers and times count from the start of the
+//! first run. The plans are added up.
 
 mod facts;
 mod parts;
@@ -20,10 +20,10 @@ use crate::hint::Hint;
 use facts::{Facts, Key, keep, key, of_the_run, vm_of};
 use parts::{loses_tests, missing_parts, part_of, tests_asked_for};
 
-/// Contradictions that are told one by one.
+/// Contradictions to list.
 const MAX_TOLD: usize = 5;
 
-/// What keeps runs from being one.
+/// Why runs cannot be joined.
 #[derive(Debug, Error)]
 pub enum MergeError {
     /// Two runs have different verdicts on the same tests.
@@ -42,23 +42,24 @@ impl Hint for MergeError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Contradiction { .. } => vec![
-                "parts of one run (--shard) share no test; leave out the run that does not count"
+                "parts of one run (--shard) have no test in common; leave out the run that does \
+                 not count"
                     .to_owned(),
             ],
         }
     }
 }
 
-/// Runs put together.
+/// Joined runs.
 #[derive(Debug)]
 pub struct Merged {
-    /// The events of the one run, from its start to its end.
+    /// The events of the joined run, from its start to its end.
     pub records: Vec<Record>,
-    /// The exit code of the one run.
+    /// The exit code of the joined run.
     pub exit_code: u8,
 }
 
-/// Makes one run of several, in the order of the kernels as they are given.
+/// Joins several runs into one, with the kernels in the order given.
 ///
 /// `command` is kiln's command line. A test that several runs have with the
 /// same verdict counts once, and a warning says so.
@@ -96,12 +97,12 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
         }
         if let Some((example, count)) = dropped.first().map(|key| (&key.2, dropped.len())) {
             warnings.push(of_the_run(format!(
-                "{}: {count} tests ({example}, …) are in a run named before; they count once",
+                "{}: {count} tests ({example}, …) are also in an earlier run; they count once",
                 run.path.display()
             )));
         }
     }
-    // Stable: what one run has at the same time stays in its order.
+    // Stable: events of one run at the same time stay in order.
     body.sort_by_key(|(at_ms, _)| *at_ms);
     let missing = missing_parts(runs);
     for part in &missing {
@@ -126,7 +127,7 @@ pub fn merge(runs: &[RunLog], command: Vec<String>) -> Result<Merged, MergeError
         tally.observe(&record.event);
     }
     let exit_code = match tally.exit_code() {
-        // The picture is not whole.
+        // The result is incomplete.
         exit_code::OK | exit_code::TESTS_FAILED if !missing.is_empty() => exit_code::VM_LOST,
         exit_code::TESTS_FAILED if tally.missing() > 0 && loses_tests(runs) => exit_code::VM_LOST,
         code => code,
@@ -147,7 +148,7 @@ fn run_warnings(run: &RunLog) -> Vec<Warning> {
     let path = run.path.display();
     if run.cut_off {
         warnings.push(of_the_run(format!(
-            "{path}: the last line is cut off and left out"
+            "{path}: skipped the last line, which is cut off"
         )));
     }
     let ended = |record: &Record| matches!(record.event, Event::RunFinished(_));
@@ -159,11 +160,10 @@ fn run_warnings(run: &RunLog) -> Vec<Warning> {
     warnings
 }
 
-/// For each run the tests that one before it has too. Different parts of one
-/// run have none in common: what has the same name there is another test, as
-/// bpftrace's suites have some.
+/// For each run, the tests that an earlier run also has. Different parts of one run have none in
+/// common: there, tests of the same name are different tests, as in some of bpftrace's suites.
 fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
-    // The verdicts of tests of one name, and the runs that have them.
+    // The verdicts of tests of the same name, and their runs.
     let mut known: BTreeMap<Key, Vec<(usize, Vec<Verdict>)>> = BTreeMap::new();
     let parts: Vec<_> = runs.iter().map(part_of).collect();
     let disjoint = |one: usize, other: usize| match (&parts[one], &parts[other]) {
@@ -228,7 +228,7 @@ fn started(run: &RunLog) -> Option<DateTime<FixedOffset>> {
     DateTime::parse_from_rfc3339(&run.start()?.started_at).ok()
 }
 
-/// The start of the one run, with the plans added up.
+/// The start of the joined run, with the plans added up.
 fn start(
     runs: &[RunLog],
     repeated: &[BTreeSet<Key>],
@@ -239,8 +239,7 @@ fn start(
     let mut all_suites: Vec<String> = Vec::new();
     // By kernel and suite.
     let mut sums: BTreeMap<(String, String), usize> = BTreeMap::new();
-    // A part that ran twice, the first time perhaps not to its end, is planned
-    // once.
+    // A part that ran twice, perhaps the first time not to its end, counts once.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (run, dropped) in runs.iter().zip(repeated) {
         let Some(start) = run.start() else {
@@ -294,7 +293,7 @@ fn start(
             .to_utc()
             .to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
         command,
-        // The options that the runs have in common, if they have.
+        // The options that the runs have in common, if any.
         again: common(runs, |start| start.again.as_slice()).to_vec(),
         cwd: common(runs, |start| start.cwd.as_str()).to_owned(),
         kernels: names
@@ -314,7 +313,7 @@ fn start(
     })
 }
 
-/// What the starts of all runs say alike; else nothing.
+/// The value that the starts of all runs share, if they do.
 fn common<'r, T: PartialEq + Default>(runs: &'r [RunLog], of: impl Fn(&'r RunStarted) -> T) -> T {
     let mut said = runs.iter().filter_map(RunLog::start).map(of);
     match said.next() {
@@ -323,8 +322,7 @@ fn common<'r, T: PartialEq + Default>(runs: &'r [RunLog], of: impl Fn(&'r RunSta
     }
 }
 
-/// The planned tests of a kernel by suite; of no suite where the file does not
-/// say of which they are.
+/// The planned tests of a kernel by suite, or without a suite if the file does not name it.
 fn planned<'r>(kernel: &KernelPlan, suites: &'r [String]) -> Vec<(&'r str, usize)> {
     match suites {
         [only] => vec![(only, kernel.tests)],

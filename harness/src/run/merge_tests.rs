@@ -53,7 +53,7 @@ fn warnings(merged: &Merged) -> Vec<&str> {
 }
 
 #[test]
-fn parts_are_added_up_and_vms_keep_apart() {
+fn parts_are_added_up_and_vms_stay_distinct() {
     let one = part(
         "slice:1/2",
         &["5.10", "6.1"],
@@ -140,7 +140,7 @@ fn different_verdicts_are_named_with_their_runs() {
 }
 
 #[test]
-fn two_tests_of_one_name_in_one_run_are_no_contradiction() {
+fn two_tests_of_the_same_name_in_one_run_do_not_contradict() {
     let both = [
         finished("6.1", "a.b", Verdict::Pass, ""),
         finished("6.1", "a.b", Verdict::Fail, ""),
@@ -212,19 +212,21 @@ fn a_part_that_was_to_end_early_excuses_no_other() {
 }
 
 #[test]
-fn other_images_and_versions_under_one_name_are_told() {
+fn different_images_and_versions_under_one_name_are_reported() {
     let with = |sha: &str, version: &str, id: &str| {
         let mut run = part("", &["6.1"], 1, &[finished("6.1", id, Verdict::Pass, "")]);
         let ready = Event::KernelReady(KernelReady {
             kernel: "6.1".into(),
             release: "6.1.7".into(),
             sha256: sha.into(),
+            packages: None,
         });
         let suite = Event::SuiteReady(SuiteReady {
             suite: "bpftrace".into(),
             subject: "/bpftrace".into(),
             version: Some(version.into()),
             dialect: None,
+            options: Vec::new(),
         });
         run.records.insert(1, at(1, ready));
         run.records.insert(2, at(1, suite));
@@ -242,7 +244,7 @@ fn other_images_and_versions_under_one_name_are_told() {
 }
 
 #[test]
-fn a_kernel_that_no_part_could_have_is_told_once_and_fails_the_whole() {
+fn a_kernel_that_is_unavailable_to_all_parts_is_reported_once_and_fails_the_whole() {
     let without = |id: &str| {
         let mut run = part("", &["5.10", "6.1"], 1, &[]);
         let failed = Event::KernelFailed(KernelFailed {
@@ -336,7 +338,7 @@ fn parts_of_one_number_that_select_other_tests_excuse_nothing_of_each_other() {
     let merged = merge(&runs, Vec::new()).unwrap();
     assert_eq!(tally(&merged).missing(), 1);
     assert_eq!(merged.exit_code, exit_code::VM_LOST);
-    // A half of each is no whole.
+    // One half of each is not a whole run.
     let runs = [
         of(runtime, "a.b", "slice:1/2", 1),
         of(aot, "aot.b", "slice:2/2", 1),

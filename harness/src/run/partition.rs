@@ -1,8 +1,8 @@
 //! `--shard`: a part of a run's kernels × tests, for several machines.
 //!
-//! The parts `1/n` to `n/n` are disjoint and their union is the whole run. A
-//! part depends on nothing but the selected kernels and tests and their order
-//! on the command line and in the suite, so machines need not talk to agree.
+//! The parts `1/n` to `n/n` are disjoint and their union is the whole run. A part depends only on
+//! the selected kernels and tests and their order on the command line and in the suite, so machines
+//! agree without talking to each other.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,14 +19,14 @@ pub struct Partition {
     parts: u32,
 }
 
-/// How parts are made.
+/// How to divide into parts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Dealt like cards: kernel after kernel, test after test, one to each part
     /// in turn. The sizes differ by at most one.
     Slice,
-    /// By the SHA-256 of kernel, suite and id: a test stays in its part when
-    /// others come and go.
+    /// By the SHA-256 of kernel, suite and id: a test stays in its part when others are added or
+    /// removed.
     Hash,
 }
 
@@ -51,26 +51,25 @@ impl Partition {
     }
 }
 
-/// What a kernel has to run.
+/// The work of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Load {
     /// How many tests.
     pub tests: usize,
-    /// How long they take, one after the other.
+    /// How long they take, one after another.
     pub time: Duration,
 }
 
-/// How many parts each kernel is cut into so that there are `total` parts of
-/// about the same time: each kernel has one, and each further part goes to the
-/// kernel whose parts are the longest. No part is without a test, so there may
-/// be fewer than `total`.
+/// The number of parts for each kernel, so that there are `total` parts of about the same duration:
+/// each kernel has one, and each further part goes to the kernel with the longest parts. No part is
+/// empty, so there may be fewer than `total`.
 pub fn apportion(kernels: &[Load], total: usize) -> Vec<u32> {
     let mut parts: Vec<u32> = vec![1; kernels.len()];
     for _ in kernels.len()..total {
         let each = |index: usize| kernels[index].time / parts[index];
         let next = (0..kernels.len())
             .filter(|&index| (parts[index] as usize) < kernels[index].tests)
-            // The first one of several that are the same.
+            // The first of several equal ones.
             .max_by_key(|&index| (each(index), std::cmp::Reverse((parts[index], index))));
         match next {
             Some(index) => parts[index] += 1,
@@ -80,8 +79,7 @@ pub fn apportion(kernels: &[Load], total: usize) -> Vec<u32> {
     parts
 }
 
-/// How many of one kernel's `tests` the part has that [`Partition::slice`]
-/// makes.
+/// How many of one kernel's `tests` are in the part from [`Partition::slice`].
 pub fn dealt(tests: usize, part: u32, parts: u32) -> usize {
     let (part, parts) = (part as usize, parts as usize);
     tests / parts + usize::from(part <= tests % parts)
@@ -139,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_part_is_refused() {
+    fn an_invalid_part_is_refused() {
         for text in [
             "",
             "1/3",
@@ -180,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_part_has_as_many_tests_as_are_told(tests in 0usize..200, parts in 1u32..20) {
+        fn a_part_has_as_many_tests_as_announced(tests in 0usize..200, parts in 1u32..20) {
             for part in 1..=parts {
                 let slice = Partition::slice(part, parts);
                 let has = (0..tests).filter(|&at| slice.has(at, "", "", "")).count();

@@ -1,30 +1,26 @@
-//! What a run is made of, resolved before anything boots.
+//! The plan of a run, resolved before anything boots.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
-use super::aslr::Aslr;
 use super::capacity::Jobs;
-use super::event::{Known, Source, TestResult, Verdict};
+use super::event::{KernelPackages, Known, SuiteReady, TestResult, Verdict};
 use super::expectations::{Expectations, Subject};
 use super::partition::Partition;
 use super::policy::Policies;
+use super::runner::Suite;
+use super::settings::Settings;
 use super::times::{Pace, Times};
 use crate::scratch::Scratch;
-use crate::suite::TestId;
-use crate::suite::bpftrace::{RuntimeTest, Vocabulary};
-use crate::suite::command::CommandTest;
-use crate::vm::kernel_log::KernelReport;
+use crate::suite::{Facts, Test};
 use crate::vm::launch::Launch;
 
-/// Makes the launch of one more VM of a kernel: its own directory, and where
-/// its logs go.
+/// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
 pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 
-/// Gets a kernel ready to boot: fetches and unpacks it where needed.
+/// Prepares a kernel for booting: fetches and unpacks it if necessary.
 pub type ProvideKernel =
     Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
 
@@ -32,11 +28,11 @@ pub type ProvideKernel =
 pub struct PlannedKernel {
     /// Its name in reports.
     pub name: String,
-    /// Nothing need be fetched: it is ready in a moment.
+    /// Nothing needs fetching: it is ready in a moment.
     pub at_hand: bool,
-    /// Gets it ready; called once, while tests of other kernels run.
+    /// Prepares it; called once, while tests of other kernels run.
     pub provide: ProvideKernel,
-    /// What it is to run: indices into [`Plan::tests`].
+    /// What it will run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
 }
 
@@ -46,6 +42,8 @@ pub struct ReadyKernel {
     pub release: String,
     /// SHA-256 of the image that boots, 64 hexadecimal digits.
     pub sha256: String,
+    /// The packages it is made of, if it is of packages.
+    pub packages: Option<KernelPackages>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
 }
@@ -55,110 +53,17 @@ pub struct ReadyKernel {
 pub struct KernelFailure {
     /// What failed.
     pub reason: String,
-    /// What to do about it, a line each.
+    /// What to do about it, one line each.
     pub hints: Vec<String>,
 }
 
-/// A suite of the run.
-#[derive(Debug)]
-pub struct PlannedSuite {
-    /// Its name in reports.
-    pub name: String,
-    /// What runs it.
-    pub runner: PlannedRunner,
-}
-
-/// What runs a suite.
-#[derive(Debug)]
-pub enum PlannedRunner {
-    /// bpftrace's runtime tests.
-    Bpftrace(BpftraceSuite),
-    /// Any command.
-    Command,
-}
-
-/// A suite of bpftrace's runtime tests.
-#[derive(Debug)]
-pub struct BpftraceSuite {
-    /// Whose rules hold, and what the tests may say.
-    pub vocabulary: Vocabulary,
-    /// The directory that holds `runtime/`, on the host and in the guest.
-    pub tests_dir: PathBuf,
-    /// The bpftrace under test, in the guest.
-    pub bpftrace: PathBuf,
-    /// Its version, as it prints it; the dialect's where it cannot be asked on
-    /// the host.
-    pub version: String,
-}
-
 /// A test of the run.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedTest {
     /// Its suite: an index into [`Plan::suites`].
     pub suite: usize,
-    /// What it does.
-    pub work: Work,
-}
-
-/// What a test does.
-#[derive(Debug)]
-pub enum Work {
-    /// One of bpftrace's runtime tests.
-    Runtime(Arc<RuntimeTest>),
-    /// A command; its cases are not known before.
-    Command(Arc<CommandTest>),
-}
-
-impl PlannedTest {
-    /// Its id.
-    pub fn id(&self) -> &TestId {
-        match &self.work {
-            Work::Runtime(test) => &test.id,
-            Work::Command(test) => &test.id,
-        }
-    }
-
-    /// Where it stands, if that is known.
-    pub(super) fn source(&self) -> Option<Source> {
-        match &self.work {
-            Work::Runtime(test) => Some(Source {
-                file: test.path.to_string_lossy().into_owned(),
-                line: test.line,
-            }),
-            Work::Command(test) => test.source.clone(),
-        }
-    }
-
-    /// Whether it looks for loaded modules.
-    pub(super) fn needs_modules(&self) -> bool {
-        match &self.work {
-            Work::Runtime(test) => test
-                .requires
-                .iter()
-                .any(|command| command.contains("lsmod")),
-            Work::Command(_) => false,
-        }
-    }
-}
-
-/// What an oops, a warning or a stall on the console means for the test that
-/// ran then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
-pub enum KernelLog {
-    /// The test fails.
-    #[default]
-    Fail,
-    /// It is reported, and the verdict stays.
-    Warn,
-    /// Nobody looks.
-    Ignore,
-}
-
-impl KernelLog {
-    /// Whether a report makes a test fail.
-    pub(super) fn fails(self, report: &KernelReport) -> bool {
-        self == Self::Fail && report.allowed.is_none()
-    }
+    /// Its place in [`Facts::tests`] of that suite.
+    pub test: usize,
 }
 
 /// A run: kernels × tests.
@@ -166,33 +71,20 @@ pub struct Plan {
     /// The kernels, in report order.
     pub kernels: Vec<PlannedKernel>,
     /// The suites.
-    pub suites: Vec<PlannedSuite>,
+    pub(crate) suites: Vec<Box<dyn Suite>>,
     /// The selected tests of all suites.
     pub tests: Vec<PlannedTest>,
-    /// The environment of everything but bpftrace itself.
-    pub env: Vec<(String, String)>,
-    /// Modules that tests look for with lsmod; loaded before the first test
-    /// that does.
-    pub modules: Vec<String>,
-    /// VMs that run at the same time, where they fit.
+    /// How tests run.
+    pub settings: Settings,
+    /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
     /// Memory of each guest, in bytes.
     pub memory: u64,
-    /// Time limits are multiplied by this; measured in each VM if not given.
-    pub timeout_scale: Option<f64>,
-    /// Whether the addresses of what tests start are randomized.
-    pub aslr: Aslr,
-    /// Upstream's verdicts also where they come from bugs of its engine: no
-    /// rule of [`crate::suite::bpftrace::Rule`] is in force.
-    pub compat: bool,
-    /// What a report of the kernel on the console means for the test that ran
-    /// then.
-    pub kernel_log: KernelLog,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
-    /// What tests are known to do.
+    /// Known results of tests.
     pub expectations: Expectations,
-    /// The part of kernels × tests that [`PlannedKernel::tests`] has.
+    /// The part of kernels × tests in [`PlannedKernel::tests`].
     pub shard: Option<Partition>,
     /// How long tests took in earlier runs.
     pub times: Times,
@@ -201,36 +93,59 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The programs that a suite of commands starts, each once.
-    pub fn programs(&self, suite: &str) -> Vec<String> {
-        let mut programs: Vec<String> = Vec::new();
-        for test in &self.tests {
-            if let Work::Command(command) = &test.work
-                && self.suite_of(test).name == suite
-                && let Some(program) = command.argv.first()
-                && let program = program.to_string_lossy().into_owned()
-                && !programs.contains(&program)
-            {
-                programs.push(program);
-            }
-        }
-        programs
+    /// Where the logs of a VM of a kernel go.
+    pub(super) fn logs_of(&self, kernel: &PlannedKernel, vm: u32) -> PathBuf {
+        // Who keeps them as an artifact on GitHub may have no colons.
+        let name = kernel.name.replace(['/', '.', ':'], "_");
+        self.logs.join(name).join(format!("vm-{vm}"))
     }
 
-    /// A verdict of a test on a kernel, of which nothing else is known.
+    /// A test of the run.
+    pub(super) fn test(&self, test: PlannedTest) -> &Test {
+        &self.suite_of(test).tests[test.test]
+    }
+
+    /// The tests of a suite, by their places there, that a kernel is to run.
+    pub(super) fn tests_of(&self, kernel: &PlannedKernel, suite: usize) -> Vec<usize> {
+        of_suite(kernel.tests.iter().map(|&test| self.tests[test]), suite)
+    }
+
+    /// The names of the suites, in their order.
+    pub fn names(&self) -> Vec<String> {
+        let suites = self.suites.iter();
+        suites.map(|suite| suite.facts().name.clone()).collect()
+    }
+
+    /// What the suites of the run are, in their order.
+    pub fn ready(&self) -> impl Iterator<Item = SuiteReady> {
+        let suites = self.suites.iter().enumerate();
+        suites.map(|(index, suite)| {
+            let facts = suite.facts();
+            SuiteReady {
+                suite: facts.name.clone(),
+                subject: suite.subject(&of_suite(self.tests.iter().copied(), index)),
+                version: facts.version.clone(),
+                dialect: facts.dialect.clone(),
+                options: facts.options.iter().map(ToString::to_string).collect(),
+            }
+        })
+    }
+
+    /// A verdict of a test on a kernel, without further details.
     pub(super) fn verdict(
         &self,
         kernel: &PlannedKernel,
-        test: &PlannedTest,
+        test: PlannedTest,
         verdict: Verdict,
     ) -> TestResult {
+        let facts = self.test(test);
         TestResult {
             kernel: kernel.name.clone(),
             vm: 0,
             suite: self.suite_of(test).name.clone(),
-            id: test.id().to_string(),
+            id: facts.id.to_string(),
             case_of: None,
-            source: test.source(),
+            source: facts.source.clone(),
             attempt: 1,
             verdict,
             reason: None,
@@ -243,7 +158,7 @@ impl Plan {
         }
     }
 
-    /// How many tests of each suite a kernel is to run.
+    /// How many tests of each suite a kernel will run.
     pub fn count_by_suite(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let mut counts = vec![0; self.suites.len()];
         for &test in &kernel.tests {
@@ -252,11 +167,12 @@ impl Plan {
         counts
     }
 
-    /// What is known of the times of a kernel's tests.
+    /// The known times of a kernel's tests.
     pub(super) fn pace(&self, kernel: &PlannedKernel) -> Pace {
         let tests = kernel.tests.iter().map(|&index| {
-            let test = &self.tests[index];
-            (self.suite_of(test).name.as_str(), test.id().to_string())
+            let test = self.tests[index];
+            let suite = self.suite_of(test).name.as_str();
+            (suite, self.test(test).id.to_string())
         });
         Pace::new(
             &kernel.tests,
@@ -265,18 +181,17 @@ impl Plan {
         )
     }
 
-    /// The tests of a kernel in the order in which they run: those that look
-    /// for modules last. Each loaded module slows every start of bpftrace,
-    /// which reads all traceable functions and their modules.
+    /// The tests of a kernel in the order in which they run, with those that look for modules last:
+    /// each loaded module slows every start of bpftrace, which reads all traceable functions and
+    /// their modules.
     ///
-    /// Among several VMs the longest go first, so that none is busy with one
-    /// when all others are done. One VM gains nothing from that, and keeps the
-    /// order of the suite.
+    /// With several VMs the longest go first, so that none is still busy when the others have
+    /// finished. With one VM that has no advantage, so it keeps the order of the suite.
     pub(super) fn order(&self, kernel: &PlannedKernel) -> Vec<usize> {
         let (mut last, mut first): (Vec<usize>, Vec<usize>) = kernel
             .tests
             .iter()
-            .partition(|&&index| self.tests[index].needs_modules());
+            .partition(|&&index| self.test(self.tests[index]).needs_modules);
         if self.jobs.count > 1 {
             let pace = self.pace(kernel);
             pace.sort(&mut first);
@@ -285,37 +200,36 @@ impl Plan {
         first.into_iter().chain(last).collect()
     }
 
-    /// What is known of a test on a kernel of this release.
+    /// The known result of a test on a kernel of this release.
     pub(super) fn known(&self, test: usize, release: &str) -> Option<&Known> {
-        let test = &self.tests[test];
+        let test = self.tests[test];
         let suite = self.suite_of(test);
         self.expectations.known(Subject {
-            id: test.id(),
+            id: &self.test(test).id,
             suite: &suite.name,
             release,
-            bpftrace: match &suite.runner {
-                PlannedRunner::Bpftrace(suite) => Some(&suite.version),
-                PlannedRunner::Command => None,
-            },
+            bpftrace: suite.version.as_deref(),
         })
     }
 
-    /// The versions of bpftrace under test, by suite; a suite of commands has
-    /// none.
+    /// The versions under test, by suite, where a suite has one.
     pub fn versions(&self) -> BTreeMap<String, String> {
-        let suites = self.suites.iter();
-        suites
-            .filter_map(|suite| match &suite.runner {
-                PlannedRunner::Bpftrace(runner) => {
-                    Some((suite.name.clone(), runner.version.clone()))
-                }
-                PlannedRunner::Command => None,
-            })
+        let facts = self.suites.iter().map(|suite| suite.facts());
+        facts
+            .filter_map(|facts| Some((facts.name.clone(), facts.version.clone()?)))
             .collect()
     }
 
     /// The suite of a test.
-    pub(super) fn suite_of(&self, test: &PlannedTest) -> &PlannedSuite {
-        &self.suites[test.suite]
+    pub(super) fn suite_of(&self, test: PlannedTest) -> &Facts {
+        self.suites[test.suite].facts()
     }
+}
+
+/// The places of tests in their suite, of those that belong to this one.
+pub(super) fn of_suite(tests: impl Iterator<Item = PlannedTest>, suite: usize) -> Vec<usize> {
+    tests
+        .filter(|test| test.suite == suite)
+        .map(|test| test.test)
+        .collect()
 }

@@ -1,11 +1,11 @@
-//! VMs and the queue of tests: who runs what, and what happens when a VM is
-//! lost.
+//! VMs and the queue of tests: which VM runs what, and what happens if a VM is lost.
 //!
-//! Each worker takes the kernel with the fewest VMs that has tests left, boots
-//! one, and works through that kernel's queue. A lost VM costs the test that
-//! ran in it; a fresh one goes on with the rest.
+//! Each worker takes the kernel with the fewest VMs that has tests left, boots one, and works
+//! through that kernel's queue. A lost VM only affects the test that ran in it; a fresh one
+//! continues with the rest.
 
 mod kernels;
+mod queue;
 mod tell;
 
 use std::cell::{Cell, RefCell};
@@ -17,10 +17,10 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use self::kernels::KernelState;
+use self::queue::{KernelState, Waiting};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
-use super::command_suite::case_results;
+use super::cases;
 use super::event::{
     Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
@@ -30,33 +30,17 @@ use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::slow_after;
+use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
-/// A test that waits for a VM.
-#[derive(Debug, Clone)]
-struct Waiting {
-    /// An index into [`Plan::tests`].
-    test: usize,
-    attempts: Attempts,
-}
-
-impl Waiting {
-    fn new(test: usize) -> Self {
-        Self {
-            test,
-            attempts: Attempts::default(),
-        }
-    }
-}
-
-/// A test that runs.
+/// A running test.
 struct Running {
     attempts: Attempts,
     start: Instant,
-    /// What is known of its result.
+    /// Its known result.
     result: TestResult,
 }
 
@@ -64,32 +48,30 @@ struct Pool<'p> {
     plan: &'p Plan,
     events: UnboundedSender<Event>,
     kernels: RefCell<Vec<KernelState>>,
-    /// There may be something to do for a worker that waits.
+    /// Signals that there may be work for a waiting worker.
     changed: Notify,
-    /// How long things take in this run.
+    /// How long tests and boots take in this run.
     times: RefCell<Times>,
-    /// What runs, by its VM.
+    /// Running tests, by VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
-    /// The VMs there are, with their processes once they are up.
+    /// The existing VMs, with their processes once they are up.
     vms: RefCell<BTreeMap<u32, Option<Pid>>>,
     host: Host,
-    /// It was told that a VM waits for memory.
+    /// Whether the note that a VM waits for memory was given.
     told_of_memory: Cell<bool>,
-    /// Warnings about VMs that were given, by kernel.
+    /// Warnings about VMs given so far, by kernel.
     told: RefCell<BTreeSet<(String, String)>>,
     /// Tests that count for `--max-fail`.
     failures: Cell<u32>,
-    /// No test is started any more.
+    /// Start no more tests.
     stopped: Cell<bool>,
-    /// Repetitions are over: a test has failed that was repeated until one
-    /// does.
+    /// No more repetitions: with `--repeat-until-fail`, a test has failed.
     repeated: Cell<bool>,
 }
 
-/// Carries out a plan and reports every fact as an event. Dropping the future
-/// kills every VM; tests that have ended and wait to be run again get their
-/// verdict all the same.
+/// Executes a plan and reports everything as events. Dropping the future kills every VM; tests that
+/// have run and wait to run again still get their verdict.
 pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
     let pool = Pool {
         plan,
@@ -120,7 +102,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
             pool.provide_all().await;
             std::future::pending::<()>().await;
         };
-        // Whatever is still fetched when the workers are through is of no use.
+        // Downloads that are still running when the workers have finished are useless.
         tokio::select! {
             _ = workers => {}
             () = provided => {}
@@ -128,7 +110,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
     };
     match plan.policies.global_timeout {
         None => all.await,
-        // Its VMs are gone with the future that has them.
+        // Its VMs ended with their future.
         Some(limit) => {
             if tokio::time::timeout(limit, all).await.is_err() {
                 pool.time_is_up(limit);
@@ -139,7 +121,7 @@ pub async fn run(plan: &Plan, events: UnboundedSender<Event>) {
 
 impl Drop for Pool<'_> {
     fn drop(&mut self) {
-        // What an interruption breaks off has the verdict of its earlier runs.
+        // A test that was interrupted gets the verdict of its earlier runs.
         let running = std::mem::take(&mut *self.running.borrow_mut());
         for mut test in running.into_values() {
             if self.plan.policies.repeat != Repeat::Once && test.attempts.any() {
@@ -148,12 +130,12 @@ impl Drop for Pool<'_> {
         }
         self.settle();
         if let Err(error) = self.times.get_mut().keep() {
-            tracing::info!("the times of this run are not kept: {error}");
+            tracing::info!("cannot store the times of this run: {error}");
         }
     }
 }
 
-impl Pool<'_> {
+impl<'p> Pool<'p> {
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
@@ -171,16 +153,15 @@ impl Pool<'_> {
         self.kernels.borrow_mut()[index].queue.pop_front()
     }
 
-    /// Boots a VM of this kernel and works through its queue; whether it came
-    /// up.
+    /// Boots a VM of this kernel and works through its queue; returns whether it booted.
     async fn one_vm(&self, index: usize, ready: &ReadyKernel, vm: u32) -> bool {
         let kernel = &self.plan.kernels[index];
         self.emit(Event::VmStarting(VmStarting {
             kernel: kernel.name.clone(),
             vm,
         }));
-        let mut session = match self.boot(kernel, ready, vm).await {
-            Ok(session) => session,
+        let mut up = match self.boot(kernel, ready, vm).await {
+            Ok(up) => up,
             Err(mut lost) => {
                 let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, None, reports);
@@ -188,26 +169,25 @@ impl Pool<'_> {
                 return false;
             }
         };
-        self.up(index, vm, session.vm.pid());
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
+        self.up(index, vm, up.session.vm.pid());
+        self.said_between_tests(kernel, vm, &mut up);
         while let Some(waiting) = self.take_test(index) {
             let known = self.plan.known(waiting.test, &ready.release).cloned();
-            let Some(alive) = self.one_test(index, session, vm, waiting, known).await else {
+            let Some(alive) = self.one_test(index, up, vm, waiting, known).await else {
                 return true;
             };
-            session = alive;
-            if self.plan.policies.fresh_vm || session.unclean {
+            up = alive;
+            if self.plan.policies.fresh_vm || up.session.unclean {
                 break;
             }
         }
-        // Of the time between tests.
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
-        let stopped = session.stop().await;
+        self.said_between_tests(kernel, vm, &mut up);
+        let stopped = up.session.stop().await;
         self.kernel_reports(kernel, vm, None, stopped.kernel_reports);
         if stopped.killed {
             self.warn(
                 kernel,
-                format!("VM {vm} did not power off when it was told to, and was killed"),
+                format!("VM {vm} did not power off when told to, and was killed"),
             );
         }
         self.emit(Event::VmStopped(VmStopped {
@@ -217,21 +197,21 @@ impl Pool<'_> {
         true
     }
 
-    /// Runs a test once; gives the VM back if it is not lost.
+    /// Runs a test once; returns the VM unless it is lost.
     async fn one_test(
         &self,
         index: usize,
-        mut session: Session,
+        mut up: TestVm<'p>,
         vm: u32,
         mut waiting: Waiting,
         known: Option<Known>,
-    ) -> Option<Session> {
+    ) -> Option<TestVm<'p>> {
         let kernel = &self.plan.kernels[index];
-        let test = &self.plan.tests[waiting.test];
-        let id = test.id().to_string();
+        let test = self.plan.tests[waiting.test];
+        let id = self.plan.test(test).id.to_string();
         let attempt = waiting.attempts.next();
         if let Some(before) = waiting.attempts.begin() {
-            // With the test that reported them, before it.
+            // Cases come right before the test that reported them.
             for case in before.cases {
                 self.emit(Event::AttemptFinished(case));
             }
@@ -259,11 +239,11 @@ impl Pool<'_> {
                 result: result.clone(),
             },
         );
-        // What came after the last test is not of this one.
-        self.kernel_reports(kernel, vm, None, session.kernel_reports(self.plan));
-        let slow_after = slow_after(self.plan, test, session.factor);
+        // What came since the last test does not belong to this one.
+        self.said_between_tests(kernel, vm, &mut up);
+        let slow_after = slow_after(self.plan, test, up.session.factor);
         let ended = {
-            let ended = session.test(self.plan, test);
+            let ended = up.test(test);
             tokio::pin!(ended);
             if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
                 ended
@@ -279,31 +259,28 @@ impl Pool<'_> {
         };
         let duration_ms = millis(start);
         let mut cases = Vec::new();
-        let (result, session) = match ended {
-            Ok(report) => {
-                for note in report.notes {
+        let (result, up) = match ended {
+            Ok((ended, reports)) => {
+                for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
                 }
-                self.kernel_reports(kernel, vm, Some(&id), report.kernel_reports);
+                self.kernel_reports(kernel, vm, Some(&id), reports);
+                let judgement = ended.judgement;
+                let rules = judgement.rules.iter();
                 let result = TestResult {
-                    verdict: report.judgement.verdict,
-                    reason: Some(report.judgement.full_reason()).filter(|text| !text.is_empty()),
+                    verdict: judgement.verdict,
+                    reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
-                    output: bounded_text(&report.output),
-                    details: report.judgement.diff.unwrap_or_default(),
-                    rules: report
-                        .judgement
-                        .rules
-                        .iter()
-                        .map(ToString::to_string)
-                        .collect(),
+                    output: bounded_text(&ended.output),
+                    rules: rules.map(|rule| rule.name.to_owned()).collect(),
+                    details: judgement.diff.unwrap_or_default(),
                     ..result
                 };
-                cases = case_results(test, &result, report.cases);
-                (result, Ok(session))
+                cases = cases::results(&result, ended.cases);
+                (result, Ok(up))
             }
             Err(error) => {
-                let mut lost = session.lost(&error).await;
+                let mut lost = up.session.lost(&error).await;
                 let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let result = TestResult {
@@ -317,8 +294,8 @@ impl Pool<'_> {
         };
         self.running.borrow_mut().remove(&vm);
         self.attempt_ended(index, waiting, Attempt { result, cases });
-        match session {
-            Ok(session) => Some(session),
+        match up {
+            Ok(up) => Some(up),
             Err(lost) => {
                 self.lost(kernel, vm, Some(id), &lost);
                 None
@@ -367,7 +344,7 @@ impl Pool<'_> {
         }
     }
 
-    /// The time for the whole run is over: what ran has timed out.
+    /// The time for the whole run is over: running tests have timed out.
     fn time_is_up(&self, limit: Duration) {
         self.stopped.set(true);
         self.emit(Event::RunStopped(RunStopped {
@@ -381,7 +358,7 @@ impl Pool<'_> {
         for mut test in running.into_values() {
             let broken = TestResult {
                 verdict: Verdict::Timeout,
-                reason: Some("it ran when the time of the whole run was over".to_owned()),
+                reason: Some("it was running when the time of the whole run was over".to_owned()),
                 duration_ms: millis(test.start),
                 ..test.result
             };
@@ -389,7 +366,7 @@ impl Pool<'_> {
         }
     }
 
-    /// Tests that have run and wait to run again get their verdict.
+    /// Gives tests that have run and wait to run again their verdict.
     fn settle(&self) {
         let mut settled = Vec::new();
         for kernel in self.kernels.borrow_mut().iter_mut() {
@@ -410,9 +387,9 @@ impl Pool<'_> {
         kernel: &PlannedKernel,
         ready: &ReadyKernel,
         vm: u32,
-    ) -> Result<Session, Lost> {
+    ) -> Result<TestVm<'p>, Lost> {
         let start = Instant::now();
-        let session = Session::boot(self.plan, &kernel.name, ready, vm)
+        let mut session = Session::boot(&ready.launch, &self.plan.logs_of(kernel, vm))
             .await
             .map_err(|error| match error {
                 launch::Error::Boot { why, evidence, .. } => Lost {
@@ -432,7 +409,7 @@ impl Pool<'_> {
         }
         let means = session.vm.spec.means.clone();
         for note in means.notes() {
-            // VMs of one kernel are alike.
+            // VMs of one kernel are alike, so warn only once.
             if self
                 .told
                 .borrow_mut()
@@ -441,12 +418,15 @@ impl Pool<'_> {
                 self.warn(kernel, note);
             }
         }
+        let aslr = self.plan.settings.aslr;
+        let mut suites = self.plan.suites.iter();
+        session.addr_no_randomize = suites.any(|suite| suite.spares_aslr(aslr, &session));
         self.emit(Event::VmStarted(VmStarted {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
             accelerator: session.vm.spec.accelerator.to_string(),
             qemu: session.qemu.full_version.clone(),
-            addr_no_randomize: session.runtime_tests_without_aslr(self.plan),
+            addr_no_randomize: session.addr_no_randomize,
             boot_ms: millis(start),
             vm,
             machine: means.machine.to_string(),
@@ -455,11 +435,10 @@ impl Pool<'_> {
             no_overlay: !means.overlay,
             chosen_because: means.reasons,
         }));
-        let mut session = session;
-        match session.prepare(self.plan, kernel).await {
-            Ok(warnings) => {
+        match TestVm::prepare(session, self.plan, kernel).await {
+            Ok((up, warnings)) => {
                 for warning in warnings {
-                    // VMs of one kernel are alike.
+                    // VMs of one kernel are alike, so warn only once.
                     let told = (kernel.name.clone(), warning.clone());
                     if self.told.borrow_mut().insert(told) {
                         self.warn(kernel, warning);
@@ -468,12 +447,18 @@ impl Pool<'_> {
                 self.emit(Event::SpeedMeasured(SpeedMeasured {
                     kernel: kernel.name.clone(),
                     vm,
-                    factor: session.factor,
+                    factor: up.session.factor,
                 }));
-                Ok(session)
+                Ok(up)
             }
-            Err(error) => Err(session.lost(&error).await),
+            Err((session, error)) => Err(session.lost(&error).await),
         }
+    }
+
+    /// Tells what the kernel has said while no test ran.
+    fn said_between_tests(&self, kernel: &PlannedKernel, vm: u32, up: &mut TestVm<'_>) {
+        let reports = up.session.kernel_reports(self.plan.settings.kernel_log);
+        self.kernel_reports(kernel, vm, None, reports);
     }
 }
 

@@ -1,5 +1,4 @@
-//! The runs that are kept in a directory: what they are, and how to be rid of
-//! them.
+//! Lists and removes the runs in a directory.
 
 use std::fs::{self, File};
 use std::io;
@@ -15,7 +14,7 @@ use super::event_log::{EVENTS, EventLogError, RunLog};
 use super::tally::Tally;
 use crate::hint::Hint;
 
-/// What can go wrong with kept runs.
+/// What can go wrong with earlier runs.
 #[derive(Debug, Error)]
 pub enum RunsError {
     /// The directory cannot be read.
@@ -52,13 +51,13 @@ impl Hint for RunsError {
 pub enum State {
     /// It ended with this exit code.
     Ended(u8),
-    /// It goes on.
+    /// It is in progress.
     Running,
     /// kiln was killed, or its disk was full.
-    BrokenOff,
+    Unfinished,
 }
 
-/// A kept run.
+/// An earlier run.
 #[derive(Debug)]
 pub struct KeptRun {
     /// The name of its directory.
@@ -78,12 +77,12 @@ pub struct KeptRun {
 pub struct Kept {
     /// The newest first.
     pub runs: Vec<KeptRun>,
-    /// Directories that look like runs and cannot be read.
+    /// Directories that look like runs but cannot be read.
     pub unreadable: Vec<EventLogError>,
 }
 
-/// The runs in `parent`; none if there is no such directory. What holds no
-/// `events.jsonl` is none of ours.
+/// The runs in `parent`; none if there is no such directory. A directory without `events.jsonl` is
+/// not a run.
 pub fn kept(parent: &Path) -> Result<Kept, RunsError> {
     let failed = |source| RunsError::Read {
         path: parent.to_owned(),
@@ -96,7 +95,7 @@ pub fn kept(parent: &Path) -> Result<Kept, RunsError> {
     let mut kept = Kept::default();
     for entry in entries {
         let entry = entry.map_err(failed)?;
-        // Not through links: what is elsewhere is not ours to remove.
+        // Do not follow links: what is elsewhere is not ours to remove.
         let is_run = entry.file_type().is_ok_and(|kind| kind.is_dir())
             && entry.path().join(EVENTS).is_file();
         if !is_run {
@@ -113,7 +112,7 @@ pub fn kept(parent: &Path) -> Result<Kept, RunsError> {
 }
 
 fn read(path: &Path) -> Result<KeptRun, EventLogError> {
-    // Before the events: a run that ends meanwhile has ended then.
+    // Check this before reading the events: a run that ends in between then counts as ended.
     let running = is_running(path);
     let log = RunLog::read(path)?;
     let mut tally = Tally::default();
@@ -138,12 +137,12 @@ fn read(path: &Path) -> Result<KeptRun, EventLogError> {
         state: match code {
             Some(code) => State::Ended(code),
             None if running => State::Running,
-            None => State::BrokenOff,
+            None => State::Unfinished,
         },
     })
 }
 
-/// Whether a kiln writes its events: it holds a lock on them.
+/// Whether a kiln is writing its events: it holds a lock on them.
 fn is_running(path: &Path) -> bool {
     let Ok(file) = File::open(path.join(EVENTS)) else {
         return false;
@@ -151,16 +150,16 @@ fn is_running(path: &Path) -> bool {
     Flock::lock(file, FlockArg::LockSharedNonblock).is_err()
 }
 
-/// Which runs stay.
+/// Which runs to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
-    /// The newest, so many.
+    /// This many of the newest.
     Newest(usize),
-    /// Those that started less than so long ago.
+    /// Those that started less than this long ago.
     Within(Duration),
 }
 
-/// The runs that are to go, the newest first. One that goes on stays.
+/// The runs to remove, the newest first, without runs in progress.
 pub fn to_prune(runs: &[KeptRun], keep: Keep, now: DateTime<Utc>) -> Vec<&KeptRun> {
     let over = |run: &&KeptRun| run.state != State::Running;
     match keep {
@@ -174,7 +173,7 @@ pub fn to_prune(runs: &[KeptRun], keep: Keep, now: DateTime<Utc>) -> Vec<&KeptRu
 }
 
 impl KeptRun {
-    /// Removes it and all that is in it.
+    /// Removes it with its contents.
     pub fn remove(&self) -> Result<(), RunsError> {
         fs::remove_dir_all(&self.path).map_err(|source| RunsError::Remove {
             path: self.path.clone(),
@@ -237,7 +236,7 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("a", State::BrokenOff),
+                ("a", State::Unfinished),
                 ("b", State::Ended(100)),
                 ("c", State::Running)
             ]
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_left_alone_and_what_cannot_be_read_is_told() {
+    fn other_directories_are_left_alone_and_unreadable_runs_are_reported() {
         let parent = tempfile::tempdir().unwrap();
         fs::create_dir(parent.path().join("notes")).unwrap();
         fs::write(parent.path().join("file"), "").unwrap();
@@ -268,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_is_never_pruned() {
+    fn a_run_in_progress_is_never_pruned() {
         let parent = tempfile::tempdir().unwrap();
         let (kept, going_on) = three(parent.path());
         let now = DateTime::parse_from_rfc3339("2026-11-21T11:00:00Z").unwrap();
@@ -286,6 +285,6 @@ mod tests {
         drop(going_on);
         let left = super::kept(parent.path()).unwrap();
         assert_eq!(ids(&left.runs.iter().collect::<Vec<_>>()), ["c"]);
-        assert_eq!(left.runs[0].state, State::BrokenOff);
+        assert_eq!(left.runs[0].state, State::Unfinished);
     }
 }

@@ -1,39 +1,30 @@
-//! A VM that runs one test after the other.
+//! A VM that the host works in: booted, measured, its kernel listened to. What
+//! runs in it is others' business.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
-use guest_init::message::{Request, Status};
+use guest_init::message::Status;
 use tokio::time::Instant;
 
-use super::bpftrace;
-use super::command_suite;
 use super::driver::{Driver, SpawnOptions};
 use super::helper::{Helped, Helper, Said};
 use super::leftovers;
-use super::plan::{
-    KernelLog, Plan, PlannedKernel, PlannedRunner, PlannedSuite, PlannedTest, ReadyKernel, Work,
-};
-use super::preflight;
+use super::settings::{KernelLog, Settings};
 use crate::scratch::Scratch;
-use crate::suite::Verdict;
-use crate::suite::bpftrace::{Exit, Features, Judgement, Rule};
-use crate::suite::command::Case;
 use crate::vm::control::Error;
-use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::{KernelReport, Taint};
-use crate::vm::launch;
+use crate::vm::launch::{self, Launch};
 use crate::vm::machine::{Evidence, Stopped, Vm};
 use crate::vm::qemu::Qemu;
-use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// Measurements of a VM's speed. Each takes a quarter of a second under TCG.
 const SPEED_SAMPLES: u32 = 3;
 /// How long all of them may take: 5,000 times the reference each.
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
-/// Limit of `bpftrace --info` and modprobe, before scaling.
+/// Limit of a command of kiln's own, such as modprobe, before scaling.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
-/// How long they may take to end when that has passed.
+/// How long they may take to end after that.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
 
 /// A lost VM.
@@ -44,80 +35,36 @@ pub(super) struct Lost {
     pub(super) evidence: Evidence,
 }
 
-/// What came of a test.
-pub(super) struct Report {
-    pub(super) judgement: Judgement,
-    pub(super) output: Vec<u8>,
-    pub(super) notes: Vec<String>,
-    /// What the kernel said meanwhile that is wrong with it.
-    pub(super) kernel_reports: Vec<KernelReport>,
-    /// The cases that a command reported.
-    pub(super) cases: Vec<Case>,
-}
-
-impl Report {
-    pub(super) fn without_run(judgement: Judgement) -> Self {
-        Self {
-            judgement,
-            output: Vec::new(),
-            notes: Vec::new(),
-            kernel_reports: Vec::new(),
-            cases: Vec::new(),
-        }
-    }
-}
-
-impl Report {
-    /// Notes what the kernel said while the test ran. A test that passed has
-    /// failed then, if that is wanted and `kernels.toml` does not allow it.
-    fn take_kernel_reports(&mut self, reports: Vec<KernelReport>, policy: KernelLog) {
-        let first = reports.iter().find(|report| policy.fails(report));
-        if let Some(first) = first
-            && self.judgement.verdict == Verdict::Pass
-        {
-            self.judgement.verdict = Verdict::Fail;
-            self.judgement.reason = format!("the kernel reported: {}", first.summary());
-            self.judgement.note_rule(Rule::KernelReport);
-        }
-        self.kernel_reports = reports;
-    }
-}
-
-/// A running VM and what is known of it.
-pub(super) struct Session {
+/// A running VM and what is known about it.
+pub(crate) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
     pub(super) qemu: Qemu,
     /// Time limits are multiplied by this.
     pub(super) factor: f64,
-    /// What the bpftrace of each suite says of this kernel, by the suite's
-    /// index.
-    pub(super) features: BTreeMap<usize, Features>,
+    /// Commands of kiln's own run without ASLR.
+    pub(super) addr_no_randomize: bool,
     modules_loaded: bool,
-    /// Something of a test could not be undone: the next one is to have another
-    /// VM.
+    /// Something of a test could not be undone: the next one gets another VM.
     pub(super) unclean: bool,
-    /// What is known of the kernel's taint flags.
+    /// The known taint flags of the kernel.
     taint: Taint,
-    /// Sockets; goes with the session.
+    /// Sockets; removed with the session.
     _dir: Scratch,
 }
 
 impl Session {
-    /// Boots a VM.
+    /// Boots a VM, whose `launch` gets a directory of its own and the one for its
+    /// `logs`.
     pub(super) async fn boot(
-        plan: &Plan,
-        kernel: &str,
-        ready: &ReadyKernel,
-        vm: u32,
+        launch: impl FnOnce(&Scratch, &Path) -> Launch,
+        logs: &Path,
     ) -> Result<Self, launch::Error> {
         let dir = Scratch::new().map_err(|source| launch::Error::Directory {
             path: std::env::temp_dir(),
             source,
         })?;
-        let name = kernel.replace(['/', '.'], "_");
-        let logs = plan.logs.join(name).join(format!("vm-{vm}"));
-        let prepared = (ready.launch)(&dir, &logs).prepare().await?;
+        let prepared = launch(&dir, logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
         let qemu = prepared.qemu.clone();
         Ok(Self {
@@ -125,7 +72,7 @@ impl Session {
             accel_note,
             qemu,
             factor: 1.0,
-            features: BTreeMap::new(),
+            addr_no_randomize: false,
             modules_loaded: false,
             unclean: false,
             taint: Taint::default(),
@@ -133,35 +80,18 @@ impl Session {
         })
     }
 
-    /// Measures the VM's speed and readies each suite. Returns what is worth a
-    /// warning.
-    pub(super) async fn prepare(
-        &mut self,
-        plan: &Plan,
-        kernel: &PlannedKernel,
-    ) -> Result<Vec<String>, Error> {
-        self.factor = match plan.timeout_scale {
+    /// Measures the VM's speed, unless the user says what it is.
+    pub(super) async fn measure(&mut self, settings: &Settings) -> Result<(), Error> {
+        self.factor = match settings.timeout_scale {
             Some(scale) => scale,
             None => self.measured().await?,
         };
-        let mut warnings = Vec::new();
-        for (index, suite) in plan.suites.iter().enumerate() {
-            match &suite.runner {
-                PlannedRunner::Bpftrace(suite) => {
-                    warnings.extend(preflight::gaps(self, plan, kernel, index, suite).await?);
-                    warnings.extend(bpftrace::prepare(self, plan, index, suite).await?);
-                }
-                PlannedRunner::Command => {}
-            }
-        }
-        leftovers::take_stock(&mut self.vm.control).await?;
-        Ok(warnings)
+        Ok(())
     }
 
-    /// How many times slower than the reference this VM is: the best of a few
-    /// measurements. One alone takes a moment in which the host did something
-    /// else for the VM's speed, and stretches every limit of its tests by that:
-    /// 75 was seen where 35 is the truth, and a hang of 5 s lasted for minutes.
+    /// How many times slower than the reference this VM is: the best of a few measurements. A
+    /// single one could hit a moment in which the host was busy, and would stretch every limit of
+    /// the VM's tests: 75 was seen instead of 35, and a hang of 5 s lasted for minutes.
     async fn measured(&mut self) -> Result<f64, Error> {
         let deadline = Instant::now() + SPEED_DEADLINE;
         let mut best = self.vm.control.speed_factor(deadline).await?;
@@ -171,72 +101,37 @@ impl Session {
         Ok(best)
     }
 
-    /// Runs one test and judges it. An error means that the VM is lost.
-    pub(super) async fn test(&mut self, plan: &Plan, test: &PlannedTest) -> Result<Report, Error> {
-        if self.vm.relief.take_wanted() {
-            let drop = Request::DropCaches { pages: false };
-            self.vm.control.send(&drop).await?;
-        }
-        let mut notes = Vec::new();
-        if test.needs_modules() {
-            notes.extend(self.load_modules(plan).await?);
-        }
-        let runner = &plan.suite_of(test).runner;
-        let mut report = match (runner, &test.work) {
-            (PlannedRunner::Bpftrace(suite), Work::Runtime(runtime)) => {
-                bpftrace::test(self, plan, test.suite, suite, runtime).await?
-            }
-            (_, Work::Command(command)) => command_suite::test(self, plan, command).await?,
-            (PlannedRunner::Command, Work::Runtime(_)) => Report::without_run(Judgement::error(
-                "a runtime test stands in a suite of commands",
-            )),
-        };
-        notes.append(&mut report.notes);
-        report.notes = notes;
-        if self.vm.relief.take_refused() {
-            report
-                .notes
-                .push(format!("{}; {RAISE_LIMIT}", relief::refusal()));
-        }
-        self.vm.console().settled().await;
-        self.vm.console().whole_report().await;
-        let reports = self.kernel_reports(plan);
-        // A kernel that has said it once may say it no more (`WARN_ONCE`,
-        // lockdep), and one that has died under a process holds its locks.
-        self.unclean |= reports.iter().any(|report| plan.kernel_log.fails(report));
-        report.take_kernel_reports(reports, plan.kernel_log);
-        Ok(report)
-    }
-
-    /// Loads the test modules, once; says what went wrong.
-    async fn load_modules(&mut self, plan: &Plan) -> Result<Option<String>, Error> {
-        if self.modules_loaded || plan.modules.is_empty() {
+    /// Loads the test modules, once; returns errors.
+    pub(super) async fn load_modules(
+        &mut self,
+        settings: &Settings,
+    ) -> Result<Option<String>, Error> {
+        if self.modules_loaded || settings.modules.is_empty() {
             return Ok(None);
         }
         self.modules_loaded = true;
         let argv: Vec<String> = ["modprobe", "-a"]
             .into_iter()
             .map(str::to_owned)
-            .chain(plan.modules.iter().cloned())
+            .chain(settings.modules.iter().cloned())
             .collect();
-        let (output, succeeded) = self.auxiliary(plan, &argv).await?;
+        let (output, succeeded) = self.auxiliary(settings, &argv).await?;
         leftovers::take_stock(&mut self.vm.control).await?;
         Ok((!succeeded).then(|| format!("modprobe failed: {}", output.trim())))
     }
 
-    /// A command of ours, with its output; false if it failed or took too long.
+    /// Runs one of our own commands; false if it failed or took too long.
     pub(super) async fn auxiliary(
         &mut self,
-        plan: &Plan,
+        settings: &Settings,
         argv: &[String],
     ) -> Result<(String, bool), Error> {
-        let addr_no_randomize = self.runtime_tests_without_aslr(plan);
         let helper = Helper {
             argv,
-            env: &plan.env,
+            env: &settings.env,
             cwd: "/",
             options: SpawnOptions {
-                addr_no_randomize,
+                addr_no_randomize: self.addr_no_randomize,
                 ..SpawnOptions::default()
             },
             limit: PREPARE_LIMIT.mul_f64(self.factor),
@@ -254,44 +149,18 @@ impl Session {
         })
     }
 
-    /// Whether the commands of runtime tests run without ASLR here.
-    pub(super) fn runtime_tests_without_aslr(&self, plan: &Plan) -> bool {
-        let is_runtime = |suite: &PlannedSuite| matches!(suite.runner, PlannedRunner::Bpftrace(_));
-        let accelerator = self.vm.spec.accelerator;
-        plan.suites.iter().any(is_runtime)
-            && plan
-                .aslr
-                .is_off_for_runtime_tests(accelerator, self.qemu.version)
-    }
-
-    /// What to say of a test whose program lacked an instruction.
-    pub(super) fn note_of(&self, exit: Exit) -> Option<String> {
-        let ended = match exit {
-            Exit::Code(status) => Ended::Status(status),
-            Exit::Signal(signal) => Ended::Signal(signal),
-        };
-        let spec = &self.vm.spec;
-        cpu::illegal_instruction(
-            ended,
-            spec.kernel.arch,
-            spec.accelerator,
-            spec.cpu.as_deref(),
-        )
-    }
-
-    /// What the kernel reported since it was last asked, where somebody wants to
-    /// know.
-    pub(super) fn kernel_reports(&mut self, plan: &Plan) -> Vec<KernelReport> {
+    /// What the kernel reported since the last call, if reports matter.
+    pub(super) fn kernel_reports(&mut self, wanted: KernelLog) -> Vec<KernelReport> {
         let mut reports = self.vm.console().take_reports();
         let silent = self.taint.report(self.vm.control.taint(), &reports);
         reports.extend(silent);
-        match plan.kernel_log {
+        match wanted {
             KernelLog::Ignore => Vec::new(),
             KernelLog::Fail | KernelLog::Warn => reports,
         }
     }
 
-    /// Gathers what is known of this lost VM and takes it down.
+    /// Collects what is known about this lost VM and stops it.
     pub(super) async fn lost(mut self, error: &Error) -> Lost {
         let evidence = self.vm.evidence().await;
         self.vm.kill().await;
@@ -301,7 +170,7 @@ impl Session {
         }
     }
 
-    /// Takes the VM down.
+    /// Stops the VM.
     pub(super) async fn stop(self) -> Stopped {
         self.vm.stop().await
     }

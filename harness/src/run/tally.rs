@@ -1,4 +1,4 @@
-//! Counts verdicts, and says what they mean for the exit code.
+//! Counts verdicts, and computes the exit code.
 
 use super::event::{Event, KernelPlan, TestResult, Verdict};
 use crate::exit_code;
@@ -6,7 +6,7 @@ use crate::exit_code;
 /// Verdicts counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// How many verdicts there are to be, the cases of commands aside.
+    /// How many verdicts are expected, without cases of commands.
     planned: usize,
     verdicts: [usize; 6],
     /// Verdicts of cases that a command reported, counted above too.
@@ -25,7 +25,7 @@ impl Counts {
         self.verdicts[verdict as usize]
     }
 
-    /// How many verdicts there are to be, cases of commands aside.
+    /// How many verdicts are expected, without cases of commands.
     pub fn planned(&self) -> usize {
         self.planned
     }
@@ -45,12 +45,12 @@ impl Counts {
         self.unexpected
     }
 
-    /// How many tests failed as it was known that they would.
+    /// How many known failures there are.
     pub fn known(&self) -> usize {
         self.known
     }
 
-    /// How many tests passed only after an attempt that did not.
+    /// How many tests passed only after a failed attempt.
     pub fn flaky(&self) -> usize {
         self.flaky
     }
@@ -65,7 +65,7 @@ impl Counts {
     }
 
     fn add(&mut self, other: &Self) {
-        // Files may say anything; the other numbers are of events that are there.
+        // Files may contain any number here; the other numbers count existing events.
         self.planned = self.planned.saturating_add(other.planned);
         for (sum, count) in self.verdicts.iter_mut().zip(other.verdicts) {
             *sum += count;
@@ -95,9 +95,9 @@ pub struct KernelTally {
     pub suites: Vec<SuiteTally>,
     /// Of all suites.
     pub counts: Counts,
-    /// It could not be provided: none of its tests runs.
+    /// It is not available: none of its tests run.
     pub failed: bool,
-    /// Reports of it that no test can fail by, for none ran then.
+    /// Kernel reports that fail no test, because none was running.
     pub reports: usize,
 }
 
@@ -124,7 +124,7 @@ impl KernelTally {
 
     fn plan(&mut self, plan: &KernelPlan, suites: &[String]) {
         self.counts.planned = plan.tests;
-        // A file of before the counts by suite says it of one suite only.
+        // A file from before the counts by suite has them for one suite only.
         let alone = [plan.tests];
         let planned: &[usize] = match suites {
             [_] => &alone,
@@ -141,7 +141,7 @@ impl KernelTally {
 pub struct Tally {
     /// In the order the run names its kernels.
     pub kernels: Vec<KernelTally>,
-    /// The run was ended before its last test, as the user wanted.
+    /// The run ended before its last test, because of an option.
     stopped: bool,
 }
 
@@ -210,13 +210,13 @@ impl Tally {
         self.total().finished()
     }
 
-    /// How many verdicts the run is to have, cases of commands aside.
+    /// How many verdicts the run should have, without cases of commands.
     pub fn planned(&self) -> usize {
         self.total().planned()
     }
 
-    /// How many planned tests have no verdict, over all kernels: one that has
-    /// too many makes up for no other.
+    /// How many planned tests have no verdict, over all kernels: too many on one do not make up for
+    /// others.
     pub fn missing(&self) -> usize {
         let missing = self.kernels.iter().map(|kernel| kernel.missing());
         missing.fold(0, usize::saturating_add)
@@ -227,23 +227,22 @@ impl Tally {
         self.total().unexpected()
     }
 
-    /// How many tests passed only after an attempt that did not.
+    /// How many tests passed only after a failed attempt.
     pub fn flaky(&self) -> usize {
         self.total().flaky()
     }
 
-    /// Whether the run was ended before its last test, as the user wanted.
+    /// Whether the run ended before its last test, because of an option.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// What the run's exit code says of these verdicts; an interrupted run has
-    /// [`exit_code::INTERRUPTED`] whatever they are.
+    /// The run's exit code for these verdicts; an interrupted run has [`exit_code::INTERRUPTED`]
+    /// whatever they are.
     ///
-    /// A lost VM and a kernel that could not be provided outweigh failed tests:
-    /// they say that the picture is not whole. A run that was ended early has
-    /// failed, for want of the rest at least; so has one of whose kernels one said
-    /// between tests that something is wrong with it.
+    /// Lost VMs and unavailable kernels outweigh failed tests, because they mean that the result is
+    /// incomplete. A run that ended early has failed, at least because of the missing rest; so has
+    /// one with a kernel report between tests.
     pub fn exit_code(&self) -> u8 {
         let provided = self.kernels.iter().filter(|tally| !tally.failed);
         let missing = provided
@@ -276,7 +275,7 @@ mod tests {
         let mut tally = Tally::default();
         tally.observe(&started(&["5.10", "6.1"], tests).event);
         for (kernel, verdict) in verdicts {
-            // Suites do have two tests of one name.
+            // Some suites have two tests of the same name.
             tally.observe(&finished(kernel, "a.b", *verdict, "").event);
         }
         tally
@@ -295,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn tests_of_one_name_count_apart() {
+    fn tests_of_the_same_name_are_counted_separately() {
         let tally = tally(2, &[("6.1", Verdict::Pass), ("6.1", Verdict::Pass)]);
         assert_eq!(tally.kernels[1].count(Verdict::Pass), 2);
         assert_eq!(tally.missing(), 2);
@@ -327,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_cannot_be_had_outweighs_failures_and_no_lost_vm() {
+    fn an_unavailable_kernel_outweighs_failures_but_not_a_lost_vm() {
         let failed = Event::KernelFailed(KernelFailed {
             kernel: "5.10".into(),
             reason: "gone".into(),

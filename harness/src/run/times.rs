@@ -1,9 +1,9 @@
-//! How long tests and boots took in earlier runs: the longest tests start
-//! first, and a further VM is booted only where that saves time.
+//! How long tests and boots took in earlier runs: the longest tests start first, and a further VM
+//! boots only if that saves time.
 //!
-//! Times are estimates: what is not known or cannot be kept changes no verdict.
-//! What no run has seen for a while is forgotten: tests are renamed, and kernels
-//! given as paths come and go.
+//! Times are estimates: unknown times, or a cache that cannot be written, change no verdict. Times
+//! that no run has seen for a while are dropped, since tests get renamed, and kernels given as
+//! paths come and go.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,22 +19,19 @@ use crate::whole_file;
 
 const FILE: &str = "times.json";
 const LOCK: &str = "times.lock";
-/// How long to wait for another harness that writes the file, and how often to
-/// look.
+/// How long to wait for another harness that writes the file, and how often to check.
 const LOCK_TRIES: u32 = 20;
 const LOCK_POLL: Duration = Duration::from_millis(50);
 
-/// Tests left for each VM from which on a further one is booted, where no times
-/// are known.
+/// If no times are known, boot a further VM from this many remaining tests per VM on.
 const WORTH_A_BOOT: usize = 4;
 
-/// Days after which a time is forgotten that no run has seen.
+/// Days after which to drop a time that no run has seen.
 const KEPT_DAYS: u64 = 60;
-/// Kernels that are remembered; those that ran last.
+/// How many kernels to remember; those that ran last.
 const MAX_KERNELS: usize = 100;
 
-/// How long something took, in milliseconds, and the day (of Unix time) when
-/// that was last seen.
+/// How long something took, in milliseconds, and the day (in Unix time) when it last ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Seen(u64, u64);
 
@@ -44,7 +41,7 @@ impl Seen {
         Self(millis, since.map_or(0, |time| time.as_secs() / 86400))
     }
 
-    /// With what was known before, which counts half.
+    /// Averages it with the earlier value.
     fn after(self, before: Option<Self>) -> Self {
         let millis = before.map_or(self.0, |before| before.0.midpoint(self.0));
         Self(millis, self.1)
@@ -88,7 +85,7 @@ pub struct Times {
 }
 
 impl Times {
-    /// What earlier runs left in the cache; nothing if that cannot be read.
+    /// Reads what earlier runs left in the cache; empty if it cannot be read.
     pub fn load(cache_dir: &Path) -> Self {
         Self {
             dir: cache_dir.to_owned(),
@@ -96,7 +93,7 @@ impl Times {
         }
     }
 
-    /// None yet, for the same cache.
+    /// An empty one for the same cache.
     pub(super) fn fresh(&self) -> Self {
         Self {
             dir: self.dir.clone(),
@@ -104,8 +101,8 @@ impl Times {
         }
     }
 
-    /// What these tests (suite, id) take on this kernel; one that is not known
-    /// takes the mean of those that are. `None` if none is known.
+    /// How long these tests (suite, id) take on this kernel; unknown ones count as the mean of the
+    /// known ones. `None` if all are unknown.
     pub fn estimate<'t>(
         &self,
         kernel: &str,
@@ -128,15 +125,15 @@ impl Times {
         Some(Duration::from_millis(boot))
     }
 
-    /// Takes in what an event tells.
+    /// Records the times in an event.
     pub(super) fn observe(&mut self, event: &Event) {
         match event {
             Event::VmStarted(up) => {
                 let kernel = self.kernels.entry(up.kernel.clone()).or_default();
                 kernel.boot = Some(Seen::now(up.boot_ms));
             }
-            // One that was lost or broken off tells nothing of the next time;
-            // the cases of a command are not planned by themselves.
+            // A test that was lost or cut short says nothing about the next time; the cases of a
+            // command are not planned on their own.
             Event::TestFinished(result) | Event::AttemptFinished(result)
                 if !matches!(result.verdict, Verdict::Lost | Verdict::Error)
                     && result.case_of.is_none() =>
@@ -149,9 +146,8 @@ impl Times {
         }
     }
 
-    /// Adds these times to those that the cache has, without those that nobody
-    /// has seen for long. What was known before counts half: a busy moment is
-    /// forgotten after a few runs.
+    /// Merges these times into those in the cache, and drops old ones. Earlier values count half,
+    /// so a busy moment is forgotten after a few runs.
     pub(super) fn keep(&self) -> io::Result<()> {
         if self.kernels.is_empty() {
             return Ok(());
@@ -185,8 +181,7 @@ fn forget(all: &mut BTreeMap<String, KernelTimes>, today: u64) {
     if all.len() > MAX_KERNELS {
         let mut days: Vec<_> = all.values().map(KernelTimes::last_seen).collect();
         days.sort_unstable();
-        // Days are coarse: as many of the first day that is kept as there is
-        // room for.
+        // Days are coarse: of the oldest day, keep as many as there is room for.
         let first = days[days.len() - MAX_KERNELS];
         let mut room = MAX_KERNELS - days.iter().filter(|day| **day > first).count();
         all.retain(|_, kernel| {
@@ -222,7 +217,7 @@ fn lock(path: &Path) -> io::Result<Flock<File>> {
     ))
 }
 
-/// What is known of the tests of one kernel of a run.
+/// The known times of the tests of one kernel in a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pace {
     boot: Option<Duration>,
@@ -247,11 +242,10 @@ impl Pace {
         }
     }
 
-    /// Whether the queue is worth one more VM beside the `workers` there are.
+    /// Whether the queue is worth one more VM besides the existing `workers`.
     ///
-    /// Alone they need `queued / workers`, with another one about
-    /// `(queued + boot) / (workers + 1)`; that is less if `queued` is more than
-    /// `workers * boot`.
+    /// Without it they need `queued / workers`, with another one about `(queued + boot) / (workers
+    /// + 1)`; that is less if `queued` is more than `workers * boot`.
     pub(super) fn worth_a_vm(
         &self,
         queue: impl ExactSizeIterator<Item = usize>,

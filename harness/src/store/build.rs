@@ -8,18 +8,17 @@ use super::command::Nix;
 use super::{Error, STORE_DIR, Store, name_of};
 
 impl Store {
-    /// Builds or fetches `installable` (as in `nix build`), relative to `cwd`,
-    /// and gives its outputs, as paths of the store. A path of the store that is
-    /// there already needs no Nix. With `link`, the first output is kept from
-    /// the garbage collector for as long as that link is there.
+    /// Builds or fetches `installable` (as in `nix build`), relative to `cwd`, and returns its
+    /// outputs, as store paths. An existing store path needs no Nix. With `link`, the first output
+    /// is protected from the garbage collector while that link exists.
     ///
-    /// Blocks, for hours at worst; `tell` hears what is waited for.
+    /// May block for hours; `notify` gets messages about what it waits for.
     pub fn build(
         &self,
         installable: &str,
         cwd: &Path,
         link: Option<&Path>,
-        tell: &dyn Fn(&str),
+        notify: &dyn Fn(&str),
     ) -> Result<Vec<PathBuf>, Error> {
         if link.is_none()
             && let Some(path) = self.path_that_is_there(Path::new(installable))
@@ -32,7 +31,7 @@ impl Store {
             None => nix.arg("--no-link"),
         };
         let nix = nix.arg(installable);
-        let answer = nix.build(cwd, tell)?;
+        let answer = nix.build(cwd, notify)?;
         let built: Value =
             serde_json::from_slice(&answer).map_err(|error| nix.answer_error(error.to_string()))?;
         let paths = outputs(&built);
@@ -42,8 +41,7 @@ impl Store {
         Ok(paths)
     }
 
-    /// The names of all store paths that `paths` need at run time, with their
-    /// own, sorted.
+    /// The names of all store paths that `paths` need at run time, including themselves, sorted.
     pub fn closure(&self, paths: &[PathBuf]) -> Result<Vec<String>, Error> {
         let wanted = match paths {
             [path] => format!("list the closure of {}", path.display()),
@@ -69,7 +67,7 @@ impl Store {
         nix.arg("-r").args(paths).line()
     }
 
-    /// `path` if it is one of this store and its files are there.
+    /// `path` if it belongs to this store and its files exist.
     fn path_that_is_there(&self, path: &Path) -> Option<PathBuf> {
         let name = name_of(path)?;
         let whole = Path::new(STORE_DIR).join(name);

@@ -1,4 +1,4 @@
-//! Running `nix`.
+//! Runs `nix`.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -7,26 +7,27 @@ use std::time::Duration;
 
 use super::error::cause;
 use super::{Error, Store};
+use crate::offline;
 use crate::program::{self, Limit, Output};
 
-/// `nix build` and flakes, where the user's nix.conf does not have them.
+/// Enables `nix build` and flakes, in case the user's nix.conf does not.
 const FEATURES: [&str; 2] = ["--extra-experimental-features", "nix-command flakes"];
 
-/// How long a question to the store may take.
+/// How long a query of the store may take.
 const QUERY_DEADLINE: Duration = Duration::from_secs(5 * 60);
 
 /// How long a build may be silent. LLVM takes hours on a small machine; Nix's
 /// own `max-silent-time` is for less.
 const BUILD_PATIENCE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// After this long, the user hears what is being waited for.
+/// After this time, kiln tells the user what it is waiting for.
 const QUIET: Duration = Duration::from_secs(2);
 
 /// One run of `nix`.
 pub(super) struct Nix<'a> {
     store: &'a Store,
     arguments: Vec<OsString>,
-    /// What it is wanted for, as in `build .#kernel`.
+    /// Its purpose, as in `build .#kernel`.
     wanted: String,
 }
 
@@ -51,15 +52,15 @@ impl<'a> Nix<'a> {
         self
     }
 
-    /// Asks the store something.
+    /// Queries the store.
     pub(super) fn query(&self, cwd: &Path) -> Result<Vec<u8>, Error> {
         let output = program::run_within(self.command(cwd), &self.wanted, QUERY_DEADLINE)
             .map_err(|error| Error::program(&self.wanted, error))?;
         self.answer(output)
     }
 
-    /// Builds or fetches something; `tell` hears of it if it takes a while.
-    pub(super) fn build(&self, cwd: &Path, tell: &dyn Fn(&str)) -> Result<Vec<u8>, Error> {
+    /// Builds or fetches something; `notify` gets a message if it takes a while.
+    pub(super) fn build(&self, cwd: &Path, notify: &dyn Fn(&str)) -> Result<Vec<u8>, Error> {
         let begun = std::time::Instant::now();
         let mut told = false;
         let output = program::run(
@@ -70,7 +71,7 @@ impl<'a> Nix<'a> {
                 progress: &mut |said| {
                     if !told && begun.elapsed() > QUIET {
                         told = true;
-                        tell(&format!("waiting for nix to {}", self.wanted));
+                        notify(&format!("waiting for nix to {}", self.wanted));
                     }
                     said
                 },
@@ -80,7 +81,7 @@ impl<'a> Nix<'a> {
         self.answer(output)
     }
 
-    /// That what was asked for is not there.
+    /// An error: what was requested does not exist.
     pub(super) fn answer_error(&self, reason: impl Into<String>) -> Error {
         Error::Answer {
             wanted: self.wanted.clone(),
@@ -101,6 +102,9 @@ impl<'a> Nix<'a> {
     fn words(&self) -> Vec<OsString> {
         let mut words: Vec<OsString> = FEATURES.iter().map(Into::into).collect();
         words.extend(self.arguments.first().cloned());
+        if offline::is_on() {
+            words.push("--offline".into());
+        }
         if let Some(setting) = &self.store.setting {
             words.push("--store".into());
             words.push(setting.into());
@@ -160,7 +164,7 @@ pub fn nix_version() -> Result<String, Error> {
         })
 }
 
-/// A word as a shell reads it.
+/// A word in shell syntax.
 fn quoted(word: &str) -> String {
     shlex::try_quote(word).map_or_else(|_| word.to_owned(), std::borrow::Cow::into_owned)
 }

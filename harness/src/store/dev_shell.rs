@@ -1,4 +1,4 @@
-//! Development shells: what `nix develop` would give.
+//! Development shells, as from `nix develop`.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::command::Nix;
 use super::{Error, Store, name_of};
 
-/// Variables of the build environment that mean nothing outside it; `nix
-/// develop` leaves them alone too (Nix, src/nix/develop.cc, `ignoreVars`).
+/// Variables of the build environment that mean nothing outside it; `nix develop` also ignores them
+/// (Nix, src/nix/develop.cc, `ignoreVars`).
 const IGNORED: [&str; 15] = [
     "BASHOPTS",
     "HOME",
@@ -32,21 +32,21 @@ const IGNORED: [&str; 15] = [
 pub struct DevShell {
     /// The exported variables, `PATH` among them.
     pub variables: Vec<(String, String)>,
-    /// The store path that holds them; its closure is the shell's.
+    /// The store path that contains them; its closure is the shell's.
     pub path: PathBuf,
 }
 
 impl Store {
-    /// Builds or fetches what the development shell `installable` needs and
-    /// gives its environment. `scratch` is a directory of the caller's.
+    /// Builds or fetches what the development shell `installable` needs, and returns its
+    /// environment. `scratch` is a directory of the caller.
     ///
-    /// Blocks, for hours at worst; `tell` hears what is waited for.
+    /// May block for hours; `notify` gets messages about what it waits for.
     pub fn dev_shell(
         &self,
         installable: &str,
         cwd: &Path,
         scratch: &Path,
-        tell: &dyn Fn(&str),
+        notify: &dyn Fn(&str),
     ) -> Result<DevShell, Error> {
         let profile = scratch.join("dev-shell");
         let nix = Nix::new(
@@ -57,7 +57,7 @@ impl Store {
         .args(["--json", "--profile"])
         .arg(&profile)
         .arg(installable);
-        let answer = nix.build(cwd, tell)?;
+        let answer = nix.build(cwd, notify)?;
         let told: Value =
             serde_json::from_slice(&answer).map_err(|error| nix.answer_error(error.to_string()))?;
         let variables = exported(&told);
@@ -86,8 +86,8 @@ fn exported(told: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Follows a profile's links to the store path: `p` → `p-1-link` → path. Not
-/// `canonicalize`: the path may lie elsewhere on this host.
+/// Follows a profile's links to the store path: `p` → `p-1-link` → path. Not `canonicalize`: the
+/// path may be elsewhere on this host.
 fn resolve(profile: &Path) -> Option<PathBuf> {
     let mut path = profile.to_owned();
     for _ in 0..8 {

@@ -1,4 +1,4 @@
-//! What can go wrong with a store, and what Nix says of it.
+//! What can go wrong with a store, and how Nix explains it.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub enum Error {
     /// Nix took too long or could not be run.
     #[error("cannot {wanted}: {source}")]
     Program {
-        /// What it was wanted for.
+        /// Its purpose.
         wanted: String,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -26,17 +26,17 @@ pub enum Error {
     /// Nix failed.
     #[error("cannot {wanted}: {cause}")]
     Failed {
-        /// What it was wanted for.
+        /// Its purpose.
         wanted: String,
-        /// Its own words, one line.
+        /// Its own message, one line.
         cause: String,
         /// The command that tells more.
         more: String,
     },
-    /// Nix succeeded and said something that cannot be read.
-    #[error("cannot {wanted}: the answer of nix cannot be read: {reason}")]
+    /// Nix succeeded, but its output cannot be parsed.
+    #[error("cannot {wanted}: cannot parse the output of nix: {reason}")]
     Answer {
-        /// What it was wanted for.
+        /// Its purpose.
         wanted: String,
         /// What is wrong with it.
         reason: String,
@@ -50,7 +50,7 @@ pub enum Error {
     /// A file of a store could not be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
-        /// What was done to it.
+        /// What kiln did with it.
         action: &'static str,
         /// The file.
         path: PathBuf,
@@ -60,7 +60,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Wraps what kept `nix` from running.
+    /// Wraps the error that kept `nix` from running.
     pub(super) fn program(wanted: &str, error: program::Error) -> Self {
         let wanted = wanted.to_owned();
         match error {
@@ -79,7 +79,8 @@ impl Hint for Error {
             Self::NotInstalled { .. } => vec![
                 "install Nix: https://nixos.org/download, or the package nix-bin on Debian"
                     .to_owned(),
-                "without Nix there are --root host, --root dir:PATH and --root nix:STORE (a store's files as they are)"
+                "without Nix, use --root host, --root dir:PATH or --root nix:STORE (a store's \
+                 files as they are)"
                     .to_owned(),
             ],
             Self::Failed { cause, more, .. } => {
@@ -93,7 +94,8 @@ impl Hint for Error {
                 hints
             }
             Self::UnknownStore { .. } => vec![
-                "a guest needs the files: name a directory (a chroot store), auto, daemon or local; `nix copy` brings paths from elsewhere"
+                "a guest needs the files: name a directory (a chroot store), auto, daemon or \
+                 local; `nix copy` copies paths from elsewhere"
                     .to_owned(),
             ],
             Self::Program { .. } | Self::Answer { .. } | Self::Io { .. } => Vec::new(),
@@ -101,8 +103,7 @@ impl Hint for Error {
     }
 }
 
-/// The cause in what Nix wrote to stderr, as one line, and the derivation whose
-/// log tells more.
+/// The cause from Nix's stderr, as one line, and the derivation whose log has more.
 ///
 /// Nix 2.8 writes `error: builder for 'DRV' failed with exit code 1;` and then
 /// one `error: N dependencies of derivation … failed to build` for each
@@ -160,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_attribute_is_told_in_nix_s_words() {
+    fn a_missing_attribute_is_reported_in_nix_s_words() {
         // Nix 2.8.
         let (cause, derivation) = cause(
             "error: flake 'path:/x' does not provide attribute 'packages.x86_64-linux.nope', 'legacyPackages.x86_64-linux.nope' or 'nope'\n",
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_builder_that_failed_is_told_and_not_those_that_waited() {
+    fn the_builder_that_failed_is_reported_not_those_that_waited() {
         // Nix 2.8.
         let text = "building '/nix/store/90k6-failing.drv'...
 error: builder for '/nix/store/90k6-failing.drv' failed with exit code 3;
@@ -192,7 +193,7 @@ error: 1 dependencies of derivation '/nix/store/66gb-dependent.drv' failed to bu
     }
 
     #[test]
-    fn the_reason_of_newer_versions_is_told() {
+    fn the_reason_of_newer_versions_is_parsed() {
         // Nix 2.34.
         let text = "error: Cannot build '/nix/store/90k6-failing.drv'.
        Reason: builder failed with exit code 3.

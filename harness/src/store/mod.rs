@@ -1,8 +1,8 @@
-//! The Nix store on this machine: what is in it, and how things get there.
+//! The Nix store on this machine: its contents, and how to add to it.
 //!
-//! Everything goes through the `nix` command, which finds the daemon or opens
-//! the store itself. Paths are the store's own, `/nix/store/…`, whether they
-//! lie there on this host or below the directory of a chroot store.
+//! Everything goes through the `nix` command, which finds the daemon or opens the store itself.
+//! Paths are the store's own, `/nix/store/…`, whether they are there on this host or below the
+//! directory of a chroot store.
 
 mod build;
 mod command;
@@ -19,13 +19,13 @@ use std::str::FromStr;
 /// Where Nix keeps its store, and where a guest sees it.
 pub const STORE_DIR: &str = "/nix/store";
 
-/// Names the store to use, as `--store` does.
+/// Names the store to use, like `--store`.
 pub const STORE_VARIABLE: &str = "KILN_NIX_STORE";
 
 /// A store whose files are on this machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Store {
-    /// What `nix --store` is given; `None` leaves the choice to Nix.
+    /// The argument of `nix --store`; `None` leaves the choice to Nix.
     setting: Option<String>,
     /// The root of a chroot store: its files are in `nix/store` below.
     chroot: Option<PathBuf>,
@@ -59,7 +59,7 @@ impl FromStr for Store {
 }
 
 impl Store {
-    /// The chroot store in the directory `root`, which Nix makes if need be.
+    /// The chroot store in the directory `root`, which Nix creates if necessary.
     pub fn chroot(root: &Path) -> Result<Self, Error> {
         let root = std::path::absolute(root).map_err(|source| Error::Io {
             action: "find",
@@ -75,8 +75,8 @@ impl Store {
         })
     }
 
-    /// The store that [`STORE_VARIABLE`] names, else the one that Nix uses by
-    /// itself, which `NIX_REMOTE` may have changed.
+    /// The store that [`STORE_VARIABLE`] names, else Nix's default, which `NIX_REMOTE` may have
+    /// changed.
     pub fn from_env() -> Result<Self, Error> {
         let variable = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         if let Some(setting) = variable(STORE_VARIABLE) {
@@ -88,8 +88,8 @@ impl Store {
         }
     }
 
-    /// The store whose files are in the directory `files`; `None` where that is
-    /// no place that Nix can use: it must end in `nix/store`.
+    /// The store whose files are in the directory `files`; `None` if Nix cannot use it, because it
+    /// does not end in `nix/store`.
     pub fn of_files(files: &Path) -> Option<Self> {
         if files == Path::new(STORE_DIR) {
             return Some(Self::default());
@@ -110,7 +110,7 @@ impl Store {
         }
     }
 
-    /// Where a path of the store lies on this host; others are as they are.
+    /// Where a store path is on this host; other paths are unchanged.
     pub fn on_host(&self, path: &Path) -> PathBuf {
         match path.strip_prefix(STORE_DIR) {
             Ok(below) => self.files().join(below),

@@ -1,7 +1,7 @@
 //! Which tests: `--allowlist FILE`.
 //!
-//! One id or filter a line, `#` in column 0 makes a comment, as in the lists
-//! that bpftrace's engine takes since v0.23 (ids only there).
+//! One id or filter per line; `#` in column 0 starts a comment. bpftrace's engine has taken such
+//! lists since v0.23 (with ids only).
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,7 @@ use thiserror::Error;
 use super::{Filter, FilterError, TestId};
 use crate::hint::Hint;
 
-/// Characters by which a line is a filter and no id, unless a test has it for
-/// its id.
+/// Characters that make a line a filter instead of an id, unless it is the id of a test.
 const OF_PATTERNS: [char; 13] = [
     '^', '$', '*', '+', '?', '[', ']', '(', ')', '{', '}', '|', '\\',
 ];
@@ -20,7 +19,7 @@ const OF_PATTERNS: [char; 13] = [
 /// What can be wrong with an allow-list.
 #[derive(Debug, Error)]
 pub enum AllowlistError {
-    /// The file cannot be read, or is no text.
+    /// The file cannot be read, or is not text.
     #[error("cannot read the allow-list {}: {source}", .path.display())]
     Read {
         /// The file.
@@ -38,7 +37,7 @@ pub enum AllowlistError {
         /// What is wrong.
         source: FilterError,
     },
-    /// No test is in the list.
+    /// The list contains no test.
     #[error("none of {total} tests is in the allow-list {}", .path.display())]
     NothingAllowed {
         /// The file.
@@ -54,7 +53,7 @@ impl Hint for AllowlistError {
             Self::Read { .. } => Vec::new(),
             Self::BadFilter { source, .. } => source.hints(),
             Self::NothingAllowed { .. } => {
-                vec!["`kiln list` prints the ids there are, `suite.name`, one a line".to_owned()]
+                vec!["`kiln list` prints the ids, `suite.name`, one per line".to_owned()]
             }
         }
     }
@@ -64,16 +63,16 @@ impl Hint for AllowlistError {
 #[derive(Debug, Clone)]
 pub struct Allowlist {
     path: PathBuf,
-    /// Lines, from 1, that are no comments.
+    /// Lines that are not comments, with their numbers from 1.
     entries: Vec<(usize, String)>,
 }
 
-/// The tests that an allow-list lets through.
+/// The tests that an allow-list selects.
 #[derive(Debug)]
 pub struct Allowed<T> {
-    /// They, in their order.
+    /// The tests, in their order.
     pub tests: Vec<T>,
-    /// Lines that name no test, each as `FILE:LINE: what`.
+    /// Lines that match no test, each as `FILE:LINE: what`.
     pub unknown: Vec<String>,
 }
 
@@ -98,8 +97,8 @@ impl Allowlist {
         }
     }
 
-    /// The ones of `tests` in the list. `elsewhere` are ids that exist, but not
-    /// here: a line that names one is no mistake.
+    /// Those of `tests` in the list. `elsewhere` are ids that exist, but not here: a line that
+    /// names one is not a mistake.
     pub fn allow<T>(
         &self,
         tests: Vec<T>,
@@ -118,7 +117,7 @@ impl Allowlist {
             } else if elsewhere.contains(entry) {
             } else if is_id(entry) {
                 let nearest = nearest(entry, &ids);
-                unknown.push(self.tell(*line, &format!("there is no test `{entry}`{nearest}")));
+                unknown.push(self.located(*line, &format!("there is no test `{entry}`{nearest}")));
             } else {
                 let filter = Filter::new(&[entry]).map_err(|source| AllowlistError::BadFilter {
                     path: self.path.clone(),
@@ -129,7 +128,7 @@ impl Allowlist {
                     .iter()
                     .any(|id| filter.includes(id) || filter.excludes(id))
                 {
-                    unknown.push(self.tell(*line, &format!("no test matches `{entry}`")));
+                    unknown.push(self.located(*line, &format!("no test matches `{entry}`")));
                 }
                 filters.push(filter);
             }
@@ -159,13 +158,12 @@ impl Allowlist {
         Ok(Allowed { tests, unknown })
     }
 
-    fn tell(&self, line: usize, what: &str) -> String {
+    fn located(&self, line: usize, what: &str) -> String {
         format!("{}:{line}: {what}", self.path.display())
     }
 }
 
-/// Whether a line can only be an id: every id has a dot. A `-` begins what a
-/// filter excludes.
+/// Whether a line can only be an id: every id has a dot. A leading `-` makes an excluding filter.
 fn is_id(entry: &str) -> bool {
     let excludes = |item: &str| item.starts_with('-');
     entry.contains('.') && !entry.contains(OF_PATTERNS) && !entry.split(':').any(excludes)
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_id_is_a_filter() {
+    fn a_line_that_is_not_an_id_is_a_filter() {
         assert_eq!(ids("^call:-kstack"), ["call.str", "call.strftime"]);
         assert_eq!(ids("map\ncall.str"), ["call.str", "map.a:b"]);
         assert_eq!(ids("call\n-str"), ["call.kstack"]);
@@ -238,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_of_another_machine_is_no_mistake_and_selects_nothing() {
+    fn a_test_of_another_machine_is_not_an_error_and_selects_nothing() {
         assert_eq!(ids("call.s390x\ncall.str"), ["call.str"]);
         assert!(allow("call.s390x\n").is_err());
         // Not even beside a line that only excludes.
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_filter_is_told_with_its_place() {
+    fn a_bad_filter_is_reported_with_its_line() {
         let error = allow("call.str\n(\n").unwrap_err().to_string();
         assert!(error.starts_with("list:2: filter `(`: "), "{error}");
     }

@@ -1,8 +1,8 @@
 //! Which tests: `-t`.
 //!
-//! One filter is a list of patterns separated by colons; a pattern that starts
-//! with a dash excludes (the rules of bpftrace's engine since v0.25). Several
-//! filters add up; one that only excludes holds for all of them.
+//! One filter is a list of patterns separated by colons; a pattern that starts with a dash excludes
+//! (the rules of bpftrace's engine since v0.25). Several filters add up; one that only excludes
+//! applies to all of them.
 
 use thiserror::Error;
 
@@ -20,7 +20,7 @@ pub enum FilterError {
         /// What is wrong with one of its patterns.
         source: PatternError,
     },
-    /// The filters select none of the tests there are.
+    /// The filters select none of the tests.
     #[error("no test of {total} matches {}", quoted(.filters))]
     NothingSelected {
         /// The filters as given.
@@ -46,7 +46,7 @@ impl Hint for FilterError {
                     .to_owned(),
             ],
             Self::NothingSelected { .. } => {
-                vec!["`kiln list` prints the ids there are, `suite.name`, one a line".to_owned()]
+                vec!["`kiln list` prints the ids, `suite.name`, one per line".to_owned()]
             }
         }
     }
@@ -118,7 +118,7 @@ impl Filter {
         !self.excludes(&id) && (self.includes_everything() || self.includes(&id))
     }
 
-    /// Whether nothing says which tests, except perhaps which not.
+    /// Whether no filter selects tests; some may still exclude.
     pub(super) fn includes_everything(&self) -> bool {
         self.clauses.iter().all(Clause::only_excludes)
     }

@@ -6,23 +6,35 @@
 mod allowlist;
 pub mod bpftrace;
 pub mod command;
+mod exit;
+mod facts;
 mod filter;
+mod judgement;
 mod pattern;
+mod refusal;
+mod resolve_context;
+mod text;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use allowlist::{Allowed, Allowlist, AllowlistError};
+pub use exit::Exit;
+pub use facts::{Facts, Oddity, Test};
 pub use filter::{Filter, FilterError};
+pub use judgement::{AppliedRule, Judgement, KERNEL_REPORT};
 pub use pattern::{Flags, Pattern, PatternError, SearchError};
+pub use refusal::Refusal;
+pub use resolve_context::ResolveContext;
+pub use text::decode;
 
 /// A test's id: printed as `suite.name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TestId {
     /// The suite; for bpftrace's runtime tests the name of the file.
     pub suite: String,
-    /// The name inside the suite; may hold blanks, dots, colons and quotes.
+    /// The name inside the suite; may contain blanks, dots, colons and quotes.
     pub name: String,
 }
 
@@ -42,9 +54,9 @@ impl fmt::Display for TestId {
     }
 }
 
-/// Where a test stands.
+/// Where a test is defined.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct Location {
     /// The file, absolute.
     pub file: String,
     /// Its first line there, from 1.
@@ -55,11 +67,11 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Everything it expects came true.
+    /// All its expectations were met.
     Pass,
-    /// Something it expects did not come true.
+    /// An expectation was not met.
     Fail,
-    /// A time limit passed before its expectations came true.
+    /// A time limit passed before its expectations were met.
     Timeout,
     /// It does not apply here; it did not run.
     Skip,

@@ -1,16 +1,15 @@
 //! Regular expressions with the meaning of Python's `re`.
 //!
-//! Upstream's patterns are Python's. `fancy-regex` reads most of them alike,
-//! but `[`, `&&`, `--` and `~~` inside a class nest or combine there, a brace
-//! that is no count is an error, `$` is stricter, and `\<` is no escaped `<`.
-//! So a pattern is read by Python's grammar (Library reference, "re") and
-//! written again.
+//! Upstream's patterns are Python's. `fancy-regex` reads most of them in the same way, but there
+//! `[`, `&&`, `--` and `~~` inside a class nest or combine, a brace that is not a count is an
+//! error, `$` is stricter, and `\<` is not an escaped `<`. So patterns are parsed by Python's
+//! grammar (Library reference, "re") and translated.
 
 use std::fmt::Write as _;
 
 use thiserror::Error;
 
-/// Why a pattern is none.
+/// Why a pattern is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{pattern}` is not a regular expression: {why}")]
 pub struct PatternError {
@@ -22,17 +21,16 @@ pub struct PatternError {
 
 /// A search that needs more steps than it may take. Python has no such limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the search for `{pattern}` was given up: {why}")]
+#[error("the search for `{pattern}` was aborted: {why}")]
 pub struct SearchError {
     /// The pattern.
     pub pattern: String,
-    /// What is too much.
+    /// Which limit it exceeded.
     pub why: String,
 }
 
-/// How often a search may go back. A pattern with a look-around starts anew at
-/// each byte: enough for the output of any test (4 MiB), little enough to end
-/// within seconds.
+/// How often a search may backtrack. A pattern with a look-around starts again at each byte: this
+/// is enough for the output of any test (4 MiB), and few enough to end within seconds.
 const BACKTRACK_LIMIT: usize = 32_000_000;
 
 /// Python's flags that are in use.
@@ -70,8 +68,7 @@ impl Pattern {
         })
     }
 
-    /// A pattern that finds `text` where it fills whole lines, white space
-    /// around it aside.
+    /// A pattern that finds `text` if it fills whole lines, ignoring white space around it.
     pub fn whole_lines(text: &str) -> Result<Self, PatternError> {
         let mut translated = String::from(r"^[\s\x1c-\x1f]*");
         for c in text.chars() {
@@ -91,7 +88,7 @@ impl Pattern {
         })
     }
 
-    /// Whether it is found anywhere in `text`.
+    /// Whether it matches anywhere in `text`.
     pub fn search(&self, text: &str) -> Result<bool, SearchError> {
         self.regex.is_match(text).map_err(|error| SearchError {
             pattern: self.source.clone(),
@@ -99,8 +96,7 @@ impl Pattern {
         })
     }
 
-    /// The same in a text that is short, such as an id: a search that is given
-    /// up there has found nothing.
+    /// The same in a short text, such as an id: an aborted search counts as no match.
     pub fn is_match(&self, text: &str) -> bool {
         self.search(text).unwrap_or(false)
     }
@@ -111,7 +107,7 @@ impl Pattern {
     }
 }
 
-/// Characters with a meaning of their own, outside or inside a class.
+/// Special characters, outside or inside a class.
 const META: &str = r"\.+*?()|[]{}^$#&-~";
 
 fn push_literal(out: &mut String, c: char) {
@@ -127,16 +123,15 @@ fn push_literal(out: &mut String, c: char) {
 
 type Why = &'static str;
 
-/// What an escape stands for.
+/// The meaning of an escape.
 enum Escape {
     /// One character.
     Char(char),
-    /// A class such as `\d`, as it is written in `fancy-regex`, without
-    /// brackets.
+    /// A class such as `\d`, in `fancy-regex`'s syntax, without brackets.
     Class(&'static str),
     /// `\S`: not white space; only outside a class, or alone, exact.
     NotSpace,
-    /// An assertion or a reference, as it is written in `fancy-regex`.
+    /// An assertion or a reference, in `fancy-regex`'s syntax.
     Other(String),
 }
 
@@ -157,7 +152,7 @@ impl<'p> Translator<'p> {
         }
     }
 
-    /// What is still unread.
+    /// The rest.
     fn unread(&self) -> &'p str {
         let left: usize = self.rest.clone().map(char::len_utf8).sum();
         &self.text[self.text.len() - left..]
@@ -185,7 +180,7 @@ impl<'p> Translator<'p> {
                 '[' => self.class()?,
                 '{' => self.brace(),
                 '(' => self.group()?,
-                // At the end, and before a newline that is the last character.
+                // At the end, and before a final newline.
                 '$' if !self.flags.multiline => self.out.push_str(r"(?=\n?\z)"),
                 '.' | '^' | '$' | '*' | '+' | '?' | '|' | ')' => self.out.push(c),
                 literal => push_literal(&mut self.out, literal),
@@ -221,7 +216,7 @@ impl<'p> Translator<'p> {
         self.skip(count.map_or(0, str::len) + 1);
     }
 
-    /// After `(`: a group; its extension is copied, as both spell it alike.
+    /// After `(`: a group; its extension is copied, because both use the same syntax.
     fn group(&mut self) -> Result<(), Why> {
         self.out.push('(');
         if self.rest.peek() != Some(&'?') {
@@ -230,7 +225,7 @@ impl<'p> Translator<'p> {
         let unread = self.unread();
         if unread.starts_with("?#") {
             let end = unread.find(')').ok_or("a comment without its end")?;
-            // An empty group stands for nothing, as the comment does.
+            // An empty group matches nothing, like the comment.
             self.out.push_str("?:)");
             self.skip(unread[..=end].chars().count());
             return Ok(());
@@ -279,7 +274,7 @@ impl<'p> Translator<'p> {
             let Some(low) = self.member(c)? else {
                 continue;
             };
-            // A dash between two members makes a range; else it is a dash.
+            // A dash between two members makes a range; otherwise it is a dash.
             let mut ahead = self.rest.clone();
             let range = ahead.next() == Some('-') && ahead.next().is_some_and(|c| c != ']');
             if !range {
@@ -301,8 +296,8 @@ impl<'p> Translator<'p> {
         }
     }
 
-    /// One member of a class; one that is no single character is written and
-    /// gives `None`.
+    /// One member of a class; one that is not a single character is written at once and gives
+    /// `None`.
     fn member(&mut self, c: char) -> Result<Option<char>, Why> {
         if c != '\\' {
             return Ok(Some(c));
@@ -324,7 +319,7 @@ impl<'p> Translator<'p> {
             'D' => Escape::Class(r"\D"),
             'w' => Escape::Class(r"\w"),
             'W' => Escape::Class(r"\W"),
-            // Python's white space has four separators more than Unicode's.
+            // Python's white space has four more separators than Unicode's.
             's' => Escape::Class(r"\s\x1c-\x1f"),
             'S' => Escape::NotSpace,
             'n' => Escape::Char('\n'),
@@ -354,7 +349,7 @@ impl<'p> Translator<'p> {
         }
         char::from_u32(code)
             .map(Escape::Char)
-            .ok_or("an escape that is no character")
+            .ok_or("an escape that is not a character")
     }
 
     /// `\0`, `\07`, `\101` are octal, `\1` and `\12` refer to groups.

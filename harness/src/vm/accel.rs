@@ -1,10 +1,10 @@
-//! Which accelerator a VM gets: KVM where it runs a kernel, TCG elsewhere.
+//! Chooses a VM's accelerator: KVM if it can run a kernel, else TCG.
 //!
-//! That `/dev/kvm` opens proves nothing: there are hosts (nested, or with a
-//! restricted KVM) where it opens, makes a VM, and no stock kernel runs on it.
-//! So the first use boots one, and remembers how that went for as long as host
-//! and QEMU stay the same.
+//! It is not enough that `/dev/kvm` opens: on some hosts (nested, or with a restricted KVM) it
+//! opens and creates a VM, but no stock kernel runs on it. So the first use boots a kernel, and
+//! remembers the result until host or QEMU change.
 
+mod choice;
 mod memory;
 mod probe;
 
@@ -12,20 +12,21 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::Path;
 
+pub use self::choice::Choice;
 use self::memory::Memory;
-use self::probe::Outcome;
+pub use self::probe::ProbeInput;
+use self::probe::ProbeResult;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, Accelerator};
 use crate::hint::Hint;
-use crate::kernel::KernelImage;
 
 const DEVICE: &str = "/dev/kvm";
 
-/// Why the accelerator that was asked for cannot be had.
+/// Why the requested accelerator is not available.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// KVM was asked for and does not work.
+    /// KVM was requested but does not work.
     #[error("KVM does not work here: {reason}")]
     NoKvm {
         /// What is wrong with it.
@@ -54,52 +55,8 @@ impl Hint for Error {
     }
 }
 
-/// What the probe boots and where it remembers.
-#[derive(Debug, Clone, Copy)]
-pub struct ProbeInput<'a> {
-    /// The QEMU that is to run the VMs.
-    pub qemu: &'a Qemu,
-    /// Any kernel.
-    pub kernel: &'a KernelImage,
-    /// An initramfs whose init powers off at once (`BootPlan::probe`).
-    pub initramfs: &'a Path,
-    /// Where `accel.json` is kept.
-    pub cache_dir: &'a Path,
-}
-
-/// The accelerator to use, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Choice {
-    /// The accelerator.
-    pub accelerator: Accelerator,
-    /// Why it is not KVM, where nobody asked for TCG.
-    pub reason: Option<String>,
-    /// Whether an earlier probe said so.
-    pub remembered: bool,
-}
-
-impl Choice {
-    /// The line to tell the user, the first time that TCG stands in for KVM.
-    pub fn notice(&self) -> Option<String> {
-        self.reason
-            .as_ref()
-            .filter(|_| !self.remembered)
-            .map(|reason| {
-                format!("KVM does not work here ({reason}); going on with TCG, which is slower")
-            })
-    }
-
-    fn fresh(accelerator: Accelerator, reason: Option<String>) -> Self {
-        Self {
-            accelerator,
-            reason,
-            remembered: false,
-        }
-    }
-}
-
-/// The answer, where it needs no boot: TCG asked for, no `/dev/kvm`, or an
-/// earlier probe. `None` says that [`choose`] would boot.
+/// The answer, if it needs no boot: TCG was requested, there is no `/dev/kvm`, or there is an
+/// earlier result. `None` means that [`choose`] would boot.
 pub fn settled(
     choice: AccelChoice,
     qemu: &Qemu,
@@ -115,7 +72,7 @@ pub fn settled(
         return Ok(None);
     };
     match (choice, answer.accelerator) {
-        // Who insists on KVM gets a fresh look at why not.
+        // If the user insists on KVM, probe again to say why it does not work.
         (AccelChoice::Kvm, Accelerator::Tcg) => Ok(None),
         _ => Ok(Some(Choice {
             accelerator: answer.accelerator,
@@ -125,18 +82,17 @@ pub fn settled(
     }
 }
 
-/// Chooses the accelerator; boots under KVM if it must, for some seconds at
-/// most.
+/// Chooses the accelerator; boots under KVM if necessary, for some seconds at most.
 pub async fn choose(choice: AccelChoice, input: ProbeInput<'_>) -> Result<Choice, Error> {
     if let Some(settled) = settled(choice, input.qemu, input.cache_dir)? {
         return Ok(settled);
     }
     let memory = Memory::of(input.cache_dir, input.qemu);
     let (answer, lasting) = match probe::boot(&input).await.map_err(Error::Probe)? {
-        Outcome::Works => (Choice::fresh(Accelerator::Kvm, None), true),
-        Outcome::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
-        // The kernel's fault, or a busy host's: not to be held against KVM.
-        Outcome::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
+        ProbeResult::Works => (Choice::fresh(Accelerator::Kvm, None), true),
+        ProbeResult::Broken(reason) => (refuse_or_tcg(choice, reason)?, true),
+        // The fault of the kernel or of a busy host, not of KVM.
+        ProbeResult::Unclear(reason) => (refuse_or_tcg(choice, reason)?, false),
     };
     if lasting && let Err(error) = memory.keep(&answer) {
         tracing::debug!("the accelerator probe will be repeated: {error}");

@@ -1,36 +1,25 @@
 //! QEMU's command line, as a fold over devices.
 //!
-//! A [`Device`] is anything that yields options of QEMU and arguments of the
-//! guest's kernel, which often belong together: a serial port is a chardev, a
-//! device and a `console=`.
+//! A [`Device`] is anything that yields QEMU options and kernel arguments, which often belong
+//! together: a serial port is a chardev, a device and a `console=`.
 
 mod devices;
+mod option;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
 
 use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, NinePDevice, Sandbox, SerialConsole,
     VirtiofsDevice,
 };
+use self::option::Device;
 use super::arch::platform;
 use super::spec::VmSpec;
 
-/// Longest path of a UNIX socket in bytes (`sun_path` less its NUL, unix(7)).
+/// Longest path of a UNIX socket in bytes (`sun_path` without its NUL, unix(7)).
 pub const MAX_SOCKET_PATH: usize = 107;
-
-/// Something that a VM has.
-trait Device {
-    /// Options of QEMU.
-    fn qemu(&self) -> Vec<OsString>;
-
-    /// Arguments of the guest's kernel.
-    fn kernel(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
 
 /// The command line that runs `spec`: the program, then its arguments.
 ///
@@ -55,12 +44,12 @@ pub fn kernel_command_line(spec: &VmSpec) -> String {
         .flat_map(|device| device.kernel())
         .collect();
     words.push("rdinit=/init".to_owned());
-    // Last, so that the user has the last word.
+    // Last, so that the user's arguments take precedence.
     words.extend(spec.kernel_args.iter().cloned());
     words.join(" ")
 }
 
-/// What the VM has beside its kernel.
+/// The devices of the VM.
 fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     let platform = platform(spec.kernel.arch);
     let transport = spec.means.transport;
@@ -108,7 +97,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     devices
 }
 
-/// `command` as a line for a POSIX shell.
+/// `command` in POSIX shell syntax.
 pub fn shell_line(command: &[OsString]) -> OsString {
     let mut line = Vec::new();
     for word in command {
@@ -116,37 +105,11 @@ pub fn shell_line(command: &[OsString]) -> OsString {
             line.push(b' ');
         }
         let word = word.as_bytes();
-        // Only NUL cannot be quoted, and no argument can hold one.
+        // Only NUL cannot be quoted, and no argument can contain one.
         let quoted = shlex::bytes::Quoter::new().allow_nul(true).quote(word);
         line.extend_from_slice(&quoted.unwrap_or(Cow::Borrowed(word)));
     }
     OsString::from_vec(line)
-}
-
-/// A path as a value in QEMU's `key=value,key=value` options, where a comma is
-/// written twice (QEMU manual, "Invocation").
-fn option_value(path: &Path) -> OsString {
-    let mut escaped = Vec::with_capacity(path.as_os_str().len());
-    for byte in path.as_os_str().as_bytes() {
-        escaped.push(*byte);
-        if *byte == b',' {
-            escaped.push(b',');
-        }
-    }
-    OsString::from_vec(escaped)
-}
-
-/// `prefix`, the escaped `path`, `suffix`.
-fn with_path(prefix: &str, path: &Path, suffix: &str) -> OsString {
-    let mut option = OsString::from(prefix);
-    option.push(option_value(path));
-    option.push(suffix);
-    option
-}
-
-/// Option and value.
-fn option(name: &str, value: impl Into<OsString>) -> [OsString; 2] {
-    [name.into(), value.into()]
 }
 
 #[cfg(test)]

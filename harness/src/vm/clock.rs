@@ -1,15 +1,14 @@
-//! Keeps a guest's wall clock at the host's.
+//! Keeps a guest's wall clock in sync with the host's.
 //!
-//! A kernel reads its clock from the RTC, which counts seconds, so a guest
-//! starts up to a second off, and loses what its VM was stopped for. make(1)
-//! then takes files that the host wrote for files of the future.
+//! A kernel reads its clock from the RTC, which counts seconds, so a guest starts up to a second
+//! off, and loses the time for which its VM is stopped. make(1) then believes that files written by
+//! the host come from the future.
 //!
-//! The guest is asked for its time and moved by the difference. A guest that is
-//! a little ahead does no harm, one that is behind does: the difference is
-//! measured against the moment the answer came. After the first time the wall
-//! clock of the guest is its own: a test may set it. That the VM stood still is
-//! seen by the clock that nobody can set, and the wall clock is moved by as
-//! much.
+//! The host asks the guest for its time and moves its clock by the difference. A guest slightly
+//! ahead does no harm, but one behind does, so the difference is measured at the moment when the
+//! answer arrives. After the first time the guest's wall clock belongs to the guest: a test may set
+//! it. If the VM was stopped, the clock that nobody can set shows it, and the wall clock is moved
+//! by the same amount.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -17,29 +16,29 @@ use guest_init::frame;
 use guest_init::message::{Event, Request};
 use tokio::sync::{mpsc, watch};
 
-/// Questions of a round at most; the quickest answer is taken.
+/// Most requests in a round; the fastest answer counts.
 const QUESTIONS: u32 = 5;
 /// An answer that came in this time, in nanoseconds, is good enough.
 const QUICK: i64 = 2_000_000;
-/// How far off a heartbeat may be before the guest is asked, in nanoseconds:
-/// it may just have been read late.
+/// How far off a heartbeat may be before the host asks, in nanoseconds: it may just have been read
+/// late.
 const SUSPICIOUS: i64 = 50_000_000;
-/// How far off an answer must be before the clock is moved.
+/// How far off an answer must be to move the clock.
 const OFF: i64 = 25_000_000;
 
-/// Reads along what a guest says, and asks and sets.
+/// Watches a guest's events, asks for its time and sets its clock.
 #[derive(Debug)]
 pub(super) struct ClockKeeper {
-    /// Frames to the guest. Weak: this is not what keeps the port open.
+    /// Frames to the guest. Weak: this must not keep the port open.
     frames: mpsc::WeakSender<Vec<u8>>,
     /// Whether the clock has been set.
     set: watch::Sender<bool>,
     round: Option<Round>,
-    /// The host's wall clock less the guest's time since boot.
+    /// The host's wall clock minus the guest's time since boot.
     lead: Option<i64>,
 }
 
-/// Questions to the guest that belong together.
+/// Requests to the guest that belong together.
 #[derive(Debug)]
 struct Round {
     asked: i64,
@@ -63,8 +62,7 @@ impl Sample {
 }
 
 impl ClockKeeper {
-    /// For a guest that `frames` go to. The receiver says when the clock has
-    /// been set.
+    /// For the guest that receives `frames`. The receiver says when the clock has been set.
     pub(super) fn new(frames: mpsc::WeakSender<Vec<u8>>) -> (Self, watch::Receiver<bool>) {
         let (set, receiver) = watch::channel(false);
         let keeper = Self {
@@ -76,7 +74,7 @@ impl ClockKeeper {
         (keeper, receiver)
     }
 
-    /// Looks at an event; true if it concerns nobody else.
+    /// Handles an event; true if nobody else needs it.
     pub(super) fn take(&mut self, event: &Event) -> bool {
         self.take_at(event, host_now())
     }
@@ -144,7 +142,7 @@ impl ClockKeeper {
         }
     }
 
-    /// Asks for the time; the next heartbeat tries again where that fails.
+    /// Asks for the time; if that fails, the next heartbeat tries again.
     fn ask(&mut self, now: i64, questions: u32, best: Option<Sample>) {
         if self.send(&Request::AskTime) {
             self.round = Some(Round {
@@ -155,7 +153,7 @@ impl ClockKeeper {
         }
     }
 
-    /// Never waits: whoever reads the guest's events must go on reading.
+    /// Never waits, so that the guest's events are always read.
     fn send(&self, request: &Request) -> bool {
         let (Some(frames), Ok(frame)) = (self.frames.upgrade(), frame::encode(request)) else {
             return false;
@@ -164,9 +162,8 @@ impl ClockKeeper {
     }
 }
 
-/// How much the guest has lost since its clock had this lead. The truth lies
-/// between what the host's clock said before and after: `None` where that may
-/// be next to nothing.
+/// How much time the guest has lost since its clock had this lead. The truth is between the host's
+/// clock before and after: `None` if it may be close to nothing.
 fn lost(sample: &Sample, lead: i64) -> Option<i64> {
     let since = |host: i64| host.saturating_sub(sample.since_boot).saturating_sub(lead);
     let (least, most) = (since(sample.asked), since(sample.answered));
@@ -318,7 +315,7 @@ mod tests {
         bench.answer(MILLI / 4);
         assert_eq!(bench.questions, 2);
         assert!((0..=MILLI).contains(&bench.ahead()));
-        // Stopped: only the host's clock goes on.
+        // Stopped: only the host's clock runs.
         bench.host += 30 * SECOND;
         bench.heartbeat(MILLI);
         bench.answer(MILLI / 4);

@@ -1,9 +1,8 @@
-//! The guest's console: kept in a file, bounded, and readable while it grows.
+//! The guest's console, in a file of limited size that can be read while it grows.
 //!
-//! QEMU writes the serial port to its stdout and we copy it, instead of QEMU
-//! writing a file of its own, because a guest that prints without end must not
-//! fill the host's disk. The console is untrusted text: no verdict is read
-//! from it.
+//! QEMU writes the serial port to its stdout and we copy it, instead of letting QEMU write a file,
+//! because a guest that prints without end must not fill the host's disk. The console is untrusted
+//! text: no verdict is read from it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -28,20 +27,18 @@ pub const MAX_FILE: u64 = 16 << 20;
 /// Bytes of the end of the console that memory keeps.
 pub const MAX_TAIL: usize = 256 << 10;
 
-/// Bytes of the pipe: what an oops and a flood of a program have on their way
-/// while the machine is busy. QEMU drops what does not fit after a few tries
-/// (hw/char/serial.c, serial_xmit).
+/// Size of the pipe in bytes: room for an oops and a flood from a program while the machine is
+/// busy. QEMU drops what does not fit after a few tries (hw/char/serial.c, serial_xmit).
 const PIPE: i32 = 1 << 20;
 
-/// How long a console that goes on is waited for to settle.
+/// How long to wait for a busy console to become quiet.
 const SETTLE: Duration = Duration::from_millis(100);
-/// How long the rest of a report is waited for that has begun: a stack takes
-/// the guest some milliseconds to print.
+/// How long to wait for the rest of a report: the guest takes some milliseconds to print a stack.
 const REST_OF_REPORT: Duration = Duration::from_secs(2);
-/// How often what is left in the pipe is looked at.
+/// How often to check what is left in the pipe.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// How long the last words of an ended QEMU are waited for.
+/// How long to wait for the last output of an ended QEMU.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// What has come so far.
@@ -49,9 +46,9 @@ const DRAIN: Duration = Duration::from_secs(1);
 struct State {
     /// The last bytes, at most [`MAX_TAIL`] after each read.
     tail: Vec<u8>,
-    /// Bytes seen in all.
+    /// Bytes seen in total.
     total: u64,
-    /// Finds reports of the kernel, in all that comes.
+    /// Finds kernel reports in the complete console.
     scanner: Option<Scanner>,
 }
 
@@ -82,14 +79,13 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts to copy the pipe `source` into the file `path`, which is made
-    /// anew; `scanner` is shown all of it.
+    /// Starts to copy the pipe `source` into the new file `path`; `scanner` sees all of it.
     pub async fn capture(
         source: OwnedFd,
         path: &Path,
         scanner: Option<Scanner>,
     ) -> io::Result<Self> {
-        // A user who has many pipes may have no more of it.
+        // The kernel refuses larger pipes to a user who has many.
         let _ = fcntl(&source, FcntlArg::F_SETPIPE_SZ(PIPE));
         let source = Arc::new(Receiver::from_owned_fd(source)?);
         let file = File::create(path).await?;
@@ -106,13 +102,12 @@ impl Console {
         })
     }
 
-    /// The file it is kept in.
+    /// The console's file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many bytes have come so far: a place to hand to
-    /// [`text_since`](Self::text_since).
+    /// How many bytes have come so far: a position for [`text_since`](Self::text_since).
     pub fn position(&self) -> u64 {
         self.with(|state| state.total)
     }
@@ -130,19 +125,19 @@ impl Console {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Waits until what the guest has written by now is here: QEMU writes each
-    /// byte of the serial port into the pipe before the guest goes on.
+    /// Waits until everything that the guest has written by now has arrived: QEMU writes each byte
+    /// of the serial port into the pipe before the guest continues.
     pub async fn settled(&self) {
         let until = Instant::now() + SETTLE;
-        // The copier takes from the pipe under the same lock.
+        // The copier reads from the pipe under the same lock.
         let left = || self.with(|_| ioctl_fionread(&*self.source).is_ok_and(|bytes| bytes > 0));
         while left() && Instant::now() < until {
             sleep(LOOK).await;
         }
     }
 
-    /// Waits, for two seconds at most, until a report that has begun is whole:
-    /// its end has come, or nothing comes any more.
+    /// Waits, for at most two seconds, until a report is complete: its end has come, or no more
+    /// output comes.
     pub async fn whole_report(&self) {
         let until = Instant::now() + REST_OF_REPORT;
         let goes_on = || {
@@ -166,7 +161,7 @@ impl Console {
         self.reports().take()
     }
 
-    /// What the kernel said when it panicked.
+    /// The kernel's panic message.
     pub fn panic(&self) -> Option<String> {
         self.with(|state| state.scanner.as_ref()?.panic().map(str::to_owned))
     }
@@ -176,13 +171,13 @@ impl Console {
         self.with(|state| state.scanner.as_ref().is_some_and(Scanner::restarted))
     }
 
-    /// For asking after reports when the console has ended.
+    /// A handle for reports that outlives the console.
     pub fn reports(&self) -> Reports {
         Reports(Arc::clone(&self.state))
     }
 
-    /// Waits, for a second at most, until the console has ended: after QEMU's
-    /// end its last words may still be on their way.
+    /// Waits, for at most a second, until the console has ended: after QEMU's end its last output
+    /// may still be in the pipe.
     pub async fn drained(&self) {
         let until = Instant::now() + DRAIN;
         while !self.copier.is_finished() && Instant::now() < until {
@@ -190,8 +185,8 @@ impl Console {
         }
     }
 
-    /// Waits until the console has ended, which it does with QEMU, and is
-    /// written; an error is one of writing the file.
+    /// Waits until the console has ended, which it does with QEMU, and is written. Errors come from
+    /// writing the file.
     pub async fn finish(self) -> io::Result<()> {
         self.copier.await.map_err(io::Error::other)?
     }
@@ -217,8 +212,8 @@ impl Reports {
     }
 }
 
-/// Copies to the end. Reads on when the file is full or cannot be written: a
-/// console that nobody reads would stop the guest.
+/// Copies to the end. Keeps reading when the file is full or cannot be written, because a console
+/// that nobody reads would stop the guest.
 async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -> io::Result<()> {
     let mut left = MAX_FILE;
     let mut outcome = Ok(());
@@ -264,7 +259,7 @@ async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -
     outcome
 }
 
-/// Writes and flushes, so that whoever reads the file sees it.
+/// Writes and flushes, so that readers of the file see it.
 async fn append(file: &mut File, bytes: &[u8], full: bool) -> io::Result<()> {
     file.write_all(bytes).await?;
     if full {

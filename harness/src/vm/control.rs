@@ -17,12 +17,12 @@ use super::clock::ClockKeeper;
 use super::health::Loss;
 use crate::hint::Hint;
 
-/// Events that may wait for whoever drives the guest; when they are that many,
-/// the guest is no longer read and slows down.
+/// Events that may wait to be handled; beyond that the guest's port is not read, and the guest
+/// slows down.
 pub(crate) const EVENT_BACKLOG: usize = 64;
 /// Requests that may wait for the guest.
 const REQUEST_BACKLOG: usize = 64;
-/// Damaged frames after which the guest is not listened to any longer.
+/// Damaged frames after which the connection is closed.
 const MAX_BAD_FRAMES: usize = 16;
 
 /// What can go wrong on the control port.
@@ -37,17 +37,17 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A deadline passed.
-    #[error("waited {} s for {what}, in vain", waited.as_secs())]
+    #[error("timed out after {} s waiting for {what}", waited.as_secs())]
     Deadline {
-        /// What was waited for.
+        /// What the caller waited for.
         what: String,
         /// How long.
         waited: Duration,
     },
     /// The other side closed the port: QEMU ended, or guest-init did.
-    #[error("the control port closed while {what} was awaited")]
+    #[error("the control port closed while waiting for {what}")]
     Closed {
-        /// What was waited for.
+        /// What the caller waited for.
         what: String,
     },
     /// Guest-init gave up.
@@ -70,13 +70,13 @@ pub enum Error {
         /// The guest's version.
         guest: u32,
     },
-    /// The guest sends what is no frame.
+    /// The guest sends invalid frames.
     #[error("the guest sends damaged frames on the control port: {0}")]
     Garbage(FrameError),
-    /// The guest said something out of turn.
-    #[error("the guest sent an unexpected message while {what} was awaited")]
+    /// The guest sent something out of turn.
+    #[error("the guest sent an unexpected message while waiting for {what}")]
     OutOfTurn {
-        /// What was waited for.
+        /// What the caller waited for.
         what: String,
     },
     /// A request does not fit a frame.
@@ -119,10 +119,10 @@ impl Requests {
 #[derive(Debug)]
 pub struct Control {
     requests: Requests,
-    /// Frames that go with the next request.
+    /// Frames to send with the next request.
     queue: Vec<u8>,
     events: mpsc::Receiver<Result<Event, Error>>,
-    /// When the guest was last heard.
+    /// When the last event of the guest came.
     heard: watch::Receiver<Instant>,
     /// Whether the guest's clock has been set.
     clock_set: watch::Receiver<bool>,
@@ -133,8 +133,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Connects to the socket that QEMU makes at `path`, as soon as it is
-    /// there, before `deadline`.
+    /// Connects to QEMU's socket at `path` as soon as it exists, before `deadline`.
     pub async fn connect(path: &Path, deadline: Instant) -> Result<Self, Error> {
         let stream = loop {
             match UnixStream::connect(path).await {
@@ -151,7 +150,7 @@ impl Control {
         Ok(Self::over(stream))
     }
 
-    /// Over a stream that is connected already.
+    /// Over an already connected stream.
     pub(crate) fn over(stream: UnixStream) -> Self {
         let (read, write) = stream.into_split();
         let (frame_sender, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
@@ -194,8 +193,8 @@ impl Control {
         }
     }
 
-    /// The next event before `deadline`; `what` says in an error what was
-    /// waited for. Guest-init's own failures come as errors.
+    /// The next event before `deadline`; `what` says in errors what the caller waited for. Failures
+    /// of guest-init come as errors.
     pub async fn event(&mut self, deadline: Instant, what: &str) -> Result<Event, Error> {
         let start = Instant::now();
         match timeout_at(deadline, self.next()).await {
@@ -210,9 +209,8 @@ impl Control {
         }
     }
 
-    /// The next event, without a deadline: for callers that wait for several
-    /// things at once and hold the deadline themselves. `None` when the port
-    /// is closed. Safe to cancel.
+    /// The next event, without a deadline, for callers that wait for several things at once and
+    /// check the deadline themselves. `None` if the port is closed. Cancel safe.
     pub async fn next(&mut self) -> Option<Result<Event, Error>> {
         Some(match self.events.recv().await? {
             Ok(Event::Failed { stage, message }) => Err(Error::Guest { stage, message }),
@@ -221,21 +219,21 @@ impl Control {
         })
     }
 
-    /// When the guest was last heard: it says something at least every
+    /// When the last event of the guest came: it sends one at least every
     /// [`HEARTBEAT_MS`](guest_init::message::HEARTBEAT_MS).
     pub fn heard(&self) -> watch::Receiver<Instant> {
         self.heard.clone()
     }
 
-    /// Waits until the guest's wall clock has been set, which begins with its
-    /// hello; false if that takes longer than `within`, or the port closes.
+    /// Waits until the guest's wall clock has been set, which starts at its hello; false if that
+    /// takes longer than `within`, or the port closes.
     pub async fn clock_is_set(&self, within: Duration) -> bool {
         let mut clock_set = self.clock_set.clone();
         let set = clock_set.wait_for(|set| *set);
         timeout(within, set).await.is_ok_and(|set| set.is_ok())
     }
 
-    /// The kernel's taint flags, as the guest last told them.
+    /// The kernel's taint flags, as last reported by the guest.
     pub fn taint(&self) -> u64 {
         self.taint.load(Ordering::Relaxed)
     }
@@ -245,7 +243,7 @@ impl Control {
         self.requests.clone()
     }
 
-    /// Sends one request, and before it those that are queued.
+    /// Sends the queued requests, and then this one.
     pub async fn send(&mut self, request: &Request) -> Result<(), Error> {
         self.queue(request)?;
         let frames = std::mem::take(&mut self.queue);
@@ -268,26 +266,25 @@ impl Control {
         Ok(job)
     }
 
-    /// A number for a process, for one that is not even asked for too.
+    /// A new number for a process, even if it is never started.
     pub fn process_number(&mut self) -> ProcessId {
         let process = self.next_process;
         self.next_process += 1;
         process
     }
 
-    /// Asks for a process and returns its number; the guest answers with
-    /// `Started` or `SpawnFailed`.
+    /// Requests a process and returns its number; the guest answers with `Started` or
+    /// `SpawnFailed`.
     pub async fn spawn(&mut self, job: JobId, spec: ProcessSpec) -> Result<ProcessId, Error> {
         let process = self.process_number();
         self.send(&Request::Spawn { job, process, spec }).await?;
         Ok(process)
     }
 
-    /// Measures how fast the guest is: how many times slower than the
-    /// reference of [`guest_init::speed`].
+    /// Measures how many times slower the guest is than the reference of [`guest_init::speed`].
     ///
-    /// The work has not taken longer than its answer did to come, whatever the
-    /// guest says: nobody's time limits become endless.
+    /// The work cannot have taken longer than its answer, whatever the guest says: this keeps time
+    /// limits finite.
     pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
         const WHAT: &str = "the speed measurement";
         let asked = Instant::now();
@@ -306,7 +303,7 @@ impl Control {
 
 async fn write_frames(mut port: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u8>>) {
     while let Some(frame) = frames.recv().await {
-        // The reader notices that the port is gone.
+        // The reader will notice that the port is closed.
         if port.write_all(&frame).await.is_err() {
             return;
         }
@@ -456,7 +453,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_port_is_told_apart_from_a_deadline() {
+    async fn a_closed_port_is_distinguished_from_a_deadline() {
         let (mut control, guest) = pair();
         drop(guest);
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! Processor models.
+//! CPU models.
 
 use super::arch::platform;
 use super::spec::Accelerator;
@@ -16,9 +16,8 @@ pub enum Ended {
     Signal(i32),
 }
 
-/// What to do about a program that died of an instruction that its guest's
-/// processor does not have; `None` where that is not what happened, or there is
-/// nothing to do. `model` is what `--cpu` asked for.
+/// What to do about a program that died of an instruction that its guest's CPU does not have;
+/// `None` if that is not what happened, or if nothing helps. `model` is from `--cpu`.
 pub fn illegal_instruction(
     ended: Ended,
     arch: Arch,

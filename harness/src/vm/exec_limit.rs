@@ -1,5 +1,4 @@
-//! How much a program can be given to start with: Linux's own limits, checked
-//! before a guest runs into them.
+//! Linux's limits on a program's arguments and environment, checked before a guest exceeds them.
 
 use guest_init::message::ProcessSpec;
 
@@ -15,7 +14,7 @@ pub const MAX_TOTAL: usize = 2 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TooLong {
     /// An argument.
-    #[error("argument {number} has {bytes} bytes, and Linux takes {MAX_STRING} in one (E2BIG)")]
+    #[error("argument {number} has {bytes} bytes, but Linux allows at most {MAX_STRING} (E2BIG)")]
     Argument {
         /// Its number; 0 is the program.
         number: usize,
@@ -23,17 +22,17 @@ pub enum TooLong {
         bytes: usize,
     },
     /// A variable.
-    #[error("the variable {name} has {bytes} bytes, and Linux takes {MAX_STRING} in one (E2BIG)")]
+    #[error("the variable {name} has {bytes} bytes, but Linux allows at most {MAX_STRING} (E2BIG)")]
     Variable {
         /// Its name.
         name: String,
         /// Its length, name included.
         bytes: usize,
     },
-    /// All together.
+    /// All of them together.
     #[error(
-        "arguments and environment have {bytes} bytes, and Linux takes {MAX_TOTAL} with a NUL and \
-         a pointer for each (E2BIG)"
+        "arguments and environment have {bytes} bytes, but Linux allows at most {MAX_TOTAL}, \
+         including a NUL and a pointer for each (E2BIG)"
     )]
     Total {
         /// NULs and pointers included.
@@ -41,8 +40,8 @@ pub enum TooLong {
     },
 }
 
-/// Checks what a program is given to start with. What passes may still be some
-/// bytes too long: Linux counts the path that the program is found at too.
+/// Checks arguments and environment. They may still be some bytes too long: Linux also counts the
+/// path of the program.
 pub fn check(argv: &[Vec<u8>], env: &[(Vec<u8>, Vec<u8>)]) -> Result<(), TooLong> {
     for (number, argument) in argv.iter().enumerate() {
         if argument.len() > MAX_STRING {

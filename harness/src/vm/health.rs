@@ -1,4 +1,4 @@
-//! Whether a VM lives: everything that can take it away, awaited at once.
+//! Whether a VM lives: waits for everything that can end it, at once.
 
 use std::time::Duration;
 
@@ -10,25 +10,24 @@ use tokio::time::{Instant, sleep_until};
 use super::qmp::{VmEvent, VmEvents};
 use crate::guest::share::{self, Share};
 
-/// A deadline that is looked at so much later was missed by us, not by the guest.
+/// If we check a deadline this much later, then we were late, not the guest.
 const LATE: Duration = Duration::from_millis(500);
-/// How long a sign of life may then take from the socket to us.
+/// How long a sign of life may then take to reach us from the socket.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// How a VM was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum Loss {
-    /// A share process died under the guest, which waits for it for ever.
+    /// A share process died, and the guest waits for it forever.
     #[error(transparent)]
     Share(#[from] share::Error),
-    /// The guest reset itself, which a panic does too; the console tells the
-    /// two apart.
+    /// The guest reset itself, as a panic also does; the console shows which.
     #[error("the guest rebooted (QMP: {reason})")]
     Reset {
         /// QMP's `ShutdownCause`.
         reason: String,
     },
-    /// The guest was started anew without a reset: by kexec.
+    /// The guest started again without a reset, by kexec.
     #[error("the guest started another kernel (kexec)")]
     Restarted,
     /// The guest powered itself off.
@@ -43,16 +42,15 @@ pub enum Loss {
     /// Its processors have stopped; QMP's status says why.
     #[error("the VM stopped running")]
     Stopped,
-    /// The guest no longer says that it lives.
-    #[error("the guest hangs: nothing was heard of it for {} s", silent.as_secs())]
+    /// The guest no longer sends signs of life.
+    #[error("the guest hangs: no sign of life for {} s", silent.as_secs())]
     Silent {
         /// For how long.
         silent: Duration,
     },
 }
 
-/// Ends when the VM is lost. That QEMU itself has gone is the control port's
-/// to tell.
+/// Ends when the VM is lost. The control port reports the end of QEMU itself.
 pub(super) async fn lost(
     shares: &mut [Share],
     events: &mut VmEvents,
@@ -77,7 +75,7 @@ async fn share_ended(shares: &mut [Share]) -> share::Error {
     }
 }
 
-/// Ends with the first event, which is one of an end; never without one.
+/// Ends with the first event that ends the VM.
 pub(super) async fn ended(events: &mut VmEvents) -> Loss {
     match events.recv().await {
         Some(event) => event.into(),
@@ -98,18 +96,18 @@ impl From<VmEvent> for Loss {
     }
 }
 
-/// Ends when the guest has not been heard for `hang`; says for how long.
+/// Ends when the guest has not sent anything for `hang`; returns for how long.
 async fn silence(mut heard: watch::Receiver<Instant>, hang: Duration) -> Duration {
     loop {
         let last = *heard.borrow_and_update();
         tokio::select! {
             changed = heard.changed() => if changed.is_err() {
-                // The port is closed, which is told elsewhere.
+                // The port is closed, which is reported elsewhere.
                 std::future::pending::<()>().await;
             },
             () = sleep_until(last + hang) => {
                 let on_time = (last + hang).elapsed() < LATE;
-                // If we stood still meanwhile, what it said waits in the socket.
+                // If we were stopped, its messages are waiting in the socket.
                 if on_time || tokio::time::timeout(CATCH_UP, heard.changed()).await.is_err() {
                     return last.elapsed();
                 }
@@ -155,7 +153,7 @@ mod tests {
         tokio::pin!(lost);
         let stop = async {
             tokio::task::yield_now().await;
-            // As after SIGCONT: all deadlines passed at once.
+            // As after SIGCONT: all deadlines have passed at once.
             tokio::time::advance(6 * hang).await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             sender.send_replace(Instant::now());
@@ -173,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reset_is_told_apart_from_a_power_off() {
+    async fn a_reset_is_distinguished_from_a_power_off() {
         for (reason, reset) in [("guest-reset", true), ("guest-shutdown", false)] {
             let (sender, mut events) = mpsc::channel(1);
             let (_heard, heard) = watch::channel(Instant::now());

@@ -1,4 +1,4 @@
-//! From what is asked for to a running VM, step by step.
+//! From a VM's configuration to a running VM, step by step.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -38,26 +38,26 @@ const CLOCK_DEADLINE: Duration = Duration::from_secs(20);
 /// QEMU's command line, in the VM's log directory.
 const COMMAND_FILE: &str = "qemu.sh";
 
-/// How often a guest is booted that comes up without a clock. Seen once in some
-/// 150 boots on two cores with a load of 8.
+/// How often to boot a guest that comes up without a timer. Seen once in some 150 boots on two
+/// cores with a load of 8.
 const BOOTS: u32 = 4;
 
 /// Why there is no VM.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No QEMU, or one that will not do.
+    /// No QEMU, or an unusable one.
     #[error(transparent)]
     Qemu(#[from] qemu::Error),
-    /// KVM was asked for and does not work.
+    /// KVM was requested but does not work.
     #[error(transparent)]
     Accel(#[from] accel::Error),
-    /// The guest's view of the host cannot be laid out.
+    /// The guest's view of the host is impossible.
     #[error(transparent)]
     Root(#[from] root::Error),
     /// A share could not be served.
     #[error(transparent)]
     Share(#[from] share::Error),
-    /// The kernel lacks a module it cannot boot without.
+    /// The kernel lacks a module that it needs to boot.
     #[error("kernel {kernel}: {source}")]
     Modules {
         /// Its name.
@@ -75,8 +75,7 @@ pub enum Error {
         kernel: String,
         /// Bytes of the command line.
         length: usize,
-        /// Bytes that it may have: what is longer, a kernel cuts off without a
-        /// word.
+        /// Bytes that it may have: kernels silently cut off longer ones.
         limit: usize,
     },
     /// There is no way to reach a guest of this kernel.
@@ -109,7 +108,7 @@ pub enum Error {
     /// QEMU could not be started.
     #[error(transparent)]
     Process(#[from] process::Error),
-    /// A directory of the VM could not be made.
+    /// A directory of the VM could not be created.
     #[error("cannot write {}: {source}", path.display())]
     Directory {
         /// Which.
@@ -117,7 +116,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The guest did not come up.
+    /// The guest did not boot.
     #[error("kernel {kernel} did not come up: {why}\n{evidence}")]
     Boot {
         /// Its name.
@@ -126,7 +125,7 @@ pub enum Error {
         arch: Arch,
         /// Its number of vCPUs.
         cpus: u32,
-        /// What happened, or did not.
+        /// What happened.
         why: String,
         /// What is known about it.
         evidence: Box<Evidence>,
@@ -173,15 +172,15 @@ impl Hint for Error {
 pub struct Common<'a> {
     /// What their kernels run on.
     pub arch: Arch,
-    /// QEMU binary; `None` looks for it on `PATH`.
+    /// QEMU binary; `None` means the one on `PATH`.
     pub qemu: Option<&'a Path>,
-    /// Which accelerator is asked for.
+    /// The requested accelerator.
     pub accel: AccelChoice,
     /// The guest's root.
     pub root: &'a Root,
-    /// Directories to be seen at the same path, copy-on-write.
+    /// Directories to show at the same path, copy-on-write.
     pub visible: &'a [PathBuf],
-    /// Directories to be seen at the same path, written through.
+    /// Directories to show at the same path, writable.
     pub writable: &'a [PathBuf],
     /// A directory of our own.
     pub scratch: &'a Path,
@@ -190,8 +189,8 @@ pub struct Common<'a> {
 }
 
 impl Common<'_> {
-    /// Finds what would keep every VM from starting: no QEMU, no KVM where it
-    /// was insisted on, a directory that cannot be shared.
+    /// Finds problems that would prevent every VM from starting: no QEMU, no KVM although required,
+    /// a directory that cannot be shared.
     pub async fn check(&self) -> Result<(), Error> {
         Layout::new(&LayoutRequest {
             root: self.root,
@@ -207,27 +206,26 @@ impl Common<'_> {
     }
 }
 
-/// Everything that is asked of a VM and its guest.
+/// The complete request for a VM and its guest.
 #[derive(Debug)]
 pub struct Launch {
     /// The VM.
     pub config: VmConfig,
     /// The guest's root.
     pub root: Root,
-    /// Directories to be seen at the same path, copy-on-write.
+    /// Directories to show at the same path, copy-on-write.
     pub visible: Vec<PathBuf>,
-    /// Directories to be seen at the same path, written through.
+    /// Directories to show at the same path, writable.
     pub writable: Vec<PathBuf>,
-    /// Whether the guest is to see soon what the host changes in files that it
-    /// cannot write through.
+    /// Whether the guest should soon see changes on the host in files that are not shared writable.
     pub edited: bool,
     /// The `kiln` binary that serves the shares.
     pub kiln: PathBuf,
-    /// A directory of the VM's own, with a short path, for sockets.
+    /// The VM's own directory, with a short path, for sockets.
     pub dir: PathBuf,
     /// Holds that directory while something is written into it.
     pub lease: Option<Lease>,
-    /// Where console and messages are kept.
+    /// Where to keep console and messages.
     pub log_dir: PathBuf,
     /// The user's cache.
     pub cache: PathBuf,
@@ -242,8 +240,7 @@ pub struct Prepared {
     pub spec: VmSpec,
     /// The QEMU it runs on.
     pub qemu: Qemu,
-    /// A line for the user about the choice of accelerator, where there is
-    /// something to say.
+    /// A note for the user about the choice of accelerator, if any.
     pub accel_note: Option<String>,
     shares: Vec<ShareConfig>,
     boot_timeout: Duration,
@@ -256,10 +253,9 @@ struct LaidOut {
 }
 
 impl Launch {
-    /// Resolves everything; starts nothing but, at the first use, the
-    /// accelerator's probe.
+    /// Resolves everything; starts nothing except, on first use, the accelerator probe.
     pub async fn prepare(self) -> Result<Prepared, Error> {
-        // It mostly sleeps: the rest goes on meanwhile.
+        // It mostly sleeps: do the rest meanwhile.
         let arch = self.config.kernel.arch;
         let counter_khz = tokio::task::spawn_blocking(move || arch::counter_khz(arch));
         let launch = Arc::new(self);
@@ -298,13 +294,18 @@ impl Launch {
             control_socket: Some(launch.dir.join("control.sock")),
             console_log: launch.log_dir.join("console.log"),
             qemu_log: launch.log_dir.join("qemu.log"),
-            // Only a panic could fail it; a guest can do without the number.
+            // Only a panic could make it fail; a guest can do without the number.
             counter_khz: counter_khz.await.unwrap_or_default(),
             hang_timeout: launch.config.hang_timeout,
             dump_on_panic: launch.config.dump_on_panic,
             kernel_log: launch.config.kernel_log.clone(),
             qemu_sandbox: qemu.sandbox,
-            kernel_args: launch.config.kernel_args.clone(),
+            // The user has the last word.
+            kernel_args: [
+                launch.config.kernel.parameters(),
+                launch.config.kernel_args.clone(),
+            ]
+            .concat(),
             qemu_args: launch.config.qemu_args.clone(),
         };
         let length = args::kernel_command_line(&spec).len();
@@ -325,8 +326,7 @@ impl Launch {
         })
     }
 
-    /// Makes the VM's directories, reads the kernel's modules and lays out what
-    /// the guest sees.
+    /// Creates the VM's directories, reads the kernel's modules and plans what the guest sees.
     fn lay_out(&self) -> Result<(LaidOut, Vec<ModuleFile>), Error> {
         for dir in [&self.dir, &self.log_dir] {
             std::fs::create_dir_all(dir).map_err(|source| Error::Directory {
@@ -356,6 +356,9 @@ impl Launch {
             hostname: &hostname(&kernel.name),
             scratch: &self.dir,
         })?;
+        if let Some(config) = &kernel.config {
+            layout.show_config(&kernel.release, config)?;
+        }
         layout.plan.nodes = nodes::nodes(index.static_nodes());
         layout.plan.files = match means.share {
             ShareKind::Virtiofs => FileSystem::Virtiofs,
@@ -502,10 +505,10 @@ impl Prepared {
             Ok(mut control) => tokio::select! {
                 hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
                 status = qemu.wait() => Err(match status {
-                    Ok(status) => format!("QEMU ended during the boot ({status})"),
+                    Ok(status) => format!("QEMU ended during boot ({status})"),
                     Err(error) => error.to_string(),
                 }),
-                loss = health::ended(&mut events) => Err(format!("{loss} during the boot")),
+                loss = health::ended(&mut events) => Err(format!("{loss} during boot")),
             },
             Err(error) => Err(error.to_string()),
         };
@@ -523,7 +526,7 @@ impl Prepared {
                     steps.ready / 1000
                 );
                 let relief = Relief::default();
-                for words in shares.iter_mut().filter_map(Share::take_words) {
+                for words in shares.iter_mut().filter_map(Share::take_signals) {
                     relief.listen(words, control.requests());
                 }
                 Ok(Vm {
@@ -551,8 +554,8 @@ impl Prepared {
     }
 }
 
-/// Waits until the guest's clock is set. A guest that does not answer is lost,
-/// which whoever uses it finds out.
+/// Waits until the guest's clock is set. A guest that does not answer is lost, which its user will
+/// notice.
 async fn on_time(vm: Vm) -> Vm {
     if !vm.control.clock_is_set(CLOCK_DEADLINE).await {
         tracing::warn!(
@@ -563,7 +566,7 @@ async fn on_time(vm: Vm) -> Vm {
     vm
 }
 
-/// A port that closes during the boot means that QEMU ends.
+/// If the port closes during boot, QEMU is ending.
 fn explain(error: &control::Error) -> String {
     match error {
         control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),

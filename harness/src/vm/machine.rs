@@ -24,24 +24,23 @@ use crate::hint::with_causes;
 
 /// Name of a memory dump, as kdump's tools call it.
 pub const VMCORE: &str = "vmcore";
-/// Lines of the console that evidence shows, where nothing stands out.
+/// Lines of the console to show as evidence if nothing stands out.
 const CONSOLE_LINES: usize = 20;
-/// Lines that are looked through for what the kernel said when it died: the
-/// stack and the registers of an oops have about 60, and a panic may follow with
-/// those of other processors.
+/// Lines to search for the kernel's last messages: the stack and registers of an oops have about
+/// 60, and a panic with those of other processors may follow.
 const LAST_LINES: usize = 1000;
-/// Lines that are shown of that, half from the beginning and half from the end.
+/// Lines of that to show, half from the beginning and half from the end.
 const SHOWN_LINES: usize = 400;
 /// How long QEMU may take to end once its QMP connection broke.
 const ENDING: Duration = Duration::from_secs(1);
 /// How long a guest may take to power off before it is killed.
 const POWER_OFF: Duration = Duration::from_secs(10);
 
-/// What stands before QMP's run state in [`Evidence::status`].
+/// Prefix of QMP's run state in [`Evidence::status`].
 pub const QMP_STATUS: &str = "QMP status: ";
 
-/// What is known about a VM that was lost or did not come up. Guest text is
-/// in it as it came: whoever shows it escapes it.
+/// What is known about a VM that was lost or did not boot. Guest text is unescaped: escape it to
+/// show it.
 #[derive(Debug, Clone, Default)]
 pub struct Evidence {
     /// The console's last lines.
@@ -52,18 +51,18 @@ pub struct Evidence {
     pub messages: String,
     /// Where the guest's memory was written, or why it was not.
     pub dump: Option<String>,
-    /// What the kernel reported that nobody had taken.
+    /// Kernel reports that nobody has taken yet.
     pub kernel_reports: Vec<KernelReport>,
-    /// What the kernel said when it panicked.
+    /// The kernel's panic message.
     pub panic: Option<String>,
-    /// Another kernel was started before (kexec).
+    /// The guest had started another kernel (kexec).
     pub restarted: bool,
-    /// How the VM ended, where QEMU said so and nobody had heard it.
+    /// How the VM ended, if QEMU reported it and nobody has seen that yet.
     pub ended: Option<String>,
 }
 
 impl Evidence {
-    /// Asks everybody who may know.
+    /// Collects the evidence.
     pub(super) async fn gather(qemu: &mut QemuProcess, qmp: &Qmp, events: &mut VmEvents) -> Self {
         let (status, ended) = match qmp.status().await {
             Ok(status) => (format!("{QMP_STATUS}{}", status.state), false),
@@ -76,8 +75,8 @@ impl Evidence {
         if ended {
             console.drained().await;
         } else {
-            // QEMU may be on its way out, with all that the guest wrote in the
-            // pipe, or the guest in the midst of an oops.
+            // QEMU may be ending, with the guest's output still in the pipe, or the guest may be
+            // printing an oops.
             console.settled().await;
             console.whole_report().await;
         }
@@ -96,8 +95,7 @@ impl Evidence {
         }
     }
 
-    /// What took the VM away, where the console or QEMU say more than the port
-    /// that closed.
+    /// What ended the VM, if the console or QEMU know more than that the port closed.
     pub fn cause(&self) -> Option<String> {
         let panic = self
             .panic
@@ -106,10 +104,10 @@ impl Evidence {
         panic.or_else(|| self.ended.clone())
     }
 
-    /// Why this VM is lost, if `error` is what was noticed of it.
+    /// Why this VM is lost, given the `error` that showed it.
     pub fn reason(&self, error: &control::Error) -> String {
         let cause = match error {
-            // What is known for sure.
+            // What is certain.
             control::Error::Lost(Loss::Share(_) | Loss::Shutdown { .. } | Loss::Restarted)
             | control::Error::Garbage(_) => None,
             control::Error::Lost(_) => self.cause().filter(|_| self.panic.is_some()),
@@ -123,7 +121,7 @@ impl Evidence {
     }
 }
 
-/// The end of a console, from the first of the kernel's last words on.
+/// The end of a console, from the first of the kernel's last messages on.
 fn telling(console: &str) -> String {
     let lines: Vec<&str> = console.lines().collect();
     let usual = lines.len().saturating_sub(CONSOLE_LINES);
@@ -175,7 +173,7 @@ pub struct Vm {
     pub hello: Hello,
     /// Its control port.
     pub control: Control,
-    /// How the descriptors of its shares are.
+    /// The use of file descriptors by its shares.
     pub relief: Relief,
     pub(super) qmp: Qmp,
     pub(super) events: VmEvents,
@@ -184,7 +182,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// What is known about it, for when it is lost.
+    /// What is known about it if it is lost.
     pub async fn evidence(&mut self) -> Evidence {
         let mut evidence = Evidence::gather(&mut self.qemu, &self.qmp, &mut self.events).await;
         if self.spec.dump_on_panic {
@@ -193,8 +191,7 @@ impl Vm {
         evidence
     }
 
-    /// Writes the guest's memory beside the console's log; says where, or why
-    /// not.
+    /// Writes the guest's memory beside the console's log; returns where, or why not.
     async fn dump(&self) -> String {
         let path = self.spec.console_log.with_file_name(VMCORE);
         match self.qmp.dump(&path).await {
@@ -213,8 +210,8 @@ impl Vm {
         self.qemu.console()
     }
 
-    /// The control port, and a future that ends when the VM is lost: it ends
-    /// or stops, its guest says nothing for too long or a share dies under it.
+    /// The control port, and a future that ends when the VM is lost: it ends or stops, its guest
+    /// sends nothing for too long, or one of its shares dies.
     pub fn watched(&mut self) -> (&mut Control, impl Future<Output = Loss>) {
         let lost = health::lost(
             &mut self.shares,
@@ -225,13 +222,13 @@ impl Vm {
         (&mut self.control, lost)
     }
 
-    /// Powers the guest off and takes everything down. Whatever does not end
-    /// by itself is killed; all is reaped when this returns. Gives what the
-    /// kernel reported that nobody had taken, on its way down too.
+    /// Powers the guest off and stops everything. Kills what does not end by itself; everything is
+    /// reaped when this returns. Returns the kernel reports that nobody has taken yet, including
+    /// those at shutdown.
     pub async fn stop(mut self) -> Stopped {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
         if asked && self.spec.dump_on_panic {
-            // This QEMU stays when its guest has powered off.
+            // This QEMU does not exit when its guest powers off.
             let _ = tokio::time::timeout(POWER_OFF, self.events.recv()).await;
             let _ = self.qmp.quit().await;
         }
@@ -239,7 +236,7 @@ impl Vm {
             .await
     }
 
-    /// Takes everything down at once, without the guest's help.
+    /// Stops everything at once, without the guest's help.
     pub async fn kill(self) {
         self.take_down(Duration::ZERO).await;
     }
@@ -249,10 +246,10 @@ impl Vm {
         let mut killed = false;
         match self.qemu.stop(grace).await {
             Ok(status) => killed = status.code().is_none(),
-            Err(error) => tracing::warn!(%error, "while QEMU was taken down"),
+            Err(error) => tracing::warn!(%error, "while stopping QEMU"),
         }
-        // QEMU has gone, and what the guest has written is written: nothing is
-        // gained by letting a share give its memory back in good order.
+        // QEMU has ended, and the guest's writes are complete: there is no point in letting a share
+        // free its memory properly.
         let stopping = self
             .shares
             .into_iter()
@@ -265,12 +262,12 @@ impl Vm {
     }
 }
 
-/// A VM that has been taken down.
+/// A VM that has been stopped.
 #[derive(Debug)]
 pub struct Stopped {
-    /// What the kernel reported since it was last asked.
+    /// What the kernel reported since the last call.
     pub kernel_reports: Vec<KernelReport>,
-    /// The guest did not power off within [`POWER_OFF`], or was not to.
+    /// The guest did not power off within [`POWER_OFF`], or was not asked to.
     pub killed: bool,
 }
 

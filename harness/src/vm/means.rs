@@ -107,7 +107,11 @@ impl Means {
         let mut means = Self::default();
         means.choose_transport(asked, index)?;
         means.choose_share(asked, index)?;
-        if lacking(index, &[OVERLAY]).is_some() {
+        if let Some(missing) = lacking(index, &[OVERLAY]) {
+            // Nobody wants to do without what only has to be unpacked.
+            if index.lie_elsewhere(&missing) {
+                return Err(index.cannot_boot(&missing).into());
+            }
             means.overlay = false;
             means
                 .reasons
@@ -256,7 +260,7 @@ mod tests {
 
     use super::*;
     use crate::config::Asked;
-    use crate::kernel::modules::fixture::tree;
+    use crate::kernel::modules::fixture::{put, tree};
 
     /// A kernel with these modules beside the control port's.
     fn index(names: &[&str]) -> (tempfile::TempDir, Index) {
@@ -345,6 +349,18 @@ mod tests {
             error.contains("q35 (--machine) has no virtio-mmio (k.toml:3)"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn overlayfs_in_a_package_that_was_not_given_is_asked_for() {
+        let (dir, index) = index(&[MMIO, "fuse", "virtiofs"]);
+        put(
+            dir.path(),
+            "modules.order",
+            b"kernel/fs/overlayfs/overlay.ko\n",
+        );
+        let error = Means::choose(&AskedDevices::default(), &index).unwrap_err();
+        assert!(error.hints()[0].contains("another package"), "{error:?}");
     }
 
     #[test]

@@ -20,18 +20,18 @@ use super::spec::VmSpec;
 use crate::child::Supervised;
 use crate::hint::Hint;
 
-/// Lines of QEMU's messages that an error shows.
+/// Lines of QEMU's messages to show in an error.
 const MESSAGE_LINES: usize = 10;
 
-/// How long a QEMU that hung up may take to end; an abort writes a core dump.
+/// How long a QEMU that closed QMP may take to end; an abort writes a core dump.
 const DYING: Duration = Duration::from_secs(3);
 
-/// Why a QEMU process did not start or did not live.
+/// Why a QEMU process did not start or ended early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A socket's path does not fit into a socket address.
-    #[error("{} has {} bytes, a UNIX socket's path has {MAX_SOCKET_PATH} at most", path.display(), path.as_os_str().len())]
+    /// A socket's path is too long for a socket address.
+    #[error("{} has {} bytes, but a UNIX socket's path may have at most {MAX_SOCKET_PATH}", path.display(), path.as_os_str().len())]
     SocketPath {
         /// The path.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum Error {
     Start {
         /// The binary.
         qemu: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A log of the VM could not be written.
@@ -49,10 +49,10 @@ pub enum Error {
     Log {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// QEMU ended where it should have run.
+    /// QEMU ended when it should have been running.
     #[error("QEMU ended early with {status}{}", said(messages))]
     EndedEarly {
         /// The binary.
@@ -79,7 +79,7 @@ impl Hint for Error {
             }
             Self::SocketPath { .. } => vec!["choose a shorter TMPDIR".to_owned()],
             Self::Log { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                vec!["make room on that disk, or choose another run directory".to_owned()]
+                vec!["free some space on that disk, or choose another run directory".to_owned()]
             }
             _ => Vec::new(),
         }
@@ -156,13 +156,13 @@ impl QemuProcess {
         self.messages.drained().await;
     }
 
-    /// Connects to QMP within `deadline`; QEMU's early end is told at once.
+    /// Connects to QMP within `deadline`; reports an early end of QEMU at once.
     pub async fn connect_qmp(&mut self, deadline: Duration) -> Result<(Qmp, VmEvents), Error> {
         let socket = self.qmp_socket.clone();
         tokio::select! {
             connected = Qmp::connect(&socket, deadline) => match connected {
                 Ok(connected) => Ok(connected),
-                // On its way out: its end says more than the connection's.
+                // QEMU is ending: that says more than the error of the connection.
                 Err(error @ qmp::Error::HungUp { .. }) => {
                     match timeout(DYING, self.child.wait()).await {
                         Ok(Ok(status)) => Err(self.ended_early(status).await),
@@ -188,9 +188,8 @@ impl QemuProcess {
         self.child.try_wait().map_err(Error::Wait)
     }
 
-    /// Gives QEMU `grace` to end by itself (a guest powering off, or after
-    /// [`Qmp::quit`]), then kills it. Reaped, and its logs written, when this
-    /// returns.
+    /// Gives QEMU `grace` to end by itself (a guest powering off, or after [`Qmp::quit`]), then
+    /// kills it. It is reaped, and its logs are written, when this returns.
     pub async fn stop(mut self, grace: Duration) -> Result<ExitStatus, Error> {
         let status = self.child.stop(grace).await.map_err(Error::Wait)?;
         for console in [self.console, self.messages] {

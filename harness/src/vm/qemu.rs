@@ -1,4 +1,4 @@
-//! The QEMU binary: where it is, how new it is, what it can do.
+//! The QEMU binary: its path, version and features.
 
 mod memory;
 
@@ -17,14 +17,12 @@ use crate::arch::Arch;
 use crate::child::Supervised;
 use crate::hint::Hint;
 
-/// Oldest QEMU that will do: the first whose `microvm` has `acpi=on`, without
-/// which a stock kernel finds no virtio-mmio device and cannot power off
-/// (QEMU's change log for 5.2).
+/// Oldest usable QEMU: the first whose `microvm` has `acpi=on`, without which a stock kernel finds
+/// no virtio-mmio device and cannot power off (QEMU's change log for 5.2).
 pub const MINIMUM_VERSION: Version = Version { major: 5, minor: 2 };
 
-/// QEMU from which on `doctor` no longer advises a newer one: 11.1 took a third
-/// less time than 7.2 for our load under TCG, and 10.0 is the newest that
-/// Debian 12 has to offer (in backports).
+/// From this QEMU on `doctor` does not recommend a newer one: 11.1 took a third less time than 7.2
+/// for our load under TCG, and 10.0 is the newest in Debian 12 (in backports).
 pub const FAST_TCG_VERSION: Version = Version {
     major: 10,
     minor: 0,
@@ -37,46 +35,46 @@ const DESCRIBE_DEADLINE: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// No binary by the usual name.
+    /// No binary of the usual name.
     #[error("{} is not on PATH", arch.qemu())]
     NotOnPath {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
     },
-    /// The binary that was named cannot be executed.
+    /// The given binary cannot be executed.
     #[error("cannot run QEMU {}: {source}", path.display())]
     Run {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It ran and does not look like QEMU.
-    #[error("{} did not answer `{question}` as QEMU does: {answer}", path.display())]
+    /// It ran but does not look like QEMU.
+    #[error("{} did not answer `{question}` like QEMU: {answer}", path.display())]
     NotQemu {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
-        /// The options it was asked with.
+        /// The options that it was run with.
         question: &'static str,
-        /// What it said, shortened.
+        /// Its output, shortened.
         answer: String,
     },
     /// It answered nothing in time.
     #[error("{} did not answer `{question}` within {} s", path.display(), DESCRIBE_DEADLINE.as_secs())]
     Silent {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
-        /// The options it was asked with.
+        /// The options that it was run with.
         question: &'static str,
     },
     /// Older than [`MINIMUM_VERSION`].
-    #[error("QEMU {version} at {} is too old, {MINIMUM_VERSION} is the oldest that will do", path.display())]
+    #[error("QEMU {version} at {} is too old; kiln needs at least {MINIMUM_VERSION}", path.display())]
     TooOld {
         /// The binary.
         path: PathBuf,
@@ -86,7 +84,7 @@ pub enum Error {
     /// Built without something that every VM needs.
     #[error("QEMU {version} at {} was built without {}", path.display(), missing.join(", "))]
     Missing {
-        /// What it is to run.
+        /// The architecture of the guests.
         arch: Arch,
         /// The binary.
         path: PathBuf,
@@ -117,7 +115,7 @@ fn install(arch: Arch) -> String {
     format!("install it: {how}, or name one with --qemu")
 }
 
-/// A QEMU version; the patch level never mattered.
+/// A QEMU version, without the patch level, which never mattered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
     /// Before the first dot.
@@ -139,9 +137,9 @@ pub struct Qemu {
     pub path: PathBuf,
     /// Its version.
     pub version: Version,
-    /// The version in full, as it says itself: `7.2.22 (Debian 1:7.2+...)`.
+    /// The full version, as QEMU prints it: `7.2.22 (Debian 1:7.2+...)`.
     pub full_version: String,
-    /// Whether it offers `-sandbox` (its own seccomp filter).
+    /// Whether it has `-sandbox` (its own seccomp filter).
     pub sandbox: bool,
     /// Whether it was built with KVM.
     pub kvm: bool,
@@ -154,8 +152,7 @@ impl Qemu {
         Self::describe(locate(chosen, arch)?, arch).await
     }
 
-    /// [`find`](Self::find), with the answers of an unchanged binary taken from
-    /// the cache directory and kept there.
+    /// [`find`](Self::find), but caches the answers of an unchanged binary in the cache directory.
     pub async fn find_remembered(
         chosen: Option<&Path>,
         arch: Arch,
@@ -167,15 +164,15 @@ impl Qemu {
         }
         let qemu = Self::describe(path, arch).await?;
         if let Err(error) = memory::keep(cache_dir, &qemu) {
-            tracing::debug!("QEMU will be asked again the next time: {error}");
+            tracing::debug!("QEMU will be queried again the next time: {error}");
         }
         Ok(qemu)
     }
 
-    /// Asks the binary at `path` what it is.
+    /// Queries the binary at `path`.
     async fn describe(path: PathBuf, arch: Arch) -> Result<Self, Error> {
-        // Four short processes at once: one after the other they would be felt
-        // at each start.
+        // Four short processes at once: one after another they would be a noticeable delay at each
+        // start.
         let (version_text, machines, devices, help) = tokio::try_join!(
             ask(&path, arch, "--version", &["--version"]),
             ask(&path, arch, "-machine help", &["-machine", "help"]),
@@ -327,7 +324,7 @@ mod tests {
     use proptest::prelude::*;
     use std::fs;
 
-    /// A shell script in QEMU's place.
+    /// A shell script instead of QEMU.
     fn fake(dir: &Path, body: &str) -> PathBuf {
         let path = dir.join("qemu");
         fs::write(&path, format!("#!/bin/sh\n{body}\n")).unwrap();
@@ -382,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_qemu_is_refused() {
+    async fn a_program_that_is_not_qemu_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = fake(dir.path(), "echo hello");
         let error = Qemu::find(Some(&path), Arch::X86_64).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! QMP: asking QEMU how it is, and hearing what happens to it.
+//! QMP: queries QEMU's state, and receives its events.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// half a minute to compress.
 const DUMP_DEADLINE: Duration = Duration::from_secs(300);
 
-/// Events kept for a reader that lags; a VM's life has a handful.
+/// Events kept for a slow reader; a VM has a handful in its life.
 const EVENT_QUEUE: usize = 64;
 
-/// Why QEMU could not be spoken to.
+/// Why talking to QEMU failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,7 +35,7 @@ pub enum Error {
     Connect {
         /// The QMP socket.
         socket: PathBuf,
-        /// How long was waited.
+        /// How long kiln waited.
         waited: Duration,
         /// What the last attempt said.
         source: io::Error,
@@ -53,7 +53,7 @@ pub enum Error {
     Unanswered {
         /// The QMP command.
         command: &'static str,
-        /// How long was waited.
+        /// How long kiln waited.
         waited: Duration,
     },
     /// A command failed, or the connection did.
@@ -129,12 +129,12 @@ pub struct Qmp {
     reader: JoinHandle<()>,
 }
 
-/// The events of a VM in order; `recv` gives `None` once QEMU has gone.
+/// The events of a VM in order; `recv` returns `None` once QEMU has ended.
 pub type VmEvents = mpsc::Receiver<VmEvent>;
 
 impl Qmp {
-    /// Connects to `socket` as soon as QEMU listens there, for at most
-    /// `deadline`, and negotiates capabilities.
+    /// Connects to `socket` as soon as QEMU listens there, within `deadline`, and negotiates
+    /// capabilities.
     pub async fn connect(socket: &Path, deadline: Duration) -> Result<(Self, VmEvents), Error> {
         let failed = |source| Error::Connect {
             socket: socket.to_owned(),
@@ -160,7 +160,7 @@ impl Qmp {
             })?;
         let (service, mut messages) = greeted.into_parts();
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        // Also delivers the answers to commands, so it must always run.
+        // Also delivers answers to commands, so it must always run.
         let reader = tokio::spawn(async move {
             while let Some(message) = messages.next().await {
                 match message {
@@ -171,7 +171,7 @@ impl Qmp {
                             tracing::debug!("nobody takes the VM's events");
                         }
                     }
-                    // An answer that came after its deadline, for one.
+                    // For example an answer that came after its deadline.
                     Err(error) => tracing::debug!("QMP: {error}"),
                 }
             }
@@ -189,15 +189,15 @@ impl Qmp {
         })
     }
 
-    /// Lets the processors of a VM that was started with `-S` run.
+    /// Starts the processors of a VM that was started with `-S`.
     pub async fn cont(&self) -> Result<(), Error> {
         answered("cont", self.service.execute(qmp::cont {}))
             .await
             .map(|_| ())
     }
 
-    /// Writes the guest's memory to `path`, as a vmcore of kdump's format that
-    /// crash(8) and drgn read. A running guest is paused meanwhile.
+    /// Writes the guest's memory to `path`, as a vmcore in kdump's format that crash(8) and drgn
+    /// can read. Pauses a running guest meanwhile.
     pub async fn dump(&self, path: &Path) -> Result<(), Error> {
         let command = qmp::dump_guest_memory {
             paging: false,
@@ -213,7 +213,7 @@ impl Qmp {
             .map(|_| ())
     }
 
-    /// Ends QEMU. That it goes before it has answered is no failure.
+    /// Ends QEMU. It is not an error if it ends before it answers.
     pub async fn quit(&self) -> Result<(), Error> {
         match answered("quit", self.service.execute(qmp::quit {})).await {
             Ok(_) | Err(Error::Command { .. }) => Ok(()),
@@ -228,7 +228,7 @@ impl Drop for Qmp {
     }
 }
 
-/// Waits for an answer, for a while.
+/// Waits for an answer, with a limit.
 async fn answered<T>(
     command: &'static str,
     answer: impl Future<Output = Result<T, qapi::ExecuteError>>,
@@ -260,7 +260,7 @@ mod tests {
 
     const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": ""}, "capabilities": ["oob"]}}"#;
 
-    /// A QEMU of the future: says what our `qapi` does not know.
+    /// A future QEMU: sends what our `qapi` does not know.
     async fn fake_qemu(listener: UnixListener) {
         let (stream, _) = listener.accept().await.unwrap();
         let (read, mut write) = stream.into_split();

@@ -1,5 +1,5 @@
-//! Gives shares descriptors back before they run out: has the guest forget the
-//! files that it does not use.
+//! Frees file descriptors of shares before they run out, by making the guest drop files that it
+//! does not use.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +8,9 @@ use guest_init::message::Request;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 use super::control::Requests;
-use crate::guest::share::{self, Word};
+use crate::guest::share::{self, PressureSignal};
 
-/// What the shares of a VM said of their descriptors.
+/// What the shares of a VM reported about their descriptors.
 #[derive(Debug, Clone, Default)]
 pub struct Relief {
     state: Arc<State>,
@@ -20,51 +20,49 @@ pub struct Relief {
 struct State {
     /// More than half are in use somewhere.
     wanted: AtomicBool,
-    /// The guest was refused one.
+    /// A share has refused the guest one.
     refused: AtomicBool,
 }
 
 impl Relief {
-    /// Listens to a share until it ends, and asks the guest where that must be
-    /// at once.
+    /// Listens to a share until it ends, and asks the guest at once if that is urgent.
     pub(super) fn listen(
         &self,
-        words: impl AsyncRead + Unpin + Send + 'static,
+        signals: impl AsyncRead + Unpin + Send + 'static,
         requests: Requests,
     ) {
-        tokio::spawn(listen(self.state.clone(), words, requests));
+        tokio::spawn(listen(self.state.clone(), signals, requests));
     }
 
-    /// Whether the guest had better forget something in the next quiet moment;
-    /// says so once.
+    /// Whether the guest should drop files at the next quiet moment; true only once.
     pub fn take_wanted(&self) -> bool {
         self.state.wanted.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether the guest was refused a file since this was last asked.
+    /// Whether a share refused the guest a file since the last call.
     pub fn take_refused(&self) -> bool {
         self.state.refused.swap(false, Ordering::Relaxed)
     }
 }
 
-async fn listen(state: Arc<State>, mut words: impl AsyncRead + Unpin, requests: Requests) {
+async fn listen(state: Arc<State>, mut signals: impl AsyncRead + Unpin, requests: Requests) {
     let mut buffer = [0; 64];
-    while let Ok(length @ 1..) = words.read(&mut buffer).await {
+    while let Ok(length @ 1..) = signals.read(&mut buffer).await {
         for word in buffer[..length]
             .iter()
-            .filter_map(|&byte| Word::from_byte(byte))
+            .filter_map(|&byte| PressureSignal::from_byte(byte))
         {
             let pages = match word {
-                Word::Half => {
+                PressureSignal::Half => {
                     state.wanted.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Word::Full => {
+                PressureSignal::Full => {
                     state.refused.store(true, Ordering::Relaxed);
                     continue;
                 }
-                Word::Drop => false,
-                Word::DropPages => true,
+                PressureSignal::Drop => false,
+                PressureSignal::DropPages => true,
             };
             tracing::debug!(pages, "a share runs out of descriptors");
             if requests.send(&Request::DropCaches { pages }).await.is_err() {
@@ -74,16 +72,16 @@ async fn listen(state: Arc<State>, mut words: impl AsyncRead + Unpin, requests: 
     }
 }
 
-/// What to tell whoever ran something in a guest that was refused a file.
+/// The message for the user if a share refused the guest a file.
 pub fn refusal() -> String {
     let limit = share::hard_limit().map_or_else(|| "?".to_owned(), |limit| limit.to_string());
     format!(
-        "the guest used more of the host's files at once than kiln may have open here (hard \
-         limit {limit}): some were refused with \"Too many open files in system\" (error 23)"
+        "the guest used more of the host's files at once than kiln may have open here (hard limit \
+         {limit}): some failed with \"Too many open files in system\" (error 23)"
     )
 }
 
-/// What mends it.
+/// How to fix it.
 pub const RAISE_LIMIT: &str = "raise the hard limit of open files: `ulimit -Hn`, \
      /etc/security/limits.conf, or LimitNOFILE= of the service";
 
@@ -100,9 +98,9 @@ mod tests {
     async fn what_a_share_says_reaches_guest_and_harness() {
         let (host, mut guest) = UnixStream::pair().unwrap();
         let control = Control::over(host);
-        let (words, mut share) = tokio::io::duplex(64);
+        let (signals, mut share) = tokio::io::duplex(64);
         let relief = Relief::default();
-        relief.listen(words, control.requests());
+        relief.listen(signals, control.requests());
         share.write_all(b"hfx").await.unwrap();
         share.write_all(b"dp").await.unwrap();
         let mut decoder = guest_init::frame::Decoder::new();

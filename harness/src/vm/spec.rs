@@ -1,8 +1,7 @@
-//! What is asked of a VM, and what that resolves to.
+//! The configuration of a VM, before and after resolution.
 //!
-//! Three types stand in a row: [`VmConfig`] (asked for) → [`VmSpec`] (every
-//! path, port and size resolved) → `Vm` (running), so that a half-resolved VM
-//! cannot be started.
+//! There are three types: [`VmConfig`] (requested) → [`VmSpec`] (every path, port and size
+//! resolved) → `Vm` (running), so that a half-resolved VM cannot be started.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,15 +11,15 @@ use super::means::Means;
 use crate::config::AskedDevices;
 use crate::kernel::KernelImage;
 
-/// Which accelerator the user asks for.
+/// Which accelerator the user requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum AccelChoice {
-    /// KVM where the probe shows that it runs a kernel, TCG otherwise.
+    /// KVM if the probe shows that it runs a kernel, TCG otherwise.
     #[default]
     Auto,
     /// KVM, or fail.
     Kvm,
-    /// QEMU's own translator, works everywhere.
+    /// QEMU's own translator, which works everywhere.
     Tcg,
 }
 
@@ -43,7 +42,7 @@ impl std::fmt::Display for Accelerator {
     }
 }
 
-/// What the caller asks of a VM.
+/// What the caller requests of a VM.
 #[derive(Debug, Clone)]
 pub struct VmConfig {
     /// The kernel to boot.
@@ -54,7 +53,7 @@ pub struct VmConfig {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u32,
-    /// Processor model, as QEMU's `-cpu` has it; `None` is the accelerator's.
+    /// CPU model, as for QEMU's `-cpu`; `None` means the accelerator's default.
     pub cpu: Option<String>,
     /// QEMU binary; `None` looks on `PATH` for that of the kernel's architecture.
     pub qemu: Option<PathBuf>,
@@ -62,13 +61,13 @@ pub struct VmConfig {
     pub kernel_args: Vec<String>,
     /// Appended to QEMU's command line.
     pub qemu_args: Vec<String>,
-    /// How long the guest may say nothing before it is taken for hung.
+    /// How long the guest may send nothing before it counts as hung.
     pub hang_timeout: Duration,
     /// Machine, transport and file system, as far as they were asked for.
     pub devices: AskedDevices,
     /// Dump the memory of a guest that panics.
     pub dump_on_panic: bool,
-    /// What is known of lines of this kernel's log.
+    /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
 }
 
@@ -92,8 +91,7 @@ pub struct NinePSpec {
     pub writable: bool,
 }
 
-/// A VM with every path, port and size resolved; all that is left is to start
-/// it.
+/// A VM with every path, port and size resolved, ready to start.
 #[derive(Debug, Clone)]
 pub struct VmSpec {
     /// QEMU binary.
@@ -104,7 +102,7 @@ pub struct VmSpec {
     pub memory: u64,
     /// Number of vCPUs.
     pub cpus: u32,
-    /// Processor model, as QEMU's `-cpu` has it; `None` is the accelerator's.
+    /// CPU model, as for QEMU's `-cpu`; `None` means the accelerator's default.
     pub cpu: Option<String>,
     /// The kernel image.
     pub kernel: KernelImage,
@@ -118,25 +116,23 @@ pub struct VmSpec {
     pub means: Means,
     /// Where QEMU listens for QMP.
     pub qmp_socket: PathBuf,
-    /// Where QEMU listens for the control port's peer; `None` for a VM that
-    /// takes no orders (the accelerator probe).
+    /// Where QEMU listens for the control port's peer; `None` for a VM without control (the
+    /// accelerator probe).
     pub control_socket: Option<PathBuf>,
-    /// Where the guest's console is kept; QEMU writes it to its stdout and the
-    /// harness copies it, bounded.
+    /// The file for the guest's console; QEMU writes it to its stdout and the harness copies it, up
+    /// to a limit.
     pub console_log: PathBuf,
-    /// Where QEMU's own messages (its stderr) are kept, bounded.
+    /// The file for QEMU's own messages (its stderr), up to a limit.
     pub qemu_log: PathBuf,
-    /// Frequency in kHz of the host's counter that the guest reads, where it is
-    /// known; TCG guests are told.
+    /// Frequency in kHz of the host's counter that the guest reads, if known; TCG guests get it.
     pub counter_khz: Option<u64>,
-    /// How long the guest may say nothing before it is taken for hung.
+    /// How long the guest may send nothing before it counts as hung.
     pub hang_timeout: Duration,
-    /// Whether a guest that panics is kept, paused, so that its memory can be
-    /// dumped.
+    /// Whether to keep a panicked guest paused, so that its memory can be dumped.
     pub dump_on_panic: bool,
-    /// What is known of lines of this kernel's log.
+    /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
-    /// Whether this QEMU offers `-sandbox`.
+    /// Whether this QEMU has `-sandbox`.
     pub qemu_sandbox: bool,
     /// Appended to the kernel's command line.
     pub kernel_args: Vec<String>,

@@ -10,11 +10,11 @@ use rustix::fs::OFlags;
 
 use super::Found;
 use super::kept::{Kept, View};
-use crate::init::remnants::unescaped;
+use crate::init::mountinfo::unescaped;
 
 /// `LOOP_CLR_FD` of linux/loop.h.
 const LOOP_CLR_FD: libc::c_ulong = 0x4c01;
-/// How long a device that was let go may take to vanish.
+/// How long a released device may take to vanish.
 const SETTLE: Duration = Duration::from_millis(20);
 const ROUNDS: usize = 10;
 
@@ -78,7 +78,7 @@ impl Block {
         }
     }
 
-    /// Lets go what a loop device stands for, and the memory of a zram.
+    /// Detaches a loop device's file, and frees a zram's memory.
     fn let_go(&self, name: &str) {
         if name.starts_with("zram") {
             if let Some(sys) = &self.sys {
@@ -96,8 +96,7 @@ impl Block {
     }
 }
 
-/// A column of the lines that are new; the heading never is. The other columns
-/// may change.
+/// One column of the new lines; the heading is never new. The other columns may change.
 fn new(now: &[u8], was: &[u8], column: usize) -> Vec<Vec<u8>> {
     let names = |text: &[u8]| -> Vec<Vec<u8>> {
         text.split(|&byte| byte == b'\n')

@@ -1,5 +1,5 @@
-//! BPF programs and links that outlive the processes that made them: pinned in
-//! bpffs, or attached to something that stays.
+//! BPF programs and links that outlive the processes that created them: pinned in bpffs, or
+//! attached to something that remains.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use super::kept::View;
 use super::tree::{self, Budget};
 use super::{Found, beyond};
 
-/// How long the kernel may take to free what nobody holds any more: links since
-/// Linux 6.9 go after a grace period of RCU, programs of cgroups by a work queue.
+/// How long the kernel may take to free unreferenced objects: since Linux 6.9 links go after an RCU
+/// grace period, and a work queue frees programs of cgroups.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Pins that are removed at most.
+/// Most pins to remove.
 const MOST_PINS: usize = 2000;
-/// Objects that are named at most.
+/// Most objects to name.
 const NAMED: usize = 20;
 
 // linux/bpf.h
@@ -32,11 +32,10 @@ const NAME_LEN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Bpf {
     fs: Option<View>,
-    /// When something was last pinned right in it, or removed.
+    /// When something at its top was last pinned or removed.
     changed: Changed,
     pins: Vec<CString>,
-    /// The highest ids that were there. Ids count up (`idr_alloc_cyclic` of
-    /// `kernel/bpf/syscall.c`).
+    /// The highest ids so far. Ids count up (`idr_alloc_cyclic` of `kernel/bpf/syscall.c`).
     program: u32,
     link: u32,
 }
@@ -109,8 +108,7 @@ fn after(command: libc::c_int, id: u32) -> impl Iterator<Item = u32> {
     std::iter::successors(next(command, id), move |id| next(command, *id))
 }
 
-/// The id after this one; `None` at the end, and where the kernel has no such
-/// objects.
+/// The id after this one; `None` at the end, or if the kernel has no such objects.
 fn next(command: libc::c_int, id: u32) -> Option<u32> {
     // start_id, next_id, open_flags
     let mut attributes = [id, 0, 0];

@@ -1,4 +1,5 @@
-//! Cgroups that are not a job's, and what the first cgroup gives to its children.
+//! Cgroups that do not belong to a job, and the controllers that the root cgroup enables for its
+//! children.
 
 use std::ffi::CString;
 
@@ -9,7 +10,7 @@ use super::kept::{Kept, View, text};
 use super::tree::{self, Budget};
 use super::{Found, beyond};
 
-/// Cgroups that are removed at most.
+/// Most cgroups to remove.
 const MOST: usize = 2000;
 
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Cgroups {
     }
 }
 
-/// What to write to come from the first list of controllers to the second.
+/// What to write to change the first list of controllers into the second.
 fn changes(from: &str, to: &str) -> Vec<String> {
     let from: Vec<&str> = from.split_ascii_whitespace().collect();
     let to: Vec<&str> = to.split_ascii_whitespace().collect();

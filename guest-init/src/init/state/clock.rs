@@ -17,7 +17,7 @@ const NEVER: libc::time_t = i32::MAX as libc::time_t;
 
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// Cancelled when somebody sets the clock, timerfd_create(2).
+    /// Cancelled if somebody sets the clock, timerfd_create(2).
     set: Option<TimerFd>,
     offset: Option<Duration>,
     zone: Zone,
@@ -39,7 +39,7 @@ impl Clock {
         }
     }
 
-    /// Takes it for right as it is now.
+    /// Accepts the current clock as right.
     pub(super) fn was_set_by_us(&mut self) {
         self.offset = offset();
         self.set = timer();
@@ -80,7 +80,7 @@ impl Clock {
         found.add(Setting, &format!("clock, {moved}"), gone);
     }
 
-    /// `nix` takes a cancelled timer for one that has fired.
+    /// `nix` treats a cancelled timer as one that has fired.
     fn was_set(&self) -> bool {
         self.set.as_ref().is_some_and(|timer| timer.wait().is_ok())
     }
@@ -95,8 +95,8 @@ fn timer() -> Option<TimerFd> {
     Some(timer)
 }
 
-/// The wall clock's time at boot: only setting it changes that, for both clocks
-/// are slewed alike.
+/// The wall clock's time at boot. Only setting the clock changes it, because both clocks are slewed
+/// alike.
 fn offset() -> Option<Duration> {
     let boot = Duration::from(clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?);
     Duration::from(clock_gettime(ClockId::CLOCK_REALTIME).ok()?).checked_sub(boot)
@@ -144,6 +144,6 @@ fn set_speed((tick, freq): Speed) {
     timex.modes = libc::ADJ_TICK | libc::ADJ_FREQUENCY;
     timex.tick = tick;
     timex.freq = freq;
-    // SAFETY: a live, writable value. Whether it worked is read again.
+    // SAFETY: a live, writable value. The next read shows whether it worked.
     unsafe { libc::adjtimex(&raw mut timex) };
 }

@@ -1,5 +1,5 @@
-//! `/dev`: nodes that a test removes, replaces or shuts off, and files it leaves
-//! there. New nodes are the kernel's.
+//! `/dev`: nodes that a test removes, replaces or makes inaccessible, and files that it leaves
+//! there. New nodes come from the kernel.
 
 use std::ffi::CString;
 
@@ -12,12 +12,12 @@ use super::kept::View;
 use super::scratch::{Stamp, Usage, usage};
 use super::tree::{self, Budget};
 
-/// Programs die without it, and a test may shut it off.
+/// Programs die without it, and a test may make it inaccessible.
 const NULL: &str = "null";
-/// Entries that a test may leave.
+/// How many entries a test may leave.
 const MOST: usize = 2000;
 
-/// What a node is: its times change as it is used.
+/// The identity of a node, without its times, which change with use.
 type Node = (u32, u32, u32, u64);
 
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Devices(Option<Known>);
 struct Known {
     view: View,
     usage: Option<Usage>,
-    /// When something was last made, removed or renamed right in it.
+    /// When something in it was last created, removed or renamed.
     changed: Option<(i64, u64)>,
     nodes: Vec<(CString, Node)>,
 }
@@ -120,7 +120,7 @@ fn get(nodes: &[(CString, Node)], name: &CString) -> Option<Node> {
         .map(|(_, node)| *node)
 }
 
-/// Everything right below `/dev`.
+/// Everything directly below `/dev`.
 fn nodes(view: &View) -> Vec<(CString, Node)> {
     let names = view.names(".").unwrap_or_default();
     names

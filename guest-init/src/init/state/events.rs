@@ -1,7 +1,7 @@
-//! What is written to procfs and sysfs, as fanotify(7) tells.
+//! Watches writes to procfs and sysfs with fanotify(7).
 //!
-//! Their own mounts only: a proc that a test mounts for a PID namespace is a
-//! filesystem of its own since Linux 5.8.
+//! Only the guest's own mounts: since Linux 5.8 a proc that a test mounts for a PID namespace is a
+//! separate filesystem.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
@@ -12,7 +12,7 @@ use nix::sys::fanotify::{EventFFlags, Fanotify, InitFlags, MarkFlags, MaskFlags}
 
 /// What is watched.
 const WATCHED: [&str; 2] = ["/proc", "/sys"];
-/// How often events are read; each time gives up to 170.
+/// How many reads to do at most; each gives up to 170 events.
 const READS: usize = 16;
 
 #[derive(Debug)]
@@ -22,18 +22,17 @@ pub(super) struct Events(Option<Fanotify>);
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Written {
     pub(super) paths: Vec<String>,
-    /// More was, or it cannot be told what.
+    /// More was written, or it is unknown what.
     pub(super) more: bool,
 }
 
 impl Events {
-    /// `None` inside where the kernel has no fanotify.
+    /// `None` inside if the kernel has no fanotify.
     pub(super) fn watch() -> Self {
         Self(group().ok())
     }
 
-    /// What others than PID 1 have written since this was last asked; `None`
-    /// where that cannot be told.
+    /// What processes other than PID 1 have written since the last call; `None` if that is unknown.
     pub(super) fn take(&mut self) -> Option<Written> {
         let group = self.0.as_ref()?;
         let mut written = Written::default();
@@ -41,7 +40,7 @@ impl Events {
             if !ready(group) {
                 return Some(written);
             }
-            // What cannot be opened to read gives an error, and is gone then.
+            // A file that cannot be opened for reading gives an error, and its event is lost.
             let Ok(events) = group.read_events() else {
                 written.more = true;
                 continue;
@@ -63,7 +62,7 @@ impl Events {
                 }
             }
         }
-        // Closing the group drops the rest unread.
+        // Closing the group discards the rest.
         written.more = true;
         self.0 = self::group().ok();
         Some(written)

@@ -12,7 +12,7 @@ use super::{Found, beyond};
 
 /// Each read of a list ends after some hundreds of objects.
 const ROUNDS: usize = 100;
-/// How many objects of a kind are named.
+/// How many objects of a kind to name.
 const NAMED: usize = 10;
 
 const LISTS: [(&str, &str, Remove); 3] = [
@@ -34,8 +34,8 @@ struct List {
 #[derive(Debug)]
 pub(super) struct Ipc {
     lists: Vec<List>,
-    /// A mount of mqueue(7) that stands nowhere, its size, what was in it. The
-    /// size counts its queues (`mqueue_create_attr` of `ipc/mqueue.c`).
+    /// A detached mount of mqueue(7), its size and its contents. The size counts its queues
+    /// (`mqueue_create_attr` of `ipc/mqueue.c`).
     queues: Option<(View, u64, Vec<Vec<u8>>)>,
 }
 

@@ -1,5 +1,5 @@
-//! Looking at filesystems of the kernel's in a way that nothing a test mounts or
-//! unmounts can hinder, and that hinders no test.
+//! Access to the kernel's filesystems that no mount or unmount of a test can block, and that blocks
+//! no test.
 
 use std::fs::File;
 use std::io::Write;
@@ -10,18 +10,18 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, openat, statat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-/// What is read of a file at a time.
+/// How many bytes of a file to read at a time.
 const PIECE: usize = 4096;
-/// What is read of a file at most: a test may make it as long as it likes.
+/// How many bytes of a file to read at most: a test may make it arbitrarily long.
 const LIMIT: usize = 64 << 10;
 
-/// A mount of a filesystem that stands nowhere: a test can take its own away,
-/// and nothing is busy for what is open here.
+/// A detached mount of a filesystem: a test can still unmount its own mount, which our open files
+/// do not make busy.
 #[derive(Debug)]
 pub(in crate::init) struct View(OwnedFd);
 
 impl View {
-    /// Of what is mounted at a path.
+    /// The filesystem mounted at a path.
     pub(in crate::init) fn of(path: impl AsRef<Path>) -> Option<Self> {
         let path = path.as_ref();
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -47,7 +47,7 @@ impl View {
         &self.0
     }
 
-    /// What lies at a path below it.
+    /// Opens a path below it.
     pub(super) fn stat(&self, path: &str) -> Option<Stat> {
         statat(&self.0, path, AtFlags::SYMLINK_NOFOLLOW).ok()
     }
@@ -63,7 +63,7 @@ impl View {
         Some(fd.into())
     }
 
-    /// A file that is read again and again.
+    /// Opens a file to read it repeatedly.
     pub(super) fn keep(&self, path: &str) -> Option<Kept> {
         self.open(path, OFlags::RDONLY).map(Kept)
     }
@@ -72,7 +72,7 @@ impl View {
         self.keep(path)?.read()
     }
 
-    /// Writes to a file of the kernel's, in one write(2).
+    /// Writes to a kernel file, in one write(2).
     pub(super) fn write(&self, path: &str, flags: OFlags, content: &[u8]) -> bool {
         self.open(path, flags | OFlags::WRONLY)
             .is_some_and(|mut file| file.write_all(content).is_ok())
@@ -86,13 +86,12 @@ impl View {
     }
 }
 
-/// A small file of the kernel's, open: reading it again costs a tenth of opening
-/// it.
+/// A small kernel file, kept open: reading it again costs a tenth of opening it.
 #[derive(Debug)]
 pub(super) struct Kept(File);
 
 impl Kept {
-    /// What stands in it now.
+    /// Its current content.
     pub(super) fn read(&self) -> Option<Vec<u8>> {
         let mut text = Vec::new();
         let mut piece = [0; PIECE];
@@ -102,8 +101,8 @@ impl Kept {
                 .read_at(&mut piece, u64::try_from(text.len()).ok()?)
                 .ok()?;
             text.extend(piece.get(..count)?);
-            // The kernel fills what it is given as long as a record fits in
-            // (seq_read of fs/seq_file.c), and none is that long.
+            // The kernel fills the buffer while whole records fit (seq_read of fs/seq_file.c), and
+            // no record is that long.
             let whole = text.len() == count && count < PIECE / 2;
             if count == 0 || whole || text.len() >= LIMIT {
                 return Some(text);

@@ -1,10 +1,9 @@
-//! What the kernel and the files of a guest are like: remembered before the
-//! tests, and put back after each one where that is certain.
+//! The state of the guest's kernel and files: recorded before the tests, and restored after each
+//! one if that is safe.
 //!
-//! The look after a test has at most 5 ms under emulation. So files of the
-//! kernel's are held open and read again, the kernel is asked to tell of changes
-//! (fanotify(7), netlink(7), timerfd), filesystems are asked how much is in them,
-//! and all else happens only where something differs.
+//! The check after a test may take at most 5 ms under emulation. So it keeps kernel files open and
+//! reads them again, lets the kernel report changes (fanotify(7), netlink(7), timerfd), and asks
+//! filesystems how much they contain. It does more only if something differs.
 
 mod block;
 mod bpf;
@@ -32,12 +31,12 @@ use std::time::{Duration, Instant};
 
 use guest_init::message::{Remnant, RemnantKind};
 
-/// How long putting back may take in all; what is left then stays.
+/// How long restoring may take in total; the rest then stays changed.
 const BUDGET: Duration = Duration::from_secs(10);
-/// What a name is cut to: a path may have 4096 bytes.
+/// The length to which names are cut: a path may have 4096 bytes.
 const MAX_NAME: usize = 200;
 
-/// What was found, and until when there may be more done about it.
+/// What was found, and the deadline for restoring it.
 #[derive(Debug)]
 pub(super) struct Found {
     remnants: Vec<Remnant>,
@@ -65,17 +64,17 @@ impl Found {
     }
 }
 
-/// What of these is not among those.
+/// What is in the first list but not in the second.
 fn beyond<'a, T: PartialEq>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = &'a T> {
     these.iter().filter(|one| !those.contains(one))
 }
 
-/// A name, cut to what a message holds.
+/// A name, cut to fit a message.
 pub(super) fn shown(name: &str) -> String {
     name.chars().take(MAX_NAME).collect()
 }
 
-/// How the guest was when it was last clean.
+/// The state of the guest when it was last clean.
 #[derive(Debug)]
 pub(super) struct State {
     names: names::Names,
@@ -94,7 +93,7 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Remembers how the guest is.
+    /// Records the state of the guest.
     pub(super) fn take() -> Self {
         Self {
             names: names::Names::take(),
@@ -109,13 +108,12 @@ impl State {
             files: Files::take(),
             bpf: bpf::Bpf::take(),
             modules: modules::Modules::take(),
-            // Last: it watches what is written from now on.
+            // Last, because it watches what is written from now on.
             sysctls: sysctls::Sysctls::take(),
         }
     }
 
-    /// Takes what is loaded and lies there now for clean: a command of the
-    /// host's has run.
+    /// Accepts loaded modules and existing files as clean: a command from the host has run.
     pub(super) fn again(&mut self) {
         self.modules = modules::Modules::take();
         self.files.rebase();
@@ -123,15 +121,15 @@ impl State {
         self.clock_was_set();
     }
 
-    /// The clock is right: it was set for the host.
+    /// Accepts the clock as right: it was set for the host.
     pub(super) fn clock_was_set(&mut self) {
         self.clock.was_set_by_us();
     }
 
-    /// Puts back what differs. No job may be open.
+    /// Restores what differs. No job may be open.
     pub(super) fn restore(&mut self) -> Vec<Remnant> {
         let mut found = Found::new();
-        // First what hinders the rest: a guest that cannot fork or open files.
+        // First what would block the rest, such as limits on forking or opening files.
         self.limits.restore(&mut found);
         self.sysctls.restore(&mut found);
         self.names.restore(&mut found);
@@ -150,7 +148,7 @@ impl State {
     }
 }
 
-/// Everything with files in it: one change moves the numbers of another.
+/// Everything that contains files: a change of one moves the counts of another.
 #[derive(Debug)]
 struct Files {
     devices: devices::Devices,
@@ -182,8 +180,8 @@ impl Files {
     fn restore(&mut self, found: &mut Found) {
         self.devices.restore(found);
         let mut changed = false;
-        // Both before anything is put back: a share's upper layer lies on a
-        // tmpfs that others write to.
+        // Read both before restoring anything: a share's upper layer is on a tmpfs that others
+        // write to.
         let overlays: Vec<bool> = self
             .overlays
             .iter()

@@ -1,4 +1,4 @@
-//! Modules that a test loads, knowing it or not, and ones that it unloads.
+//! Modules that a test loads, directly or not, and those that it unloads.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -12,12 +12,11 @@ use nix::unistd::{ForkResult, fork};
 use super::kept::{Kept, View};
 use super::{Found, beyond};
 
-/// How long what uses a module may take to go: the kernel takes apart a table of
-/// nftables, say, in the background (`nft_commit_release` of
-/// net/netfilter/nf_tables_api.c).
+/// How long a user of a module may take to go: the kernel frees an nftables table, for example, in
+/// the background (`nft_commit_release` of net/netfilter/nf_tables_api.c).
 const SETTLE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
-/// How long a module may take to unload: what it does then is its own.
+/// How long a module may take to unload: its exit function may do anything.
 const UNLOADING: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
@@ -38,8 +37,8 @@ impl Modules {
         }
     }
 
-    /// Unloads what is new, without a word where that works: the kernel loads
-    /// modules by itself for whoever uses them.
+    /// Unloads new modules, and reports only failures: the kernel loads modules by itself on
+    /// demand.
     pub(super) fn restore(&mut self, found: &mut Found) {
         let Some(file) = &self.file else { return };
         let mut text = file.read().unwrap_or_default();
@@ -48,7 +47,7 @@ impl Modules {
         }
         let deadline = Instant::now() + SETTLE;
         loop {
-            // The newest stands first.
+            // The newest comes first.
             let mut any = false;
             for name in self.beyond(&text) {
                 any |= !found.late() && unload(&name);
@@ -78,20 +77,19 @@ impl Modules {
     }
 }
 
-/// Whether it is gone. By a process of its own: the kernel stays there for as
-/// long as the module likes.
+/// Unloads a module and returns whether it is gone. Uses a child process, because unloading takes
+/// as long as the module likes.
 fn unload(name: &str) -> bool {
     let Ok(name) = CString::new(name) else {
         return false;
     };
-    // SAFETY: the child makes one system call and ends, which it may whatever
-    // other threads hold (fork(2)).
+    // SAFETY: the child makes one system call and ends, which is allowed whatever locks other
+    // threads hold (fork(2)).
     match unsafe { fork() } {
         Err(_) => false,
         Ok(ForkResult::Child) => {
             let done = delete_module(&name, DeleteModuleFlags::O_NONBLOCK).is_ok();
-            // SAFETY: ends this process, and runs nothing that the parent
-            // wants to run at its own end.
+            // SAFETY: ends this process without running the parent's exit handlers.
             unsafe { libc::_exit(i32::from(!done)) }
         }
         Ok(ForkResult::Parent { child }) => {

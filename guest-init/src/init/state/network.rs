@@ -1,7 +1,7 @@
 //! The first network namespace: devices, addresses, routes, rules, qdiscs.
 //!
-//! The kernel tells of every change (rtnetlink(7), multicast groups), so that
-//! there is nothing to read where nothing has changed.
+//! The kernel reports every change (rtnetlink(7), multicast groups), so there is nothing to read if
+//! nothing has changed.
 
 use guest_init::message::MAX_NAMED;
 use guest_init::message::RemnantKind::{Network as Kind, NetworkDevice};
@@ -15,9 +15,9 @@ use crate::init::netlink::Netlink;
 /// Groups of linux/rtnetlink.h: links, qdiscs and filters, addresses, routes and
 /// rules of both families, next hops.
 const GROUPS: [u32; 9] = [1, 4, 5, 7, 8, 9, 11, 19, 32];
-/// Messages that are thrown away at most.
+/// Most messages to discard.
 const MOST_MESSAGES: usize = 2000;
-/// Devices that are deleted at most: each waits for RCU.
+/// Most devices to delete: each waits for RCU.
 const MOST_DEVICES: usize = 50;
 
 // linux/rtnetlink.h, linux/if_link.h
@@ -31,10 +31,10 @@ const IFLA_TXQLEN: u16 = 13;
 const IFLA_GROUP: u16 = 27;
 /// Bytes of `struct ifinfomsg`.
 const LINK_HEADER: usize = 16;
-/// `IFF_UP`, `IFF_NOARP`, `IFF_PROMISC`, `IFF_ALLMULTI`, `IFF_MULTICAST` of
-/// linux/if.h: what can be set. The others tell of the device.
+/// `IFF_UP`, `IFF_NOARP`, `IFF_PROMISC`, `IFF_ALLMULTI`, `IFF_MULTICAST` of linux/if.h: the flags
+/// that can be set. The others describe the device.
 const FLAGS: u32 = 0x1 | 0x80 | 0x100 | 0x200 | 0x1000;
-/// The attributes that count, and that can be set.
+/// The attributes to compare, all of which can be set.
 const ATTRIBUTES: [u16; 4] = [IFLA_MTU, IFLA_TXQLEN, IFLA_GROUP, IFLA_MASTER];
 
 #[derive(Debug)]
@@ -77,14 +77,14 @@ impl Network {
         self.changed();
     }
 
-    /// Whether the kernel has told of anything since this was last asked.
+    /// Whether the kernel has reported anything since the last call.
     fn changed(&self) -> bool {
         let Some(changes) = &self.changes else {
             return true;
         };
         let mut message = [0; 64];
         for count in 0..MOST_MESSAGES {
-            // Any other error tells that there were too many to be told.
+            // Any other error means that there were too many messages.
             if changes.receive(&mut message) == Err(Errno::EAGAIN) {
                 return count > 0;
             }
@@ -118,7 +118,7 @@ impl Network {
                 (kind, new, lost)
             })
             .collect();
-        // What stands on others goes first, and comes last.
+        // What depends on others is removed first and created last.
         for (kind, new, _) in changed.iter().rev() {
             for part in new {
                 if !found.late() {
@@ -146,7 +146,7 @@ impl Network {
                 found.add(Kind, &name, now.contains(&part));
             }
         }
-        // What it was told of is ours.
+        // The reported changes are our own.
         self.changed();
     }
 
@@ -163,7 +163,7 @@ impl Network {
         if new.is_empty() && now == self.links {
             return;
         }
-        // The latest first: it may stand on the one before.
+        // The latest first: it may depend on an earlier one.
         for index in new.iter().rev().take(MOST_DEVICES) {
             if !found.late() {
                 ask(netlink, RTM_DELLINK, 0, &header(*index, 0, 0));
@@ -196,7 +196,7 @@ impl Link {
     fn payload(&self, index: u32) -> Vec<u8> {
         let mut payload = header(index, self.flags, FLAGS);
         for (kind, value) in ATTRIBUTES.into_iter().zip(self.attributes) {
-            // No master is master 0.
+            // Master 0 means no master.
             if value.is_some() || kind == IFLA_MASTER {
                 push(&mut payload, kind, &value.unwrap_or(0).to_ne_bytes());
             }
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_is_sent_back_as_it_was_told() {
+    fn a_link_is_sent_back_as_it_was_reported() {
         let mut payload = header(1, 0x1_0049, 0);
         push(&mut payload, IFLA_IFNAME, b"lo\0");
         push(&mut payload, IFLA_MTU, &65536_u32.to_ne_bytes());

@@ -1,10 +1,8 @@
-//! Files of the guest's root, and of shares that a guest may write to without the
-//! host's files changing: the upper layer of an overlay has what is new, changed
-//! or removed.
+//! Files of the guest's root, and of copy-on-write shares: the upper layer of an overlay contains
+//! what is new, changed or removed.
 //!
-//! Everything is put back by the way a test takes, through the overlay: the kernel
-//! does not say what becomes of an overlay whose upper layer changes beneath it
-//! (kernel doc, filesystems/overlayfs).
+//! Everything is restored through the overlay, as a test would do it: the behaviour of an overlay
+//! is undefined if its upper layer changes beneath it (kernel doc, filesystems/overlayfs).
 
 use std::ffi::{CStr, CString};
 use std::fs::File;
@@ -25,22 +23,20 @@ use super::scratch::{Known, Stamp, Usage, find, is_directory, os, remember, usag
 use super::tree::{self, Budget};
 use crate::init::layers::Layers;
 
-/// How many entries of an upper layer are gone through.
+/// How many entries of an upper layer to look at.
 const MOST: usize = 5000;
-/// How many bytes are copied back.
+/// How many bytes to copy back.
 const MOST_BYTES: u64 = 64 << 20;
-/// How many files may be put back until the next test has another VM. All files
-/// of the upper layer are looked at after every test: their content can change
-/// without a change in how much there is.
+/// How many files may be restored before the next test needs another VM. Every check looks at all
+/// files of the upper layer, because their content can change without changing the totals.
 const MOST_PUT_BACK: usize = 16;
-/// How long remembering may take.
+/// How long recording may take.
 const REMEMBERING: Duration = Duration::from_millis(500);
 
-/// How much of what stood in the upper layer before the first test is remembered:
-/// bytes of one file, and of all.
+/// How much of the upper layer before the first test to remember: bytes of one file, and in total.
 const MOST_LAID: (u64, u64) = (64 << 10, 1 << 20);
 
-/// Changed by programs in passing. Put back like all others, without a word.
+/// Files that programs change as a side effect. Restored like all others, but not reported.
 const HARMLESS: [&str; 5] = ["var/log/", "var/cache/", "var/lib/", "root/", "etc/mtab"];
 
 #[derive(Debug)]
@@ -48,16 +44,16 @@ pub(super) struct Overlay {
     layers: Layers,
     usage: Option<Usage>,
     itself: Option<Stamp>,
-    /// What the upper layer has.
+    /// The contents of the upper layer.
     known: Vec<Known>,
     watched: Vec<(PathBuf, Stamp)>,
-    /// Files of the upper layer that are as those below them.
+    /// Files of the upper layer that equal those below them.
     put_back: Vec<PathBuf>,
-    /// Files that were laid into the upper layer at the boot.
+    /// Files that were put into the upper layer at boot.
     laid: Vec<(PathBuf, Laid)>,
 }
 
-/// A file as it was laid at the boot.
+/// A file as it was put there at boot.
 #[derive(Debug)]
 struct Laid {
     content: Vec<u8>,
@@ -71,7 +67,7 @@ struct Work<'a> {
     laid: &'a [(PathBuf, Laid)],
     budget: Budget,
     bytes: u64,
-    /// Names, and whether they are as they were.
+    /// Names, and whether they have been restored.
     changed: Vec<(PathBuf, bool)>,
 }
 
@@ -154,7 +150,7 @@ impl Overlay {
             })
     }
 
-    /// Removes what is new without a word, and puts the rest back.
+    /// Removes what is new without reporting it, and restores the rest.
     pub(super) fn restore(&mut self, found: &mut Found) {
         let stamp = self.stamp();
         let layers = &self.layers;
@@ -206,7 +202,7 @@ impl Overlay {
 }
 
 impl Laid {
-    /// Makes it as it was; `path` is relative to `directory`.
+    /// Restores it; `path` is relative to `directory`.
     fn lay(&self, directory: &OwnedFd, path: &Path) -> bool {
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::WRONLY;
         let flags = flags | OFlags::CREATE | OFlags::TRUNC;
@@ -253,7 +249,7 @@ impl Work<'_> {
         self.copy(&layers.lower, &layers.merged, &name, &below)
     }
 
-    /// Puts a directory back; false if there is too much in it.
+    /// Restores a directory; false if there is too much in it.
     fn directory(
         &mut self,
         upper: &OwnedFd,
@@ -299,7 +295,7 @@ impl Work<'_> {
                     self.changed.push((path, gone));
                     true
                 }
-                // New: nothing below it, or it is the sign that nothing is there.
+                // New: there is nothing below it, or it is a whiteout of nothing.
                 (false, None, _, None) | (false, None, None, _) => {
                     is_whiteout(&here) || tree::remove(&merged, &name, &mut self.budget)
                 }
@@ -315,7 +311,7 @@ impl Work<'_> {
         true
     }
 
-    /// Makes one entry as it is below.
+    /// Restores one entry from the lower layer.
     fn put_back(
         &mut self,
         lower: &OwnedFd,
@@ -356,8 +352,7 @@ impl Work<'_> {
             if !tree::remove(merged, name, &mut self.budget) {
                 return false;
             }
-            // It stood where something else did, or what was there had been
-            // removed.
+            // It replaced something of another kind, or something that had been removed.
             if let (Some(lower), Some(below)) = (lower, below) {
                 let gone = self.copy(lower, merged, name, below);
                 self.changed.push((path.to_owned(), gone));
@@ -384,13 +379,13 @@ impl Work<'_> {
             self.changed.push((path.to_owned(), gone));
         }
         if let Some(below) = below_directory.filter(|_| known.is_none()) {
-            // make(1) and others go by it.
+            // make(1) and others rely on it.
             set_times(merged, name, below);
         }
         whole
     }
 
-    /// Makes what the lower layer has in the overlay, over a file that is there.
+    /// Copies what the lower layer has into the overlay, over an existing file.
     fn copy(&mut self, lower: &OwnedFd, merged: &OwnedFd, name: &CStr, stat: &Stat) -> bool {
         if !self.budget.spend() {
             return false;
@@ -399,7 +394,7 @@ impl Work<'_> {
             FileType::RegularFile => self.copy_file(lower, merged, name, stat).is_some(),
             FileType::Symlink => {
                 let made = |target: CString| {
-                    // One that is there is another one.
+                    // An existing one is a different one.
                     let _ = rustix::fs::unlinkat(merged, name, AtFlags::empty());
                     symlinkat(&*target, merged, name)
                 };
@@ -426,7 +421,7 @@ impl Work<'_> {
         self.bytes = self.bytes.checked_sub(u64::try_from(stat.st_size).ok()?)?;
         let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let from = openat(lower, name, flags | OFlags::RDONLY, Mode::empty()).ok()?;
-        // Capabilities, say. None of those are copied.
+        // For example capabilities. These are not copied.
         if flistxattr_query(&from).is_ok_and(|bytes| bytes > 0) {
             return None;
         }
@@ -474,7 +469,7 @@ fn same_kind(one: &Stat, other: &Stat) -> bool {
     FileType::from_raw_mode(one.st_mode) == FileType::from_raw_mode(other.st_mode)
 }
 
-/// Owner, mode and times as they are there.
+/// Copies owner, mode and times.
 fn give_all(at: &OwnedFd, name: &CStr, stat: &Stat) -> bool {
     let given = if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
         let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));

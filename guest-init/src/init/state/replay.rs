@@ -1,5 +1,5 @@
-//! What the kernel's network is made of, as rtnetlink(7) tells it: each part can be
-//! sent back to be made again, or to be deleted.
+//! The parts of the kernel's network configuration, as rtnetlink(7) reports them. Each can be sent
+//! back to create or delete it.
 
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -8,9 +8,9 @@ use crate::init::netlink::{
     self, ALIGNMENT, HEADER, NLM_F_ACK, NLM_F_DUMP, NLMSG_DONE, NLMSG_ERROR, Netlink, PIECE, u16_at,
 };
 
-/// Pieces of a dump that are read at most: some 20,000 links.
+/// Most parts of a dump to read: some 20,000 links.
 const MOST_PIECES: usize = 500;
-/// How many parts of a kind are compared.
+/// How many parts of a kind to compare.
 pub(super) const MOST: usize = 1000;
 /// `NLM_F_CREATE` and `NLM_F_APPEND` of linux/netlink.h: a route beside another
 /// one to the same place.
@@ -24,21 +24,21 @@ const NHA_ID: u16 = 1;
 const INET: u8 = 2;
 const INET6: u8 = 10;
 
-/// A kind of part: numbers of linux/rtnetlink.h, and what of it counts.
+/// A kind of part: numbers of linux/rtnetlink.h, and which fields to compare.
 #[derive(Debug)]
 pub(super) struct Kind {
-    /// `RTM_GET…`; `RTM_NEW…` and `RTM_DEL…` are the two before.
+    /// `RTM_GET…`; `RTM_NEW…` and `RTM_DEL…` are the two numbers before it.
     pub(super) get: u16,
     /// Bytes of its own header.
     header: usize,
-    /// Attributes that change by themselves, or that the kernel reports and does not take.
+    /// Attributes that change by themselves, or that the kernel reports but does not accept.
     ignored: &'static [u16],
     /// Clears such things in the header.
     steady: fn(&mut [u8]),
     name: fn(&Part) -> String,
 }
 
-/// In the order in which they are made.
+/// In the order of creation.
 pub(super) const KINDS: &[Kind] = &[
     // IFA_CACHEINFO, IFA_FLAGS; the header's flags come and go with
     // duplicate address detection.
@@ -63,7 +63,7 @@ pub(super) const KINDS: &[Kind] = &[
         steady: |_| {},
         name: |part| format!("next hop {}", part.attribute(NHA_ID).map_or(0, number)),
     },
-    // RTA_CACHEINFO. Flags of rtm_flags, which tell of the link.
+    // RTA_CACHEINFO. Flags of rtm_flags, which describe the link.
     Kind {
         get: 26,
         header: 12,
@@ -108,8 +108,7 @@ pub(super) struct Part {
 }
 
 impl Kind {
-    /// All there are, or one more than [`MOST`]. `None` where the kernel does not
-    /// have them.
+    /// All there are, or one more than [`MOST`]. `None` if the kernel does not support them.
     pub(super) fn all(&self, netlink: &Netlink) -> Option<Vec<Part>> {
         let mut parts = Vec::new();
         dump(netlink, self.get, self.header, &mut |payload| {
@@ -194,7 +193,7 @@ fn set(header: &mut [u8], at: usize, value: u8) {
     }
 }
 
-/// A number of four bytes, in the machine's order.
+/// A number of four bytes, in native byte order.
 pub(super) fn number(bytes: &[u8]) -> u32 {
     let bytes = bytes.get(..4).and_then(|bytes| bytes.try_into().ok());
     bytes.map_or(0, u32::from_ne_bytes)
@@ -209,7 +208,7 @@ pub(super) fn push(payload: &mut Vec<u8>, kind: u16, value: &[u8]) {
     payload.resize(payload.len().next_multiple_of(ALIGNMENT), 0);
 }
 
-/// Sends one request and says whether the kernel did it.
+/// Sends one request and returns whether it succeeded.
 pub(super) fn ask(netlink: &Netlink, kind: u16, flags: u16, payload: &[u8]) -> bool {
     let request = netlink::request(kind, NLM_F_ACK | flags, payload);
     let mut answer = [0; 1024];
@@ -220,8 +219,8 @@ pub(super) fn ask(netlink: &Netlink, kind: u16, flags: u16, payload: &[u8]) -> b
         })
 }
 
-/// Asks for all there are of a kind, whose header has this many bytes. The
-/// connection is of no use after one that is too long.
+/// Requests all parts of a kind, whose header has this many bytes. After a dump that is too long
+/// the connection is unusable.
 pub(super) fn dump(
     netlink: &Netlink,
     get: u16,
@@ -239,7 +238,7 @@ pub(super) fn dump(
     Some(())
 }
 
-/// Says whether more pieces come; `None` is a refusal.
+/// Returns whether more parts follow; `None` if the kernel refused.
 fn collect(mut piece: &[u8], kind: u16, each: &mut dyn FnMut(&[u8])) -> Option<bool> {
     while !piece.is_empty() {
         let length = usize::try_from(number(piece)).ok()?;
@@ -257,7 +256,7 @@ fn collect(mut piece: &[u8], kind: u16, each: &mut dyn FnMut(&[u8])) -> Option<b
     Some(true)
 }
 
-/// All attributes that are whole.
+/// All complete attributes.
 pub(super) fn attributes(mut bytes: &[u8]) -> Vec<(u16, Vec<u8>)> {
     let mut all = Vec::new();
     while let (Some(length), Some(kind)) = (u16_at(bytes, 0), u16_at(bytes, 2)) {
@@ -296,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_told_by_its_name_and_without_what_changes_by_itself() {
+    fn a_part_is_identified_by_name_without_fields_that_change_by_themselves() {
         let mut later = address();
         let end = later.len();
         later[end - 1] = 7;

@@ -1,4 +1,4 @@
-//! `/tmp`, `/dev/shm` and `/run`: what a test leaves there is removed.
+//! Removes what a test leaves in `/tmp`, `/dev/shm` and `/run`.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,8 +14,7 @@ use super::Found;
 use super::kept::View;
 use super::tree::{self, Budget};
 
-/// With what is looked after elsewhere: the layers of shares, and the names of
-/// network namespaces.
+/// Excludes what other modules handle: the layers of shares, and the names of network namespaces.
 const PLACES: [(&str, &[&str]); 3] = [
     ("/tmp", &[]),
     ("/dev/shm", &[]),
@@ -24,7 +23,7 @@ const PLACES: [(&str, &[&str]); 3] = [
 /// How many entries a test may leave: removing each takes some 50 µs under
 /// emulation.
 const MOST: usize = 20_000;
-/// How many entries of ours are remembered.
+/// How many of our own entries to remember.
 const MOST_KNOWN: usize = 2000;
 /// How long that may take.
 const REMEMBERING: Duration = Duration::from_millis(500);
@@ -32,7 +31,7 @@ const REMEMBERING: Duration = Duration::from_millis(500);
 /// Blocks and inodes in use.
 pub(super) type Usage = (u64, u64);
 
-/// How much is in a filesystem.
+/// How much a filesystem contains.
 pub(super) fn usage(of: &OwnedFd) -> Option<Usage> {
     let stat = fstatfs(of).ok()?;
     let used = |all: u64, free: u64| all.saturating_sub(free);
@@ -42,7 +41,7 @@ pub(super) fn usage(of: &OwnedFd) -> Option<Usage> {
     ))
 }
 
-/// What tells that a file or directory is another one, or was changed.
+/// What shows that a file or directory was replaced or changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub(super) mode: u32,
@@ -54,8 +53,7 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Of a directory only what says who may do what: its size and time change
-    /// with what is in it.
+    /// For a directory only owner and mode: its size and time change with its contents.
     pub(super) fn of(stat: &Stat) -> Self {
         let directory = is_directory(stat);
         Self {
@@ -87,7 +85,7 @@ impl Stamp {
         }
     }
 
-    /// Gives a file its owner and mode back.
+    /// Restores a file's owner and mode.
     pub(super) fn give(&self, at: impl AsFd, name: &CStr) -> bool {
         let flags = if name.is_empty() {
             AtFlags::EMPTY_PATH
@@ -117,17 +115,16 @@ pub(super) struct Scratch {
     known: Vec<Known>,
 }
 
-/// What lay there, a directory before what is in it.
+/// What was there, a directory before its contents.
 #[derive(Debug)]
 pub(super) struct Known {
     pub(super) path: PathBuf,
     pub(super) stamp: Stamp,
-    /// It is still there.
+    /// It still exists.
     pub(super) seen: bool,
 }
 
-/// What lies in a directory and below, without the paths of `except`; false if it
-/// is too much.
+/// Everything below a directory, without the paths in `except`; false if it is too much.
 pub(super) fn remember(
     directory: &OwnedFd,
     above: &Path,
@@ -171,7 +168,7 @@ pub(super) fn find<'k>(known: &'k mut [Known], path: &Path) -> Option<&'k mut Kn
     known.iter_mut().find(|known| known.path == path)
 }
 
-/// Those there are: filesystems of their own, whose use can be asked for.
+/// Those that exist: separate filesystems, whose usage can be queried.
 pub(super) fn all() -> Vec<Scratch> {
     let parent = |path: &str| Path::new(path).parent().map(Path::to_owned);
     PLACES
@@ -216,7 +213,7 @@ impl Scratch {
         self.view.stat_self().as_ref().map(Stamp::of)
     }
 
-    /// Removes what is new, and says whether anything had changed.
+    /// Removes what is new, and returns whether anything had changed.
     pub(super) fn restore(&mut self, found: &mut Found) -> bool {
         if let (Some(now), Some(was)) = (self.stamp(), self.itself)
             && now != was
@@ -242,7 +239,7 @@ impl Scratch {
         true
     }
 
-    /// Removes what is not known, and marks what is still there.
+    /// Removes unknown entries, and marks those that still exist.
     fn sweep(
         &self,
         directory: &OwnedFd,
@@ -288,7 +285,7 @@ impl Scratch {
     }
 }
 
-/// A name of the kernel's as a path.
+/// A name from the kernel as a path.
 pub(super) fn os(name: &CStr) -> &Path {
     Path::new(OsStr::from_bytes(name.to_bytes()))
 }

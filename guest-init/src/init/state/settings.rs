@@ -1,5 +1,4 @@
-//! Settings of the kernel's outside `/proc/sys`: files that are read, and written
-//! back.
+//! Kernel settings outside `/proc/sys`: files to read and to write back.
 
 use guest_init::message::RemnantKind::Setting;
 use rustix::fs::OFlags;
@@ -7,19 +6,18 @@ use rustix::fs::OFlags;
 use super::Found;
 use super::kept::{Kept, View, text};
 
-/// How a file tells its value, and takes it.
+/// How a file shows its value, and how to set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// As it is written.
     Plain,
-    /// The one in brackets of all there are.
+    /// The one in brackets among all choices.
     Chosen,
-    /// It cannot be taken back.
+    /// It cannot be undone.
     OneWay,
 }
 
-/// Where it lies: the mount, the path below it, the form. What a kernel does not
-/// have is left out.
+/// The mount, the path below it, the form. Files that a kernel does not have are skipped.
 const SETTINGS: &[(&str, &str, Form)] = &[
     // Every process of a test inherits it.
     ("/proc", "1/oom_score_adj", Form::Plain),
@@ -37,7 +35,7 @@ const SETTINGS: &[(&str, &str, Form)] = &[
     ("/sys", "devices/system/cpu/online", Form::OneWay),
     // A panic would start the kernel that was loaded.
     ("/sys", "kernel/kexec_loaded", Form::OneWay),
-    // Without times on the console, its lines are known less well.
+    // Without timestamps on the console, its lines are harder to recognise.
     ("/sys", "module/printk/parameters/time", Form::Plain),
     (
         "/sys",
@@ -101,7 +99,7 @@ impl Settings {
 }
 
 impl Form {
-    /// What to write for the file to say this again; `None` where nothing helps.
+    /// What to write so that the file shows this again; `None` if that is impossible.
     pub(super) fn to_write(self, said: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Plain => Some(said.trim_ascii_end().to_vec()),
@@ -121,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_stands_in_brackets_is_written() {
+    fn the_value_in_brackets_is_written() {
         let said = b"always [madvise] never\n";
         assert_eq!(Form::Chosen.to_write(said), Some(b"madvise".to_vec()));
         assert_eq!(Form::Chosen.to_write(b"always [madv"), None);

@@ -1,4 +1,4 @@
-//! `/proc/sys`, and what else is written to procfs and sysfs.
+//! `/proc/sys`, and other writes to procfs and sysfs.
 
 use guest_init::message::RemnantKind::Setting;
 use rustix::fs::OFlags;
@@ -7,9 +7,9 @@ use super::events::{Events, Written};
 use super::kept::{Kept, View, text};
 use super::{Found, settings};
 
-/// Looked at after every test, for these end or change the tests that follow: no
-/// process starts, bpftrace finds no symbols, nothing may be traced. A test in a
-/// PID namespace writes to them by another procfs, which is not watched.
+/// Checked after every test, because these break later tests: no process starts, bpftrace finds no
+/// symbols, nothing may be traced. A test in a PID namespace can write to them through another
+/// procfs, which is not watched.
 const ALWAYS: &[&str] = &[
     "fs/file-max",
     "fs/nr_open",
@@ -34,8 +34,7 @@ const ALWAYS: &[&str] = &[
     "vm/overcommit_memory",
 ];
 
-/// Looked at once something was written. Of what is in neither list nobody knows
-/// what it was.
+/// Checked after something was written. For a file in neither list the old value is unknown.
 const WHEN_WRITTEN: &[&str] = &[
     "fs/aio-max-nr",
     "fs/inotify/max_user_instances",
@@ -172,7 +171,7 @@ const WHEN_WRITTEN: &[&str] = &[
     "vm/vfs_cache_pressure",
 ];
 
-/// Written to have something done, not to keep a value. Or compared elsewhere.
+/// Files that trigger an action instead of keeping a value, or that are compared elsewhere.
 const HARMLESS: &[&str] = &[
     "fs/binfmt_misc/",
     "kernel/domainname",
@@ -197,7 +196,7 @@ pub(super) struct Sysctls {
 struct Known {
     path: &'static str,
     value: Vec<u8>,
-    /// Of those that are looked at after every test.
+    /// Of those that are checked after every test.
     file: Option<Kept>,
 }
 
@@ -225,7 +224,7 @@ impl Sysctls {
     }
 
     pub(super) fn restore(&mut self, found: &mut Found) {
-        // Where nobody tells, all are looked at.
+        // Without fanotify, check them all.
         let written = self.events.take().unwrap_or(Written {
             paths: Vec::new(),
             more: true,
@@ -253,12 +252,12 @@ impl Sysctls {
         }
     }
 
-    /// What was written and can neither be compared nor passed over.
+    /// What was written and can be neither compared nor ignored.
     fn unknown(&self, path: &str) -> Option<String> {
         if let Some(sysctl) = path.strip_prefix("/proc/sys/") {
             let passed = self.known.iter().any(|known| known.path == sysctl)
                 || HARMLESS.iter().any(|harmless| sysctl.starts_with(harmless))
-                // Of a network device that is gone.
+                // Belongs to a network device that no longer exists.
                 || self.view.as_ref()?.stat(&format!("sys/{sysctl}")).is_none();
             return (!passed).then(|| named(sysctl));
         }
@@ -270,8 +269,7 @@ impl Sysctls {
     }
 }
 
-/// Of devices that are looked at by other means, and asks for an event that are
-/// forgotten once served.
+/// Of devices that are checked by other means, and requests for an event, which leave no state.
 fn is_harmless_in_sysfs(path: &str) -> bool {
     path.ends_with("/uevent")
         || path.ends_with("/rescan")
@@ -281,7 +279,7 @@ fn is_harmless_in_sysfs(path: &str) -> bool {
         || path == "kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 }
 
-/// As sysctl(8) has it.
+/// The name as in sysctl(8).
 fn named(path: &str) -> String {
     path.replace('/', ".")
 }
@@ -291,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sysctl_stands_in_one_list_and_once() {
+    fn a_sysctl_is_in_one_list_only_once() {
         let mut all: Vec<&str> = ALWAYS.iter().chain(WHEN_WRITTEN).copied().collect();
         let count = all.len();
         all.sort_unstable();

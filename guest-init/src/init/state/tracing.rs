@@ -1,4 +1,4 @@
-//! tracefs: instances, events that tests define, events that are on, tracers.
+//! tracefs: instances, events that tests define, enabled events, tracers.
 
 use std::ffi::CString;
 
@@ -11,28 +11,28 @@ use super::kept::{Kept, View, text};
 use super::settings::Form;
 
 const PLACE: &str = "/sys/kernel/tracing";
-/// How often events are read; each time gives some hundreds.
+/// How many reads to do at most; each gives some hundreds of events.
 const READS: usize = 100;
-/// How often removing is tried: an event may stand on another.
+/// How many rounds of removing to try: an event may depend on another.
 const ROUNDS: usize = 3;
-/// Files that are written back as they were read.
+/// Files to write back as they were read.
 const FILES: [(&str, Form); 3] = [
     ("current_tracer", Form::Plain),
     ("tracing_on", Form::Plain),
     ("trace_clock", Form::Chosen),
 ];
-/// Files that are empty, or say so in words, until a test writes to them.
-/// Opened with `O_TRUNC` they are so again.
+/// Files that are empty, or say so in words, until a test writes to them. Opening them with
+/// `O_TRUNC` empties them again.
 const LISTS: [&str; 3] = ["set_event", "set_ftrace_pid", "set_event_pid"];
-/// The same, but what is read is what there was when the file was opened
-/// (`ftrace_regex_open` of kernel/trace/ftrace.c), and opening takes long.
+/// The same, but reading gives the content at the time of opening (`ftrace_regex_open` of
+/// kernel/trace/ftrace.c), and opening is slow.
 const FILTERS: [&str; 4] = [
     "set_ftrace_filter",
     "set_ftrace_notrace",
     "set_graph_function",
     "set_graph_notrace",
 ];
-/// Written back once something was written to them.
+/// Files to write back if something was written to them.
 const WHEN_WRITTEN: [&str; 6] = [
     "buffer_percent",
     "max_graph_depth",
@@ -41,7 +41,7 @@ const WHEN_WRITTEN: [&str; 6] = [
     "tracing_thresh",
     "tracing_max_latency",
 ];
-/// Written to have something done, or compared.
+/// Files that trigger an action, or that are compared.
 const HARMLESS: [&str; 8] = [
     "error_log",
     "synthetic_events",
@@ -52,7 +52,7 @@ const HARMLESS: [&str; 8] = [
     "kprobe_events",
     "uprobe_events",
 ];
-/// The first has all of the others since Linux 5.0.
+/// Since Linux 5.0 the first contains all of the others.
 const DYNAMIC: [&str; 3] = ["dynamic_events", "kprobe_events", "uprobe_events"];
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ struct Trace {
     lists: Vec<(&'static str, Kept, Vec<u8>)>,
     files: Vec<(&'static str, Form, Kept, Vec<u8>)>,
     options: Option<(Kept, Vec<u8>)>,
-    /// Tells what is written to the files right in tracefs, inotify(7).
+    /// Watches writes to the files at the top of tracefs, inotify(7).
     written: Option<Inotify>,
     /// Of [`FILTERS`] and [`WHEN_WRITTEN`].
     values: Vec<(&'static str, Vec<u8>)>,
@@ -74,7 +74,7 @@ struct Trace {
 
 impl Tracing {
     pub(super) fn take() -> Self {
-        // Debugfs has it as a mount of its own as soon as somebody looks there.
+        // Debugfs mounts it separately as soon as somebody looks there.
         let view = View::of(PLACE).filter(|view| view.stat("trace").is_some());
         Self(view.map(Trace::take))
     }
@@ -181,7 +181,7 @@ impl Trace {
                 found.add(Kind, name, false);
             }
         }
-        // What was just written is ours.
+        // The writes just now were our own.
         if !names.is_empty() {
             self.written = watch();
         }
@@ -240,7 +240,7 @@ fn watch() -> Option<Inotify> {
     Some(watch)
 }
 
-/// What was written to, each once.
+/// The files that were written to, each once.
 fn names(watch: &Inotify) -> Vec<String> {
     let mut names = Vec::new();
     for _ in 0..READS {
@@ -260,7 +260,7 @@ fn instances(view: &View) -> Option<u64> {
     view.stat("instances").map(|stat| stat.st_nlink)
 }
 
-/// Lines of the first that are not in the second.
+/// Lines of the first text that are not in the second.
 fn lost_lines(first: &[u8], second: &[u8]) -> Vec<String> {
     let second: Vec<&[u8]> = second.split(|&byte| byte == b'\n').collect();
     first
@@ -270,8 +270,8 @@ fn lost_lines(first: &[u8], second: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// What to write to have an event removed: of `p:GROUP/NAME WHERE …` it is
-/// `-:GROUP/NAME` (kernel doc, trace/kprobetrace).
+/// What to write to remove an event: for `p:GROUP/NAME WHERE …` it is `-:GROUP/NAME` (kernel doc,
+/// trace/kprobetrace).
 fn removal(line: &str) -> Option<String> {
     let (_, name) = line.split(' ').next()?.split_once(':')?;
     Some(format!("-:{name}"))

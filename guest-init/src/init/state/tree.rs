@@ -1,5 +1,4 @@
-//! Going through directory trees that a test may have made as large, as deep and
-//! as odd as it likes.
+//! Walks directory trees that a test may have made arbitrarily large, deep and odd.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,11 +7,10 @@ use std::time::Instant;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-/// How deep a tree may be: each level holds a descriptor, and a part of PID 1's
-/// stack.
+/// How deep a tree may be: each level holds a file descriptor and some of PID 1's stack.
 const DEEPEST: usize = 60;
 
-/// How much may be done.
+/// How much work may be done.
 #[derive(Debug)]
 pub(super) struct Budget {
     entries: usize,
@@ -29,10 +27,10 @@ impl Budget {
         }
     }
 
-    /// Takes one entry out; false if nothing is left.
+    /// Uses up one entry; false if none is left.
     pub(super) fn spend(&mut self) -> bool {
         self.entries = self.entries.saturating_sub(1);
-        // The clock is not free.
+        // Reading the clock costs time.
         self.entries > 0 && (!self.entries.is_multiple_of(16) || Instant::now() < self.deadline)
     }
 
@@ -91,7 +89,7 @@ pub(super) fn names(directory: BorrowedFd<'_>, most: usize) -> Vec<CString> {
         .collect()
 }
 
-/// Removes what lies there, whatever it is.
+/// Removes an entry, whatever it is.
 pub(super) fn remove(at: impl AsFd, name: &CStr, budget: &mut Budget) -> bool {
     if !budget.spend() {
         return false;
@@ -105,7 +103,7 @@ pub(super) fn remove(at: impl AsFd, name: &CStr, budget: &mut Budget) -> bool {
         return false;
     };
     let emptied = budget.deeper(|budget| {
-        // One more than may be removed shows that it is too many.
+        // One more than may be removed shows that there are too many.
         names(child.as_fd(), budget.left() + 1)
             .iter()
             .all(|name| remove(&child, name, budget))
@@ -113,8 +111,7 @@ pub(super) fn remove(at: impl AsFd, name: &CStr, budget: &mut Budget) -> bool {
     emptied && unlinkat(&at, name, AtFlags::REMOVEDIR).is_ok()
 }
 
-/// Removes a tree of directories whose files go with them, as those of cgroups
-/// do.
+/// Removes a tree of directories whose files vanish with them, such as cgroups.
 pub(super) fn remove_directories(at: impl AsFd, name: &CStr, budget: &mut Budget) -> bool {
     if !budget.spend() {
         return false;

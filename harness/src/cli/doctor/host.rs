@@ -19,19 +19,19 @@ use crate::vm::relief::RAISE_LIMIT;
 
 const MIB: u64 = 1 << 20;
 
-/// Memory that a VM takes by default, in bytes.
+/// Default memory of a VM, in bytes.
 const VM_MEMORY: u64 = 2048 * MIB;
 
-/// Room for a kernel, in bytes: package, unpacked modules, vmlinux.
+/// Disk space for a kernel, in bytes: package, unpacked modules, vmlinux.
 const KERNEL_ROOM: u64 = 300 * MIB;
 
-/// Room for the kernels of a usual matrix, in bytes.
+/// Disk space for the kernels of a usual matrix, in bytes.
 const CACHE_ROOM: u64 = 2048 * MIB;
 
-/// Files that a test suite's guest is known to touch, roundly.
+/// About how many files a guest touches in a test suite.
 const COMFORTABLE_FILES: u64 = 8_192;
 
-/// Bytes that the names of our sockets add to the temporary directory's.
+/// Bytes that our sockets' names add to the path of the temporary directory.
 const SOCKET_NAME: usize = 40;
 
 pub(super) fn memory() -> Check {
@@ -40,12 +40,12 @@ pub(super) fn memory() -> Check {
         .ok()
         .and_then(|text| mem_available(&text));
     match available {
-        None => Check::warn(NAME, "cannot tell how much is available"),
+        None => Check::warn(NAME, "cannot find out how much is available"),
         Some(bytes) if bytes < VM_MEMORY => Check::warn(
             NAME,
-            format!("{} MiB available, less than one VM may take", bytes / MIB),
+            format!("{} MiB available, less than one VM may use", bytes / MIB),
         )
-        .mend("give VMs less: memory = \"1G\" below [defaults] in kernels.toml"),
+        .remedy("give VMs less memory: memory = \"1G\" below [defaults] in kernels.toml"),
         Some(bytes) => Check::ok(
             NAME,
             format!(
@@ -66,26 +66,30 @@ fn mem_available(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Guest memory is a memfd of the VM's size, which share processes map.
+/// Guest memory is a memfd of the VM's size, which the share processes map.
 pub(super) fn memfd() -> Check {
     const NAME: &str = "shared memory";
     let made = memfd_create(c"kiln-doctor", MFdFlags::MFD_CLOEXEC)
         .and_then(|fd| ftruncate(fd, i64::try_from(VM_MEMORY).unwrap_or(i64::MAX)));
     match made {
-        Ok(()) => Check::ok(NAME, "memfd of a VM's size can be made"),
-        Err(errno) => Check::fail(NAME, format!("cannot make a memfd of a VM's size: {errno}"))
-            .mend(
-                "lift the limit of file size and address space: `ulimit -f unlimited -v unlimited`",
-            ),
+        Ok(()) => Check::ok(NAME, "a memfd of a VM's size can be created"),
+        Err(errno) => Check::fail(
+            NAME,
+            format!("cannot create a memfd of a VM's size: {errno}"),
+        )
+        .remedy(
+            "raise the limits of file size and address space: `ulimit -f unlimited -v \
+                 unlimited`",
+        ),
     }
 }
 
-/// Each file that a guest knows holds a descriptor of its share.
+/// Each file that a guest caches holds a file descriptor in its share process.
 pub(super) fn open_files() -> Check {
     const NAME: &str = "open files";
-    // As a share does it.
+    // As a share process does.
     match share::raise_open_files() {
-        Err(errno) => Check::warn(NAME, format!("cannot tell the limit: {errno}")),
+        Err(errno) => Check::warn(NAME, format!("cannot find out the limit: {errno}")),
         Ok(limit) => judge_open_files(limit),
     }
 }
@@ -96,11 +100,11 @@ fn judge_open_files(limit: u64) -> Check {
         None => Check::fail(
             NAME,
             format!(
-                "hard limit {limit}, a share needs {} at least",
+                "hard limit {limit}, but a share needs at least {}",
                 share::OWN_DESCRIPTORS + 1
             ),
         )
-        .mend(RAISE_LIMIT),
+        .remedy(RAISE_LIMIT),
         Some(left) => {
             let status = if left < COMFORTABLE_FILES {
                 Status::Warn
@@ -111,12 +115,12 @@ fn judge_open_files(limit: u64) -> Check {
                 status,
                 NAME,
                 format!(
-                    "limit {limit}: a guest may use {left} files of a share at a time, and is \
-                     slow where it walks over more"
+                    "limit {limit}: a guest may use {left} files of a share at a time, and walks \
+                     over more are slow"
                 ),
             );
             if status == Status::Warn {
-                check.mend(RAISE_LIMIT)
+                check.remedy(RAISE_LIMIT)
             } else {
                 check
             }
@@ -127,30 +131,30 @@ fn judge_open_files(limit: u64) -> Check {
 pub(super) fn landlock() -> Check {
     const NAME: &str = "Landlock";
     if share::landlock_supported() {
-        Check::ok(NAME, "offered by this kernel, and used for shares")
+        Check::ok(NAME, "supported by this kernel, and used for shares")
     } else {
         Check::warn(
             NAME,
-            "not offered by this kernel: shares rely on seccomp and permissions",
+            "not supported by this kernel: shares rely on seccomp and permissions",
         )
-        .mend("a kernel from 5.13 on has it; it may need lsm=landlock,... on its command line")
+        .remedy("kernels have it since 5.13; it may need lsm=landlock,... on the command line")
     }
 }
 
-/// Sockets live there, and their paths are short by nature.
+/// Sockets live there, and the length of their paths is limited.
 pub(super) fn temporary_directory(dir: &Path) -> Check {
     const NAME: &str = "temporary files";
     let length = dir.as_os_str().as_bytes().len();
     if let Err(error) = writable(dir) {
         return Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
-            .mend("point TMPDIR at a directory of yours");
+            .remedy("set TMPDIR to a directory of yours");
     }
     if length + SOCKET_NAME > MAX_SOCKET_PATH {
         return Check::fail(
             NAME,
             format!("{} is too long for UNIX sockets below it", dir.display()),
         )
-        .mend("export TMPDIR=/tmp");
+        .remedy("export TMPDIR=/tmp");
     }
     Check::ok(NAME, dir.display().to_string())
 }
@@ -160,14 +164,17 @@ pub(super) fn cache(dir: &Path) -> Check {
     match fs::create_dir_all(dir).and_then(|()| writable(dir)) {
         Ok(()) => Check::ok(NAME, dir.display().to_string()),
         Err(error) => Check::fail(NAME, format!("cannot write to {}: {error}", dir.display()))
-            .mend("point XDG_CACHE_HOME at a directory of yours"),
+            .remedy("set XDG_CACHE_HOME to a directory of yours"),
     }
 }
 
 pub(super) fn disk(dir: &Path) -> Check {
     const NAME: &str = "disk space";
     match statvfs(dir) {
-        Err(errno) => Check::warn(NAME, format!("cannot tell for {}: {errno}", dir.display())),
+        Err(errno) => Check::warn(
+            NAME,
+            format!("cannot find out for {}: {errno}", dir.display()),
+        ),
         Ok(stat) => judge_disk(stat.blocks_available().saturating_mul(stat.fragment_size())),
     }
 }
@@ -176,11 +183,11 @@ fn judge_disk(free: u64) -> Check {
     const NAME: &str = "disk space";
     let found = format!("{} MiB free for the cache", free / MIB);
     if free < KERNEL_ROOM {
-        Check::fail(NAME, format!("{found}, too little for one kernel"))
-            .mend("make room, or point XDG_CACHE_HOME at another disk")
+        Check::fail(NAME, format!("{found}, not enough for one kernel"))
+            .remedy("free some space, or set XDG_CACHE_HOME to a directory on another disk")
     } else if free < CACHE_ROOM {
-        Check::warn(NAME, format!("{found}, enough for few kernels"))
-            .mend("make room, or point XDG_CACHE_HOME at another disk")
+        Check::warn(NAME, format!("{found}, enough for only a few kernels"))
+            .remedy("free some space, or set XDG_CACHE_HOME to a directory on another disk")
     } else {
         Check::ok(NAME, found)
     }
@@ -194,7 +201,7 @@ pub(super) fn apt() -> Check {
         .filter(|name| !of_system(name))
         .collect();
     if missing.is_empty() {
-        Check::ok(NAME, "there, for kernels of apt sources")
+        Check::ok(NAME, "found, for kernels of apt sources")
     } else {
         Check::warn(
             NAME,
@@ -203,7 +210,7 @@ pub(super) fn apt() -> Check {
                 missing.join(", ")
             ),
         )
-        .mend("use `url` or `path` sources, or install apt")
+        .remedy("use `url` or `path` sources, or install apt")
     }
 }
 
@@ -215,21 +222,21 @@ pub(super) fn nix() -> Check {
         Ok((version, files)) => Check::ok(NAME, format!("{version}, with {}", files.display())),
         Err(error @ store::Error::NotInstalled { .. }) => {
             let found = "not on PATH: `--root nix`, kernels of nix sources and `kiln ci` need it";
-            mended_by(Check::warn(NAME, found), &error)
+            with_hints_of(Check::warn(NAME, found), &error)
         }
-        Err(error) => mended_by(Check::warn(NAME, error.to_string()), &error),
+        Err(error) => with_hints_of(Check::warn(NAME, error.to_string()), &error),
     }
 }
 
-fn mended_by(check: Check, error: &impl Hint) -> Check {
-    error.hints().into_iter().fold(check, Check::mend)
+fn with_hints_of(check: Check, error: &impl Hint) -> Check {
+    error.hints().into_iter().fold(check, Check::remedy)
 }
 
 fn of_system(name: &str) -> bool {
     std::env::split_paths(&program::system_path()).any(|dir| dir.join(name).is_file())
 }
 
-/// Tries, because permission bits do not tell of read-only mounts.
+/// Tries to write, because permission bits do not show read-only mounts.
 fn writable(dir: &Path) -> io::Result<()> {
     tempfile::tempfile_in(dir).map(drop)
 }

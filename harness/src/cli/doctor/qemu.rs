@@ -24,7 +24,11 @@ pub(super) async fn checks(chosen: Option<&Path>, input: DoctorInput<'_>) -> Vec
     };
     let accelerator = accelerator(&qemu, input).await;
     let kvm = matches!(&accelerator, Ok(Some(choice)) if choice.accelerator == Accelerator::Kvm);
-    vec![version(&qemu, kvm), sandbox(&qemu), told(accelerator)]
+    vec![
+        version(&qemu, kvm),
+        sandbox(&qemu),
+        accelerator_check(accelerator),
+    ]
 }
 
 fn version(qemu: &Qemu, kvm: bool) -> Check {
@@ -35,7 +39,7 @@ fn version(qemu: &Qemu, kvm: bool) -> Check {
         platform(ARCH).machine
     );
     if !kvm && qemu.version < FAST_TCG_VERSION {
-        Check::warn("QEMU", found).mend(format!(
+        Check::warn("QEMU", found).remedy(format!(
             "without KVM, QEMU {FAST_TCG_VERSION} or later is faster (Debian 12 has it in backports: \
              `apt-get install -t bookworm-backports {}`); --qemu picks one",
             platform(ARCH).debian_package
@@ -47,17 +51,18 @@ fn version(qemu: &Qemu, kvm: bool) -> Check {
 
 fn sandbox(qemu: &Qemu) -> Check {
     if qemu.sandbox {
-        Check::ok("QEMU sandbox", "offered, and used")
+        Check::ok("QEMU sandbox", "supported, and used")
     } else {
         Check::warn(
             "QEMU sandbox",
-            "this QEMU was built without seccomp: a guest that breaks out of it is this user",
+            "this QEMU was built without seccomp: a guest that breaks out of it has all rights of \
+             this user",
         )
-        .mend("use a build with --enable-seccomp")
+        .remedy("use a build with --enable-seccomp")
     }
 }
 
-/// Probes where it can, and recalls otherwise.
+/// Probes if it can, else reports an earlier probe.
 async fn accelerator(qemu: &Qemu, input: DoctorInput<'_>) -> Result<Option<Choice>, accel::Error> {
     match input.probe {
         Some((kernel, initramfs)) => {
@@ -73,7 +78,7 @@ async fn accelerator(qemu: &Qemu, input: DoctorInput<'_>) -> Result<Option<Choic
     }
 }
 
-fn told(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
+fn accelerator_check(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
     const NAME: &str = "accelerator";
     match accelerator {
         Ok(Some(Choice {
@@ -84,16 +89,16 @@ fn told(accelerator: Result<Option<Choice>, accel::Error>) -> Check {
             let reason = choice.reason.unwrap_or_else(|| "not tried".to_owned());
             let check = Check::warn(NAME, format!("TCG, which is slower; no KVM: {reason}"));
             if reason.contains("ermission denied") {
-                check.mend("sudo usermod -aG kvm $USER   # then log in again")
+                check.remedy("sudo usermod -aG kvm $USER   # then log in again")
             } else {
                 check
             }
         }
         Ok(None) => Check::warn(
             NAME,
-            "/dev/kvm opens; whether a kernel runs on it, the first VM will tell",
+            "/dev/kvm opens; the first VM will show whether a kernel runs on it",
         )
-        .mend("kiln kernels fetch   # then `kiln doctor` can try"),
+        .remedy("kiln kernels fetch   # then `kiln doctor` can try"),
         Err(error) => {
             let mut check = Check::fail(NAME, error.to_string());
             check.remedies = error.hints();

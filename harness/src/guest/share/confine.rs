@@ -1,10 +1,9 @@
-//! What a share process gives up before it meets its guest.
+//! The privileges that a share process gives up before it talks to its guest.
 //!
-//! Everything here works without privilege. Not used: virtiofsd's namespace
-//! sandbox. In a user namespace of an ordinary user only that user's own ids
-//! are mapped, so every file of another owner, root's included, would belong
-//! to `nobody` in the guest, and set-user-id programs and `sudo`-like checks
-//! of ownership would fail. It also forks, and needs user namespaces, which
+//! Everything here works without privileges. virtiofsd's namespace sandbox is not used. In a user
+//! namespace of an ordinary user only that user's own ids are mapped, so every file of another
+//! owner, root's included, would belong to `nobody` in the guest, and set-user-id programs and
+//! `sudo`-like checks of ownership would fail. It also forks, and needs user namespaces, which
 //! container runtimes often refuse.
 
 use std::path::{Path, PathBuf};
@@ -18,14 +17,14 @@ use virtiofsd::seccomp::{SeccompAction, enable_seccomp};
 
 use super::Error;
 
-/// Newest Landlock interface this is written against (Linux 6.12); what an
-/// older kernel lacks is left out.
+/// The newest Landlock version that this is written for (Linux 6.12); features that an older kernel
+/// lacks are skipped.
 const LANDLOCK_ABI: ABI = ABI::V6;
 
-/// Confines the calling thread and all it starts later; to be called while the
-/// process has one thread.
+/// Confines the calling thread and all threads that it starts later. Call this while the process
+/// has one thread.
 ///
-/// With `only`, of the directory's entries these alone can be read.
+/// With `only`, only these entries of the directory can be read.
 pub(super) fn confine(dir: &Path, only: Option<&[String]>, writable: bool) -> Result<(), Error> {
     prctl::set_no_new_privs().map_err(|errno| Error::Setup {
         what: "give up new privileges",
@@ -42,9 +41,9 @@ pub(super) fn confine(dir: &Path, only: Option<&[String]>, writable: bool) -> Re
     })
 }
 
-/// As root, keeps only what reading (and writing) regardless of permissions
-/// takes, so that no guest request can change an owner, make a device or
-/// become another user. An ordinary user has nothing to drop.
+/// As root, keeps only the capabilities to read (and write) regardless of permissions, so that no
+/// guest request can change an owner, create a device or become another user. An ordinary user has
+/// nothing to drop.
 fn drop_capabilities(writable: bool) -> Result<(), Error> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
@@ -53,7 +52,7 @@ fn drop_capabilities(writable: bool) -> Result<(), Error> {
         what: "drop capabilities",
         message: error.to_string(),
     };
-    // What the process does not have (a container's root) it cannot keep.
+    // A process cannot keep what it does not have (root in a container).
     capng::get_caps_process().map_err(failed)?;
     let wanted: &[&str] = if writable {
         &["DAC_OVERRIDE", "DAC_READ_SEARCH"]
@@ -79,7 +78,7 @@ fn drop_capabilities(writable: bool) -> Result<(), Error> {
     capng::apply(capng::Set::CAPS).map_err(failed)
 }
 
-/// What may be done below the shared directory.
+/// What is allowed below the shared directory.
 fn allowed(writable: bool) -> BitFlags<AccessFs> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     if writable {
@@ -99,12 +98,12 @@ fn allowed(writable: bool) -> BitFlags<AccessFs> {
     }
 }
 
-/// Landlock: files below `dir` only, no TCP, no signals and no abstract
-/// sockets of others.
+/// Landlock: allows only files below `dir`, no TCP, no signals to others and no abstract sockets of
+/// others.
 ///
-/// Nothing needs to be opened beforehand: `/proc/self/fd`, the root and the
-/// inodes are held by `O_PATH` descriptors, which Landlock does not check, and
-/// opening one for reading is checked against the file it stands for.
+/// Nothing needs to be opened before: `/proc/self/fd`, the root and the inodes are held by `O_PATH`
+/// descriptors, which Landlock does not check, and opening one for reading is checked against its
+/// file.
 fn restrict_files(
     dir: &Path,
     only: Option<&[String]>,
@@ -116,7 +115,7 @@ fn restrict_files(
     };
     let readable: Vec<PathBuf> = match only {
         None => vec![dir.to_owned()],
-        // A link has nothing below it, and what it points to is not ours.
+        // A link has nothing below it, and its target does not belong to the share.
         Some(names) => names
             .iter()
             .map(|name| dir.join(name))
@@ -138,7 +137,7 @@ fn restrict_files(
             what: "open the shared directory",
             message: error.to_string(),
         })?;
-        // A file takes no rights of directories.
+        // Directory rights do not apply to files.
         let rights = if path.is_dir() {
             allowed(writable)
         } else {
@@ -152,7 +151,7 @@ fn restrict_files(
     Ok(status.ruleset)
 }
 
-/// Whether this kernel offers Landlock, in its first version at least.
+/// Whether this kernel has Landlock, at least its first version.
 pub fn landlock_supported() -> bool {
     Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)

@@ -1,28 +1,26 @@
 //! Inode numbers of a share that spans several file systems of the host.
 //!
-//! A guest sees a share as one file system, so two files of two file systems
-//! with the same inode number would be one file to `cp`, `diff` and the dynamic
-//! loader, which compare device and inode number. Here each (device, inode) of
-//! the host gets a number of its own, which stays the same while the share is
-//! served.
+//! A guest sees a share as one file system, so two files of two file systems with the same inode
+//! number would be one file to `cp`, `diff` and the dynamic loader, which compare device and inode
+//! number. Here each (device, inode) of the host gets a unique number, which stays the same while
+//! the share is served.
 //!
-//! Files of the share's first device keep their numbers. The others get the
-//! number of their device in the bits above, as overlayfs does it with `xino`
-//! (kernel doc, filesystems/overlayfs). Inode numbers that need those bits
-//! themselves are numbered in the order they come up.
+//! Files of the share's first device keep their numbers. The others get the number of their device
+//! in the bits above, as in overlayfs with `xino` (kernel doc, filesystems/overlayfs). Inodes whose
+//! numbers need those bits themselves are numbered in the order in which they appear.
 
 use std::collections::HashMap;
 
 /// Bits for a file system's own inode numbers.
 const INODE_BITS: u32 = 48;
-/// Above them stand 12 bits for the device. The uppermost 4 bits stay clear:
-/// an overlay of the guest may put its own there.
+/// Above them are 12 bits for the device. The uppermost 4 bits stay clear, because an overlay in
+/// the guest may use them.
 const ODD: u64 = 0xfff;
 
-/// The numbers that were given so far.
+/// The numbers given so far.
 #[derive(Debug)]
 pub(super) struct Numbers {
-    /// Device number to its place in the order of appearance.
+    /// Device number to its index in order of appearance.
     devices: HashMap<u64, u64>,
     /// Files whose numbers do not fit, or whose device came too late.
     odd: HashMap<(u64, u64), u64>,
@@ -73,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn more_devices_than_there_is_room_for_are_told_apart() {
+    fn more_devices_than_there_is_room_for_stay_distinct() {
         let mut numbers = Numbers::new(0);
         let given: std::collections::BTreeSet<u64> = (0..10_000)
             .map(|device| numbers.number(device, 2))

@@ -1,64 +1,61 @@
-//! What a share process does before its descriptors run out.
+//! Keeps a share process from running out of file descriptors.
 //!
-//! Every file that the guest's kernel remembers holds a descriptor here, until
-//! the guest forgets it; and a guest with memory to spare forgets nothing. So
-//! the share asks for it: a word on its standard output, upon which the harness
-//! has the guest drop what it does not use. Meanwhile new files come slowly, so
-//! that one walk over a large tree does not meet the limit before the guest has
-//! given anything back.
+//! Every file that the guest's kernel caches holds a descriptor here until the guest drops it, and
+//! a guest with enough memory drops nothing. So the share asks for it: it writes a byte to its
+//! standard output, and the harness makes the guest drop what it does not use. Meanwhile the share
+//! slows down new files, so that a walk over a large tree does not reach the limit before the guest
+//! has released anything.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// How long filling what is above the mark takes at least.
+/// The shortest time in which the guest can use up what is above the mark.
 const RUNWAY: Duration = Duration::from_secs(10);
-/// Between two calls for help that did not help.
+/// The time between two requests that did not help.
 const REPEAT: Duration = Duration::from_secs(3);
-/// What is still in use after that long stays in use: waiting gains nothing.
+/// What is still in use after this time stays in use, so waiting longer is pointless.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Entries of one listing that are looked up at least.
+/// Minimum number of entries of one listing to look up.
 const FEWEST_ENTRIES: u64 = 16;
-/// A listing may take this part of what is left: the guest cannot give anything
-/// back before it ends.
+/// A listing may use this fraction of what is left: the guest cannot release anything before it
+/// ends.
 const LISTING_PART: u64 = 8;
 
-/// What a share says of its descriptors, a byte each.
+/// What a share reports about its descriptors, one byte each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Word {
-    /// Half of them are in use: a good time to give some back is the next quiet
-    /// moment.
+pub enum PressureSignal {
+    /// Half of them are in use: release some at the next quiet moment.
     Half = b'h',
-    /// Three quarters are in use: the guest is to drop what it does not use,
-    /// now.
+    /// Three quarters are in use: the guest must now drop what it does not use.
     Drop = b'd',
-    /// That was not enough: it is to drop cached pages too, which keep files in
-    /// use on kernels from 5.15 on (`inode_add_lru`, fs/inode.c).
+    /// That was not enough: it must also drop cached pages, which keep files in use on kernels from
+    /// 5.15 on (`inode_add_lru`, fs/inode.c).
     DropPages = b'p',
-    /// None is left, and the guest was told so (`ENFILE`).
+    /// None is left, and the guest got `ENFILE`.
     Full = b'f',
 }
 
-impl Word {
-    /// The word that a byte stands for.
+impl PressureSignal {
+    /// The meaning of a byte.
     pub fn from_byte(byte: u8) -> Option<Self> {
         [Self::Half, Self::Drop, Self::DropPages, Self::Full]
             .into_iter()
-            .find(|word| *word as u8 == byte)
+            .find(|signal| *signal as u8 == byte)
     }
 }
 
 /// Watches how many descriptors the guest holds.
 pub(super) struct Pressure<W> {
     limit: u64,
-    /// Where the words go.
+    /// Where the reports go.
     out: W,
-    half_said: bool,
+    half_reported: bool,
     /// When the count last rose above the mark.
     above: Option<Instant>,
-    /// When the guest was last to drop something, while it is above the mark.
+    /// When the guest was last asked to drop something, while it is above the mark.
     asked: Option<Instant>,
-    full_said: Option<Instant>,
+    full_reported: Option<Instant>,
 }
 
 impl<W: Write> Pressure<W> {
@@ -67,10 +64,10 @@ impl<W: Write> Pressure<W> {
         Self {
             limit,
             out,
-            half_said: false,
+            half_reported: false,
             above: None,
             asked: None,
-            full_said: None,
+            full_reported: None,
         }
     }
 
@@ -78,17 +75,17 @@ impl<W: Write> Pressure<W> {
         self.limit / 4 * 3
     }
 
-    /// Notes that the guest holds `used`; how long what comes next is to wait.
+    /// Notes that the guest holds `used`; returns how long the next request must wait.
     pub(super) fn note(&mut self, used: u64, now: Instant) -> Duration {
         if used < self.limit / 2 {
-            self.half_said = false;
+            self.half_reported = false;
             self.above = None;
             self.asked = None;
             return Duration::ZERO;
         }
-        if !self.half_said {
-            self.half_said = true;
-            self.say(Word::Half);
+        if !self.half_reported {
+            self.half_reported = true;
+            self.say(PressureSignal::Half);
         }
         if used < self.mark() {
             self.above = None;
@@ -98,18 +95,18 @@ impl<W: Write> Pressure<W> {
         match self.asked {
             None => {
                 self.asked = Some(now);
-                self.say(Word::Drop);
+                self.say(PressureSignal::Drop);
             }
             Some(asked) if now.duration_since(asked) >= REPEAT => {
                 self.asked = Some(now);
-                self.say(Word::DropPages);
+                self.say(PressureSignal::DropPages);
             }
             Some(_) => {}
         }
         if now.duration_since(above) > PATIENCE {
             return Duration::ZERO;
         }
-        // Rising to the limit: all waits together make up the runway.
+        // The waits on the way to the limit add up to the shortest time.
         let room = self.limit.saturating_sub(self.mark()).max(1);
         let risen = used.saturating_sub(self.mark()).min(room);
         let part = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
@@ -119,11 +116,11 @@ impl<W: Write> Pressure<W> {
     /// Notes that the guest was refused a descriptor.
     pub(super) fn full(&mut self, now: Instant) {
         if self
-            .full_said
+            .full_reported
             .is_none_or(|said| now.duration_since(said) >= Duration::from_secs(1))
         {
-            self.full_said = Some(now);
-            self.say(Word::Full);
+            self.full_reported = Some(now);
+            self.say(PressureSignal::Full);
         }
     }
 
@@ -132,9 +129,9 @@ impl<W: Write> Pressure<W> {
         (self.limit.saturating_sub(used) / LISTING_PART).max(FEWEST_ENTRIES)
     }
 
-    /// A harness that does not listen has gone, and the guest with it.
-    fn say(&mut self, word: Word) {
-        let _ = self.out.write_all(&[word as u8]);
+    /// If the harness does not listen, it has ended, and the guest with it.
+    fn say(&mut self, signal: PressureSignal) {
+        let _ = self.out.write_all(&[signal as u8]);
         let _ = self.out.flush();
     }
 }
@@ -148,11 +145,16 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_back() {
-        for word in [Word::Half, Word::Drop, Word::DropPages, Word::Full] {
-            assert_eq!(Word::from_byte(word as u8), Some(word));
+    fn signals_are_read_back() {
+        for signal in [
+            PressureSignal::Half,
+            PressureSignal::Drop,
+            PressureSignal::DropPages,
+            PressureSignal::Full,
+        ] {
+            assert_eq!(PressureSignal::from_byte(signal as u8), Some(signal));
         }
-        assert_eq!(Word::from_byte(b'x'), None);
+        assert_eq!(PressureSignal::from_byte(b'x'), None);
     }
 
     #[test]
@@ -175,7 +177,7 @@ mod tests {
         assert_eq!(pressure.out, b"hd");
         pressure.note(900, start + REPEAT);
         assert_eq!(pressure.out, b"hdp");
-        // What was given back can be asked for again at once.
+        // Released descriptors can be used again at once.
         pressure.note(100, start + REPEAT);
         pressure.note(760, start + REPEAT);
         assert_eq!(pressure.out, b"hdphd");
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_told_once_a_second() {
+    fn a_refusal_is_reported_once_a_second() {
         let mut pressure = pressure();
         let start = Instant::now();
         pressure.full(start);

@@ -13,10 +13,10 @@ use tokio::process::{ChildStdout, Command};
 use super::{Error, MAX_TAG_LEN, SUBCOMMAND};
 use crate::child::Supervised;
 
-/// How much of a share's messages an error shows, in bytes.
+/// How many bytes of a share's messages to show in an error.
 const LOG_TAIL: usize = 2_000;
 
-/// One share, asked for.
+/// A share to start.
 #[derive(Debug, Clone)]
 pub struct ShareConfig {
     /// The `kiln` binary to run as the server; `/proc/self/exe` outside tests.
@@ -27,10 +27,9 @@ pub struct ShareConfig {
     pub dir: PathBuf,
     /// Whether the guest may change it.
     pub writable: bool,
-    /// A file that lists the entries of the directory to be shown, one a line;
-    /// `None` shows all.
+    /// A file that lists the visible entries of the directory, one per line; `None` shows all.
     pub only: Option<PathBuf>,
-    /// Whether the guest is to see soon what the host changes in files.
+    /// Whether the guest should soon see changes that the host makes to files.
     pub edited: bool,
     /// Where to listen for QEMU (vhost-user); must not exist.
     pub socket: PathBuf,
@@ -52,7 +51,7 @@ impl Share {
         if config.tag.is_empty() || config.tag.len() > MAX_TAG_LEN {
             return Err(Error::Tag { tag: config.tag });
         }
-        // Found here rather than in the child, where it would be a late riddle.
+        // Checked here rather than in the child, where the error would come late and be unclear.
         if let Err(source) = fs::read_dir(&config.dir) {
             return Err(Error::Directory {
                 dir: config.dir,
@@ -103,14 +102,14 @@ impl Share {
         self.child.pid()
     }
 
-    /// Where the server says how its descriptors are, a [`Word`](super::Word) a
-    /// byte; at most once.
-    pub fn take_words(&mut self) -> Option<ChildStdout> {
+    /// Where the server reports the use of its descriptors, one byte per
+    /// [`PressureSignal`](super::PressureSignal); at most once.
+    pub fn take_signals(&mut self) -> Option<ChildStdout> {
         self.child.take_stdout()
     }
 
-    /// Waits until the server ends: well when QEMU has gone, and an error with
-    /// its last words otherwise. Can be cancelled and called again.
+    /// Waits until the server ends: successfully if QEMU has ended, otherwise with an error and its
+    /// last messages. Can be cancelled and called again.
     pub async fn wait(&mut self) -> Result<(), Error> {
         let status = self.child.wait().await.map_err(|source| Error::Spawn {
             dir: self.config.dir.clone(),
@@ -127,8 +126,8 @@ impl Share {
         }
     }
 
-    /// Ends the server: lets it notice for `grace` that QEMU has gone, then
-    /// kills it. Reaped and the socket removed when this returns.
+    /// Ends the server: gives it `grace` to notice that QEMU has ended, then kills it. It is reaped
+    /// and its socket removed when this returns.
     pub async fn stop(mut self, grace: Duration) {
         let _ = self.child.stop(grace).await;
         let _ = fs::remove_file(&self.config.socket);

@@ -1,6 +1,5 @@
-//! What every share adds to the file system it serves: inode numbers that tell
-//! files apart, a count of the descriptors that the guest holds, and owners
-//! that nobody can give files to.
+//! What every share adds to the file system that it serves: unique inode numbers, a count of the
+//! descriptors that the guest holds, and a check of owners.
 
 mod file_system;
 
@@ -26,10 +25,10 @@ use virtiofsd::soft_idmap::Id;
 use super::numbers::Numbers;
 use super::pressure::Pressure;
 
-/// How often a name is looked up again that meanwhile stands for another file.
+/// How often to look up a name again that meanwhile refers to another file.
 const LOOKUPS: u32 = 8;
 
-/// Who owns what a guest writes.
+/// The owner of files that a guest writes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner {
     /// The user on the host.
@@ -39,8 +38,8 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// Whether a guest may set these owners. On the host all is this user's,
-    /// whom the guest's root stands for; nobody else could be set.
+    /// Whether a guest may set these owners. On the host everything belongs to this user, as whom
+    /// the guest's root acts; no other owner can be set.
     fn may_set(self, attr: &fuse::SetattrIn, valid: SetattrValid) -> bool {
         let uid = attr.uid.into_inner();
         let gid = attr.gid.into_inner();
@@ -52,7 +51,7 @@ impl Owner {
 /// A share's file system.
 pub(super) struct Served<F> {
     inner: F,
-    /// Of a share that the guest may change.
+    /// Set if the guest may change the share.
     owner: Option<Owner>,
     /// Device of the shared directory.
     first: u64,
@@ -61,18 +60,18 @@ pub(super) struct Served<F> {
 }
 
 struct State {
-    /// The inodes that the guest's kernel remembers.
+    /// The inodes that the guest's kernel caches.
     inodes: HashMap<u64, Known>,
     /// What it has open: inode and handle.
     handles: HashSet<(u64, u64)>,
-    /// The directory of the last look-up.
+    /// The directory of the last lookup.
     dir: Option<(u64, File)>,
     pressure: Pressure<Stdout>,
 }
 
-/// An inode that the guest's kernel remembers.
+/// An inode that the guest's kernel caches.
 struct Known {
-    /// How often it was told of it.
+    /// How often the guest was given it.
     count: u64,
     device: u64,
 }
@@ -116,20 +115,20 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits, if descriptors are short, before one more is taken.
+    /// If descriptors are short, waits before using another one.
     fn admit(&self) {
         let wait = {
             let mut state = self.state();
             let used = state.used();
             state.pressure.note(used, Instant::now())
         };
-        // Not sleep(), whose system call is not on the list of the filter.
+        // Not sleep(): the filter does not allow its system call.
         if !wait.is_zero() {
             thread::park_timeout(wait);
         }
     }
 
-    /// Tells if something was refused for want of descriptors.
+    /// Reports if something was refused for lack of descriptors.
     fn noting_refusal<T>(&self, result: io::Result<T>) -> io::Result<T> {
         if let Err(error) = &result
             && matches!(error.raw_os_error(), Some(libc::ENFILE | libc::EMFILE))
@@ -143,7 +142,7 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
         lock(&self.numbers).number(device, inode)
     }
 
-    /// The device of an inode that the guest knows.
+    /// The device of an inode that the guest caches.
     fn device_of(&self, inode: u64) -> u64 {
         let state = self.state();
         state
@@ -152,10 +151,10 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
             .map_or(self.first, |known| known.device)
     }
 
-    /// The device of what was found as `name` in `parent`; `None` if that name
-    /// stands for another file by now.
+    /// The device of the file found as `name` in `parent`; `None` if the name refers to another
+    /// file by now.
     ///
-    /// The file system tells inode numbers, but not of which device.
+    /// The file system reports inode numbers, but not the device.
     fn device(
         &self,
         ctx: Context,
@@ -179,8 +178,8 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
         Ok((found.st_ino == entry.attr.ino).then_some(found.st_dev))
     }
 
-    /// A descriptor of a directory, for looking up names in it only. What the
-    /// file system opens it hands out nowhere but to whom it is read into.
+    /// A descriptor of a directory, only for looking up names in it. The file system gives no other
+    /// access to what it opens.
     fn directory(&self, ctx: Context, inode: u64) -> io::Result<File> {
         struct Opened(Option<File>);
         impl ZeroCopyWriter for Opened {
@@ -212,7 +211,7 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
         opened.0.ok_or_else(bad)
     }
 
-    /// Counts an entry that goes to the guest, and gives it its number.
+    /// Counts an entry that goes to the guest, and sets its number.
     fn told(&self, mut entry: Entry, device: u64) -> Entry {
         let known = Known { count: 0, device };
         let mut state = self.state();
@@ -221,7 +220,7 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
         entry
     }
 
-    /// The same for what was found, or made, as `name` in `parent`.
+    /// The same for a file found or created as `name` in `parent`.
     fn found(
         &self,
         ctx: Context,
@@ -267,8 +266,8 @@ fn lock(numbers: &Mutex<Numbers>) -> MutexGuard<'_, Numbers> {
     numbers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A listing with our numbers, and an end before descriptors are short: the
-/// guest asks again for the rest.
+/// A listing with our numbers that ends before descriptors run short: the guest asks again for the
+/// rest.
 pub(super) struct Listing<I> {
     inner: I,
     device: u64,
@@ -300,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_can_be_given_to_the_user_and_to_nobody_else() {
+    fn a_file_can_only_be_given_to_the_user() {
         let owner = Owner {
             uid: 1000,
             gid: 100,
@@ -310,7 +309,7 @@ mod tests {
         assert!(owner.may_set(&setting(0, 0), both));
         assert!(!owner.may_set(&setting(1001, 100), both));
         assert!(!owner.may_set(&setting(1000, 1000), both));
-        // What is not asked for is not looked at.
+        // Skips what the guest did not ask for.
         assert!(owner.may_set(&setting(1001, 100), SetattrValid::GID));
         assert!(owner.may_set(&setting(1000, 7), SetattrValid::UID));
         assert!(owner.may_set(&setting(7, 7), SetattrValid::MODE));

@@ -1,4 +1,4 @@
-//! The body of a share process.
+//! The main function of a share process.
 
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
@@ -25,20 +25,19 @@ use super::limits;
 use super::served::{Owner, Served};
 use super::subset::Subset;
 
-/// How long the guest may keep names and attributes of a share that does not
-/// change under it.
+/// How long the guest may cache names and attributes of a share that does not change meanwhile.
 const CACHE_TIMEOUT: Duration = Duration::from_secs(86_400);
 
-/// How long it may keep them where somebody edits files meanwhile.
+/// How long it may cache them if somebody edits files meanwhile.
 const EDITED_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Which extended attributes of the host's files a guest sees and sets: those
-/// that any user may have (xattr(7)). The others are for the host's security
-/// modules and file systems, and of no use to a guest that enforces nothing.
+/// Which extended attributes of the host's files a guest can see and set: those of any user
+/// (xattr(7)). The others are for the host's security modules and file systems, and useless to a
+/// guest that enforces nothing.
 const USER_XATTRS: &str = ":ok:all:user.:user.::unsupported:all:::";
 
-/// Lines of messages after which a share falls silent, so that a guest cannot
-/// fill the host's disk by way of the log.
+/// After this many lines of messages a share stops logging, so that a guest cannot fill the host's
+/// disk through the log.
 const MAX_LOG_LINES: usize = 1_000;
 
 /// What a share process serves; its listening UNIX socket is its stdin.
@@ -50,23 +49,21 @@ pub struct ServeOptions {
     /// Lets the guest change the directory.
     #[arg(long)]
     pub rw: bool,
-    /// Shows only the entries of the directory that this file lists, one a
-    /// line.
+    /// Shows only the entries of the directory that this file lists, one per line.
     #[arg(long, conflicts_with = "rw")]
     pub only: Option<PathBuf>,
-    /// Lets the guest see soon what the host changes in files.
+    /// Lets the guest soon see changes that the host makes to files.
     #[arg(long)]
     pub edited: bool,
 }
 
-/// Serves one directory to one QEMU, until that goes.
+/// Serves one directory to one QEMU, until QEMU ends.
 ///
-/// The listening socket is inherited as stdin, as inetd did it: the harness
-/// binds it before either process starts, so QEMU can connect at any time
-/// after. To be called while the process has a single thread (no tokio
-/// runtime); afterwards the process is good for nothing but to exit.
+/// The listening socket is inherited as stdin, as with inetd: the harness binds it before either
+/// process starts, so QEMU can connect at any time after. Call this while the process has a single
+/// thread (no tokio runtime); afterwards the process can only exit.
 pub fn serve(options: &ServeOptions) -> Result<(), Error> {
-    // A logger that is there already is as good.
+    // Keep an existing logger.
     let _ = log::set_logger(&LOGGER).map(|()| log::set_max_level(log::LevelFilter::Warn));
     let dir = options
         .dir
@@ -106,10 +103,10 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
         },
         cache_policy: CachePolicy::Always,
         readdirplus: true,
-        // Answered with ENOSYS once, the guest's kernel asks no more; with
-        // attributes on, the overlay would ask for each directory it merges.
+        // After one ENOSYS the guest's kernel stops asking; with attributes on, the overlay would
+        // ask for each directory that it merges.
         xattr: false,
-        // An overlay answers EREMOTE for announced submounts.
+        // An overlay returns EREMOTE for announced submounts.
         announce_submounts: false,
         // Opening by handle needs CAP_DAC_READ_SEARCH.
         inode_file_handles: InodeFileHandlesMode::Never,
@@ -118,17 +115,16 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
     };
     let listener = Listener::from(socket);
     if options.rw {
-        // Whoever writes in the guest, on the host it is the harness's user:
-        // an unprivileged process cannot become anybody else.
+        // All writes from the guest are done as the harness's user: an unprivileged process cannot
+        // become another one.
         let owner = Owner {
             uid: nix::unistd::geteuid().as_raw(),
             gid: nix::unistd::getegid().as_raw(),
         };
         config.uid_map = Some(vec![squash(owner.uid)]);
         config.gid_map = Some(vec![squash(owner.gid)]);
-        // The host sees at once what the guest writes, and the guest soon what
-        // the host does; a file that is opened anew is read anew. There is no
-        // overlay over it, which could not bear that.
+        // The host sees the guest's writes at once, and the guest soon sees the host's; a file that
+        // is opened again is read again. There is no overlay over it, which would not support that.
         config.entry_timeout = EDITED_TIMEOUT;
         config.attr_timeout = EDITED_TIMEOUT;
         config.cache_policy = CachePolicy::Auto;
@@ -156,11 +152,10 @@ pub fn serve(options: &ServeOptions) -> Result<(), Error> {
     }
 }
 
-/// The names that a file lists. One that is more than a name could lead out of
-/// the directory.
+/// The names that a file lists. Anything but a plain name could lead out of the directory.
 fn read_names(file: &Path) -> Result<Vec<String>, Error> {
     let failed = |message: String| Error::Setup {
-        what: "read what is to be shown of a directory",
+        what: "read the list of visible entries",
         message,
     };
     let text = std::fs::read_to_string(file).map_err(|error| failed(error.to_string()))?;
@@ -183,12 +178,12 @@ fn squash(to_host: u32) -> IdMap {
     }
 }
 
-/// Serves `fs` to the first that connects.
+/// Serves `fs` to the first client that connects.
 fn run<F>(fs: F, mut listener: Listener) -> Result<(), Error>
 where
     F: FileSystem + SerializableFileSystem + Send + Sync + 'static,
 {
-    // Without a tag: QEMU has it of its own, and warns of a second.
+    // Without a tag: QEMU has its own, and warns about a second one.
     let backend = VhostUserFsBackendBuilder::default()
         .build(fs)
         .map_err(|error| Error::Setup {
@@ -203,7 +198,7 @@ where
     .map_err(Error::Connection)?;
     daemon.start(&mut listener).map_err(Error::Connection)?;
     match daemon.wait() {
-        // QEMU has gone, orderly or killed in the middle of a message.
+        // QEMU has ended, normally or killed in the middle of a message.
         Ok(())
         | Err(vhost_user_backend::Error::HandleRequest(
             VhostUserError::Disconnected | VhostUserError::PartialMessage,

@@ -1,9 +1,8 @@
-//! A read-only share that shows some entries of its directory and no others:
-//! a Nix store of which the guest may see one closure.
+//! A read-only share that shows only some entries of its directory: a Nix store of which the guest
+//! may see one closure.
 //!
-//! The filter is on the host, in the share process: whatever the guest asks,
-//! names that are not on the list are not there, neither to look up nor to
-//! list. Everything below an entry is reached through a look-up of its name.
+//! The filter is on the host, in the share process: the guest can neither look up nor list a name
+//! that is not on the list. Everything below an entry is reached through a lookup of its name.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -43,7 +42,7 @@ pub(super) struct Subset {
 }
 
 impl Subset {
-    /// Shows of `dir`, the root of `inner`, what `names` lists and there is.
+    /// Shows the existing entries of `dir`, the root of `inner`, that `names` lists.
     pub(super) fn new(inner: Inner, dir: &Path, names: &[String]) -> io::Result<Self> {
         let ino = dir.symlink_metadata()?.ino();
         let mut shown: Vec<Shown> = [c".", c".."]
@@ -54,7 +53,7 @@ impl Subset {
             })
             .into();
         for name in names {
-            // A closure that lacks a path is the store's trouble, not ours.
+            // A closure that lacks a path is the store's problem, not ours.
             let Ok(meta) = dir.join(name).symlink_metadata() else {
                 log::warn!("{name} is not in {}", dir.display());
                 continue;
@@ -86,7 +85,7 @@ impl Subset {
     }
 }
 
-/// A place in a listing.
+/// A position in a listing.
 pub(super) enum Listing {
     /// Of the root: ours.
     Root { shown: Arc<[Shown]>, next: usize },
@@ -118,8 +117,8 @@ impl FileSystem for Subset {
     type DirIter = Listing;
 
     fn init(&self, capable: FsOptions) -> io::Result<FsOptions> {
-        // The root is listed without being opened: a handle of the kernel's
-        // own making would not be known to the file system.
+        // The root is listed without being opened: the file system would not know a handle made up
+        // by the kernel.
         let wanted = self.inner.init(capable)?;
         Ok(wanted - FsOptions::ZERO_MESSAGE_OPENDIR)
     }
@@ -149,7 +148,7 @@ impl FileSystem for Subset {
         inode: Inode,
         handle: Option<Handle>,
     ) -> io::Result<(fuse::Attr, Duration)> {
-        // The root has no handle of the file system's.
+        // The root has no handle in the file system.
         let handle = handle.filter(|_| inode != ROOT_ID);
         self.inner.getattr(ctx, inode, handle)
     }
@@ -212,7 +211,7 @@ impl FileSystem for Subset {
         flags: u32,
     ) -> io::Result<(Option<Handle>, OpenOptions)> {
         if inode == ROOT_ID {
-            // Landlock would not let us open it, and nobody needs to.
+            // Landlock would not let us open it, and nobody needs it.
             return Ok((None, OpenOptions::empty()));
         }
         self.inner.opendir(ctx, inode, flags)

@@ -1,5 +1,4 @@
-//! A `Packages` index: which packages there are, and which of them make up a
-//! kernel.
+//! A `Packages` index: lists packages, and finds those that make up a kernel.
 
 use std::cmp::Ordering;
 
@@ -9,18 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use super::super::lock::LockedFile;
 
-/// What the index says about one package, as far as kernels need it.
+/// The fields of one package that kernels need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Package {
     file: LockedFile,
-    /// Names and, where fixed, versions of the packages it depends on; the first
-    /// of alternatives.
+    /// Names and, if fixed, versions of the packages that it depends on; the first of alternatives.
     depends: Vec<(String, Option<String>)>,
 }
 
-/// Only these hold parts of a kernel.
-/// Since 6.19 the image and the modules are packages of their own, and
-/// `modules.builtin` and its like are in a third (`linux-base-V`).
+/// Only these contain parts of a kernel. Since 6.19 the image and the modules are separate
+/// packages, and `modules.builtin` and similar files are in a third (`linux-base-V`).
 const PARTS: [&str; 4] = [
     "linux-image-",
     "linux-base-",
@@ -28,7 +25,7 @@ const PARTS: [&str; 4] = [
     "linux-modules-",
 ];
 
-/// Debug symbols and unsigned twins are no kernels of their own.
+/// Debug symbols and unsigned twins are not separate kernels.
 const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
 
 /// Reads the kernel packages of an index (deb822, Debian Policy 4.12, 5.1).
@@ -44,7 +41,7 @@ fn package(stanza: &str) -> Option<Package> {
                 .then(|| value.trim().to_owned())
         })
     };
-    // Most of an index is something else: look at the first field only.
+    // Most of an index is something else, so first look only at the first field.
     let name = stanza
         .trim_start()
         .lines()
@@ -55,17 +52,34 @@ fn package(stanza: &str) -> Option<Package> {
         return None;
     }
     let depends = field("Depends").unwrap_or_default();
-    Some(Package {
-        file: LockedFile {
-            package: name.to_owned(),
-            version: field("Version")?,
-            path: field("Filename")?.trim_start_matches("./").to_owned(),
-            size: field("Size")?.parse().ok()?,
-            sha256: field("SHA256")?.to_ascii_lowercase(),
-            sha1: None,
-        },
+    let file = LockedFile {
+        package: name.to_owned(),
+        version: field("Version")?,
+        path: field("Filename")?.trim_start_matches("./").to_owned(),
+        size: field("Size")?.parse().ok()?,
+        sha256: field("SHA256")?.to_ascii_lowercase(),
+        sha1: None,
+    };
+    is_plain(&file).then(|| Package {
+        file,
         depends: depends.split(',').filter_map(dependency).collect(),
     })
+}
+
+/// Whether names, version and hash are what Debian Policy (5.6.1, 5.6.12) allows:
+/// they become names of kernels and files.
+fn is_plain(file: &LockedFile) -> bool {
+    let of = |text: &str, more: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+    };
+    of(&file.package, ".+-")
+        && of(&file.version, ".+-~:")
+        && file.path.chars().all(|c| c.is_ascii_graphic())
+        && file.sha256.len() == 64
+        && file.sha256.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// `name (= version) | other` → name and version.
@@ -85,26 +99,24 @@ fn dependency(text: &str) -> Option<(String, Option<String>)> {
     (!name.is_empty()).then(|| (name.to_owned(), version))
 }
 
-/// What an index has for a name or glob.
+/// The result of looking up a name or glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) enum Newest {
-    /// The package that was matched, and behind it every other part of the
-    /// kernel.
+    /// The matched package, followed by every other part of the kernel.
     Found(Vec<LockedFile>),
-    /// Nothing of that name.
+    /// No match.
     NoMatch,
     /// Every match lacks a part.
     Incomplete {
         /// The newest match.
         package: String,
-        /// A part of it that the index does not have.
+        /// A part of it that is not in the index.
         missing: String,
     },
 }
 
-/// The newest kernel whose package name `pattern` matches and all of whose parts
-/// are there: archives keep the images of a version longer than its modules,
-/// which come from another source package.
+/// The newest complete kernel whose package name matches `pattern`: archives keep the images of a
+/// version longer than its modules, which come from another source package.
 pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
     let Ok(glob) = Glob::new(pattern) else {
         return Newest::NoMatch;
@@ -121,31 +133,84 @@ pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
         .collect();
     let mut result = Newest::NoMatch;
     while let Some(first) = latest(candidates.iter().copied()) {
-        match parts(packages, first) {
-            Ok(files) => return Newest::Found(files),
-            Err(missing) if result == Newest::NoMatch => {
+        let parts = parts(packages, first);
+        match parts.missing.into_iter().next() {
+            None => return Newest::Found(parts.files),
+            Some((missing, _)) if result == Newest::NoMatch => {
                 result = Newest::Incomplete {
                     package: first.file.package.clone(),
                     missing,
                 };
             }
-            Err(_) => {}
+            Some(_) => {}
         }
         candidates.retain(|package| *package != first);
     }
     result
 }
 
-/// `first` and every part of the kernel it depends on, or the name of a part
-/// that is not there.
-fn parts(packages: &[Package], first: &Package) -> Result<Vec<LockedFile>, String> {
+/// A kernel of an index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in super::super) struct Kernel {
+    /// Its package, and behind it every other part that the index has.
+    pub(in super::super) files: Vec<LockedFile>,
+    /// Names and versions of the parts that the index does not have any more.
+    pub(in super::super) unlisted: Vec<(String, String)>,
+}
+
+/// Every kernel whose package name `pattern` matches and whose image is there. A
+/// package that only depends on another match is no kernel of its own.
+pub(in super::super) fn all(packages: &[Package], pattern: &str) -> Vec<Kernel> {
+    let Ok(glob) = Glob::new(pattern) else {
+        return Vec::new();
+    };
+    let matcher = glob.compile_matcher();
+    let matches = |name: &str| {
+        matcher.is_match(name) && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix))
+    };
+    let kernels = packages
+        .iter()
+        .filter(|package| matches(&package.file.package));
+    kernels
+        .filter_map(|package| {
+            let parts = parts(packages, package);
+            let others = parts.files.iter().skip(1).map(|file| &file.package);
+            let mut all = others.chain(parts.missing.iter().map(|(name, _)| name));
+            if all.any(|name| matches(name)) {
+                return None;
+            }
+            let unlisted = parts.missing.into_iter().map(|(name, version)| {
+                let without = ["linux-modules-", "linux-base-"];
+                let version = version.filter(|_| without.iter().any(|p| name.starts_with(p)))?;
+                Some((name, version))
+            });
+            Some(Kernel {
+                unlisted: unlisted.collect::<Option<_>>()?,
+                files: parts.files,
+            })
+        })
+        .collect()
+}
+
+/// What makes up a kernel.
+struct Parts {
+    files: Vec<LockedFile>,
+    /// Names and, where fixed, versions of what is not there.
+    missing: Vec<(String, Option<String>)>,
+}
+
+/// `first` and every part of the kernel it depends on.
+fn parts(packages: &[Package], first: &Package) -> Parts {
     let mut chosen = vec![first];
+    let mut missing: Vec<(String, Option<String>)> = Vec::new();
     let mut next = 0;
     while let Some(package) = chosen.get(next).copied() {
         next += 1;
         for (name, version) in &package.depends {
             let part = PARTS.iter().any(|prefix| name.starts_with(prefix));
-            if !part || chosen.iter().any(|known| known.file.package == *name) {
+            let known = chosen.iter().any(|known| known.file.package == *name)
+                || missing.iter().any(|(known, _)| known == name);
+            if !part || known {
                 continue;
             }
             let matching = packages.iter().filter(|other| {
@@ -156,15 +221,28 @@ fn parts(packages: &[Package], first: &Package) -> Result<Vec<LockedFile>, Strin
             });
             match latest(matching) {
                 Some(found) => chosen.push(found),
-                None => return Err(name.clone()),
+                None => missing.push((name.clone(), version.clone())),
             }
         }
     }
+    // A package that has image and modules, as that of 6.18, has what the rest
+    // of them lists, too: linux-base has nothing more than scripts there.
+    let split = |(name, _): &(String, _)| {
+        ["linux-modules-", "linux-binary-", "linux-image-"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+    };
+    if !first.depends.iter().any(split) {
+        missing.retain(|(name, _)| !name.starts_with("linux-base-"));
+    }
     let files = chosen.into_iter().map(|package| package.file.clone());
-    Ok(files.collect())
+    Parts {
+        files: files.collect(),
+        missing,
+    }
 }
 
-/// The highest version, and of equal ones the last name.
+/// The highest version; of equal ones, the last name.
 fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package> {
     packages.max_by(|a, b| {
         let by_version = compare(&a.file.version, &b.file.version);
@@ -172,8 +250,8 @@ fn latest<'a>(packages: impl Iterator<Item = &'a Package>) -> Option<&'a Package
     })
 }
 
-/// deb-version(7). What is no version comes before all that are.
-fn compare(a: &str, b: &str) -> Ordering {
+/// deb-version(7). Invalid versions come before all valid ones.
+pub(in super::super) fn compare(a: &str, b: &str) -> Ordering {
     let parse = |text: &str| text.parse::<Version>().ok();
     parse(a).cmp(&parse(b))
 }
@@ -267,6 +345,87 @@ mod tests {
         );
     }
 
+    /// The packages of each kernel, those that are not listed in brackets.
+    fn all_of(index: &str) -> Vec<String> {
+        let kernels = all(&parse(index), "linux-image-*-x").into_iter();
+        kernels
+            .map(|kernel| {
+                let files = kernel.files.into_iter().map(|file| file.package);
+                let unlisted = kernel.unlisted.into_iter();
+                let unlisted = unlisted.map(|(name, version)| format!("[{name} {version}]"));
+                files.chain(unlisted).collect::<Vec<_>>().join(" ")
+            })
+            .collect()
+    }
+
+    /// A kernel that is split into packages.
+    fn split(version: &str) -> String {
+        let on = |part: &str| format!("linux-{part}-{version}-x (= {version}-1)");
+        let depends = [on("binary"), on("modules")].join(", ");
+        [
+            stanza(
+                &format!("linux-image-{version}-x"),
+                &format!("{version}-1"),
+                &depends,
+            ),
+            stanza(
+                &format!("linux-binary-{version}-x"),
+                &format!("{version}-1"),
+                &on("base"),
+            ),
+        ]
+        .concat()
+    }
+
+    #[test]
+    fn all_kernels_have_an_image_and_none_is_a_metapackage() {
+        let index = [
+            stanza("linux-image-6-x", "6.2-1", "linux-image-6.2-x (= 6.2-1)"),
+            stanza("linux-image-5-x", "5.2-1", "linux-image-5.2-x (= 5.2-1)"),
+            stanza("linux-image-6.1-x", "6.1-1", ""),
+            stanza("linux-image-6.2-x", "6.2-1", ""),
+            stanza("linux-image-6.2-x-dbg", "6.2-1", ""),
+            split("7.1"),
+            stanza("linux-modules-7.1-x", "7.1-1", ""),
+            stanza("linux-base-7.1-x", "7.1-1", ""),
+            stanza("linux-image-7.0-x", "7.0-1", "linux-binary-7.0-x (= 7.0-1)"),
+            stanza("linux-image-6.1-y", "6.1-1", ""),
+        ]
+        .concat();
+        assert_eq!(
+            all_of(&index),
+            [
+                "linux-image-6.1-x",
+                "linux-image-6.2-x",
+                "linux-image-7.1-x linux-binary-7.1-x linux-modules-7.1-x linux-base-7.1-x",
+            ]
+        );
+    }
+
+    #[test]
+    fn parts_that_have_left_the_index_are_named_with_their_versions() {
+        assert_eq!(
+            all_of(&split("7.1")),
+            [
+                "linux-image-7.1-x linux-binary-7.1-x [linux-modules-7.1-x 7.1-1] [linux-base-7.1-x 7.1-1]"
+            ]
+        );
+        // Nobody knows which version that was.
+        let loose = split("7.1").replace("linux-modules-7.1-x (= 7.1-1)", "linux-modules-7.1-x");
+        assert_eq!(all_of(&loose), [""; 0]);
+    }
+
+    #[test]
+    fn an_image_that_brings_its_modules_needs_no_linux_base() {
+        let index = stanza(
+            "linux-image-6.18-x",
+            "6.18-1",
+            "linux-base-6.18-x (= 6.18-1)",
+        );
+        assert_eq!(all_of(&index), ["linux-image-6.18-x"]);
+        assert_eq!(names(&index, "linux-image-6.18-x").len(), 1);
+    }
+
     #[test]
     fn a_metapackage_leads_to_its_kernel() {
         let index = [
@@ -296,7 +455,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_index_panics(text in "(Package: linux-image-|Version: |Depends: |[a-z(=)|, :\n]){0,60}") {
-            let _ = newest(&parse(&text), "*");
+            let packages = parse(&text);
+            let _ = newest(&packages, "*");
+            let _ = all(&packages, "*");
         }
     }
 }

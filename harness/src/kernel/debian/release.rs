@@ -1,19 +1,19 @@
-//! A Release file: what a suite is and which indices it has.
+//! A Release file: describes a suite and lists its indices.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::date;
+use super::date::date;
 
-/// What a Release file says.
+/// The contents of a Release file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Release {
     suite: Option<String>,
     codename: Option<String>,
     date: Option<DateTime<Utc>>,
     valid_until: Option<DateTime<Utc>>,
-    /// Indices can be had by their hash.
+    /// Indices can be fetched by their hash.
     pub(super) by_hash: bool,
     files: BTreeMap<String, Entry>,
 }
@@ -62,8 +62,8 @@ impl Release {
         Ok(release)
     }
 
-    /// Whether it is of the suite that was asked for, by either name. A suite
-    /// with a slash, such as `stable/updates`, has names of its own.
+    /// Whether it is for the requested suite, by either name. A suite with a slash, such as
+    /// `stable/updates`, has different names.
     pub(super) fn is_of(&self, suite: &str) -> bool {
         suite.contains('/')
             || self.names().next().is_none()
@@ -75,10 +75,15 @@ impl Release {
         self.suite.iter().chain(&self.codename).map(String::as_str)
     }
 
-    /// How old it is, if it was to be used until a moment before `now`.
+    /// Its age, if it expired before `now`.
     pub(super) fn expired_for(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         let expired = self.valid_until.filter(|until| *until < now)?;
         Some(now - self.date.unwrap_or(expired))
+    }
+
+    /// Until when it is to be used, in seconds since 1970.
+    pub(super) fn valid_until(&self) -> Option<i64> {
+        self.valid_until.map(|until| until.timestamp())
     }
 
     /// The index called `packages`, in the first of `forms` that is listed.
@@ -173,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_release_file_is_refused() {
+    fn an_invalid_release_file_is_refused() {
         assert!(Release::parse("<html>\n").is_err());
         assert!(Release::parse("Suite: x\nSHA256:\n zz 1 main\n").is_err());
     }

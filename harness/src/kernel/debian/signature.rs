@@ -1,4 +1,4 @@
-//! Who signed a Release file: OpenPGP's cleartext signatures, RFC 9580, 7.
+//! Checks who signed a Release file: OpenPGP's cleartext signatures, RFC 9580, section 7.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +19,7 @@ const DEBIAN: &[u8] = include_bytes!("debian-archive-keyring.gpg");
 /// Keys that are trusted.
 pub(in super::super) struct Keyring {
     keys: Vec<SignedPublicKey>,
-    /// What it is called in messages.
+    /// Its name in messages.
     name: String,
 }
 
@@ -43,7 +43,7 @@ impl Keyring {
                 keys,
                 name: name.to_owned(),
             }),
-            Ok(_) => Err(bad_keyring(name, "it holds no key".to_owned())),
+            Ok(_) => Err(bad_keyring(name, "it contains no key".to_owned())),
             Err(error) => Err(bad_keyring(name, error.to_string())),
         }
     }
@@ -55,8 +55,7 @@ impl Keyring {
         self
     }
 
-    /// The text that `signed`, from `url`, is a signed form of, if one of these
-    /// keys signed it.
+    /// The text inside `signed`, from `url`, if one of these keys signed it.
     pub(super) fn verified(&self, url: &str, signed: &[u8]) -> Result<String, Error> {
         let message = parse(url, signed)?;
         let text = message.signed_text();
@@ -73,20 +72,20 @@ impl Keyring {
         Err(untrusted(url, reasons.join("; ")))
     }
 
-    /// Whether one of the keys made `signature` over `text`; why not, otherwise.
+    /// Checks that one of the keys made `signature` over `text`; returns why not.
     fn check(&self, signature: &Signature, text: &[u8]) -> Result<(), String> {
         let hash = signature.hash_alg();
         if !matches!(
             hash,
             Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)
         ) {
-            return Err(format!("a signature by the hash {hash:?} is too weak"));
+            return Err(format!("a signature with the hash {hash:?} is too weak"));
         }
         let made = signature
             .created()
             .map(|time| i64::from(time.as_secs()))
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-            .ok_or("a signature does not say when it was made")?;
+            .ok_or("a signature has no creation time")?;
         for key in &self.keys {
             let primary = &key.primary_key;
             if is_issuer(signature, primary) {
@@ -119,7 +118,7 @@ impl Keyring {
     }
 }
 
-/// Whether `signature` says that it was made by `key`.
+/// Whether `signature` names `key` as its issuer.
 fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
     let id = key.legacy_key_id();
     let fingerprint = key.fingerprint();
@@ -132,7 +131,7 @@ fn wrong(key: &impl KeyDetails) -> impl FnOnce(pgp::errors::Error) -> String {
     move |error| format!("the signature by {key} is wrong: {error}")
 }
 
-/// Whether a signature made then can be by this key.
+/// Whether this key was valid at the time of a signature.
 fn usable(key: &SignedPublicKey, made: DateTime<Utc>) -> Result<(), String> {
     let print = key.primary_key.fingerprint();
     if !key.details.revocation_signatures.is_empty() {
@@ -160,7 +159,7 @@ fn usable(key: &SignedPublicKey, made: DateTime<Utc>) -> Result<(), String> {
     }
 }
 
-/// The text of `signed`, from `url`, whoever signed it; it may also be unsigned.
+/// The text of `signed`, from `url`, whoever signed it; it may be unsigned.
 pub(super) fn unverified(url: &str, signed: &[u8]) -> Result<String, Error> {
     if signed.starts_with(b"-----BEGIN PGP") {
         return Ok(parse(url, signed)?.signed_text().replace("\r\n", "\n"));
@@ -171,12 +170,7 @@ pub(super) fn unverified(url: &str, signed: &[u8]) -> Result<String, Error> {
 fn parse(url: &str, signed: &[u8]) -> Result<CleartextSignedMessage, Error> {
     CleartextSignedMessage::from_armor(signed)
         .map(|(message, _)| message)
-        .map_err(|error| {
-            untrusted(
-                url,
-                format!("it is not signed, or not as it should be: {error}"),
-            )
-        })
+        .map_err(|error| untrusted(url, format!("it is not signed, or not correctly: {error}")))
 }
 
 fn untrusted(url: &str, reason: String) -> Error {

@@ -12,7 +12,7 @@ use pgp::types::{KeyDetails as _, Password};
 
 use super::*;
 
-/// A key with a subkey that signs, as archives have them.
+/// A key with a signing subkey, as archives have.
 fn key() -> SignedSecretKey {
     let mut subkey = SubkeyParamsBuilder::default();
     subkey
@@ -71,7 +71,7 @@ impl Lab {
         Keyring::open(&file).unwrap()
     }
 
-    /// Publishes one package; `extra` stands in the Release file.
+    /// Publishes one package; `extra` goes into the Release file.
     fn publish(&self, extra: &str) -> String {
         let stanza = format!(
             "Package: linux-image-6.1-x\nVersion: 6.1-1\nFilename: pool/k.deb\nSize: 1\nSHA256: {}\n\n",
@@ -132,7 +132,7 @@ fn a_signed_archive_is_read_and_its_index_only_once() {
 }
 
 #[test]
-fn an_archive_signed_by_nobody_by_a_stranger_or_changed_since_is_refused() {
+fn an_archive_that_is_unsigned_signed_by_a_stranger_or_changed_is_refused() {
     let lab = Lab::new();
     let release = lab.publish("");
     let keyring = lab.keyring();
@@ -185,7 +185,7 @@ fn an_archive_of_another_suite_is_refused() {
 }
 
 #[test]
-fn what_is_no_keyring_is_refused() {
+fn an_invalid_keyring_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys");
     for content in ["", "no key", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"] {

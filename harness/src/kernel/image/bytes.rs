@@ -1,4 +1,4 @@
-//! Numbers and words in an image.
+//! Reads numbers and words in an image.
 
 /// The number at `offset`, least significant byte first.
 pub(super) fn u16_at(data: &[u8], offset: usize) -> Option<u16> {
@@ -12,8 +12,8 @@ pub(super) fn u32_at(data: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*bytes))
 }
 
-/// The first word of a version text. A release has at most 64 bytes
-/// (`__NEW_UTS_LEN`), and printable ones: a path is made of it.
+/// The first word of a version text. A release has at most 64 bytes (`__NEW_UTS_LEN`), which must
+/// be printable, because it becomes part of a path.
 pub(super) fn release_word(text: &[u8]) -> Option<String> {
     let text = &text[..text.len().min(65)];
     let end = text

@@ -1,5 +1,5 @@
-//! The bzImage: an ELF `vmlinux` as a compressed payload, behind the code that
-//! unpacks it in the guest.
+//! The bzImage: an ELF `vmlinux` as a compressed payload, after the code that unpacks it in the
+//! guest.
 //!
 //! Layout of the image: `Documentation/arch/x86/boot.rst` of Linux 6.12.
 
@@ -11,17 +11,17 @@ use super::compression::Compression;
 use super::elf::{self, is_elf};
 use super::error::{Error, Refusal};
 
-/// No kernel unpacks to more than this: what says so is damaged.
+/// No kernel unpacks to more than this: one that claims to is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
 
 /// The fields of the x86 setup header that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SetupHeader {
-    /// Byte offset of the version string; `None` when there is none.
+    /// Byte offset of the version string; `None` if there is none.
     kernel_version: Option<usize>,
     /// Byte offset of the payload.
     payload_start: u64,
-    /// Bytes of the payload, the size field at its end included.
+    /// Bytes of the payload, including the size field at its end.
     payload_length: u64,
 }
 
@@ -79,8 +79,8 @@ impl SetupHeader {
             })
     }
 
-    /// The unpacked ELF kernel; `None` when its compression is one that only the
-    /// kernel's own decompressor is asked to know (bzip2, LZO).
+    /// The unpacked ELF kernel; `None` for a compression that is left to the kernel's own
+    /// decompressor (bzip2, LZO).
     pub(super) fn vmlinux(&self, image: &Path, data: &[u8]) -> Result<Option<Vec<u8>>, Error> {
         const LEFT_TO_THE_GUEST: [&[u8]; 2] = [b"BZh", b"\x89LZO"];
         let payload = self.payload(image, data)?;
@@ -94,7 +94,7 @@ impl SetupHeader {
             return Ok(None);
         }
         let compression = Compression::detect(payload)
-            .ok_or_else(|| Refusal::NotAKernel("its payload is in no known format").of(image))?;
+            .ok_or_else(|| Refusal::NotAKernel("its payload is not in a known format").of(image))?;
         let size_field = payload.len().saturating_sub(4);
         let expected = u64::from(u32_at(payload, size_field).unwrap_or(0));
         // The build appends the size to every format but gzip, which ends with

@@ -1,5 +1,4 @@
-//! The compressions that kernels and their modules come in, told apart by magic
-//! number and read as streams.
+//! The compressions of kernels and their modules, recognised by magic number and read as streams.
 
 use std::io::{self, Read};
 
@@ -7,7 +6,7 @@ use liblzma::stream::Stream;
 
 /// Memory that a decoder may use: the kernel's own builds use dictionaries of
 /// up to 128 MiB (`scripts/Makefile.lib`, `zstd22` and `xzkern`).
-const MEMORY_LIMIT: u64 = 512 << 20;
+pub(in crate::kernel) const MEMORY_LIMIT: u64 = 512 << 20;
 
 /// How some bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,8 +24,7 @@ pub(crate) enum Compression {
 }
 
 impl Compression {
-    /// The compression of `data` by its first bytes; `None` when they are of no
-    /// format that is known here.
+    /// The compression of `data` by its first bytes; `None` if the format is unknown here.
     pub(crate) fn detect(data: &[u8]) -> Option<Self> {
         const MAGICS: [(&[u8], Compression); 6] = [
             (&[0x1f, 0x8b], Compression::Gzip),
@@ -42,7 +40,7 @@ impl Compression {
             .map(|&(_, compression)| compression)
     }
 
-    /// What the format is called.
+    /// The name of the format.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
@@ -53,9 +51,9 @@ impl Compression {
         }
     }
 
-    /// A reader of what `data` unpacks to. Of the container formats only the
-    /// first stream is read, so that bytes behind it do no harm; for the legacy
-    /// frame of lz4, which has no end mark, `data` must end with the stream.
+    /// A reader of the unpacked `data`. Of the container formats only the first stream is read, so
+    /// that bytes after it do no harm; for the legacy frame of lz4, which has no end mark, `data`
+    /// must end with the stream.
     pub(crate) fn reader(self, data: &[u8]) -> io::Result<Box<dyn Read + '_>> {
         Ok(match self {
             Self::Gzip => Box::new(flate2::bufread::GzDecoder::new(data)),

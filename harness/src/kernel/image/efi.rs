@@ -1,10 +1,9 @@
-//! EFI programs. A bzImage is one beside what it is for other boot loaders; of
-//! the rest, kiln can only say what they are.
+//! EFI programs. A bzImage is also one; of others, kiln can only say what they are.
 
 use super::bytes::{u16_at, u32_at};
 
-/// The machine in the header of a PE/COFF file (PE Format, 'COFF File Header');
-/// `None` if it is no such file.
+/// The machine in the header of a PE/COFF file (PE Format, 'COFF File Header'); `None` if it is not
+/// such a file.
 pub(super) fn machine(data: &[u8]) -> Option<u16> {
     if !data.starts_with(b"MZ") {
         return None;

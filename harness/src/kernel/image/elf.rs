@@ -16,7 +16,7 @@ pub(super) fn is_elf(data: &[u8]) -> bool {
     data.starts_with(&elf::ELFMAG)
 }
 
-/// The architecture that an ELF file is for.
+/// The architecture of an ELF file.
 pub(super) fn arch(data: &[u8]) -> Result<Arch, Refusal> {
     const CUT_SHORT: Refusal = Refusal::NotAKernel("its ELF header is cut short or damaged");
     if let Ok(header) = elf::FileHeader64::<Endianness>::parse(data) {
@@ -35,7 +35,7 @@ pub(super) fn arch(data: &[u8]) -> Result<Arch, Refusal> {
     )))
 }
 
-/// What people call a machine of the ELF specification.
+/// The common name of a machine in the ELF specification.
 fn machine_name(machine: elf::Machine, endian: Endianness, bits: u8) -> String {
     let name = match machine {
         elf::EM_386 => "32-bit x86",
@@ -57,8 +57,8 @@ fn machine_name(machine: elf::Machine, endian: Endianness, bits: u8) -> String {
     name.to_owned()
 }
 
-/// Whether an ELF kernel has the note by which QEMU finds its PVH entry point;
-/// like QEMU, this looks at the program headers only.
+/// Whether an ELF kernel has the note with its PVH entry point for QEMU; like QEMU, this looks only
+/// at the program headers.
 pub(super) fn has_pvh_entry(data: &[u8]) -> bool {
     let search = || -> object::Result<bool> {
         let header = elf::FileHeader64::<LittleEndian>::parse(data)?;
@@ -75,7 +75,7 @@ pub(super) fn has_pvh_entry(data: &[u8]) -> bool {
         }
         Ok(false)
     };
-    // A kernel with headers that cannot be read is one QEMU cannot enter either.
+    // If the headers cannot be read, QEMU cannot enter the kernel either.
     search().unwrap_or(false)
 }
 

@@ -1,4 +1,4 @@
-//! Why a file is not a kernel image that can be booted.
+//! Why a file is not a bootable kernel image.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ pub enum Error {
     Read {
         /// The image.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The unpacked image cannot be written.
@@ -22,7 +22,7 @@ pub enum Error {
     Write {
         /// The file to be written.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The file is something else.
@@ -33,22 +33,22 @@ pub enum Error {
         /// What it lacks.
         reason: &'static str,
     },
-    /// A kernel that no VM of kiln's runs.
-    #[error("{} is a kernel for {arch}, and kiln boots kernels for {} only", path.display(), titles())]
+    /// A kernel that kiln's VMs cannot run.
+    #[error("{} is a kernel for {arch}, but kiln only boots kernels for {}", path.display(), titles())]
     OtherArchitecture {
         /// The image.
         path: PathBuf,
-        /// What it is for.
+        /// Its architecture.
         arch: String,
     },
-    /// The file ends before what its header announces.
+    /// The file is shorter than its header says.
     #[error("the kernel image {} is cut short: its payload ends at byte {expected}, the file at byte {actual}", path.display())]
     Truncated {
         /// The image.
         path: PathBuf,
-        /// Bytes that the header announces.
+        /// Size according to the header, in bytes.
         expected: u64,
-        /// Bytes that there are.
+        /// Actual size in bytes.
         actual: u64,
     },
     /// The payload does not unpack.
@@ -58,17 +58,17 @@ pub enum Error {
         path: PathBuf,
         /// Compression of the payload.
         compression: &'static str,
-        /// What the decoder says.
+        /// The decoder's error.
         source: io::Error,
     },
-    /// The payload unpacks to another size than it says.
+    /// The payload does not unpack to the size that it says.
     #[error("the payload of the kernel image {} unpacks to {actual} bytes, not to the {expected} it says", path.display())]
     Size {
         /// The image.
         path: PathBuf,
-        /// Bytes that the payload's size field announces.
+        /// Size according to the payload's size field, in bytes.
         expected: u64,
-        /// Bytes unpacked, counted no further than one too many.
+        /// Unpacked bytes, counted up to one too many.
         actual: u64,
     },
     /// An ELF kernel that QEMU cannot enter.
@@ -77,20 +77,53 @@ pub enum Error {
         /// The image.
         path: PathBuf,
     },
-    /// The kernel does not say which release it is.
-    #[error("the kernel image {} does not say its release", path.display())]
+    /// The kernel does not state its release.
+    #[error("the kernel image {} does not state its release", path.display())]
     NoRelease {
         /// The image.
         path: PathBuf,
     },
 }
 
+impl Error {
+    /// The same of an image that the user knows by another path.
+    pub(in crate::kernel) fn of(mut self, path: impl Into<PathBuf>) -> Self {
+        match &mut self {
+            Self::Read { path: known, .. }
+            | Self::Write { path: known, .. }
+            | Self::NotAKernel { path: known, .. }
+            | Self::OtherArchitecture { path: known, .. }
+            | Self::Truncated { path: known, .. }
+            | Self::Unpack { path: known, .. }
+            | Self::Size { path: known, .. }
+            | Self::NoEntry { path: known }
+            | Self::NoRelease { path: known } => *known = path.into(),
+        }
+        self
+    }
+
+    /// The image.
+    pub(in crate::kernel) fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::NotAKernel { path, .. }
+            | Self::OtherArchitecture { path, .. }
+            | Self::Truncated { path, .. }
+            | Self::Unpack { path, .. }
+            | Self::Size { path, .. }
+            | Self::NoEntry { path }
+            | Self::NoRelease { path } => path,
+        }
+    }
+}
+
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::NotAKernel { .. } => vec![
-                "give a bzImage (`/boot/vmlinuz-*`, `arch/x86/boot/bzImage`) or an ELF vmlinux \
-                 for x86-64"
+                "use a bzImage (`/boot/vmlinuz-*`, `arch/x86/boot/bzImage`) or an ELF vmlinux for \
+                 x86-64"
                     .to_owned(),
             ],
             Self::OtherArchitecture { .. } => {
@@ -98,13 +131,13 @@ impl Hint for Error {
                     let (title, debian, nix) = (arch.title(), arch.debian(), arch.nix());
                     format!("{title} ({debian} in Debian, {nix} in Nix)")
                 });
-                vec![format!("give one that is built for {}", names.join(" or "))]
+                vec![format!("use one that is built for {}", names.join(" or "))]
             }
             Self::Truncated { .. } | Self::Unpack { .. } | Self::Size { .. } => {
                 vec!["fetch or build the kernel again".to_owned()]
             }
             Self::NoEntry { .. } => {
-                vec!["give its bzImage instead, or build it with CONFIG_PVH=y".to_owned()]
+                vec!["use its bzImage instead, or build it with CONFIG_PVH=y".to_owned()]
             }
             Self::Read { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
                 vec![readable(path)]
@@ -114,15 +147,15 @@ impl Hint for Error {
     }
 }
 
-/// What kiln boots, for messages.
+/// Description of what kiln boots, for messages.
 pub(in crate::kernel) fn titles() -> String {
     Arch::ALL.map(Arch::title).join(" or ")
 }
 
-/// Why a file is not an image that can be booted.
+/// Why a file is not a bootable image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// It lacks what makes it one.
+    /// It lacks something that every image has.
     NotAKernel(&'static str),
     /// It is for this architecture.
     Foreign(String),

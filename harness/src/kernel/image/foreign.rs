@@ -1,5 +1,4 @@
-//! Images of architectures that kiln does not boot, so that it can say which one
-//! an image is for.
+//! Recognises images of architectures that kiln does not boot, to name them in errors.
 
 use std::io::Read as _;
 
@@ -7,19 +6,19 @@ use super::bytes::u32_at;
 use super::compression::Compression;
 use super::efi;
 
-/// More than any header that is looked at here: that of s390 comes last.
+/// Larger than any header that is read here; that of s390 is the farthest.
 const HEADER: u64 = 0x11000;
 
-/// The architecture of an image that is neither a bzImage nor an ELF file;
-/// `None` if it is none that is known here. An image may be compressed as a
-/// whole, as boot loaders for arm64 and riscv take it (`Image.gz`).
+/// The architecture of an image that is neither a bzImage nor an ELF file; `None` if it is unknown
+/// here. An image may be compressed as a whole, as boot loaders for arm64 and riscv accept
+/// (`Image.gz`).
 pub(super) fn architecture(data: &[u8]) -> Option<&'static str> {
     if let Some(name) = of_header(data) {
         return Some(name);
     }
     let mut header = Vec::new();
     let packed = Compression::detect(data)?.reader(data).ok()?;
-    // What comes before the damage is enough to tell.
+    // The part before the damage is enough.
     let _ = packed.take(HEADER).read_to_end(&mut header);
     of_header(&header)
 }
@@ -29,8 +28,8 @@ fn of_header(data: &[u8]) -> Option<&'static str> {
     if data.get(56..60)? == b"ARM\x64" {
         return Some("arm64");
     }
-    // Documentation/arch/riscv/boot-image-header.rst: magic2, and the older magic.
-    // Neither says how many bits.
+    // Documentation/arch/riscv/boot-image-header.rst: magic2, and the older magic. Neither says
+    // whether it has 32 or 64 bits.
     if &data[56..60] == b"RSC\x05" || &data[48..56] == b"RISCV\0\0\0" {
         return Some("riscv");
     }

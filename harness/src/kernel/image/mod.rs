@@ -1,8 +1,8 @@
 //! From a kernel image as distributions ship it to the one that QEMU boots.
 //!
-//! A `bzImage` carries the real kernel, an ELF `vmlinux`, as a compressed
-//! payload. Booted as a `bzImage` the guest unpacks it, which takes a slow guest
-//! a second and more; unpacked once on the host it is entered directly by PVH.
+//! A `bzImage` carries the real kernel, an ELF `vmlinux`, as a compressed payload. Booted as a
+//! `bzImage`, the guest unpacks it, which takes a slow guest a second or more. Unpacked once on the
+//! host, it is entered directly through PVH.
 
 mod bytes;
 mod bzimage;
@@ -28,7 +28,7 @@ use self::error::Refusal;
 use crate::arch::Arch;
 use crate::whole_file;
 
-/// How a kernel image is entered.
+/// How QEMU enters a kernel image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BootProtocol {
@@ -39,12 +39,12 @@ pub enum BootProtocol {
     BzImage,
 }
 
-/// What an image that QEMU can boot is.
+/// The properties of an image that QEMU can boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bootable {
-    /// The architecture it is for.
+    /// Its architecture.
     pub arch: Arch,
-    /// How it is entered.
+    /// How QEMU enters it.
     pub boot_protocol: BootProtocol,
 }
 
@@ -54,7 +54,7 @@ enum Format {
     BzImage(SetupHeader),
 }
 
-/// What an image is for, and its format.
+/// The architecture and format of an image.
 fn recognise(data: &[u8]) -> Result<(Arch, Format), Refusal> {
     if is_elf(data) {
         return Ok((elf::arch(data)?, Format::Elf));
@@ -64,16 +64,15 @@ fn recognise(data: &[u8]) -> Result<(Arch, Format), Refusal> {
         .map_err(|refusal| match foreign::architecture(data) {
             Some(name) => Refusal::Foreign(name.to_owned()),
             None if efi::machine(data).is_some() => Refusal::NotAKernel(
-                "it is an EFI program and no bzImage; a unified kernel image holds one in its \
-                 section .linux",
+                "it is an EFI program but not a bzImage; a unified kernel image contains one in \
+                 its section .linux",
             ),
             None => refusal,
         })
 }
 
-/// Writes to `dest` what QEMU is to boot of `image`: the uncompressed ELF
-/// `vmlinux` where it has a PVH entry point, the `bzImage` itself where not.
-/// `dest` appears whole or not at all.
+/// Writes to `dest` what QEMU should boot of `image`: the uncompressed ELF `vmlinux` if it has a
+/// PVH entry point, else the `bzImage` itself. Writes `dest` atomically.
 pub fn unpack(image: &Path, dest: &Path) -> Result<Bootable, Error> {
     let data = read(image)?;
     let (arch, format) = recognise(&data).map_err(|refusal| refusal.of(image))?;
@@ -107,11 +106,21 @@ pub fn release(image: &Path) -> Result<String, Error> {
     let found = match recognise(&data) {
         Ok((_, Format::BzImage(header))) => header.release(&data),
         Ok((_, Format::Elf)) => banner_release(&data),
-        // A damaged header is not what was asked about.
+        // Ignore a damaged header here.
         Err(Refusal::NotAKernel(_)) if is_elf(&data) => banner_release(&data),
         Err(refusal) => return Err(refusal.of(image)),
     };
     found.ok_or_else(|| Error::NoRelease { path: image.into() })
+}
+
+/// The `vmlinux` in `image`, where it can be unpacked.
+pub(super) fn vmlinux(image: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let data = read(image)?;
+    match recognise(&data) {
+        Ok((_, Format::BzImage(header))) => header.vmlinux(image, &data),
+        Ok((_, Format::Elf)) => Ok(Some(data)),
+        Err(refusal) => Err(refusal.of(image)),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

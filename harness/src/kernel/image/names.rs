@@ -1,20 +1,19 @@
-//! What images are called, and where a build leaves them.
+//! Names of images, and where a build puts them.
 
 use std::path::{Path, PathBuf};
 
 use crate::arch::Arch;
 
-/// Names of images in a directory, the ones to prefer first: a bzImage can always
-/// be booted, and is a fortieth of a vmlinux with debug information. NixOS'
-/// systems have a link `kernel`.
+/// Names of images in a directory, preferred ones first: a bzImage always boots, and has a fortieth
+/// of the size of a vmlinux with debug information. NixOS systems have a link `kernel`.
 pub(in crate::kernel) const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
 
-/// What a directory with a kernel holds, for messages.
+/// What a directory with a kernel contains, for messages.
 pub(in crate::kernel) const TREES: &str =
     "boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz";
 
-/// What a build tree for `arch` has: the image that the build makes of the
-/// `vmlinux`, and the `vmlinux`.
+/// The images in a build tree for `arch`: the one that the build makes from the `vmlinux`, and the
+/// `vmlinux`.
 pub(in crate::kernel) fn built(arch: Arch) -> [PathBuf; 2] {
     let image = match arch {
         Arch::X86_64 => "bzImage",
@@ -23,12 +22,12 @@ pub(in crate::kernel) fn built(arch: Arch) -> [PathBuf; 2] {
     [boot.join(image), PathBuf::from("vmlinux")]
 }
 
-/// Whether a file of a package is an image by its name.
+/// Whether a file of a package has the name of an image.
 pub(in crate::kernel) fn is_packaged(name: &str) -> bool {
     name == "bzImage" || name.starts_with("vmlinuz") || name.starts_with("vmlinux")
 }
 
-/// The place of an image's kind in [`IMAGES`].
+/// The index of an image's kind in [`IMAGES`].
 pub(in crate::kernel) fn rank(image: &Path) -> usize {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     IMAGES
@@ -37,7 +36,7 @@ pub(in crate::kernel) fn rank(image: &Path) -> usize {
         .unwrap_or(IMAGES.len())
 }
 
-/// Where the bzImage of an image that is called vmlinux would be beside it.
+/// The path that the bzImage of an image called vmlinux would have beside it.
 pub(in crate::kernel) fn bootable_siblings(image: &Path) -> Vec<PathBuf> {
     let name = image.file_name().unwrap_or_default().to_string_lossy();
     let Some(rest) = name.strip_prefix("vmlinux") else {

@@ -1,7 +1,6 @@
 //! Images for tests.
 
-/// A file that is enough of a bzImage to say its release, with a payload (by its
-/// magic bzip2) that is left to the guest.
+/// A minimal bzImage with a release, and a payload (bzip2 by its magic) that is left to the guest.
 pub(crate) fn image(release: &str) -> Vec<u8> {
     const PAYLOAD: &[u8] = b"BZh9 payload";
     let mut bytes = vec![0; 0x400];

@@ -104,8 +104,7 @@ fn lz4_legacy(data: &[u8]) -> Vec<u8> {
     stream
 }
 
-/// Unpacks an image in a directory of its own; gives the protocol and what was
-/// written.
+/// Unpacks an image in a separate directory; returns the protocol and the output.
 fn try_unpack(image: &[u8]) -> Result<(BootProtocol, Vec<u8>), Error> {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("vmlinuz");
@@ -205,7 +204,7 @@ fn a_payload_of_another_size_than_it_says_is_refused() {
 }
 
 #[test]
-fn something_that_is_no_kernel_is_refused_with_its_path() {
+fn a_file_that_is_not_a_kernel_is_refused_with_its_path() {
     for data in [&b""[..], b"#!/bin/sh\n", &[0; 4096], b"\x7fELF but no more"] {
         let error = try_unpack(data).unwrap_err();
         assert!(matches!(error, Error::NotAKernel { .. }), "{error}");
@@ -215,7 +214,7 @@ fn something_that_is_no_kernel_is_refused_with_its_path() {
     assert!(matches!(error, Error::Read { .. }), "{error}");
 }
 
-/// A header of an image with these bytes at these places.
+/// A header of an image with these bytes at these offsets.
 fn with(parts: &[(usize, &[u8])]) -> Vec<u8> {
     let mut image = vec![0; 0x12000];
     for (at, bytes) in parts {
@@ -283,7 +282,7 @@ fn a_kernel_for_another_architecture_is_refused_by_its_name() {
     ] {
         let error = try_unpack(&image).unwrap_err();
         let text = error.to_string();
-        let expected = format!("is a kernel for {name}, and kiln boots kernels for x86-64 only");
+        let expected = format!("is a kernel for {name}, but kiln only boots kernels for x86-64");
         assert!(text.ends_with(&expected), "{text}");
         assert!(text.contains("/vmlinuz "), "{text}");
         assert!(error.hints()[0].contains("amd64 in Debian"), "{error:?}");
@@ -295,7 +294,7 @@ fn a_kernel_for_another_architecture_is_refused_by_its_name() {
 }
 
 #[test]
-fn an_efi_program_that_is_no_kernel_of_its_own_is_refused_as_one() {
+fn an_efi_program_that_is_not_a_kernel_of_its_own_is_refused_as_one() {
     let text = try_unpack(&efi_program(0x8664)).unwrap_err().to_string();
     assert!(text.contains("unified kernel image"), "{text}");
 }

@@ -1,12 +1,15 @@
-//! What must be loaded for what is wanted, and in which order.
+//! Which modules to load for the wanted ones, and in which order.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use globset::GlobBuilder;
 
-use super::{Availability, Error, Index, Knowledge, Module, ModuleFile, modinfo, normalise};
+use super::error::Error;
+use super::index::{Availability, Index, Knowledge, Module, ModuleFile, normalise};
+use super::modinfo;
 
-/// What a name stands for.
+/// What a name refers to.
 enum Resolved {
     Module(usize),
     Builtin,
@@ -19,7 +22,7 @@ pub(super) struct Walk {
     /// Finished, in load order.
     pub(super) order: Vec<usize>,
     done: HashSet<usize>,
-    /// From the wanted module to the one at hand.
+    /// The path from the wanted module to the current one.
     path: Vec<usize>,
 }
 
@@ -33,10 +36,10 @@ impl Index {
         }
     }
 
-    /// The files of the wanted modules and of all they need, each after what it
-    /// needs. A wanted name is that of a module or an alias; what is built in
-    /// needs no file. Soft dependencies (`pre:`) are loaded first where the
-    /// kernel has them as modules and can load them, and are left out where not.
+    /// The files of the wanted modules and of everything they need, each after its dependencies. A
+    /// wanted name is that of a module or an alias; builtins need no file. Soft dependencies
+    /// (`pre:`) are loaded first if the kernel has them as modules and can load them, and are
+    /// skipped otherwise.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleFile>, Error> {
         let mut walk = Walk::default();
         let mut unknown = Vec::new();
@@ -60,23 +63,35 @@ impl Index {
             .collect())
     }
 
-    /// Says that the kernel cannot boot for want of these modules, or
-    /// alternatives of modules.
+    /// The error for a kernel that cannot boot because these modules are missing. Alternatives stand
+    /// in one name, as `virtio_mmio or virtio_pci`.
     pub fn cannot_boot(&self, missing: &[String]) -> Error {
         let (dir, lists_builtins) = match self.knowledge {
             Knowledge::Directory { lists_builtins } => (Some(self.dir.clone()), lists_builtins),
             Knowledge::Empty | Knowledge::AllBuiltin => (None, false),
         };
+        let built = self.lie_elsewhere(missing);
         Error::CannotBoot {
             names: missing.to_vec(),
             dir,
             lists_builtins,
+            built,
         }
     }
 
-    /// For one name of several modules the generic one is taken: the others are
-    /// bound to a processor that the guest may not have. One that is built in
-    /// is there already.
+    /// Whether some of these missing modules were built with this kernel: they are in a package that
+    /// nobody gave.
+    pub fn lie_elsewhere(&self, missing: &[String]) -> bool {
+        let names: Vec<String> = missing
+            .iter()
+            .flat_map(|names| names.split(' '))
+            .map(str::to_owned)
+            .collect();
+        matches!(self.knowledge, Knowledge::Directory { .. }) && lists_any(&self.dir, &names)
+    }
+
+    /// If several modules have one name, takes the generic one: the others need a processor that
+    /// the guest may not have. A builtin needs no loading.
     fn resolve(&self, name: &str) -> Resolved {
         let normalised = normalise(name);
         if self.knowledge == Knowledge::AllBuiltin || self.builtins.contains(&normalised) {
@@ -114,7 +129,7 @@ impl Index {
             .collect()
     }
 
-    /// Adds a module behind all it needs.
+    /// Adds a module after everything that it needs.
     fn visit(&self, number: usize, walk: &mut Walk) -> Result<(), Error> {
         if !self.enter(number, walk)? {
             return Ok(());
@@ -126,8 +141,8 @@ impl Index {
             .flat_map(|s| modinfo::pre_softdeps(s))
         {
             if let Resolved::Module(soft) = self.resolve(name) {
-                // Soft: what it cannot bring up, or what leads back here, is
-                // left out with all it would have brought.
+                // Soft: one that cannot be loaded, or leads back here, is skipped with everything
+                // it needs.
                 let mut attempt = walk.clone();
                 if self.visit(soft, &mut attempt).is_ok() {
                     *walk = attempt;
@@ -151,8 +166,8 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a module behind those of its dependencies that are modules; soft
-    /// ones and missing ones do not count.
+    /// Adds a module after those of its dependencies that are modules; ignores soft and missing
+    /// ones.
     pub(super) fn visit_hard(&self, number: usize, walk: &mut Walk) -> Result<(), Error> {
         if self.enter(number, walk)? {
             for dependency in &self.modules[number].depends {
@@ -165,7 +180,7 @@ impl Index {
         Ok(())
     }
 
-    /// Starts with a module; false when it has been done.
+    /// Starts with a module; false if it was done before.
     fn enter(&self, number: usize, walk: &mut Walk) -> Result<bool, Error> {
         if walk.done.contains(&number) {
             return Ok(false);
@@ -197,12 +212,22 @@ fn alias_matches(alias: &str, name: &str) -> bool {
     if !name.starts_with(&alias[..special]) {
         return false;
     }
-    // fnmatch knows no braces.
+    // fnmatch has no braces.
     let pattern = alias.replace('{', "[{]").replace('}', "[}]");
     GlobBuilder::new(&pattern)
         .literal_separator(false)
         .build()
         .is_ok_and(|glob| glob.compile_matcher().is_match(name))
+}
+
+/// Whether the kernel's build made any of these modules, wherever they are now.
+fn lists_any(dir: &Path, names: &[String]) -> bool {
+    let order = std::fs::read_to_string(dir.join("modules.order")).unwrap_or_default();
+    order.lines().any(|line| {
+        let file = line.rsplit('/').next().unwrap_or(line);
+        let module = file.split('.').next().unwrap_or(file).replace('-', "_");
+        names.contains(&module)
+    })
 }
 
 #[cfg(test)]
@@ -373,5 +398,10 @@ mod tests {
             hints.contains("CONFIG_VIRTIO_FS or CONFIG_9P_FS, CONFIG_OVERLAY_FS (=m or =y)"),
             "{hints}"
         );
+        let another = "another package of this kernel";
+        assert!(!hints.contains(another), "{hints}");
+        put(dir.path(), "modules.order", b"kernel/fs/fuse/virtiofs.ko\n");
+        let error = Index::open(dir.path()).unwrap().cannot_boot(&missing);
+        assert!(error.hints()[0].contains(another), "{error:?}");
     }
 }

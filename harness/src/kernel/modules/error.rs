@@ -13,7 +13,7 @@ pub enum Error {
     Read {
         /// The file or directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A metadata file cannot be written.
@@ -21,7 +21,7 @@ pub enum Error {
     Write {
         /// The file to be written.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// A compressed module does not unpack.
@@ -31,10 +31,10 @@ pub enum Error {
         path: PathBuf,
         /// How it is compressed.
         compression: &'static str,
-        /// What the decoder says.
+        /// The decoder's error.
         source: io::Error,
     },
-    /// A file that is named like a module is none.
+    /// A file that is named like a module is not one.
     #[error("{} is not a kernel module: {reason}", path.display())]
     NotAModule {
         /// The file.
@@ -42,7 +42,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// Modules were asked for that the kernel does not have.
+    /// The kernel does not have requested modules.
     #[error("the kernel has no module, alias or builtin {} ({})", list(names), dir.display())]
     Unknown {
         /// All of them.
@@ -50,7 +50,7 @@ pub enum Error {
         /// The directory that was searched.
         dir: PathBuf,
     },
-    /// A module needs one that is nowhere.
+    /// A module needs one that does not exist.
     #[error("module {module} needs {dependency}, which is not in {}", dir.display())]
     MissingDependency {
         /// The module.
@@ -60,13 +60,13 @@ pub enum Error {
         /// The directory that was searched.
         dir: PathBuf,
     },
-    /// Modules need each other.
+    /// Modules depend on each other in a circle.
     #[error("modules need each other: {}", chain.join(" -> "))]
     Cycle {
         /// From a module through what it needs back to itself.
         chain: Vec<String>,
     },
-    /// The kernel lacks something without which no guest comes up.
+    /// The kernel lacks something that every guest needs to boot.
     #[error(
         "the kernel has no {}, neither as a module nor built in{}",
         list(names),
@@ -77,9 +77,11 @@ pub enum Error {
         names: Vec<String>,
         /// The directory that was searched, if there is one.
         dir: Option<PathBuf>,
-        /// Whether it holds a `modules.builtin`, without which builtins are
-        /// unknown.
+        /// Whether it contains a `modules.builtin`, without which builtins are unknown.
         lists_builtins: bool,
+        /// Whether its `modules.order` lists some of them: they were built, and
+        /// lie elsewhere.
+        built: bool,
     },
 }
 
@@ -93,8 +95,16 @@ impl Hint for Error {
                 names,
                 dir,
                 lists_builtins,
+                built,
             } => {
                 let mut hints = Vec::new();
+                if *built {
+                    hints.push(
+                        "modules.order lists some of them: they are in another package of this \
+                         kernel (kernel-modules-core, linux-modules-extra-…): give both, -k A,B"
+                            .to_owned(),
+                    );
+                }
                 if let (Some(dir), false) = (dir, lists_builtins) {
                     hints.push(format!(
                         "there is no modules.builtin in {}: if these are built in, add that file \
@@ -128,7 +138,7 @@ fn config_options(modules: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// The kernel option that makes a boot module.
+/// The kernel option that builds a boot module.
 fn config_option(module: &str) -> String {
     match module {
         "fuse" => "CONFIG_FUSE_FS".to_owned(),

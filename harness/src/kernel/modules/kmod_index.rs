@@ -1,11 +1,10 @@
-//! The binary index files that `modprobe` of kmod looks names up in
-//! (`modules.dep.bin` and the like): it does not read the text files.
+//! The binary index files (`modules.dep.bin` and others) that kmod's `modprobe` uses instead of the
+//! text files.
 //!
-//! The format is kmod's own (`libkmod/libkmod-index.c` of kmod 30), all numbers
-//! big-endian. The file starts with magic, version and the root node's offset;
-//! a node is an optional NUL-terminated prefix, an optional table of children for
-//! a range of next characters, and an optional list of values with priorities.
-//! The upper bits of a node's offset say which of the three it has.
+//! The format is kmod's own (`libkmod/libkmod-index.c` of kmod 30), all numbers big-endian. The
+//! file starts with magic, version and the root node's offset; a node is an optional NUL-terminated
+//! prefix, an optional table of children for a range of next characters, and an optional list of
+//! values with priorities. The upper bits of a node's offset say which of the three it has.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,7 @@ const VERSION: u32 = 0x0002_0001;
 const HAS_PREFIX: u32 = 0x8000_0000;
 const HAS_VALUES: u32 = 0x4000_0000;
 const HAS_CHILDREN: u32 = 0x2000_0000;
-/// Where the first node starts, behind magic, version and root offset.
+/// Where the first node starts, after magic, version and root offset.
 const HEADER_LENGTH: usize = 12;
 
 /// A map from keys to values with priorities; lower numbers are preferred.
@@ -27,8 +26,8 @@ pub(super) struct KmodIndex {
 type Entry<'a> = (&'a [u8], &'a [(u32, String)]);
 
 impl KmodIndex {
-    /// Adds a value. Keys that the format cannot hold, with bytes beyond ASCII,
-    /// are left out, as depmod does.
+    /// Adds a value. Skips keys that the format cannot represent, with bytes beyond ASCII, as
+    /// depmod does.
     pub(super) fn insert(&mut self, key: &str, value: &str, priority: u32) {
         if !key.is_ascii() || key.contains('\0') || value.contains('\0') {
             return;
@@ -38,7 +37,7 @@ impl KmodIndex {
         values.insert(at, (priority, value.to_owned()));
     }
 
-    /// The file. `None` when it would pass what the format can address, 512 MiB.
+    /// The file. `None` if it would exceed what the format can address, 512 MiB.
     pub(super) fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         out.extend(MAGIC.to_be_bytes());
@@ -49,16 +48,15 @@ impl KmodIndex {
             .iter()
             .map(|(key, values)| (key.as_slice(), values.as_slice()))
             .collect();
-        // The root has no prefix even where all keys begin alike.
+        // The root has no prefix even if all keys have a common one.
         let root = write_node(&mut out, &entries, 0, 0)?;
         out[HEADER_LENGTH - 4..HEADER_LENGTH].copy_from_slice(&root.to_be_bytes());
         Some(out)
     }
 }
 
-/// Writes the node of sorted `entries` whose keys are alike up to `depth`, with
-/// `prefix` more bytes that they share; children come before it. Gives its
-/// offset with flags.
+/// Writes the node of sorted `entries` whose keys are equal up to `depth`, with `prefix` more
+/// common bytes; children come before it. Returns its offset with flags.
 fn write_node(
     out: &mut Vec<u8>,
     entries: &[Entry<'_>],
@@ -106,8 +104,8 @@ fn write_node(
     Some(offset)
 }
 
-/// How many bytes from `depth` on all keys share: as many as the first and the
-/// last do, since they are sorted.
+/// How many bytes from `depth` on all keys have in common: as many as the first and the last, since
+/// they are sorted.
 fn shared_length(entries: &[Entry<'_>], depth: usize) -> usize {
     let [(first, _), .., (last, _)] = entries else {
         return entries.first().map_or(0, |(key, _)| key.len() - depth);

@@ -1,23 +1,24 @@
-//! The files beside the modules that `modprobe` looks things up in.
+//! The files beside the modules that `modprobe` uses.
 //!
-//! Packages leave them to depmod at install time. That of kmod reads the binary
-//! indexes only, that of BusyBox the text files only, so both are written.
-//! Symbols (`modules.symbols`) serve `symbol_request()` in the kernel, which has
-//! the modules in question loaded by their users; they are left out.
+//! Packages leave them to depmod at install time. kmod's modprobe reads only the binary indexes,
+//! BusyBox' only the text files, so both are written. Symbols (`modules.symbols`) are for
+//! `symbol_request()` in the kernel, whose modules are loaded by their users anyway; they are left
+//! out.
 
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
 use super::closure::Walk;
+use super::error::Error;
+use super::index::{Index, normalise};
 use super::kmod_index::KmodIndex;
-use super::{Error, Index, normalise, scan};
+use super::scan;
 use crate::whole_file;
 
-/// Writes `modules.dep`, `modules.alias`, `modules.softdep`, their binary forms
-/// and what [`Index::open`] takes instead of reading every module again, into
-/// `dir`, which is `/lib/modules/<release>` or a copy of it. Each file appears
-/// whole or not at all.
+/// Writes `modules.dep`, `modules.alias`, `modules.softdep`, their binary forms and what
+/// [`Index::open`] takes instead of reading every module again, into `dir`, which is
+/// `/lib/modules/<release>` or a copy of it. Each file is written atomically.
 pub fn write_metadata(dir: &Path) -> Result<(), Error> {
     let index = Index::open(dir)?;
     let dependencies = index.dependency_lines()?;
@@ -76,9 +77,9 @@ pub fn write_metadata(dir: &Path) -> Result<(), Error> {
 }
 
 impl Index {
-    /// A line of `modules.dep` for each module: its path and those of all it
-    /// needs, each before what it needs itself, since modprobe loads from the
-    /// end. What is not there is left out, as depmod does: it may be built in.
+    /// A line of `modules.dep` for each module: its path and those of everything it needs, each
+    /// before its own dependencies, since modprobe loads from the end. Skips missing ones, as
+    /// depmod does: they may be built in.
     fn dependency_lines(&self) -> Result<Vec<String>, Error> {
         (0..self.modules.len())
             .map(|number| {
@@ -102,8 +103,8 @@ impl Index {
     }
 }
 
-/// An alias as modprobe looks it up: `_` for `-`, but not within brackets.
-/// `None` when brackets are not matched, which modprobe refuses.
+/// An alias as modprobe looks it up: `_` for `-`, except within brackets. `None` for unmatched
+/// brackets, which modprobe refuses.
 fn normalise_alias(alias: &str) -> Option<String> {
     let mut parts = alias.split('[');
     let mut normalised = normalise(parts.next()?);

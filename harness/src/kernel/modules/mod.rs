@@ -1,5 +1,4 @@
-//! Kernel modules: what a kernel has, what is built in, and what must be loaded
-//! in which order.
+//! Kernel modules: which ones a kernel has, which are built in, and which to load in which order.
 //!
 //! Packages come without `modules.dep`, and some kernels' modules are
 //! compressed, so everything is read from the modules themselves. Meaning of the
@@ -8,6 +7,7 @@
 
 mod closure;
 mod error;
+mod index;
 mod kmod_index;
 mod metadata;
 mod modinfo;
@@ -17,168 +17,8 @@ mod static_nodes;
 #[cfg(test)]
 pub(crate) mod fixture;
 
-use std::collections::{BTreeSet, HashMap};
-use std::fs;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
-
-use super::image::compression::Compression;
-
 pub use error::Error;
+pub use index::{Availability, Index, ModuleFile, decompress};
 pub use metadata::write_metadata;
 pub(super) use scan::remember;
 pub use static_nodes::StaticNode;
-
-/// No module unpacks to more bytes than this: what says so is damaged.
-const MAX_UNPACKED: u64 = 1 << 30;
-
-/// A module to be loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModuleFile {
-    /// Its name, with `_` for `-`, as `lsmod` prints it.
-    pub name: String,
-    /// Where it is on the host, perhaps compressed.
-    pub path: PathBuf,
-}
-
-/// Whether a kernel has something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Availability {
-    /// As a module.
-    Module,
-    /// In the image itself, or, of an index that knows nothing, taken for that.
-    Builtin,
-    /// Not at all.
-    Absent,
-}
-
-/// What one module says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Module {
-    /// Normalised name.
-    name: String,
-    /// Path below the index's directory, such as `kernel/fs/xfs/xfs.ko.xz`.
-    path: String,
-    /// Normalised names of the modules whose symbols it uses.
-    depends: Vec<String>,
-    /// Soft dependencies as written: `pre: a b post: c`.
-    softdeps: Vec<String>,
-    /// Aliases as written, patterns of fnmatch(3).
-    aliases: Vec<String>,
-}
-
-/// How much an index knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Knowledge {
-    /// A directory of modules; whether it holds `modules.builtin` too.
-    Directory { lists_builtins: bool },
-    /// There are no modules and nothing is built in.
-    Empty,
-    /// Nothing is known, and everything is hoped for.
-    AllBuiltin,
-}
-
-/// The modules and builtins of one kernel.
-#[derive(Debug, Clone)]
-pub struct Index {
-    dir: PathBuf,
-    knowledge: Knowledge,
-    /// In the order of `modules.order`, which is the order of preference among
-    /// providers of one alias; modules it does not list come last, by path.
-    modules: Vec<Module>,
-    by_name: HashMap<String, usize>,
-    builtins: BTreeSet<String>,
-    /// Alias and normalised module name.
-    builtin_aliases: Vec<(String, String)>,
-}
-
-impl Index {
-    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy
-    /// of it. Takes what [`write_metadata`] left there as long as no module has
-    /// changed since.
-    pub fn open(dir: &Path) -> Result<Self, Error> {
-        scan::open(dir, &dir.join(scan::CACHE))
-    }
-
-    /// The same for a directory that is not ours: what was read from it before
-    /// stands in the file `remembered`.
-    pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
-        scan::open(dir, remembered)
-    }
-
-    /// A kernel that has no modules, and nothing built in.
-    pub fn empty() -> Self {
-        Self::new(PathBuf::new(), Knowledge::Empty, Vec::new())
-    }
-
-    /// A kernel that was given as an image alone: nothing is known about what is
-    /// built in, so everything is taken to be, and booting will tell.
-    pub fn all_builtin() -> Self {
-        Self::new(PathBuf::new(), Knowledge::AllBuiltin, Vec::new())
-    }
-
-    fn new(dir: PathBuf, knowledge: Knowledge, modules: Vec<Module>) -> Self {
-        let mut by_name = HashMap::with_capacity(modules.len());
-        for (number, module) in modules.iter().enumerate() {
-            by_name.entry(module.name.clone()).or_insert(number);
-        }
-        Self {
-            dir,
-            knowledge,
-            modules,
-            by_name,
-            builtins: BTreeSet::new(),
-            builtin_aliases: Vec::new(),
-        }
-    }
-
-    fn file(&self, module: &Module) -> ModuleFile {
-        ModuleFile {
-            name: module.name.clone(),
-            path: self.dir.join(&module.path),
-        }
-    }
-}
-
-/// The bytes of a module as the kernel takes them: those of the file, unpacked
-/// where it is compressed.
-pub fn decompress(path: &Path) -> Result<Vec<u8>, Error> {
-    let data = fs::read(path).map_err(|source| Error::Read {
-        path: path.into(),
-        source,
-    })?;
-    let Some(compression) = Compression::detect(&data) else {
-        return Ok(data);
-    };
-    let unpack = || -> io::Result<Vec<u8>> {
-        let mut plain = Vec::with_capacity(data.len() * 4);
-        compression
-            .reader(&data)?
-            .take(MAX_UNPACKED)
-            .read_to_end(&mut plain)?;
-        Ok(plain)
-    };
-    unpack().map_err(|source| Error::Unpack {
-        path: path.into(),
-        compression: compression.name(),
-        source,
-    })
-}
-
-/// The kernel takes `-` and `_` in module names for the same.
-fn normalise(name: &str) -> String {
-    name.replace('-', "_")
-}
-
-/// The name of the module in a file, by its file name as kmod does it; `None`
-/// when the file is no module.
-fn module_name(file_name: &str) -> Option<String> {
-    const SUFFIXES: [&str; 4] = [".ko", ".ko.xz", ".ko.zst", ".ko.gz"];
-    SUFFIXES
-        .iter()
-        .find_map(|suffix| file_name.strip_suffix(suffix))
-        .filter(|stem| !stem.is_empty())
-        .map(normalise)
-}

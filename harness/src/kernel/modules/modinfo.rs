@@ -1,12 +1,12 @@
-//! What modules say of themselves: the `.modinfo` section and its likeness for
-//! builtins, `modules.builtin.modinfo`.
+//! Information in modules: the `.modinfo` section, and its equivalent for builtins,
+//! `modules.builtin.modinfo`.
 
 use object::{Object, ObjectSection};
 
-use super::{Module, normalise};
+use super::index::{Module, normalise};
 
-/// What the `.modinfo` section of an unpacked module says; name and path are
-/// left empty. The error says why the bytes are no module.
+/// Reads the `.modinfo` section of an unpacked module; leaves name and path empty. The error says
+/// why the bytes are not a module.
 pub(super) fn read(module: &[u8]) -> Result<Module, String> {
     let file = object::File::parse(module).map_err(|error| error.to_string())?;
     let section = file
@@ -54,8 +54,8 @@ fn pairs(data: &[u8]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The names that one soft dependency wants loaded first. Names before the first
-/// `pre:` or `post:` mean nothing, as in kmod.
+/// The names that one soft dependency loads first. Names before the first `pre:` or `post:` mean
+/// nothing, as in kmod.
 pub(super) fn pre_softdeps(softdep: &str) -> Vec<&str> {
     let mut before = false;
     let mut names = Vec::new();
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn something_that_is_no_elf_file_is_refused() {
+    fn a_file_that_is_not_elf_is_refused() {
         assert!(read(b"no module").is_err());
     }
 

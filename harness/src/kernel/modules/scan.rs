@@ -1,4 +1,4 @@
-//! Reading a directory of modules, and remembering what was read.
+//! Reads a directory of modules, and remembers the result.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -11,15 +11,17 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::{Error, Index, Knowledge, Module, decompress, modinfo, module_name};
+use super::error::Error;
+use super::index::{Index, Knowledge, Module, decompress, module_name};
+use super::modinfo;
 use crate::whole_file;
 
-/// What was read from the modules, beside them.
+/// The file beside the modules with what was read from them.
 pub(super) const CACHE: &str = "modules.kiln";
-/// Counts up whenever the meaning of [`CACHE`] changes.
+/// Increase this whenever the meaning of [`CACHE`] changes.
 const CACHE_VERSION: u32 = 1;
 
-/// One file that is a module by its name.
+/// One file with the name of a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Found {
     /// Path below the directory.
@@ -36,8 +38,21 @@ struct Cached {
     modules: Vec<Module>,
 }
 
-/// Reads the directory, or takes what an earlier run left in `remembered`; see
-/// [`Index::open`].
+impl Index {
+    /// Reads the modules below `dir`, which is `/lib/modules/<release>` or a copy of it. Uses what
+    /// [`write_metadata`] stored there if no module has changed since.
+    pub fn open(dir: &Path) -> Result<Self, Error> {
+        open(dir, &dir.join(CACHE))
+    }
+
+    /// The same for a directory that is not ours: the file `remembered` has what was read from it
+    /// before.
+    pub fn open_remembered(dir: &Path, remembered: &Path) -> Result<Self, Error> {
+        open(dir, remembered)
+    }
+}
+
+/// Reads the directory, or uses what an earlier run left in `remembered`; see [`Index::open`].
 pub(super) fn open(dir: &Path, remembered: &Path) -> Result<Index, Error> {
     let files = find(dir)?;
     let mut modules = match cached(remembered, &files) {
@@ -63,8 +78,7 @@ pub(super) fn open(dir: &Path, remembered: &Path) -> Result<Index, Error> {
     Ok(index)
 }
 
-/// Reads the modules below `dir` and leaves what they say in `file`, for
-/// [`Index::open_remembered`].
+/// Reads the modules below `dir` and stores the result in `file`, for [`Index::open_remembered`].
 pub(in super::super) fn remember(dir: &Path, file: &Path) -> Result<(), Error> {
     let bytes = to_bytes(&Index::open(dir)?)?;
     whole_file::write(file, &bytes).map_err(|source| Error::Write {
@@ -73,7 +87,7 @@ pub(in super::super) fn remember(dir: &Path, file: &Path) -> Result<(), Error> {
     })
 }
 
-/// What is kept of an index.
+/// The stored form of an index.
 pub(super) fn to_bytes(index: &Index) -> Result<Vec<u8>, Error> {
     let cached = Cached {
         version: CACHE_VERSION,
@@ -86,15 +100,15 @@ pub(super) fn to_bytes(index: &Index) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// What an earlier run read from the same files. A cache that cannot be read is
-/// no error: the modules themselves are there.
+/// What an earlier run read from the same files. An unreadable cache is not an error: read the
+/// modules themselves.
 fn cached(remembered: &Path, files: &[Found]) -> Option<Vec<Module>> {
     let cached: Cached = postcard::from_bytes(&fs::read(remembered).ok()?).ok()?;
     (cached.version == CACHE_VERSION && cached.files == files).then_some(cached.modules)
 }
 
-/// The modules below a directory, by path. The links `build` and `source`, which
-/// lead to whole kernel trees, are not followed, nor is any other to a directory.
+/// The modules below a directory, by path. Does not follow the links `build` and `source`, which
+/// lead to whole kernel trees, nor other links to directories.
 fn find(dir: &Path) -> Result<Vec<Found>, Error> {
     let mut files = Vec::new();
     for entry in WalkDir::new(dir)
@@ -169,9 +183,9 @@ fn read_one(dir: &Path, relative: &str) -> Result<Module, Error> {
     })
 }
 
-/// Sorts by `modules.order` as depmod does, the rest behind it by path. Of
-/// modules with one name only the first stays; those below `updates/` come before
-/// all others, as in depmod's default search order (`depmod.d(5)`).
+/// Sorts by `modules.order` as depmod does, the rest after it by path. Of modules with one name
+/// only the first stays; those below `updates/` come before all others, as in depmod's default
+/// search order (`depmod.d(5)`).
 fn sort(modules: &mut Vec<Module>, order: &[u8]) {
     let order = String::from_utf8_lossy(order);
     let place: HashMap<&str, usize> = order.lines().zip(0..).collect();

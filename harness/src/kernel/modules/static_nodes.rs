@@ -1,25 +1,24 @@
 //! Device nodes whose first use loads a module.
 //!
-//! A module that says `devname:NAME` wants a node of that name before it is
-//! loaded: opening it makes the kernel ask modprobe for the device's number.
-//! depmod(8) writes these into `modules.devname`; packages have none.
+//! A module with `devname:NAME` needs a node of that name before it is loaded: opening it makes the
+//! kernel ask modprobe for the device's number. depmod(8) writes these into `modules.devname`,
+//! which packages do not have.
 
 use guest_init::plan::Device;
 
-use super::Index;
+use super::index::Index;
 
-/// A node that a module asks for.
+/// A node that a module needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticNode {
     /// Path below `/dev`.
     pub path: String,
-    /// What it stands for.
+    /// Its device.
     pub device: Device,
 }
 
 impl Index {
-    /// The nodes that modules ask for, sorted by path. What is built in has
-    /// made its own by the time anybody looks.
+    /// The nodes that modules need, sorted by path. Builtins have already created theirs.
     pub fn static_nodes(&self) -> Vec<StaticNode> {
         let nodes = self.modules.iter().filter_map(|module| {
             let path = module.aliases.iter().find_map(|alias| name(alias))?;
@@ -122,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_device_is_told_from_a_character_device() {
+    fn a_block_device_is_distinguished_from_a_character_device() {
         let expected = Device {
             block: true,
             major: 7,

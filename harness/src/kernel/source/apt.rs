@@ -1,8 +1,7 @@
 //! A kernel from a Debian archive.
 //!
-//! What is new is found in signed indices; what is pinned is fetched by its path,
-//! or by its hash where it has left the mirrors, and accepted by its hash alone: a
-//! pin needs no index.
+//! New packages are found in signed indices. Pinned ones are fetched by path, or by hash if they
+//! have left the mirrors, and only need the right hash: a pin needs no index.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,27 +11,74 @@ use super::super::debian::{Keyring, Newest, Suite, newest};
 use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
-use super::super::{Cache, Error, Status, archive, digest, download, layout};
-use super::mirror::{self, Host, Mirror};
-use super::{Asked, Content, Pinning};
-use crate::config::AptSource;
+use super::super::{Cache, Error, archive, layout};
+use super::mirror::Mirror;
+use super::package::{fetch, mirror};
+use super::{Asked, Content, Pinning, Status, unlisted};
+use crate::config::{AptSource, PoolKernel, UnlistedFile};
 
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
 
-/// The files that a pin of it names.
+/// The archive of a source, and whose signatures count there.
+#[derive(Debug)]
+pub(in super::super) struct Place {
+    pub(in super::super) mirror: Mirror,
+    source: AptSource,
+}
+
+/// Finds the archive of `source`.
+pub(in super::super) fn place(source: &AptSource) -> Place {
+    Place {
+        mirror: mirror(source),
+        source: source.clone(),
+    }
+}
+
+impl Place {
+    /// Files of keys that are trusted beside Debian's.
+    pub(in super::super) fn keyrings(&self) -> Vec<PathBuf> {
+        if self.source.trusted {
+            return Vec::new();
+        }
+        // A keyring of Debian's that was removed since is not needed.
+        let of_host = self.mirror.signed_by.as_deref().map(PathBuf::from);
+        of_host
+            .filter(|file| file.exists())
+            .into_iter()
+            .chain(self.source.keyring.clone())
+            .collect()
+    }
+
+    /// Whose signatures count; `None` where anybody is trusted.
+    pub(in super::super) fn keyring(&self) -> Result<Option<Keyring>, Error> {
+        if self.source.trusted {
+            return Ok(None);
+        }
+        let mut keyring = Keyring::debian()?;
+        for file in self.keyrings() {
+            keyring = keyring.with(Keyring::open(&file)?);
+        }
+        Ok(Some(keyring))
+    }
+}
+
+/// The files of its pin.
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,
+    /// Those whose hash nobody has signed: they may bring modules and nothing else.
+    unlisted: &'p [UnlistedFile],
 }
 
 impl Pinning for Archive<'_> {
-    /// Asks the archive for the newest match, and fetches what is new: the archive
-    /// does not say the SHA-1 by which a file can be had when it has left.
+    /// Asks the archive for the newest match, and fetches new files to compute their SHA-1, which
+    /// the archive does not list and which is needed once a file has left it.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
-        let mirror = mirror(source);
-        let keyring = keyring(source, &mirror)?;
+        let place = place(source);
+        let mirror = &place.mirror;
+        let keyring = place.keyring()?;
         let suite = Suite {
             mirror: &mirror.uri,
             name: &source.suite,
@@ -62,13 +108,7 @@ impl Pinning for Archive<'_> {
             Some(Pin::Apt(pin)) => pin.files.as_slice(),
             _ => &[],
         };
-        for file in &mut files {
-            let same = known.iter().find(|known| known.sha256 == file.sha256);
-            file.sha1 = match same.and_then(|known| known.sha1.clone()) {
-                Some(sha1) => Some(sha1),
-                None => Some(fetch(asked, &mirror, file)?.sha1),
-            };
-        }
+        complete(asked, mirror, &mut files, known)?;
         Ok(Pin::Apt(LockedKernel {
             name: asked.name.to_owned(),
             suite: source.suite.clone(),
@@ -84,6 +124,7 @@ impl Pinning for Archive<'_> {
             Pin::Apt(pin) if pin.is_of(self.0) => Some(Box::new(Packages {
                 source: self.0,
                 pin,
+                unlisted: &[],
             })),
             _ => None,
         }
@@ -100,13 +141,25 @@ impl Content for Packages<'_> {
         let mirror = mirror(self.source);
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
-        for file in &self.pin.files {
+        let unpack = |file: &LockedFile| -> Result<(), Error> {
             let deb = fetch(asked, &mirror, file)?.path;
-            archive::unpack_deb(&deb, &tree)?;
-            fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
+            archive::unpack(&deb, &file.package, &tree)?;
+            fs::remove_file(&deb).map_err(Error::io("remove", &deb))
+        };
+        let is_unlisted = |file: &&LockedFile| {
+            let mut unlisted = self.unlisted.iter();
+            unlisted.any(|unlisted| unlisted.path == file.path)
+        };
+        // First, so that what they bring can be told from the rest.
+        for file in self.pin.files.iter().filter(is_unlisted) {
+            unpack(file)?;
+            unlisted::check(&tree, &file.package)?;
+        }
+        for file in self.pin.files.iter().filter(|file| !is_unlisted(file)) {
+            unpack(file)?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
-            // The temporary directory means nothing to the user.
+            // Do not show the temporary directory to the user.
             Error::NoImage { .. } => Error::NoImage {
                 path: format!("package {}", self.pin.files[0].package).into(),
             },
@@ -126,109 +179,84 @@ impl Content for Packages<'_> {
     }
 }
 
-fn mirror(source: &AptSource) -> Mirror {
-    let etc = Path::new("/etc");
-    mirror::resolve(source, &Host { etc })
-}
-
-/// Whose signatures count for `source`; `None` where anybody is trusted.
-fn keyring(source: &AptSource, mirror: &Mirror) -> Result<Option<Keyring>, Error> {
-    if source.trusted {
-        return Ok(None);
-    }
-    let mut keyring = Keyring::debian()?;
-    let of_host = mirror.signed_by.as_deref().map(Path::new);
-    // A keyring of Debian's that was removed since is no loss.
-    for file in of_host
-        .filter(|file| file.exists())
-        .into_iter()
-        .chain(source.keyring.as_deref())
-    {
-        keyring = keyring.with(Keyring::open(file)?);
-    }
-    Ok(Some(keyring))
-}
-
-/// A package that was fetched.
-struct Fetched {
-    path: PathBuf,
-    sha1: String,
-}
-
-/// Fetches a file of a kernel into the cache: from the mirror, else from the
-/// archive of old packages. What came earlier and was not unpacked is taken.
-fn fetch(asked: &Asked<'_>, mirror: &Mirror, file: &LockedFile) -> Result<Fetched, Error> {
-    let path = kept(asked.cache, file)?;
-    if let Ok(sha1) = digest::sha1_if(&path, &file.sha256) {
-        return Ok(Fetched { path, sha1 });
-    }
-    let from_mirror = format!("{}/{}", mirror.uri, file.path);
-    match from(asked, &from_mirror, file, &path) {
-        Ok(sha1) => return Ok(Fetched { path, sha1 }),
-        Err(Error::Download { gone: true, .. }) => {}
-        Err(other) => return Err(other),
-    }
-    let Some(sha1) = &file.sha1 else {
-        return Err(pin_gone(asked, mirror, file, None));
-    };
-    let url = format!("{}/file/{sha1}", mirror::snapshot());
-    asked.progress.line(&format!(
-        "{} {} has left {}: asking the archive of old packages",
-        file.package, file.version, mirror.uri
-    ));
-    match from(asked, &url, file, &path) {
-        Ok(sha1) => Ok(Fetched { path, sha1 }),
-        Err(Error::Download { url, reason, .. }) => {
-            let answer = format!("{url}: {reason}");
-            Err(pin_gone(asked, mirror, file, Some(answer)))
-        }
-        Err(other) => Err(other),
-    }
-}
-
-fn pin_gone(
-    asked: &Asked<'_>,
-    mirror: &Mirror,
-    file: &LockedFile,
-    snapshot: Option<String>,
-) -> Error {
-    Error::PinGone {
-        name: asked.name.to_owned(),
+/// The kernel of a pool as a pin, as far as it is known: without SHA-1 of what was
+/// never fetched. `None` if not even the SHA-256 of all files is known.
+pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<LockedKernel> {
+    let listed = kernel.files.iter().map(|file| LockedFile {
         package: file.package.clone(),
         version: file.version.clone(),
-        mirror: mirror.uri.clone(),
-        snapshot,
+        path: file.path.clone(),
+        size: file.size,
+        sha256: file.sha256.clone(),
+        sha1: cache.sha1_of(&file.sha256),
+    });
+    let mut files: Vec<LockedFile> = listed.collect();
+    for file in &kernel.unlisted {
+        files.push(unlisted::known(file, cache)?);
     }
+    Some(LockedKernel {
+        name: kernel.name.clone(),
+        arch: kernel.arch,
+        suite: kernel.source.suite.clone(),
+        component: kernel.source.component.clone(),
+        package: kernel.source.package.clone(),
+        files,
+    })
 }
 
-/// Downloads a file to `dest`, if it is the one that `file` names; gives its
-/// SHA-1.
-fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
-    let directory = asked.cache.subdirectory("downloads")?;
-    // Under a name of its own: two kilns may fetch the same file.
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
-    let name = format!("{} {}", file.package, file.version);
-    let came = asked.progress.download(&name, Some(file.size), |heard| {
-        download::to_file(url, &partial, heard)
-    })?;
-    if came.sha256 != file.sha256 {
-        return Err(Error::WrongHash {
-            what: format!("{name} from {url}"),
-            expected: file.sha256.clone(),
-            actual: came.sha256,
-        });
+/// The same; what is not listed any more, and not known from before, is fetched.
+pub(in super::super) fn whole_pin_of(
+    asked: &Asked<'_>,
+    kernel: &PoolKernel,
+) -> Result<LockedKernel, Error> {
+    for file in &kernel.unlisted {
+        if unlisted::known(file, asked.cache).is_none() {
+            unlisted::fetch(asked, kernel, file)?;
+        }
     }
-    partial
-        .persist(dest)
-        .map_err(|error| Error::io("create", dest)(error.error))?;
-    Ok(came.sha1)
+    pin_of(kernel, asked.cache).ok_or_else(|| Error::NotPinned {
+        name: kernel.name.clone(),
+    })
 }
 
-/// Where a package waits to be unpacked.
-fn kept(cache: &Cache, file: &LockedFile) -> Result<PathBuf, Error> {
-    Ok(cache
-        .subdirectory("downloads")?
-        .join(format!("{}.deb", file.sha256)))
+/// What `pin`, which is of `kernel`, names.
+pub(in super::super) fn packages<'p>(
+    kernel: &'p PoolKernel,
+    pin: &'p LockedKernel,
+) -> Box<dyn Content + 'p> {
+    Box::new(Packages {
+        source: &kernel.source,
+        pin,
+        unlisted: &kernel.unlisted,
+    })
+}
+
+/// Fetches what of `pin` was never fetched, so that it says every SHA-1.
+pub(in super::super) fn complete_pin(
+    asked: &Asked<'_>,
+    source: &AptSource,
+    pin: &mut LockedKernel,
+) -> Result<(), Error> {
+    complete(asked, &mirror(source), &mut pin.files, &[])
+}
+
+/// Gives every file its SHA-1: from `known` files, from what was fetched before,
+/// or by fetching it.
+fn complete(
+    asked: &Asked<'_>,
+    mirror: &Mirror,
+    files: &mut [LockedFile],
+    known: &[LockedFile],
+) -> Result<(), Error> {
+    for file in files {
+        let same = known.iter().find(|known| known.sha256 == file.sha256);
+        let sha1 = same
+            .and_then(|known| known.sha1.clone())
+            .or_else(|| asked.cache.sha1_of(&file.sha256));
+        file.sha1 = match sha1 {
+            Some(sha1) => Some(sha1),
+            None => Some(fetch(asked, mirror, file)?.sha1),
+        };
+    }
+    Ok(())
 }

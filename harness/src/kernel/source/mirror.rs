@@ -1,32 +1,32 @@
-//! Which archive a suite comes from: `kernels.toml`, `KILN_APT_MIRROR`, or the
-//! host's own apt sources (sources.list(5), apt 2.6).
+//! Chooses the archive for a suite: `kernels.toml`, `KILN_APT_MIRROR`, or the host's own apt
+//! sources (sources.list(5), apt 2.6).
 
 use std::fs;
 use std::path::Path;
 
 use crate::config::AptSource;
 
-/// Names another mirror for every kernel whose `kernels.toml` names none.
+/// Names another mirror, for kernels without one in `kernels.toml`.
 pub(crate) const MIRROR_VARIABLE: &str = "KILN_APT_MIRROR";
 
-/// Names another service that gives files by their SHA-1.
+/// Names another service that serves files by their SHA-1.
 pub(crate) const SNAPSHOT_VARIABLE: &str = "KILN_SNAPSHOT";
 
-/// Debian's main archive, on a machine of the project's own (Debian mirror list).
+/// Debian's main archive, on one of the project's own machines (Debian mirror list).
 const PUBLIC_MAIN: &str = "https://ftp.debian.org/debian";
 
-/// Debian's archive of old packages. It has every archive as of every day, and
-/// every file by its SHA-1.
+/// Debian's archive of old packages. It has the state of every archive on every day, and every file
+/// by its SHA-1.
 const PUBLIC_SNAPSHOT: &str = "https://snapshot.debian.org";
 
 /// An archive that serves a suite.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mirror {
+pub(in super::super) struct Mirror {
     /// The directory that holds `dists/` and `pool/`, without a slash at its
     /// end.
-    pub(super) uri: String,
-    /// Value of `Signed-By` of the host's own source, a file name.
-    pub(super) signed_by: Option<String>,
+    pub(in super::super) uri: String,
+    /// Value of `Signed-By` in the host's own source, a file name.
+    pub(in super::super) signed_by: Option<String>,
 }
 
 /// One `deb` line or stanza of the host.
@@ -38,7 +38,7 @@ struct HostSource {
     signed_by: Option<String>,
 }
 
-/// Where the host says what it is.
+/// The host's configuration.
 #[derive(Debug)]
 pub(super) struct Host<'a> {
     /// Its `/etc`.
@@ -66,7 +66,7 @@ pub(super) fn resolve(source: &AptSource, host: &Host<'_>) -> Mirror {
             .map(|name| name.trim_matches('"').to_owned())
     };
     let sources = host_sources(&host.etc.join("apt"));
-    // Another distribution's archive has its own suites and no other.
+    // The archive of another distribution only has its own suites.
     let chosen = if named("ID=").as_deref() == Some("debian") {
         choose(
             &sources,
@@ -79,7 +79,7 @@ pub(super) fn resolve(source: &AptSource, host: &Host<'_>) -> Mirror {
     chosen.unwrap_or_else(|| without_key(public(&source.suite, &today())))
 }
 
-/// The service that gives files by their SHA-1.
+/// The service that serves files by their SHA-1.
 pub(super) fn snapshot() -> String {
     let service = variable(SNAPSHOT_VARIABLE).unwrap_or_else(|| PUBLIC_SNAPSHOT.to_owned());
     trim(&service).to_owned()
@@ -92,9 +92,8 @@ fn variable(name: &str) -> Option<String> {
         .filter(|value| !value.trim().is_empty())
 }
 
-/// A public archive that has `suite`. Security suites are on machines of their
-/// own, of which the snapshot service has a copy: as of a moment, the newest
-/// before it.
+/// A public archive that has `suite`. Security suites are on separate machines, of which the
+/// snapshot service has copies: for a given time, the newest before it.
 fn public(suite: &str, today: &str) -> String {
     if is_security(suite) {
         format!("{}/archive/debian-security/{today}T235959Z", snapshot())
@@ -115,8 +114,7 @@ fn trim(uri: &str) -> &str {
     uri.trim().trim_end_matches('/')
 }
 
-/// Debian keeps security suites in an archive of their own, beside the main
-/// one.
+/// Debian keeps security suites in a separate archive, beside the main one.
 fn for_suite(main: &str, suite: &str) -> String {
     match main.strip_suffix("/debian") {
         Some(base) if is_security(suite) => format!("{base}/debian-security"),
@@ -129,7 +127,7 @@ fn release(suite: &str) -> &str {
     suite.split(['-', '/']).next().unwrap_or(suite)
 }
 
-/// The host's source that serves `suite`, or is most likely to.
+/// The host's source that serves `suite`, or most likely does.
 fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mirror> {
     let usable = || usable(host);
     let security = is_security(suite);
@@ -166,11 +164,10 @@ fn choose(host: &[HostSource], suite: &str, codename: Option<&str>) -> Option<Mi
         })
 }
 
-/// The sources that can have a kernel.
+/// The sources that may have a kernel.
 fn usable(host: &[HostSource]) -> impl Iterator<Item = &HostSource> {
     host.iter().filter(|source| {
-        // A suite with a slash at its end is a flat archive: no pool of a
-        // distribution.
+        // A suite with a slash at its end is a flat archive, not a distribution's pool.
         source.suites.iter().any(|suite| !suite.ends_with('/'))
             && source
                 .components
@@ -194,7 +191,7 @@ fn of_host(source: &HostSource) -> Option<Mirror> {
     })
 }
 
-/// What can be fetched from without a user at the machine.
+/// Schemes that need no user at the machine.
 fn fetchable(uri: &str) -> bool {
     ["http:", "https:", "file:", "copy:"]
         .iter()
@@ -212,7 +209,7 @@ fn host_sources(etc: &Path) -> Vec<HostSource> {
     files.extend(parts);
     let mut sources = Vec::new();
     for file in files {
-        // One that this user cannot read serves this user nothing.
+        // Skip files that this user cannot read.
         let Ok(text) = fs::read_to_string(&file) else {
             continue;
         };
@@ -302,8 +299,8 @@ fn stanza(fields: &[(String, String)]) -> Option<HostSource> {
     usable.then_some(source)
 }
 
-/// `Signed-By` names a file, or fingerprints, or holds the key itself; only the
-/// first can be carried over to another suite.
+/// `Signed-By` names a file, or fingerprints, or contains the key itself; only the first is valid
+/// for another suite.
 fn key_file(value: &str) -> Option<String> {
     let value = value.trim();
     (value.starts_with('/') && !value.contains(char::is_whitespace)).then(|| value.to_owned())
@@ -374,7 +371,7 @@ Components: main
     }
 
     #[test]
-    fn a_third_party_is_not_taken_for_the_distribution() {
+    fn a_third_party_is_not_mistaken_for_the_distribution() {
         let lines = [
             "deb https://tools.example/apt stable main",
             "deb cdrom:[Debian]/ bookworm main",
@@ -400,7 +397,7 @@ Components: main
     }
 
     #[test]
-    fn another_distribution_s_archive_is_taken_for_its_own_suites_alone() {
+    fn another_distribution_s_archive_is_only_used_for_its_own_suites() {
         let etc = tempfile::tempdir().unwrap();
         fs::write(
             etc.path().join("os-release"),

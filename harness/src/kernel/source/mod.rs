@@ -1,51 +1,67 @@
 //! Where kernels come from.
 //!
-//! A source says only what its content is and how to get it; the cache does the
-//! rest. Some name their content themselves, by a hash or a path; of others the
-//! newest is asked for once and pinned.
+//! A source only says what its content is and how to get it; the cache does the rest. Some name
+//! their content themselves, by a hash or a path; for others, kiln asks once for the newest content
+//! and pins it.
 
 mod apt;
+mod files;
+mod host;
 mod mirror;
 mod nix;
+mod oci;
+mod package;
 mod path;
-mod url;
+mod unlisted;
 
 #[cfg(test)]
 mod tests;
 
-use std::path::Path;
+pub(super) use apt::{Place, complete_pin, packages, pin_of, place, whole_pin_of};
+
+use std::path::{Path, PathBuf};
 
 use super::cache::Key;
 use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
-use super::{Cache, Error, Progress, Status};
+use super::{Cache, Error, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
-/// For whom something is fetched, and with what.
+/// The context of a request to a source.
 pub(super) struct Asked<'a> {
     /// The kernel's name.
     pub(super) name: &'a str,
-    /// What it is to be for.
+    /// Its architecture.
     pub(super) arch: Arch,
-    /// The directory that relative flakes are relative to.
+    /// The directory for relative flakes.
     pub(super) base: &'a Path,
     /// Sources keep their own state there.
     pub(super) cache: &'a Cache,
-    /// Who hears how far it is.
+    /// Where to show progress.
     pub(super) progress: &'a Progress,
 }
 
-/// One kernel's content: equal keys, equal kernels.
+/// What is known about a kernel without fetching anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Its version: Debian's for a package, `uname -r` for a prepared kernel from elsewhere; `None`
+    /// if unknown so far.
+    pub version: Option<String>,
+    /// Whether it can boot without its source.
+    pub cached: bool,
+}
+
+/// One kernel's content: equal keys mean equal kernels.
 pub(super) trait Content {
-    /// What the kernel is made from.
+    /// The inputs of the kernel.
     fn key(&self) -> Result<Key, Error>;
 
-    /// Gets it, with `work` for whatever needs room meanwhile.
+    /// Gets it, using `work` for temporary files.
     fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
 
-    /// What is known of it without fetching anything.
+    /// What is known about it without fetching anything.
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
         let key = self.key()?.for_arch(asked.arch);
         let kernel = asked.cache.prepared(&key, asked.name);
@@ -56,13 +72,13 @@ pub(super) trait Content {
     }
 }
 
-/// A source whose newest content is asked for once and pinned.
+/// A source whose newest content is looked up once and pinned.
 pub(super) trait Pinning {
-    /// Asks for the newest there is; `before` is what the kernel is pinned to.
+    /// Looks up the newest content; `before` is the present pin of the kernel.
     fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error>;
 
-    /// What `pin` names; `None` if it was made for another source: a pin of
-    /// another suite or package is no pin at all.
+    /// The content that `pin` names; `None` if it was made for another source: a pin of another
+    /// suite or package does not count.
     fn content<'p>(&'p self, pin: &'p Pin) -> Option<Box<dyn Content + 'p>>;
 }
 
@@ -74,17 +90,33 @@ pub(super) enum Supply<'s> {
     Pinned(Box<dyn Pinning + 's>),
 }
 
-/// What the source `source` of a `kernels.toml` has.
+/// The supply of a `kernels.toml`'s `source`.
 pub(super) fn supply(source: &Source) -> Supply<'_> {
     match source {
         Source::Apt(source) => Supply::Pinned(Box::new(apt::Archive(source))),
         Source::Nix(installable) => Supply::Pinned(Box::new(nix::Flake(installable))),
-        Source::Url(source) => Supply::Fixed(Box::new(url::Download(source))),
+        Source::Oci(image) => Supply::Pinned(Box::new(oci::Image(image))),
+        Source::Url(source) => Supply::Fixed(Box::new(files::Files::of_url(source))),
+        Source::Files(files) => Supply::Fixed(Box::new(files::Files::of(files))),
         Source::Path(path) => Supply::Fixed(local(path)),
     }
 }
 
-/// The kernel at `path`, an absolute path of a directory or an image.
+/// The kernel at `path`, an absolute path of a directory, an image, a package or
+/// a directory of packages.
 pub(super) fn local(path: &Path) -> Box<dyn Content + '_> {
-    Box::new(path::Local(path))
+    match files::packages(path) {
+        Some(packages) => Box::new(packages),
+        None => Box::new(path::Local(path)),
+    }
+}
+
+/// The kernel that this machine runs.
+pub(super) fn host() -> Box<dyn Content> {
+    Box::new(host::Host)
+}
+
+/// The kernel that the files at `paths` make together; absolute.
+pub(super) fn together(paths: &[PathBuf]) -> Box<dyn Content + '_> {
+    Box::new(files::Files::at(paths))
 }

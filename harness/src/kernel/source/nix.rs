@@ -1,8 +1,7 @@
 //! A kernel from Nix: the output of a flake, or a store path.
 //!
-//! What is pinned is the store path, whose hash covers everything the kernel
-//! was built from; it is fetched from a binary cache where one has it, and
-//! built from the flake otherwise.
+//! The pin is the store path, whose hash covers everything the kernel was built from. It is fetched
+//! from a binary cache if one has it, and built from the flake otherwise.
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +16,7 @@ use crate::store::{self, Store};
 /// The output of a flake, or a store path, as `nix build` takes it.
 pub(super) struct Flake<'s>(pub(super) &'s str);
 
-/// The store paths that a pin of it names.
+/// The store paths of its pin.
 struct Outputs<'p>(&'p LockedNix);
 
 impl Pinning for Flake<'_> {
@@ -47,12 +46,12 @@ impl Content for Outputs<'_> {
     }
 }
 
-/// Builds or fetches `installable` and gives the pin of what came.
+/// Builds or fetches `installable` and returns the pin of the result.
 fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
     let store = Store::from_env()?;
     let link = root_link(installable, asked.cache)?;
-    let tell = |text: &str| asked.progress.line(text);
-    let built = store.build(installable, asked.base, Some(&link), &tell)?;
+    let notify = |text: &str| asked.progress.line(text);
+    let built = store.build(installable, asked.base, Some(&link), &notify)?;
     let mut paths = Vec::new();
     for path in built {
         let text = path.to_str().map(str::to_owned);
@@ -64,7 +63,7 @@ fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
         arch: asked.arch,
         paths,
     };
-    // Nothing is pinned that has no kernel in it.
+    // Do not pin anything without a kernel.
     find(&pin, &store)?;
     Ok(pin)
 }
@@ -75,14 +74,14 @@ fn realise(pin: &LockedNix, store: &Store, asked: &Asked<'_>) -> Result<(), Erro
     if pin.paths.iter().all(there) {
         return Ok(());
     }
-    let tell = |text: &str| asked.progress.line(text);
+    let notify = |text: &str| asked.progress.line(text);
     let fetched = pin
         .paths
         .iter()
-        .try_for_each(|path| store.build(path, asked.base, None, &tell).map(drop));
+        .try_for_each(|path| store.build(path, asked.base, None, &notify).map(drop));
     match fetched {
         Ok(()) => return Ok(()),
-        // No binary cache has it: built from the flake it must be the same.
+        // No binary cache has it: a build from the flake must give the same.
         Err(store::Error::Failed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
@@ -118,8 +117,8 @@ fn find(pin: &LockedNix, store: &Store) -> Result<Layout, Error> {
     })
 }
 
-/// A link that keeps the garbage collector from the kernel; one for each
-/// installable, so that an update lets go of the one before.
+/// A link that protects the kernel from the garbage collector; one for each installable, so that an
+/// update releases the previous one.
 fn root_link(installable: &str, cache: &Cache) -> Result<PathBuf, Error> {
     let roots = cache.subdirectory("nix-roots")?;
     let key = Key::new("root", [installable.as_bytes()]);

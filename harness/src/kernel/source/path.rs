@@ -1,5 +1,4 @@
-//! A kernel on this machine: nothing is copied but what a guest cannot use in
-//! place.
+//! A kernel on this machine: copies only what a guest cannot use in place.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,14 +8,14 @@ use std::path::Path;
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
-use super::super::{Error, Status, layout};
-use super::{Asked, Content};
+use super::super::{Error, layout};
+use super::{Asked, Content, Status};
 
 /// A directory or an image, by an absolute path.
 pub(super) struct Local<'s>(pub(super) &'s Path);
 
 impl Content for Local<'_> {
-    /// Prepared again when a file of it changed.
+    /// Prepared again if one of its files changes.
     fn key(&self) -> Result<Key, Error> {
         fingerprint(&self.find()?)
     }
@@ -42,7 +41,7 @@ impl Local<'_> {
 }
 
 /// Changes whenever the image or a module does.
-fn fingerprint(layout: &Layout) -> Result<Key, Error> {
+pub(super) fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     let mut parts: Vec<Vec<u8>> = vec![layout.release.clone().into_bytes()];
     let mut add = |path: &Path| -> Result<(), Error> {
         let meta = fs::metadata(path).map_err(Error::io("read", path))?;
@@ -66,7 +65,7 @@ fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     match &layout.modules {
         Modules::None => {}
         Modules::Installed(dir) if dir.join("modules.dep").is_file() => {
-            // depmod renews it with every change.
+            // depmod updates it with every change.
             add(&dir.join("modules.dep"))?;
         }
         Modules::Installed(dir) => {

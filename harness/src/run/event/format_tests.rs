@@ -1,5 +1,4 @@
-//! The bytes of `events.jsonl`: other programs read them, and so does a kiln of
-//! another version.
+//! The bytes of `events.jsonl`: other programs and other versions of kiln read them.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,9 +7,9 @@ use super::Record;
 /// One of each event, with all of its fields.
 pub(super) const FULL: [&str; 17] = [
     r#"{"at_ms":0,"event":"run_started","schema":1,"version":"0.1.0","started_at":"2026-11-22T16:00:00.000Z","command":["kiln","run"],"again":["kiln","run","-j1"],"cwd":"/home/u","kernels":[{"name":"6.1","tests":2,"suites":[1,1]}],"suites":["a","b"],"shard":"hash:1/2"}"#,
-    r#"{"at_ms":1,"event":"kernel_ready","kernel":"6.1","release":"6.1.0-40-amd64","sha256":"00ff"}"#,
+    r#"{"at_ms":1,"event":"kernel_ready","kernel":"6.1","release":"6.1.0-40-amd64","sha256":"00ff","packages":{"suite":"bookworm","component":"main","mirror":"http://127.0.0.1","files":[{"package":"linux-image-6.1.0-40-amd64","version":"6.1.150-1","path":"pool/main/l/linux/k.deb","size":7,"sha256":"aa00","sha1":"bb00"}]}}"#,
     r#"{"at_ms":2,"event":"kernel_failed","kernel":"6.1","reason":"no such package","hints":["run apt"]}"#,
-    r#"{"at_ms":3,"event":"suite_ready","suite":"bpftrace","subject":"/bin/bpftrace","version":"0.17.0","dialect":"0.17"}"#,
+    r#"{"at_ms":3,"event":"suite_ready","suite":"bpftrace","subject":"/bin/bpftrace","version":"0.17.0","dialect":"0.17","options":["--dialect"]}"#,
     r#"{"at_ms":4,"event":"vm_starting","kernel":"6.1","vm":0}"#,
     r#"{"at_ms":5,"event":"vm_started","kernel":"6.1","release":"6.1.0","accelerator":"tcg","qemu":"7.2.22 (Debian)","addr_no_randomize":true,"boot_ms":1700,"vm":3,"machine":"microvm","transport":"pci","share":"9p","no_overlay":true,"chosen_because":["9p by --share"]}"#,
     r#"{"at_ms":6,"event":"speed_measured","kernel":"6.1","vm":3,"factor":2.25}"#,
@@ -26,7 +25,7 @@ pub(super) const FULL: [&str; 17] = [
     r#"{"at_ms":16,"event":"run_finished","exit_code":1,"duration_ms":17}"#,
 ];
 
-/// Those that leave fields out, with no field more than there has to be.
+/// Events with only their required fields.
 const SPARSE: [&str; 9] = [
     r#"{"at_ms":0,"event":"run_started","schema":1,"version":"","started_at":"","command":[],"kernels":[{"name":"6.1","tests":2}],"suites":[]}"#,
     r#"{"at_ms":0,"event":"kernel_failed","kernel":"6.1","reason":""}"#,

@@ -1,46 +1,47 @@
 //! What happens in a run, one fact at a time.
 //!
-//! A run is its sequence of [`Record`]s: they go to `events.jsonl` as they
-//! happen, and every report is a fold over them. Texts that come from a guest
-//! are kept as they are here; whoever shows them escapes them.
+//! A run is its sequence of [`Record`]s: they go to `events.jsonl` as they happen, and every report
+//! is a fold over them. Texts from a guest are not escaped here; reports escape them.
 
 mod of_kernel;
 mod of_run;
 mod of_test;
 mod of_vm;
+mod packages;
 mod record;
 mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::suite::{Source, Verdict};
+pub use crate::suite::{Location, Verdict};
 pub use of_kernel::{KernelFailed, KernelReady, KernelReport};
 pub use of_run::{
     KernelPlan, RunFinished, RunStarted, RunStopped, StopReason, SuiteReady, Warning,
 };
 pub use of_test::{Known, KnownResult, TestResult, TestSlow, TestStarted, VERDICTS};
 pub use of_vm::{SpeedMeasured, VmLost, VmStarted, VmStarting, VmStopped};
+pub use packages::{KernelPackages, PackageFile};
 pub use record::Record;
 pub use text::{MAX_TEXT, bounded_text};
 
-/// Version of the schema of `events.jsonl`: goes up when a field or an event
-/// changes its meaning, not when one is added.
+/// Version of the schema of `events.jsonl`: increase it when a field or an event changes its
+/// meaning, not when one is added.
 pub const SCHEMA: u32 = 1;
 
 /// One fact about a run.
 ///
-/// Each is a record of its own, which whoever reads events keeps as it is. In
-/// JSON the field `event` names it, in snake case, beside the record's fields.
+/// Each is a separate record, which readers keep unchanged. In JSON the field `event` names it, in
+/// snake case, beside the record's fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The plan stands; nothing has booted yet. Always the first.
+    /// The plan is complete; nothing has booted yet. Always the first event.
     RunStarted(RunStarted),
     /// A kernel is ready to boot.
     KernelReady(KernelReady),
-    /// A kernel could not be provided: its tests are not run.
+    /// A kernel is not available: its tests do not run.
     KernelFailed(KernelFailed),
-    /// What a suite tests, and how it is read.
+    /// The program that a suite tests, and how its tests are read.
     SuiteReady(SuiteReady),
     /// A VM is being started.
     VmStarting(VmStarting),
@@ -48,27 +49,27 @@ pub enum Event {
     VmStarted(VmStarted),
     /// How much slower than the reference a VM is.
     SpeedMeasured(SpeedMeasured),
-    /// A test begins.
+    /// A test starts.
     TestStarted(TestStarted),
     /// A test takes long.
     TestSlow(TestSlow),
-    /// An attempt ended that another one follows: no verdict yet.
+    /// An attempt ended, and another one follows: no verdict yet.
     AttemptFinished(TestResult),
     /// A test, or a case that a test reported, has its verdict.
     TestFinished(TestResult),
-    /// The kernel said on the console that something is wrong with it.
+    /// The kernel reported a problem on the console.
     KernelReport(KernelReport),
-    /// A VM has done its work and is gone.
+    /// A VM has finished its work and has ended.
     VmStopped(VmStopped),
     /// A VM died or missed a deadline.
     VmLost(VmLost),
-    /// The run ends before its last test, as it was asked to.
+    /// The run ends before its last test, because of an option.
     RunStopped(RunStopped),
-    /// Something the user should know, and the run goes on.
+    /// Something that the user should know; the run continues.
     Warning(Warning),
     /// The run is over.
     RunFinished(RunFinished),
-    /// What only a later kiln knows; readers pass over it, and nobody writes it.
+    /// An event of a later kiln; readers skip it, and nobody writes it.
     #[serde(other, skip_serializing)]
     Unknown,
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
 /// Every verdict, in the order reports show them.
 pub const VERDICTS: [Verdict; 6] = [
@@ -14,19 +14,19 @@ pub const VERDICTS: [Verdict; 6] = [
     Verdict::Error,
 ];
 
-/// What a test is known to do, from `expectations.toml`.
+/// The known result of a test, from `expectations.toml`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KnownResult {
-    /// It fails, or runs into its time limit; a pass is unexpected.
+    /// It fails, or reaches its time limit; a pass is unexpected.
     Fail,
     /// It may pass or fail.
     Flaky,
-    /// It is not run.
+    /// It does not run.
     Skip,
 }
 
-/// An entry of `expectations.toml` that holds for a test.
+/// An entry of `expectations.toml` that matches a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
     /// What is known.
@@ -38,7 +38,7 @@ pub struct Known {
     pub link: Option<String>,
 }
 
-/// A test begins.
+/// A test starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestStarted {
     /// Name of the kernel.
@@ -53,8 +53,7 @@ pub struct TestStarted {
     pub attempt: u32,
 }
 
-/// A test has run for most of its time limits, or for `--slow-timeout`; at
-/// most once an attempt.
+/// A test has run for most of its time limits, or for `--slow-timeout`. At most once per attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestSlow {
     /// Name of the kernel.
@@ -82,39 +81,38 @@ pub struct TestResult {
     /// that speaks TAP or writes a JUnit file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub case_of: Option<String>,
-    /// Where it stands, if that is known.
+    /// Where it is defined, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Source>,
+    pub source: Option<Location>,
     /// Counts the attempts at this test on this kernel, from 1.
     pub attempt: u32,
     /// The verdict.
     pub verdict: Verdict,
-    /// Why, in one line; `None` where a pass needs no reason.
+    /// Why, in one line; `None` if a pass needs no reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Some of its attempts passed and some did not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub flaky: bool,
-    /// What is known of this test, where something is.
+    /// The known result of this test, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known: Option<Known>,
     /// Wall time on the host, in milliseconds.
     pub duration_ms: u64,
-    /// What the test printed, bounded by [`bounded_text`](super::bounded_text); untrusted.
+    /// What the test printed, limited by [`bounded_text`](super::bounded_text); untrusted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
-    /// For a reader: command, expectations against findings; untrusted.
+    /// For people: the command, what was expected and what was found; untrusted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub details: String,
-    /// Names of the differences from upstream's engine that had a part in the
-    /// verdict (docs/verdicts.md).
+    /// Names of the differences from upstream's engine that affected the verdict
+    /// (docs/verdicts.md).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
 }
 
 impl TestResult {
-    /// Whether the verdict is one that needs nobody's attention: as the test
-    /// itself has it, or as it is known to end.
+    /// Whether the verdict needs no attention: it is good, or it is the known result.
     pub fn is_expected(&self) -> bool {
         let good = matches!(self.verdict, Verdict::Pass | Verdict::Skip);
         let bad = matches!(self.verdict, Verdict::Fail | Verdict::Timeout);

@@ -16,7 +16,7 @@ pub struct VmStarting {
 pub struct VmStarted {
     /// Name of its kernel.
     pub kernel: String,
-    /// The release the guest reports, as `uname -r`.
+    /// The release that the guest reports, as in `uname -r`.
     pub release: String,
     /// `kvm` or `tcg`.
     pub accelerator: String,
@@ -57,7 +57,7 @@ pub struct SpeedMeasured {
     pub factor: f64,
 }
 
-/// A VM has done its work and is gone.
+/// A VM has finished its work and has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmStopped {
     /// Name of its kernel.
@@ -75,10 +75,10 @@ pub struct VmLost {
     pub vm: u32,
     /// What happened, in one line.
     pub reason: String,
-    /// The test that ran then, `suite.name`.
+    /// The test that was running, `suite.name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// The last lines of the console, bounded by [`bounded_text`](super::bounded_text); untrusted.
+    /// The last lines of the console, limited by [`bounded_text`](super::bounded_text); untrusted.
     pub console: String,
     /// QMP's run state, or why there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]

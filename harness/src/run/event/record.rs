@@ -7,7 +7,7 @@ use super::Event;
 /// An event and when it happened: one line of `events.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    /// Milliseconds since the run started, by a clock that only goes forward.
+    /// Milliseconds since the run started, on a monotonic clock.
     pub at_ms: u64,
     /// What happened.
     #[serde(flatten)]

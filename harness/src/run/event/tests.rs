@@ -40,7 +40,7 @@ fn a_record_is_one_flat_json_object() {
 }
 
 #[test]
-fn an_event_of_a_later_kiln_is_unknown_and_what_is_no_event_is_refused() {
+fn an_event_of_a_later_kiln_is_unknown_and_anything_else_is_refused() {
     let later = Record::from_json(b"{\"at_ms\":0,\"event\":\"later\",\"a\":1}").unwrap();
     assert_eq!(later.event, Event::Unknown);
     assert!(later.to_json_line().is_err());
@@ -132,7 +132,7 @@ fn the_bytes_of_every_event_and_field_are_pinned() {
 }
 
 #[test]
-fn bytes_that_are_no_text_stay_visible() {
+fn bytes_that_are_not_text_stay_visible() {
     assert_eq!(bounded_text(b"a\xffb\xc3\xa4"), "a\\xffb\u{e4}");
 }
 

@@ -1,4 +1,4 @@
-//! `expectations.toml`: what tests are known to do.
+//! `expectations.toml`: known results of tests.
 //!
 //! ```toml
 //! [[known]]
@@ -11,16 +11,14 @@
 //! ```
 
 mod parse;
-mod range;
 mod update;
 
 use std::path::{Path, PathBuf};
 
 use super::event::{Known, KnownResult};
-use crate::config::Problem;
+use crate::config::{Problem, VersionRange};
 use crate::hint::Hint;
 use crate::suite::{Filter, TestId};
-use range::Range;
 
 pub use update::{Update, update};
 
@@ -38,7 +36,7 @@ pub enum ExpectationsError {
         /// Why.
         source: std::io::Error,
     },
-    /// Something in it is wrong: everything that was found.
+    /// Its content is wrong: all problems that were found.
     #[error("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Invalid {
         /// At least one.
@@ -58,7 +56,8 @@ impl Hint for ExpectationsError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::Read { .. } => vec![
-                "without --expectations, kiln takes expectations.toml beside kernels.toml, if there is one"
+                "without --expectations, kiln uses expectations.toml beside kernels.toml, if there \
+                 is one"
                     .to_owned(),
             ],
             Self::Invalid { .. } | Self::Write { .. } => Vec::new(),
@@ -66,7 +65,7 @@ impl Hint for ExpectationsError {
     }
 }
 
-/// What is known of tests, in the order of the file.
+/// The known results of tests, in the order of the file.
 #[derive(Debug, Default)]
 pub struct Expectations {
     entries: Vec<Entry>,
@@ -77,23 +76,23 @@ pub struct Expectations {
 struct Entry {
     tests: Tests,
     /// Any of them; empty for every kernel.
-    kernels: Vec<Range>,
+    kernels: Vec<VersionRange>,
     /// Any of them; empty for every version.
-    bpftrace: Vec<Range>,
+    bpftrace: Vec<VersionRange>,
     suite: Option<String>,
     known: Known,
     /// In the file, from 1.
     line: usize,
 }
 
-/// Which tests an entry is about.
+/// The tests that an entry matches.
 #[derive(Debug)]
 enum Tests {
     Ids(Vec<String>),
     Filter(Filter),
 }
 
-/// A test on a kernel, as far as expectations ask.
+/// The properties of a test on a kernel that expectations use.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
     /// The test.
@@ -102,13 +101,12 @@ pub struct Subject<'a> {
     pub suite: &'a str,
     /// The kernel's release.
     pub release: &'a str,
-    /// The version of the bpftrace under test, where there is one.
+    /// The version of the bpftrace under test, if there is one.
     pub bpftrace: Option<&'a str>,
 }
 
 impl Expectations {
-    /// Reads the file at `path`; a file that is not there says nothing, unless
-    /// it is `required`.
+    /// Reads the file at `path`; a missing file counts as empty, unless it is `required`.
     pub fn load(path: &Path, required: bool) -> Result<Self, ExpectationsError> {
         match std::fs::read_to_string(path) {
             Ok(text) => Self::parse(&text, path),
@@ -127,7 +125,7 @@ impl Expectations {
         parse::parse(text, path)
     }
 
-    /// What is known of a test: the first entry that holds for it.
+    /// The known result of a test: the first entry that matches it.
     pub fn known(&self, subject: Subject<'_>) -> Option<&Known> {
         self.entries
             .iter()
@@ -135,8 +133,8 @@ impl Expectations {
             .map(|entry| &entry.known)
     }
 
-    /// Lines of the entries that are about none of these tests, whatever the
-    /// kernel: a name that is mistyped or gone.
+    /// Lines of the entries that match none of these tests on any kernel, because of a misspelt or
+    /// outdated name.
     pub fn about_none_of(&self, tests: &[&TestId]) -> Vec<usize> {
         self.entries
             .iter()
@@ -148,7 +146,7 @@ impl Expectations {
 
 impl Entry {
     fn holds(&self, subject: Subject<'_>) -> bool {
-        let any = |ranges: &[Range], version: Option<&str>| {
+        let any = |ranges: &[VersionRange], version: Option<&str>| {
             ranges.is_empty()
                 || version.is_some_and(|version| ranges.iter().any(|range| range.has(version)))
         };

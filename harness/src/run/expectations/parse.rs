@@ -1,4 +1,4 @@
-//! Text → [`Expectations`], with a line for everything that is wrong.
+//! Parses [`Expectations`], and reports everything that is wrong with its line.
 
 use std::ops::Range as Span;
 use std::path::Path;
@@ -6,9 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::range::Range;
 use super::{Entry, Expectations, ExpectationsError, Tests};
-use crate::config::{Origin, Problem, explain, line_of};
+use crate::config::{Origin, Problem, VersionRange, explain, line_of};
 use crate::run::event::{Known, KnownResult};
 use crate::suite::Filter;
 
@@ -109,7 +108,7 @@ impl Checker<'_> {
         if raw.reason.get_ref().trim().is_empty() {
             self.problem(
                 &raw.reason.span(),
-                "the reason is empty; say why, for who reads a report",
+                "the reason is empty; say why, for readers of reports",
             );
         }
         if self.problems.len() > before {
@@ -142,7 +141,7 @@ impl Checker<'_> {
                 if ids.is_empty() {
                     self.problem(
                         &span,
-                        "test names no test; allowed: ids as `kiln list` prints them",
+                        "`test` names no test; allowed: ids as `kiln list` prints them",
                     );
                 }
                 Some(Tests::Ids(ids))
@@ -157,14 +156,15 @@ impl Checker<'_> {
             _ => {
                 self.problem(
                     at,
-                    "an entry has exactly one of test (ids as `kiln list` prints them) and filter (as of -t)",
+                    "an entry needs exactly one of `test` (ids as `kiln list` prints them) and \
+                     `filter` (as for -t)",
                 );
                 None
             }
         }
     }
 
-    fn ranges(&mut self, raw: Option<Spanned<OneOrMore>>) -> Vec<Range> {
+    fn ranges(&mut self, raw: Option<Spanned<OneOrMore>>) -> Vec<VersionRange> {
         let Some(raw) = raw else {
             return Vec::new();
         };
@@ -173,12 +173,12 @@ impl Checker<'_> {
         if texts.is_empty() {
             self.problem(
                 &span,
-                "the list is empty; leave the key out where it does not matter",
+                "the list is empty; leave out the key if it does not matter",
             );
         }
         let mut ranges = Vec::new();
         for text in texts {
-            match Range::parse(&text) {
+            match VersionRange::parse(&text) {
                 Ok(range) => ranges.push(range),
                 Err(message) => self.problem(&span, message),
             }

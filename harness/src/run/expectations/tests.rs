@@ -57,7 +57,7 @@ fn an_entry_holds_for_its_tests_kernels_and_versions() {
 }
 
 #[test]
-fn whatever_is_wrong_is_told_with_its_line() {
+fn every_mistake_is_reported_with_its_line() {
     for (text, line, message) in [
         (
             "[[known]]\ntest = \"a.b\"\nresult = \"fial\"\nreason = \"r\"\n",
@@ -77,7 +77,7 @@ fn whatever_is_wrong_is_told_with_its_line() {
         (
             "\n[[known]]\nresult = \"fail\"\nreason = \"r\"\n",
             2,
-            "exactly one of test",
+            "exactly one of `test`",
         ),
         (
             "[[known]]\nfilter = \"(\"\nresult = \"fail\"\nreason = \"r\"\n",
@@ -177,7 +177,7 @@ fn an_update_writes_failures_and_flaky_tests_and_keeps_comments() {
         (update.added, update.removed, update.by_hand.len()),
         (3, 0, 1)
     );
-    // What is written is what is read.
+    // The written file reads back the same.
     let id = TestId::new("a", "bad");
     let subject = Subject {
         id: &id,
@@ -213,7 +213,7 @@ fn an_update_gives_no_command_a_version_of_bpftrace_and_no_kernel_twice() {
 }
 
 #[test]
-fn an_update_knows_nothing_of_what_the_end_of_the_run_has_broken_off() {
+fn an_update_ignores_tests_cut_short_by_the_end_of_the_run() {
     let mut records = run(vec![result("new", "a.bad", Verdict::Fail, "why")]);
     records.push(at(
         3,

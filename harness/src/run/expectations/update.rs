@@ -1,5 +1,5 @@
-//! `--update-expectations`: writes what a run has shown, and leaves comments
-//! and everything else in the file as they are.
+//! `--update-expectations`: writes the results of a run, and keeps comments and everything else in
+//! the file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,18 +7,18 @@ use std::path::Path;
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value, value};
 
 use super::ExpectationsError;
-use super::range::series;
+use crate::config::series;
 use crate::run::event::{Event, KnownResult, Record, StopReason, TestResult, Verdict};
 use crate::whole_file;
 
 /// What an update changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Update {
-    /// Results that are known now.
+    /// New known results.
     pub added: usize,
     /// Failures that are no longer expected.
     pub removed: usize,
-    /// What has to be changed by hand, a line each.
+    /// What the user has to change by hand, one line each.
     pub by_hand: Vec<String>,
 }
 
@@ -55,7 +55,7 @@ fn updated(
     records: &[Record],
     bpftrace: &BTreeMap<String, String>,
 ) -> Result<(String, Update), ExpectationsError> {
-    // The same checks as a run makes; what passes them is TOML.
+    // The same checks as in a run; text that passes them is TOML.
     super::Expectations::parse(text, path)?;
     let mut document: DocumentMut = text.parse().unwrap_or_default();
     let mut update = Update::default();
@@ -75,8 +75,8 @@ fn updated(
                 &record.event,
                 Event::RunStopped(stopped) if stopped.why == StopReason::GlobalTimeout
             );
-            // What is known is known of commands, not of their cases; and
-            // nothing of what the end of the run has broken off.
+            // Only commands have known results, not their cases; and results cut short by the end
+            // of the run do not count.
             if let Event::TestFinished(result) = &record.event
                 && result.case_of.is_none()
                 && !(time_is_up && result.verdict == Verdict::Timeout)
@@ -104,7 +104,7 @@ fn updated(
     Ok((document.to_string(), update))
 }
 
-/// Brings the entries in line with one result.
+/// Updates the entries for one result.
 fn take(
     tables: &mut ArrayOfTables,
     result: &TestResult,
@@ -141,7 +141,7 @@ fn take(
         update.removed += 1;
     } else {
         update.by_hand.push(format!(
-            "{} on {}: {}, and an entry for several tests or kernels says {}",
+            "{} on {}: {}, but an entry for several tests or kernels says {}",
             result.id,
             result.kernel,
             result.verdict,
@@ -154,8 +154,8 @@ fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key).and_then(Item::as_str)
 }
 
-/// Adds a kernel to the entry that says the same of this test, or an entry;
-/// false if one says it already.
+/// Adds a kernel to the entry with the same result for this test, or adds an entry; false if an
+/// entry already says so.
 fn add(
     tables: &mut ArrayOfTables,
     result: &TestResult,
@@ -203,8 +203,7 @@ fn add(
     true
 }
 
-/// Takes a kernel out of the entries that name it and this test alone; false
-/// if there is none.
+/// Removes a kernel from the entries that name only it and this test; false if there are none.
 fn remove(tables: &mut ArrayOfTables, result: &TestResult, kernel: &str) -> bool {
     let named = |item: &Value| item.as_str() == Some(kernel);
     let found = tables.iter().position(|table| {

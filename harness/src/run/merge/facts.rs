@@ -1,5 +1,4 @@
-//! Which events of several runs belong to the one run, and what the runs say
-//! that does not fit together.
+//! Which events of several runs belong to the joined run, and which facts do not agree.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +7,7 @@ use crate::run::event::{
     VmLost, VmStarted, VmStarting, VmStopped, Warning,
 };
 
-/// Kernel, suite, id and the test it is a case of.
+/// Kernel, suite, id, and the test of which it is a case.
 pub(super) type Key = (String, String, String, Option<String>);
 
 pub(super) fn key(result: &TestResult) -> Key {
@@ -20,19 +19,18 @@ pub(super) fn key(result: &TestResult) -> Key {
     )
 }
 
-/// What runs say once for each kernel and suite.
+/// Facts of runs about each kernel and suite.
 #[derive(Default)]
 pub(super) struct Facts {
     /// SHA-256 of the image.
     kernels: BTreeMap<String, String>,
     /// Version under test.
     suites: BTreeMap<String, Option<String>>,
-    /// Kernels that could not be had, and why: parts of one run say it each.
+    /// Kernels that were not available, and why: several parts of one run may report it.
     failed: BTreeSet<(String, String)>,
 }
 
-/// Whether an event belongs to the one run; parts that differ in what they
-/// tested are warned of.
+/// Whether an event belongs to the joined run; warns about parts that tested different things.
 pub(super) fn keep(
     event: &Event,
     dropped: &BTreeSet<Key>,
@@ -98,7 +96,7 @@ pub(super) fn vm_of(event: &mut Event) -> Option<&mut u32> {
     }
 }
 
-/// A warning that is about no kernel.
+/// A warning that is not about a kernel.
 pub(super) fn of_the_run(message: String) -> Warning {
     Warning {
         kernel: None,

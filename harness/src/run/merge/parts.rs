@@ -1,15 +1,15 @@
-//! The parts (`--shard`) that several runs are of one.
+//! Recognises runs that are parts (`--shard`) of the same run.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::run::event_log::RunLog;
 use crate::run::tally::Tally;
 
-/// Whether some part has tests without a verdict that it was not asked to leave
-/// out: that another part was ended early (`--max-fail`) excuses nothing of it.
+/// Whether some part lacks verdicts that it should have: another part that ended early
+/// (`--max-fail`) is no excuse.
 pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
-    // How many of each part are missing after its best run; none that anybody
-    // has to ask for where one of its runs was to end early.
+    // How many verdicts of each part are missing after its best run; none if one of its runs ended
+    // early because of an option.
     let mut parts: BTreeMap<_, usize> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
         let Some(start) = run.start() else {
@@ -20,7 +20,7 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
             tally.observe(&record.event);
         }
         let names: Vec<_> = start.kernels.iter().map(|kernel| &kernel.name).collect();
-        // Runs that are no parts are each their own.
+        // Runs that are not parts count on their own.
         let own = start.shard.is_none().then_some(index);
         let missing = if tally.stopped() { 0 } else { tally.missing() };
         let tests = tests_asked_for(&start.command);
@@ -32,10 +32,10 @@ pub(super) fn loses_tests(runs: &[RunLog]) -> bool {
     parts.into_values().any(|missing| missing > 0)
 }
 
-/// What a run is a part of.
+/// The run to which a part belongs.
 ///
-/// The jobs of `kiln matrix` have a kernel each, and others may have a suite
-/// each: what was asked for keeps parts of the same number apart.
+/// Each job of `kiln matrix` has one kernel, and others may have one suite each: the selection
+/// distinguishes parts with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Whole<'r> {
     kind: &'r str,
@@ -45,7 +45,7 @@ pub(super) struct Whole<'r> {
     tests: Vec<&'r str>,
 }
 
-/// What a run is a part of, and which; `None` of a run that is whole.
+/// The run to which a part belongs, and which part it is; `None` for a whole run.
 pub(super) fn part_of(run: &RunLog) -> Option<(Whole<'_>, u32)> {
     let start = run.start()?;
     let (kind, numbers) = start.shard.as_ref()?.split_once(':')?;
@@ -61,14 +61,13 @@ pub(super) fn part_of(run: &RunLog) -> Option<(Whole<'_>, u32)> {
 }
 
 impl Whole<'_> {
-    /// Whether tests of one name may lie in different parts: a hash keeps them
-    /// together.
+    /// Whether tests of the same name may be in different parts: a hash keeps them together.
     pub(super) fn parts_namesakes(&self) -> bool {
         self.kind == "slice"
     }
 }
 
-/// The parts (`slice:2/3`) that no run is, of those that some run is one of.
+/// The missing parts (`slice:2/3`) of runs of which some part is present.
 pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
     let mut seen: BTreeMap<Whole<'_>, BTreeSet<u32>> = BTreeMap::new();
     for (whole, part) in runs.iter().filter_map(part_of) {
@@ -92,7 +91,7 @@ pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
             of.push(suites.join(" "));
         }
         of.retain(|words| !words.is_empty());
-        // A file may say anything: no list is longer than what people read.
+        // A file may contain anything, so limit the list.
         let lacking = (1..=parts).filter(|part| !have.contains(part)).take(20);
         missing.extend(lacking.map(|part| match of.join(", ").as_str() {
             "" => format!("{kind}:{part}/{parts}"),
@@ -102,13 +101,13 @@ pub(super) fn missing_parts(runs: &[RunLog]) -> Vec<String> {
     missing
 }
 
-/// What `-k` names on a command line of `kiln run`.
+/// The values of `-k` on a command line of `kiln run`.
 fn kernels_asked_for(command: &[String]) -> String {
     values(command, "-k", &["--kernel"]).join(" ")
 }
 
-/// What selects tests on a command line of `kiln run`: runs of the same part
-/// that differ in it, as those of `kiln ci` do, are parts of two runs.
+/// The options that select tests on a command line of `kiln run`. Runs of the same part with
+/// different options, such as those of `kiln ci`, are parts of two runs.
 pub(super) fn tests_asked_for(command: &[String]) -> Vec<&str> {
     let mut asked = values(command, "-t", &["--filter", "--allowlist"]);
     asked.sort_unstable();
@@ -121,7 +120,7 @@ pub(super) fn tests_asked_for(command: &[String]) -> Vec<&str> {
     asked
 }
 
-/// The values of an option, which may stand behind its short name.
+/// The values of an option, which may follow its short name.
 fn values<'c>(command: &'c [String], short: &str, long: &[&str]) -> Vec<&'c str> {
     let mut values = Vec::new();
     let mut arguments = command.iter();

@@ -1,8 +1,10 @@
-//! What the pool says of VMs and kernels, as events.
+//! The pool's events about VMs and kernels.
 
-use super::{Lost, Pool};
+use super::Pool;
 use crate::run::event::{self, Event, VmLost, Warning, bounded_text};
-use crate::run::plan::{KernelLog, PlannedKernel};
+use crate::run::plan::PlannedKernel;
+use crate::run::session::Lost;
+use crate::run::settings::KernelLog;
 use crate::vm::kernel_log::KernelReport;
 use crate::vm::machine::QMP_STATUS;
 
@@ -21,7 +23,7 @@ impl Pool<'_> {
             reason: lost.reason.clone(),
             test,
             console: bounded_text(lost.evidence.console.as_bytes()),
-            // Reports say what it is.
+            // Reports name the problem.
             qmp_status: Some(status.strip_prefix(QMP_STATUS).unwrap_or(status))
                 .filter(|status| !status.is_empty())
                 .map(str::to_owned),
@@ -36,7 +38,7 @@ impl Pool<'_> {
         reports: Vec<KernelReport>,
     ) {
         for report in reports {
-            if self.plan.kernel_log == KernelLog::Ignore {
+            if self.plan.settings.kernel_log == KernelLog::Ignore {
                 return;
             }
             self.emit(Event::KernelReport(event::KernelReport {
@@ -44,8 +46,8 @@ impl Pool<'_> {
                 vm,
                 kind: report.kind.to_owned(),
                 test: test.map(ToOwned::to_owned),
-                // The test's verdict says it, where there is one.
-                fails: test.is_none() && self.plan.kernel_log.fails(&report),
+                // If there is a test, its verdict says it.
+                fails: test.is_none() && self.plan.settings.kernel_log.fails(&report),
                 allowed: report.allowed,
                 denied: report.denied,
                 text: bounded_text(report.text.as_bytes()),

@@ -1,14 +1,14 @@
-//! `ARCH`: on which machines a test exists at all.
+//! `ARCH`: the machines on which a test exists at all.
 
 use super::dialect::ArchSyntax;
 use crate::arch::Arch;
 
-/// The entries of one `ARCH`; without entries it holds everywhere.
+/// The entries of one `ARCH`; without entries it applies everywhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ArchRule {
-    /// The test exists where one of these holds.
+    /// The test exists if one of these matches.
     pub only: Vec<String>,
-    /// The test does not exist where one of these holds.
+    /// The test does not exist if one of these matches.
     pub except: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl ArchRule {
     }
 }
 
-/// The machine that somebody means by a name that no kernel has.
+/// The machine that somebody means by a name that no kernel uses.
 pub(super) fn wrong_machine(name: &str) -> Option<&'static str> {
     Some(match name {
         "s390" => "s390x",

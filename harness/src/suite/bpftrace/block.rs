@@ -1,8 +1,8 @@
-//! A file's lines into blocks, one per test.
+//! Splits a file's lines into blocks, one per test.
 //!
-//! An empty line ends a block, a `#` in column 0 makes a comment. Upstream's
-//! engine loses a block before a comment at the end of the file and merges
-//! blocks around a line of blanks; we keep both and say so.
+//! An empty line ends a block; a `#` in column 0 starts a comment. Upstream's engine loses a block
+//! before a comment at the end of the file, and merges blocks around a line of blanks; we keep both
+//! and warn.
 
 use super::problem::WarningKind;
 use super::vocabulary::Word;
@@ -15,24 +15,24 @@ pub(super) struct Line<'t> {
     pub(super) text: &'t str,
 }
 
-/// What a line is, after the directive `previous` of its block.
+/// The kind of a line that follows the directive `previous` of its block.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum LineKind<'t> {
-    /// Nothing but white space, and no continuation.
+    /// Only white space, and not a continuation.
     Blank,
     /// More of the value of the directive before it.
     Continuation(&'t str),
-    /// A word, and the rest of the line as it stands.
+    /// A word, and the rest of the line unchanged.
     Directive(&'t str, &'t str),
 }
 
 impl<'t> Line<'t> {
-    /// Reads the line. `previous` is the last directive of the block, as its
-    /// word; the engine aligns by the count of its characters.
+    /// Reads the line. `previous` is the word of the block's last directive; the engine aligns
+    /// continuations by its length.
     pub(super) fn kind(self, previous: &str, vocabulary: &Vocabulary) -> LineKind<'t> {
         let continued = match Directive::from_word(previous) {
             Some(directive) => vocabulary.dialect.continued.contains(&directive),
-            // Whatever it is, its value may continue as others do.
+            // Whatever it is, its value may continue like others.
             None => vocabulary.word(previous) == Word::Newer,
         };
         if continued {
@@ -112,7 +112,7 @@ struct Splitter<'t, 'd> {
 }
 
 impl<'t> Splitter<'t, '_> {
-    /// The value of NAME where the block starts with it.
+    /// The value of NAME if the block starts with it.
     fn name(&self) -> Option<&'t str> {
         let first = self.block.iter().find(|line| !line.is_blank())?;
         match first.kind("", self.vocabulary) {
@@ -146,8 +146,8 @@ impl<'t> Splitter<'t, '_> {
         self.block.push(line);
     }
 
-    /// A second NAME starts a test, in whatever way it was kept apart: by a
-    /// line of blanks, or by nothing where every test starts with its NAME.
+    /// A second NAME starts a test, whether a line of blanks separates them or, if every test
+    /// starts with its NAME, nothing does.
     fn second_name(&mut self, number: usize) {
         let mut separator = None;
         let mut rest = Vec::new();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_blanks_alone_are_no_test() {
+    fn lines_of_blanks_alone_are_not_a_test() {
         for dialect in ["0.17", "head"] {
             let (blocks, warnings) = split_numbers("\n  \n\nNAME a\nRUN b\n\n\t", dialect);
             assert_eq!(blocks, [vec![4, 5]]);

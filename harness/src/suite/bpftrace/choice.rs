@@ -1,26 +1,24 @@
-//! Whose rules hold for a directory of tests, and why.
+//! Chooses the dialect of a directory of tests, and says why.
 //!
-//! What the user says counts; else the engine beside the tests, which belongs to
-//! them; else the version of bpftrace, which need not be that of the tests; else
-//! the newest dialect that there is.
+//! The user's choice comes first; then the engine beside the tests, which belongs to them; then the
+//! version of bpftrace, which may differ from that of the tests; then the newest dialect.
 
 use super::engine::EngineBeside;
 use super::version::is_from_git;
 use super::{Dialect, Vocabulary};
 
-/// What was chosen.
+/// The choice.
 #[derive(Debug, Clone)]
 pub struct Choice {
-    /// The rules, and what tests may say.
+    /// The dialect, and what tests may contain.
     pub vocabulary: Vocabulary,
     /// What decided.
     pub by: By,
-    /// What the user should know of it: where things disagree, or cannot be
-    /// read.
+    /// What the user should know about it: things that disagree, or cannot be read.
     pub note: Option<String>,
 }
 
-/// What decided whose rules hold.
+/// What decided the dialect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
     /// `--dialect`.
@@ -29,12 +27,12 @@ pub enum By {
     Engine,
     /// The version of bpftrace.
     Version,
-    /// Nothing: the newest dialect.
+    /// Nothing else: the newest dialect.
     Default,
 }
 
 impl By {
-    /// As reports for machines have it.
+    /// Its name in machine-readable reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Option => "option",
@@ -76,8 +74,8 @@ fn named(
         }
         (EngineBeside::Read { path, .. }, Some(found)) => {
             let note = format!(
-                "the rules are those of {}, as --dialect says; the engine beside the tests ({}) \
-                 is of {}",
+                "using the rules of {}, as --dialect says, although the engine beside the tests \
+                 ({}) is of {}",
                 dialect.name,
                 path.display(),
                 found.name
@@ -103,8 +101,8 @@ fn by_engine(
     let (vocabulary, note) = match (beside, version) {
         (EngineBeside::Read { path, engine }, Some(version)) if by_version != Some(dialect) => {
             let note = format!(
-                "the rules are those of {}, by the engine beside the tests ({}); bpftrace calls \
-                 itself {version}",
+                "using the rules of {}, from the engine beside the tests ({}), although bpftrace \
+                 reports version {version}",
                 dialect.name,
                 path.display(),
             );
@@ -120,7 +118,7 @@ fn by_engine(
     }
 }
 
-/// By the version, where no engine says anything.
+/// By the version, if no engine decides.
 fn without(
     engine: &EngineBeside,
     version: Option<&str>,
@@ -141,14 +139,14 @@ fn without(
             vocabulary: Vocabulary::of(dialect),
             by,
             note: Some(format!(
-                "{what} is older than {0}, the oldest whose tests kiln knows; the rules are \
-                 those of {0}",
+                "{what} is older than {0}, the oldest whose tests kiln knows; using the rules of \
+                 {0}",
                 dialect.name
             )),
         };
     }
     let (dialect, by, why) = if let (Some(dialect), Some(version)) = (by_version, version) {
-        let why = format!("by the version of bpftrace, {version}");
+        let why = format!("from the version of bpftrace, {version}");
         (dialect, By::Version, why)
     } else {
         let why = "the newest that kiln knows".to_owned();
@@ -157,18 +155,18 @@ fn without(
     let unknown = match engine {
         EngineBeside::Absent => None,
         EngineBeside::Unreadable { path, reason } => Some((path, reason.as_str())),
-        EngineBeside::Read { path, .. } => Some((path, "it is like none that kiln knows")),
+        EngineBeside::Read { path, .. } => Some((path, "it resembles none that kiln knows")),
     };
     let note = unknown.map(|(path, reason)| {
         format!(
-            "cannot tell of which version the engine beside the tests ({}) is: {reason}; the \
-             rules are those of {}, {why}",
+            "cannot determine the version of the engine beside the tests ({}): {reason}; using the \
+             rules of {}, {why}",
             path.display(),
             dialect.name,
         )
     });
-    // Tests with an engine that we do not know may be newer than kiln, and those
-    // of a build from git newer than the release that it is called after.
+    // Tests with an unknown engine may be newer than kiln, and those of a build from git may be
+    // newer than the release that it reports.
     let newer = unknown.is_some() || version.is_some_and(is_from_git);
     Choice {
         vocabulary: if newer {
@@ -181,8 +179,7 @@ fn without(
     }
 }
 
-/// What a dialect has. The newest one may be older than tests that say nothing
-/// of themselves.
+/// The vocabulary of a dialect. Tests without a version may be newer than the newest one.
 fn closed(dialect: &'static Dialect) -> Vocabulary {
     if dialect == Dialect::newest() {
         Vocabulary::open(dialect)

@@ -2,15 +2,17 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::suite::bpftrace::vocabulary::{FeatureName as F, KnownFeature, Probe, Word};
-use crate::suite::bpftrace::{Directive, Engine, Parsed, SkipReason, parse, precheck};
+use crate::suite::bpftrace::vocabulary::{FeatureName as F, Word};
+use crate::suite::bpftrace::{
+    Directive, Engine, KnownFeature, Parsed, Probe, SkipReason, parse, precheck,
+};
 
 fn dialect(name: &str) -> &'static Dialect {
     Dialect::for_version(name).unwrap()
 }
 
-/// The engine of a dialect with one more directive and two more features, of
-/// which one says how it is seen.
+/// The engine of a dialect with one more directive and two more features, one of which shows how to
+/// detect it.
 fn beside(name: &str) -> EngineBeside {
     let dialect = dialect(name);
     let words = dialect.directives.iter().map(|d| d.word().to_owned());
@@ -60,15 +62,15 @@ fn the_engine_beside_the_tests_decides_before_the_version() {
         let (name, by, note) = chosen(None, &beside("head"), Some(version));
         assert_eq!((name, by), ("head", By::Engine));
         let expected = format!(
-            "the rules are those of head, by the engine beside the tests \
-             (tests/runtime/engine); bpftrace calls itself {version}"
+            "using the rules of head, from the engine beside the tests \
+             (tests/runtime/engine), although bpftrace reports version {version}"
         );
         assert_eq!(note, expected);
     }
 }
 
 #[test]
-fn the_user_decides_before_the_engine_and_is_told_where_they_differ() {
+fn the_user_decides_before_the_engine_and_gets_a_note_if_they_differ() {
     let (name, by, note) = chosen(Some("0.26"), &beside("head"), Some("v0.26.0"));
     assert_eq!((name, by), ("0.26", By::Option));
     assert!(note.contains("is of head"), "{note}");
@@ -88,7 +90,7 @@ fn the_version_decides_where_no_engine_does() {
     assert_eq!(chosen(None, &absent, Some("UNKNOWN")), quiet);
     let (name, by, note) = chosen(None, &unreadable(), Some("v0.26.0"));
     assert_eq!((name, by), ("0.26", By::Version));
-    assert!(note.contains("it is written in something else; the rules are those of 0.26"));
+    assert!(note.contains("it is written in something else; using the rules of 0.26"));
     let (name, by, note) = chosen(None, &absent, Some("v0.13.1"));
     assert_eq!((name, by), ("0.14", By::Version));
     assert!(note.contains("v0.13.1 is older than 0.14"), "{note}");
@@ -135,7 +137,7 @@ fn what_is_newer_than_kiln_is_known_by_the_engine_or_where_nothing_speaks_agains
     assert_eq!(words(None, &absent, Some("v0.27.0")), open);
     assert_eq!(words(None, &absent, None), open);
     assert_eq!(words(None, &unreadable(), Some("v0.26.0")), open);
-    // Names of later dialects are known where the tests may be of one.
+    // Names of later dialects are known if the tests may be of one.
     let vocabulary = choose(None, &unreadable(), Some("v0.22.0")).vocabulary;
     assert_eq!(vocabulary.word("SETUP"), Word::Known(Directive::Setup));
     assert_eq!(vocabulary.feature("blazesym"), F::Known);
@@ -168,9 +170,9 @@ fn what_is_newer_costs_its_own_test_and_no_other() {
     let both = "this kiln does not know the directive WARP and the feature unseen; a newer one may";
     assert_eq!(skipped(&parsed, 1).as_deref(), Some(both));
     assert_eq!(skipped(&parsed, 2), None);
-    // A test that has no program which we know has none to compile.
+    // A test without a program that we know has none to compile.
     assert!(parsed.tests[1].aot_clone().is_none());
-    // One that compiles what it has is skipped as it is.
+    // One that can be compiled is also skipped.
     let parsed_again = read("NAME a\nPROG b\nWARP 9\n");
     let clone = parsed_again.tests[0].aot_clone().unwrap();
     assert_eq!(clone.newer, ["the directive WARP"]);
@@ -185,7 +187,7 @@ fn what_the_engine_does_not_know_is_an_error_with_what_it_knows() {
     assert!(problems[0].contains("`WARB` is not a directive (did you mean WARP?)"));
     assert!(problems[1].contains("`sewn` is not a feature; allowed are "));
     assert!(problems[1].contains("blazesym, seen, unseen"));
-    // Its name is needed to speak of it.
+    // Its name is required to report it.
     let parsed = read("WARP 9\n");
     assert_eq!(parsed.problems.len(), 1);
 }

@@ -1,16 +1,16 @@
-//! What differs between the versions of bpftrace's runtime test engine.
+//! The differences between versions of bpftrace's runtime test engine.
 //!
-//! One table: each row is the row before it with its differences. The facts
-//! are those of `tests/runtime/engine/{parser,runner}.py` at the tags `v0.N.0`;
-//! the engine does not change inside a minor series.
+//! One table: each row is the previous row with its differences. The facts come from
+//! `tests/runtime/engine/{parser,runner}.py` at the tags `v0.N.0`; the engine does not change
+//! inside a minor series.
 
 use std::time::Duration;
 
 use super::Directive;
-use super::features::{self, Feature};
+use super::feature::{self, Feature};
 use super::version::{numbers, version_in};
 
-/// How a directive's value is cut out of its line.
+/// How to extract a directive's value from its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineValue {
     /// Words joined again with single blanks: runs of white space collapse.
@@ -19,7 +19,7 @@ pub enum LineValue {
     Trimmed,
 }
 
-/// What happens when a directive stands twice in one test.
+/// What happens if a directive occurs twice in a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
     /// The last one counts.
@@ -31,7 +31,7 @@ pub enum Repeat {
 /// What a plain `EXPECT` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectMeaning {
-    /// A regular expression, searched for.
+    /// A regular expression, searched for in the output.
     Regex,
     /// A text that fills whole lines.
     Literal,
@@ -49,24 +49,24 @@ pub enum JsonRule {
 /// Whether the exit status counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCheck {
-    /// Never looked at.
+    /// It is ignored.
     None,
     /// Must be zero.
     Zero,
-    /// Must be `RETURN_CODE`, zero where the test names none.
+    /// Must be `RETURN_CODE`, or zero if the test has none.
     ReturnCode,
 }
 
 /// What `WILL_FAIL` means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WillFail {
-    /// The exit status is not looked at.
+    /// The exit status is ignored.
     Unchecked,
     /// The exit status must not be zero.
     NonZero,
 }
 
-/// Which entries `ARCH` takes.
+/// Which entries `ARCH` accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArchSyntax {
     /// Machine names.
@@ -93,7 +93,7 @@ pub enum BeforeStyle {
     Argv,
 }
 
-/// How bpftrace is told to verify its LLVM IR.
+/// How to make bpftrace verify its LLVM IR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
     /// Not at all.
@@ -107,7 +107,7 @@ pub enum Verify {
 /// The environment of `REQUIRES`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShellEnv {
-    /// Nothing but `PATH`, with bpftrace's directory in front.
+    /// Only `PATH`, with bpftrace's directory in front.
     PathOnly,
     /// The engine's own.
     Engine,
@@ -122,31 +122,30 @@ pub enum Executable {
     Alone,
 }
 
-/// How a command is ended that ran into a limit.
+/// How to end a command at its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitEnd {
     /// SIGKILL at once.
     Kill,
-    /// SIGTERM, and a wait without end.
+    /// SIGTERM, and an endless wait.
     Term,
     /// SIGTERM, and after a second SIGKILL.
     TermThenKill,
 }
 
-/// What upstream's engine loses of the output when a limit passes.
+/// Which output upstream's engine loses at a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitLoss {
-    /// Everything since the marker: it is read as a whole, and the read is
-    /// given up.
+    /// Everything since the marker: the engine reads it in one go, and aborts that read.
     SinceMarker,
-    /// The line that is not finished.
+    /// The unfinished line.
     PartialLine,
 }
 
-/// When the sign that a program cannot be compiled ahead of time makes a skip.
+/// When the message that a program cannot be compiled ahead of time causes a skip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AotCheck {
-    /// Before the exit status and the expectations are looked at.
+    /// Before the exit status and the expectations are checked.
     First,
     /// Only when an expectation failed.
     OnMismatch,
@@ -157,11 +156,11 @@ pub enum AotCheck {
 pub struct Dialect {
     /// `0.17`, or `head`.
     pub name: &'static str,
-    /// The directives there are.
+    /// The directives that exist.
     pub directives: &'static [Directive],
     /// The directives whose value may continue on indented lines.
     pub continued: &'static [Directive],
-    /// How a value is cut out of its line.
+    /// How to extract a value from its line.
     pub value: LineValue,
     /// Repeated `REQUIRES`.
     pub requires: Repeat,
@@ -171,15 +170,15 @@ pub struct Dialect {
     pub expectations: Repeat,
     /// What `EXPECT` means.
     pub expect: ExpectMeaning,
-    /// `TIMEOUT` where the test has none; `None` makes it required.
+    /// The default of `TIMEOUT`; `None` makes it required.
     pub default_timeout: Option<Duration>,
-    /// `TIMEOUT 0` is this; `None` is no limit.
+    /// The meaning of `TIMEOUT 0`; `None` is no limit.
     pub zero_timeout: Option<Duration>,
-    /// A non-zero `RETURN_CODE` beside `WILL_FAIL` is refused.
+    /// A non-zero `RETURN_CODE` beside `WILL_FAIL` is an error.
     pub will_fail_excludes_return_code: bool,
     /// What `ARCH` may hold.
     pub arch: ArchSyntax,
-    /// The names of `REQUIRES_FEATURE` and what `bpftrace --info` prints for them.
+    /// The names for `REQUIRES_FEATURE`, and what `bpftrace --info` prints for them.
     pub features: &'static [Feature],
     /// The line that says that all probes are attached.
     pub marker: &'static str,
@@ -189,9 +188,9 @@ pub struct Dialect {
     pub attach_limit: Duration,
     /// How `BEFORE` is started.
     pub before_style: BeforeStyle,
-    /// `{{BEFORE_PID}}` with more than one `BEFORE` is refused.
+    /// `{{BEFORE_PID}}` with more than one `BEFORE` is an error.
     pub before_pid_wants_one_before: bool,
-    /// How bpftrace is told to verify its LLVM IR.
+    /// How to make bpftrace verify its LLVM IR.
     pub verify: Verify,
     /// bpftrace gets `PATH`.
     pub path_for_bpftrace: bool,
@@ -205,17 +204,17 @@ pub struct Dialect {
     pub exit_check: ExitCheck,
     /// What `WILL_FAIL` means.
     pub will_fail: WillFail,
-    /// `^` and `$` match at every line also after a time limit has passed.
+    /// `^` and `$` match at every line even after a time limit.
     pub multiline_after_timeout: bool,
-    /// How a command is ended that ran into a limit.
+    /// How to end a command at its limit.
     pub limit_end: LimitEnd,
-    /// What the engine loses when a limit passes.
+    /// What the engine loses at a limit.
     pub limit_loss: LimitLoss,
     /// How `EXPECT_JSON` reads the output.
     pub json: JsonRule,
-    /// When a program that cannot be compiled ahead of time makes a skip.
+    /// When a program that cannot be compiled ahead of time causes a skip.
     pub aot_check: AotCheck,
-    /// A run with time-outs alone fails.
+    /// A run fails if it has timeouts only.
     pub timeouts_fail_run: bool,
 }
 
@@ -236,7 +235,7 @@ const V0_14: Dialect = Dialect {
     zero_timeout: FIVE_SECONDS,
     will_fail_excludes_return_code: false,
     arch: ArchSyntax::Machine,
-    features: features::V0_14,
+    features: feature::V0_14,
     marker: "__BPFTRACE_NOTIFY_PROBES_ATTACHED",
     marker_stream: MarkerStream::Stderr,
     attach_limit: Duration::from_secs(5),
@@ -260,7 +259,7 @@ const V0_14: Dialect = Dialect {
 const V0_15: Dialect = Dialect {
     name: "0.15",
     directives: D::until(D::WillFail),
-    features: features::V0_15,
+    features: feature::V0_15,
     exit_check: ExitCheck::Zero,
     limit_end: LimitEnd::Term,
     ..V0_14
@@ -269,20 +268,20 @@ const V0_15: Dialect = Dialect {
 const V0_16: Dialect = Dialect {
     name: "0.16",
     requires: Repeat::Accumulate,
-    features: features::V0_16,
+    features: feature::V0_16,
     verify: Verify::Environment,
     ..V0_15
 };
 
 const V0_17: Dialect = Dialect {
     name: "0.17",
-    features: features::V0_17,
+    features: feature::V0_17,
     ..V0_16
 };
 
 const V0_18: Dialect = Dialect {
     name: "0.18",
-    features: features::V0_18,
+    features: feature::V0_18,
     ..V0_17
 };
 
@@ -290,7 +289,7 @@ const V0_19: Dialect = Dialect {
     name: "0.19",
     directives: D::until(D::Cleanup),
     before: Repeat::Accumulate,
-    features: features::V0_19,
+    features: feature::V0_19,
     before_style: BeforeStyle::Argv,
     before_pid_wants_one_before: true,
     path_for_bpftrace: true,
@@ -302,7 +301,7 @@ const V0_19: Dialect = Dialect {
 const V0_20: Dialect = Dialect {
     name: "0.20",
     directives: D::until(D::NewPidns),
-    features: features::V0_20,
+    features: feature::V0_20,
     attach_limit: Duration::from_secs(10),
     multiline_after_timeout: true,
     timeouts_fail_run: false,
@@ -315,7 +314,7 @@ const V0_21: Dialect = Dialect {
     continued: &[D::Prog, D::Expect],
     expectations: Repeat::Accumulate,
     expect: ExpectMeaning::Literal,
-    features: features::V0_21,
+    features: feature::V0_21,
     executable: Executable::Alone,
     quote_prog: true,
     json: JsonRule::Lines,
@@ -328,7 +327,7 @@ const V0_22: Dialect = Dialect {
     value: LineValue::Trimmed,
     default_timeout: FIVE_SECONDS,
     zero_timeout: None,
-    features: features::V0_22,
+    features: feature::V0_22,
     exit_check: ExitCheck::ReturnCode,
     aot_check: AotCheck::First,
     timeouts_fail_run: true,
@@ -348,7 +347,7 @@ const V0_24: Dialect = Dialect {
     name: "0.24",
     will_fail_excludes_return_code: true,
     before_pid_wants_one_before: false,
-    features: features::V0_24,
+    features: feature::V0_24,
     verify: Verify::Flag,
     will_fail: WillFail::NonZero,
     ..V0_23
@@ -362,14 +361,14 @@ const V0_25: Dialect = Dialect {
 
 const V0_26: Dialect = Dialect {
     name: "0.26",
-    features: features::V0_26,
+    features: feature::V0_26,
     ..V0_25
 };
 
 const HEAD: Dialect = Dialect {
     name: "head",
     arch: ArchSyntax::EndianAndNegation,
-    features: features::HEAD,
+    features: feature::HEAD,
     ..V0_26
 };
 
@@ -431,12 +430,12 @@ impl Dialect {
             .or_else(|| (minor > 26).then(Self::newest))
     }
 
-    /// The dialect of what `bpftrace --version` prints, such as `bpftrace v0.17.0`.
+    /// The dialect for the output of `bpftrace --version`, such as `bpftrace v0.17.0`.
     pub fn from_info(printed: &str) -> Option<&'static Self> {
         version_in(printed).and_then(Self::for_version)
     }
 
-    /// Whether what `bpftrace --version` prints is before the oldest dialect.
+    /// Whether the output of `bpftrace --version` is older than the oldest dialect.
     pub fn is_too_old(printed: &str) -> bool {
         version_in(printed)
             .and_then(numbers)
@@ -448,7 +447,7 @@ impl Dialect {
         self.directives.contains(&directive)
     }
 
-    /// What happens when a directive stands twice in one test.
+    /// What happens if a directive occurs twice in a test.
     pub fn repeat(&self, directive: Directive) -> Repeat {
         match directive {
             D::Requires => self.requires,

@@ -1,16 +1,16 @@
-//! A failed expectation, for people.
+//! Shows a failed expectation to people.
 //!
-//! Everything is bounded: an output may be gigabytes. The text is the guest's
-//! own and not escaped here.
+//! Everything is limited, because an output may have gigabytes. The text comes from the guest and
+//! is not escaped here.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Lines of an output that are shown.
+/// Lines of an output to show.
 const SHOWN_LINES: usize = 40;
-/// Characters of a line that are shown.
+/// Characters of a line to show.
 const SHOWN_CHARS: usize = 400;
-/// Lines among which the nearest one is looked for.
+/// Lines to search for the nearest one.
 const COMPARED_LINES: usize = 2000;
 
 /// Two texts by line: `-` is expected, `+` is found.
@@ -26,7 +26,7 @@ pub(super) fn lines(expected: &str, found: &str) -> String {
         .to_string()
 }
 
-/// A text or pattern that should have been found, or should not.
+/// A text or pattern that should, or should not, have been found.
 pub(super) fn searched(expected: &str, wanted: bool, output: &str) -> String {
     let mut shown = String::new();
     let label = if wanted { "expected" } else { "unwanted" };
@@ -40,7 +40,7 @@ pub(super) fn searched(expected: &str, wanted: bool, output: &str) -> String {
     shown
 }
 
-/// An output alone.
+/// Only the output.
 pub(super) fn output(output: &str) -> String {
     let mut shown = String::from("output:\n");
     for line in bounded(output).lines() {

@@ -2,7 +2,7 @@
 
 /// A directive: the first word of a line of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)] // Each is the word of the file; `docs` of the test's fields say the rest.
+#[allow(missing_docs)] // Each is the word in the file; the docs of the test's fields explain it.
 pub enum Directive {
     Name,
     Run,
@@ -32,7 +32,7 @@ pub enum Directive {
 }
 
 impl Directive {
-    /// Every directive of any dialect, in the order in which they came.
+    /// Every directive of any dialect, in the order of their introduction.
     pub const ALL: [Self; 25] = [
         Self::Name,
         Self::Run,
@@ -61,7 +61,7 @@ impl Directive {
         Self::LocalizeTimestamps,
     ];
 
-    /// The directives that there were when `newest` had come; none ever went.
+    /// The directives up to the introduction of `newest`; none was ever removed.
     pub(super) const fn until(newest: Self) -> &'static [Self] {
         const ALL: &[Directive] = &Directive::ALL;
         let mut count = 0;
@@ -105,7 +105,7 @@ impl Directive {
         }
     }
 
-    /// Whether it says something about the output.
+    /// Whether it is about the output.
     pub const fn is_expectation(self) -> bool {
         matches!(
             self,

@@ -10,7 +10,7 @@ use super::problem::{Problem, SuiteError, Warning, WarningKind};
 use super::{RuntimeTest, Vocabulary};
 use crate::arch::Arch;
 
-/// Directories that hold no tests.
+/// Directories without tests.
 const PRUNED: [&str; 3] = ["engine", "scripts", "outputs"];
 
 /// All tests of a directory.
@@ -20,14 +20,14 @@ pub struct RuntimeSuites {
     pub tests: Vec<RuntimeTest>,
     /// The tests that `ARCH` excludes here, in the same order.
     pub excluded: Vec<RuntimeTest>,
-    /// What is odd in the files.
+    /// Warnings about the files.
     pub warnings: Vec<Warning>,
 }
 
 impl RuntimeSuites {
-    /// Reads `tests_dir/runtime`. Every file is a suite, named by its base
-    /// name, except hidden ones and those below `engine`, `scripts` and
-    /// `outputs`. Errors in any file are [`SuiteError::Problems`]: all of them.
+    /// Reads `tests_dir/runtime`. Every file is a suite, named after the file, except hidden ones
+    /// and those below `engine`, `scripts` and `outputs`. Errors in any file are
+    /// [`SuiteError::Problems`]: all of them.
     pub fn read(tests_dir: &Path, vocabulary: &Vocabulary, arch: Arch) -> Result<Self, SuiteError> {
         let (found, problems) = Self::inspect(tests_dir, vocabulary, arch)?;
         if problems.is_empty() {
@@ -37,8 +37,7 @@ impl RuntimeSuites {
         }
     }
 
-    /// The same, with the tests that have no errors beside the errors of the
-    /// others.
+    /// The same, but returns both the tests without errors and the errors of the others.
     pub fn inspect(
         tests_dir: &Path,
         vocabulary: &Vocabulary,
@@ -129,8 +128,8 @@ fn is_pruned(entry: &DirEntry) -> bool {
 
 fn is_suite(entry: &DirEntry) -> bool {
     let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-    // A link to a file is a suite too, and one to nothing is an error; a link to
-    // a directory is not entered.
+    // A link to a file is also a suite, and a dangling one is an error; links to directories are
+    // not followed.
     let links = || {
         let target = entry.path();
         entry.path_is_symlink() && (target.is_file() || !target.exists())

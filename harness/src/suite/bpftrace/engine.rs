@@ -1,17 +1,17 @@
 //! The engine beside the tests: which directives and features it knows.
 //!
-//! bpftrace's master calls itself by its last release while its tests go on, so
-//! a program's version does not say what its tests may hold. The engine that
-//! lies with them does: `runtime/engine/parser.py` compares with each directive,
-//! `runner.py` has a line for each feature. Both are read as text and never run.
+//! bpftrace's master reports its last release although its tests are newer, so a program's version
+//! does not say what its tests may contain. The engine beside them does: `runtime/engine/parser.py`
+//! compares with each directive, `runner.py` has a line for each feature. Both are read as text and
+//! never run.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::dialect::ArchSyntax;
+use super::feature::{KnownFeature, Probe};
 use super::python_tokens::{Token, tokens};
-use super::vocabulary::{KnownFeature, Probe};
 use super::{Dialect, python};
 
 /// Upstream's largest file has 30 kB.
@@ -19,30 +19,29 @@ const MAX_SIZE: u64 = 4 << 20;
 /// Upstream's engine has four.
 const MAX_FILES: usize = 64;
 
-/// Without these there are no tests: a file that does not name them is no parser
-/// of theirs.
+/// Tests always need these: a file that does not name them is not a parser.
 const CORE: [&str; 4] = ["NAME", "RUN", "EXPECT", "TIMEOUT"];
 
-/// The directive that came with the first engine that waits for the marker.
+/// A directive that came with the first engine that waits for the marker.
 const SINCE_0_14: &str = "PROG";
 
-/// What lies beside the tests.
+/// The engine beside the tests, if any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineBeside {
     /// No engine.
     Absent,
-    /// One that says nothing to us.
+    /// One that we cannot read.
     Unreadable {
         /// Its directory.
         path: PathBuf,
         /// Why, in a few words.
         reason: String,
     },
-    /// One that can be read.
+    /// One that we can read.
     Read {
         /// Its directory.
         path: PathBuf,
-        /// What it says.
+        /// What it knows.
         engine: Engine,
     },
 }
@@ -50,13 +49,13 @@ pub enum EngineBeside {
 /// What an engine knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Engine {
-    /// The words of its directives, sorted; `None` where they cannot be read.
+    /// The words of its directives, sorted; `None` if they cannot be read.
     pub(super) directives: Option<Vec<String>>,
-    /// Its features, by name; `None` where they cannot be read.
+    /// Its features, by name; `None` if they cannot be read.
     pub(super) features: Option<Vec<KnownFeature>>,
-    /// `ARCH` takes `le` and `be`.
+    /// `ARCH` accepts `le` and `be`.
     pub(super) endianness: bool,
-    /// It waits for the line that bpftrace prints since 0.14.
+    /// It waits for the line that bpftrace has printed since 0.14.
     pub(super) marker: bool,
 }
 
@@ -68,7 +67,8 @@ impl EngineBeside {
             return Self::Absent;
         }
         let read = sources(&path).and_then(|sources| {
-            Engine::parse(&sources).ok_or_else(|| "it names no directive and no feature".to_owned())
+            Engine::parse(&sources)
+                .ok_or_else(|| "it names no directives and no features".to_owned())
         });
         match read {
             Ok(engine) => Self::Read { path, engine },
@@ -101,7 +101,7 @@ fn sources(directory: &Path) -> Result<Vec<String>, String> {
 
 fn text(path: &Path, name: &str) -> Result<String, String> {
     let cannot = |error: io::Error| format!("{name}: {error}");
-    // Whatever else it is would not be read to its end.
+    // Other kinds of files might be endless.
     if !path.metadata().map_err(cannot)?.is_file() {
         return Err(format!("{name} is not a file"));
     }
@@ -117,8 +117,7 @@ fn text(path: &Path, name: &str) -> Result<String, String> {
 }
 
 impl Engine {
-    /// Reads the texts of an engine's modules. `None` where none of them names
-    /// directives or features.
+    /// Reads the texts of an engine's modules. `None` if none of them names directives or features.
     pub fn parse(sources: &[impl AsRef<str>]) -> Option<Self> {
         let sources: Vec<_> = sources
             .iter()
@@ -145,10 +144,9 @@ impl Engine {
         (engine.directives.is_some() || engine.features.is_some()).then_some(engine)
     }
 
-    /// The dialect that is most like it: in its directives first, which say how
-    /// tests are read, then in its features. Of several that are equally so, the
-    /// `preferred` one, else the newest. `None` where it is like none: a quarter
-    /// of what any dialect has is missing, or it is from before 0.14.
+    /// The dialect closest to it: first by directives, which determine how tests are read, then by
+    /// features. Of several equally close ones, the `preferred` one, else the newest. `None` if it
+    /// resembles none: a quarter of what any dialect has is missing, or it is older than 0.14.
     pub fn dialect(&self, preferred: Option<&'static Dialect>) -> Option<&'static Dialect> {
         if self.is_too_old() {
             return None;
@@ -164,15 +162,15 @@ impl Engine {
         preferred.or(near.last()).map(|(_, dialect)| *dialect)
     }
 
-    /// Whether it is from before the oldest dialect: it has no `PROG`, or does not
-    /// wait for the marker.
+    /// Whether it is older than the oldest dialect: it has no `PROG`, or does not wait for the
+    /// marker.
     pub(super) fn is_too_old(&self) -> bool {
         let has = |words: &Vec<String>| words.iter().any(|word| word == SINCE_0_14);
         !self.directives.as_ref().is_none_or(has) || self.features.is_some() && !self.marker
     }
 
-    /// How many directives one has and the other has not, and how many features;
-    /// `None` where too much of the dialect is missing.
+    /// How many directives and features only one of the two has; `None` if too much of the dialect
+    /// is missing.
     fn distance(&self, dialect: &Dialect) -> Option<(usize, usize)> {
         let (mut all, mut missing) = (0, 0);
         let (mut directives, mut features) = (0, 0);
@@ -205,8 +203,8 @@ impl Engine {
     }
 }
 
-/// Every text that is written as a directive is: parsers compare with it, look
-/// it up, or have it in a list.
+/// Every string that looks like a directive: parsers compare with it, look it up, or have it in a
+/// list.
 fn directives(parser: &[Token<'_>]) -> Option<Vec<String>> {
     let mut words: Vec<String> = parser
         .iter()
@@ -221,7 +219,7 @@ fn directives(parser: &[Token<'_>]) -> Option<Vec<String>> {
     CORE.iter().all(|word| has(word)).then_some(words)
 }
 
-/// Whether a word is written as directives are: capitals, digits and `_`.
+/// Whether a word looks like a directive: capitals, digits and `_`.
 pub(super) fn is_directive(word: &str) -> bool {
     word.len() > 1
         && word.starts_with(|c: char| c.is_ascii_uppercase())
@@ -230,7 +228,7 @@ pub(super) fn is_directive(word: &str) -> bool {
             .all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// `bpffeature["NAME"] = PROBE`, a line each, or all in `bpffeature = {…}`.
+/// `bpffeature["NAME"] = PROBE`, one per line, or all in `bpffeature = {…}`.
 fn features(runner: &[Token<'_>]) -> Option<Vec<KnownFeature>> {
     let mut found: Vec<KnownFeature> = Vec::new();
     let mut add = |name: &str, probe: &[Token<'_>]| {
@@ -272,7 +270,7 @@ fn features(runner: &[Token<'_>]) -> Option<Vec<KnownFeature>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// What stands between the commas of a display, up to its closing bracket.
+/// The items between the commas of a display, up to its closing bracket.
 fn entries<'t, 's>(tokens: &'t [Token<'s>]) -> Vec<&'t [Token<'s>]> {
     let mut entries = Vec::new();
     let (mut depth, mut start) = (0_usize, 0);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::suite::bpftrace::Directive;
 
-/// A parser that takes these words; the newest also asks for the byte order.
+/// A parser that accepts these words; the newest also checks the byte order.
 fn parser(words: &[&str], endianness: bool) -> String {
     let mut text = "# 'OLD' is gone\ndef read(line):\n".to_owned();
     for word in words {
@@ -56,7 +56,7 @@ fn every_dialect_is_known_by_its_engine() {
     for dialect in Dialect::all() {
         let engine = engine_of(dialect, &[], &[]);
         assert_eq!(engine.dialect(None).unwrap().name, dialect.name);
-        // What the program says does not change it.
+        // The program's version does not change it.
         let other = Dialect::for_version("0.17");
         assert_eq!(engine.dialect(other).unwrap().name, dialect.name);
     }
@@ -102,7 +102,7 @@ fn what_is_like_no_engine_has_no_dialect() {
     let few = runner(&["feature['btf'] = 'btf: yes' in out".to_owned()]);
     let engine = read("", &few).unwrap();
     assert!(engine.dialect(None).is_none());
-    // Before 0.14 it did not wait for the line that says that probes are attached.
+    // Before 0.14 it did not wait for the line about attached probes.
     let engine = Engine {
         marker: false,
         ..engine_of(Dialect::oldest(), &[], &[])
@@ -128,7 +128,7 @@ fn directives_count_before_features() {
         ..engine_of(Dialect::for_version("0.22").unwrap(), &[], &[])
     };
     assert_eq!(engine.dialect(None).unwrap().name, "0.22");
-    // One that a distribution took over makes no newer engine.
+    // A directive that a distribution backported does not make the engine newer.
     let engine = engine_of(Dialect::for_version("0.20").unwrap(), &["SETUP"], &[]);
     assert_eq!(engine.dialect(None).unwrap().name, "0.20");
 }
@@ -207,7 +207,7 @@ fn an_engine_that_cannot_be_read_says_why() {
     assert_eq!(EngineBeside::read(dir.path()), EngineBeside::Absent);
     let engine = dir.path().join("runtime/engine");
     std::fs::create_dir_all(&engine).unwrap();
-    assert!(reason().contains("no directive and no feature"));
+    assert!(reason().contains("no directives and no features"));
     std::fs::create_dir(engine.join("parser.py")).unwrap();
     assert!(reason().contains("parser.py is not a file"));
     std::fs::remove_dir(engine.join("parser.py")).unwrap();
@@ -220,7 +220,7 @@ fn an_engine_that_cannot_be_read_says_why() {
     let mut bytes = parser(&CORE, false).into_bytes();
     bytes.insert(0, 0xff);
     std::fs::write(engine.join("parser.py"), bytes).unwrap();
-    // An editor's lock beside it is none of its modules.
+    // An editor's lock file is not one of its modules.
     std::os::unix::fs::symlink("me@host.1", engine.join(".#parser.py")).unwrap();
     assert!(matches!(
         EngineBeside::read(dir.path()),

@@ -1,4 +1,4 @@
-//! Whether one expectation holds of an output.
+//! Checks one expectation against an output.
 
 use std::path::Path;
 
@@ -6,23 +6,23 @@ use serde_json::Value;
 
 use super::dialect::JsonRule;
 use super::{Expectation, ExpectationKind, Rule, Rules, RuntimeTest, diff, json, python};
-use crate::suite::{Flags, Pattern};
+use crate::suite::{Flags, Pattern, decode};
 
-/// What an expectation is held against.
+/// What an expectation is checked against.
 pub(super) struct Material<'m> {
     pub(super) rules: Rules,
-    /// How far local time is ahead in the guest; the host's zone without.
+    /// How far local time is ahead in the guest; without it, the host's time zone.
     pub(super) utc_offset: Option<i32>,
     /// Everything printed, decoded.
     pub(super) output: &'m str,
-    /// What was printed after the marker; all where there is none.
+    /// What was printed after the marker; without a marker, everything.
     pub(super) after_marker: &'m str,
     pub(super) timed_out: bool,
-    /// What the paths of expected files are relative to.
+    /// The directory to which paths of expected files are relative.
     pub(super) tests_dir: &'m Path,
 }
 
-/// An expectation that does not hold.
+/// An expectation that is not met.
 pub(super) struct Mismatch {
     /// One line.
     pub(super) reason: String,
@@ -40,7 +40,7 @@ impl Mismatch {
 }
 
 impl Material<'_> {
-    /// Whether the expectation holds.
+    /// Whether the expectation is met.
     pub(super) fn check(&self, test: &RuntimeTest, expected: &Expectation) -> Result<(), Mismatch> {
         match expected.kind {
             ExpectationKind::Literal | ExpectationKind::LiteralNone => {
@@ -85,7 +85,7 @@ impl Material<'_> {
     fn expected_file(&self, expected: &Expectation) -> Result<String, Mismatch> {
         let path = self.tests_dir.join(&expected.value);
         match std::fs::read(&path) {
-            Ok(bytes) => Ok(python::universal_newlines(&python::decode(&bytes))),
+            Ok(bytes) => Ok(python::universal_newlines(&decode(&bytes))),
             Err(error) => Err(Mismatch::new(
                 format!("cannot read {}: {error}", path.display()),
                 String::new(),
@@ -99,7 +99,7 @@ impl Material<'_> {
         if let Some(seconds) = test.localize_timestamps {
             want = localize(&want, seconds, self.utc_offset).ok_or_else(|| {
                 Mismatch::new(
-                    format!("{} is no strftime format", expected.value),
+                    format!("{} is not a strftime format", expected.value),
                     String::new(),
                 )
             })?;
@@ -159,7 +159,7 @@ impl Material<'_> {
             let found_value = parse(found, "the output")?;
             if !json::equal(&want_value, &found_value, bools_count) {
                 return Err(Mismatch::new(
-                    format!("the output says something else than {}", expected.value),
+                    format!("the output does not equal {}", expected.value),
                     diff::lines(&pretty(&want_value), &pretty(&found_value)),
                 ));
             }
@@ -176,8 +176,8 @@ fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())
 }
 
-/// The text as a `strftime` format, printed for a moment in the local time of
-/// where bpftrace ran: the engine upstream runs there, too.
+/// Formats a time by `strftime`, in the local time of the machine where bpftrace ran: upstream's
+/// engine runs there, too.
 fn localize(format: &str, seconds: i64, utc_offset: Option<i32>) -> Option<String> {
     use chrono::TimeZone as _;
     use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What the guest has to execute for a test, as plain data.
+//! What the guest executes for a test, as plain data.
 //!
 //! Limits are those of upstream's engine; the run scales them.
 
@@ -8,8 +8,8 @@ use super::dialect::{BeforeStyle, Executable, LimitEnd, MarkerStream, ShellEnv, 
 use super::python;
 use super::{Dialect, ExpectationKind, Program, Rule, Rules, RuntimeTest};
 
-/// Bytes of a process's name that the kernel keeps: `TASK_COMM_LEN` less its
-/// end (linux/sched.h).
+/// Bytes of a process's name that the kernel keeps: `TASK_COMM_LEN` without its NUL
+/// (linux/sched.h).
 const COMM_BYTES: usize = 15;
 const BEFORE_PID: &str = "{{BEFORE_PID}}";
 
@@ -18,7 +18,7 @@ const BEFORE_PID: &str = "{{BEFORE_PID}}";
 pub struct JobContext<'c> {
     /// bpftrace's path in the guest; must be called `bpftrace`.
     pub bpftrace: &'c str,
-    /// The environment of everything but bpftrace, with its `PATH`.
+    /// The environment of everything except bpftrace, with its `PATH`.
     pub env: &'c [(String, String)],
 }
 
@@ -51,10 +51,10 @@ pub struct ShellCommand {
 pub struct Before {
     /// What is executed.
     pub argv: Vec<String>,
-    /// The name that it has when it is ready, as in `/proc/PID/comm`.
+    /// Its name when it is ready, as in `/proc/PID/comm`.
     pub comm: String,
-    /// Whether the started process itself gets that name, at its execve; else
-    /// it is a wrapper, and one of its descendants does.
+    /// Whether the started process itself gets that name with its execve; otherwise it is a
+    /// wrapper, and one of its descendants gets it.
     pub direct: bool,
 }
 
@@ -62,7 +62,7 @@ pub struct Before {
 /// fields. The working directory is the tests' directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Commands of which the first that fails skips the test; output is lost.
+    /// Commands; the first that fails skips the test. Their output is discarded.
     pub requires: Vec<ShellCommand>,
     /// Must succeed.
     pub setup: Option<ShellCommand>,
@@ -75,8 +75,8 @@ pub struct Job {
     /// For `/bin/sh -c`, standard output and error in one pipe; see
     /// [`Self::command_with`].
     pub command: String,
-    /// Whether the shell may take bpftrace's output away, and the marker with
-    /// it: a pipe or a redirection in a RUN.
+    /// Whether the shell may divert bpftrace's output, including the marker: a pipe or a
+    /// redirection in a RUN.
     pub redirected: bool,
     /// The whole environment of `command`.
     pub env: Vec<(String, String)>,
@@ -88,14 +88,14 @@ pub struct Job {
     pub after: Option<ShellCommand>,
     /// Must succeed; last.
     pub cleanup: Option<ShellCommand>,
-    /// The rules by which this is another job than upstream's.
+    /// The rules that make this job differ from upstream's.
     pub rules: Vec<Rule>,
     /// From the start of `command` to the marker, or to its end.
     pub attach_limit: Duration,
     /// From the marker to the end of `command`; also for `befores` to be
     /// ready. `None` is no limit.
     pub timeout: Option<Duration>,
-    /// How `command` is ended when a limit passes.
+    /// How to end `command` at a limit.
     pub limit_end: LimitEnd,
 }
 
@@ -163,14 +163,13 @@ impl Job {
         }
     }
 
-    /// Whether [`Self::command_with`] wants the process id of the first
-    /// `BEFORE`.
+    /// Whether [`Self::command_with`] needs the process id of the first `BEFORE`.
     pub fn wants_before_pid(&self) -> bool {
         !self.befores.is_empty() && self.command.contains(BEFORE_PID)
     }
 
-    /// The command, with the process id of the first `BEFORE` put in. Without
-    /// a `BEFORE` the text stays as it stands, as upstream leaves it.
+    /// The command, with the process id of the first `BEFORE` filled in. Without a `BEFORE` the
+    /// text stays unchanged, as with upstream.
     pub fn command_with(&self, before_pid: Option<u32>) -> String {
         match before_pid {
             Some(pid) if self.wants_before_pid() => {
@@ -180,8 +179,8 @@ impl Job {
         }
     }
 
-    /// What starts the first `BEFORE` in a PID namespace of its own; it dies
-    /// with the process that this starts (unshare(1)).
+    /// Starts the first `BEFORE` in a new PID namespace, which dies with the process that this
+    /// starts (unshare(1)).
     pub fn unshare_argv(before: &Before) -> Vec<String> {
         let options = [
             "unshare",
@@ -199,16 +198,15 @@ impl Job {
             .collect()
     }
 
-    /// What goes before the arguments of every other command of a test with
-    /// `NEW_PIDNS`; `pid` is the namespace's first process, as the guest's
-    /// root namespace numbers it (nsenter(1)).
+    /// The prefix of every other command of a test with `NEW_PIDNS`; `pid` is the namespace's first
+    /// process, as numbered in the guest's root namespace (nsenter(1)).
     pub fn nsenter_argv(pid: u32) -> [String; 5] {
         ["nsenter", "-p", "-m", "-t", &pid.to_string()].map(str::to_owned)
     }
 }
 
 impl Before {
-    /// `arguments` says whether a last word that is an argument is passed over.
+    /// `arguments` says whether to skip a last word that is an argument.
     fn new(text: &str, style: BeforeStyle, in_namespace: bool, arguments: bool) -> Self {
         let words: Vec<&str> = python::words(text).collect();
         // Inside a namespace upstream looks for the first word (of the first
@@ -241,8 +239,7 @@ fn base_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-/// Whether a word of a BEFORE cannot be the name of a program: an option or a
-/// number.
+/// Whether a word of a BEFORE cannot be a program's name, because it is an option or a number.
 fn is_argument(word: &str) -> bool {
     word.starts_with(|c: char| c == '-' || c.is_ascii_digit())
 }
@@ -293,8 +290,8 @@ fn command(test: &RuntimeTest, dialect: &Dialect, context: &JobContext<'_>) -> S
     format!("{command} --aot /tmp/tmpprog.btaot && {runtime}/tmp/tmpprog.btaot")
 }
 
-/// Whether a shell command has a pipe or a redirection of this stream: what
-/// stands in quotes is bpftrace's.
+/// Whether a shell command has a pipe or a redirection of this stream. Text in quotes belongs to
+/// bpftrace.
 fn takes_away(command: &str, stream: MarkerStream) -> bool {
     let mut quote = None;
     let mut before = ' ';
@@ -305,7 +302,7 @@ fn takes_away(command: &str, stream: MarkerStream) -> bool {
         }
         match c {
             '\'' | '"' => quote = Some(c),
-            // `|&` takes both, and `||` none; that is as near as it need be.
+            // `|&` takes both, and `||` neither; that is close enough.
             '|' if stream == MarkerStream::Stdout => return true,
             '&' if before == '|' => return true,
             '>' => match (before, stream) {

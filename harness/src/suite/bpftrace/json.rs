@@ -1,12 +1,11 @@
-//! Whether two JSON documents say the same, as Python compares them.
+//! Compares two JSON documents as Python does.
 //!
-//! The order of keys does not count, of a repeated key the last one does,
-//! and `1` equals `1.0`. In Python `true` equals `1`, too.
+//! The order of keys does not matter, the last of a repeated key counts, and `1` equals `1.0`. In
+//! Python `true` also equals `1`.
 
 use serde_json::{Number, Value};
 
-/// Whether two values are equal; `bools_count` says whether a truth value is a
-/// number, as in Python.
+/// Whether two values are equal; `bools_count` says whether a boolean is a number, as in Python.
 pub(super) fn equal(a: &Value, b: &Value, bools_count: bool) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => equal_numbers(a, b),
@@ -38,8 +37,7 @@ fn equal_numbers(a: &Number, b: &Number) -> bool {
     }
 }
 
-/// The text of an integer; JSON allows no leading zeros, so it is unique but
-/// for `-0`.
+/// The text of an integer; JSON allows no leading zeros, so it is unique except for `-0`.
 fn integer(number: &str) -> Option<&str> {
     let integer = !number.contains(['.', 'e', 'E']);
     integer.then_some(if number == "-0" { "0" } else { number })

@@ -1,10 +1,9 @@
-//! The verdict on what the guest observed.
+//! Judges what the guest observed.
 //!
-//! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE,
-//! CLEANUP, the sign of a program that cannot be compiled ahead of time, the
-//! exit status, the expectations. After a time limit the exit status does not
-//! count: expectations that hold make a pass. Where a [`Rule`] makes another
-//! verdict than upstream's engine would give, the judgement names it.
+//! The order is upstream's (`runner.py`): requirements, SETUP, BEFORE, CLEANUP, the message of a
+//! program that cannot be compiled ahead of time, the exit status, the expectations. After a time
+//! limit the exit status does not count: the test passes if its expectations are met. If a [`Rule`]
+//! changes upstream's verdict, the judgement names it.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,39 +12,11 @@ use std::path::Path;
 use super::dialect::{AotCheck, ExitCheck, LimitLoss, WillFail};
 use super::expect::{Material, Mismatch};
 use super::{Dialect, Program, Rule, Rules, RuntimeTest, SkipReason, python};
-use crate::suite::Verdict;
+use crate::suite::{Exit, Judgement, Verdict, decode};
 
-/// Lines of a BEFORE or AFTER that are shown.
+/// Lines of a BEFORE or AFTER to show.
 const MAX_BESIDE: usize = 20;
 const AOT_UNSUPPORTED: &str = "__BPFTRACE_NOTIFY_AOT_PORTABILITY_DISABLED";
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// It exited with this status.
-    Code(i32),
-    /// This signal killed it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// As Python's `Popen.returncode`: a signal is its negative number.
-    fn returncode(self) -> i32 {
-        match self {
-            Self::Code(code) => code,
-            Self::Signal(signal) => -signal,
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-        }
-    }
-}
 
 /// A time limit of a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +41,14 @@ impl fmt::Display for Limit {
 pub enum End {
     /// By itself.
     Exited(Exit),
-    /// We killed it when this limit passed.
+    /// We killed it at this limit.
     Killed(Limit),
 }
 
-/// What came of SETUP or CLEANUP.
+/// The result of SETUP or CLEANUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandOutcome {
-    /// How it ended; `None` where a limit passed.
+    /// How it ended; `None` if a limit passed.
     pub exit: Option<Exit>,
     /// What it printed on both streams.
     pub output: Vec<u8>,
@@ -95,142 +66,77 @@ impl CommandOutcome {
             Some(exit) => exit.to_string(),
             None => "a limit passed".to_owned(),
         };
-        let output = python::decode(&self.output);
+        let output = decode(&self.output);
         let diff = (!output.is_empty()).then_some(output);
-        Some(Judgement {
-            verdict: Verdict::Fail,
-            reason: format!("{name} failed: {how}"),
-            diff,
-            rules: Vec::new(),
-        })
+        let mut judgement = Judgement::new(Verdict::Fail, format!("{name} failed: {how}"));
+        judgement.diff = diff;
+        Some(judgement)
     }
 }
 
 /// Everything the guest saw of one test.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observation {
-    /// Why a command could not be started: not that it failed, but that none
-    /// of it ran.
+    /// Why a command could not be started: it did not fail, but did not run at all.
     pub not_started: Option<String>,
     /// Index of the first REQUIRES that failed; nothing else ran.
     pub unmet: Option<usize>,
-    /// What came of SETUP; after a failure nothing else ran.
+    /// The result of SETUP; after a failure nothing else ran.
     pub setup: Option<CommandOutcome>,
     /// Why BEFORE did not become ready; then the command did not run.
     pub before_failure: Option<String>,
-    /// How the command ended; `None` where it did not run.
+    /// How the command ended; `None` if it did not run.
     pub end: Option<End>,
-    /// What the command printed on both streams, an unfinished last line
-    /// included. The marker is found in it, also when the command exits at
-    /// once.
+    /// What the command printed on both streams, including an unfinished last line. It contains the
+    /// marker even if the command exits at once.
     pub output: Vec<u8>,
-    /// How many bytes of `output` were there when a limit passed.
+    /// How many bytes of `output` there were when a limit passed.
     pub at_limit: Option<usize>,
-    /// Seconds east of Greenwich that local time was ahead in the guest at the
-    /// moment of LOCALIZE_TIMESTAMPS; without, the host's zone counts.
+    /// The guest's UTC offset, in seconds east, at the time of LOCALIZE_TIMESTAMPS; without it, the
+    /// host's time zone counts.
     pub utc_offset: Option<i32>,
     /// What the processes beside the command printed: BEFORE or AFTER, and the
     /// bytes.
     pub beside: Vec<(&'static str, Vec<u8>)>,
-    /// What came of CLEANUP.
+    /// The result of CLEANUP.
     pub cleanup: Option<CommandOutcome>,
 }
 
-/// A verdict and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Judgement {
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Why, in one line; empty for a plain pass.
-    pub reason: String,
-    /// Expected and found, for people; of more than one line.
-    pub diff: Option<String>,
-    /// The differences from upstream's engine that had a part in it.
-    pub rules: Vec<Rule>,
-}
-
-impl Judgement {
-    fn new(verdict: Verdict, reason: impl Into<String>) -> Self {
-        Self {
-            verdict,
-            reason: reason.into(),
-            diff: None,
-            rules: Vec::new(),
+/// Adds the output of BEFORE and AFTER to the details of a failed test.
+fn show_beside(judgement: &mut Judgement, beside: &[(&'static str, Vec<u8>)]) {
+    if !matches!(judgement.verdict, Verdict::Fail | Verdict::Timeout) {
+        return;
+    }
+    for (directive, printed) in beside.iter().filter(|(_, printed)| !printed.is_empty()) {
+        let shown = judgement.diff.get_or_insert_default();
+        if !shown.is_empty() && !shown.ends_with('\n') {
+            shown.push('\n');
         }
-    }
-
-    /// The reason with the names of the rules that had a part in it. That a
-    /// BEFORE was held is no news where the test passed.
-    pub fn full_reason(&self) -> String {
-        let names: Vec<&str> = self
-            .rules
-            .iter()
-            .filter(|&&rule| rule != Rule::HeldBefore || self.verdict != Verdict::Pass)
-            .map(|rule| rule.name())
-            .collect();
-        match (self.reason.as_str(), names.is_empty()) {
-            (reason, true) => reason.to_owned(),
-            ("", false) => format!("[{}]", names.join(", ")),
-            (reason, false) => format!("{reason} [{}]", names.join(", ")),
-        }
-    }
-
-    /// Adds what ran beside a test that failed to what is shown of it.
-    fn show_beside(&mut self, beside: &[(&'static str, Vec<u8>)]) {
-        if !matches!(self.verdict, Verdict::Fail | Verdict::Timeout) {
-            return;
-        }
-        for (directive, printed) in beside.iter().filter(|(_, printed)| !printed.is_empty()) {
-            let shown = self.diff.get_or_insert_default();
-            if !shown.is_empty() && !shown.ends_with('\n') {
-                shown.push('\n');
-            }
-            let printed = python::decode(printed);
-            let lines = printed.lines().take(MAX_BESIDE);
-            let lines = std::iter::once(format!("{directive} printed:"))
-                .chain(lines.map(|line| format!("  {line}")));
-            for line in lines {
-                shown.push_str(&line);
-                shown.push('\n');
-            }
-        }
-    }
-
-    /// Notes that a rule had a part in it.
-    pub fn note_rule(&mut self, rule: Rule) {
-        if !self.rules.contains(&rule) {
-            self.rules.push(rule);
-        }
-    }
-
-    /// A test that does not apply.
-    pub fn skip(reason: &SkipReason) -> Self {
-        Self::new(Verdict::Skip, reason.to_string())
-    }
-
-    /// A test that could not be run or judged.
-    pub fn error(reason: impl Into<String>) -> Self {
-        Self::new(Verdict::Error, reason)
-    }
-
-    fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Self {
-        let reasons: Vec<_> = mismatches.iter().map(|m| m.reason.as_str()).collect();
-        let diffs: Vec<_> = mismatches
-            .iter()
-            .map(|m| m.diff.as_str())
-            .filter(|diff| !diff.is_empty())
-            .collect();
-        Self {
-            verdict,
-            reason: format!("{prefix}{}", reasons.join("; ")),
-            diff: (!diffs.is_empty()).then(|| diffs.join("\n")),
-            rules: Vec::new(),
+        let printed = decode(printed);
+        let lines = printed.lines().take(MAX_BESIDE);
+        let lines = std::iter::once(format!("{directive} printed:"))
+            .chain(lines.map(|line| format!("  {line}")));
+        for line in lines {
+            shown.push_str(&line);
+            shown.push('\n');
         }
     }
 }
 
-/// The verdict on a test. `tests_dir` is what the paths of expected files are
-/// relative to.
+/// The verdict on what was not as expected.
+fn mismatch(verdict: Verdict, prefix: &str, mismatches: &[Mismatch]) -> Judgement {
+    let reasons: Vec<_> = mismatches.iter().map(|m| m.reason.as_str()).collect();
+    let diffs: Vec<_> = mismatches
+        .iter()
+        .map(|m| m.diff.as_str())
+        .filter(|diff| !diff.is_empty())
+        .collect();
+    let mut judgement = Judgement::new(verdict, format!("{prefix}{}", reasons.join("; ")));
+    judgement.diff = (!diffs.is_empty()).then(|| diffs.join("\n"));
+    judgement
+}
+
+/// Judges a test. Paths of expected files are relative to `tests_dir`.
 pub fn judge(
     test: &RuntimeTest,
     rules: Rules,
@@ -238,8 +144,8 @@ pub fn judge(
     observed: &Observation,
 ) -> Judgement {
     let mut judgement = judge_by(test, rules, tests_dir, observed);
-    judgement.show_beside(&observed.beside);
-    // A rule had a part where the verdict is another without it.
+    show_beside(&mut judgement, &observed.beside);
+    // A rule affected the verdict if it would be different without the rule.
     for rule in relevant(test, observed) {
         if rules.hold(rule)
             && judge_by(test, rules.without(rule), tests_dir, observed).verdict != judgement.verdict
@@ -250,8 +156,7 @@ pub fn judge(
     judgement
 }
 
-/// The rules that can make a difference to this observation: judging once more
-/// for each costs time.
+/// The rules that can affect this observation: judging again for each costs time.
 fn relevant(test: &RuntimeTest, observed: &Observation) -> Vec<Rule> {
     let mut rules = Vec::new();
     if matches!(observed.end, Some(End::Killed(_))) {
@@ -274,7 +179,7 @@ fn judge_by(
 ) -> Judgement {
     let dialect = rules.dialect;
     if let Some(why) = &observed.not_started {
-        return Judgement::error(format!("a command of it could not be started: {why}"));
+        return Judgement::error(format!("one of its commands could not be started: {why}"));
     }
     if let Some(index) = observed.unmet {
         let command = test.requires.get(index).cloned().unwrap_or_default();
@@ -287,10 +192,10 @@ fn judge_by(
         return Judgement::new(Verdict::Fail, format!("BEFORE was not ready: {why}"));
     }
     let Some(end) = observed.end else {
-        return Judgement::error("the command did not run, and nothing says why");
+        return Judgement::error("the command did not run, for an unknown reason");
     };
 
-    let output = python::universal_newlines(&python::decode(&seen_output(observed, end, rules)));
+    let output = python::universal_newlines(&decode(&seen_output(observed, end, rules)));
     let material = Material {
         rules,
         utc_offset: observed.utc_offset,
@@ -308,7 +213,7 @@ fn judge_by(
     if let End::Killed(limit) = end
         && !mismatches.is_empty()
     {
-        return Judgement::mismatch(Verdict::Timeout, &format!("{limit} passed; "), &mismatches);
+        return mismatch(Verdict::Timeout, &format!("{limit} passed; "), &mismatches);
     }
     if let Some(failure) = observed.cleanup.as_ref().and_then(|o| o.failure("CLEANUP")) {
         return failure;
@@ -320,7 +225,7 @@ fn judge_by(
     if let End::Exited(exit) = end
         && let Some(reason) = bad_exit(test, dialect, exit)
     {
-        let mut judgement = Judgement::mismatch(Verdict::Fail, "", &mismatches);
+        let mut judgement = mismatch(Verdict::Fail, "", &mismatches);
         judgement.reason = reason;
         if judgement.diff.is_none() {
             judgement.diff = Some(super::diff::output(&output));
@@ -331,11 +236,14 @@ fn judge_by(
         if aot_unsupported {
             return Judgement::skip(&SkipReason::AotUnsupported);
         }
-        return Judgement::mismatch(Verdict::Fail, "", &mismatches);
+        return mismatch(Verdict::Fail, "", &mismatches);
     }
     match end {
         End::Killed(limit) if rules.hold(Rule::SeenExit) && wants_exit(test, dialect) => {
-            let reason = format!("{limit} passed; no exit status was seen, and the test wants one");
+            let reason = format!(
+                "{limit} passed; the command did not exit, but the test expects \
+                an exit status"
+            );
             Judgement::new(Verdict::Timeout, reason)
         }
         End::Killed(limit) => Judgement::new(Verdict::Pass, format!("after the {limit}")),
@@ -343,8 +251,8 @@ fn judge_by(
     }
 }
 
-/// The output that is judged: all of it, or what upstream's engine keeps of it
-/// when a limit passes. What comes after the limit is read again.
+/// The output to judge: all of it, or what upstream's engine keeps of it at a limit. The engine
+/// also reads what comes after the limit.
 fn seen_output(observed: &Observation, end: End, rules: Rules) -> Cow<'_, [u8]> {
     let all = observed.output.as_slice();
     let (End::Killed(limit), Some(at)) = (end, observed.at_limit) else {
@@ -382,9 +290,8 @@ fn after_marker<'o>(output: &'o str, marker: &str) -> &'o str {
     marker_end(output.as_bytes(), marker.as_bytes()).map_or(output, |at| &output[at..])
 }
 
-/// Whether the output says that the program cannot be compiled ahead of time.
-/// Upstream's engine looks for the text anywhere, and so takes a test for such
-/// a program that prints its environment.
+/// Whether the output says that the program cannot be compiled ahead of time. Upstream's engine
+/// looks for the text anywhere, and so also finds it if a test prints its environment.
 fn says_aot_unsupported(test: &RuntimeTest, rules: Rules, output: &str) -> bool {
     if !rules.hold(Rule::AotSign) {
         return output.contains(AOT_UNSUPPORTED);
@@ -396,14 +303,14 @@ fn says_aot_unsupported(test: &RuntimeTest, rules: Rules, output: &str) -> bool 
     compiles && output.lines().any(|line| line.trim() == AOT_UNSUPPORTED)
 }
 
-/// Whether the test asks for an exit status that is not just success.
+/// Whether the test expects an exit status other than success.
 fn wants_exit(test: &RuntimeTest, dialect: &Dialect) -> bool {
     test.will_fail && dialect.will_fail == WillFail::NonZero
         || dialect.exit_check == ExitCheck::ReturnCode
             && (test.return_code != 0 || test.expectations.is_empty())
 }
 
-/// Why an exit status makes a failure.
+/// Why an exit status is a failure.
 fn bad_exit(test: &RuntimeTest, dialect: &Dialect, exit: Exit) -> Option<String> {
     if test.will_fail {
         let clean = exit == Exit::Code(0) && dialect.will_fail == WillFail::NonZero;
@@ -414,7 +321,15 @@ fn bad_exit(test: &RuntimeTest, dialect: &Dialect, exit: Exit) -> Option<String>
         ExitCheck::Zero => 0,
         ExitCheck::ReturnCode => test.return_code,
     };
-    (exit.returncode() != wanted).then(|| format!("{exit}, not {wanted}"))
+    (returncode(exit) != wanted).then(|| format!("{exit}, not {wanted}"))
+}
+
+/// As Python's `Popen.returncode`: a signal is its negative number.
+fn returncode(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => -signal,
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ fn judged_in(dir: &Path, dialect: &str, directives: &str, observed: &Observation
     judge(&test, Rules::new(dialect, false), dir, observed)
 }
 
-/// The verdict with all rules, the rules that made it, and the one without any.
+/// The verdict with all rules, the rules that affected it, and the verdict without any.
 fn by_rules(
     dialect: &str,
     directives: &str,
@@ -33,7 +33,13 @@ fn by_rules(
     let judgement = judge(&test, Rules::new(dialect, false), dir.path(), observed);
     let compat = judge(&test, Rules::new(dialect, true), dir.path(), observed);
     assert!(compat.rules.is_empty());
-    (judgement.verdict, judgement.rules, compat.verdict)
+    let rules = judgement.rules.iter();
+    let rules = rules.map(|applied| {
+        Rule::all()
+            .find(|rule| rule.name() == applied.name)
+            .unwrap()
+    });
+    (judgement.verdict, rules.collect(), compat.verdict)
 }
 
 fn late(before: &str, after: &str) -> Observation {
@@ -170,7 +176,7 @@ fn the_sign_of_no_ahead_of_time_compilation_skips() {
 }
 
 #[test]
-fn what_did_not_come_to_pass_is_named() {
+fn unmet_expectations_are_named() {
     let dir = Path::new("/");
     let unmet = Observation {
         unmet: Some(1),
@@ -325,7 +331,7 @@ fn a_limit_shows_no_exit_status() {
     assert_eq!(by_rules("0.23", status, &late), timed_out);
     let fails = "RUN {{BPFTRACE}}\nEXPECT found\nWILL_FAIL";
     assert_eq!(by_rules("0.24", fails, &late), timed_out);
-    // Until then WILL_FAIL asks for no status.
+    // Until then WILL_FAIL expects no status.
     let same = (Verdict::Pass, vec![], Verdict::Pass);
     assert_eq!(by_rules("0.23", fails, &late), same);
 }

@@ -1,4 +1,4 @@
-//! What is wrong or odd in a directory of runtime tests, without running any.
+//! Finds mistakes in a directory of runtime tests, without running any.
 
 use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
@@ -10,22 +10,22 @@ use super::problem::{ProblemKind, SuiteError, WarningKind};
 use super::{Directive, ExpectationKind, RuntimeSuites, RuntimeTest, Vocabulary, loose_version};
 use crate::arch::Arch;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Cannot be read, or does not run as it is written.
     Error,
-    /// Runs, and is probably not meant so.
+    /// Runs, but is probably a mistake.
     Warning,
 }
 
-/// One thing that is wrong or odd.
+/// One mistake or suspicious thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The rule's name, in kebab-case.
     pub rule: &'static str,
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
     /// The file.
     pub path: PathBuf,
@@ -35,14 +35,14 @@ pub struct Finding {
     pub message: String,
 }
 
-/// What a check of a directory found.
+/// The result of checking a directory.
 #[derive(Debug, Default)]
 pub struct Lint {
     /// In the order of files and lines.
     pub findings: Vec<Finding>,
     /// How many tests exist on this machine.
     pub tests: usize,
-    /// How many never run on it, by `ARCH`.
+    /// How many never run on it, because of `ARCH`.
     pub excluded: usize,
 }
 
@@ -137,8 +137,8 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
                         Severity::Warning,
                         line,
                         format!(
-                            "`{construct}` inside a class is plain text in Python and has a \
-                             meaning in Rust; write a backslash before it"
+                            "`{construct}` inside a class is plain text in Python but special in \
+                             Rust; write a backslash before it"
                         ),
                     );
                 }
@@ -153,7 +153,7 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
         }
     }
     let lines: Vec<usize> = test.lines_of(Directive::Requires).collect();
-    // Where only the last one counts, it is the last line.
+    // If only the last one counts, it is on the last line.
     let lines = &lines[lines.len().saturating_sub(test.requires.len())..];
     for (command, line) in test.requires.iter().zip(lines) {
         match constant(command) {
@@ -181,7 +181,7 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
     };
     if let Some(feature) = test.features.iter().find(|f| contradicts(&f.name)) {
         let line = test.line_of(Directive::RequiresFeature);
-        let message = format!("wants {0} and !{0}: it never runs", feature.name);
+        let message = format!("needs {0} and !{0}: it never runs", feature.name);
         found("requires-never", Severity::Warning, line, message);
     }
     for (directive, version) in [
@@ -211,7 +211,7 @@ fn check(test: &RuntimeTest, tests_dir: &Path, findings: &mut Vec<Finding>) {
     }
 }
 
-/// What means something else in Rust inside a class, unescaped.
+/// Unescaped constructs that mean something else inside a class in Rust.
 fn nested_set(pattern: &str) -> Option<&'static str> {
     let mut rest = pattern;
     while let Some(at) = rest.find(['[', '\\']) {
@@ -243,9 +243,9 @@ fn nested_set(pattern: &str) -> Option<&'static str> {
     None
 }
 
-/// Whether a command of `REQUIRES` has one result wherever it runs.
+/// Whether a command of `REQUIRES` has the same result everywhere.
 fn constant(command: &str) -> Option<bool> {
-    // As upstream writes it: a comment of the shell may follow.
+    // As upstream writes it: a shell comment may follow.
     let command = command.split(" #").next().unwrap_or(command).trim();
     match command {
         "" | "true" | ":" | "/bin/true" | "exit 0" => return Some(true),
@@ -308,7 +308,7 @@ mod tests {
         ];
         for (more, rule, line) in cases {
             let mut found = rules("head", &format!("{base}{more}"));
-            // Doubled on purpose in the second: TIMEOUT stands in the base.
+            // Doubled on purpose in the second: the base already has TIMEOUT.
             found.retain(|(found, _)| {
                 rule == "duplicate-directive" || *found != "duplicate-directive"
             });
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn escaped_brackets_are_no_nested_set() {
+    fn escaped_brackets_are_not_a_nested_set() {
         for pattern in [r"\[[a]", r"[\[]", "[]a]", r"a\\[b]", "[a-]", "[^]]"] {
             assert_eq!(nested_set(pattern), None, "{pattern}");
         }

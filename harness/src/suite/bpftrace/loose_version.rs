@@ -1,13 +1,13 @@
-//! Versions as Python's `distutils.version.LooseVersion` compares them.
+//! Compares versions like Python's `distutils.version.LooseVersion`.
 //!
-//! `MIN_KERNEL` and `MAX_KERNEL` mean what it says, surprises included: `6.12`
-//! is less than `6.12.0`, and `6.12-rc3` is more than `6.12`.
+//! `MIN_KERNEL` and `MAX_KERNEL` use it, surprises included: `6.12` is less than `6.12.0`, and
+//! `6.12-rc3` is more than `6.12`.
 
 use std::cmp::Ordering;
 
 use thiserror::Error;
 
-/// Two versions that have no order: a number meets a word.
+/// Two versions that have no order, because a number meets a word.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{left}` and `{right}` cannot be compared: a number meets a word")]
 pub struct Incomparable {

@@ -1,5 +1,5 @@
-//! What a test needs of its guest, as far as its text says: programs, files,
-//! modules, mounts, a PMU.
+//! What a test needs from its guest, according to its text: programs, files, modules, mounts, a
+//! PMU.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -35,9 +35,8 @@ impl fmt::Display for Need {
 }
 
 impl Need {
-    /// A shell command that succeeds in the tests' directory of a guest that
-    /// has it. `None` where the name cannot be put into one. `modules` are
-    /// loaded before the tests that look for them.
+    /// A shell command that succeeds, in the tests' directory, if the guest has it. `None` if the
+    /// name cannot be part of one. `modules` are loaded before the tests that look for them.
     pub fn check(&self, modules: &[String]) -> Option<String> {
         let plain = |name: &str| {
             let fits = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
@@ -46,7 +45,7 @@ impl Need {
         Some(match self {
             Self::Tool(name) => format!("command -v {}", plain(name)?),
             Self::File(path) => format!("[ -e {} ]", plain(path)?),
-            // A module that is built in is not what lsmod shows.
+            // lsmod does not show built-in modules.
             Self::Module(name) => {
                 let later = if modules.contains(name) {
                     format!(" || {{ modprobe -nq {name} && ! [ -d /sys/module/{name} ]; }}")
@@ -63,7 +62,7 @@ impl Need {
     }
 }
 
-/// Words of the shell itself, and utilities of every root.
+/// Shell keywords and builtins, and utilities of every root.
 const SHELL: &[&str] = &[
     "!", "[", "{", "}", ".", ":", "break", "case", "cd", "command", "continue", "do", "done",
     "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fi", "for", "if",
@@ -100,8 +99,8 @@ pub fn needs(test: &RuntimeTest) -> BTreeSet<Need> {
     needs
 }
 
-/// What a shell command needs. What is not plain is passed over: a need that
-/// is not one would be worse than one that is missed.
+/// What a shell command needs. Skips anything that is not plain: a wrong need would be worse than a
+/// missed one.
 fn of_command(command: &str, needs: &mut BTreeSet<Need>) {
     let simple = simple_commands(&without_arithmetic(command));
     let words = |at: usize| -> Vec<String> {
@@ -154,7 +153,7 @@ fn of_command(command: &str, needs: &mut BTreeSet<Need>) {
     }
 }
 
-/// The name in `grep [-q] '^name' [file]`, if that is all of it.
+/// The name in `grep [-q] '^name' [file]`, if that is the complete command.
 fn grepped(command: &str, file: &str) -> Option<String> {
     let words = shlex::split(command)?;
     let mut words = words.iter().filter(|word| *word != "-q" && *word != file);
@@ -164,7 +163,7 @@ fn grepped(command: &str, file: &str) -> Option<String> {
     (grep == "grep" && is_name && words.next().is_none()).then(|| name.to_owned())
 }
 
-/// The command with a number for each `$((…))`: its operators and names are no
+/// The command with a number for each `$((…))`, since operators and names in there are not
 /// commands.
 fn without_arithmetic(command: &str) -> String {
     let (mut plain, mut rest) = (String::new(), command);
@@ -233,7 +232,7 @@ mod tests {
             ["the program b", "the program pidof", "the program strace"]
         );
         assert!(needs_of("PROG BEGIN { printf(\"a|b;c\"); }").is_empty());
-        // A comparison is no assignment before a program.
+        // A comparison is not an assignment before a program.
         assert_eq!(
             needs_of("RUN test $(uname -r) = 6 && echo c"),
             ["the program uname"]

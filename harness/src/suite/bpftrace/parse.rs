@@ -1,4 +1,4 @@
-//! A suite's file into tests.
+//! Parses a suite's file into tests.
 
 use std::path::Path;
 use std::str::FromStr;
@@ -13,19 +13,19 @@ use super::vocabulary::{FeatureName, Word};
 use super::{ArchRule, Dialect, Directive, Vocabulary};
 use crate::suite::TestId;
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Default)]
 pub struct Parsed {
     /// The tests without errors, in the file's order.
     pub tests: Vec<RuntimeTest>,
     /// All errors, in the file's order.
     pub problems: Vec<Problem>,
-    /// What is odd.
+    /// Warnings.
     pub warnings: Vec<Warning>,
 }
 
-/// Reads the content of a suite's file; the base name of `path` is the
-/// suite's. `ARCH` excludes nothing here.
+/// Reads the content of a suite's file; the base name of `path` is the suite's name. `ARCH`
+/// excludes nothing here.
 pub fn parse(path: &Path, bytes: &[u8], vocabulary: &Vocabulary) -> Parsed {
     let mut parsed = Parsed::default();
     let text = match std::str::from_utf8(bytes) {
@@ -165,7 +165,7 @@ impl<'d> Draft<'d> {
         }
     }
 
-    /// The directive of a word; `None` for one that is newer than we are.
+    /// The directive of a word; `None` for one that is newer than kiln.
     fn known(&mut self, word: &str, line: usize) -> Result<Option<Directive>, ProblemKind> {
         let directive = match self.vocabulary.word(word) {
             Word::Known(directive) => directive,
@@ -189,7 +189,7 @@ impl<'d> Draft<'d> {
         Ok(Some(directive))
     }
 
-    /// What is newer than we are costs this test, and no other.
+    /// Something newer than kiln affects only this test.
     fn newer(&mut self, what: String, line: usize) {
         if !self.newer.contains(&what) {
             self.newer.push(what.clone());
@@ -360,12 +360,12 @@ impl<'d> Draft<'d> {
         }
     }
 
-    /// What a test must and must not have; `start` is its first line.
+    /// Checks what a test must and must not have; `start` is its first line.
     fn validate(&mut self, start: usize) {
         if self.name.is_empty() {
             self.problem(start, ProblemKind::MissingName);
         }
-        // What it lacks may be in what we do not know.
+        // What it lacks may be in directives that we do not know.
         if !self.newer.is_empty() {
             return;
         }
@@ -400,7 +400,7 @@ impl<'d> Draft<'d> {
     }
 
     fn validate_expectations(&mut self, start: usize) {
-        // Where EXPECT is a pattern, an empty one counts as none.
+        // If EXPECT is a pattern, an empty one counts as none.
         let none = match self.dialect.expectations {
             Repeat::Last => self.expectations.iter().all(|e| e.value.is_empty()),
             Repeat::Accumulate => self.expectations.is_empty(),
@@ -429,7 +429,7 @@ impl<'d> Draft<'d> {
         let timeout = match self.timeout {
             Some(0) => self.dialect.zero_timeout,
             Some(seconds) => Some(Duration::from_secs(seconds.into())),
-            // Required, and missing only beside what is newer.
+            // Required, and only missing beside newer directives.
             None => self.dialect.default_timeout,
         };
         let program = if self.run.is_empty() && !self.prog.is_empty() {
@@ -466,7 +466,7 @@ impl<'d> Draft<'d> {
     }
 }
 
-/// An empty value is as if the directive were not there.
+/// An empty value counts as no directive.
 fn set(value: String) -> Option<String> {
     (!value.is_empty()).then_some(value)
 }

@@ -63,7 +63,7 @@ fn values_continue_by_dialect() {
 }
 
 #[test]
-fn a_number_that_is_none_is_told_with_its_place() {
+fn an_invalid_number_is_reported_with_its_line() {
     assert_eq!(
         problem("0.17", "TIMEOUT soon"),
         "runtime/suite:5: TIMEOUT takes a whole number of seconds, not `soon`"
@@ -71,7 +71,7 @@ fn a_number_that_is_none_is_told_with_its_place() {
 }
 
 #[test]
-fn an_unknown_directive_is_told_with_the_nearest_and_all_others() {
+fn an_unknown_directive_is_reported_with_the_nearest_and_all_others() {
     let told = problem("0.17", "REQUIRE x");
     assert!(
         told.starts_with("runtime/suite:5: `REQUIRE` is not a directive (did you mean REQUIRES?)"),
@@ -81,7 +81,7 @@ fn an_unknown_directive_is_told_with_the_nearest_and_all_others() {
 }
 
 #[test]
-fn a_directive_of_a_later_version_is_told_with_that_version() {
+fn a_directive_of_a_later_version_is_reported_with_that_version() {
     assert_eq!(
         problem("0.17", "SETUP x"),
         "runtime/suite:5: SETUP is not a directive of bpftrace 0.17's tests; it came with 0.23"
@@ -89,14 +89,14 @@ fn a_directive_of_a_later_version_is_told_with_that_version() {
 }
 
 #[test]
-fn what_a_test_needs_is_told_all_at_once() {
+fn all_missing_directives_of_a_test_are_reported_at_once() {
     assert_eq!(problems("0.17", "ARCH x86_64\n").len(), 4);
     assert_eq!(problems("head", "ARCH x86_64\n").len(), 3);
     assert_eq!(problems("head", "NAME a\nRUN b\nRETURN_CODE 0\n").len(), 0);
 }
 
 #[test]
-fn what_does_not_go_together_is_told() {
+fn conflicting_directives_are_reported() {
     assert!(problem("head", "PROG x").contains("RUN beside PROG"));
     assert!(problem("head", "EXPECT_JSON x").contains("must be the only one"));
     assert!(problem("head", "WILL_FAIL\nRETURN_CODE 1").contains("beside WILL_FAIL"));
@@ -140,7 +140,7 @@ fn what_replaces_an_earlier_line_is_warned_of_by_dialect() {
 }
 
 #[test]
-fn an_empty_before_is_none_until_it_is_argv() {
+fn an_empty_before_counts_as_none_until_it_is_split_into_words() {
     let text = format!("{BASE}BEFORE x\nBEFORE\n");
     assert!(one("0.18", &text).befores.is_empty());
     assert!(problems("0.19", &text)[0].contains("BEFORE has no value"));
@@ -157,14 +157,14 @@ fn the_line_of_each_directive_is_known() {
 }
 
 #[test]
-fn lines_of_blanks_alone_are_no_test() {
+fn lines_of_blanks_alone_are_not_a_test() {
     let text = format!("  \n\n{BASE}\n\t\n");
     assert_eq!(problems("0.17", &text), Vec::<String>::new());
     assert_eq!(warnings("0.17", &text).len(), 2);
 }
 
 #[test]
-fn a_bad_pattern_is_told_with_its_place() {
+fn a_bad_pattern_is_reported_with_its_line() {
     let test = one("0.17", "NAME a\nRUN b\nTIMEOUT 1\nEXPECT (c\n");
     let found = test.pattern_problems();
     let told = found[0].to_string();
@@ -178,7 +178,7 @@ fn newlines_may_be_those_of_other_systems() {
 }
 
 #[test]
-fn a_file_that_is_not_utf8_is_told_with_its_line() {
+fn a_file_that_is_not_utf8_is_reported_with_its_line() {
     let dialect = Dialect::newest();
     let parsed = parse(
         Path::new("s"),
@@ -191,8 +191,8 @@ fn a_file_that_is_not_utf8_is_told_with_its_line() {
     );
 }
 
-/// A line of a test: any directive of any dialect, with a value that fits many
-/// of them, or what stands between.
+/// A line of a test: any directive of any dialect, with a value that suits many of them, or a
+/// separator.
 fn any_line() -> impl proptest::strategy::Strategy<Value = String> {
     use proptest::prelude::*;
     let words: Vec<&str> = Directive::ALL.map(Directive::word).to_vec();
@@ -244,7 +244,7 @@ proptest::proptest! {
             let parsed = parse(Path::new("s"), text.as_bytes(), &Vocabulary::of(dialect));
             let names = lines.iter().filter(|line| *line == "NAME n").count();
             proptest::prop_assert!(parsed.tests.len() <= names);
-            // Each name makes a test, or something tells why not.
+            // Each NAME makes a test, or a message says why not.
             let overridden = parsed
                 .warnings
                 .iter()

@@ -1,4 +1,4 @@
-//! What skips a test before anything of it runs.
+//! Decides whether to skip a test before any of it runs.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::loose_version::{self, Incomparable};
 /// Why a test does not apply here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SkipReason {
-    /// It uses what this kiln does not know.
+    /// It uses something that this kiln does not know.
     Newer(Vec<String>),
     /// `MIN_KERNEL` is above this kernel.
     MinKernel(String),
@@ -19,9 +19,9 @@ pub enum SkipReason {
     Environment(String, String),
     /// This command of `REQUIRES` failed.
     Requires(String),
-    /// These features are missing, or with `!` are there.
+    /// These features are missing, or with `!` are present.
     Features(Vec<String>),
-    /// `bpftrace --info` does not print these at all, so nobody knows.
+    /// `bpftrace --info` does not print these at all, so they are unknown.
     UnknownFeatures(Vec<String>),
     /// The program cannot be compiled ahead of time.
     AotUnsupported,
@@ -35,8 +35,8 @@ impl fmt::Display for SkipReason {
                 "this kiln does not know {}; a newer one may",
                 what.join(" and ")
             ),
-            Self::MinKernel(version) => write!(f, "wants at least kernel {version}"),
-            Self::MaxKernel(version) => write!(f, "wants at most kernel {version}"),
+            Self::MinKernel(version) => write!(f, "needs at least kernel {version}"),
+            Self::MaxKernel(version) => write!(f, "needs at most kernel {version}"),
             Self::Environment(name, value) => write!(f, "skips where {name} is `{value}`"),
             Self::Requires(command) => write!(f, "unmet: {command}"),
             Self::Features(names) => write!(f, "missing feature: {}", names.join(", ")),
@@ -71,7 +71,7 @@ pub fn precheck(
         return Ok(Some(SkipReason::MaxKernel(max.clone())));
     }
     if let Some((name, value)) = &test.skip_if_env_has
-        // A variable that is not set counts as empty.
+        // An unset variable counts as empty.
         && env(name).unwrap_or_default() == *value
     {
         return Ok(Some(SkipReason::Environment(name.clone(), value.clone())));

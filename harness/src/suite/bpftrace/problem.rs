@@ -1,4 +1,4 @@
-//! What can be wrong with a suite's files: errors and warnings, with places.
+//! What can be wrong with a suite's files: errors and warnings, with file and line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::Directive;
-use super::vocabulary::KnownFeature;
+use super::feature::KnownFeature;
 use crate::hint::Hint;
 
-/// Edits between what stands in a file and what may be meant.
+/// Maximum edit distance between a word in a file and a suggestion.
 const MAX_DISTANCE: usize = 2;
 
 /// An error in a test file.
@@ -25,7 +25,7 @@ pub struct Problem {
     pub kind: ProblemKind,
 }
 
-/// What is wrong in a test file, and what is allowed.
+/// What is wrong in a test file, and what would be allowed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // The messages say it.
 pub enum ProblemKind {
@@ -65,7 +65,7 @@ pub enum ProblemKind {
     RunAndProg,
     #[error("a test without {allowed}")]
     MissingExpectation { allowed: &'static str },
-    #[error("a test without TIMEOUT; this dialect wants one, in seconds")]
+    #[error("a test without TIMEOUT; this dialect requires one, in seconds")]
     MissingTimeout,
     #[error("{} beside another expectation; it must be the only one", .directive.word())]
     ExactNotAlone { directive: Directive },
@@ -75,7 +75,7 @@ pub enum ProblemKind {
     NewPidnsWithoutBefore,
     #[error("{{{{BEFORE_PID}}}} beside NEW_PIDNS; the engine cannot combine them")]
     BeforePidInPidns,
-    #[error("{{{{BEFORE_PID}}}} with {count} BEFORE; this dialect's engine wants exactly one")]
+    #[error("{{{{BEFORE_PID}}}} with {count} BEFORE; this dialect's engine requires exactly one")]
     BeforePidAmbiguous { count: usize },
     #[error(transparent)]
     BadPattern(#[from] crate::suite::PatternError),
@@ -83,13 +83,13 @@ pub enum ProblemKind {
     NoValue { directive: Directive },
 }
 
-/// The nearest directive, if one is near. Looked for when it is told: a file
-/// that is none of ours has thousands of such lines.
+/// The nearest directive, if one is close. Computed only when shown, because a file of another kind
+/// has thousands of such lines.
 fn suggestion(word: &str, allowed: &[String]) -> String {
     let length = word.chars().count();
     allowed
         .iter()
-        // The distance is no less than the difference of the lengths.
+        // The distance is at least the difference of the lengths.
         .filter(|known| known.len().abs_diff(length) <= MAX_DISTANCE)
         .map(|known| (strsim::damerau_levenshtein(word, known), known))
         .filter(|(distance, _)| *distance <= MAX_DISTANCE)
@@ -107,8 +107,7 @@ fn names(features: &[KnownFeature]) -> String {
     names.join(", ")
 }
 
-/// Something that works here but not with upstream's engine, or that is
-/// probably not meant.
+/// Something that works here but not with upstream's engine, or that is probably a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The file.
@@ -129,21 +128,28 @@ impl fmt::Display for Warning {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // The messages say it.
 pub enum WarningKind {
-    #[error("the file ends in a comment, so upstream's engine loses the test `{name}`; we run it")]
+    #[error(
+        "the file ends in a comment, so upstream's engine loses the test `{name}`; kiln runs \
+        it"
+    )]
     LostBlock { name: String },
     #[error(
-        "a line of blanks does not separate tests: upstream's engine merges the two; we run both"
+        "a line of blanks does not separate tests: upstream's engine merges the two; kiln runs both"
     )]
     BlankSeparator,
-    #[error("no empty line before this NAME: upstream's engine merges the two tests; we run both")]
+    #[error(
+        "no empty line before this NAME: upstream's engine merges the two tests; kiln runs \
+        both"
+    )]
     MissingSeparator,
-    #[error("a line of blanks inside a test, at which upstream's engine stops; we ignore it")]
+    #[error("a line of blanks inside a test, at which upstream's engine stops; kiln ignores it")]
     BlankLine,
     #[error(
-        "the file ends in a continued value without a newline: upstream's engine cuts its last character; we keep it"
+        "the file ends in a continued value without a newline: upstream's engine cuts off its last \
+         character; kiln keeps it"
     )]
     LostCharacter,
-    #[error("{} stands twice; the last one counts", .directive.word())]
+    #[error("{} occurs twice; the last one counts", .directive.word())]
     DuplicateDirective { directive: Directive },
     #[error(
         "{} replaces the {} before it: in this dialect a test has one expectation",
@@ -154,22 +160,32 @@ pub enum WarningKind {
         directive: Directive,
         replaced: Directive,
     },
-    #[error("this kiln does not know {what}: the test is skipped; a newer kiln may know it")]
+    #[error("this kiln does not know {what}, so it skips the test; a newer kiln may know it")]
     Newer { what: String },
     #[error("`{id}` is also the id of the test at {first}; a filter cannot tell them apart")]
     DuplicateId { id: String, first: String },
 }
 
-/// Errors that a message tells at most.
+/// Most errors that a message lists.
 const MAX_SHOWN: usize = 20;
 
 /// Why a directory could not be read as suites.
 #[derive(Debug, Error)]
 pub enum SuiteError {
+    /// There is no such directory.
+    #[error("suite {suite}: cannot find its tests in {}: {source}", .dir.display())]
+    NoTests {
+        /// The suite.
+        suite: String,
+        /// Where they should be.
+        dir: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
     /// There is no `runtime` directory.
     #[error("{}: no such directory", .path.display())]
     NoRuntimeDirectory {
-        /// Where it was looked for.
+        /// Where kiln looked for it.
         path: PathBuf,
     },
     /// The directory or a file in it could not be read.
@@ -186,14 +202,13 @@ pub enum SuiteError {
     Problems(Vec<Problem>),
 }
 
-/// The first [`MAX_SHOWN`], a line each: tests of another version have an error
-/// each.
+/// The first [`MAX_SHOWN`], one line each, since every test of another version has an error.
 fn lines(problems: &[Problem]) -> String {
     let shown = problems.iter().take(MAX_SHOWN).map(ToString::to_string);
     let more = match problems.len().saturating_sub(MAX_SHOWN) {
         0 => None,
         more => Some(format!(
-            "and {more} more errors; `kiln lint` tells them all"
+            "and {more} more errors; `kiln lint` lists them all"
         )),
     };
     shown.chain(more).collect::<Vec<_>>().join("\n")
@@ -202,13 +217,16 @@ fn lines(problems: &[Problem]) -> String {
 impl Hint for SuiteError {
     fn hints(&self) -> Vec<String> {
         match self {
+            Self::NoTests { .. } => vec![
+                "`make bpftrace` fetches Debian's; --tests DIR names another directory".to_owned(),
+            ],
             Self::NoRuntimeDirectory { .. } => vec![
                 "`--tests DIR` names the directory that holds `runtime/`, `tests` in bpftrace's sources"
                     .to_owned(),
             ],
             Self::Read { .. } => Vec::new(),
             Self::Problems(_) => vec![
-                "if the tests are of another version of bpftrace, name it with `--dialect`"
+                "if the tests are for another version of bpftrace, name it with `--dialect`"
                     .to_owned(),
             ],
         }

@@ -1,4 +1,4 @@
-//! What Python's `str` methods call white space and lines.
+//! White space and lines as Python's `str` methods define them.
 //!
 //! Upstream's files and output go through them, and they differ from Rust's:
 //! the separators U+001C to U+001F are white space, and `splitlines` splits at
@@ -48,20 +48,6 @@ pub(super) fn universal_newlines(text: &str) -> String {
     text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
-/// Decodes UTF-8 with Python's `errors="backslashreplace"`: each byte that
-/// does not belong becomes `\xNN`.
-pub fn decode(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,11 +57,6 @@ mod tests {
         assert_eq!(split_lines("a\r\nb\rc\n\nd"), ["a", "b", "c", "", "d"]);
         assert_eq!(split_lines("a\u{2028}b\n"), ["a", "b"]);
         assert!(split_lines("").is_empty());
-    }
-
-    #[test]
-    fn bytes_that_are_not_utf8_are_escaped() {
-        assert_eq!(decode(b"a\xffb\xc3\xa4"), "a\\xffb\u{e4}");
     }
 
     #[test]

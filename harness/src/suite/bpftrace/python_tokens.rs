@@ -1,17 +1,17 @@
-//! The tokens of a Python source, as far as a reader needs them who looks for
-//! names and texts: nothing here runs or understands Python.
+//! The tokens of a Python source, just enough to find names and strings: nothing here runs or
+//! understands Python.
 //!
-//! By "Lexical analysis" of Python's language reference: comments and what
-//! stands in brackets end no line, adjacent texts are one text.
+//! Follows "Lexical analysis" in Python's language reference: newlines in comments and brackets do
+//! not end a line, and adjacent strings are one string.
 
 /// A token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token<'s> {
     /// A name, a keyword or a number.
     Name(&'s str),
-    /// A text without its quotes, its escapes resolved.
+    /// A string without its quotes, with escapes resolved.
     Text(String),
-    /// An f-string: what it says is known only when it runs.
+    /// An f-string, whose value is only known when it runs.
     Formatted,
     /// Any other character.
     Sign(char),
@@ -19,7 +19,7 @@ pub(super) enum Token<'s> {
     End,
 }
 
-/// Reads a source; what is no Python makes tokens too.
+/// Reads a source; text that is not Python also gives tokens.
 pub(super) fn tokens(source: &str) -> Vec<Token<'_>> {
     let mut reader = Reader {
         source,
@@ -91,7 +91,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Reads a text from its first quote on.
+    /// Reads a string from its first quote on.
     fn text(&mut self, prefix: &str) {
         let rest = self.rest();
         let long = rest.starts_with("\"\"\"") || rest.starts_with("'''");
@@ -105,7 +105,7 @@ impl<'s> Reader<'s> {
                 at += quotes.len();
                 break;
             }
-            // A text that is never closed ends with its line.
+            // An unterminated string ends with its line.
             if c == '\n' && !long {
                 break;
             }

@@ -1,39 +1,39 @@
-//! Where our verdicts differ from those of upstream's engine: one table.
+//! The table of differences between our verdicts and those of upstream's engine.
 //!
-//! Upstream's verdict counts, except where it speaks of a bug of its engine
-//! rather than of bpftrace. Each such difference has a name, is in force for
-//! some dialects, and is off under `--compat`. `docs/verdicts.md` lists them
-//! for users. Where upstream's engine gives no verdict because it hangs or
-//! dies, there is nothing to differ from, and no rule here.
+//! Upstream's verdict counts, except if it comes from a bug in its engine rather than in bpftrace.
+//! Each such difference has a name, applies to some dialects, and is off with `--compat`.
+//! `docs/verdicts.md` lists them for users. If upstream's engine gives no verdict because it hangs
+//! or dies, there is nothing to differ from, and so no rule here.
 
 use std::fmt;
 
 use super::Dialect;
+use crate::suite::judgement::{AppliedRule, KERNEL_REPORT};
 
 /// A named difference from upstream's verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// BEFORE is held until the marker in a slow guest.
+    /// In a slow guest, BEFORE is held until the marker.
     HeldBefore,
     /// A BEFORE with arguments becomes ready.
     BeforeArguments,
-    /// An unknown feature is no missing one.
+    /// An unknown feature is not a missing one.
     UnknownFeature,
     /// What was printed before a limit passed is judged.
     KeptOutput,
     /// An unfinished last line is judged.
     PartialLine,
-    /// An exit status that a test asks for must be seen.
+    /// An exit status that a test expects must occur.
     SeenExit,
     /// `true` is not `1`.
     JsonTypes,
-    /// The sign of no ahead-of-time compilation is a line.
+    /// The message about ahead-of-time compilation must be a line.
     AotSign,
     /// AFTER runs inside the PID namespace.
     PidnsAfter,
     /// CLEANUP runs in any case.
     CleanupAlways,
-    /// A report of the kernel fails the test.
+    /// A kernel report fails the test.
     KernelReport,
 }
 
@@ -44,7 +44,7 @@ struct Row {
     summary: &'static str,
     /// The first dialect whose engine differs.
     since: &'static str,
-    /// The last one; `None` where the newest still does.
+    /// The last one; `None` if the newest still differs.
     until: Option<&'static str>,
 }
 
@@ -53,8 +53,8 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::HeldBefore,
         name: "held-before",
-        summary: "in a VM that is slower by 2 or more, BEFORE is stopped shortly after it is \
-                  ready and goes on when the probes are attached",
+        summary: "in a VM that is slower by 2 or more, BEFORE is stopped shortly after it is ready \
+            and continues when the probes are attached",
         since: "0.14",
         until: None,
     },
@@ -82,7 +82,7 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::PartialLine,
         name: "partial-line",
-        summary: "a last line without its end is judged when a limit passes",
+        summary: "a last line without a newline is judged at a limit",
         since: "0.14",
         until: None,
     },
@@ -103,8 +103,8 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::AotSign,
         name: "aot-sign",
-        summary: "only a test that compiles ahead of time is skipped by the sign that this is \
-                  not possible, which is a line of its own",
+        summary: "only a test that compiles ahead of time is skipped by the message that this is \
+            impossible, which must be on its own line",
         since: "0.14",
         until: None,
     },
@@ -118,14 +118,14 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::CleanupAlways,
         name: "cleanup-always",
-        summary: "CLEANUP runs also after a time-out and after a SETUP that failed",
+        summary: "CLEANUP also runs after a timeout and after a failed SETUP",
         since: "0.19",
         until: None,
     },
     Row {
         rule: Rule::KernelReport,
-        name: "kernel-report",
-        summary: "a test during which the kernel reports an oops, a warning or a stall fails",
+        name: KERNEL_REPORT.name,
+        summary: "a test fails if the kernel reports an oops, a warning or a stall during it",
         since: "0.14",
         until: None,
     },
@@ -138,7 +138,7 @@ impl Rule {
     }
 
     fn row(self) -> &'static Row {
-        // The table is in the order of the enum; a test holds it to that.
+        // The table is in the order of the enum, as a test checks.
         &TABLE[self as usize]
     }
 
@@ -147,15 +147,23 @@ impl Rule {
         self.row().name
     }
 
-    /// What we do, in one sentence.
+    /// What kiln does, in one sentence.
     pub fn summary(self) -> &'static str {
         self.row().summary
     }
 
-    /// The first dialect whose engine differs, and the last one, if it was
-    /// mended.
+    /// The first dialect whose engine differs, and the last one, if upstream fixed it.
     pub fn dialects(self) -> (&'static str, Option<&'static str>) {
         (self.row().since, self.row().until)
+    }
+}
+
+impl From<Rule> for AppliedRule {
+    fn from(rule: Rule) -> Self {
+        Self {
+            name: rule.name(),
+            quiet: rule == Rule::HeldBefore,
+        }
     }
 }
 
@@ -165,14 +173,14 @@ impl fmt::Display for Rule {
     }
 }
 
-/// The rules in force for a suite.
+/// The rules that apply to a suite.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// The language of its tests.
+    /// The dialect of its tests.
     pub dialect: &'static Dialect,
-    /// Only upstream's verdicts count: no rule is in force.
+    /// Only upstream's verdicts count: no rule applies.
     pub compat: bool,
-    /// This one is not in force.
+    /// This one does not apply.
     off: Option<Rule>,
 }
 
@@ -186,7 +194,7 @@ impl Rules {
         }
     }
 
-    /// The same without one of them: what the verdict would be.
+    /// The same without one of them, to see what the verdict would be.
     #[must_use]
     pub fn without(self, rule: Rule) -> Self {
         Self {
@@ -195,7 +203,7 @@ impl Rules {
         }
     }
 
-    /// Whether a rule is in force.
+    /// Whether a rule applies.
     pub fn hold(&self, rule: Rule) -> bool {
         if self.compat || self.off == Some(rule) {
             return false;
@@ -237,8 +245,8 @@ mod tests {
         assert!(!Rule::all().any(|rule| compat.hold(rule)));
     }
 
-    /// The names in the first column of the table of differences, which stands
-    /// before the first section.
+    /// The names in the first column of the table of differences, which comes before the first
+    /// section.
     fn documented(text: &str) -> BTreeSet<(String, String)> {
         let table = text.split("\n## ").next().unwrap_or_default();
         table

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::{ArchRule, Directive, Problem, ProblemKind};
 use crate::suite::{Flags, Pattern, TestId};
 
+/// Limit of a test with `TIMEOUT 0`, which upstream lets run forever; before scaling.
+pub const UNLIMITED: Duration = Duration::from_secs(60);
+
 /// What a test runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
@@ -26,15 +29,14 @@ pub enum ExpectationKind {
     Regex,
     /// A regular expression that is not found.
     RegexNone,
-    /// A file that equals the output.
+    /// A file that must equal the output.
     File,
-    /// A JSON or NDJSON file that says the same as the output.
+    /// A JSON or NDJSON file that must be equivalent to the output.
     Json,
 }
 
 impl ExpectationKind {
-    /// Whether it compares the whole output, and so only what comes after the
-    /// marker.
+    /// Whether it compares the whole output after the marker.
     pub fn is_exact(self) -> bool {
         matches!(self, Self::File | Self::Json)
     }
@@ -66,7 +68,7 @@ pub struct FeatureRequirement {
 pub struct RuntimeTest {
     /// Suite (the file's name) and name.
     pub id: TestId,
-    /// The file it stands in.
+    /// The file that contains it.
     pub path: PathBuf,
     /// The line of its first directive, from 1.
     pub line: usize,
@@ -74,7 +76,7 @@ pub struct RuntimeTest {
     pub places: Vec<(Directive, usize)>,
     /// `RUN` or `PROG`.
     pub program: Program,
-    /// What it expects; all must hold. Empty only beside `RETURN_CODE`.
+    /// What it expects; all must be met. Empty only beside `RETURN_CODE`.
     pub expectations: Vec<Expectation>,
     /// `TIMEOUT`, counted from the marker on; `None` is no limit.
     pub timeout: Option<Duration>,
@@ -100,16 +102,16 @@ pub struct RuntimeTest {
     pub arch: ArchRule,
     /// `WILL_FAIL`.
     pub will_fail: bool,
-    /// `RETURN_CODE`; zero where the test has none.
+    /// `RETURN_CODE`; zero if the test has none.
     pub return_code: i32,
-    /// `NEW_PIDNS`: everything runs in a PID namespace of its own.
+    /// `NEW_PIDNS`: everything runs in a new PID namespace.
     pub new_pidns: bool,
     /// `SKIP_IF_ENV_HAS`: a variable and the value that skips.
     pub skip_if_env_has: Option<(String, String)>,
     /// `LOCALIZE_TIMESTAMPS`: seconds since the epoch at which the expected
     /// file, read as a `strftime` format, is printed.
     pub localize_timestamps: Option<i64>,
-    /// What it uses that is newer than this kiln, in words; it is skipped.
+    /// Descriptions of what it uses that is newer than this kiln; if any, it is skipped.
     pub newer: Vec<String>,
     /// A clone that compiles `PROG` ahead of time.
     pub aot: bool,
@@ -136,9 +138,9 @@ impl RuntimeTest {
         (&self.id, run, prog)
     }
 
-    /// The expectations whose pattern is none, each as an error with its
-    /// place. Reading a suite does not look at patterns, which takes longer
-    /// than all the rest; a run looks at those of the selected tests first.
+    /// The expectations with an invalid pattern, each as an error with file and line. Reading a
+    /// suite does not check patterns, which would take longer than all the rest; a run first checks
+    /// those of the selected tests.
     pub fn pattern_problems(&self) -> Vec<Problem> {
         self.expectations
             .iter()
@@ -155,8 +157,8 @@ impl RuntimeTest {
             .collect()
     }
 
-    /// The line of a directive that counts: the last where it stands twice.
-    /// The test's first line where it stands nowhere.
+    /// The line of a directive that counts, the last if there are several; the test's first line if
+    /// there is none.
     pub fn line_of(&self, directive: Directive) -> usize {
         self.lines_of(directive).last().unwrap_or(self.line)
     }

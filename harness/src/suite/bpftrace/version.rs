@@ -1,4 +1,4 @@
-//! What bpftrace prints as its version.
+//! Parses bpftrace's version.
 
 /// Major and minor number of `0.17`, `v0.17.3` or `v0.26-rc0`.
 pub(super) fn numbers(version: &str) -> Option<(u32, u32)> {
@@ -20,9 +20,9 @@ pub(super) fn version_in(printed: &str) -> Option<&str> {
     })
 }
 
-/// Whether a build from git prints this: `v0.26.0-e1b7c3934`, the last release
-/// with what `git rev-parse --short` says (upstream's cmake/Version.cmake), or
-/// `v0.25.0-12-gabcd` of `git describe`.
+/// Whether this is the version of a build from git: `v0.26.0-e1b7c3934`, the last release with the
+/// output of `git rev-parse --short` (upstream's cmake/Version.cmake), or `v0.25.0-12-gabcd` of
+/// `git describe`.
 pub(super) fn is_from_git(printed: &str) -> bool {
     let hash = |word: &str| word.len() >= 4 && word.bytes().all(|b| b.is_ascii_hexdigit());
     version_in(printed)
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_tells_a_build_from_git() {
+    fn a_hash_shows_a_build_from_git() {
         for printed in [
             "bpftrace v0.26.0-e1b7c3934",
             "bpftrace v0.25.0-12-gabcd\n",

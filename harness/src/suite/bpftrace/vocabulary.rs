@@ -1,42 +1,11 @@
-//! What the tests of a directory may say: directives and features.
+//! The directives and features that a directory's tests may use.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::engine::{Engine, is_directive};
-use super::features::Feature;
+use super::feature::{KnownFeature, Probe};
 use super::{Dialect, Directive};
-
-/// A feature, and how to see that it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnownFeature {
-    /// As in `REQUIRES_FEATURE`.
-    pub name: String,
-    /// What makes it true.
-    pub probe: Probe,
-}
-
-/// What makes a feature true.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Probe {
-    /// This text stands anywhere in the output of `bpftrace --info`.
-    Printed(String),
-    /// A fact of the build that `--info` does not print.
-    Build,
-    /// The engine knows it, in a way that we cannot read.
-    Unreadable,
-}
-
-impl From<&Feature> for KnownFeature {
-    fn from(feature: &Feature) -> Self {
-        Self {
-            name: feature.name.to_owned(),
-            probe: feature
-                .probe
-                .map_or(Probe::Build, |probe| Probe::Printed(probe.to_owned())),
-        }
-    }
-}
 
 /// What the first word of a line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +23,7 @@ pub(super) enum Word {
 /// What a name of `REQUIRES_FEATURE` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FeatureName {
-    /// A feature that can be looked for.
+    /// A feature that can be detected.
     Known,
     /// One that is newer than this kiln.
     Newer,
@@ -62,24 +31,23 @@ pub(super) enum FeatureName {
     Unknown,
 }
 
-/// The directives and features of a directory's tests, and the dialect whose
-/// rules hold for them.
+/// The directives and features of a directory's tests, and their dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// Whose rules hold.
+    /// The dialect whose rules apply.
     pub dialect: &'static Dialect,
     directives: Vec<Directive>,
-    /// Directives that the engine beside the tests knows and we do not.
+    /// Directives that the engine beside the tests knows but we do not.
     newer: BTreeSet<String>,
     /// The words of all these, for messages.
     pub(super) words: Arc<[String]>,
     pub(super) features: Arc<[KnownFeature]>,
-    /// Nothing says what else there is: an unknown name may be newer than us.
+    /// The list may be incomplete: an unknown name may be newer than kiln.
     open: bool,
 }
 
 impl Vocabulary {
-    /// That of a dialect: any other name is an error.
+    /// The vocabulary of a dialect: any other name is an error.
     pub fn of(dialect: &'static Dialect) -> Self {
         let features = dialect.features.iter().map(KnownFeature::from).collect();
         Self::new(
@@ -90,8 +58,8 @@ impl Vocabulary {
         )
     }
 
-    /// That of a dialect which may be older than the tests: names of later
-    /// dialects are known too, and any other name makes a skip.
+    /// The vocabulary of a dialect that may be older than the tests: names of later dialects are
+    /// known too, and any other name causes a skip.
     pub fn open(dialect: &'static Dialect) -> Self {
         let mut features: Vec<_> = dialect.features.iter().map(KnownFeature::from).collect();
         let later = Dialect::newest().features;
@@ -102,7 +70,7 @@ impl Vocabulary {
         }
     }
 
-    /// That of an engine and of the dialect that is most like it.
+    /// The vocabulary of an engine and of the dialect closest to it.
     pub fn of_engine(engine: &Engine, dialect: &'static Dialect) -> Self {
         let mut directives = dialect.directives.to_vec();
         let mut newer = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! The reports in `tests/data/results`, and what must come of them.
+//! The reports in `tests/data/results`, and their expected results.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{CommandTest, End, Observation, judge};
 use crate::config::ResultsFormat;
-use crate::suite::bpftrace::Exit;
+use crate::suite::Exit;
 use crate::suite::{TestId, Verdict};
 
 fn corpus() -> PathBuf {
@@ -36,7 +36,7 @@ fn is_xml(name: &str) -> bool {
     name.starts_with("junit/") || name.starts_with("gtest/")
 }
 
-/// What comes of a report, in the words of `verdicts.txt`.
+/// The result of a report, in the format of `verdicts.txt`.
 fn verdict(name: &str, report: &[u8], code: i32) -> (Verdict, String) {
     let test = CommandTest {
         id: TestId::new("s", "command"),
@@ -75,7 +75,7 @@ fn verdict(name: &str, report: &[u8], code: i32) -> (Verdict, String) {
 }
 
 #[test]
-fn each_report_has_its_verdict_and_its_cases_theirs() {
+fn each_report_and_its_cases_have_the_expected_verdicts() {
     let table = std::fs::read_to_string(corpus().join("verdicts.txt")).unwrap();
     let mut told = BTreeSet::new();
     let entries = table.split("\n\n").skip(1);
@@ -120,7 +120,7 @@ fn what_is_wrong_or_damaged_never_passes() {
 }
 
 #[test]
-fn a_report_that_says_failure_is_no_skip_by_an_exit_status() {
+fn a_report_with_a_failure_is_not_a_skip_by_exit_status() {
     for (name, skips) in [
         ("junit/wrong-counts-unmarked.xml", false),
         ("junit/wrong-error-in-suite.xml", false),

@@ -1,4 +1,4 @@
-//! Which tests a suite of commands has.
+//! Finds the tests of a command suite.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,22 +8,22 @@ use globset::GlobBuilder;
 use thiserror::Error;
 
 use super::CommandTest;
-use crate::config::{CommandRunner, ResultsFormat};
+use crate::config::{CommandTable, ResultsFormat};
 use crate::hint::Hint;
-use crate::suite::bpftrace::decode;
-use crate::suite::{Source, TestId};
+use crate::suite::decode;
+use crate::suite::{Location, TestId};
 
 /// Name of a suite's only test.
 const ONLY: &str = "command";
 /// Where results go in the guest if the suite does not say.
 const RESULTS: &str = "/tmp/kiln-results.xml";
-/// Files below the directory of a glob that are looked at.
+/// How many files below the directory of a glob to look at.
 const MAX_FILES: usize = 100_000;
 
-/// Why the tests of a suite cannot be told.
+/// Why the tests of a suite cannot be found.
 #[derive(Debug, Error)]
 pub enum DiscoverError {
-    /// The glob is none.
+    /// The glob is invalid.
     #[error("suite {suite}: each: {source}")]
     Glob {
         /// The suite.
@@ -50,7 +50,7 @@ pub enum DiscoverError {
         glob: String,
     },
     /// Too many files to look at.
-    #[error("suite {suite}: more than {MAX_FILES} files lie below {}", dir.display())]
+    #[error("suite {suite}: more than {MAX_FILES} files are below {}", dir.display())]
     TooMany {
         /// The suite.
         suite: String,
@@ -67,19 +67,19 @@ impl Hint for DiscoverError {
                     .to_owned(),
             ],
             Self::TooMany { .. } => {
-                vec!["begin the glob with a directory that holds less".to_owned()]
+                vec!["begin the glob with a directory that contains fewer files".to_owned()]
             }
             Self::Glob { .. } | Self::Walk { .. } => Vec::new(),
         }
     }
 }
 
-/// The tests of the suite `name`: one, or one for each file. `root` is where
-/// the guest's root lies on the host, and `named` where the suite is named.
+/// The tests of the suite `name`: one, or one for each file. `root` is the path of the guest's root
+/// on the host, and `named` says where the suite is defined.
 pub fn discover(
     name: &str,
-    runner: &CommandRunner,
-    named: Option<&Source>,
+    runner: &CommandTable,
+    named: Option<&Location>,
     root: &Path,
 ) -> Result<Vec<CommandTest>, DiscoverError> {
     let Some(glob) = &runner.each else {
@@ -112,7 +112,7 @@ pub fn discover(
     {
         let entry = match entry {
             Ok(entry) => entry,
-            // Whatever cannot be read below it may not match either.
+            // What cannot be read below it might not match anyway.
             Err(error) if error.depth() > 0 => continue,
             Err(source) => {
                 return Err(DiscoverError::Walk {
@@ -145,7 +145,7 @@ pub fn discover(
             &shown(short),
             runner,
             guest.as_os_str(),
-            Some(Source {
+            Some(Location {
                 file: decode(entry.path().as_os_str().as_bytes()),
                 line: 1,
             }),
@@ -170,9 +170,9 @@ fn fixed_prefix(pattern: &str) -> PathBuf {
         .collect()
 }
 
-/// The name of a test for a file: its path, and where that is not UTF-8 each
-/// byte that does not belong as `\xNN`. A backslash stands for itself there as
-/// `\\`, and so it does in a name that has `\x`: no two files share a name.
+/// The name of a test for a file: its path, with each invalid byte as `\xNN` if it is not UTF-8.
+/// Then, and in names with `\x`, a backslash is written as `\\`, so that no two files have the same
+/// name.
 fn shown(path: &Path) -> String {
     match path.to_str() {
         Some(name) if !name.contains("\\x") => name.to_owned(),
@@ -191,9 +191,9 @@ fn shown(path: &Path) -> String {
 fn test(
     suite: &str,
     name: &str,
-    runner: &CommandRunner,
+    runner: &CommandTable,
     file: &OsStr,
-    source: Option<Source>,
+    source: Option<Location>,
 ) -> CommandTest {
     let mut env = runner.env.clone();
     let needs_file = runner.results.is_xml() || runner.results_file.is_some();
@@ -232,8 +232,7 @@ fn test(
     }
 }
 
-/// Fills in what `{file}` and `{results}` stand for; a file's name is not
-/// looked at again.
+/// Replaces `{file}` and `{results}`; does not look for placeholders in a file's name.
 fn fill(text: &str, file: &OsStr, results: &str) -> OsString {
     let mut filled = OsString::new();
     for (index, part) in text.split("{file}").enumerate() {
@@ -249,15 +248,15 @@ fn fill(text: &str, file: &OsStr, results: &str) -> OsString {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::{Catalogue, Origin, Runner};
+    use crate::config::{Catalogue, Origin, RunnerTable};
 
-    fn runner(dir: &Path, keys: &str) -> CommandRunner {
+    fn runner(dir: &Path, keys: &str) -> CommandTable {
         let text = format!("[suites.s]\nrunner = \"command\"\n{keys}\n");
         let origin = Origin::File(dir.join("kernels.toml"));
         let catalogue = Catalogue::parse(&text, origin).unwrap();
         match &catalogue.suites[0].runner {
-            Runner::Command(runner) => runner.clone(),
-            Runner::BpftraceRuntime { .. } => panic!("not a command"),
+            RunnerTable::Command(table) => table.clone(),
+            RunnerTable::BpftraceRuntime(_) => panic!("not a command"),
         }
     }
 
@@ -339,9 +338,9 @@ mod tests {
     }
 
     #[test]
-    fn googletest_is_told_where_to_write_and_results_are_filled_in() {
+    fn googletest_gets_its_output_path_and_results_is_replaced() {
         let dir = Path::new("/etc/lab");
-        let named = Source {
+        let named = Location {
             file: "/etc/lab/kernels.toml".into(),
             line: 7,
         };

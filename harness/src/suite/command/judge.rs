@@ -1,16 +1,15 @@
-//! The verdict on a command.
+//! Judges a command.
 
 use super::{Case, CommandTest, Dialect, Results, read_tap, read_xml};
 use crate::config::ResultsFormat;
-use crate::suite::Verdict;
-use crate::suite::bpftrace::{Exit, Judgement};
+use crate::suite::{Exit, Judgement, Verdict};
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
     /// By itself.
     Exited(Exit),
-    /// We killed it when its limit passed, after so many seconds.
+    /// We killed it at its limit.
     Killed {
         /// The limit, scaled.
         after: std::time::Duration,
@@ -24,21 +23,15 @@ pub enum End {
 pub struct Observation {
     /// How it ended.
     pub end: End,
-    /// What its results are read from: its standard output, or the file; why
-    /// there is none, otherwise.
+    /// The text of its results, from standard output or a file, or why there is none.
     pub results: Result<Vec<u8>, String>,
-    /// Bytes of the results that were too many and dropped.
+    /// How many bytes of the results were dropped because there were too many.
     pub dropped: u64,
 }
 
 /// The verdict on the command itself, and its cases.
 pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case>) {
-    let verdict = |verdict, reason: String| Judgement {
-        verdict,
-        reason,
-        diff: None,
-        rules: Vec::new(),
-    };
+    let verdict = |verdict, reason: String| Judgement::new(verdict, reason);
     if let End::NotStarted(why) = &observed.end {
         let reason = format!("the command could not be started: {why}");
         return (verdict(Verdict::Error, reason), Vec::new());
@@ -53,19 +46,19 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
     let (cases, problems) = match results {
         None => (Results::default(), Vec::new()),
         Some(Ok(mut results)) => {
-            // Its cases are the suite's tests, and so is the command itself.
+            // Both its cases and the command itself are tests of the suite.
             if test.only {
                 results.keep_apart_from(&test.id.name);
             }
             let mut problems = std::mem::take(&mut results.problems);
             if observed.dropped > 0 {
                 problems.push(format!(
-                    "{} bytes of its results were too many",
+                    "its results are {} bytes too long",
                     observed.dropped
                 ));
             }
             if results.cases.is_empty() && results.skip.is_none() && problems.is_empty() {
-                problems.push("it reports no case".to_owned());
+                problems.push("it reports no cases".to_owned());
             }
             (results, problems)
         }

@@ -1,56 +1,28 @@
 //! Suites of commands: any program whose results are its exit status, TAP or
 //! KTAP on its output, or a JUnit or GoogleTest XML file that it writes.
 //!
-//! A test is one start of the command; what it reports are its cases, which
-//! nobody knows before.
+//! A test is one start of the command; it reports cases, which are not known before.
 
 #[cfg(test)]
 mod corpus_tests;
 mod discover;
 mod judge;
 mod results;
+mod suite;
 mod tail;
 mod tap;
 mod tap_level;
 mod tap_line;
+mod test;
 mod xml;
 mod xml_case;
 mod xml_suite;
 
-use std::ffi::OsString;
-use std::time::Duration;
-
 pub use discover::{DiscoverError, discover};
 pub use judge::{End, Observation, judge};
 pub use results::{Case, Results};
-pub use tap::{Dialect, read_tap};
+pub use suite::CommandSuite;
+pub use tap::read_tap;
+pub use tap_line::Dialect;
+pub use test::CommandTest;
 pub use xml::read_xml;
-
-use super::{Source, TestId};
-use crate::config::ResultsFormat;
-
-/// One start of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandTest {
-    /// Its id.
-    pub id: TestId,
-    /// Program and arguments; a file's name need not be UTF-8.
-    pub argv: Vec<OsString>,
-    /// Where it runs, in the guest.
-    pub cwd: String,
-    /// Its variables, beside those that every command has.
-    pub env: Vec<(String, OsString)>,
-    /// How it tells its results.
-    pub results: ResultsFormat,
-    /// The file they stand in, in the guest, relative to `cwd`.
-    pub results_file: Option<String>,
-    /// How long it may take on a machine of the reference's speed.
-    pub timeout: Duration,
-    /// The exit status that says that it does not apply.
-    pub skip_code: Option<i32>,
-    /// Whether it is its suite's only test, and not one of many files.
-    pub only: bool,
-    /// Where it stands on the host: the file that it is about, or its suite's
-    /// entry in kernels.toml.
-    pub source: Option<Source>,
-}

@@ -2,18 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
-/// Cases of one command that are kept.
+/// Cases of one command to keep.
 pub(super) const MAX_CASES: usize = 20_000;
-/// Bytes of a case's name that are kept.
+/// Bytes of a case's name to keep.
 const MAX_NAME: usize = 300;
-/// Bytes of a problem that are kept.
+/// Bytes of a problem to keep.
 const MAX_PROBLEM: usize = 500;
-/// Bytes of what is said about one case that are kept.
+/// Bytes of a case's details to keep.
 const MAX_DETAILS: usize = 16 * 1024;
 
-/// One case; all its texts are the guest's.
+/// One case; all its texts come from the guest.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Case {
     /// Its name, unlike that of any other case of the command.
@@ -22,13 +22,13 @@ pub struct Case {
     pub verdict: Verdict,
     /// Why, in one line; may be empty.
     pub reason: String,
-    /// What is said about it; may be empty.
+    /// Details; may be empty.
     pub details: String,
-    /// How long it took, in seconds, where that is told.
+    /// How long it took, in seconds, if reported.
     pub seconds: Option<f64>,
-    /// Where it stands, where that is told: a path as it came, absolute or
-    /// relative to something.
-    pub source: Option<Source>,
+    /// Where it is defined, if reported: a path as in the report, absolute or relative to some
+    /// directory.
+    pub source: Option<Location>,
 }
 
 /// What a command reported.
@@ -36,14 +36,13 @@ pub struct Case {
 pub struct Results {
     /// The cases, in their order.
     pub cases: Vec<Case>,
-    /// Why none was run: a plan of none that says so.
+    /// Why nothing ran, from an empty plan.
     pub skip: Option<String>,
-    /// What is wrong with the report itself: it is cut off, or contradicts
-    /// itself.
+    /// What is wrong with the report itself, such as that it is cut off or contradicts itself.
     pub problems: Vec<String>,
-    /// Whether it says of itself that something failed, beside its cases.
+    /// Whether it says that something failed, apart from its cases.
     pub fails: bool,
-    /// What a reader of the report should know, and is no problem.
+    /// What a reader of the report should know, without being a problem.
     pub notes: Vec<String>,
 }
 
@@ -60,13 +59,13 @@ impl Results {
         self.cases.push(case);
     }
 
-    /// Notes a problem that is a failure by the report's own words.
+    /// Notes a problem that is a failure according to the report.
     pub(super) fn failure(&mut self, problem: impl Into<String>) {
         self.fails = true;
         self.problem(problem);
     }
 
-    /// Notes a problem; a report can have thousands, a few say enough.
+    /// Notes a problem; a report can have thousands, but a few are enough.
     pub(super) fn problem(&mut self, problem: impl Into<String>) {
         let mut problem = problem.into();
         clip(&mut problem, MAX_PROBLEM);
@@ -75,19 +74,19 @@ impl Results {
         }
     }
 
-    /// Tells cases of one name apart: the second is `NAME #2`.
+    /// Makes repeated names unique: the second is `NAME #2`.
     pub(super) fn number_namesakes(&mut self) {
         self.number_beside(HashSet::new());
     }
 
-    /// The same; no case keeps the name `taken`.
+    /// The same, where `taken` is also a used name.
     pub(super) fn keep_apart_from(&mut self, taken: &str) {
         self.number_beside(HashSet::from([taken.to_owned()]));
     }
 
     fn number_beside(&mut self, mut taken: HashSet<String>) {
-        // Where the search for a free number begins: thousands of one name are
-        // as quick to number as a few.
+        // Where the search for a free number starts, so that thousands of equal names are numbered
+        // quickly.
         let mut next: HashMap<String, usize> = HashMap::new();
         for case in &mut self.cases {
             if taken.insert(case.name.clone()) {
@@ -123,7 +122,7 @@ pub(super) fn clip(text: &mut String, most: usize) {
 /// The cases, each as `VERDICT NAME REASON`, and the problems, for the tests of
 /// this room.
 #[cfg(test)]
-pub(super) fn told(results: Results) -> (Vec<String>, Vec<String>) {
+pub(super) fn summary_of(results: Results) -> (Vec<String>, Vec<String>) {
     let case = |case: &Case| {
         format!("{} {} {}", case.verdict, case.name, case.reason)
             .trim_end()
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_stands_twice_whatever_the_names_are() {
+    fn no_name_is_used_twice() {
         assert_eq!(
             numbered(&["a", "a #2", "a", "a", "a #2"], "b"),
             ["a", "a #2", "a #3", "a #4", "a #2 #2"]

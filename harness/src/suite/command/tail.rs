@@ -1,22 +1,21 @@
-//! What is kept of long diagnostics.
+//! Keeps the important parts of long diagnostics.
 
 use std::collections::VecDeque;
 
 use super::results::clip;
 
-/// Lines that are kept.
+/// Lines to keep.
 const MAX_LINES: usize = 200;
 /// Bytes of them.
 const MAX_BYTES: usize = 11 * 1024;
 /// Bytes of one.
 const MAX_LINE: usize = 2000;
-/// Lines of what failed that are kept of those before.
+/// Lines to keep of those before that say what failed.
 const MAX_TELLING: usize = 20;
 /// Bytes of one of these.
 const MAX_TELLING_LINE: usize = 200;
 
-/// The last lines of a text, and of those before them the first that say what
-/// failed.
+/// The last lines of a text, and the first of those before them that say what failed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tail {
     telling: Vec<String>,
@@ -46,7 +45,7 @@ impl Tail {
         }
     }
 
-    /// Its text, and nothing where it has no line; it is empty after that.
+    /// Takes its text, empty if there are no lines; it is empty afterwards.
     pub(super) fn take(&mut self) -> String {
         let taken = std::mem::take(self);
         let mut text = String::with_capacity(taken.bytes);

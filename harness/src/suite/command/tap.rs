@@ -10,30 +10,21 @@ use super::results::{MAX_CASES, Results};
 use super::tail::Tail;
 use super::tap_level::{Closed, Level};
 use super::tap_line::{
-    Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest, totals,
-    uncommented, without_timestamp,
+    Dialect, Plan, Prefix, TestLine, bail_out, is_pragma, is_version, split_prefix, subtest,
+    totals, uncommented, without_timestamp,
 };
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
-/// Levels of nesting that are told apart.
+/// Maximum nesting depth.
 const MAX_DEPTH: usize = 32;
 
-/// Which of the two.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Diagnostics follow the line of their case.
-    Tap,
-    /// Diagnostics precede the line of their case.
-    Ktap,
-}
-
-/// `# Subtest`, whose cases are due.
+/// `# Subtest`, whose cases must follow.
 struct Announced {
     indent: usize,
     name: String,
 }
 
-/// A YAML block, whose lines are diagnostics whatever they quote.
+/// A YAML block, whose lines are diagnostics whatever they contain.
 #[derive(Clone, Copy)]
 struct Yaml {
     indent: usize,
@@ -43,12 +34,12 @@ struct Yaml {
 struct Reader {
     dialect: Dialect,
     results: Results,
-    /// The outermost first; there is always one.
+    /// The levels, outermost first; there is always one.
     levels: Vec<Level>,
     /// What precedes a case, in KTAP.
     diagnostics: Tail,
     announced: Option<Announced>,
-    /// Where the last case stands, while a YAML block can follow it.
+    /// The indentation of the last case, while a YAML block can follow it.
     after_case: Option<Prefix>,
     yaml: Option<Yaml>,
     /// Cases of all levels.
@@ -88,7 +79,7 @@ impl Reader {
         let mut plain = Cow::Borrowed(line);
         if line.contains('\u{1b}') {
             plain = console::strip_ansi_codes(line).into_owned().into();
-            let note = "its output has colours; they were taken out";
+            let note = "its output has colours, which were removed";
             if plain != line && self.results.notes.is_empty() {
                 self.results.notes.push(note.to_owned());
             }
@@ -153,8 +144,7 @@ impl Reader {
                 let blank = " ".repeat((indent - yaml.indent).min(40));
                 self.diagnostic(&format!("{blank}{text}"));
             }
-            // Its end is missing; TAP 13, "YAML blocks", has them indented so
-            // that this shows.
+            // Its end is missing, as the indentation shows (TAP 13, "YAML blocks").
             _ => {
                 self.yaml = None;
                 self.after_case = None;
@@ -185,14 +175,14 @@ impl Reader {
     /// Reads a result, if there can be one.
     fn result_line(&self, prefix: Prefix, text: &str) -> Option<TestLine> {
         let line = TestLine::read(text, self.dialect)?;
-        // Prose may begin with `ok`. A case within a case has a number in KTAP
-        // (ktap.rst, "Test case result lines").
+        // Prose may begin with `ok`. A nested case has a number in KTAP (ktap.rst, "Test case
+        // result lines").
         let nested = prefix.indent > self.levels.first().map_or(0, |level| level.indent);
         let bare = self.dialect == Dialect::Ktap && nested && line.number.is_none();
         (!bare).then_some(line)
     }
 
-    /// Keeps a line of what may turn out to be prose.
+    /// Keeps a line that may turn out to be prose.
     fn log(&mut self, text: &str) {
         let top = self.top();
         if !top.confirmed {
@@ -222,9 +212,8 @@ impl Reader {
         }
     }
 
-    /// Makes the level of this indentation the innermost one, and gives the one
-    /// below it that has just ended. `opens` says that the line is proof of a
-    /// level, and no prose.
+    /// Makes the level of this indentation the innermost one, and returns the nested one that has
+    /// just ended. `opens` says that the line proves that this is a level, not prose.
     fn level(&mut self, prefix: Prefix, opens: bool) -> Option<Closed> {
         let mut ended: Option<Closed> = None;
         while self.levels.len() > 1
@@ -267,7 +256,7 @@ impl Reader {
         }
         self.count -= level.cases.len();
         match self.dialect {
-            // They hold what stood before them, too.
+            // They also contain what came before them.
             Dialect::Ktap => self.diagnostics = level.lines,
             Dialect::Tap => {
                 let text = level.lines.take();
@@ -278,7 +267,7 @@ impl Reader {
         None
     }
 
-    /// What ended before a line that is no result.
+    /// The level that ended before a line that is not a result.
     fn level_for(&mut self, prefix: Prefix) {
         if let Some(orphans) = self.level(prefix, true) {
             self.top().adopt(orphans);
@@ -303,7 +292,7 @@ impl Reader {
             top.problem("a version line stands within it".to_owned());
             return;
         }
-        // run_kselftest.sh prints a report for each collection.
+        // run_kselftest.sh prints one report per collection.
         let next = top.next();
         let level = std::mem::replace(top, next);
         let ended = level.close(dialect);
@@ -321,9 +310,7 @@ impl Reader {
         if plan.count == 0 && outermost {
             match plan.why {
                 Some(why) => self.results.skip = Some(why),
-                None => self
-                    .results
-                    .problem("its plan is of no case, and does not say why"),
+                None => self.results.problem("its plan is empty without a reason"),
             }
         }
     }
@@ -347,7 +334,7 @@ impl Reader {
             why => format!("it bailed out: {why}"),
         };
         if prefix.comments > 0 {
-            // A test of kselftest's runner, which goes on with the next one.
+            // A test of kselftest's runner, which continues with the next one.
             self.level_for(prefix);
             self.top().bailed_out = Some(problem);
         } else {
@@ -389,8 +376,7 @@ impl Reader {
                 continue;
             };
             if !self.bailed_out {
-                self.results
-                    .problem("its output ends within the cases of a case");
+                self.results.problem("its output ends within nested cases");
                 for problem in &closed.problems {
                     self.results.problem(problem);
                 }

@@ -4,11 +4,10 @@ use std::collections::HashSet;
 
 use super::results::{Case, MAX_CASES, clip_name};
 use super::tail::Tail;
-use super::tap::Dialect;
-use super::tap_line::{Directive, Number, Prefix, TestLine, expected};
+use super::tap_line::{Dialect, Directive, Number, Prefix, TestLine, expected};
 use crate::suite::Verdict;
 
-/// Problems of one level that are kept.
+/// Problems of one level to keep.
 const MAX_PROBLEMS: usize = 5;
 
 /// A level while it is read.
@@ -17,8 +16,7 @@ pub(super) struct Level {
     outermost: bool,
     pub(super) indent: usize,
     comments: usize,
-    /// Whether something proves that it is one and no prose: a version, a plan,
-    /// `# Subtest`.
+    /// Whether something proves that it is a level, not prose: a version, a plan, `# Subtest`.
     pub(super) confirmed: bool,
     /// The name that `# Subtest` gives it.
     pub(super) name: String,
@@ -33,13 +31,13 @@ pub(super) struct Level {
     pub(super) cases: Vec<Case>,
     problems: Vec<String>,
     pub(super) bailed_out: Option<String>,
-    /// Cases that failed by what it counts itself.
+    /// How many cases failed according to its own count.
     pub(super) failures: u64,
-    /// Whether one within it says so, and its case does not.
+    /// Whether a nested level says so, but its case does not.
     pub(super) fails: bool,
-    /// Its lines as they came, while it is not confirmed.
+    /// Its original lines, while it is not confirmed.
     pub(super) lines: Tail,
-    /// The case that lines after it belong to, and they.
+    /// The case to which following lines belong, and those lines.
     last: Option<usize>,
     said: Tail,
 }
@@ -50,14 +48,14 @@ pub(super) struct Closed {
     pub(super) cases: Vec<Case>,
     pub(super) problems: Vec<String>,
     pub(super) name: String,
-    /// Whether it says by itself that something failed.
+    /// Whether it says that something failed.
     pub(super) fails: bool,
-    /// Whether it is a level by more than the numbers of its cases.
+    /// Whether more than the numbers of its cases shows that it is a level.
     confirmed: bool,
 }
 
 impl Closed {
-    /// Whether it may as well be prose: nothing is missed without it.
+    /// Whether it may be prose that can be ignored.
     pub(super) fn is_prose(&self) -> bool {
         !self.confirmed && !self.cases.iter().any(bad)
     }
@@ -99,13 +97,12 @@ impl Level {
         }
     }
 
-    /// Whether nothing was seen of it yet.
+    /// Whether it is still empty.
     pub(super) fn is_new(&self) -> bool {
         self.seen == 0 && self.plan.is_none() && self.cases.is_empty()
     }
 
-    /// Whether it is a level. What stands behind `# ` is one too if its
-    /// cases are numbered from 1 on.
+    /// Whether it is a level. Lines after `# ` are also one if its cases are numbered from 1 on.
     pub(super) fn is_one(&self) -> bool {
         self.confirmed || (self.comments > 0 && self.in_order && self.seen > 0)
     }
@@ -117,7 +114,7 @@ impl Level {
         }
     }
 
-    /// Gives the last case what was said of it.
+    /// Adds the collected lines to the last case.
     fn attach(&mut self) {
         let said = self.said.take();
         if let Some(case) = self.last.take().and_then(|last| self.cases.get_mut(last)) {
@@ -125,7 +122,7 @@ impl Level {
         }
     }
 
-    /// Notes a problem; a few say enough.
+    /// Notes a problem; a few are enough.
     pub(super) fn problem(&mut self, mut problem: String) {
         clip_name(&mut problem);
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
@@ -133,7 +130,7 @@ impl Level {
         }
     }
 
-    /// Looks at the number of a case, and gives the one that it has.
+    /// Checks and returns the number of a case.
     fn number(&mut self, line: &TestLine, dialect: Dialect) -> u64 {
         let due = match dialect {
             Dialect::Tap => self.last_number.saturating_add(1),
@@ -158,7 +155,7 @@ impl Level {
         // kselftest's runner.
         if dialect == Dialect::Ktap && self.comments == 0 {
             if number != due {
-                self.problem(format!("case {number} stands where {due} is due"));
+                self.problem(format!("case {number} comes where {due} is expected"));
             }
         } else if !self.numbers.insert(number) {
             self.problem(format!("case {number} comes twice"));
@@ -166,8 +163,8 @@ impl Level {
         number
     }
 
-    /// Takes in a result, and the cases of it that stood before. `full` says
-    /// that no more cases are kept.
+    /// Adds a result, and its nested cases that came before. `full` says that no more cases are
+    /// kept.
     pub(super) fn result(
         &mut self,
         line: &TestLine,
@@ -194,12 +191,12 @@ impl Level {
         if !children.problems.is_empty() {
             if line.ok && !skips {
                 self.fails |= children.fails;
-                // It cannot be right.
+                // This cannot be right.
                 for problem in &children.problems {
                     self.problem(format!("in {name}: {problem}"));
                 }
             } else {
-                // It says so itself, as of a test that died.
+                // It says so itself, such as for a test that died.
                 let problems = children.problems.join("; ");
                 reason = if reason.is_empty() {
                     problems
@@ -212,8 +209,8 @@ impl Level {
         for case in &mut children.cases {
             case.name = format!("{name}/{}", case.name);
             clip_name(&mut case.name);
-            // TAP 14, "Subtest Parsing/Generating Rules": the case decides. The
-            // kernel's runner says skip by an exit status, whatever failed before.
+            // TAP 14, "Subtest Parsing/Generating Rules": the case decides. The kernel's runner
+            // reports a skip by exit status, whatever failed before.
             let forgiven = match line.directive {
                 Directive::Expected => !line.ok,
                 Directive::Skip => dialect == Dialect::Tap,
@@ -265,15 +262,14 @@ impl Level {
         }
     }
 
-    /// Goes on with what a report had that ended at the same place.
+    /// Continues a report that ended at the same indentation.
     pub(super) fn follow(&mut self, ended: Closed) {
         self.fails = ended.fails;
         self.problems = ended.problems;
         self.cases = ended.cases;
     }
 
-    /// Takes in the cases of a level that ended without the result of the case
-    /// that they belong to.
+    /// Adds the cases of a level that ended without the result of their own case.
     pub(super) fn adopt(&mut self, orphans: Closed) {
         if orphans.is_prose() {
             return;
@@ -281,7 +277,7 @@ impl Level {
         for problem in orphans.problems {
             self.problem(problem);
         }
-        self.problem("cases of a case stand without its own result".to_owned());
+        self.problem("nested cases come without the result of their case".to_owned());
         self.cases.extend(orphans.cases);
     }
 
@@ -327,7 +323,7 @@ impl Level {
         }
         let counts = self.failures > 0 && !self.cases.iter().any(bad);
         if counts {
-            let problem = format!("it counts {} that failed, and none says so", self.failures);
+            let problem = format!("it counts {} as failed, but no case failed", self.failures);
             self.problem(problem);
         }
         Closed {

@@ -1,23 +1,30 @@
 //! One line of TAP or KTAP.
 
-use super::tap::Dialect;
 use crate::suite::Verdict;
 
-/// The columns that a tab counts for; it only has to be the same everywhere.
+/// The Test Anything Protocol, or the kernel's dialect of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// Diagnostics follow the line of their case.
+    Tap,
+    /// Diagnostics precede the line of their case.
+    Ktap,
+}
+
+/// The width of a tab; it only has to be consistent.
 const TAB: usize = 8;
-/// Comments of one result that are looked at.
+/// How many comments of a result to look at.
 const MAX_HASHES: usize = 64;
-/// Reports within reports that are told apart by `# `.
+/// Maximum depth of reports nested with `# `.
 const MAX_COMMENTS: usize = 4;
 
-/// How far a line is indented, and how often it is commented out: kselftest's
-/// runner puts `# ` before what a test prints (`kselftest/runner.sh`,
-/// `tap_prefix`). `# ` counts for two columns.
+/// The indentation of a line, and how often it is commented out: kselftest's runner puts `# `
+/// before what a test prints (`kselftest/runner.sh`, `tap_prefix`). `# ` counts as two columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Prefix {
     pub(super) indent: usize,
     pub(super) comments: usize,
-    /// Whether a level of cases can have it.
+    /// Whether a level of cases can have this indentation.
     pub(super) level: bool,
 }
 
@@ -54,8 +61,7 @@ fn split_indent(line: &str) -> (usize, &str) {
     (indent, text)
 }
 
-/// Whether what stands behind `# ` is a line of a report, or that of one that
-/// is commented out at most so often.
+/// Whether the text after `# ` is a line of a report, possibly commented out again, up to a limit.
 fn is_structure(text: &str, comments: usize) -> bool {
     let numbered = || TestLine::read(text, Dialect::Ktap).is_some_and(|line| line.number.is_some());
     text == "---"
@@ -69,7 +75,7 @@ fn is_structure(text: &str, comments: usize) -> bool {
             .is_some_and(|rest| comments > 0 && is_structure(rest.trim_start(), comments - 1))
 }
 
-/// What a line says once as many `# ` are gone, and how far it is indented then.
+/// A line without so many `# `, and its indentation then.
 pub(super) fn uncommented(line: &str, comments: usize) -> Option<(usize, &str)> {
     let (mut indent, mut text) = split_indent(line);
     for _ in 0..comments {
@@ -81,8 +87,8 @@ pub(super) fn uncommented(line: &str, comments: usize) -> Option<(usize, &str)> 
     Some((indent, text))
 }
 
-/// `[    0.060000][    T1] `: what the kernel's log has before a line
-/// (`printk.time`, `CONFIG_PRINTK_CALLER`).
+/// `[ 0.060000][ T1] `: the prefix of a line in the kernel's log (`printk.time`,
+/// `CONFIG_PRINTK_CALLER`).
 pub(super) fn without_timestamp(line: &str) -> &str {
     let in_brackets = |text: &str, fits: fn(&str) -> bool| -> Option<usize> {
         let inner = text.strip_prefix('[')?;
@@ -115,7 +121,7 @@ pub(super) fn is_version(text: &str) -> bool {
     })
 }
 
-/// The name of `# Subtest: name`; empty where it has none.
+/// The name in `# Subtest: name`; empty if it has none.
 pub(super) fn subtest(text: &str) -> Option<String> {
     match text.strip_prefix("# Subtest")? {
         "" => Some(String::new()),
@@ -123,12 +129,12 @@ pub(super) fn subtest(text: &str) -> Option<String> {
     }
 }
 
-/// Why it bails out; TAP 14 has the words in any case.
+/// Why it bails out; in TAP 14 the words may be in any case.
 pub(super) fn bail_out(text: &str) -> Option<String> {
     Some(unescape(strip_stem(text, "bail out!")?.trim()))
 }
 
-/// `pragma +strict`: nothing that changes how a report is read here.
+/// `pragma +strict`, which does not change how a report is read here.
 pub(super) fn is_pragma(text: &str) -> bool {
     text.strip_prefix("pragma ")
         .is_some_and(|rest| rest.starts_with(['+', '-']))
@@ -148,11 +154,11 @@ pub(super) fn totals(text: &str) -> Option<u64> {
     )
 }
 
-/// `1..N`, and what stands behind.
+/// `1..N`, and the text after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) count: u64,
-    /// Why it is of none.
+    /// Why it is empty.
     pub(super) why: Option<String>,
 }
 
@@ -178,14 +184,14 @@ fn digits(text: &str) -> usize {
         .unwrap_or(text.len())
 }
 
-/// What follows a word, whatever its case.
+/// What follows a word in any case.
 fn strip_word<'t>(text: &'t str, word: &str) -> Option<&'t str> {
     let rest = strip_stem(text, word)?;
     let ends = !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_');
     ends.then(|| reason(rest))
 }
 
-/// The same for `skip`, however it goes on (`SKIPPED`).
+/// The same for `skip`, with any ending (`SKIPPED`).
 fn strip_skip(text: &str) -> Option<&str> {
     let rest = strip_stem(text, "skip")?;
     Some(reason(
@@ -208,11 +214,11 @@ fn reason(rest: &str) -> &str {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Number {
     Of(u64),
-    /// More than any plan has.
+    /// More than any plan contains.
     TooLarge,
 }
 
-/// What a directive makes of a result.
+/// How a directive changes a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Directive {
     None,
@@ -223,7 +229,7 @@ pub(super) enum Directive {
     Error,
 }
 
-/// `ok` or `not ok`, and what stands behind.
+/// `ok` or `not ok`, and the text after it.
 #[derive(Debug)]
 pub(super) struct TestLine {
     pub(super) ok: bool,
@@ -232,7 +238,7 @@ pub(super) struct TestLine {
     pub(super) directive: Directive,
     pub(super) verdict: Verdict,
     pub(super) reason: String,
-    /// How long it took, where a comment says so.
+    /// How long it took, if a comment says so.
     pub(super) seconds: Option<f64>,
 }
 
@@ -242,8 +248,8 @@ impl TestLine {
             Some(rest) => (false, rest),
             None => (true, text.strip_prefix("ok")?),
         };
-        // TAP 12, "Harness Behavior": /^(not )?ok\b/. The kernel's console has
-        // prose too, and its dialect a number on each.
+        // TAP 12, "Harness Behavior": /^(not )?ok\b/. The kernel's console also has prose, but its
+        // dialect has a number on each result.
         let ends = match dialect {
             Dialect::Tap => !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'),
             Dialect::Ktap => rest.is_empty() || rest.starts_with([' ', '\t']),
@@ -296,9 +302,9 @@ impl TestLine {
     }
 }
 
-/// The reason of a case that fails as it says itself.
+/// The reason of a case that is known to fail.
 pub(super) fn expected(why: &str) -> String {
-    format!("fails, as it says itself: {why}")
+    format!("expected failure: {why}")
         .trim_end_matches(": ")
         .to_owned()
 }
@@ -310,7 +316,7 @@ struct Split<'t> {
     seconds: Option<f64>,
 }
 
-/// Takes directives and comments off a description.
+/// Removes directives and comments from a description.
 fn split_comments(text: &str, ok: bool, dialect: Dialect) -> Split<'_> {
     let mut split = Split {
         description: text,
@@ -318,15 +324,15 @@ fn split_comments(text: &str, ok: bool, dialect: Dialect) -> Split<'_> {
         said: "",
         seconds: None,
     };
-    // Whether all comments so far are of a kind that is no part of a name.
+    // Whether no comment so far can be part of a name.
     let mut first = true;
     let mut cut = false;
     for at in hashes(text).take(MAX_HASHES) {
         let comment = text[at + 1..].trim();
         let found = directive(comment, dialect);
         match found {
-            // TAP 14, "Directive": the first `#` counts. That what follows
-            // a later one makes a pass of a failure is never taken for granted.
+            // TAP 14, "Directive": the first `#` counts. A later one never turns a failure into a
+            // pass.
             Some((what, said)) if first || (ok && what == Directive::Skip) => {
                 if !cut {
                     split.description = &text[..at];
@@ -340,8 +346,8 @@ fn split_comments(text: &str, ok: bool, dialect: Dialect) -> Split<'_> {
         let single = comment.split('#').next().unwrap_or_default().trim();
         let is_data = is_data(single);
         if !cut && (dialect == Dialect::Ktap || is_data) {
-            // ktap.rst, "Test case result lines": a description has no `#`, and
-            // what follows one says more of this run (`exit=1`, `rcode=0`).
+            // ktap.rst, "Test case result lines": a description has no `#`, and text after one is
+            // about this run (`exit=1`, `rcode=0`).
             split.description = &text[..at];
             split.said = comment;
             cut = true;
@@ -354,8 +360,7 @@ fn split_comments(text: &str, ok: bool, dialect: Dialect) -> Split<'_> {
     split
 }
 
-/// Where a comment can begin: at `#` behind a blank, without a `\` before it
-/// that is not itself behind one.
+/// Where a comment can begin: at a `#` after a blank, not escaped by `\`.
 fn hashes(text: &str) -> impl Iterator<Item = usize> + '_ {
     let bytes = text.as_bytes();
     text.match_indices('#')

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
-use super::super::results::told;
+use super::super::results::summary_of;
 use super::*;
 
 fn cases(text: &str, dialect: Dialect) -> (Vec<String>, Vec<String>) {
-    told(read_tap(text.as_bytes(), dialect))
+    summary_of(read_tap(text.as_bytes(), dialect))
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn results_numbers_and_directives_are_read() {
             "fail closes",
             "pass 3",
             "skip reads no device",
-            "pass writes fails, as it says itself: later",
+            "pass writes expected failure: later",
             "pass sharp # name",
             "timeout waits 45 seconds",
             "pass opens #2",
@@ -30,7 +30,7 @@ fn results_numbers_and_directives_are_read() {
 }
 
 #[test]
-fn a_comment_that_only_begins_like_a_directive_is_none() {
+fn a_comment_that_only_begins_like_a_directive_is_a_comment() {
     let text = "1..3\nnot ok 1 - lists # todos of a user\nok 2 - decodes # errors are \
                 counted\nok 3 - asks # skipped: no device\n";
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_comment_that_only_begins_like_a_directive_is_none() {
             "skip asks no device",
         ]
     );
-    // Those of the kernel are comments elsewhere.
+    // The kernel's directives are comments elsewhere.
     let text = "1..2\nok 1 - waits # timeout of 3 s\nnot ok 2 - x # XFAIL\n";
     assert_eq!(
         cases(text, Dialect::Tap).0,
@@ -85,7 +85,7 @@ fn the_cases_of_a_case_carry_its_name() {
 }
 
 #[test]
-fn a_case_that_fails_beside_its_own_cases_is_told() {
+fn a_case_that_fails_beside_its_nested_cases_is_reported() {
     let text = "1..1\n    1..1\n    ok 1 a\nnot ok 1 whole\n";
     assert_eq!(cases(text, Dialect::Tap).0, ["pass whole/a", "fail whole"]);
 }
@@ -102,7 +102,7 @@ fn what_contradicts_itself_or_ends_early_is_a_problem() {
         ),
         ("1..2\nok 1\nok 3\n", "case 3 is outside its plan of 2"),
         ("1..1\n1..1\nok 1\n", "it has two plans"),
-        ("1..0\n", "its plan is of no case, and does not say why"),
+        ("1..0\n", "its plan is empty without a reason"),
         (
             "1..3\nok 1\nBail out! no disk\nok 2\n",
             "it bailed out: no disk",
@@ -113,7 +113,7 @@ fn what_contradicts_itself_or_ends_early_is_a_problem() {
         ),
         (
             "1..1\n    1..1\n    ok 1 a\n",
-            "its output ends within the cases of a case",
+            "its output ends within nested cases",
         ),
     ] {
         let (_, problems) = cases(text, Dialect::Tap);
@@ -136,7 +136,7 @@ fn diagnostics_follow_a_case_in_tap() {
 }
 
 #[test]
-fn indented_prose_is_no_result() {
+fn indented_prose_is_not_a_result() {
     let text = "1..1\n   not ok yet, trying again\n    not ok 2 said a log\nok 1 up\n";
     for dialect in [Dialect::Tap, Dialect::Ktap] {
         let (found, problems) = cases(text, dialect);
@@ -146,7 +146,7 @@ fn indented_prose_is_no_result() {
 }
 
 #[test]
-fn what_a_yaml_block_quotes_is_no_result() {
+fn lines_in_a_yaml_block_are_not_results() {
     let text = "1..1\nok 1 a\n  ---\n  |\n    1..9\n    not ok 1 b\n  Bail out!\n  ...\n";
     for dialect in [Dialect::Tap, Dialect::Ktap] {
         let (found, problems) = cases(text, dialect);

@@ -1,11 +1,9 @@
 //! JUnit XML, as GoogleTest, pytest, CTest and many others write it.
 //!
-//! There is no one standard; what counts here is what all have: elements
-//! `testcase` with `name` and `classname`, and in them `failure`, `error` or
-//! `skipped`. GoogleTest, CTest and others also say in `status` and `result` how
-//! a case ended, and in `file` and `line` where it stands. What suites count must
-//! fit their cases: a report that says of itself that something failed never
-//! passes.
+//! There is no single standard; this reads what all have in common: elements `testcase` with `name`
+//! and `classname`, containing `failure`, `error` or `skipped`. GoogleTest, CTest and others also
+//! report in `status` and `result` how a case ended, and in `file` and `line` where it is defined.
+//! A suite's counts must match its cases: a report that says that something failed never passes.
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -13,9 +11,9 @@ use quick_xml::events::{BytesStart, Event};
 use super::results::Results;
 use super::xml_case::{Mark, OpenCase, Word, status};
 use super::xml_suite::{Attributes, Suite, value};
-use crate::suite::bpftrace::decode;
+use crate::suite::decode;
 
-/// Depth of elements that is looked at.
+/// Maximum depth of elements.
 const MAX_DEPTH: usize = 64;
 
 /// Reads a file.
@@ -29,7 +27,7 @@ pub fn read_xml(file: &[u8]) -> Results {
     results
 }
 
-const OUTSIDE: &str = "its results are not XML: text stands outside of them";
+const OUTSIDE: &str = "its results are not XML: there is text outside the root element";
 
 /// The text of a file, whatever its encoding; XML 1.0, appendix F.
 fn text(file: &[u8]) -> String {
@@ -50,7 +48,7 @@ fn text(file: &[u8]) -> String {
         _ if is_latin(file) => file.iter().map(|&byte| char::from(byte)).collect(),
         _ => decode(file),
     };
-    // Test programs print what they like between the tags.
+    // Test programs print anything between the tags.
     text.trim_start_matches('\u{feff}')
         .chars()
         .map(|c| match c {
@@ -60,8 +58,8 @@ fn text(file: &[u8]) -> String {
         .collect()
 }
 
-/// Whether the declaration names an encoding of one byte a character, near
-/// enough to Latin-1 for a report.
+/// Whether the declaration names a single-byte encoding, which is close enough to Latin-1 for a
+/// report.
 fn is_latin(file: &[u8]) -> bool {
     let end = file.iter().take(200).position(|&byte| byte == b'>');
     let declaration = String::from_utf8_lossy(&file[..end.unwrap_or_default()]).to_lowercase();
@@ -79,10 +77,10 @@ struct Document {
     open: Vec<String>,
     suites: Vec<Suite>,
     case: Option<OpenCase>,
-    /// How many of the open elements are marks of a case or lie in one.
+    /// How many of the open elements are marks of a case or inside one.
     marked: usize,
     rooted: bool,
-    /// A declaration stands behind the first root, or in it.
+    /// There is a declaration after or in the first root.
     another: bool,
 }
 
@@ -104,7 +102,7 @@ impl Document {
                 }
                 Event::End(_) => self.end(),
                 Event::Text(text) => self.say(&text.decode().unwrap_or_default())?,
-                // Whatever they stand for: XML 1.0, 2.8, has neither here.
+                // Whatever they mean: XML 1.0, 2.8, allows neither here.
                 Event::CData(_) | Event::GeneralRef(_) if self.open.is_empty() => {
                     return Err(OUTSIDE.to_owned());
                 }
@@ -116,8 +114,8 @@ impl Document {
                     self.say(&said)?;
                 }
                 Event::Eof => break,
-                // XML 1.0, 2.8, has it at the very beginning only: another
-                // document, or what is left of one.
+                // XML 1.0, 2.8, allows it only at the very beginning: this is another document, or
+                // the rest of one.
                 Event::Decl(_) if self.rooted => self.another = true,
                 Event::Decl(_) | Event::PI(_) | Event::Comment(_) | Event::DocType(_) => {}
             }
@@ -125,7 +123,9 @@ impl Document {
         match self.open.last() {
             _ if !self.rooted => Err("its results file is empty or not XML".to_owned()),
             Some(element) => Err(format!("its results end within <{element}>")),
-            None if self.another => Err("its results go on with <?xml after their end".to_owned()),
+            None if self.another => {
+                Err("its results continue with <?xml after their end".to_owned())
+            }
             None => Ok(()),
         }
     }
@@ -135,12 +135,14 @@ impl Document {
         let is_suite = matches!(name.as_str(), "testsuites" | "testsuite");
         if self.open.is_empty() {
             if self.rooted {
-                return Err(format!("its results go on with <{name}> after their end"));
+                return Err(format!(
+                    "its results continue with <{name}> after their end"
+                ));
             }
             self.rooted = true;
             if !is_suite {
                 return Err(format!(
-                    "its results are no JUnit file: they begin with <{name}>"
+                    "its results are not a JUnit file: they begin with <{name}>"
                 ));
             }
         }
@@ -181,7 +183,7 @@ impl Document {
             && value(attributes, "failures").is_none()
         {
             self.results
-                .problem("it lists its cases and says of none that it ran");
+                .problem("it lists its cases, but says that none ran");
         }
         self.suites.push(suite);
     }
@@ -193,8 +195,8 @@ impl Document {
         }
         let message = value(attributes, "message").unwrap_or_default();
         let problem = match message.lines().next().unwrap_or_default() {
-            "" => format!("<{name}> stands outside of its cases"),
-            line => format!("<{name}> stands outside of its cases: {line}"),
+            "" => format!("<{name}> is outside of its cases"),
+            line => format!("<{name}> is outside of its cases: {line}"),
         };
         match mark {
             Mark::Failure | Mark::Error | Mark::Rerun => self.results.failure(problem),
@@ -263,12 +265,12 @@ fn attributes(element: &BytesStart<'_>) -> Result<Attributes, String> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::results::told;
+    use super::super::results::summary_of;
     use super::*;
-    use crate::suite::Source;
+    use crate::suite::Location;
 
     fn cases(text: &str) -> (Vec<String>, Vec<String>) {
-        told(read_xml(text.as_bytes()))
+        summary_of(read_xml(text.as_bytes()))
     }
 
     const GTEST: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -305,7 +307,7 @@ Expected: 1]]></failure>
         assert_eq!(results.cases[0].seconds, Some(0.25));
         assert!(results.cases[1].details.contains("Expected: 1"));
         assert_eq!(results.cases[0].source, None);
-        let source = Source {
+        let source = Location {
             file: "../src/parser.cpp".into(),
             line: 12,
         };
@@ -336,7 +338,7 @@ Expected: 1]]></failure>
     }
 
     #[test]
-    fn a_line_that_is_none_is_the_first() {
+    fn the_error_names_the_first_line_that_is_not_an_event() {
         for line in ["", "line='0'", "line='-3'", "line='x'"] {
             let text = format!("<testsuite><testcase name='a' file='t.py' {line}/></testsuite>");
             let source = read_xml(text.as_bytes()).cases[0].source.clone();
@@ -345,7 +347,7 @@ Expected: 1]]></failure>
     }
 
     #[test]
-    fn a_file_that_is_cut_off_or_none_is_a_problem() {
+    fn a_file_that_is_cut_off_or_not_xml_is_a_problem() {
         let half = &GTEST[..GTEST.len() / 2];
         for text in [
             half,
@@ -399,7 +401,7 @@ Expected: 1]]></failure>
         assert!(case.details.len() < 16 * 1024);
     }
 
-    /// A report of so many cases, with what it counts.
+    /// A report with so many cases, and its counts.
     fn report(has: [usize; 4], says: [usize; 5]) -> String {
         let [passed, failed, errors, skipped] = has;
         let [tests, failures, error_count, skips, outer] = says;
@@ -434,7 +436,7 @@ Expected: 1]]></failure>
             prop_assert_eq!(right.cases.len(), tests);
             says[which] += more;
             let wrong = read_xml(report(has, says).as_bytes());
-            // A failed teardown makes two tests of a case.
+            // A failed teardown turns one case into two tests.
             let teardown = which == 0 && more <= errors;
             // The outer suite does not say how many errors there are.
             let unknown = which == 4 && failed + more <= failed + errors;

@@ -2,16 +2,16 @@
 
 use super::results::Case;
 use super::xml_suite::{Attributes, Tally, many, value};
-use crate::suite::{Source, Verdict};
+use crate::suite::{Location, Verdict};
 
 /// Bytes of a path, as Linux's `PATH_MAX` has it.
 const MAX_PATH: usize = 4096;
-/// Bytes of what the marks of one case say that are kept: the first.
+/// Bytes of a case's marks to keep: the first.
 const MAX_MARKED: usize = 8 * 1024;
-/// Bytes of its output that are kept: the last.
+/// Bytes of its output to keep: the last.
 const MAX_OUTPUT: usize = 7 * 1024;
 
-/// What an element within a case says of it.
+/// What an element within a case says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mark {
     Failure,
@@ -38,7 +38,7 @@ impl Mark {
     }
 }
 
-/// What a word for a status or result says.
+/// What a status or result means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     Good,
@@ -79,7 +79,7 @@ pub(super) fn word(text: &str) -> Word {
     }
 }
 
-/// What attributes say of their element's result, and in which words.
+/// What attributes say about their element's result, and the original word.
 pub(super) fn status(attributes: &Attributes) -> Vec<(Word, &str)> {
     let words = ["status", "result", "success"];
     words
@@ -126,7 +126,7 @@ impl OpenCase {
                 .filter(|time: &f64| time.is_finite() && *time >= 0.0),
             source: said("file")
                 .filter(|file| file.len() <= MAX_PATH)
-                .map(|file| Source {
+                .map(|file| Location {
                     file: file.to_owned(),
                     // pytest counts from 0.
                     line: said("line")
@@ -160,7 +160,7 @@ impl OpenCase {
                 Word::Bad(verdict) => open.rate(verdict, format!("its status is `{shown}`")),
                 Word::Unknown => open.rate(
                     Verdict::Error,
-                    format!("its status is `{shown}`, which says neither pass nor fail"),
+                    format!("its status is `{shown}`, which is neither pass nor fail"),
                 ),
             }
         }
@@ -175,7 +175,7 @@ impl OpenCase {
         open
     }
 
-    /// Takes in what its attributes say; the worst counts.
+    /// Reads its attributes; the worst counts.
     fn rate(&mut self, verdict: Verdict, reason: String) {
         let weight = |verdict| match verdict {
             Verdict::Pass => 0,
@@ -188,7 +188,7 @@ impl OpenCase {
         }
     }
 
-    /// Takes in a mark.
+    /// Adds a mark.
     pub(super) fn mark(&mut self, mark: Mark, attributes: &Attributes) {
         match mark {
             Mark::Failure => self.failures += 1,
@@ -205,7 +205,7 @@ impl OpenCase {
         }
     }
 
-    /// Takes in a text, of a mark or any other.
+    /// Adds a text, of a mark or any other element.
     pub(super) fn say(&mut self, text: &str, marked: bool) {
         let kept = if marked {
             &mut self.marked
@@ -242,7 +242,7 @@ impl OpenCase {
                 (verdict, reason)
             }
             _ if self.reruns > 0 => (Verdict::Fail, self.message(Mark::Rerun)),
-            // Its own reason, if it has one, says more than a word.
+            // Its own reason, if it has one, says more than the status.
             Some((_, reason)) if self.message(Mark::Skip).is_empty() => (Verdict::Skip, reason),
             _ if self.skips > 0 => (Verdict::Skip, self.message(Mark::Skip)),
             _ if self.flaky > 0 => {
@@ -290,7 +290,7 @@ impl OpenCase {
     }
 }
 
-/// Cuts a text to the last part that is kept.
+/// Cuts a text to the last part to keep.
 fn keep_last(text: &mut String) {
     if text.len() > MAX_OUTPUT {
         let at = text.len() - MAX_OUTPUT;

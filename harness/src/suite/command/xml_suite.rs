@@ -1,8 +1,8 @@
-//! What a suite of a JUnit file counts, and whether its cases bear it out.
+//! The counts of a suite in a JUnit file, and whether they match its cases.
 
 use super::results::{Results, clip};
 
-/// Bytes of a suite's name that a problem shows.
+/// Bytes of a suite's name to show in a problem.
 const MAX_NAME: usize = 80;
 
 /// Attributes of one element, their names in lower case.
@@ -26,10 +26,10 @@ pub(super) fn many(count: u64, what: &str) -> String {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Tally {
     pub(super) cases: u64,
-    /// Those without a name: what googletest adds for a failure outside of its
-    /// tests, and does not count (gtest.cc, `OutputXmlTestSuiteForTestResult`).
+    /// Those without a name, which googletest adds for a failure outside of its tests and does not
+    /// count (gtest.cc, `OutputXmlTestSuiteForTestResult`).
     pub(super) nameless: u64,
-    /// Those that failed, and have a name and no mark of a skip beside.
+    /// Those that failed, have a name, and are not also marked as skipped.
     pub(super) failed: u64,
     /// The same, of errors.
     pub(super) errors: u64,
@@ -39,8 +39,8 @@ pub(super) struct Tally {
     /// Marks of a skip, also of cases that failed: pytest marks a case twice
     /// whose teardown fails as expected, too.
     pub(super) skip_marks: u64,
-    /// Those that ran though their names say that they are disabled: googletest
-    /// counts them as disabled under `--gtest_also_run_disabled_tests`.
+    /// Those that ran although their names say that they are disabled: googletest counts them as
+    /// disabled under `--gtest_also_run_disabled_tests`.
     pub(super) ran_anyway: u64,
 }
 
@@ -61,8 +61,8 @@ impl Tally {
 #[derive(Debug, Default)]
 pub(super) struct Suite {
     name: String,
-    /// Whether it is `<testsuites>`, which counts all below it. Others count
-    /// all (PHPUnit) or what lies directly in them (Node.js).
+    /// Whether it is `<testsuites>`, which counts everything below it. Others count everything
+    /// (PHPUnit) or only their direct children (Node.js).
     outer: bool,
     tests: Option<u64>,
     failures: Option<u64>,
@@ -123,22 +123,22 @@ impl Suite {
         let name = &self.name;
         let least = if self.outer { &self.all } else { &self.direct };
         let most = &self.all;
-        // googletest and CTest count what is disabled apart.
+        // googletest and CTest count disabled cases separately.
         let counted = [self.skipped, self.disabled].map(Option::unwrap_or_default);
         let unlisted = counted[0]
             .saturating_add(counted[1])
             .saturating_sub(most.skip_marks);
-        // Rust's libtest counts what is ignored and does not list it.
+        // Rust's libtest counts ignored tests but does not list them.
         let leaves_out = self.tests == Some(most.cases.saturating_add(unlisted));
         if let Some(tests) = self.tests.filter(|_| !self.assertions && !leaves_out) {
-            // Boost does not count what is skipped. pytest counts a case twice
-            // that passes before its teardown fails, and once two that come of
-            // a failure in both (junitxml.py, pytest_sessionfinish).
+            // Boost does not count skipped tests. pytest counts a case twice that passes before its
+            // teardown fails, and counts two cases once if both fail (junitxml.py,
+            // pytest_sessionfinish).
             let uncounted = least.skip_marks + least.nameless + least.errors;
             let low = least.cases.saturating_sub(uncounted);
             if tests > most.cases + most.errors || tests < low {
                 let tests = many(tests, "test");
-                results.problem(format!("{name} says {tests}, and has {}", most.cases));
+                results.problem(format!("{name} says {tests}, but has {}", most.cases));
             }
         }
         self.check_failures(results, least, most);
@@ -147,19 +147,19 @@ impl Suite {
             (self.disabled, "disabled", most.skip_marks + most.ran_anyway),
         ] {
             if let Some(count) = count.filter(|&count| count > marks && !leaves_out) {
-                results.problem(format!("{name} says {count} {what}, and has {marks}"));
+                results.problem(format!("{name} says {count} {what}, but has {marks}"));
             }
         }
         if let Some(skipped) = self.skipped
             && skipped.saturating_add(counted[1]) < least.skipped
         {
             let has = most.skipped;
-            results.problem(format!("{name} says {skipped} skipped, and has {has}"));
+            results.problem(format!("{name} says {skipped} skipped, but has {has}"));
         }
         if let Some(says) = &self.says
             && most.marks == 0
         {
-            results.failure(format!("{name} is `{says}`, and none of its cases failed"));
+            results.failure(format!("{name} is `{says}`, but none of its cases failed"));
         }
     }
 
@@ -182,11 +182,10 @@ impl Suite {
             ),
         };
         let problem = format!(
-            "{} says {said}, and its cases have {}",
+            "{} says {said}, but its cases have {}",
             self.name, most.marks
         );
-        // Which of the two a case is, producers count as they like: cmocka
-        // marks an error as a failure.
+        // Producers do not agree on which of the two a case is: cmocka marks an error as a failure.
         if says > most.marks {
             results.failure(problem);
         } else if says < low {

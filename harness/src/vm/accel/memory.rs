@@ -1,4 +1,4 @@
-//! What an earlier probe said, for as long as host and QEMU stay the same.
+//! Results of earlier probes, valid until host or QEMU change.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
-use super::Choice;
+use super::choice::Choice;
 use crate::vm::qemu::Qemu;
 use crate::vm::spec::Accelerator;
 use crate::whole_file;
@@ -17,7 +17,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 const FILE: &str = "accel.json";
 
-/// What an answer holds for.
+/// What a result is valid for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Key {
     boot_id: String,
@@ -27,7 +27,7 @@ struct Key {
     modified: Option<u64>,
 }
 
-/// A remembered answer.
+/// A stored result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {
     key: Key,
@@ -35,7 +35,7 @@ pub(super) struct Answer {
     pub(super) reason: Option<String>,
 }
 
-/// The file of answers, seen by one QEMU.
+/// The file of results, seen by one QEMU.
 pub(super) struct Memory {
     file: PathBuf,
     key: Key,
@@ -60,14 +60,14 @@ impl Memory {
         }
     }
 
-    /// The answer for this boot of the host and this QEMU.
+    /// The result for this boot of the host and this QEMU.
     pub(super) fn recall(&self) -> Option<Answer> {
         self.read()
             .into_iter()
             .find(|answer| answer.key == self.key)
     }
 
-    /// Remembers an answer, with those of other QEMUs in this boot.
+    /// Stores a result, with those of other QEMUs in this boot.
     pub(super) fn keep(&self, choice: &Choice) -> io::Result<()> {
         let mut answers = self.read();
         answers.retain(|answer| {
@@ -81,7 +81,7 @@ impl Memory {
         whole_file::remember(&self.file, &answers)
     }
 
-    /// All answers.
+    /// All results.
     fn read(&self) -> Vec<Answer> {
         whole_file::recall(&self.file)
     }

@@ -1,42 +1,55 @@
 //! Boots a kernel under KVM and watches how that ends.
 
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::ProbeInput;
+use crate::kernel::KernelImage;
 use crate::vm::process::{self, QemuProcess};
+use crate::vm::qemu::Qemu;
 use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
 use crate::vm::spec::{Accelerator, VmSpec};
+
+/// What the probe boots, and where it stores its result.
+#[derive(Debug, Clone, Copy)]
+pub struct ProbeInput<'a> {
+    /// The QEMU that will run the VMs.
+    pub qemu: &'a Qemu,
+    /// Any kernel.
+    pub kernel: &'a KernelImage,
+    /// An initramfs whose init powers off at once (`BootPlan::probe`).
+    pub initramfs: &'a Path,
+    /// Where `accel.json` is kept.
+    pub cache_dir: &'a Path,
+}
 
 /// How long a bare boot may take; with a working KVM it is under a second.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Time between two looks at QEMU's state: the event of a stop that came
-/// before the QMP connection is lost.
+/// Time between two queries of QEMU's state: an event from before the QMP connection is lost.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// How long QEMU may take to exit after its guest has ended.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Memory of the probe's VM in bytes: vmlinux, initramfs and then some.
+/// Memory of the probe's VM in bytes: room for vmlinux, initramfs and some more.
 const MEMORY: u64 = 512 << 20;
 
-/// How a boot under KVM went.
-pub(super) enum Outcome {
+/// The result of a boot under KVM.
+pub(super) enum ProbeResult {
     /// The guest powered off.
     Works,
-    /// KVM failed: QEMU died of it, stopped the VM for good, or not one
-    /// message of the kernel came (seen with named processor models on a host
-    /// where `-cpu host` dies of an MSR).
+    /// KVM failed: QEMU died, stopped the VM for good, or the kernel did not print one message
+    /// (seen with named CPU models on a host where `-cpu host` dies of an MSR).
     Broken(String),
     /// The guest did not power off, for whatever reason.
     Unclear(String),
 }
 
-/// Boots, and takes everything down again.
-pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
+/// Boots, and stops everything again.
+pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
     let dir = tempfile::Builder::new().prefix("kiln-probe-").tempdir()?;
     let spec = VmSpec {
         qemu: input.qemu.path.clone(),
@@ -58,7 +71,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         dump_on_panic: false,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
         qemu_sandbox: input.qemu.sandbox,
-        // Whatever runs at all says so on the console.
+        // A kernel that runs at all prints to the console.
         kernel_args: vec!["loglevel=8".to_owned()],
         // Held until QMP is connected, so that no event is missed.
         qemu_args: vec!["-S".to_owned()],
@@ -73,9 +86,9 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
         Err(process::Error::EndedEarly {
             messages, status, ..
         }) => broken(&messages, status),
-        Err(error) => Outcome::Unclear(error.to_string()),
+        Err(error) => ProbeResult::Unclear(error.to_string()),
     };
-    let grace = if matches!(outcome, Outcome::Works) {
+    let grace = if matches!(outcome, ProbeResult::Works) {
         GRACE
     } else {
         Duration::ZERO
@@ -84,30 +97,30 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Lets the VM run until something tells how it went.
+/// Runs the VM until there is a result.
 async fn watch(
     qemu: &mut QemuProcess,
     qmp: &Qmp,
     mut events: VmEvents,
     deadline: Instant,
-) -> Outcome {
+) -> ProbeResult {
     let watched = timeout_at(deadline, async {
         if let Err(error) = qmp.cont().await {
             tracing::debug!("KVM probe: {error}");
         }
         loop {
             tokio::select! {
-                // In this order: what QEMU said counts before that it ended.
+                // In this order: what QEMU reported takes precedence over its end.
                 biased;
                 event = events.recv() => match event {
                     Some(VmEvent::Shutdown { guest: true, reason }) if reason == "guest-shutdown" => {
-                        return Outcome::Works;
+                        return ProbeResult::Works;
                     }
                     Some(VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason }) => {
-                        return Outcome::Unclear(format!("the guest ended by {reason}"));
+                        return ProbeResult::Unclear(format!("the guest ended by {reason}"));
                     }
                     Some(VmEvent::GuestPanicked) => {
-                        return Outcome::Unclear("the guest panicked".to_owned());
+                        return ProbeResult::Unclear("the guest panicked".to_owned());
                     }
                     Some(VmEvent::Stopped) => {}
                     None => return ended(qemu).await,
@@ -117,37 +130,37 @@ async fn watch(
             if let Ok(status) = qmp.status().await
                 && status.internal_error
             {
-                return Outcome::Broken("QEMU stopped the guest with an internal error".to_owned());
+                return ProbeResult::Broken("QEMU stopped the guest with an internal error".to_owned());
             }
         }
     })
     .await;
     match watched {
         Ok(outcome) => outcome,
-        Err(_) if qemu.console().position() == 0 => Outcome::Broken(format!(
+        Err(_) if qemu.console().position() == 0 => ProbeResult::Broken(format!(
             "a kernel printed nothing within {} s",
             DEADLINE.as_secs()
         )),
-        Err(_) => Outcome::Unclear(format!(
+        Err(_) => ProbeResult::Unclear(format!(
             "a guest did not power off within {} s",
             DEADLINE.as_secs()
         )),
     }
 }
 
-/// QEMU closed QMP without a word of the guest.
-async fn ended(qemu: &mut QemuProcess) -> Outcome {
+/// QEMU closed QMP without an event from the guest.
+async fn ended(qemu: &mut QemuProcess) -> ProbeResult {
     match qemu.wait().await {
         Ok(status) => {
             qemu.drain_messages().await;
             broken(&qemu.messages(), status)
         }
-        Err(error) => Outcome::Unclear(error.to_string()),
+        Err(error) => ProbeResult::Unclear(error.to_string()),
     }
 }
 
-/// QEMU's end in one line.
-fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
+/// How QEMU ended, in one line.
+fn broken(messages: &str, status: std::process::ExitStatus) -> ProbeResult {
     let said = messages
         .lines()
         .map(str::trim)
@@ -158,7 +171,7 @@ fn broken(messages: &str, status: std::process::ExitStatus) -> Outcome {
         .iter()
         .find(|line| !line.contains("warning:"))
         .or(said.first());
-    Outcome::Broken(match cause {
+    ProbeResult::Broken(match cause {
         Some(cause) => format!("QEMU ended with {status}: {cause}"),
         None => format!("QEMU ended with {status}"),
     })

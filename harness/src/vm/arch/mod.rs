@@ -1,4 +1,5 @@
-//! What is of one machine: how QEMU runs it, and what its kernel has to be told.
+//! What depends on the architecture: how QEMU runs it, and what its kernel needs on its command
+//! line.
 
 mod platform;
 mod x86_64;
@@ -14,8 +15,7 @@ pub(crate) fn platform(arch: Arch) -> &'static Platform {
     }
 }
 
-/// The frequency in kHz of the counter of this host that guests of `arch` read,
-/// where they have to be told.
+/// The frequency in kHz of this host's counter that guests of `arch` read, if they must be told.
 pub fn counter_khz(arch: Arch) -> Option<u64> {
     (platform(arch).counter_khz)()
 }

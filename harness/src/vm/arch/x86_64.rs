@@ -1,16 +1,13 @@
 //! 64-bit x86: QEMU's microvm.
 //!
-//! Where the initrd lies. QEMU puts one of S bytes at `(top - 1 - S) & ~4095`,
-//! where `top` is the end of memory below 4 GiB (`x86_load_linux`,
-//! hw/i386/x86-common.c, the same for PVH and bzImage): it ends at
-//! `top - 4096 + S % 4096`. SeaBIOS, the firmware of microvm in QEMU's own builds,
-//! takes memory for the ACPI tables from `top` downwards
-//! (`romfile_loader_allocate`, src/fw/romfile_loader.c, and `alloc_new`,
-//! src/malloc.c), and only then does its option ROM read the initrd, over the
-//! tables where the two meet: a guest with four devices does not boot if S % 4096
-//! is 0xc40 or more. qboot, Debian 12's firmware, keeps the tables below 1 MiB
-//! (`malloc_align`, malloc.c), and any size will do. Hence `guest::initramfs`
-//! fills whole pages.
+//! Placement of the initrd: QEMU puts one of S bytes at `(top - 1 - S) & ~4095`, where `top` is the
+//! end of memory below 4 GiB (`x86_load_linux`, hw/i386/x86-common.c, the same for PVH and
+//! bzImage): it ends at `top - 4096 + S % 4096`. SeaBIOS, the firmware of microvm in QEMU's own
+//! builds, takes memory for the ACPI tables from `top` downwards (`romfile_loader_allocate`,
+//! src/fw/romfile_loader.c, and `alloc_new`, src/malloc.c), and only then does its option ROM read
+//! the initrd, which overwrites the tables if the two overlap: a guest with four devices does not
+//! boot if S % 4096 is 0xc40 or more. qboot, Debian 12's firmware, keeps the tables below 1 MiB
+//! (`malloc_align`, malloc.c), and works with any size. So `guest::initramfs` pads to whole pages.
 
 mod tsc;
 
@@ -32,12 +29,12 @@ pub(super) static PLATFORM: Platform = Platform {
     clock,
     counter_khz: tsc::khz,
     has_no_timer,
-    // COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h) less its NUL.
+    // COMMAND_LINE_SIZE (arch/x86/include/asm/setup.h) without its NUL.
     max_command_line: 2047,
-    // SeaBIOS needs more than a page for its tables with more, which the initrd
-    // then overwrites whatever its size: 1.4 KB for the ACPI tables of a guest
-    // with some shares, and for each vCPU 8 bytes of them and some 48 of SMBIOS
-    // (`smbios_legacy_setup`, src/fw/smbios.c). 16 were seen to boot, 64 not.
+    // With more, SeaBIOS needs more than a page for its tables, which the initrd then overwrites
+    // whatever its size: 1.4 KB for the ACPI tables of a guest with some shares, and for each vCPU
+    // 8 bytes of them and some 48 of SMBIOS (`smbios_legacy_setup`, src/fw/smbios.c). 16 booted, 64
+    // did not.
     most_vcpus: 32,
 };
 
@@ -52,35 +49,35 @@ fn machine_type(machine: Machine, transport: Transport) -> &'static str {
     }
 }
 
-/// Wide vectors cost translation time, so an old model is the fastest; its version
-/// 1, because later ones want what TCG lacks (spec-ctrl) and warn; RDRAND (TCG has
-/// it since 4.1) makes the guest's random numbers ready at once.
+/// Wide vectors cost translation time, so an old model is the fastest. Version 1, because later
+/// ones need features that TCG lacks (spec-ctrl) and warn. With RDRAND (in TCG since 4.1) the
+/// guest's random numbers are ready at once.
 const EMULATED_CPU: &str = "Nehalem-v1,+rdrand";
 
 fn lacks_instruction(model: Option<&str>) -> String {
     match model {
-        // QEMU 7.2 was the first whose TCG has AVX and AVX2 (its change log); none
-        // up to 11.1 has AVX-512.
+        // QEMU 7.2 was the first whose TCG has AVX and AVX2 (its change log); up to 11.1 none has
+        // AVX-512.
         None => "ended by SIGILL: without KVM the guest has QEMU's Nehalem processor, which lacks \
-                 AVX and later extensions; `--cpu max` gives it all that QEMU can emulate (AVX2 \
-                 since 7.2)"
+            AVX and later extensions; `--cpu max` has everything that QEMU can emulate (AVX2 since \
+            7.2)"
             .to_owned(),
         Some(model) => format!(
             "ended by SIGILL: perhaps the guest's processor, `--cpu {model}` without KVM, lacks an \
-             instruction that the program uses; `--cpu max` has all that QEMU can emulate, and \
-             AVX-512 is not among it"
+             instruction that the program uses; `--cpu max` has everything that QEMU can emulate, \
+             which does not include AVX-512"
         ),
     }
 }
 
 fn clock(accelerator: Accelerator, counter_khz: Option<u64>) -> Vec<String> {
     match accelerator {
-        // The guest has kvm-clock, which says the frequency.
+        // The guest has kvm-clock, which gives the frequency.
         Accelerator::Kvm => Vec::new(),
         Accelerator::Tcg => counter_khz
             .map(|khz| format!("tsc_early_khz={khz}"))
             .into_iter()
-            // No watchdog: on a busy host it takes a late tick for a bad TSC.
+            // No watchdog: on a busy host it mistakes a late tick for a bad TSC.
             .chain(["tsc=reliable".to_owned()])
             .collect(),
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use guest_init::plan::CONTROL_PORT;
 
-use super::{Device, option, option_value, with_path};
+use super::option::{Device, option, option_value, with_path};
 use crate::config::Transport;
 use crate::vm::arch::Platform;
 use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
@@ -46,11 +46,11 @@ impl Device for Machine {
     }
 }
 
-/// Accelerator, processor model, and the clock that goes with them.
+/// Accelerator, CPU model, and their clock.
 pub(super) struct Accel<'a> {
     pub(super) platform: &'static Platform,
     pub(super) accelerator: Accelerator,
-    /// The model that was asked for.
+    /// The requested model.
     pub(super) cpu: Option<&'a str>,
     pub(super) counter_khz: Option<u64>,
 }
@@ -91,7 +91,7 @@ impl Device for Sandbox {
 /// A panic reboots at once, and a reboot ends QEMU.
 pub(super) struct EndsOnPanic {
     pub(super) platform: &'static Platform,
-    /// QEMU stays, with the guest's memory, until it is told to quit.
+    /// QEMU keeps the guest's memory until kiln tells it to quit.
     pub(super) keep: bool,
 }
 
@@ -115,8 +115,8 @@ impl Device for EndsOnPanic {
 
 /// The serial port, written to QEMU's stdout.
 ///
-/// Messages of the level of a warning and above are shown: oopses and `WARN`
-/// come through, and the hundreds of lines of a normal boot do not slow it.
+/// Shows messages of level warning and above: oopses and `WARN` come through, and the hundreds of
+/// lines of a normal boot do not slow it down.
 pub(super) struct SerialConsole {
     pub(super) platform: &'static Platform,
 }
@@ -136,7 +136,7 @@ impl Device for SerialConsole {
         vec![
             format!("console={}", self.platform.console),
             "loglevel=5".to_owned(),
-            // What the kernel says is known by its timestamp.
+            // Timestamps identify the kernel's messages.
             "printk.time=1".to_owned(),
         ]
     }
@@ -272,7 +272,7 @@ pub(super) struct Boot<'a> {
 
 impl Device for Boot<'_> {
     fn qemu(&self) -> Vec<OsString> {
-        // These take their argument whole: nothing to escape.
+        // These take their argument as it is: nothing to escape.
         [
             option("-kernel", self.image),
             option("-initrd", self.initramfs),

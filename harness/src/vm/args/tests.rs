@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
+use super::option::option_value;
 use super::*;
 use crate::arch::Arch;
 use crate::config::{Machine, ShareKind, Transport};
@@ -26,6 +27,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
+            config: None,
         },
         initramfs: "/cache/initramfs".into(),
         virtiofs: vec![VirtiofsSpec {

@@ -1,19 +1,19 @@
-//! What a form of the kernel's reports is made of.
+//! The structure of a form of kernel reports.
 
-/// What a line of a form means for the report that it stands in.
+/// What a line of a form means for its report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
-    /// `cut here`: a report begins, and the next lines say which.
+    /// `cut here`: a report starts, and the next lines say which.
     Cut,
-    /// A report of its own.
+    /// A separate report.
     Opens,
-    /// What stands before a `BUG()`, a `WARN()` or an oops, and says why.
+    /// Comes before a `BUG()`, a `WARN()` or an oops, and says why.
     Precedes,
     /// A line of an oops, which has several of these.
     Dies,
     /// The line of `WARN()`.
     Warns,
-    /// The kernel's last words.
+    /// The kernel's last message.
     Panics,
     /// Follows an oops.
     After,
@@ -33,11 +33,11 @@ pub(super) struct Form {
     pub(super) kind: &'static str,
     pub(super) role: Role,
     pub(super) bare: Bare,
-    /// A regular expression, from the beginning of the message on.
+    /// A regular expression, anchored at the start of the message.
     pub(super) regex: &'static str,
 }
 
-/// A form; `regex` is a regular expression, from the beginning of the message on.
+/// A form; `regex` is a regular expression, anchored at the start of the message.
 pub(super) const fn form(kind: &'static str, role: Role, bare: Bare, regex: &'static str) -> Form {
     Form {
         kind,
@@ -47,8 +47,7 @@ pub(super) const fn form(kind: &'static str, role: Role, bare: Bare, regex: &'st
     }
 }
 
-/// What may stand behind `[#N]`: the kernel's build options, such as
-/// ` PREEMPT(voluntary) SMP NOPTI`.
+/// What may follow `[#N]`: the kernel's build options, such as ` PREEMPT(voluntary) SMP NOPTI`.
 macro_rules! flags {
     () => {
         r":?(?: [A-Z][A-Z_0-9]*(?:\([a-z+]+\))?)*\s*$"

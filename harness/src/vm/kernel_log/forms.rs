@@ -1,4 +1,4 @@
-//! The forms by which a report of the kernel is known.
+//! The forms that identify kernel reports.
 //!
 //! From the sources of Linux 5.10 to 7.3; each form names its file.
 
@@ -198,7 +198,7 @@ const REST: &[Form] = &[
         r"BUG \S.* \((?:Not tainted|Tainted: .+)\): ",
     ),
     form("slab", Opens, No, r"Slab corruption \("),
-    // mm/kmemleak.c says this at the level of an information.
+    // mm/kmemleak.c prints this at level `info`.
     form(
         "kmemleak",
         Opens,
@@ -227,16 +227,16 @@ const REST: &[Form] = &[
         Yes,
         r"WARNING: (?:\S+:\d+ )?at .+, CPU#\d+: ",
     ),
-    // Whatever else calls itself so, but for HARMLESS.
+    // All other lines like this, except HARMLESS ones.
     form("bug", Opens, No, "BUG: "),
     form("oops", Dies, No, "Oops: "),
     form("warning", Opens, No, "WARNING: "),
 ];
 
-/// What begins like a report and is none: advice on settings, and clocks, which
-/// stand still when a host is busy; [`arch::harmless`] has more. From
-/// fs/namespace.c, init/main.c, kernel/time/timekeeping.c, kernel/workqueue.c,
-/// security/tomoyo, drivers/video/fbdev/core/fbcon.c.
+/// Lines that begin like a report but are not one: advice on settings, and clocks, which stall when
+/// a host is busy; [`arch::harmless`] has more. From fs/namespace.c, init/main.c,
+/// kernel/time/timekeeping.c, kernel/workqueue.c, security/tomoyo,
+/// drivers/video/fbdev/core/fbcon.c.
 const HARMLESS: &[&str] = &[
     "[tT]he mand mount option",
     "'bootconfig' found",
@@ -278,8 +278,7 @@ static COMPILED: LazyLock<Option<Compiled>> = LazyLock::new(|| {
     })
 });
 
-/// What the message of a line is, if it has a form. `stamped`: it has a
-/// timestamp.
+/// The form of a message, if it has one. `stamped`: it has a timestamp.
 pub(super) fn form_of(message: &str, stamped: bool) -> Option<Found> {
     let compiled = COMPILED.as_ref()?;
     let matches = compiled.set.matches(message.as_bytes());
@@ -293,8 +292,8 @@ pub(super) fn form_of(message: &str, stamped: bool) -> Option<Found> {
     })
 }
 
-/// Words that only the kernel says, wherever they stand in a line without a
-/// timestamp: a program may have begun the line.
+/// Text that only the kernel prints, anywhere in a line without a timestamp: a program may have
+/// begun the line.
 pub(super) fn kernel_words(line: &str) -> Option<&str> {
     const WORDS: [&str; 3] = [
         "------------[ cut here ]------------",

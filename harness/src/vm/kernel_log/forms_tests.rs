@@ -12,8 +12,8 @@ fn every_form_is_a_regular_expression() {
     assert!(COMPILED.is_some());
 }
 
-/// Lines as the kernel prints them, of each kind. Those in the first list are
-/// known without a timestamp too.
+/// Lines of each kind as the kernel prints them. Those in the first list also count without a
+/// timestamp.
 #[test]
 fn each_kind_is_known_by_its_form() {
     let strict = [
@@ -283,7 +283,7 @@ fn each_kind_is_known_by_its_form() {
 }
 
 #[test]
-fn what_a_sound_kernel_says_is_no_report() {
+fn messages_of_a_sound_kernel_are_not_reports() {
     for line in [
         "WARNING: The mand mount option has been deprecated and",
         "WARNING: Unprivileged eBPF is enabled with eIBRS+LFENCE mitigation and SMT",
@@ -315,7 +315,7 @@ fn what_a_sound_kernel_says_is_no_report() {
 }
 
 #[test]
-fn what_a_program_says_is_no_report() {
+fn a_program_s_lines_are_not_reports() {
     for line in [
         "WARNING: this is mine",
         "BUG: mine too",

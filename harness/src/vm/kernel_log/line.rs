@@ -1,19 +1,19 @@
-//! A line of a console taken apart: what stands before a message of the kernel.
+//! Splits a line of the console into a kernel message and what comes before it.
 
 use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// Facilities of syslog(3) other than the kernel's begin here: a level of 3
-/// bits, then the facility. `/dev/kmsg` gives a program's line none below
-/// `LOG_USER` (kernel/printk/printk.c, devkmsg_write).
+/// Facilities of syslog(3) other than the kernel's begin here: a level of 3 bits, then the
+/// facility. `/dev/kmsg` gives a program's line no facility below `LOG_USER`
+/// (kernel/printk/printk.c, devkmsg_write).
 const FIRST_USER_LEVEL: u16 = 8;
 
-/// What a line may hold of the kernel.
+/// A kernel message that a line may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Message<'l> {
-    /// By the guest's clock, in microseconds; `None` for a line without a
-    /// timestamp, which any program can have printed.
+    /// Time on the guest's clock, in microseconds; `None` for a line without a timestamp, which any
+    /// program may have printed.
     pub(super) stamp: Option<u64>,
     /// What follows the timestamp and the caller's id.
     pub(super) text: &'l str,
@@ -34,9 +34,9 @@ static PREFIX: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static BARE_PREFIX: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^(?:<([0-9]{1,3})>)?(?:\[ {0,12}[TC][0-9]{1,10}\] )?").ok());
 
-/// The messages that a line may hold, those with a timestamp first. A program
-/// that has begun a line has what the kernel prints next behind it; it may hold
-/// several timestamps then, of which only one is the kernel's.
+/// The messages that a line may contain, those with a timestamp first. If a program has begun the
+/// line, the kernel's output follows on it; such a line may contain several timestamps, only one of
+/// which comes from the kernel.
 pub(super) fn messages(line: &str) -> Vec<Message<'_>> {
     let mut found = Vec::new();
     for prefix in PREFIX.iter().flat_map(|regex| regex.captures_iter(line)) {
@@ -72,7 +72,7 @@ pub(super) fn messages(line: &str) -> Vec<Message<'_>> {
     found
 }
 
-/// Timestamps of one line that are looked at.
+/// How many timestamps of a line to look at.
 const MAX_MESSAGES: usize = 16;
 
 fn of_a_program(level: Option<&str>) -> bool {

@@ -1,4 +1,4 @@
-//! What a kernel says on its console when something is wrong with it.
+//! Kernel reports of problems on the console.
 //!
 //! The console is untrusted: a guest can print anything. A report can only
 //! make the guest's own test fail.
@@ -21,20 +21,20 @@ pub const DENIED: &str = "denied";
 /// One report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelReport {
-    /// What: `oops`, `warning`, `rcu stall`, `lockdep`, `kasan`, …
+    /// The kind: `oops`, `warning`, `rcu stall`, `lockdep`, `kasan`, …
     pub kind: &'static str,
-    /// The line that says what it is about, without the timestamp.
+    /// The line that says what it is about, without its timestamp.
     pub title: String,
     /// Its lines.
     pub text: String,
-    /// Why `kernels.toml` allows it: it is told, and no test fails by it.
+    /// Why `kernels.toml` allows it: it is shown, and fails no test.
     pub allowed: Option<String>,
-    /// Why `kernels.toml` denies it, where nothing else makes it a report.
+    /// Why `kernels.toml` denies it, if it is a report only because of that.
     pub denied: Option<String>,
 }
 
 impl KernelReport {
-    /// Its title, and what `kernels.toml` says of it.
+    /// Its title, and what `kernels.toml` says about it.
     pub fn summary(&self) -> String {
         match (&self.allowed, &self.denied) {
             (Some(reason), _) => format!("{} (allowed: {reason})", self.title),
@@ -44,7 +44,7 @@ impl KernelReport {
     }
 }
 
-/// The reports in a whole console, in order.
+/// The reports in a complete console, in order.
 pub fn reports(console: &[u8]) -> Vec<KernelReport> {
     let mut scanner = Scanner::default();
     scanner.push(console);
@@ -52,7 +52,7 @@ pub fn reports(console: &[u8]) -> Vec<KernelReport> {
     scanner.take()
 }
 
-/// Whether a line stands at the beginning of a report.
+/// Whether a line starts a report.
 pub fn is_telling(line: &str) -> bool {
     !reports(line.as_bytes()).is_empty()
 }

@@ -1,5 +1,5 @@
-//! What the user says of lines of the kernel: which report is known and passed
-//! over, which line is a report although it has the form of none.
+//! The user's patterns for kernel lines: which reports are known and allowed, and which lines are
+//! reports although they do not look like one.
 
 use regex::Regex;
 
@@ -19,7 +19,7 @@ struct Pattern {
 }
 
 impl Patterns {
-    /// Those of `all` that are about the kernel of this name.
+    /// Those of `all` that apply to the kernel of this name.
     pub fn for_kernel(all: &[KernelLogPattern], kernel: &str) -> Self {
         let mut patterns = Self::default();
         for pattern in all.iter().filter(|pattern| pattern.is_about(kernel)) {
@@ -35,7 +35,7 @@ impl Patterns {
         patterns
     }
 
-    /// Why a report with this line is passed over.
+    /// Why a report with this line is allowed.
     pub(super) fn allowed(&self, line: &str) -> Option<&str> {
         reason(&self.allow, line)
     }

@@ -6,47 +6,47 @@ use super::line::{self, Message};
 use super::patterns::Patterns;
 use super::{DENIED, KernelReport};
 
-/// Lines of one report that are kept: a stack of an oops has about 60, a report
-/// of KASAN or of lockdep up to 150.
+/// Lines of one report to keep: the stack of an oops has about 60, a report of KASAN or lockdep up
+/// to 150.
 pub(super) const MAX_LINES: usize = 200;
-/// Bytes of one line that are kept. The kernel's own have at most 2048
-/// (`PRINTK_MESSAGE_MAX`, kernel/printk/internal.h).
+/// Bytes of one line to keep. The kernel's own have at most 2048 (`PRINTK_MESSAGE_MAX`,
+/// kernel/printk/internal.h).
 pub(super) const MAX_LINE: usize = 2048;
-/// Bytes of a line that are looked at as a whole.
+/// Bytes of a line to look at as a whole.
 const WINDOW: usize = 4 * MAX_LINE;
-/// Reports that wait to be taken: a guest may print them without end.
+/// Reports that may wait to be taken: a guest may print them endlessly.
 pub(super) const MAX_REPORTS: usize = 50;
-/// A report is over when the kernel has said nothing for this long, in
-/// microseconds by the guest's clock.
+/// A report has ended if the kernel has printed nothing for this long, in microseconds on the
+/// guest's clock.
 const GAP: u64 = 3_000_000;
 
 /// A kernel's first line: init/version.c.
 const BANNER: &str = "Linux version ";
 
-/// A report that may go on.
+/// A report that may continue.
 #[derive(Debug)]
 struct Open {
     kind: &'static str,
-    /// Of the line that gave the report its kind.
+    /// The role of the line that gave the report its kind.
     role: Role,
     title: Option<String>,
     text: String,
     lines: usize,
     allowed: Option<String>,
     denied: Option<String>,
-    /// Its end has come: only what follows an oops still belongs to it.
+    /// Its end has come: only lines that follow an oops still belong to it.
     ended: bool,
-    /// It has been taken: what still comes is no new report.
+    /// It has been taken: further lines are not a new report.
     taken: bool,
-    /// When its last line came.
+    /// Time of its last line.
     stamp: Option<u64>,
 }
 
-/// Takes in a console piece by piece; a line may come in several.
+/// Reads a console piece by piece; a line may come in several pieces.
 #[derive(Debug, Default)]
 pub struct Scanner {
     patterns: Patterns,
-    /// The line that has no end yet.
+    /// The unfinished line.
     partial: Vec<u8>,
     open: Option<Open>,
     done: Vec<KernelReport>,
@@ -65,11 +65,10 @@ impl Scanner {
         }
     }
 
-    /// Takes in what the console says next.
+    /// Reads the next piece of the console.
     pub fn push(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|&byte| byte == b'\n') {
-            // A program may print megabytes without a newline, and then the
-            // kernel a line.
+            // A program may print megabytes without a newline before the kernel prints a line.
             for part in piece.chunks(WINDOW) {
                 self.partial.extend_from_slice(part);
                 if self.partial.last() == Some(&b'\n') {
@@ -84,8 +83,8 @@ impl Scanner {
         }
     }
 
-    /// What the kernel has reported since the last call. Of a report that goes
-    /// on, what there is of it: the rest is not a new one.
+    /// What the kernel has reported since the last call. An unfinished report counts as it is: the
+    /// rest of it is not a new one.
     pub fn take(&mut self) -> Vec<KernelReport> {
         let mut reports = std::mem::take(&mut self.done);
         if let Some(open) = &mut self.open
@@ -97,25 +96,24 @@ impl Scanner {
         reports
     }
 
-    /// Whether a report has begun and its end has not come.
+    /// Whether there is an unfinished report.
     pub fn in_report(&self) -> bool {
         let goes_on = |open: &Open| !open.ended && !open.taken && open.lines < MAX_LINES;
         self.open.as_ref().is_some_and(goes_on)
     }
 
-    /// Takes the line that has no newline yet for a whole one: no more will
-    /// come.
+    /// Treats the unfinished line as complete, because no more will come.
     pub fn finish(&mut self) {
         let line = std::mem::take(&mut self.partial);
         self.line(&line);
     }
 
-    /// Whether the kernel's clock began anew: another kernel runs, of kexec.
+    /// Whether the kernel's clock started again: another kernel runs, after kexec.
     pub fn restarted(&self) -> bool {
         self.restarted
     }
 
-    /// What the kernel said when it panicked.
+    /// The kernel's panic message.
     pub fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
     }
@@ -124,7 +122,7 @@ impl Scanner {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_end_matches(['\r', '\n', '\0', ' ']);
         let messages = line::messages(text);
-        // From behind: a program may have begun the line, with a time of its own.
+        // Search backwards: a program may have begun the line, with another time.
         let found = messages.iter().rev().find_map(|message| {
             let found = forms::form_of(clipped(message.text), message.stamp.is_some());
             found.map(|found| (*message, found))
@@ -147,7 +145,7 @@ impl Scanner {
         let text = clipped(message.text);
         self.end_after_gap(message.stamp);
         if let Some(stamp) = message.stamp {
-            // Processors may print a moment later than they stamp.
+            // CPUs may print a moment later than their timestamps.
             self.restarted |=
                 stamp + GAP < self.latest || (stamp < self.latest && text.starts_with(BANNER));
             self.latest = stamp;
@@ -174,19 +172,19 @@ impl Scanner {
         self.append(message, found);
     }
 
-    /// Whether a line of this role is part of the report that is there.
+    /// Whether a line of this role is part of the present report.
     ///
-    /// A report that has been taken is a test's: what begins now may be the next
-    /// one's, and no report may vanish.
+    /// A taken report belongs to a test: a report that starts now may belong to the next one, and
+    /// no report may be lost.
     fn belongs(&self, role: Role) -> bool {
         let Some(open) = &self.open else { return false };
         let goes_on = !open.ended && !open.taken;
         match role {
             Role::After | Role::Ends => true,
-            // Says why it is the end, whatever the report is.
+            // Says why the kernel ends, whatever the report is.
             Role::Panics => !open.taken,
             Role::Opens => goes_on && open.role == Role::Cut,
-            // `BUG()` after what it is about.
+            // `BUG()` after its explanation.
             Role::Cut => goes_on && open.role == Role::Precedes,
             Role::Precedes => goes_on && matches!(open.role, Role::Cut | Role::Dies),
             Role::Warns => goes_on && matches!(open.role, Role::Cut | Role::Precedes),
@@ -210,7 +208,7 @@ impl Scanner {
         });
     }
 
-    /// The line that says what a report is about whose `cut here` has come.
+    /// The line after `cut here` that says what a report is about.
     fn name(&mut self, found: Found, text: &str) {
         if let Some(open) = &mut self.open
             && open.role == Role::Cut
@@ -230,7 +228,7 @@ impl Scanner {
         if !follows && (open.ended || open.lines >= MAX_LINES) {
             return;
         }
-        // Lines of programs stand between those of the kernel.
+        // Lines of programs may come between those of the kernel.
         if message.stamp.is_none() && open.stamp.is_some() && found.is_none() {
             return;
         }
@@ -251,13 +249,13 @@ impl Scanner {
         match role {
             Some(Role::Ends) => open.ended = true,
             Some(Role::Panics) => open.ended = false,
-            // The line that closes a report of a sanitizer also opens it.
+            // The line that closes a sanitizer report also opens it.
             _ if open.lines > 1 && is_rule(text) && has_rules(open.kind) => open.ended = true,
             _ => {}
         }
     }
 
-    /// A line that the user has denied is a report, of one line.
+    /// A line that the user denies is a report of one line.
     fn deny(&mut self, text: &str, reason: String, stamp: Option<u64>) {
         self.append(Message { stamp, text }, None);
         if self.open.as_ref().is_some_and(|open| open.ended) {
@@ -298,7 +296,7 @@ impl Open {
         let first = || {
             let lines = self.text.lines().map(str::trim);
             let mut lines = lines.filter(|line| !line.is_empty());
-            let cut = lines.next().unwrap_or("a report without words");
+            let cut = lines.next().unwrap_or("a report without text");
             lines.next().unwrap_or(cut).to_owned()
         };
         KernelReport {
@@ -315,7 +313,7 @@ fn format_stamp(stamp: u64) -> String {
     format!("[{:5}.{:06}] ", stamp / 1_000_000, stamp % 1_000_000)
 }
 
-/// The line of `=` around a report: mm/kasan/report.c and its likes.
+/// The line of `=` around a report: mm/kasan/report.c and similar.
 fn is_rule(text: &str) -> bool {
     let text = text.trim();
     text.len() >= 20 && text.bytes().all(|byte| byte == b'=')

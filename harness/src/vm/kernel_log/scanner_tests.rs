@@ -144,7 +144,7 @@ fn output_of_programs_between_the_lines_is_left_out() {
 }
 
 #[test]
-fn what_a_program_prints_is_no_report_of_the_kernel() {
+fn a_program_s_output_is_not_a_kernel_report() {
     for console in [
         "WARNING: this is mine\nBUG: mine too\n",
         "[x] WARNING: CPU\n[    1.000000] a WARNING: CPU\n",
@@ -156,7 +156,7 @@ fn what_a_program_prints_is_no_report_of_the_kernel() {
 }
 
 #[test]
-fn a_report_that_was_taken_is_no_new_one_and_hides_none() {
+fn a_report_that_was_taken_is_not_new_and_hides_no_other() {
     let (begin, end) = DIVIDE.split_at(DIVIDE.find("[   12.000300]").unwrap());
     let mut scanner = Scanner::default();
     scanner.push(begin.as_bytes());
@@ -242,7 +242,7 @@ fn patterns_allow_a_report_and_deny_a_line() {
     assert_eq!(found[2].allowed, None);
 }
 
-/// Pieces of consoles that are put together in any order.
+/// Pieces of consoles to combine in any order.
 const PIECES: &str = "(\\[ *[0-9.]{0,12}\\] ?|\\[    [0-9]\\.[0-9]{6}\\] |\\[ +T7\\] |<[0-9]{1,3}>|WARNING: |BUG: |\
     : 0000 \\[#1\\]|-----\\[ cut here \\]-----|---\\[ end trace |Kernel panic - not syncing: |====================|\
     \u{1b}|\r|\0|[^\\n]|\\n){0,60}";
@@ -273,8 +273,8 @@ proptest! {
         prop_assert_eq!(scanner.take(), found(&whole));
     }
 
-    /// However what stands before it looks, the oops is found: its first line may
-    /// seem to be a program's, whose level was printed.
+    /// The oops is found whatever comes before it: its first line may look like a program's, whose
+    /// level was printed.
     #[test]
     fn nothing_before_it_hides_an_oops(text in PIECES) {
         let console = format!("{text}{}", DIVIDE.replace("[   12", "[ 9012"));

@@ -1,4 +1,4 @@
-//! Reports that a kernel does not print: it calls itself tainted all the same.
+//! Reports that a kernel does not print, but for which it sets taint flags.
 //!
 //! A console whose log level was lowered (`dmesg -n 1`, `quiet`) shows no
 //! warning. Flags: Documentation/admin-guide/tainted-kernels.rst.
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::KernelReport;
 
-/// Kind of a report that is known by the flags alone.
+/// Kind of a report that only the flags show.
 pub(super) const TAINT: &str = "taint";
 
 /// The flags that say that something went wrong: bit, letter, what.
@@ -19,15 +19,15 @@ const FLAGS: [(u32, char, &str); 5] = [
     (14, 'L', "a soft lockup was found"),
 ];
 
-/// The flags of a kernel, as far as they are known and explained.
+/// The flags of a kernel that are known and explained.
 #[derive(Debug, Default)]
 pub struct Taint {
     seen: u64,
 }
 
 impl Taint {
-    /// A report, if the kernel has set flags of [`FLAGS`] that neither these
-    /// reports nor earlier ones explain.
+    /// A report, if the kernel has set [`FLAGS`] that neither these reports nor earlier ones
+    /// explain.
     pub fn report(&mut self, flags: u64, reports: &[KernelReport]) -> Option<KernelReport> {
         for report in reports {
             self.seen |= explained_by(report.kind);
@@ -45,7 +45,7 @@ impl Taint {
         }
         Some(KernelReport {
             kind: TAINT,
-            title: format!("{what} (taint flag {letter}), and the console does not show it"),
+            title: format!("{what} (taint flag {letter}), but the console does not show it"),
             text,
             allowed: None,
             denied: None,
@@ -53,7 +53,7 @@ impl Taint {
     }
 }
 
-/// The flags that a report of this kind may have set, or sets soon.
+/// The flags that a report of this kind may have set, or may set soon.
 fn explained_by(kind: &str) -> u64 {
     let bits: &[u32] = match kind {
         "oops" | "panic" => &[5, 7, 9],
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_that_a_report_explains_is_none() {
+    fn a_flag_that_a_report_explains_is_not_a_report() {
         let mut taint = Taint::default();
         assert_eq!(taint.report(0, &[oops()]), None);
         assert_eq!(taint.report(1 << 7, &[]), None, "it comes a little later");

@@ -1,7 +1,6 @@
-//! What a QEMU said of itself the last time, for as long as its file stays
-//! the same.
+//! Cached answers of a QEMU, valid until its file changes.
 //!
-//! Asking takes four short processes, 40 to 130 ms of each start of kiln.
+//! Querying QEMU takes four short processes, 40 to 130 ms of each start of kiln.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +15,7 @@ use crate::whole_file;
 
 const FILE: &str = "qemu.json";
 
-/// What tells one QEMU file from another, or from itself after an upgrade.
+/// Identifies a QEMU file, also after an upgrade.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     /// Bytes.
@@ -41,8 +40,8 @@ impl Stamp {
     }
 }
 
-/// A remembered QEMU: one that will do. What is wrong with others is asked
-/// again, for it may be mended by the next time.
+/// A cached QEMU, which is usable. Problems of others are not cached, since they may be fixed by
+/// the next time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answer {
     stamp: Stamp,
@@ -67,7 +66,7 @@ pub(super) fn recall(cache_dir: &Path, path: &Path) -> Option<Qemu> {
     })
 }
 
-/// Remembers `qemu`, beside the other ones.
+/// Adds `qemu` to the cache.
 pub(super) fn keep(cache_dir: &Path, qemu: &Qemu) -> io::Result<()> {
     let mut answers = read(cache_dir);
     answers.retain(|path, _| path.exists());

@@ -1,4 +1,4 @@
-//! The requests of a guest, each passed on to the file system behind.
+//! Passes each request of the guest to the inner file system.
 
 use std::ffi::CStr;
 use std::io;
@@ -28,9 +28,9 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> FileSystem for Served<F> {
             state.dir = None;
         }
         Ok(match self.owner {
-            // The host's kernel takes set-user-id bits away at a write: this
-            // process has no CAP_FSETID. Else the guest's would ask for
-            // capabilities, an attribute, before each.
+            // The host's kernel clears set-user-id bits on a write, because this process has no
+            // CAP_FSETID. Otherwise the guest's kernel would read the capabilities attribute before
+            // each write.
             Some(_) => wanted | FsOptions::HANDLE_KILLPRIV_V2,
             None => wanted,
         })
@@ -191,7 +191,7 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> FileSystem for Served<F> {
             .inner
             .create(ctx, parent, name, mode, kill_priv, flags, umask, extensions);
         let (entry, handle, options) = self.noting_refusal(made)?;
-        // Open as it is, it cannot be looked up again.
+        // It is only open, so it cannot be looked up again.
         let device = self.device(ctx, parent, name, &entry);
         let device = device.ok().flatten();
         let device = device.unwrap_or_else(|| self.device_of(parent));

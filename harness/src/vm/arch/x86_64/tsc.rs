@@ -1,14 +1,12 @@
 //! The frequency of the host's time stamp counter.
 //!
-//! A TCG guest's `rdtsc` returns the host's counter (QEMU's
-//! `cpu_get_host_ticks`), and on `microvm` the guest has no HPET or PM timer to
-//! calibrate it against: on a busy host calibration fails and the boot hangs.
-//! `tsc_early_khz=` tells the guest instead.
+//! A TCG guest's `rdtsc` returns the host's counter (QEMU's `cpu_get_host_ticks`), and on `microvm`
+//! the guest has no HPET or PM timer to calibrate it against: on a busy host calibration fails and
+//! the boot hangs. `tsc_early_khz=` gives the guest the frequency instead.
 
 use std::sync::OnceLock;
 
-/// Frequency of the host's TSC in kHz, measured once (about 5 ms); `None`
-/// where the host has none.
+/// Frequency of the host's TSC in kHz, measured once (about 5 ms); `None` if the host has no TSC.
 pub(super) fn khz() -> Option<u64> {
     static KHZ: OnceLock<Option<u64>> = OnceLock::new();
     *KHZ.get_or_init(measure::khz)
@@ -21,11 +19,11 @@ mod measure {
 
     use nix::time::{ClockId, clock_gettime};
 
-    /// Time between the two samples: an error of a microsecond is 200 ppm, and
-    /// the kernel bears 500 (NTP's limit).
+    /// Time between the two samples: an error of a microsecond is 200 ppm, and the kernel tolerates
+    /// 500 (NTP's limit).
     const SPAN: Duration = Duration::from_millis(5);
 
-    /// Attempts at a sample that nothing interrupted.
+    /// Attempts to get an uninterrupted sample.
     const ATTEMPTS: usize = 8;
 
     /// One instant, on both clocks.
@@ -49,16 +47,15 @@ mod measure {
             .filter(|khz| *khz > 0)
     }
 
-    /// Reads the counter between two readings of the clock, and of several
-    /// attempts takes the one with the least between them.
+    /// Reads the counter between two readings of the clock, and takes the attempt with the shortest
+    /// interval.
     fn sample() -> Option<Sample> {
         (0..ATTEMPTS)
             .filter_map(|_| {
                 let before = now()?;
-                // SAFETY: RDTSC exists on every x86-64 processor and reads a
-                // register only. (A process may be forbidden it with
-                // PR_SET_TSC; then it would be killed by SIGSEGV, which nobody
-                // does to us.)
+                // SAFETY: RDTSC exists on every x86-64 processor and reads a register only.
+                // (PR_SET_TSC can forbid it to a process, which would then get SIGSEGV; nobody does
+                // that to us.)
                 #[allow(unused_unsafe)]
                 let tsc = unsafe { core::arch::x86_64::_rdtsc() };
                 let after = now()?;
@@ -74,7 +71,7 @@ mod measure {
             .map(|(_, sample)| sample)
     }
 
-    /// The clock that NTP does not bend, in nanoseconds.
+    /// The clock that NTP does not adjust, in nanoseconds.
     fn now() -> Option<i128> {
         let time = clock_gettime(ClockId::CLOCK_MONOTONIC_RAW).ok()?;
         Some(i128::from(time.tv_sec()) * 1_000_000_000 + i128::from(time.tv_nsec()))
@@ -94,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_measurement_is_the_frequency_of_a_processor() {
-        // No closer: a busy machine may take the processor away at any time.
+        // Not stricter: a busy machine may preempt us at any time.
         let khz = super::measure::khz().unwrap();
         assert!((500_000..10_000_000).contains(&khz), "{khz}");
     }

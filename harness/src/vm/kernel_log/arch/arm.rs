@@ -1,4 +1,4 @@
-//! Words of arm64 and arm, some of which riscv, mips, loongarch and s390 have too.
+//! Messages of arm64 and arm, some of which riscv, mips, loongarch and s390 also have.
 
 use super::super::form::Bare::{No, Yes};
 use super::super::form::Role::Dies;

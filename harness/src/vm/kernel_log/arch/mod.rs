@@ -1,7 +1,6 @@
-//! What only kernels of some architectures say.
+//! Messages that only kernels of some architectures print.
 //!
-//! A console is looked through for all of it: a line means the same, whoever
-//! prints it.
+//! All of them apply to every console: a line means the same, whoever prints it.
 
 mod arm;
 mod x86;
@@ -15,7 +14,7 @@ pub(super) fn forms() -> impl Iterator<Item = &'static Form> {
     x86::FORMS.iter().chain(arm::FORMS).chain(OTHERS)
 }
 
-/// What begins like a warning and is none.
+/// Lines that begin like a warning but are not one.
 pub(super) fn harmless() -> impl Iterator<Item = &'static str> {
     x86::HARMLESS.iter().copied()
 }

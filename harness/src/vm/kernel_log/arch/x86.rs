@@ -1,4 +1,4 @@
-//! Words of x86.
+//! Messages of x86.
 
 use super::super::form::Bare::{No, Yes};
 use super::super::form::Role::{Dies, Opens, Precedes};
@@ -41,7 +41,7 @@ pub(super) const FORMS: &[Form] = &[
         No,
         "kernel tried to execute NX-protected page",
     ),
-    // arch/x86/kernel/cpu/mce/core.c; a plain "events logged" is none.
+    // arch/x86/kernel/cpu/mce/core.c; a plain "events logged" is not a report.
     form(
         "machine check",
         Opens,
@@ -50,7 +50,7 @@ pub(super) const FORMS: &[Form] = &[
     ),
 ];
 
-/// What begins like a warning and is advice: on mitigations and on firmware. From
+/// Lines that begin like a warning but are advice on mitigations and firmware. From
 /// arch/x86/kernel/cpu and arch/x86/kernel/process.c.
 pub(super) const HARMLESS: &[&str] = &[
     "BIOS bug: ",

@@ -1,0 +1,206 @@
+//! Executes a plan. The run has its own thread. A second one writes each event to the run directory
+//! and passes it to the reports. A third one writes to the terminal. This module connects them, and
+//! stops the run on Ctrl-C.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::Failure;
+use super::again;
+use super::input::{self, Interrupts};
+use super::status_request::StatusRequests;
+use crate::blocking::blocking;
+use crate::exit_code;
+use crate::report::{Levels, Outlet, Reports, TerminalStyle};
+use crate::run::background::Background;
+use crate::run::dir::RunDir;
+use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
+use crate::run::event_log::EventWriter;
+use crate::run::plan::Plan;
+
+/// How long the terminal may take to print the rest after a signal has ended the run.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Runs the plan; writes every event, then shows it through `outlet`.
+pub(super) async fn execute(
+    plan: Plan,
+    run_dir: &RunDir,
+    levels: Levels,
+    (style, outlet): (TerminalStyle, Outlet),
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
+    let code = run(plan, run_dir, reports, interrupts).await;
+    let shown = drain(outlet, interrupts).await;
+    let code = code?;
+    Ok(shown?.unwrap_or(code))
+}
+
+async fn run(
+    plan: Plan,
+    run_dir: &RunDir,
+    reports: Reports,
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
+    let mut sink = Sink {
+        log: EventWriter::create(&run_dir.events())?,
+        reports,
+    };
+    sink.take(started(&plan, &sink))?;
+    for suite in plan.ready() {
+        sink.take(Event::SuiteReady(suite))?;
+    }
+    let (sender, events) = unbounded_channel();
+    let (request_status, requests) = unbounded_channel();
+    let mut writing = start_writer(sink, events, requests)?;
+    let mut run = Background::start(plan, sender).map_err(|error| no_thread(&error))?;
+    let mut status_requests = StatusRequests::listen();
+    let mut interrupted = None;
+    let written = loop {
+        tokio::select! {
+            biased;
+            written = &mut writing => break written,
+            signal = interrupts.next(), if interrupted.is_none() => {
+                interrupted = Some(signal);
+                run.stop();
+            }
+            // There is no answer after the last event.
+            () = status_requests.next() => drop(request_status.send(())),
+        }
+    };
+    drop(status_requests);
+    run.join();
+    let Ok((mut sink, taken)) = written else {
+        return Err(Failure::new(
+            exit_code::SETUP_FAILED,
+            "the thread that writes events.jsonl has ended",
+        ));
+    };
+    let code = match interrupted {
+        Some(signal) => input::code_of(signal),
+        None => sink.reports.history().tally.exit_code(),
+    };
+    blocking(move || match taken {
+        Ok(()) => sink.finish(code),
+        // The reports show what is known.
+        Err(failure) => {
+            sink.reports.finish()?;
+            Err(failure)
+        }
+    })
+    .await?;
+    Ok(code)
+}
+
+/// Waits until the terminal has everything: as long as it may have a reader, or for [`DRAIN_TIMEOUT`]
+/// if a signal has ended the run. One more signal ends the wait at once; returns its exit code.
+async fn drain(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
+    let interrupted = interrupts.seen();
+    let patience = async {
+        if interrupted {
+            tokio::time::sleep(DRAIN_TIMEOUT).await;
+        } else {
+            std::future::pending::<()>().await;
+        }
+    };
+    let signals = if interrupted { 2 } else { 1 };
+    tokio::select! {
+        biased;
+        shown = outlet.finished() => shown?,
+        signal = interrupts.at_least(signals) => return Ok(Some(input::code_of(signal))),
+        () = patience => {}
+    }
+    Ok(None)
+}
+
+/// The sink, and the failure that ended the writing.
+type Written = (Sink, Result<(), Failure>);
+
+/// Starts the thread that writes each event before any report shows it. It ends after the last
+/// event, or at the first that it cannot write.
+fn start_writer(
+    mut sink: Sink,
+    mut events: UnboundedReceiver<Event>,
+    mut requests: UnboundedReceiver<()>,
+) -> Result<oneshot::Receiver<Written>, Failure> {
+    let runtime = tokio::runtime::Handle::current();
+    let (sender, written) = oneshot::channel();
+    let next = async move {
+        loop {
+            tokio::select! {
+                biased;
+                event = events.recv() => match event.map(|event| sink.take(event)) {
+                    Some(Ok(())) => {}
+                    Some(failed) => return (sink, failed),
+                    None => return (sink, Ok(())),
+                },
+                Some(()) = requests.recv() => sink.report_status(),
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name("events".to_owned())
+        .spawn(move || drop(sender.send(runtime.block_on(next))))
+        .map_err(|error| no_thread(&error))?;
+    Ok(written)
+}
+
+fn no_thread(error: &std::io::Error) -> Failure {
+    Failure::new(
+        exit_code::SETUP_FAILED,
+        format!("cannot start a thread for the run: {error}"),
+    )
+}
+
+fn started(plan: &Plan, sink: &Sink) -> Event {
+    Event::RunStarted(RunStarted {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: sink.log.started_at(),
+        schema: SCHEMA,
+        command: again::command_line(),
+        again: again::options(std::env::args_os()),
+        cwd: std::env::current_dir()
+            .map(|dir| dir.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        kernels: plan
+            .kernels
+            .iter()
+            .map(|kernel| KernelPlan {
+                name: kernel.name.clone(),
+                tests: kernel.tests.len(),
+                suites: plan.count_by_suite(kernel),
+            })
+            .collect(),
+        suites: plan.names(),
+        shard: plan.shard.map(|shard| shard.to_string()),
+    })
+}
+
+/// Where events go: first the log, then the reports.
+struct Sink {
+    log: EventWriter,
+    reports: Reports,
+}
+
+impl Sink {
+    fn take(&mut self, event: Event) -> Result<(), Failure> {
+        let record = self.log.write(event)?;
+        self.reports.record(&record)?;
+        Ok(())
+    }
+
+    fn report_status(&mut self) {
+        self.reports.report_status(self.log.elapsed_ms());
+    }
+
+    fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
+        self.take(Event::RunFinished(RunFinished {
+            exit_code,
+            duration_ms: self.log.elapsed_ms(),
+        }))?;
+        self.reports.finish()?;
+        Ok(())
+    }
+}

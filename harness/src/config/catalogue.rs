@@ -1,0 +1,94 @@
+//! The contents of a `kernels.toml`.
+
+use std::path::{Path, PathBuf};
+
+use super::kernel_log::KernelLogPattern;
+use super::origin::Origin;
+use super::pool::Pool;
+use super::size::MemorySize;
+use super::source::Kernel;
+use super::suite::Suite;
+
+/// The contents of a `kernels.toml`, validated.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    /// Where it was read from.
+    pub origin: Origin,
+    /// Defaults for VMs, which the command line overrides.
+    pub defaults: Defaults,
+    /// The kernels, in the order of the file.
+    pub kernels: Vec<Kernel>,
+    /// The pools, in the order of the file, and Debian's.
+    pub pools: Vec<Pool>,
+    /// The groups, in the order of the file.
+    pub groups: Vec<Group>,
+    /// The suites, in the order of the file.
+    pub suites: Vec<Suite>,
+    /// Known lines of kernels' logs, in the order of the file.
+    pub kernel_log: Vec<KernelLogPattern>,
+}
+
+/// `[defaults]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// Guest memory.
+    pub memory: MemorySize,
+    /// Number of vCPUs.
+    pub cpus: u32,
+    /// Modules to load before the tests.
+    pub modules: Vec<String>,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Defaults {
+            memory: MemorySize::from_mib(2048),
+            cpus: 1,
+            modules: Vec::new(),
+        }
+    }
+}
+
+/// `NAME = [...]` in `[groups]`: members resolved to names of kernels, and to
+/// those of pools as they stand there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// The name, without `@`.
+    pub name: String,
+    /// Names of kernels and `POOL:VERSION`, in the group's order, each once.
+    pub kernels: Vec<String>,
+}
+
+impl Catalogue {
+    /// The kernel called `name`.
+    pub fn kernel(&self, name: &str) -> Option<&Kernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// The pool called `name`.
+    pub fn pool(&self, name: &str) -> Option<&Pool> {
+        self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// The suite called `name`.
+    pub fn suite(&self, name: &str) -> Option<&Suite> {
+        self.suites.iter().find(|suite| suite.name == name)
+    }
+
+    /// The file and the line that name the suite called `name`; `None` for the
+    /// built-in catalogue.
+    pub fn place_of(&self, name: &str) -> Option<(&Path, usize)> {
+        match &self.origin {
+            Origin::File(path) => Some((path, self.suite(name)?.line)),
+            Origin::BuiltIn => None,
+        }
+    }
+
+    /// The path of this catalogue's lock; `None` for the built-in one.
+    pub fn lock_path(&self) -> Option<PathBuf> {
+        match &self.origin {
+            Origin::File(path) => Some(path.with_extension("lock")),
+            Origin::BuiltIn => None,
+        }
+    }
+}
