@@ -220,13 +220,12 @@ fn every_transport_with_every_share_boots_and_runs_tests_with_and_without_overla
         assert_eq!(up["chosen_because"].is_null(), usual, "{up}");
         let written = fs::read_to_string(through(&kiln).join(format!("kiln-{name}"))).unwrap();
         assert_eq!(written, format!("kiln-{name}\n"));
-        let script = out(&kiln).join(format!("logs/{name}/vm-0/qemu.sh"));
-        if let Ok(script) = fs::read_to_string(script) {
-            assert!(
-                script.contains(&format!("virtio by {transport}, {share}")),
-                "{script}"
-            );
-        }
+        let logs = format!("logs/{}/vm-{}", name.replace('.', "_"), up["vm"]);
+        let script = fs::read_to_string(out(&kiln).join(logs).join("qemu.sh")).unwrap();
+        assert!(
+            script.contains(&format!("virtio by {transport}, {share}")),
+            "{script}"
+        );
     }
     assert_eq!(listing(&kiln), before);
     kiln.assert_nothing_left();
