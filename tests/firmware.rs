@@ -98,6 +98,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
             boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
+            config: None,
         },
         initramfs: initramfs.to_owned(),
         virtiofs: Vec::new(),

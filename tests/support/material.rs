@@ -114,7 +114,8 @@ pub(crate) fn package(tree: &Path, name: &str, version: &str, to: &Path) {
         .args([tree, to]));
 }
 
-fn run(command: &mut Command) {
+/// Runs a tool that has to do its work.
+pub(crate) fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {output:?}");
 }

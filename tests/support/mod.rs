@@ -17,6 +17,8 @@ pub(crate) mod flake;
 mod left;
 pub(crate) mod material;
 pub(crate) mod nix_support;
+pub(crate) mod packages;
+pub(crate) mod registry;
 mod running;
 mod shared_cache;
 pub(crate) mod slots;

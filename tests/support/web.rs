@@ -17,6 +17,8 @@ pub(crate) struct Page {
     pub(crate) announced: Option<usize>,
     /// How long the server waits before it answers.
     pub(crate) delay: Duration,
+    /// The `Authorization` without which it answers 401.
+    pub(crate) login: Option<String>,
 }
 
 impl Page {
@@ -25,6 +27,7 @@ impl Page {
             body: body.into().into(),
             announced: None,
             delay: Duration::ZERO,
+            login: None,
         }
     }
 }
@@ -100,18 +103,30 @@ fn answer(
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let mut lines = BufReader::new(stream).lines();
     let request = lines.next().unwrap_or_else(|| Ok(String::new()))?;
-    while lines
-        .next()
-        .transpose()?
-        .is_some_and(|line| !line.is_empty())
-    {}
+    let mut authorization = None;
+    while let Some(line) = lines.next().transpose()?.filter(|line| !line.is_empty()) {
+        if let Some((name, value)) = line.split_once(": ")
+            && name.eq_ignore_ascii_case("authorization")
+        {
+            authorization = Some(value.to_owned());
+        }
+    }
     requests.fetch_add(1, Ordering::SeqCst);
     let path = request.split_whitespace().nth(1).unwrap_or_default();
+    let path = path.split('?').next().unwrap_or_default();
     let Some(page) = pages.get(path) else {
         let nothing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         return stream.write_all(nothing.as_bytes());
     };
     std::thread::sleep(page.delay);
+    if page.login.is_some() && page.login != authorization {
+        let body = "{\"details\":\"incorrect username or password\"}";
+        return write!(
+            stream,
+            "HTTP/1.1 401 Unauthorized\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+    }
     let length = page.announced.unwrap_or(page.body.len());
     write!(
         stream,

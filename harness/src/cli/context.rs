@@ -98,7 +98,7 @@ impl Context {
     /// Whether a kernel is ready without a download.
     pub(super) fn is_at_hand(&self, selected: &Selected) -> bool {
         match selected {
-            Selected::Path { .. } => true,
+            Selected::Path { .. } | Selected::Files { .. } | Selected::Host => true,
             Selected::Pooled(kernel) => kernel::is_cached(kernel, &self.cache).unwrap_or_default(),
             // An error here will show when the kernel is provided.
             Selected::Named(kernel) => kernel::status(&self.catalogue, kernel, &self.cache)

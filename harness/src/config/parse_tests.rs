@@ -2,7 +2,9 @@
 
 use super::parse;
 use crate::arch::Arch;
-use crate::config::{BpftraceTable, Catalogue, ConfigError, Origin, RunnerTable, Source};
+use crate::config::{
+    BpftraceTable, Catalogue, ConfigError, FilePlace, Origin, RunnerTable, Source,
+};
 use proptest::prelude::*;
 
 fn parse_at(text: &str) -> Result<Catalogue, ConfigError> {
@@ -211,5 +213,46 @@ proptest! {
                 prop_assert!((1..=text.lines().count() + 1).contains(&problem.line));
             }
         }
+    }
+}
+
+#[test]
+fn files_of_a_kernel_have_one_place_each_and_a_hash_if_they_come_from_afar() {
+    let hash = "ab".repeat(32);
+    let text = format!(
+        "[kernels.k]\nfiles = [{{ url = \"https://example.org/a.rpm\", sha256 = \"{hash}\" }}, {{ path = \"b.deb\" }}]\n"
+    );
+    let origin = Origin::File("/x/kernels.toml".into());
+    let catalogue = Catalogue::parse(&text, origin.clone()).unwrap();
+    let Source::Files(files) = &catalogue.kernels[0].source else {
+        panic!("{:?}", catalogue.kernels[0]);
+    };
+    assert_eq!(files[0].sha256.as_ref(), Some(&hash));
+    assert_eq!(files[1].place, FilePlace::Path("/x/b.deb".into()));
+    for (files, told) in [
+        ("[]", "has no files"),
+        (
+            "[{ url = \"https://example.org/a.rpm\" }]",
+            "a url without sha256",
+        ),
+        (
+            "[{ path = \"a\", sha256 = \"xyz\" }]",
+            "sha256 is not a hash",
+        ),
+        ("[{ sha256 = \"ab\" }]", "a file has one place"),
+        (
+            "[{ path = \"a\", url = \"https://x\" }]",
+            "a file has one place",
+        ),
+        ("[{ path = \"a\", hash = \"b\" }]", "unknown key"),
+    ] {
+        let text = format!("[kernels.k]\nfiles = {files}\n");
+        let error = Catalogue::parse(&text, origin.clone())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("kernels.toml:2: ") && error.contains(told),
+            "{error}"
+        );
     }
 }

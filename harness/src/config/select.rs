@@ -12,7 +12,10 @@ use super::wanted::Wanted;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
-/// One selected kernel.
+/// What names the kernel that this machine runs.
+const HOST: &str = "host";
+
+/// One kernel that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
     /// A kernel of the catalogue.
@@ -26,6 +29,15 @@ pub enum Selected {
         /// Absolute.
         path: PathBuf,
     },
+    /// The kernel that this machine runs.
+    Host,
+    /// Packages and archives on this machine that make one kernel together.
+    Files {
+        /// As the user wrote it; names the kernel in reports.
+        given: String,
+        /// Absolute.
+        paths: Vec<PathBuf>,
+    },
 }
 
 impl Selected {
@@ -34,7 +46,8 @@ impl Selected {
         match self {
             Selected::Named(kernel) => &kernel.name,
             Selected::Pooled(kernel) => &kernel.name,
-            Selected::Path { given, .. } => given,
+            Selected::Path { given, .. } | Selected::Files { given, .. } => given,
+            Selected::Host => HOST,
         }
     }
 
@@ -43,7 +56,7 @@ impl Selected {
         match self {
             Selected::Named(kernel) => kernel.arch,
             Selected::Pooled(kernel) => kernel.arch,
-            Selected::Path { .. } => Arch::default(),
+            Selected::Path { .. } | Selected::Files { .. } | Selected::Host => Arch::default(),
         }
     }
 }
@@ -154,7 +167,7 @@ impl Hint for SelectError {
                 "`kiln kernels pin {given}` writes it to kernels.toml and kernels.lock"
             )],
             SelectError::NoSuchPath { .. } => vec![
-                "a path names a build tree, a directory with an image and lib/modules, or an image"
+                "a path names a build tree, a directory with an image and lib/modules, an image or a package; several packages of one kernel are -k A,B"
                     .to_owned(),
             ],
         }
@@ -183,7 +196,9 @@ impl Catalogue {
         let mut add = |item: Selected| {
             let known = selected.iter().any(|other| match (other, &item) {
                 (Selected::Path { path: a, .. }, Selected::Path { path: b, .. }) => a == b,
-                (Selected::Path { .. }, _) | (_, Selected::Path { .. }) => false,
+                (Selected::Files { paths: a, .. }, Selected::Files { paths: b, .. }) => a == b,
+                (Selected::Path { .. } | Selected::Files { .. }, _)
+                | (_, Selected::Path { .. } | Selected::Files { .. }) => false,
                 (a, b) => a.name() == b.name(),
             });
             if !known {
@@ -192,11 +207,21 @@ impl Catalogue {
         };
         for pattern in patterns {
             let pattern = pattern.as_ref();
-            if self.kernel(pattern).is_none()
-                && !pattern.starts_with('@')
-                && (pattern.contains('/') || (!pattern.is_empty() && cwd.join(pattern).exists()))
+            // A kernel of that name in the catalogue comes first.
+            if pattern == HOST && self.kernel(HOST).is_none() {
+                add(Selected::Host);
+                continue;
+            }
+            if self.kernel(pattern).is_none() && !pattern.starts_with('@') && is_path(pattern, cwd)
             {
                 let path = absolute(cwd, Path::new(pattern));
+                if !path.exists() && pattern.contains(',') {
+                    add(Selected::Files {
+                        given: pattern.to_owned(),
+                        paths: parts(pattern, cwd)?,
+                    });
+                    continue;
+                }
                 if !path.exists() {
                     return Err(SelectError::NoSuchPath { path }.into());
                 }
@@ -276,6 +301,31 @@ impl Catalogue {
             }
         }
     }
+}
+
+/// Whether a pattern names a path, or packages by their paths: names of kernels
+/// have neither slashes nor commas.
+fn is_path(pattern: &str, cwd: &Path) -> bool {
+    let exists = |path: &str| !path.is_empty() && cwd.join(path).exists();
+    pattern.contains('/')
+        || exists(pattern)
+        || (pattern.contains(',') && pattern.split(',').any(exists))
+}
+
+/// The files of `A,B,…`.
+fn parts(pattern: &str, cwd: &Path) -> Result<Vec<PathBuf>, SelectError> {
+    pattern
+        .split(',')
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            let path = absolute(cwd, Path::new(part));
+            if path.exists() {
+                Ok(path)
+            } else {
+                Err(SelectError::NoSuchPath { path })
+            }
+        })
+        .collect()
 }
 
 /// What a name, a glob or `POOL:VERSION` means: names of kernels, or the latter

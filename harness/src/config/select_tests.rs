@@ -93,3 +93,47 @@ proptest! {
         let _ = catalogue().select(&[pattern], Path::new("/nonexistent"));
     }
 }
+
+#[test]
+fn packages_between_commas_are_one_kernel() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a.rpm", "b.rpm", "c,d.deb"] {
+        std::fs::write(dir.path().join(name), "").unwrap();
+    }
+    let catalogue = Catalogue::built_in().unwrap();
+    let select = |patterns: &[&str]| catalogue.select(patterns, dir.path());
+    let files = |given: &str, names: &[&str]| Selected::Files {
+        given: given.to_owned(),
+        paths: names.iter().map(|name| dir.path().join(name)).collect(),
+    };
+    for given in ["a.rpm,b.rpm", "./a.rpm,./b.rpm"] {
+        assert_eq!(
+            select(&[given]).unwrap(),
+            [files(given, &["a.rpm", "b.rpm"])]
+        );
+    }
+    // A file may have a comma in its name.
+    assert!(matches!(
+        &select(&["c,d.deb"]).unwrap()[..],
+        [Selected::Path { .. }]
+    ));
+    let error = select(&["./a.rpm,./none.rpm"]).unwrap_err();
+    assert!(
+        error.to_string().contains("none.rpm: no such file"),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_kernel_of_this_machine_is_host_unless_the_catalogue_has_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let select = |text: &str| {
+        let catalogue = Catalogue::parse(text, Origin::BuiltIn).unwrap();
+        catalogue.select(&["host", "host"], dir.path()).unwrap()
+    };
+    assert_eq!(select(""), [Selected::Host]);
+    assert!(matches!(
+        &select("[kernels.host]\npath = \"/a\"\n")[..],
+        [Selected::Named(_)]
+    ));
+}

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::{Checker, absolute};
+use super::files::{FileSource, RawPart, UrlSource};
 use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
-const SOURCES: &str = "exactly one of apt, nix, url (with sha256) and path";
+const SOURCES: &str = "exactly one of apt, nix, oci, files, url (with sha256) and path";
 
 /// `[kernels.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +35,12 @@ pub enum Source {
     /// What `nix build` takes: a flake output or a store path. Relative to
     /// the file's directory.
     Nix(String),
+    /// A container image, as in `docker pull`.
+    Oci(String),
     /// A file on a web server.
     Url(UrlSource),
+    /// Packages and archives that make one kernel together.
+    Files(Vec<FileSource>),
     /// A build tree, a directory with an image and modules, or an image;
     /// absolute.
     Path(PathBuf),
@@ -58,21 +63,19 @@ pub struct AptSource {
     pub component: String,
 }
 
-/// A kernel on a web server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UrlSource {
-    /// `http` or `https` address of an image or a tar archive.
-    pub url: String,
-    /// Expected SHA-256 of the file, 64 lower-case hexadecimal digits.
-    pub sha256: String,
-}
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Source::Apt(apt) => write!(f, "apt {} {}", apt.suite, apt.package),
             Source::Nix(output) => write!(f, "nix {output}"),
+            Source::Oci(image) => write!(f, "oci {image}"),
             Source::Url(url) => write!(f, "url {}", url.url),
+            Source::Files(files) => {
+                f.write_str("files")?;
+                files
+                    .iter()
+                    .try_for_each(|file| write!(f, " {}", file.place))
+            }
             Source::Path(path) => write!(f, "path {}", path.display()),
         }
     }
@@ -83,6 +86,8 @@ impl fmt::Display for Source {
 pub(super) struct RawKernel {
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
+    oci: Option<Spanned<String>>,
+    files: Option<Spanned<Vec<Spanned<RawPart>>>>,
     url: Option<Spanned<String>>,
     sha256: Option<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
@@ -109,6 +114,8 @@ impl Checker<'_> {
         let mut present: Vec<(&str, Range<usize>)> = [
             raw.apt.as_ref().map(|v| ("apt", v.span())),
             raw.nix.as_ref().map(|v| ("nix", v.span())),
+            raw.oci.as_ref().map(|v| ("oci", v.span())),
+            raw.files.as_ref().map(|v| ("files", v.span())),
             raw.url.as_ref().map(|v| ("url", v.span())),
             raw.path.as_ref().map(|v| ("path", v.span())),
         ]
@@ -155,6 +162,10 @@ impl Checker<'_> {
             Source::Apt(self.apt(&label, apt.into_inner())?)
         } else if let Some(url) = raw.url {
             Source::Url(self.url(&label, &url, raw.sha256)?)
+        } else if let Some(image) = raw.oci {
+            Source::Oci(self.image(&label, image)?)
+        } else if let Some(files) = raw.files {
+            Source::Files(self.files(&label, files)?)
         } else if let Some(path) = raw.path {
             Source::Path(absolute(&self.base, path.get_ref()))
         } else {
@@ -166,6 +177,21 @@ impl Checker<'_> {
             source,
             line,
         })
+    }
+
+    /// The name of a container image.
+    fn image(&mut self, label: &str, raw: Spanned<String>) -> Option<String> {
+        if let Err(error) = raw.get_ref().parse::<oci_client::Reference>() {
+            self.problem(
+                &raw.span(),
+                format!(
+                    "{label}: oci is {:?}: {error}; allowed: an image such as ghcr.io/cilium/ci-kernels:6.12",
+                    raw.get_ref()
+                ),
+            );
+            return None;
+        }
+        Some(raw.into_inner())
     }
 
     /// A word for Nix's command line.
@@ -229,42 +255,5 @@ impl Checker<'_> {
                 ),
             );
         }
-    }
-
-    fn url(
-        &mut self,
-        label: &str,
-        url: &Spanned<String>,
-        sha256: Option<Spanned<String>>,
-    ) -> Option<UrlSource> {
-        let Some(sha256) = sha256 else {
-            self.problem(
-                &url.span(),
-                format!("{label} has a url without sha256; allowed: sha256 = \"64 hexadecimal digits\" beside it"),
-            );
-            return None;
-        };
-        let hash = sha256.get_ref().to_ascii_lowercase();
-        if hash.len() != 64 || !hash.bytes().all(|b| b.is_ascii_hexdigit()) {
-            self.problem(
-                &sha256.span(),
-                format!("{label}: sha256 is not a hash; allowed: 64 hexadecimal digits"),
-            );
-            return None;
-        }
-        let address = url.get_ref();
-        if !(address.starts_with("http://") || address.starts_with("https://")) {
-            self.problem(
-                &url.span(),
-                format!(
-                    "{label}: url {address:?} cannot be fetched; allowed: http:// and https://"
-                ),
-            );
-            return None;
-        }
-        Some(UrlSource {
-            url: address.clone(),
-            sha256: hash,
-        })
     }
 }

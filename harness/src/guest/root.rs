@@ -40,7 +40,15 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// The contents of a Nix store could not be read.
+    /// The kernel's configuration could not be read.
+    #[error("cannot read the kernel's configuration {}: {source}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// What a Nix store has could not be read.
     #[error("cannot read the store {}: {source}", path.display())]
     Store {
         /// The store.
@@ -250,6 +258,25 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Lays the configuration of the kernel of this `release`, in the file
+    /// `config`, to where libbpf and bpftool look for it.
+    pub fn show_config(&mut self, release: &str, config: &Path) -> Result<(), Error> {
+        let text = std::fs::read(config).map_err(|source| Error::Config {
+            path: config.to_owned(),
+            source,
+        })?;
+        // Where /boot is a link, a directory would hide what it leads to.
+        let boot = self.shares.first().map(|root| root.dir.join("boot"));
+        let is_link = |path: PathBuf| path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+        if !boot.is_some_and(is_link) {
+            let path = format!("boot/config-{release}");
+            self.plan
+                .root_entries
+                .push(provide::file(&path, text, 0o644));
+        }
+        Ok(())
+    }
+
     /// Shares whose path in the guest is their path on the host. Outer ones
     /// are mounted first, so that none hides another.
     fn add_same_paths(&mut self, request: &LayoutRequest<'_>) -> Result<(), Error> {
@@ -350,6 +377,8 @@ fn directory(path: &Path) -> Result<PathBuf, Error> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use guest_init::plan::EntryKind;
+
     use super::*;
 
     fn layout(root: &Root, visible: &[PathBuf], writable: &[PathBuf]) -> Layout {
@@ -454,6 +483,29 @@ mod tests {
             .map(|share| share.access)
             .collect();
         assert_eq!(access, [ShareAccess::CopyOnWrite, ShareAccess::ReadWrite]);
+    }
+
+    #[test]
+    fn the_kernel_s_configuration_is_where_libbpf_looks_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("config");
+        std::fs::write(&config, "CONFIG_HZ=250\n").unwrap();
+        let root = dir.path().join("root");
+        std::fs::create_dir(&root).unwrap();
+        let entries = || {
+            let mut layout = layout(&Root::Dir(root.clone()), &[], &[]);
+            layout.show_config("6.1", &config).unwrap();
+            let entries = layout.plan.root_entries;
+            entries
+                .into_iter()
+                .filter(|entry| entry.path.starts_with("/boot"))
+                .map(|entry| (entry.path, entry.kind))
+                .collect::<Vec<_>>()
+        };
+        let text = EntryKind::File(b"CONFIG_HZ=250\n".to_vec());
+        assert_eq!(entries(), [("/boot/config-6.1".to_owned(), text)]);
+        std::os::unix::fs::symlink("efi", root.join("boot")).unwrap();
+        assert_eq!(entries(), []);
     }
 
     #[test]

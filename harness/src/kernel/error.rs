@@ -161,6 +161,18 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A registry does not give an image.
+    #[error("cannot get the image {image}: {reason}")]
+    Registry {
+        /// The image.
+        image: String,
+        /// The registry.
+        host: String,
+        /// It might, for a user whom it knows.
+        wants_login: bool,
+        /// Its own words.
+        reason: String,
+    },
     /// It would have to be downloaded, and kiln may not.
     #[error("kiln is offline, and would need {url}")]
     Offline {
@@ -240,13 +252,60 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// There is no kernel.
+    /// An archive would write where it must not, or without end.
+    #[error("cannot unpack {archive}: {entry}: {reason}")]
+    Refused {
+        /// The archive.
+        archive: String,
+        /// The entry, by its name in the archive.
+        entry: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No kernel where one should be.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
         path: PathBuf,
     },
-    /// There is more than one kernel.
+    /// Files that are to make a kernel have no image.
+    #[error("there is no kernel image in {}{}", files.join(", "), with_modules(modules))]
+    FilesWithoutImage {
+        /// Their names.
+        files: Vec<String>,
+        /// Releases of the modules that they have.
+        modules: Vec<String>,
+    },
+    /// Files that are to make a kernel have none of its modules.
+    #[error("{} have none of the modules of {release}", files.join(", "))]
+    FilesWithoutModules {
+        /// Their names.
+        files: Vec<String>,
+        /// Release of the image.
+        release: String,
+    },
+    /// Files that are to make a kernel are of several.
+    #[error("{image} is release {release}, but the modules are those of {}", modules.join(", "))]
+    FilesDiffer {
+        /// The image, and the file that has it.
+        image: String,
+        /// Its release.
+        release: String,
+        /// Releases of the modules.
+        modules: Vec<String>,
+    },
+    /// The running kernel has no image on this machine.
+    #[error(
+        "there is no image of the kernel that runs here, {release}, neither in /boot nor in /lib/modules/{release}{}",
+        if *container { ": this is a container, which has the kernel of its host and none of its files" } else { "" }
+    )]
+    NoHostKernel {
+        /// `uname -r`.
+        release: String,
+        /// Whether this is a container.
+        container: bool,
+    },
+    /// More than one kernel where one should be.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
     ManyImages {
         /// The directory.
@@ -299,7 +358,7 @@ pub enum Error {
     },
     /// `update` for a kernel that cannot be pinned.
     #[error(
-        "kernel \"{name}\" comes neither from apt nor from Nix; kernels.lock pins nothing else"
+        "kernel \"{name}\" comes neither from apt, nor from Nix, nor from a registry; kernels.lock pins nothing else"
     )]
     NotPinned {
         /// The kernel.
@@ -394,6 +453,19 @@ impl Hint for Error {
                 "kiln kept nothing; check the address and the network, then try again with `kiln \
                  kernels fetch`".to_owned()
             }
+            Error::Registry {
+                host,
+                wants_login: true,
+                ..
+            } => format!(
+                "check the name; an image that is not public wants a login: `docker login {host}` or `podman login {host}`, kiln takes what they keep (~/.docker/config.json, containers/auth.json)"
+            ),
+            Error::Registry { .. } => {
+                "nothing was kept; check name and tag of the image and the network, then try again".to_owned()
+            }
+            Error::Refused { .. } => {
+                "nothing was kept; no package of a kernel needs that: get it from somewhere else, or pack it anew".to_owned()
+            }
             Error::Offline { .. } => ONLINE.to_owned(),
             Error::NotCached { name, source } | Error::NoLists { pool: name, source }
                 if matches!(**source, Error::Offline { .. }) =>
@@ -418,12 +490,25 @@ impl Hint for Error {
             Error::NotEdited { .. } => "add it by hand: see docs/kernels.md".to_owned(),
             Error::Select(error) => return error.hints(),
             Error::Archive { .. } => {
-                "it must be a Debian package, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
+                "it must be a .deb, an .rpm, a tar archive (plain, .gz, .xz, .zst) or a kernel image".to_owned()
             }
             Error::NoImage { .. } => {
                 format!("it must hold {TREES}, or be a kernel build tree")
             }
-            Error::ManyImages { .. } => "name one of the images instead of the directory".to_owned(),
+            Error::NoHostKernel { container: true, .. } => {
+                "share them with the container (`--volume /boot:/boot:ro --volume /lib/modules:/lib/modules:ro`), or name another kernel: `kiln kernels list` shows them".to_owned()
+            }
+            Error::NoHostKernel { .. } => {
+                "name the image, or a directory with image and modules, by its path: -k PATH".to_owned()
+            }
+            Error::FilesWithoutImage { .. } => {
+                "add the package with the image: linux-image-… (Debian, Ubuntu), kernel-core (Fedora, CentOS, AlmaLinux), kernel-default (openSUSE); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesWithoutModules { .. } => {
+                "add the packages with the modules: linux-modules-… (Ubuntu, Debian from 6.19), kernel-modules-core and kernel-modules (Fedora, CentOS, AlmaLinux); on the command line: -k ./IMAGE,./MODULES".to_owned()
+            }
+            Error::FilesDiffer { .. } => "give packages of one version".to_owned(),
+            Error::ManyImages { .. } => "name one of the images instead of the directory; of packages, give those of one kernel, and unpack an archive of several".to_owned(),
             Error::Image(error) => return error.hints(),
             Error::Modules {
                 source: modules::Error::Read { path, source },
@@ -433,6 +518,14 @@ impl Hint for Error {
             Error::NotPinned { .. } => "change its source in kernels.toml".to_owned(),
         };
         vec![hint]
+    }
+}
+
+fn with_modules(releases: &[String]) -> String {
+    if releases.is_empty() {
+        String::new()
+    } else {
+        format!(", only modules of {}", releases.join(", "))
     }
 }
 

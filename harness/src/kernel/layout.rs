@@ -371,9 +371,14 @@ fn module_directories(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(found)
 }
 
-/// Headers alone leave a directory with only `build`.
+/// Headers alone leave a directory with nothing but `build`; modules that are not
+/// of the kernel's own tree come to `extra` or `updates` (Linux:
+/// `Documentation/kbuild/modules.rst`).
 fn is_modules(directory: &Path) -> bool {
-    directory.join("kernel").is_dir() || directory.join("vmlinuz").is_file()
+    ["kernel", "extra", "updates"]
+        .iter()
+        .any(|name| directory.join(name).is_dir())
+        || directory.join("vmlinuz").is_file()
 }
 
 /// The entries of a directory, sorted.

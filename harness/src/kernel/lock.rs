@@ -1,5 +1,5 @@
-//! `kernels.lock`: the exact package files of each apt kernel, and the store paths of each Nix
-//! kernel.
+//! `kernels.lock`: exactly which package files each apt kernel is made of, which
+//! store paths each Nix kernel is, and which digest each container image has.
 //!
 //! It names no host: paths are below the mirror in use, or in a store.
 
@@ -63,13 +63,30 @@ pub struct LockedNix {
     pub paths: Vec<String>,
 }
 
-/// The pin of one kernel: its contents when it was pinned.
+/// The pin of a kernel from a container image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedOci {
+    /// Name in `kernels.toml`.
+    pub name: String,
+    /// The source's image when it was pinned.
+    pub image: String,
+    /// What the kernel is for.
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
+    /// Digest of its manifest: `sha256:` and 64 lower-case hexadecimal digits.
+    pub digest: String,
+}
+
+/// The pin of one kernel: what it was made of when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
     /// Of a package.
     Apt(LockedKernel),
     /// Of store paths.
     Nix(LockedNix),
+    /// Of a container image.
+    Oci(LockedOci),
 }
 
 /// One package file.
@@ -100,6 +117,8 @@ struct RawLock {
     kernel: Vec<Spanned<LockedKernel>>,
     #[serde(default)]
     nix: Vec<Spanned<LockedNix>>,
+    #[serde(default)]
+    oci: Vec<Spanned<LockedOci>>,
 }
 
 #[derive(Serialize)]
@@ -109,6 +128,8 @@ struct WrittenLock<'a> {
     kernel: Vec<&'a LockedKernel>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     nix: Vec<&'a LockedNix>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    oci: Vec<&'a LockedOci>,
 }
 
 impl Pin {
@@ -117,6 +138,7 @@ impl Pin {
         match self {
             Pin::Apt(pin) => &pin.name,
             Pin::Nix(pin) => &pin.name,
+            Pin::Oci(pin) => &pin.name,
         }
     }
 
@@ -125,14 +147,17 @@ impl Pin {
         match self {
             Pin::Apt(pin) => pin.arch,
             Pin::Nix(pin) => pin.arch,
+            Pin::Oci(pin) => pin.arch,
         }
     }
 
-    /// A description for people: Debian's version, or store paths.
+    /// What a person tells it from another by: Debian's version, store paths, or
+    /// a digest.
     pub fn version(&self) -> String {
         match self {
             Pin::Apt(pin) => pin.version().to_owned(),
             Pin::Nix(pin) => pin.paths.join(" "),
+            Pin::Oci(pin) => pin.digest.clone(),
         }
     }
 
@@ -141,6 +166,7 @@ impl Pin {
         match self {
             Pin::Apt(pin) => check(pin),
             Pin::Nix(pin) => check_nix(pin),
+            Pin::Oci(pin) => check_oci(pin),
         }
     }
 }
@@ -188,7 +214,8 @@ impl Lock {
         let apt = raw.kernel.into_iter().map(|pin| spanned(pin, Pin::Apt));
         let nix = raw.nix.into_iter().map(|pin| spanned(pin, Pin::Nix));
         let mut lock = Lock::default();
-        for (at, pin) in apt.chain(nix) {
+        let oci = raw.oci.into_iter().map(|pin| spanned(pin, Pin::Oci));
+        for (at, pin) in apt.chain(nix).chain(oci) {
             pin.check().map_err(|message| bad(at.clone(), message))?;
             if lock.get(pin.name()).is_some() {
                 let message = format!("kernel \"{}\" is pinned twice; allowed: once", pin.name());
@@ -222,11 +249,13 @@ impl Lock {
             version: FORMAT,
             kernel: Vec::new(),
             nix: Vec::new(),
+            oci: Vec::new(),
         };
         for pin in &self.pins {
             match pin {
                 Pin::Apt(pin) => written.kernel.push(pin),
                 Pin::Nix(pin) => written.nix.push(pin),
+                Pin::Oci(pin) => written.oci.push(pin),
             }
         }
         // Strings and numbers in structs always serialize.
@@ -269,8 +298,7 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         }
         let sha1 = file.sha1.iter().map(|hash| (hash, 40));
         for (hash, digits) in sha1.chain([(&file.sha256, 64)]) {
-            let hex = hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-            if hash.len() != digits || !hex {
+            if !is_hash(hash, digits) {
                 return Err(format!(
                     "{hash:?} is not a hash; allowed: {digits} lower-case hexadecimal digits"
                 ));
@@ -278,6 +306,21 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// So many lower-case hexadecimal digits.
+fn is_hash(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn check_oci(kernel: &LockedOci) -> Result<(), String> {
+    match kernel.digest.strip_prefix("sha256:") {
+        Some(hash) if is_hash(hash, 64) => Ok(()),
+        _ => Err(format!(
+            "{:?} is not a digest; allowed: sha256: and 64 lower-case hexadecimal digits",
+            kernel.digest
+        )),
+    }
 }
 
 fn check_nix(kernel: &LockedNix) -> Result<(), String> {
@@ -344,6 +387,24 @@ mod tests {
             let text = text.replace("/nix/store/abc-linux-6.6", bad);
             let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
             assert!(error.contains("is not a store path"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_pinned_by_its_digest() {
+        let mut lock = Lock::default();
+        lock.set(Pin::Oci(LockedOci {
+            name: "x".to_owned(),
+            image: "ghcr.io/cilium/ci-kernels:6.12".to_owned(),
+            arch: Arch::default(),
+            digest: format!("sha256:{}", "ab".repeat(32)),
+        }));
+        let text = lock.to_text();
+        assert_eq!(Lock::parse(&text, "kernels.lock").unwrap(), lock);
+        for bad in ["sha256:ab", "sha512:", "../x"] {
+            let text = text.replace(&format!("sha256:{}", "ab".repeat(32)), bad);
+            let error = Lock::parse(&text, "kernels.lock").unwrap_err().to_string();
+            assert!(error.contains("is not a digest"), "{error}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which kernel, from where: sources, cache, images, modules.
 
-mod archive;
+pub mod archive;
 mod at_once;
 mod cache;
 mod debian;
@@ -9,6 +9,7 @@ mod disk;
 mod download;
 mod error;
 pub mod image;
+mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
@@ -26,7 +27,7 @@ pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
 pub use image::BootProtocol;
-pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, Pin};
+pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, LockedOci, Pin};
 pub use pin::{NewPin, pin};
 pub use pins::Pins;
 pub use pool::{in_pool, select};
@@ -60,6 +61,8 @@ pub struct KernelImage {
     /// Where the index of `modules` is stored if it cannot be beside them, for
     /// [`modules::Index::open_remembered`].
     pub module_index: Option<PathBuf>,
+    /// A file with the configuration that it was built with, where it is known.
+    pub config: Option<PathBuf>,
 }
 
 impl KernelImage {

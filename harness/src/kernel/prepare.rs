@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use super::image::{self, BootProtocol, Bootable};
 use super::layout::{Layout, Modules};
-use super::{Error, KernelImage, modules};
+use super::{Error, KernelImage, kconfig, modules};
 use crate::arch::Arch;
 
 /// The prepared image.
@@ -19,7 +19,11 @@ const IMAGE: &str = "image";
 /// Describes the directory; part of every prepared kernel.
 const MANIFEST: &str = "kernel.toml";
 
-/// The index of modules that are used in place, if it cannot be beside them.
+/// The configuration that it was built with.
+const CONFIG: &str = "config";
+
+/// What was read from modules that are used in place, where nothing can be
+/// written beside them.
 const MODULE_INDEX: &str = "modules.kiln";
 
 /// How the cache gets a module tree.
@@ -59,6 +63,10 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         }
         // If an image does not state its release, it cannot be wrong.
         _ => {}
+    }
+    if let Some(text) = kconfig::of(layout, &image)? {
+        let config = dest.join(CONFIG);
+        fs::write(&config, text).map_err(Error::io("write", &config))?;
     }
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
@@ -148,6 +156,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         return None;
     }
     let remembered = directory.join(MODULE_INDEX);
+    let config = directory.join(CONFIG);
     Some(KernelImage {
         name: name.to_owned(),
         arch: manifest.arch,
@@ -156,6 +165,7 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         boot_protocol: manifest.boot_protocol,
         modules,
         module_index: remembered.is_file().then_some(remembered),
+        config: config.is_file().then_some(config),
     })
 }
 

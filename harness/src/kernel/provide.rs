@@ -30,6 +30,8 @@ pub fn provide(
         Selected::Named(kernel) => kernel,
         Selected::Pooled(kernel) => return pooled(kernel, &asked),
         Selected::Path { path, .. } => return get(&*source::local(path), &asked),
+        Selected::Host => return get(&*source::host(), &asked),
+        Selected::Files { paths, .. } => return get(&*source::together(paths), &asked),
     };
     match source::supply(&kernel.source) {
         Supply::Fixed(content) => get(&*content, &asked),
@@ -159,7 +161,7 @@ pub fn packages_of(
                 _ => None,
             }))
         }
-        Selected::Path { .. } => Ok(None),
+        Selected::Path { .. } | Selected::Files { .. } | Selected::Host => Ok(None),
     }
 }
 

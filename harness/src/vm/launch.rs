@@ -307,6 +307,9 @@ impl Launch {
             hostname: &hostname(&kernel.name),
             scratch: &self.dir,
         })?;
+        if let Some(config) = &kernel.config {
+            layout.show_config(&kernel.release, config)?;
+        }
         layout.plan.nodes = nodes::nodes(index.static_nodes());
         let shares = layout.shares.iter().map(|shared| self.share(shared));
         let shares = shares.collect::<Result<_, _>>()?;

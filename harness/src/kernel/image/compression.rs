@@ -6,7 +6,7 @@ use liblzma::stream::Stream;
 
 /// Memory that a decoder may use: the kernel's own builds use dictionaries of
 /// up to 128 MiB (`scripts/Makefile.lib`, `zstd22` and `xzkern`).
-const MEMORY_LIMIT: u64 = 512 << 20;
+pub(in crate::kernel) const MEMORY_LIMIT: u64 = 512 << 20;
 
 /// How some bytes are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -85,6 +85,39 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// The same of an image that the user knows by another path.
+    pub(in crate::kernel) fn of(mut self, path: impl Into<PathBuf>) -> Self {
+        match &mut self {
+            Self::Read { path: known, .. }
+            | Self::Write { path: known, .. }
+            | Self::NotAKernel { path: known, .. }
+            | Self::OtherArchitecture { path: known, .. }
+            | Self::Truncated { path: known, .. }
+            | Self::Unpack { path: known, .. }
+            | Self::Size { path: known, .. }
+            | Self::NoEntry { path: known }
+            | Self::NoRelease { path: known } => *known = path.into(),
+        }
+        self
+    }
+
+    /// The image.
+    pub(in crate::kernel) fn path(&self) -> &Path {
+        match self {
+            Self::Read { path, .. }
+            | Self::Write { path, .. }
+            | Self::NotAKernel { path, .. }
+            | Self::OtherArchitecture { path, .. }
+            | Self::Truncated { path, .. }
+            | Self::Unpack { path, .. }
+            | Self::Size { path, .. }
+            | Self::NoEntry { path }
+            | Self::NoRelease { path } => path,
+        }
+    }
+}
+
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {

@@ -113,6 +113,16 @@ pub fn release(image: &Path) -> Result<String, Error> {
     found.ok_or_else(|| Error::NoRelease { path: image.into() })
 }
 
+/// The `vmlinux` in `image`, where it can be unpacked.
+pub(super) fn vmlinux(image: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let data = read(image)?;
+    match recognise(&data) {
+        Ok((_, Format::BzImage(header))) => header.vmlinux(image, &data),
+        Ok((_, Format::Elf)) => Ok(Some(data)),
+        Err(refusal) => Err(refusal.of(image)),
+    }
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|source| Error::Read {
         path: path.into(),

@@ -1,6 +1,7 @@
 //! Which modules to load for the wanted ones, and in which order.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use globset::GlobBuilder;
 
@@ -76,10 +77,12 @@ impl Index {
             Knowledge::Directory { lists_builtins } => (Some(self.dir.clone()), lists_builtins),
             Knowledge::Empty | Knowledge::AllBuiltin => (None, false),
         };
+        let built = dir.as_ref().is_some_and(|dir| lists_any(dir, &missing));
         Err(Error::CannotBoot {
             names: missing,
             dir,
             lists_builtins,
+            built,
         })
     }
 
@@ -213,12 +216,23 @@ fn alias_matches(alias: &str, name: &str) -> bool {
         .is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
+/// Whether the kernel's build made any of these modules, wherever they are now.
+fn lists_any(dir: &Path, names: &[String]) -> bool {
+    let order = std::fs::read_to_string(dir.join("modules.order")).unwrap_or_default();
+    order.lines().any(|line| {
+        let file = line.rsplit('/').next().unwrap_or(line);
+        let module = file.split('.').next().unwrap_or(file).replace('-', "_");
+        names.contains(&module)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::super::fixture::{put, tree};
     use super::*;
+    use crate::hint::Hint as _;
 
     fn load_order(index: &Index, wanted: &[&str]) -> Vec<String> {
         let files = index.closure(wanted).unwrap();
@@ -372,6 +386,12 @@ mod tests {
                 .starts_with("the kernel has no virtiofs, overlay, neither"),
             "{error}"
         );
+        let another = "another package of this kernel";
+        assert!(!error.hints().concat().contains(another), "{error:?}");
+        let order = b"kernel/fs/fuse/virtiofs.ko\n";
+        put(dir.path(), "modules.order", order);
+        let error = Index::open(dir.path()).unwrap().boot_modules().unwrap_err();
+        assert!(error.hints()[0].contains(another), "{error:?}");
         let more = [&builtin[..], b"kernel/virtiofs.ko\nkernel/overlay.ko\n"].concat();
         put(dir.path(), "modules.builtin", &more);
         let files = Index::open(dir.path()).unwrap().boot_modules().unwrap();

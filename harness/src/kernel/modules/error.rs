@@ -79,6 +79,9 @@ pub enum Error {
         dir: Option<PathBuf>,
         /// Whether it contains a `modules.builtin`, without which builtins are unknown.
         lists_builtins: bool,
+        /// Whether its `modules.order` lists some of them: they were built, and
+        /// lie elsewhere.
+        built: bool,
     },
 }
 
@@ -92,8 +95,16 @@ impl Hint for Error {
                 names,
                 dir,
                 lists_builtins,
+                built,
             } => {
                 let mut hints = Vec::new();
+                if *built {
+                    hints.push(
+                        "modules.order lists some of them: they are in another package of this \
+                         kernel (kernel-modules-core, linux-modules-extra-…): give both, -k A,B"
+                            .to_owned(),
+                    );
+                }
                 if let (Some(dir), false) = (dir, lists_builtins) {
                     hints.push(format!(
                         "there is no modules.builtin in {}: if these are built in, add that file \

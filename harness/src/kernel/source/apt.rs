@@ -143,7 +143,7 @@ impl Content for Packages<'_> {
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
         let unpack = |file: &LockedFile| -> Result<(), Error> {
             let deb = fetch(asked, &mirror, file)?.path;
-            archive::unpack_deb(&deb, &tree)?;
+            archive::unpack(&deb, &file.package, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))
         };
         let is_unlisted = |file: &&LockedFile| {

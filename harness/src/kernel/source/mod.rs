@@ -5,19 +5,21 @@
 //! and pins it.
 
 mod apt;
+mod files;
+mod host;
 mod mirror;
 mod nix;
+mod oci;
 mod package;
 mod path;
 mod unlisted;
-mod url;
 
 #[cfg(test)]
 mod tests;
 
 pub(super) use apt::{Place, complete_pin, packages, pin_of, place, whole_pin_of};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::cache::Key;
 use super::layout::Layout;
@@ -93,12 +95,28 @@ pub(super) fn supply(source: &Source) -> Supply<'_> {
     match source {
         Source::Apt(source) => Supply::Pinned(Box::new(apt::Archive(source))),
         Source::Nix(installable) => Supply::Pinned(Box::new(nix::Flake(installable))),
-        Source::Url(source) => Supply::Fixed(Box::new(url::Download(source))),
+        Source::Oci(image) => Supply::Pinned(Box::new(oci::Image(image))),
+        Source::Url(source) => Supply::Fixed(Box::new(files::Files::of_url(source))),
+        Source::Files(files) => Supply::Fixed(Box::new(files::Files::of(files))),
         Source::Path(path) => Supply::Fixed(local(path)),
     }
 }
 
-/// The kernel at `path`, an absolute path of a directory or an image.
+/// The kernel at `path`, an absolute path of a directory, an image, a package or
+/// a directory of packages.
 pub(super) fn local(path: &Path) -> Box<dyn Content + '_> {
-    Box::new(path::Local(path))
+    match files::packages(path) {
+        Some(packages) => Box::new(packages),
+        None => Box::new(path::Local(path)),
+    }
+}
+
+/// The kernel that this machine runs.
+pub(super) fn host() -> Box<dyn Content> {
+    Box::new(host::Host)
+}
+
+/// The kernel that the files at `paths` make together; absolute.
+pub(super) fn together(paths: &[PathBuf]) -> Box<dyn Content + '_> {
+    Box::new(files::Files::at(paths))
 }

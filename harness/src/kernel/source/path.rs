@@ -41,7 +41,7 @@ impl Local<'_> {
 }
 
 /// Changes whenever the image or a module does.
-fn fingerprint(layout: &Layout) -> Result<Key, Error> {
+pub(super) fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     let mut parts: Vec<Vec<u8>> = vec![layout.release.clone().into_bytes()];
     let mut add = |path: &Path| -> Result<(), Error> {
         let meta = fs::metadata(path).map_err(Error::io("read", path))?;

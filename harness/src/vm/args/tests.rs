@@ -25,6 +25,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
+            config: None,
         },
         initramfs: "/cache/initramfs".into(),
         virtiofs: vec![VirtiofsSpec {
