@@ -15,7 +15,7 @@ use crate::hint::Hint;
 /// What names the kernel that this machine runs.
 const HOST: &str = "host";
 
-/// One kernel that was asked for.
+/// One selected kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selected {
     /// A kernel of the catalogue.

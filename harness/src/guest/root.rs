@@ -48,7 +48,7 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
-    /// What a Nix store has could not be read.
+    /// The contents of a Nix store could not be read.
     #[error("cannot read the store {}: {source}", path.display())]
     Store {
         /// The store.

@@ -262,7 +262,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// No kernel where one should be.
+    /// There is no kernel.
     #[error("there is no kernel in {}", path.display())]
     NoImage {
         /// The directory or archive.
@@ -305,7 +305,7 @@ pub enum Error {
         /// Whether this is a container.
         container: bool,
     },
-    /// More than one kernel where one should be.
+    /// There is more than one kernel.
     #[error("there is more than one kernel in {}: {}", path.display(), images.join(", "))]
     ManyImages {
         /// The directory.

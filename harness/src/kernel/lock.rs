@@ -78,7 +78,7 @@ pub struct LockedOci {
     pub digest: String,
 }
 
-/// The pin of one kernel: what it was made of when it was pinned.
+/// The pin of one kernel: its contents when it was pinned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pin {
     /// Of a package.

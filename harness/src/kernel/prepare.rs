@@ -22,8 +22,7 @@ const MANIFEST: &str = "kernel.toml";
 /// The configuration that it was built with.
 const CONFIG: &str = "config";
 
-/// What was read from modules that are used in place, where nothing can be
-/// written beside them.
+/// The index of modules that are used in place, if it cannot be beside them.
 const MODULE_INDEX: &str = "modules.kiln";
 
 /// How the cache gets a module tree.
