@@ -12,7 +12,7 @@ use super::wanted::Wanted;
 use crate::arch::Arch;
 use crate::hint::Hint;
 
-/// What names the kernel that this machine runs.
+/// The name of the kernel that this machine runs.
 const HOST: &str = "host";
 
 /// One selected kernel.

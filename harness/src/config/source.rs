@@ -12,7 +12,7 @@ use super::files::{FileSource, RawPart, UrlSource};
 use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
-const SOURCES: &str = "exactly one of apt, nix, oci, files, url (with sha256) and path";
+const SOURCES: &str = "exactly one of apt, nix, url (with sha256), path, files and oci";
 
 /// `[kernels.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,11 +86,11 @@ impl fmt::Display for Source {
 pub(super) struct RawKernel {
     apt: Option<Spanned<RawApt>>,
     nix: Option<Spanned<String>>,
-    oci: Option<Spanned<String>>,
-    files: Option<Spanned<Vec<Spanned<RawPart>>>>,
     url: Option<Spanned<String>>,
     sha256: Option<Spanned<String>>,
     path: Option<Spanned<PathBuf>>,
+    files: Option<Spanned<Vec<Spanned<RawPart>>>>,
+    oci: Option<Spanned<String>>,
     #[serde(default)]
     arch: Arch,
 }

@@ -371,9 +371,8 @@ fn module_directories(root: &Path) -> Result<BTreeMap<String, PathBuf>, Error> {
     Ok(found)
 }
 
-/// Headers alone leave a directory with nothing but `build`; modules that are not
-/// of the kernel's own tree come to `extra` or `updates` (Linux:
-/// `Documentation/kbuild/modules.rst`).
+/// Headers alone leave a directory with only `build`; out-of-tree modules go to
+/// `extra` or `updates` (Linux: `Documentation/kbuild/modules.rst`).
 fn is_modules(directory: &Path) -> bool {
     ["kernel", "extra", "updates"]
         .iter()

@@ -1,5 +1,5 @@
-//! `kernels.lock`: exactly which package files each apt kernel is made of, which
-//! store paths each Nix kernel is, and which digest each container image has.
+//! `kernels.lock`: the exact package files of each apt kernel, the store paths of each Nix
+//! kernel, and the digest of each container image.
 //!
 //! It names no host: paths are below the mirror in use, or in a store.
 
@@ -151,8 +151,7 @@ impl Pin {
         }
     }
 
-    /// What a person tells it from another by: Debian's version, store paths, or
-    /// a digest.
+    /// A description for people: Debian's version, store paths, or a digest.
     pub fn version(&self) -> String {
         match self {
             Pin::Apt(pin) => pin.version().to_owned(),

@@ -19,7 +19,7 @@ const IMAGE: &str = "image";
 /// Describes the directory; part of every prepared kernel.
 const MANIFEST: &str = "kernel.toml";
 
-/// The configuration that it was built with.
+/// The configuration of the kernel.
 const CONFIG: &str = "config";
 
 /// The index of modules that are used in place, if it cannot be beside them.
