@@ -37,7 +37,9 @@ fn mirror() -> Option<String> {
             .ok()?
             .filter_map(|entry| Some(entry.ok()?.path())),
     );
-    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    let texts = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
     let text: String = texts.collect::<Vec<_>>().join("\n");
     text.split_whitespace()
         .map(|word| word.trim_end_matches('/'))
