@@ -66,13 +66,13 @@ fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Opt
         release.display(),
         apt.display()
     );
-    for program in hidden {
-        let program = format!("/usr/bin/{program}");
+    for program in hidden.iter().map(|name| format!("/usr/bin/{name}")) {
         if Path::new(&program).exists() {
-            script += &format!(" && mount --bind /dev/null {program}");
+            script.push_str(" && mount --bind /dev/null ");
+            script.push_str(&program);
         }
     }
-    script += " && exec \"$@\"";
+    script.push_str(" && exec \"$@\"");
     let mut kernels = kiln
         .vm(["exec", "-k", "@quick", "--", "uname", "-r"])
         .by(&["unshare", namespace, "sh", "-c", &script, "sh"]);
