@@ -5,14 +5,14 @@
 #             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
-# run and test work on a fresh Debian 12 with a Rust toolchain. They list missing
+# run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
 # packages and install them, which is the only step that needs root.
 
 # rustup's directory is not always in the PATH of a fresh login or a CI job.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 # Where bpftrace's runtime tests are built; kernels.toml names it too.
-BPFTRACE_DIR := target/bpftrace-0.17
+BPFTRACE_DIR := target/bpftrace
 # Names, globs or groups of kernels.toml: `make run KERNELS="6.1 7.*"`.
 KERNELS ?= @quick
 # The selection, as one argument of `kiln run -t`: `make run SMOKE='^call\.'`.

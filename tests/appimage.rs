@@ -29,7 +29,7 @@ fn an_appimage_is_tested_on_each_kernel_in_a_root_that_has_no_libraries() {
             .vm(["run", "--bpftrace"])
             .arg(&image)
             .arg("--tests")
-            .arg(checkout().join("target/bpftrace-0.17/tests"))
+            .arg(checkout().join("target/bpftrace/tests"))
             .arg("--root")
             .arg(format!("dir:{}", root.display()))
             .arg("--run-dir")
@@ -67,7 +67,7 @@ fn an_appimage_is_tested_on_each_kernel_in_a_root_that_has_no_libraries() {
     let list = || {
         let output = kiln
             .plain(["list", "--tests"])
-            .arg(checkout().join("target/bpftrace-0.17/tests"))
+            .arg(checkout().join("target/bpftrace/tests"))
             .arg("--bpftrace")
             .arg(&image)
             .run();

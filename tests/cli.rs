@@ -93,7 +93,7 @@ fn completions_are_scripts_of_their_shells() {
 }
 
 /// Every prerequisite that `doctor` checks.
-const CHECKS: [&str; 12] = [
+const CHECKS: [&str; 11] = [
     "QEMU",
     "QEMU sandbox",
     "accelerator",
@@ -104,7 +104,6 @@ const CHECKS: [&str; 12] = [
     "temporary files",
     "cache",
     "disk space",
-    "apt",
     "Nix",
 ];
 

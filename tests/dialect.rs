@@ -225,7 +225,7 @@ fn lint_goes_by_the_engine_and_warns_of_what_is_newer_than_kiln() {
 
 #[test]
 fn debian_s_tests_of_0_17_are_recognised_by_their_engine() {
-    let tests = checkout().join("target/bpftrace-0.17/tests");
+    let tests = checkout().join("target/bpftrace/tests");
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["lint"]).arg(&tests).run();
     output.assert_code(0);

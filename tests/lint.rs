@@ -81,7 +81,7 @@ fn what_cannot_be_checked_is_not_a_finding() {
 
 #[test]
 fn debian_s_tests_of_0_17_have_no_errors() {
-    let tests = checkout().join("target/bpftrace-0.17/tests");
+    let tests = checkout().join("target/bpftrace/tests");
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["lint", "--dialect", "0.17"]).arg(&tests).run();
     output.assert_code(0);

@@ -34,6 +34,7 @@ mod nix_kernels;
 mod nix_store;
 mod oci;
 mod ordinary_user;
+mod other_hosts;
 mod packages;
 mod policies;
 mod pools;

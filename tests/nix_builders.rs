@@ -63,7 +63,7 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
     let builders = ["a", "b"].map(|lab| (lab, Store::named(&kiln, &format!("builder-{lab}"))));
     let tests = kiln.path("tests/runtime");
     fs::create_dir_all(&tests).unwrap();
-    let from = checkout().join("target/bpftrace-0.17/tests/runtime");
+    let from = checkout().join("target/bpftrace/tests/runtime");
     fs::copy(from.join("call"), tests.join("call")).unwrap();
     fs::write(tests.join("suite"), SUITE).unwrap();
     // In a chroot store a build sees only what it declares, and these: kiln, QEMU and bpftrace of

@@ -134,7 +134,7 @@ fn a_package_that_would_write_outside_is_refused_by_the_name_of_its_file() {
     refused(&kiln, "./evil.tar")
         .assert_err_contains("evil.tar: ../../../../tmp/evil/vmlin")
         .assert_err_contains("its path leads out of the archive")
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
 }
 
 /// A file of `kernels.toml` with a hash, from a server and from this machine.
@@ -164,7 +164,7 @@ fn files_of_a_catalogue_are_fetched_checked_and_put_together() {
         .assert_code(96)
         .assert_err_contains(&wrong)
         .assert_err_contains(&hash)
-        .assert_err_contains("nothing was kept");
+        .assert_err_contains("kiln kept nothing");
     let right = catalogue(&hash);
     let output = fetch(&right);
     output.assert_code(0);

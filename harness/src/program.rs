@@ -4,10 +4,8 @@
 //! The caller only waits, so this is plain blocking code: the parent-death signal depends on the
 //! thread that forks (prctl(2)), and here that thread waits until the child is reaped.
 
-use std::ffi::OsString;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,19 +83,6 @@ impl Drop for Running {
             self.kill();
         }
     }
-}
-
-/// The system's directories of programs.
-const SYSTEM_DIRS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/// `PATH`, and after it the system's directories: a development shell of Nix, as `kiln ci` enters,
-/// has a `PATH` without them.
-pub(crate) fn system_path() -> OsString {
-    let own = std::env::var_os("PATH").unwrap_or_default();
-    let own: Vec<PathBuf> = std::env::split_paths(&own).collect();
-    let all = own.into_iter().chain(SYSTEM_DIRS.map(PathBuf::from));
-    // The parts of a split have no separator in them.
-    std::env::join_paths(all).unwrap_or_default()
 }
 
 /// Runs `command` to its end with empty input; errors name it as `what`.

@@ -389,7 +389,7 @@ pub(crate) fn checkout() -> &'static Path {
 
 /// Upstream's tests of bpftrace 0.17, from Debian's source package.
 pub(crate) fn upstream_tests() -> PathBuf {
-    let tests = checkout().join("target/bpftrace-0.17/tests");
+    let tests = checkout().join("target/bpftrace/tests");
     assert!(
         tests.join("runtime").is_dir(),
         "{} is missing: `make bpftrace` gets it",

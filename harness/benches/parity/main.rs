@@ -94,7 +94,7 @@ fn compare_all(options: &Options) -> Result<bool> {
     let dir = fs::canonicalize(&options.dir)?;
     let ids = selected(&options.filters)?;
     let selection = Selection {
-        tests: workspace.join("target/bpftrace-0.17/tests"),
+        tests: workspace.join("target/bpftrace/tests"),
         ids: (!options.filters.is_empty()).then(|| ids.clone()),
         modules: Catalogue::load(&workspace.join("kernels.toml"))?
             .defaults

@@ -140,7 +140,6 @@ pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Che
     checks.push(host::temporary_directory(&std::env::temp_dir()));
     checks.push(host::cache(input.cache_dir));
     checks.push(host::disk(input.cache_dir));
-    checks.push(host::apt());
     checks.push(host::nix());
     checks
 }

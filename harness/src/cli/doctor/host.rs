@@ -12,7 +12,6 @@ use nix::unistd::ftruncate;
 use super::{Check, Status};
 use crate::guest::share;
 use crate::hint::Hint;
-use crate::program;
 use crate::store::{self, Store};
 use crate::vm::args::MAX_SOCKET_PATH;
 use crate::vm::relief::RAISE_LIMIT;
@@ -193,27 +192,6 @@ fn judge_disk(free: u64) -> Check {
     }
 }
 
-/// Only kernels of `apt` sources need it.
-pub(super) fn apt() -> Check {
-    const NAME: &str = "apt";
-    let missing: Vec<&str> = ["apt-get", "apt-cache", "apt-config"]
-        .into_iter()
-        .filter(|name| !of_system(name))
-        .collect();
-    if missing.is_empty() {
-        Check::ok(NAME, "found, for kernels of apt sources")
-    } else {
-        Check::warn(
-            NAME,
-            format!(
-                "no {} on PATH: kernels of apt sources cannot be fetched",
-                missing.join(", ")
-            ),
-        )
-        .remedy("use `url` or `path` sources, or install apt")
-    }
-}
-
 /// Only `--root nix`, kernels of `nix` sources and `kiln ci` need it.
 pub(super) fn nix() -> Check {
     const NAME: &str = "Nix";
@@ -230,10 +208,6 @@ pub(super) fn nix() -> Check {
 
 fn with_hints_of(check: Check, error: &impl Hint) -> Check {
     error.hints().into_iter().fold(check, Check::remedy)
-}
-
-fn of_system(name: &str) -> bool {
-    std::env::split_paths(&program::system_path()).any(|dir| dir.join(name).is_file())
 }
 
 /// Tries to write, because permission bits do not show read-only mounts.

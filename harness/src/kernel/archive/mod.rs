@@ -30,7 +30,7 @@ pub use unpacked::Came;
 const MAGIC_AR: &[u8] = b"!<arch>\n";
 /// The lead of an RPM (rpm's `docs/manual/format_lead.md`).
 const MAGIC_RPM: &[u8] = b"\xed\xab\xee\xdb";
-/// POSIX.1-1988 (ustar): the magic stands at this offset of the first header.
+/// POSIX.1-1988 (ustar): the magic is at this offset of the first header.
 const USTAR_OFFSET: usize = 257;
 
 /// What a file is that may hold a kernel.

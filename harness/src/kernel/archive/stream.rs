@@ -9,7 +9,7 @@ use liblzma::stream::{CONCATENATED, Stream};
 use super::unpacked::{MAX_BYTES, Refusal};
 use crate::kernel::image::compression::MEMORY_LIMIT;
 
-/// Bytes that tell what a file is.
+/// Bytes that identify a file's type.
 const MAGIC_XZ: &[u8] = b"\xfd7zXZ\0";
 const MAGIC_ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const MAGIC_GZIP: &[u8] = b"\x1f\x8b";
@@ -41,7 +41,7 @@ pub(super) fn decoded<'a>(mut stream: impl Read + 'a) -> io::Result<Bounded<'a>>
     }))
 }
 
-/// Fills `buffer` as far as there is something to read.
+/// Fills `buffer` as far as there is data.
 pub(super) fn read_some(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = 0;
     while length < buffer.len() {

@@ -45,7 +45,7 @@ pub(super) fn unpack(stream: &Bounded<'_>, unpacked: &mut Unpacked<'_>) -> io::R
         io::copy(&mut entry, &mut io::sink())?;
         stream.expect_header();
     }
-    // To the end, so that a checksum of the compression is seen.
+    // Read to the end, so that the compression's checksum is checked.
     stream.expect(MAX_PADDING);
     io::copy(&mut { stream }, &mut io::sink())?;
     Ok(())

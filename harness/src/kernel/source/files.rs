@@ -120,7 +120,7 @@ impl Content for Files {
 impl Files {
     /// The kernel in `tree`, to which each of the files brought what `came` says.
     fn find(&self, tree: &Path, came: &[Came]) -> Result<Layout, Error> {
-        // The temporary directory means nothing to the user.
+        // Do not show the temporary directory to the user.
         let brought = |image: &str| {
             let image = Path::new(image);
             let path = image.strip_prefix(tree).unwrap_or(image);

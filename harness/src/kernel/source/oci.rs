@@ -95,7 +95,7 @@ impl Content for Pinned<'_> {
             fs::remove_file(&file).map_err(Error::io("remove", &file))?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
-            // The temporary directory means nothing to the user.
+            // Do not show the temporary directory to the user.
             Error::NoImage { .. } => Error::NoImage {
                 path: format!("image {}", self.0.image).into(),
             },
