@@ -251,7 +251,7 @@ fn a_store_that_is_not_on_this_machine_is_refused() {
         .run();
     output
         .assert_code(2)
-        .assert_err_contains("/usr is not the store of a Nix")
+        .assert_err_contains("/usr is not a Nix store: it has no closures")
         .assert_err_contains("--store DIR");
 }
 
