@@ -30,7 +30,7 @@ pub(super) struct SuiteArgs {
     /// The bpftrace under test, a program or an AppImage [default: the suite's,
     /// else the one on PATH]
     #[arg(long, value_name = "PATH")]
-    bpftrace: Option<PathBuf>,
+    pub(super) bpftrace: Option<PathBuf>,
     /// Regular expressions on suite.name, separated by `:`; one that starts with `-` excludes.
     /// Several -t add up; one that only excludes applies to all
     #[arg(
