@@ -16,6 +16,6 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
     if let Ok(index) = Index::open(dir.path()) {
         let _ = index.provides("one");
         let _ = index.closure(&["one", "virtiofs"]);
-        let _ = index.boot_modules();
+        let _ = index.cannot_boot(&["one".to_owned()]);
     }
 });

@@ -461,10 +461,10 @@ impl Hint for Error {
                 "check the name; an image that is not public wants a login: `docker login {host}` or `podman login {host}`, kiln takes what they keep (~/.docker/config.json, containers/auth.json)"
             ),
             Error::Registry { .. } => {
-                "nothing was kept; check name and tag of the image and the network, then try again".to_owned()
+                "kiln kept nothing; check name and tag of the image and the network, then try again".to_owned()
             }
             Error::Refused { .. } => {
-                "nothing was kept; no package of a kernel needs that: get it from somewhere else, or pack it anew".to_owned()
+                "kiln kept nothing; no package of a kernel needs that: get it from somewhere else, or pack it anew".to_owned()
             }
             Error::Offline { .. } => ONLINE.to_owned(),
             Error::NotCached { name, source } | Error::NoLists { pool: name, source }
