@@ -39,7 +39,8 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
   echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
 pub(super) struct ExecArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
-    /// debian:6.18, or a path
+    /// debian:6.18, host, or a path: a build tree, an image, or packages
+    /// separated by commas
     #[arg(short, long = "kernel", value_name = "KERNEL", required = true)]
     pub(super) kernels: Vec<String>,
     /// End the command after this time, such as 30s or 10m; 0 is never

@@ -41,7 +41,8 @@ use crate::run::times::Times;
   kiln run -k ../linux --tests build/tests --bpftrace build/src/bpftrace")]
 pub(super) struct RunArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
-    /// debian:6.18, or a path [default: @quick]
+    /// debian:6.18, host, or a path: a build tree, an image, or packages
+    /// separated by commas [default: @quick]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests

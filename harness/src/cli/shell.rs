@@ -20,8 +20,8 @@ use crate::run::command::Command;
   kiln shell -k ../linux --root dir:/srv/rootfs
   echo 'cat /proc/version' | kiln shell -k 5.10")]
 pub(super) struct ShellArgs {
-    /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, or a
-    /// path
+    /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, host,
+    /// or a path: a build tree, an image, or packages separated by commas
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     pub(super) kernel: String,
     /// Shell to run in the guest

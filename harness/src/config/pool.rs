@@ -29,7 +29,9 @@ const DEBIAN_SUITES: [&str; 11] = [
 ];
 
 /// The cloud flavour is a quarter of the size of the full one.
-const DEBIAN_PACKAGE: &str = "linux-image-*-cloud-amd64";
+fn debian_package(arch: Arch) -> String {
+    format!("linux-image-*-cloud-{}", arch.debian())
+}
 
 /// `[pools.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,9 +59,9 @@ impl Pool {
     pub fn debian() -> Self {
         Self {
             name: DEBIAN.to_owned(),
-            arch: Arch::X86_64,
+            arch: Arch::default(),
             suites: DEBIAN_SUITES.map(str::to_owned).to_vec(),
-            package: DEBIAN_PACKAGE.to_owned(),
+            package: debian_package(Arch::default()),
             mirror: None,
             keyring: None,
             trusted: false,

@@ -27,6 +27,13 @@ pub(in crate::kernel) fn is_packaged(name: &str) -> bool {
     name == "bzImage" || name.starts_with("vmlinuz") || name.starts_with("vmlinux")
 }
 
+/// What follows the kind of an image in its name, such as its release.
+pub(in crate::kernel) fn after_kind(name: &str) -> Option<&str> {
+    ["vmlinuz", "vmlinux", "bzImage"]
+        .iter()
+        .find_map(|kind| name.strip_prefix(kind))
+}
+
 /// The index of an image's kind in [`IMAGES`].
 pub(in crate::kernel) fn rank(image: &Path) -> usize {
     let name = image.file_name().unwrap_or_default().to_string_lossy();

@@ -90,10 +90,7 @@ fn candidates(release: &str, modules: Option<&Path>) -> Vec<PathBuf> {
     candidates.push(PathBuf::from(NIXOS_IMAGE));
     // One that says its release by its name is not this one.
     let may_be = |name: &str| {
-        let kind = ["vmlinuz", "vmlinux", "bzImage"]
-            .iter()
-            .find_map(|kind| name.strip_prefix(kind));
-        kind.is_some_and(|rest| {
+        image::names::after_kind(name).is_some_and(|rest| {
             !rest
                 .trim_start_matches('-')
                 .starts_with(|c: char| c.is_ascii_digit())
