@@ -49,7 +49,7 @@ fn missing_needs_of_the_selected_tests_are_reported_before_they_run() {
         [
             "2 tests need the program no-such-tool, which is not in this VM",
             "1 test needs the module no_such_module, which is not loaded: \
-             `modules` of kernels.toml does not name it",
+             `modules` in kernels.toml does not name it",
             "1 test needs a mounted nosuchfs, which is not in this VM",
         ]
     );

@@ -112,7 +112,9 @@ fn a_run_whose_only_kernel_is_unavailable_boots_nothing_and_says_why() {
     output.assert_code(96);
     let text = output.out();
     assert!(
-        text.contains(&format!("NO KERNEL  far  cannot download {url}: ")) && text.contains("404"),
+        text.contains(&format!(
+            "NO KERNEL  far  kernel \"far\" is not in the cache: cannot download {url}: "
+        )) && text.contains("404"),
         "{text}"
     );
     assert!(text.contains("2 not run in "), "{text}");
@@ -135,15 +137,15 @@ fn a_kernel_that_lacks_what_a_guest_needs_costs_its_own_tests_only() {
     kiln.file("tests/runtime/suite", TESTS);
     let [good, bad] = ["good", "bad"].map(|name| kiln.path(name));
     material.unpack(&good, &[]);
-    material.unpack(&bad, &["overlay"]);
+    material.unpack(&bad, &["virtio_console"]);
     let [good, bad] = [good.to_str().unwrap(), bad.to_str().unwrap()];
     let output = run(&kiln, &[bad, good]).run();
     output.assert_code(96);
     let text = output.out();
     assert!(
         text.contains(&format!("NO KERNEL  {bad}  "))
-            && text.contains("the kernel has no overlay")
-            && text.contains("CONFIG_OVERLAY_FS"),
+            && text.contains("the kernel has no virtio_console")
+            && text.contains("CONFIG_VIRTIO_CONSOLE"),
         "{text}"
     );
     let pass = |id: &str| (good.to_owned(), id.to_owned(), "pass".to_owned());
