@@ -87,15 +87,22 @@ fn the_shares_themselves_refuse_every_change() {
         tree = tree.display(),
     );
     let before = listing(&kiln.work());
-    let modules_before = listing(&kiln.cache().join("kernels"));
+    let kernels = kiln.cache().join("kernels");
+    let cached = || {
+        let mut found = listing(&kernels);
+        // kiln itself sets the time of a kernel's directory when it uses the kernel.
+        found.retain(|path, _| path.parent() != Some(kernels.as_path()));
+        found
+    };
+    let before_in_cache = cached();
+    assert!(!before_in_cache.is_empty());
     for kernel in KERNELS {
         let output = kiln.sh(kernel, &script).run();
         output.assert_code(0);
         output.assert_out("through the root:\nthrough the share:\non modules:\nend\n");
         assert_eq!(listing(&kiln.work()), before, "{kernel}: the host changed");
     }
-    let modules_after = listing(&kiln.cache().join("kernels"));
-    assert!(modules_after == modules_before, "the kernel cache changed");
+    assert!(cached() == before_in_cache, "the kernel cache changed");
 }
 
 #[test]
