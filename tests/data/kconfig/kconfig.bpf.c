@@ -1,5 +1,5 @@
 /* An object that asks libbpf for values of the kernel's configuration.
- * clang -O2 -g -target bpf -I/usr/include/x86_64-linux-gnu -c kconfig.bpf.c
+ * clang -O2 -g -target bpf -fdebug-compilation-dir=. -I/usr/include/x86_64-linux-gnu -c kconfig.bpf.c
  */
 #include <stdbool.h>
 #include <linux/bpf.h>
