@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use crate::support::{Invocation, Kiln, run_command};
+use crate::support::{Invocation, Kiln, mount_namespace, run_command};
 
 /// The one line that begins with `error: `.
 #[track_caller]
@@ -23,21 +23,12 @@ fn the_error(told: &str) -> &str {
 /// The same command with a full file system as its temporary directory or, if mounts are not
 /// allowed, with a limit on the size of files; and the cause that it should name.
 fn with_full_tmp(kiln: &Kiln, invocation: Invocation<'_>) -> (Command, &'static str) {
-    let root = nix::unistd::geteuid().is_root();
-    let flags = if root { "-m" } else { "-Urm" };
-    let tmp = kiln.path("tmp");
-    let mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs"];
-    let mountable = Command::new("unshare")
-        .arg(flags)
-        .args(mount)
-        .arg(&tmp)
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let mountable = mount_namespace::is_allowed();
     let (command, _) = invocation.into_command();
     let mut outer = Command::new(if mountable { "unshare" } else { "sh" });
     let script = if mountable {
-        outer.args([flags, "sh"]);
-        format!("{} \"$TMPDIR\" || exit 1; exec \"$@\"", mount.join(" "))
+        outer.args([mount_namespace::options(), "sh"]);
+        "mount -t tmpfs -o size=64k tmpfs \"$TMPDIR\" || exit 1; exec \"$@\"".to_owned()
     } else {
         "ulimit -f 64; exec \"$@\"".to_owned()
     };

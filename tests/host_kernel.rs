@@ -4,11 +4,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 use crate::support::material::Material;
 use crate::support::packages::CONFIG;
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, mount_namespace};
 
 /// Longest release, with the NUL behind it (`__NEW_UTS_LEN`).
 const UTS: usize = 65;
@@ -45,22 +44,6 @@ fn renamed(mut image: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
         image[at..at + to.len()].copy_from_slice(to.as_bytes());
     }
     image
-}
-
-/// Whether this user may have a machine of its own.
-fn mountable() -> bool {
-    let tried = Command::new("unshare")
-        .args([namespace(), "mount", "-t", "tmpfs", "tmpfs", "/run"])
-        .output();
-    tried.is_ok_and(|output| output.status.success())
-}
-
-fn namespace() -> &'static str {
-    if nix::unistd::geteuid().is_root() {
-        "-m"
-    } else {
-        "-Urm"
-    }
 }
 
 /// Makes `boot` the machine's `/boot`; its `/usr/lib` has what lies in `lib` as well.
@@ -102,7 +85,7 @@ fn the_kernel_of_this_machine_boots_from_its_boot_directory() {
         modules.join(&release),
     )
     .unwrap();
-    if !mountable() {
+    if !mount_namespace::is_allowed() {
         // Some containers allow no mounts: then they have no kernel either.
         no_kernel(&kiln.plain(["exec", "-k", "host", "--", "true"]).run());
         return;
@@ -110,7 +93,14 @@ fn the_kernel_of_this_machine_boots_from_its_boot_directory() {
     let script = format!("{} && exec \"$@\"", machine(&boot, &lib));
     let output = kiln
         .sh("host", "uname -r; cat /boot/config-$(uname -r)")
-        .by(&["unshare", namespace(), "sh", "-c", &script, "sh"])
+        .by(&[
+            "unshare",
+            mount_namespace::options(),
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ])
         .run();
     output
         .assert_code(0)
@@ -127,7 +117,7 @@ fn no_kernel(output: &Output) {
 #[test]
 fn an_image_that_only_root_may_read_is_told_with_the_command_that_mends_it() {
     let kiln = Kiln::as_ordinary_user();
-    if !nix::unistd::geteuid().is_root() || !mountable() {
+    if !nix::unistd::geteuid().is_root() || !mount_namespace::is_allowed() {
         // Whoever owns a file can make it readable: root's are the case.
         return;
     }
@@ -151,7 +141,7 @@ fn an_image_that_only_root_may_read_is_told_with_the_command_that_mends_it() {
 fn a_container_has_no_kernel_of_its_own() {
     let kiln = Kiln::with_empty_cache();
     let invocation = kiln.plain(["exec", "-k", "host", "--", "true"]);
-    if !mountable() {
+    if !mount_namespace::is_allowed() {
         no_kernel(&invocation.run());
         return;
     }
@@ -165,7 +155,14 @@ fn a_container_has_no_kernel_of_its_own() {
         empty.display()
     );
     let output = invocation
-        .by(&["unshare", namespace(), "sh", "-c", &script, "sh"])
+        .by(&[
+            "unshare",
+            mount_namespace::options(),
+            "sh",
+            "-c",
+            &script,
+            "sh",
+        ])
         .run();
     no_kernel(&output);
     output

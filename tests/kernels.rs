@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::support::material::{Material, package, sha256, tarball};
 use crate::support::web::{Page, WebServer, dead_url};
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, mount_namespace};
 
 /// A file that is neither an archive nor a kernel.
 const NOISE: &[u8] = b"neither an archive nor a kernel, and longer than any header";
@@ -454,18 +454,12 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
     };
     let cache = kiln.cache().display();
     let mount = format!("mount -t tmpfs -o size={kib}k tmpfs '{cache}' && exec \"$@\"");
-    let root = nix::unistd::geteuid().is_root();
-    let flags = if root { "-m" } else { "-Urm" };
-    let namespaces = Command::new("unshare")
-        .args([flags, "mount", "-t", "tmpfs", "tmpfs"])
-        .arg(kiln.cache())
-        .output();
-    if namespaces.is_ok_and(|output| output.status.success()) {
+    if mount_namespace::is_allowed() {
         let mut outer = Command::new("unshare");
         // Finally lists what is left on the small disk.
         let script = format!("{mount}; code=$?; find '{cache}' -type f -size +0; exit $code")
             .replace("exec \"$@\"", "\"$@\"");
-        outer.args([flags, "sh", "-c", &script, "sh"]);
+        outer.args([mount_namespace::options(), "sh", "-c", &script, "sh"]);
         return (true, wrapped(outer).output().unwrap());
     }
     // A container may allow no mounts at all. The limit counts in 512 bytes,

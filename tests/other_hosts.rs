@@ -3,9 +3,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-use super::support::{Kiln, Output};
+use super::support::{Kiln, Output, mount_namespace};
 
 /// What Ubuntu 24.04 says of itself (its package base-files), shortened.
 const UBUNTU: &str = "PRETTY_NAME=\"Ubuntu 24.04.3 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
@@ -47,19 +46,11 @@ fn mirror() -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether mounts are allowed here, and the option of unshare for them.
-fn namespace() -> Option<&'static str> {
-    ["-m", "-Urm"].into_iter().find(|option| {
-        let tried = Command::new("unshare")
-            .args([option, "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-            .output();
-        tried.is_ok_and(|output| output.status.success())
-    })
-}
-
 /// Boots three kernels, with an empty cache, on a machine of this distribution.
 fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Option<Output> {
-    let namespace = namespace()?;
+    if !mount_namespace::is_allowed() {
+        return None;
+    }
     let release = kiln.file("os-release", os_release);
     let mut script = format!(
         "mount --bind '{}' \"$(readlink -f /etc/os-release)\" && mount --bind '{}' /etc/apt",
@@ -73,9 +64,14 @@ fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Opt
         }
     }
     script.push_str(" && exec \"$@\"");
-    let mut kernels = kiln
-        .vm(["exec", "-k", "@quick", "--", "uname", "-r"])
-        .by(&["unshare", namespace, "sh", "-c", &script, "sh"]);
+    let mut kernels = kiln.vm(["exec", "-k", "@quick", "--", "uname", "-r"]).by(&[
+        "unshare",
+        mount_namespace::options(),
+        "sh",
+        "-c",
+        &script,
+        "sh",
+    ]);
     if let Some(mirror) = mirror() {
         kernels = kernels.env("KILN_APT_MIRROR", mirror);
     }

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use crate::support::Kiln;
 use crate::support::suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
+use crate::support::{Kiln, mount_namespace};
 use nix::sys::signal::{Signal, kill};
 
 /// One test: a name, a shell command, its expected output.
@@ -230,17 +230,11 @@ fn a_full_disk_under_the_run_directory_is_reported_and_keeps_the_verdicts_so_far
     let room = out(&kiln).display().to_string();
     let kept = kiln.path("kept");
     fs::create_dir(&kept).unwrap();
-    let root = nix::unistd::geteuid().is_root();
-    let flags = if root { "-m" } else { "-Urm" };
-    let mountable = std::process::Command::new("unshare")
-        .args([flags, "mount", "-t", "tmpfs", "tmpfs"])
-        .arg(out(&kiln))
-        .output()
-        .is_ok_and(|output| output.status.success());
+    let mountable = mount_namespace::is_allowed();
     let (command, _slot) = run(&kiln, &["6.1"]).arg("-j").arg("1").into_command();
     let mut outer = std::process::Command::new(if mountable { "unshare" } else { "sh" });
     if mountable {
-        outer.args([flags, "sh"]);
+        outer.args([mount_namespace::options(), "sh"]);
     }
     // If mounts are not allowed, the log is limited once the guest is up.
     let limit = format!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::terminal::Terminal;
-use crate::support::{KERNELS, Kiln};
+use crate::support::{KERNELS, Kiln, mount_namespace};
 
 /// How long a line may take to come back from a guest.
 const SOON: Duration = Duration::from_secs(60);
@@ -58,11 +58,7 @@ echo end"#;
 #[test]
 fn files_of_two_file_systems_are_never_confused() {
     let kiln = Kiln::new();
-    let namespace = if nix::unistd::geteuid().is_root() {
-        "-m"
-    } else {
-        "-Urm"
-    };
+    let namespace = mount_namespace::options();
     for (kernel, view) in KERNELS.into_iter().zip(["overlay", "rw", "overlay"]) {
         let work = kiln.path(kernel);
         fs::create_dir(&work).unwrap();

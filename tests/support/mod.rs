@@ -16,6 +16,7 @@ pub(crate) mod broken_module;
 pub(crate) mod flake;
 mod left;
 pub(crate) mod material;
+pub(crate) mod mount_namespace;
 pub(crate) mod nix_support;
 pub(crate) mod packages;
 pub(crate) mod registry;
