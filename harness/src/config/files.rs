@@ -110,7 +110,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        // All of them, so that all problems are told.
+        // Check every file before any is used, to report all problems at once.
         let files: Vec<_> = raw
             .into_inner()
             .into_iter()

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::check::{Checker, absolute};
-use super::source::AptSource;
+use super::source::{AptSource, component};
 use crate::arch::Arch;
 
 /// The built-in pool, which needs no `kernels.toml`.
@@ -186,11 +186,7 @@ impl Checker<'_> {
             );
         }
         self.package(&label, &raw.package);
-        for (key, value) in [("mirror", &raw.mirror), ("component", &raw.component)] {
-            if let Some(value) = value {
-                self.word(&label, key, value);
-            }
-        }
+        self.archive(&label, raw.mirror.as_ref(), raw.component.as_ref());
         let mut suites: Vec<String> = Vec::new();
         for suite in raw.suites.into_inner() {
             if !suites.contains(suite.get_ref()) {
@@ -205,9 +201,7 @@ impl Checker<'_> {
             mirror: raw.mirror.map(Spanned::into_inner),
             keyring: raw.keyring.map(|file| absolute(&self.base, file.get_ref())),
             trusted: raw.trusted,
-            component: raw
-                .component
-                .map_or_else(|| "main".to_owned(), Spanned::into_inner),
+            component: component(raw.component),
         }
     }
 }

@@ -112,6 +112,11 @@ struct RawApt {
     component: Option<Spanned<String>>,
 }
 
+/// The component of an archive; Debian's own is `main`.
+pub(super) fn component(named: Option<Spanned<String>>) -> String {
+    named.map_or_else(|| "main".to_owned(), Spanned::into_inner)
+}
+
 impl Checker<'_> {
     pub(super) fn kernel(&mut self, name: &Spanned<String>, raw: RawKernel) -> Option<Kernel> {
         self.name("kernel", name);
@@ -247,22 +252,29 @@ impl Checker<'_> {
         let before = self.count();
         self.word(label, "suite", &raw.suite);
         self.package(label, &raw.package);
-        if let Some(mirror) = &raw.mirror {
-            self.word(label, "mirror", mirror);
-        }
-        if let Some(component) = &raw.component {
-            self.word(label, "component", component);
-        }
+        self.archive(label, raw.mirror.as_ref(), raw.component.as_ref());
         (self.count() == before).then(|| AptSource {
             suite: raw.suite.into_inner(),
             package: raw.package.into_inner(),
             mirror: raw.mirror.map(Spanned::into_inner),
             keyring: raw.keyring.map(|file| absolute(&self.base, file.get_ref())),
             trusted: raw.trusted,
-            component: raw
-                .component
-                .map_or_else(|| "main".to_owned(), Spanned::into_inner),
+            component: component(raw.component),
         })
+    }
+
+    /// Where an archive is, and its part.
+    pub(super) fn archive(
+        &mut self,
+        label: &str,
+        mirror: Option<&Spanned<String>>,
+        component: Option<&Spanned<String>>,
+    ) {
+        for (key, value) in [("mirror", mirror), ("component", component)] {
+            if let Some(value) = value {
+                self.word(label, key, value);
+            }
+        }
     }
 
     /// What ends up in addresses.

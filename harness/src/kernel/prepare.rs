@@ -114,8 +114,8 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
     fs::write(&path, text).map_err(Error::io("write", &path))
 }
 
-/// Unpacks the first of a kernel's images that QEMU can enter, and returns which; if there is none,
-/// the error is that of the first.
+/// Unpacks the first of a kernel's images that QEMU can enter, and returns which. If QEMU can enter
+/// no image, the error is that of the first.
 fn unpack_first<'a>(layout: &'a Layout, dest: &Path) -> Result<(Bootable, &'a Path), Error> {
     let mut failed = None;
     for image in std::iter::once(&layout.image).chain(&layout.others) {

@@ -260,19 +260,17 @@ impl Launch {
         let counter_khz = tokio::task::spawn_blocking(move || arch::counter_khz(arch));
         let launch = Arc::new(self);
         let laying_out = Arc::clone(&launch);
-        let (mut laid_out, boot_modules) = blocking(move || laying_out.lay_out()).await?;
-        let (shares, nine_p) = launch.serve(&laid_out.layout, laid_out.means.share)?;
+        let (mut laid_out, boot_modules, (shares, nine_p)) = blocking(move || {
+            let (laid_out, boot_modules) = laying_out.lay_out()?;
+            let served = laying_out.serve(&laid_out.layout, laid_out.means.share)?;
+            Ok::<_, Error>((laid_out, boot_modules, served))
+        })
+        .await?;
         let plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
         let choice = launch.choose_accelerator(&qemu).await?;
-        let initramfs = launch.dir.join("initramfs");
-        let (dest, lease) = (initramfs.clone(), launch.lease.clone());
-        blocking(move || {
-            let _lease = lease;
-            initramfs::build(&dest, init::of(arch), &plan, &boot_modules)
-        })
-        .await?;
+        let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
@@ -437,22 +435,34 @@ impl Launch {
         })
     }
 
-    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
-        if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
-            return Ok(choice);
-        }
-        let initramfs = self.dir.join("probe-initramfs");
-        let plan = BootPlan {
-            probe: true,
-            ..BootPlan::default()
-        };
+    /// Packs an initramfs in the VM's directory. The packing goes on if nobody waits for it any
+    /// longer, and the directory then waits for it.
+    async fn pack(
+        &self,
+        name: &str,
+        plan: BootPlan,
+        modules: Vec<ModuleFile>,
+    ) -> Result<PathBuf, Error> {
+        let initramfs = self.dir.join(name);
         let (dest, lease) = (initramfs.clone(), self.lease.clone());
         let init = init::of(self.config.kernel.arch);
         blocking(move || {
             let _lease = lease;
-            initramfs::build(&dest, init, &plan, &[])
+            initramfs::build(&dest, init, &plan, &modules)
         })
         .await?;
+        Ok(initramfs)
+    }
+
+    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
+        if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
+            return Ok(choice);
+        }
+        let plan = BootPlan {
+            probe: true,
+            ..BootPlan::default()
+        };
+        let initramfs = self.pack("probe-initramfs", plan, Vec::new()).await?;
         let input = ProbeInput {
             qemu,
             kernel: &self.config.kernel,

@@ -17,7 +17,7 @@ const MAX_UNPACKED: u64 = 1 << 30;
 /// The fields of the x86 setup header that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SetupHeader {
-    /// Byte offset of the version string; `None` if there is none.
+    /// Byte offset of the version string, if the image has one.
     kernel_version: Option<usize>,
     /// Byte offset of the payload.
     payload_start: u64,

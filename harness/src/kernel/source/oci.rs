@@ -34,7 +34,7 @@ const SILENCE_DEADLINE: Duration = Duration::from_secs(60);
 /// How often the download of a layer that breaks off goes on.
 const RESUMES: u32 = 4;
 
-/// Most that is told of what a registry says that is no JSON, in characters.
+/// How much of a registry's answer an error quotes if the answer is not JSON, in characters.
 const MAX_WORDS: usize = 300;
 
 /// An image, as in `docker pull`.

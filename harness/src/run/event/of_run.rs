@@ -57,9 +57,9 @@ pub struct SuiteReady {
     /// Language of the tests, for bpftrace's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dialect: Option<String>,
-    /// The options of `kiln run` that are about suites of this kind, as
-    /// `--name`: a line that reproduces a test of a suite of another kind has
-    /// none of them. Empty in files of before this field.
+    /// The options of `kiln run` that only suites of this kind take, as
+    /// `--name`: the line that reproduces a test of another kind of suite
+    /// leaves them out. Empty in files that are older than this field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }

@@ -80,7 +80,7 @@ pub struct VmLost {
     pub test: Option<String>,
     /// The last lines of the console, limited by [`bounded_text`](super::bounded_text); untrusted.
     pub console: String,
-    /// QMP's run state, or why there is none.
+    /// QMP's run state, or why it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub qmp_status: Option<String>,
 }

@@ -23,7 +23,7 @@ pub enum End {
 pub struct Observation {
     /// How it ended.
     pub end: End,
-    /// The text of its results, from standard output or a file, or why there is none.
+    /// The text of its results, from standard output or a file, or why they could not be read.
     pub results: Result<Vec<u8>, String>,
     /// How many bytes of the results were dropped because there were too many.
     pub dropped: u64,
