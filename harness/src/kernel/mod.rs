@@ -13,6 +13,7 @@ mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
+pub(crate) mod options;
 mod pin;
 mod pins;
 mod pool;
@@ -41,6 +42,8 @@ pub use source::Status;
 use std::path::PathBuf;
 
 use crate::arch::Arch;
+use modules::Index;
+use options::Options;
 
 /// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
@@ -69,6 +72,26 @@ impl KernelImage {
     /// What the kernel's command line must say so that it boots as it is to.
     pub fn parameters(&self) -> Vec<String> {
         signed_modules::parameters(&self.image)
+    }
+
+    /// Its modules and builtins. What an image without modules has, its configuration says; without
+    /// one everything counts as built in.
+    pub fn index(&self) -> Result<Index, modules::Error> {
+        let index = match (&self.modules, &self.module_index) {
+            (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered)?,
+            (Some(dir), None) => Index::open(dir)?,
+            (None, _) => Index::all_builtin(),
+        };
+        Ok(match self.options() {
+            Some(options) => index.configured(options),
+            None => index,
+        })
+    }
+
+    /// Its configuration, if that is known and whole.
+    fn options(&self) -> Option<Options> {
+        let text = std::fs::read(self.config.as_ref()?).ok()?;
+        Options::parse(&String::from_utf8_lossy(&text)).ok()
     }
 
     /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named

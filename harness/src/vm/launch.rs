@@ -26,7 +26,7 @@ use crate::guest::nodes;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
-use crate::kernel::modules::{self, Index, ModuleFile};
+use crate::kernel::modules::{self, ModuleFile};
 use crate::scratch::Lease;
 
 /// How long QEMU may take to open its QMP socket.
@@ -269,7 +269,8 @@ impl Launch {
         let plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
-        let choice = launch.choose_accelerator(&qemu).await?;
+        qemu.check(arch, &laid_out.means.needs_of_qemu())?;
+        let choice = launch.choose_accelerator(&qemu, &laid_out.means).await?;
         let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
@@ -333,7 +334,10 @@ impl Launch {
             })?;
         }
         let kernel = &self.config.kernel;
-        let index = index(&self.config)?;
+        let index = kernel.index().map_err(|source| Error::Modules {
+            kernel: kernel.name.clone(),
+            source,
+        })?;
         let means = Means::choose(&self.config.devices, &index).map_err(|source| Error::Means {
             kernel: kernel.name.clone(),
             source: Box::new(source),
@@ -364,6 +368,7 @@ impl Launch {
                 edited: self.edited,
             },
         };
+        layout.plan.control = means.control;
         layout.plan.no_overlay = !means.overlay;
         if means.overlay {
             layout.plan.writable.clear();
@@ -454,7 +459,7 @@ impl Launch {
         Ok(initramfs)
     }
 
-    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
+    async fn choose_accelerator(&self, qemu: &Qemu, means: &Means) -> Result<accel::Choice, Error> {
         if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
             return Ok(choice);
         }
@@ -467,6 +472,7 @@ impl Launch {
             qemu,
             kernel: &self.config.kernel,
             initramfs: &initramfs,
+            means,
             cache_dir: &self.cache,
         };
         Ok(accel::choose(self.config.accel, input).await?)
@@ -582,19 +588,6 @@ fn explain(error: &control::Error) -> String {
         control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
         other => other.to_string(),
     }
-}
-
-fn index(config: &VmConfig) -> Result<Index, Error> {
-    let kernel = &config.kernel;
-    match (&kernel.modules, &kernel.module_index) {
-        (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
-        (Some(dir), None) => Index::open(dir),
-        (None, _) => Ok(Index::all_builtin()),
-    }
-    .map_err(|source| Error::Modules {
-        kernel: kernel.name.clone(),
-        source,
-    })
 }
 
 /// A host name from a kernel's name: `kiln-6-1`.

@@ -3,15 +3,22 @@
 
 use std::fmt;
 
+use guest_init::plan::Control;
+
 use crate::config::{AskedDevices, Machine, ShareKind, Transport};
 use crate::hint::Hint;
+use crate::kernel::KernelImage;
 use crate::kernel::modules::{self, Availability, Index, ModuleFile};
+use crate::kernel::options::{Options, Value};
+use crate::vm::qemu::machine_name;
 
 /// Modules of each transport.
 const MMIO: &str = "virtio_mmio";
 const PCI: &str = "virtio_pci";
 /// The control port.
 const CONSOLE: &str = "virtio_console";
+/// The serial ports of a PC.
+const SERIAL: &str = "8250";
 /// Modules of each file system of shares.
 const VIRTIOFS: [&str; 2] = ["fuse", "virtiofs"];
 const NINE_P: [&str; 2] = ["9p", "9pnet_virtio"];
@@ -53,6 +60,15 @@ impl Hint for Error {
     }
 }
 
+/// The device of the guest's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// The first serial port.
+    Serial,
+    /// A console of virtio, `hvc0`, which is there later than a serial port.
+    Virtio,
+}
+
 /// How a guest is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Means {
@@ -62,6 +78,10 @@ pub struct Means {
     pub transport: Transport,
     /// How directories of the host reach it.
     pub share: ShareKind,
+    /// What carries the console.
+    pub console: Console,
+    /// What carries the control protocol.
+    pub control: Control,
     /// Whether the kernel has overlayfs: without it, only part of the guest's
     /// root can be written to.
     pub overlay: bool,
@@ -76,6 +96,8 @@ impl Default for Means {
             machine: Machine::Microvm,
             transport: Transport::Mmio,
             share: ShareKind::Virtiofs,
+            console: Console::Serial,
+            control: Control::Virtio,
             overlay: true,
             reasons: Vec::new(),
         }
@@ -99,6 +121,15 @@ impl fmt::Display for Means {
 }
 
 impl Means {
+    /// Chooses for a kernel of which nobody asked anything; the usual ones if it cannot be reached.
+    pub fn of(kernel: &KernelImage) -> Self {
+        let asked = AskedDevices::default();
+        let index = kernel.index().ok();
+        index
+            .and_then(|index| Self::choose(&asked, &index).ok())
+            .unwrap_or_default()
+    }
+
     /// Chooses for a kernel with these modules.
     pub fn choose(asked: &AskedDevices, index: &Index) -> Result<Self, Error> {
         if let Some(why) = asked.contradiction() {
@@ -106,6 +137,7 @@ impl Means {
         }
         let mut means = Self::default();
         means.choose_transport(asked, index)?;
+        means.choose_machine(asked, index)?;
         means.choose_share(asked, index)?;
         if let Some(missing) = lacking(index, &[OVERLAY]) {
             // Nobody wants to do without what only has to be unpacked.
@@ -117,9 +149,7 @@ impl Means {
                 .reasons
                 .push("no overlayfs, which the kernel lacks".to_owned());
         }
-        if let Some(missing) = lacking(index, &[CONSOLE]) {
-            return Err(index.cannot_boot(&missing).into());
-        }
+        means.choose_console(index)?;
         Ok(means)
     }
 
@@ -173,6 +203,30 @@ impl Means {
         Ok(())
     }
 
+    /// On microvm a kernel finds PCI devices by the table of ACPI alone (MCFG), which takes
+    /// `CONFIG_PCI_MMCONFIG`; q35 has the ports of a PC too.
+    fn choose_machine(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
+        let finds_none = index
+            .options()
+            .is_some_and(|options| !options.is_yes("PCI_MMCONFIG"));
+        if self.machine != Machine::Microvm || self.transport != Transport::Pci || !finds_none {
+            return Ok(());
+        }
+        if let Some(machine) = &asked.machine {
+            return Err(Error::Asked {
+                by: machine.by.clone(),
+                what: "virtio by pci on microvm".to_owned(),
+                source: index.cannot_boot(&["pci_mmconfig".to_owned()]),
+            });
+        }
+        self.machine = Machine::Q35;
+        self.reasons.push(
+            "q35, as the kernel finds no PCI devices on microvm without CONFIG_PCI_MMCONFIG"
+                .to_owned(),
+        );
+        Ok(())
+    }
+
     fn choose_share(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
         if let Some(share) = &asked.share {
             self.share = share.value;
@@ -202,6 +256,39 @@ impl Means {
         Ok(())
     }
 
+    /// Chooses the devices of the console and of the control protocol. Another than the usual one is
+    /// taken only if the kernel's configuration says so: a module that is missing may lie elsewhere.
+    fn choose_console(&mut self, index: &Index) -> Result<(), Error> {
+        let no_virtio = lacking(index, &[CONSOLE]);
+        let serial = index
+            .options()
+            .is_none_or(|options| options.is_yes("SERIAL_8250_CONSOLE"));
+        match (serial, no_virtio) {
+            (true, None) => {}
+            (false, None) => {
+                self.console = Console::Virtio;
+                self.reasons.push(
+                    "the console on hvc0, as the kernel has none on a serial port".to_owned(),
+                );
+            }
+            (true, Some(missing)) => {
+                let two_ports = index.options().is_some_and(has_two_serial_ports);
+                if !two_ports || index.lie_elsewhere(&missing) {
+                    return Err(index.cannot_boot(&missing).into());
+                }
+                self.control = Control::Serial;
+                self.reasons.push(format!(
+                    "the control port on ttyS1, as the kernel has no {CONSOLE}"
+                ));
+            }
+            (false, Some(_)) => {
+                let either = format!("{CONSOLE} or {SERIAL}");
+                return Err(index.cannot_boot(&[either]).into());
+            }
+        }
+        Ok(())
+    }
+
     fn share_modules(&self) -> &'static [&'static str] {
         match self.share {
             ShareKind::Virtiofs => &VIRTIOFS,
@@ -215,12 +302,41 @@ impl Means {
             Transport::Mmio => MMIO,
             Transport::Pci => PCI,
         };
-        let mut wanted = vec![transport, CONSOLE];
+        let mut wanted = vec![transport];
+        if self.control == Control::Virtio {
+            wanted.push(CONSOLE);
+        }
         wanted.extend(self.share_modules());
         if self.overlay {
             wanted.push(OVERLAY);
         }
         index.closure(&wanted)
+    }
+
+    /// What QEMU must have for it, beyond what every guest needs; by the names of `Qemu::lacks`.
+    pub fn needs_of_qemu(&self) -> Vec<String> {
+        let pci = self.transport == Transport::Pci;
+        let mut needs = Vec::new();
+        if self.machine == Machine::Q35 {
+            needs.push(machine_name(&self.machine.to_string()));
+        }
+        let mut device = |name: &str| needs.push(name.to_owned());
+        match (self.share, pci) {
+            (ShareKind::Virtiofs, true) => device("vhost-user-fs-pci"),
+            (ShareKind::Virtiofs, false) => {}
+            (ShareKind::NineP, true) => device("virtio-9p-pci"),
+            (ShareKind::NineP, false) => device("virtio-9p-device"),
+        }
+        if pci && self.control == Control::Virtio {
+            device("virtio-serial-pci");
+        }
+        if self.console == Console::Virtio {
+            device("virtconsole");
+        }
+        if self.control == Control::Serial {
+            device("isa-serial");
+        }
+        needs
     }
 
     /// What is worth a word to the user: what is slower or less than usual.
@@ -242,6 +358,18 @@ impl Means {
         }
         notes
     }
+}
+
+/// Whether a kernel looks for more than one serial port, unless its command line says otherwise.
+fn has_two_serial_ports(options: &Options) -> bool {
+    ["SERIAL_8250_NR_UARTS", "SERIAL_8250_RUNTIME_UARTS"]
+        .iter()
+        .all(|name| {
+            let Some(Value::Text(number)) = options.get(name) else {
+                return false;
+            };
+            number.parse::<u32>().is_ok_and(|number| number >= 2)
+        })
 }
 
 /// Which of these modules the kernel lacks; `None` if it has them all.
@@ -305,6 +433,22 @@ mod tests {
     }
 
     #[test]
+    fn qemu_must_have_the_devices_of_what_was_chosen() {
+        assert!(Means::default().needs_of_qemu().is_empty());
+        let means = chosen(&[PCI, "9p", "9pnet_virtio"]);
+        assert_eq!(
+            means.needs_of_qemu(),
+            ["virtio-9p-pci", "virtio-serial-pci"]
+        );
+        let means = Means {
+            machine: Machine::Q35,
+            control: Control::Serial,
+            ..Means::default()
+        };
+        assert_eq!(means.needs_of_qemu(), ["the q35 machine", "isa-serial"]);
+    }
+
+    #[test]
     fn the_modules_that_are_loaded_are_those_of_what_was_chosen() {
         let (_dir, index) = index(&[MMIO, PCI, "9p", "9pnet_virtio"]);
         let means = Means::choose(&AskedDevices::default(), &index).unwrap();
@@ -327,6 +471,86 @@ mod tests {
             error.contains("CONFIG_FUSE_FS with CONFIG_VIRTIO_FS or CONFIG_NET_9P_VIRTIO"),
             "{error}"
         );
+    }
+
+    /// What a kernel with this configuration and no modules gets.
+    fn configured(text: &str) -> Result<Means, Error> {
+        configured_and(
+            &AskedDevices::default(),
+            &format!("CONFIG_PCI_MMCONFIG=y\n{text}"),
+        )
+    }
+
+    fn configured_and(asked: &AskedDevices, text: &str) -> Result<Means, Error> {
+        let ways_in = "CONFIG_VIRTIO_PCI=y\nCONFIG_9P_FS=y\nCONFIG_NET_9P_VIRTIO=y\n";
+        let options = Options::parse_part(&format!("{ways_in}{text}")).unwrap();
+        Means::choose(asked, &Index::all_builtin().configured(options))
+    }
+
+    #[test]
+    fn a_kernel_that_finds_no_pci_devices_on_microvm_gets_q35() {
+        let mut asked = AskedDevices::default();
+        let text = "CONFIG_VIRTIO_CONSOLE=y\n";
+        let means = configured_and(&asked, text).unwrap();
+        assert_eq!(means.machine, Machine::Q35);
+        assert!(
+            means.to_string().contains("without CONFIG_PCI_MMCONFIG"),
+            "{means}"
+        );
+        assert_eq!(configured(text).unwrap().machine, Machine::Microvm);
+        asked.machine = Some(Asked::option(Machine::Microvm, "--machine"));
+        let error = configured_and(&asked, text).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.starts_with("--machine asks for virtio by pci on microvm"),
+            "{told}"
+        );
+        assert!(
+            error.hints()[0].contains("CONFIG_PCI_MMCONFIG"),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn the_console_is_on_virtio_where_the_kernel_has_none_on_a_serial_port() {
+        let serial = "CONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n";
+        let both = configured(&format!("{serial}CONFIG_VIRTIO_CONSOLE=y\n")).unwrap();
+        assert_eq!(
+            (both.console, both.control),
+            (Console::Serial, Control::Virtio)
+        );
+        let means = configured("CONFIG_VIRTIO_CONSOLE=y\nCONFIG_SERIAL_8250=y\n").unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Virtio, Control::Virtio)
+        );
+        assert!(means.to_string().contains("the console on hvc0"), "{means}");
+    }
+
+    #[test]
+    fn the_control_port_is_the_second_serial_port_where_the_kernel_has_no_virtio_console() {
+        let serial = "CONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n\
+                      CONFIG_SERIAL_8250_NR_UARTS=4\nCONFIG_SERIAL_8250_RUNTIME_UARTS=";
+        let means = configured(&format!("{serial}4\n")).unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Serial, Control::Serial)
+        );
+        let modules = Index::all_builtin();
+        assert!(means.modules(&modules).unwrap().is_empty());
+        let error = configured(&format!("{serial}1\n")).unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
+        );
+        // One that lies elsewhere is better.
+        let error = configured(&format!("{serial}4\nCONFIG_VIRTIO_CONSOLE=m\n")).unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
+        );
+        let error = configured("").unwrap_err();
+        assert!(error.hints()[0].contains("CONFIG_VIRTIO_CONSOLE or CONFIG_SERIAL_8250"));
     }
 
     #[test]

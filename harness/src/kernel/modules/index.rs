@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use crate::kernel::image::compression::Compression;
+use crate::kernel::options::Options;
 
 /// No module unpacks to more bytes than this: one that claims to is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
@@ -71,6 +72,12 @@ pub struct Index {
     pub(super) builtins: BTreeSet<String>,
     /// Alias and normalised module name.
     pub(super) builtin_aliases: Vec<(String, String)>,
+    /// What the configuration leaves out, where there is no list of builtins.
+    pub(super) absent: BTreeSet<String>,
+    /// What it builds as modules that are not here.
+    pub(super) elsewhere: BTreeSet<String>,
+    /// The configuration.
+    pub(super) options: Option<Options>,
 }
 
 impl Index {
@@ -97,6 +104,9 @@ impl Index {
             by_name,
             builtins: BTreeSet::new(),
             builtin_aliases: Vec::new(),
+            absent: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
+            options: None,
         }
     }
 

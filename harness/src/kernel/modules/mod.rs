@@ -6,6 +6,7 @@
 //! `depmod(8)` of kmod 30.
 
 mod closure;
+mod configured;
 mod error;
 mod index;
 mod kmod_index;

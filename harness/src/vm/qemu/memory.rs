@@ -49,6 +49,7 @@ struct Answer {
     full_version: String,
     sandbox: bool,
     kvm: bool,
+    lacks: Vec<String>,
 }
 
 type Answers = BTreeMap<PathBuf, Answer>;
@@ -63,6 +64,7 @@ pub(super) fn recall(cache_dir: &Path, path: &Path) -> Option<Qemu> {
         full_version: answer.full_version,
         sandbox: answer.sandbox,
         kvm: answer.kvm,
+        lacks: answer.lacks,
     })
 }
 
@@ -78,6 +80,7 @@ pub(super) fn keep(cache_dir: &Path, qemu: &Qemu) -> io::Result<()> {
             full_version: qemu.full_version.clone(),
             sandbox: qemu.sandbox,
             kvm: qemu.kvm,
+            lacks: qemu.lacks.clone(),
         },
     );
     whole_file::remember(&cache_dir.join(FILE), &answers)
@@ -102,6 +105,7 @@ mod tests {
             full_version: "7.2.22".to_owned(),
             sandbox: true,
             kvm: false,
+            lacks: vec!["isa-serial".to_owned()],
         }
     }
 
