@@ -52,6 +52,7 @@ mod shares;
 mod shell;
 mod slow;
 mod state;
+mod tiny_kernel;
 mod transports;
 mod unread;
 mod workflows;

@@ -1,8 +1,6 @@
 //! A bare boot, and `kiln exec -- /bin/true`.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use guest_init::plan::BootPlan;
@@ -14,41 +12,19 @@ use kiln::kernel::{self, Cache, Progress};
 use kiln::vm::launch::Launch;
 use kiln::vm::process::QemuProcess;
 use kiln::vm::spec::{AccelChoice, VmConfig, VmSpec};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
-use tokio::process::Command;
 
-use crate::sample::Sample;
+use crate::cost::{Cost, Samples, children, compare, exec};
 use crate::{KILN, Result, verdict};
 
 /// How long `kiln exec` may take, relative to a bare boot.
 const TARGET: f64 = 1.2;
 
+/// The two ways.
+const BARE: &str = "bare boot to power-off";
+const EXEC: &str = "kiln exec -- /bin/true";
+
 /// Far longer than any boot: anything longer is a hang.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-/// How long one boot takes.
-struct Cost {
-    /// From the process's start to its end.
-    wall: Duration,
-    /// CPU time of it and its children, including QEMU: other work on the machine stretches the
-    /// wall time, but hardly this.
-    cpu: Duration,
-}
-
-/// Samples of one way to boot.
-#[derive(Default)]
-struct Samples {
-    wall: Sample,
-    cpu: Sample,
-}
-
-impl Samples {
-    fn add(&mut self, cost: &Cost) {
-        self.wall.add(cost.wall);
-        self.cpu.add(cost.cpu);
-    }
-}
 
 /// One kernel and its two ways.
 struct Contest {
@@ -65,7 +41,7 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
     for (number, kernel) in kernels.iter().enumerate() {
         let spec = bare_spec(kernel, &dir.path().join(number.to_string())).await?;
         // Not measured: fills kiln's caches and the host's page cache.
-        exec(kernel).await?;
+        exec(&["-k", kernel]).await?;
         bare_boot(&spec).await?;
         contests.push(Contest {
             kernel: kernel.clone(),
@@ -78,7 +54,7 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
         eprintln!("bench: boots, round {round} of {rounds}");
         for contest in &mut contests {
             contest.bare.add(&bare_boot(&contest.spec).await?);
-            contest.exec.add(&exec(&contest.kernel).await?);
+            contest.exec.add(&exec(&["-k", &contest.kernel]).await?);
         }
     }
     for contest in &contests {
@@ -87,24 +63,15 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
             contest.kernel, contest.spec.accelerator
         );
         let (bare, exec) = (&contest.bare, &contest.exec);
-        compare("wall time", &bare.wall, &exec.wall);
-        compare("CPU time", &bare.cpu, &exec.cpu);
+        let ways = [BARE, EXEC];
+        compare("wall time", ways, &bare.wall, &exec.wall);
+        compare("CPU time", ways, &bare.cpu, &exec.cpu);
         println!(
             "  target for the wall time: at most {TARGET}: {}",
             verdict(exec.wall.median_over(&bare.wall) <= TARGET)
         );
     }
     Ok(())
-}
-
-fn compare(what: &str, bare: &Sample, exec: &Sample) {
-    println!("  {what:<10} bare boot to power-off  {bare}");
-    println!("  {what:<10} kiln exec -- /bin/true  {exec}");
-    println!(
-        "  {what:<10} ratio                   {:7.2}    (of the shortest {:.2})",
-        exec.median_over(bare),
-        exec.shortest_over(bare)
-    );
 }
 
 /// The VM that kiln makes for `kernel`, but with an init that powers off at once, without shares
@@ -171,31 +138,4 @@ async fn bare_boot(spec: &VmSpec) -> Result<Cost> {
         return Err(format!("a bare boot ended with {status}: {}", qemu.messages()).into());
     }
     Ok(cost)
-}
-
-/// From kiln's start to its end.
-async fn exec(kernel: &str) -> Result<Cost> {
-    let (start, cpu) = (Instant::now(), children()?);
-    let output = Command::new(KILN)
-        .args(["exec", "-k", kernel, "--", "/bin/true"].map(OsStr::new))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    let cost = Cost {
-        wall: start.elapsed(),
-        cpu: children()?.saturating_sub(cpu),
-    };
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(format!("kiln exec ended with {}: {said}", output.status).into());
-    }
-    Ok(cost)
-}
-
-/// CPU time of all children that have ended, and of theirs.
-fn children() -> Result<Duration> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN)?;
-    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Ok(Duration::from_micros(u64::try_from(micros)?))
 }
