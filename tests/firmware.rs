@@ -104,6 +104,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
         virtiofs: Vec::new(),
         nine_p: Vec::new(),
         means: kiln::vm::means::Means::default(),
+        asked: Vec::new(),
         qmp_socket: kiln.path("qmp"),
         control_socket: None,
         console_log: kiln.path("console"),

@@ -84,10 +84,10 @@ fn a_kernel_with_the_least_runs_a_command_of_an_ordinary_user() {
     output
         .assert_err_contains("to stderr\n")
         .assert_err_contains(
-            "q35, virtio by pci, 9p, tmpfs: pci, as the kernel has no virtio_mmio; q35, as the kernel \
-             finds no PCI devices on microvm without CONFIG_PCI_MMCONFIG; 9p, as the kernel has no \
-             fuse and virtiofs; no overlayfs, which the kernel lacks; the console on hvc0, as the \
-             kernel has none on a serial port",
+            "q35, virtio by pci, 9p, tmpfs: pci, as the kernel has no virtio_mmio (CONFIG_VIRTIO_MMIO \
+             is off); q35, as the kernel has no CONFIG_PCI_MMCONFIG; 9p, as the kernel has no fuse \
+             and virtiofs (CONFIG_VIRTIO_FS is off); no overlayfs, which the kernel lacks \
+             (CONFIG_OVERLAY_FS is off); the console on hvc0, as the kernel has none on a serial port",
         );
     let read = |name: &str| fs::read_to_string(kiln.work().join(name)).unwrap();
     assert_eq!(read("small"), "as it was\n");

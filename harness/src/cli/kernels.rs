@@ -1,6 +1,8 @@
 //! `kiln kernels`: what there is, finding more, fetching ahead of time, renewing
 //! pins, and keeping the cache small.
 
+mod check;
+mod config;
 mod list;
 mod pin;
 mod prune;
@@ -10,7 +12,9 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::config::{Catalogue, ConfigError, Kernel, SelectError, Selected, Source};
+use crate::exit_code;
 use crate::hint::{Hint, with_causes};
+use crate::kernel::facts::BadConfig;
 use crate::kernel::{self, Cache, Progress};
 
 /// Arguments of `kiln kernels`.
@@ -40,6 +44,10 @@ pub(super) enum KernelsCommand {
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Show what kernels have of all that kiln and bpftrace want, without booting them
+    Check(check::CheckArgs),
+    /// Print what kiln and bpftrace want of a kernel's configuration
+    Config(config::ConfigArgs),
     /// Write kernels of a pool to kernels.toml, pinned in kernels.lock
     Pin(pin::PinArgs),
     /// Pin kernels to the newest version of their package, or to what their
@@ -90,6 +98,9 @@ pub(super) enum KernelsError {
         /// Why.
         reason: String,
     },
+    /// The configuration of a kernel cannot be read.
+    #[error("{0}")]
+    Configuration(BadConfig),
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
@@ -110,6 +121,9 @@ impl Hint for KernelsError {
             KernelsError::Run { .. } => {
                 vec!["a run's directory holds events.jsonl; `kiln runs` lists the runs".to_owned()]
             }
+            KernelsError::Configuration(_) => {
+                vec!["this must be the .config that the kernel was built with".to_owned()]
+            }
             KernelsError::Output(_) => Vec::new(),
         }
     }
@@ -121,11 +135,13 @@ pub(super) fn run(
     args: &KernelsArgs,
     config: Option<&Path>,
     out: &mut dyn Write,
-) -> Result<(), KernelsError> {
+) -> Result<u8, KernelsError> {
     let cwd = std::env::current_dir()?;
     let catalogue = Catalogue::discover(config, &cwd)?;
     let cache = Cache::from_env()?;
     match args.command.as_ref().unwrap_or(&KernelsCommand::List) {
+        KernelsCommand::Check(args) => return args.run(&catalogue, &cwd, &cache, out),
+        KernelsCommand::Config(args) => args.run(out),
         KernelsCommand::List => list::run(&catalogue, &cache, out),
         KernelsCommand::Search(args) => args.run(&catalogue, &cache, out),
         KernelsCommand::Pin(args) => args.run(&catalogue, &cwd, &cache, out),
@@ -185,5 +201,6 @@ pub(super) fn run(
             }
             Ok(())
         }
-    }
+    }?;
+    Ok(exit_code::OK)
 }

@@ -3,17 +3,19 @@
 pub mod archive;
 mod at_once;
 mod cache;
+pub mod check;
 mod debian;
 mod digest;
 mod disk;
 mod download;
 mod error;
+pub mod facts;
 pub mod image;
 mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
-pub(crate) mod options;
+mod options;
 mod pin;
 mod pins;
 mod pool;
@@ -23,6 +25,7 @@ mod provide;
 mod prune;
 mod signed_modules;
 mod source;
+pub mod wants;
 
 pub use cache::Cache;
 pub use debian::kernels_of_index;
@@ -43,7 +46,6 @@ use std::path::PathBuf;
 
 use crate::arch::Arch;
 use modules::Index;
-use options::Options;
 
 /// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
@@ -74,24 +76,14 @@ impl KernelImage {
         signed_modules::parameters(&self.image)
     }
 
-    /// Its modules and builtins. What an image without modules has, its configuration says; without
-    /// one everything counts as built in.
+    /// Its modules and builtins. Nothing is known of an image alone, so everything counts as built
+    /// in.
     pub fn index(&self) -> Result<Index, modules::Error> {
-        let index = match (&self.modules, &self.module_index) {
-            (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered)?,
-            (Some(dir), None) => Index::open(dir)?,
-            (None, _) => Index::all_builtin(),
-        };
-        Ok(match self.options() {
-            Some(options) => index.configured(options),
-            None => index,
-        })
-    }
-
-    /// Its configuration, if that is known and whole.
-    fn options(&self) -> Option<Options> {
-        let text = std::fs::read(self.config.as_ref()?).ok()?;
-        Options::parse(&String::from_utf8_lossy(&text)).ok()
+        match (&self.modules, &self.module_index) {
+            (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
+            (Some(dir), None) => Index::open(dir),
+            (None, _) => Ok(Index::all_builtin()),
+        }
     }
 
     /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named

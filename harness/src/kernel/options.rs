@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 /// The value of an option.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub(super) enum Value {
     /// `y`: built in.
     Yes,
     /// `m`: a module.
@@ -16,7 +16,7 @@ pub enum Value {
 
 /// The options that a configuration sets; all others are off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
+pub(super) struct Options {
     set: HashMap<String, Value>,
     /// The version in its title, such as `6.1.192`.
     version: Option<String>,
@@ -24,7 +24,7 @@ pub struct Options {
 
 /// Why a file is not a kernel's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OptionsError {
+pub(super) enum OptionsError {
     /// A line that no configuration has.
     #[error("line {line} is not a line of a kernel's configuration: {text:?}")]
     Line {
@@ -51,7 +51,7 @@ pub enum OptionsError {
 
 impl OptionsError {
     /// The line that is to blame, from 1.
-    pub fn line(&self) -> usize {
+    pub(super) fn line(&self) -> usize {
         match self {
             Self::Line { line, .. } | Self::CutOff { line } => *line,
             Self::Fragment { .. } => 1,
@@ -70,7 +70,7 @@ const SHOWN: usize = 60;
 
 impl Options {
     /// Reads a whole configuration.
-    pub fn parse(text: &str) -> Result<Self, OptionsError> {
+    pub(super) fn parse(text: &str) -> Result<Self, OptionsError> {
         let options = Self::parse_part(text)?;
         let has_menus = text.lines().any(|line| line.starts_with(END_OF_MENU));
         if has_menus && !text.lines().any(|line| line.trim_end() == LAST_MENU) {
@@ -87,7 +87,7 @@ impl Options {
     }
 
     /// Reads any part of a configuration, such as a fragment.
-    pub fn parse_part(text: &str) -> Result<Self, OptionsError> {
+    pub(super) fn parse_part(text: &str) -> Result<Self, OptionsError> {
         let mut options = Self::default();
         for (number, line) in text.lines().enumerate() {
             let line = line.trim_end();
@@ -114,17 +114,12 @@ impl Options {
     }
 
     /// The value of an option, without `CONFIG_`; `None` if it is off.
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    pub(super) fn get(&self, name: &str) -> Option<&Value> {
         self.set.get(name)
     }
 
-    /// Whether an option is built in.
-    pub fn is_yes(&self, name: &str) -> bool {
-        self.get(name) == Some(&Value::Yes)
-    }
-
     /// The version of the kernel in the title of the file, such as `6.1.192`.
-    pub fn version(&self) -> Option<&str> {
+    pub(super) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 }
@@ -194,7 +189,7 @@ mod tests {
                         # Linux/x86 6.1.192 Kernel Configuration\n#\n"
             .to_owned();
         for number in 0..FEWEST {
-            text.push_str(&format!("CONFIG_FILL_{number}=y\n"));
+            text = format!("{text}CONFIG_FILL_{number}=y\n");
         }
         format!("{text}{lines}\n# end of General setup\n{LAST_MENU}\nCONFIG_LATER=y\n")
     }
@@ -206,7 +201,8 @@ mod tests {
              CONFIG_MIN=-1\nCONFIG_LSM=\"lockdown,\\\"bpf\\\"\"\nCONFIG_9P_FS=m\r",
         );
         let options = Options::parse(&text).unwrap();
-        assert!(options.is_yes("A") && options.is_yes("LATER"));
+        assert_eq!(options.get("A"), Some(&Value::Yes));
+        assert_eq!(options.get("LATER"), Some(&Value::Yes));
         assert_eq!(options.get("B"), Some(&Value::Module));
         assert_eq!(options.get("9P_FS"), Some(&Value::Module));
         assert_eq!(options.get("C"), None);

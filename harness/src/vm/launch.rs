@@ -26,6 +26,7 @@ use crate::guest::nodes;
 use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
 use crate::guest::share::{self, Share, ShareConfig};
 use crate::hint::Hint;
+use crate::kernel::facts::Facts;
 use crate::kernel::modules::{self, ModuleFile};
 use crate::scratch::Lease;
 
@@ -148,7 +149,9 @@ impl Hint for Error {
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
             Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
-            Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
+            Self::CommandLine { .. } => {
+                vec!["shorten --append, or append in kernels.toml".to_owned()]
+            }
             Self::Boot { arch, cpus, .. } => {
                 let mut hints = vec![
                     "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
@@ -272,12 +275,13 @@ impl Launch {
         qemu.check(arch, &laid_out.means.needs_of_qemu())?;
         let choice = launch.choose_accelerator(&qemu, &laid_out.means).await?;
         let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
+        let settings = &launch.config.settings;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
-            memory: launch.config.memory,
-            cpus: launch.config.cpus,
-            cpu: launch.config.cpu.clone(),
+            memory: settings.memory(),
+            cpus: settings.cpus(),
+            cpu: settings.cpu.as_ref().map(|asked| asked.value.clone()),
             kernel: launch.config.kernel.clone(),
             initramfs,
             virtiofs: shares
@@ -289,6 +293,7 @@ impl Launch {
                 .collect(),
             nine_p,
             means: laid_out.means,
+            asked: settings.reasons(),
             qmp_socket: launch.dir.join("qmp.sock"),
             control_socket: Some(launch.dir.join("control.sock")),
             console_log: launch.log_dir.join("console.log"),
@@ -334,16 +339,24 @@ impl Launch {
             })?;
         }
         let kernel = &self.config.kernel;
-        let index = kernel.index().map_err(|source| Error::Modules {
+        let facts = Facts::of(kernel).map_err(|source| Error::Modules {
             kernel: kernel.name.clone(),
             source,
         })?;
-        let means = Means::choose(&self.config.devices, &index).map_err(|source| Error::Means {
-            kernel: kernel.name.clone(),
-            source: Box::new(source),
+        let means = Means::choose(&self.config.settings.devices, &facts).map_err(|source| {
+            Error::Means {
+                kernel: kernel.name.clone(),
+                source: Box::new(source),
+            }
         })?;
-        tracing::info!("{}: {means}", kernel.name);
-        let boot_modules = means.modules(&index).map_err(|source| Error::Modules {
+        let asked = self.config.settings.reasons();
+        tracing::info!(
+            "{}: {means}{}; chosen by {}",
+            kernel.name,
+            also(&asked),
+            facts.source()
+        );
+        let boot_modules = means.modules(&facts).map_err(|source| Error::Modules {
             kernel: kernel.name.clone(),
             source,
         })?;
@@ -361,7 +374,7 @@ impl Launch {
         if let Some(config) = &kernel.config {
             layout.show_config(&kernel.release, config)?;
         }
-        layout.plan.nodes = nodes::nodes(index.static_nodes());
+        layout.plan.nodes = nodes::nodes(facts.index().static_nodes());
         layout.plan.files = match means.share {
             ShareKind::Virtiofs => FileSystem::Virtiofs,
             ShareKind::NineP => FileSystem::NineP {
@@ -498,7 +511,8 @@ impl Prepared {
     /// Writes QEMU's command line beside its logs.
     fn note_command(&self) -> Result<(), Error> {
         let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
-        let mut line = std::ffi::OsString::from(format!("# {}\n", self.spec.means));
+        let spec = &self.spec;
+        let mut line = std::ffi::OsString::from(format!("# {}{}\n", spec.means, also(&spec.asked)));
         line.push(args::shell_line(&args::command(&self.spec)));
         line.push("\n");
         std::fs::write(&path, line.as_encoded_bytes())
@@ -580,6 +594,12 @@ async fn on_time(vm: Vm) -> Vm {
         );
     }
     vm
+}
+
+/// What stands behind the means: `; memory 4G by --memory`.
+fn also(asked: &[String]) -> String {
+    let words = asked.iter().flat_map(|asked| ["; ", asked]);
+    words.collect()
 }
 
 /// If the port closes during boot, QEMU is ending.

@@ -29,6 +29,7 @@ use object::read::ReadCache;
 
 use self::bzimage::SetupHeader;
 use self::compression::Compression;
+pub(in crate::kernel) use self::elf::has_btf;
 use self::elf::{banner_release, has_pvh_entry, is_elf};
 use self::error::Refusal;
 use crate::arch::Arch;

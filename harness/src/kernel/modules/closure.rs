@@ -70,38 +70,31 @@ impl Index {
             Knowledge::Directory { lists_builtins } => (Some(self.dir.clone()), lists_builtins),
             Knowledge::Empty | Knowledge::AllBuiltin => (None, false),
         };
+        let built = self.lie_elsewhere(missing);
         Error::CannotBoot {
             names: missing.to_vec(),
             dir,
             lists_builtins,
-            listed: self.are_listed(missing),
-            configured: self.are_configured(missing),
+            built,
         }
     }
 
     /// Whether some of these missing modules were built with this kernel: they are in a package that
     /// nobody gave.
     pub fn lie_elsewhere(&self, missing: &[String]) -> bool {
-        self.are_listed(missing) || self.are_configured(missing)
-    }
-
-    /// Whether `modules.order` lists some of these.
-    fn are_listed(&self, missing: &[String]) -> bool {
-        let names: Vec<String> = words(missing).map(str::to_owned).collect();
+        let names: Vec<String> = missing
+            .iter()
+            .flat_map(|names| names.split(' '))
+            .map(str::to_owned)
+            .collect();
         matches!(self.knowledge, Knowledge::Directory { .. }) && lists_any(&self.dir, &names)
-    }
-
-    /// Whether the configuration builds some of these as modules.
-    fn are_configured(&self, missing: &[String]) -> bool {
-        words(missing).any(|name| self.elsewhere.contains(name))
     }
 
     /// If several modules have one name, takes the generic one: the others need a processor that
     /// the guest may not have. A builtin needs no loading.
     fn resolve(&self, name: &str) -> Resolved {
         let normalised = normalise(name);
-        let assumed = self.knowledge == Knowledge::AllBuiltin && !self.absent.contains(&normalised);
-        if assumed || self.builtins.contains(&normalised) {
+        if self.knowledge == Knowledge::AllBuiltin || self.builtins.contains(&normalised) {
             return Resolved::Builtin;
         }
         if let Some(&number) = self.by_name.get(&normalised) {
@@ -225,11 +218,6 @@ fn alias_matches(alias: &str, name: &str) -> bool {
         .literal_separator(false)
         .build()
         .is_ok_and(|glob| glob.compile_matcher().is_match(name))
-}
-
-/// The words of names that may be alternatives.
-fn words(names: &[String]) -> impl Iterator<Item = &str> {
-    names.iter().flat_map(|names| names.split(' '))
 }
 
 /// Whether the kernel's build made any of these modules, wherever they are now.

@@ -3,7 +3,6 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::configured;
 use crate::hint::{Hint, readable};
 
 /// Why the modules of a kernel cannot be used.
@@ -82,9 +81,7 @@ pub enum Error {
         lists_builtins: bool,
         /// Whether its `modules.order` lists some of them: they were built, and
         /// lie elsewhere.
-        listed: bool,
-        /// Whether its configuration builds some of them as modules.
-        configured: bool,
+        built: bool,
     },
 }
 
@@ -98,21 +95,13 @@ impl Hint for Error {
                 names,
                 dir,
                 lists_builtins,
-                listed,
-                configured,
+                built,
             } => {
                 let mut hints = Vec::new();
-                if *listed {
+                if *built {
                     hints.push(
                         "modules.order lists some of them: they are in another package of this \
                          kernel (kernel-modules-core, linux-modules-extra-…): give both, -k A,B"
-                            .to_owned(),
-                    );
-                }
-                if *configured && !*listed {
-                    hints.push(
-                        "its configuration builds some of them as modules: put lib/modules/RELEASE \
-                         beside the image, or run `make modules` in its build tree"
                             .to_owned(),
                     );
                 }
@@ -144,9 +133,22 @@ impl Hint for Error {
 fn config_options(modules: &str) -> String {
     let words = modules.split(' ').map(|word| match word {
         "or" | "with" => word.to_owned(),
-        module => configured::option(module),
+        module => config_option(module),
     });
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// The kernel option that builds a boot module.
+fn config_option(module: &str) -> String {
+    match module {
+        "fuse" => "CONFIG_FUSE_FS".to_owned(),
+        "virtiofs" => "CONFIG_VIRTIO_FS".to_owned(),
+        "9p" => "CONFIG_9P_FS".to_owned(),
+        "9pnet_virtio" => "CONFIG_NET_9P_VIRTIO".to_owned(),
+        "overlay" => "CONFIG_OVERLAY_FS".to_owned(),
+        option if option.starts_with("CONFIG_") => option.to_owned(),
+        other => format!("CONFIG_{}", other.to_uppercase()),
+    }
 }
 
 fn list(names: &[String]) -> String {

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use crate::kernel::image::compression::Compression;
-use crate::kernel::options::Options;
 
 /// No module unpacks to more bytes than this: one that claims to is damaged.
 const MAX_UNPACKED: u64 = 1 << 30;
@@ -72,12 +71,6 @@ pub struct Index {
     pub(super) builtins: BTreeSet<String>,
     /// Alias and normalised module name.
     pub(super) builtin_aliases: Vec<(String, String)>,
-    /// What the configuration leaves out, where there is no list of builtins.
-    pub(super) absent: BTreeSet<String>,
-    /// What it builds as modules that are not here.
-    pub(super) elsewhere: BTreeSet<String>,
-    /// The configuration.
-    pub(super) options: Option<Options>,
 }
 
 impl Index {
@@ -104,10 +97,25 @@ impl Index {
             by_name,
             builtins: BTreeSet::new(),
             builtin_aliases: Vec::new(),
-            absent: BTreeSet::new(),
-            elsewhere: BTreeSet::new(),
-            options: None,
         }
+    }
+
+    /// Whether this is about a directory of modules.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Directory { .. })
+    }
+
+    /// Whether there are modules to load.
+    pub fn has_files(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
+    /// Whether it is known what is built in.
+    pub fn lists_builtins(&self) -> bool {
+        let knows = Knowledge::Directory {
+            lists_builtins: true,
+        };
+        self.knowledge == knows
     }
 
     pub(super) fn file(&self, module: &Module) -> ModuleFile {

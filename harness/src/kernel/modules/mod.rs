@@ -6,7 +6,6 @@
 //! `depmod(8)` of kmod 30.
 
 mod closure;
-mod configured;
 mod error;
 mod index;
 mod kmod_index;
