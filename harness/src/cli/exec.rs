@@ -93,7 +93,7 @@ impl ExecArgs {
                 Ok(status) => status,
                 // The command's result here does not matter for the next kernel.
                 Err(failure) if several && is_of_the_command(&failure) => {
-                    let failure = failure.as_own_failure();
+                    let failure = failure.into_own_failure();
                     failure.report();
                     failure.code
                 }

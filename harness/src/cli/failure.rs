@@ -29,11 +29,6 @@ impl Failure {
         }
     }
 
-    /// Ends with this exit code, without a message.
-    pub fn silent(code: u8) -> Self {
-        Self::new(code, "")
-    }
-
     /// The same failure with another exit code.
     #[must_use]
     pub fn with_code(self, code: u8) -> Self {
@@ -50,7 +45,7 @@ impl Failure {
     /// For `exec` and `shell`, which pass on the guest's exit codes: their own set-up failures give
     /// 125.
     #[must_use]
-    pub fn as_own_failure(self) -> Self {
+    pub fn into_own_failure(self) -> Self {
         match self.code {
             exit_code::SETUP_FAILED | exit_code::VM_LOST => self.with_code(exit_code::OWN_FAILURE),
             _ => self,
@@ -59,24 +54,22 @@ impl Failure {
 
     /// Prints the failure to stderr and returns its exit code.
     pub fn report(&self) -> ExitCode {
-        if !self.message.is_empty() {
-            let mut stderr = std::io::stderr().lock();
-            let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let (red, reset) = if colour {
-                ("\x1b[1;31m", "\x1b[0m")
-            } else {
-                ("", "")
-            };
-            // If stderr is closed, there is nothing left to do. Escape: messages may contain text
-            // from guests and packages.
-            let _ = writeln!(
-                stderr,
-                "{red}error{reset}: {}",
-                escape::block(&self.message)
-            );
-            for hint in &self.hints {
-                let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
-            }
+        let mut stderr = std::io::stderr().lock();
+        let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let (red, reset) = if colour {
+            ("\x1b[1;31m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        // If stderr is closed, there is nothing left to do. Escape: messages may contain text
+        // from guests and packages.
+        let _ = writeln!(
+            stderr,
+            "{red}error{reset}: {}",
+            escape::block(&self.message)
+        );
+        for hint in &self.hints {
+            let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
         }
         ExitCode::from(self.code)
     }

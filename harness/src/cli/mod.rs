@@ -211,8 +211,14 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         nix::libc::SIGXFSZ,
     ));
     match cli.command {
-        Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
-        Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::Exec(args) => args
+            .run(cli.config)
+            .await
+            .map_err(Failure::into_own_failure),
+        Command::Shell(args) => args
+            .run(cli.config)
+            .await
+            .map_err(Failure::into_own_failure),
         Command::Run(args) => args.run(cli.config).await,
         Command::List(args) => args.run(cli.config.as_deref()).await,
         Command::Lint(args) => args.run(),

@@ -76,12 +76,6 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
-    /// No archive is known for a suite.
-    #[error("no package archive is known for suite {suite}")]
-    NoMirror {
-        /// The suite.
-        suite: String,
-    },
     /// The index of an archive cannot be read.
     #[error("the package index {url} cannot be used: {reason}")]
     Index {
@@ -411,9 +405,6 @@ impl Hint for Error {
             }
             Error::Deadline { .. } => "try again; another kiln may hold the lock, or the network is slow".to_owned(),
             Error::BadLock { .. } => "write it again with `kiln kernels update`".to_owned(),
-            Error::NoMirror { .. } => {
-                "set KILN_APT_MIRROR to the root of a Debian archive (the directory with dists/)".to_owned()
-            }
             Error::Index { .. } => {
                 "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
                  kernels in the cache need none".to_owned()

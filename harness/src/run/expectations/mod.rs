@@ -20,7 +20,7 @@ use crate::config::{Problem, VersionRange};
 use crate::hint::Hint;
 use crate::suite::{Filter, TestId};
 
-pub use update::{Update, update};
+pub use update::update;
 
 /// Name of the file beside `kernels.toml`.
 pub const FILE_NAME: &str = "expectations.toml";
