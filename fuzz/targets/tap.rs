@@ -34,7 +34,10 @@ fuzz_target!(|input: &[u8]| {
         "a failure vanished"
     );
     let more = [output, b"\nnot ok 7 - one more\n"].concat();
-    assert!(!is_clean(&read_tap_output(&more, is_ktap)), "a failure vanished");
+    assert!(
+        !is_clean(&read_tap_output(&more, is_ktap)),
+        "a failure vanished"
+    );
     if is_clean(&results) && !is_ktap {
         assert_plan(lines(), &results);
     }

@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec, Request,
-    Status, Stream, Usage,
+    GuestEvent, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec,
+    Request, Status, Stream, Usage,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -50,7 +50,7 @@ pub(crate) struct Server<'a> {
     stock: Option<Stock>,
     caches: Caches,
     taint: Taint,
-    /// When the next [`Event::Alive`] is due.
+    /// When the next [`GuestEvent::Alive`] is due.
     heartbeat: Instant,
     done: bool,
 }
@@ -83,7 +83,7 @@ impl<'a> Server<'a> {
     /// Says hello, and serves until the host requests power-off or disconnects.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
         self.tell_taint()?;
-        self.send(&Event::Hello(hello))?;
+        self.send(&GuestEvent::Hello(hello))?;
         self.flush()?;
         while !self.done {
             for ready in self.wait()? {
@@ -103,7 +103,7 @@ impl<'a> Server<'a> {
     }
 
     /// Sends an event by the end of this round.
-    fn send(&mut self, event: &Event) -> Result<(), Failure> {
+    fn send(&mut self, event: &GuestEvent) -> Result<(), Failure> {
         self.port
             .queue(event)
             .during("send an event", &"control port")
@@ -115,7 +115,7 @@ impl<'a> Server<'a> {
     }
 
     fn refuse(&mut self, message: String) -> Result<(), Failure> {
-        self.send(&Event::Refused { message })
+        self.send(&GuestEvent::Refused { message })
     }
 
     fn wait(&mut self) -> Result<Vec<Ready>, Failure> {
@@ -181,7 +181,7 @@ impl<'a> Server<'a> {
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
             let since_boot_ns = since_boot_ns();
-            self.send(&Event::Alive { since_boot_ns })?;
+            self.send(&GuestEvent::Alive { since_boot_ns })?;
             if self.jobs.values().any(Job::wants_page_faults) {
                 activity::cause_page_faults();
             }
@@ -189,14 +189,14 @@ impl<'a> Server<'a> {
         for (_, process) in self.processes.values_mut() {
             process.enforce_deadline(now);
         }
-        let seen: Vec<Event> = self
+        let seen: Vec<GuestEvent> = self
             .jobs
             .iter_mut()
             .flat_map(|(&job, state)| {
                 state
                     .seen()
                     .into_iter()
-                    .map(move |(comm, pid)| Event::CommSeen { job, comm, pid })
+                    .map(move |(comm, pid)| GuestEvent::CommSeen { job, comm, pid })
             })
             .collect();
         for event in seen {
@@ -285,11 +285,11 @@ impl<'a> Server<'a> {
             }
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
-                self.send(&Event::Speed {
+                self.send(&GuestEvent::Speed {
                     micros: u64::try_from(micros).unwrap_or(u64::MAX),
                 })
             }
-            Request::AskTime => self.send(&Event::Time {
+            Request::AskTime => self.send(&GuestEvent::Time {
                 realtime_ns: clock::realtime(),
                 since_boot_ns: since_boot_ns(),
             }),
@@ -310,7 +310,7 @@ impl<'a> Server<'a> {
     }
 
     fn spawn(&mut self, job: JobId, process: ProcessId, spec: &ProcessSpec) -> Result<(), Failure> {
-        let failed = |errno: i32, message: String| Event::SpawnFailed {
+        let failed = |errno: i32, message: String| GuestEvent::SpawnFailed {
             process,
             errno,
             message,
@@ -322,7 +322,7 @@ impl<'a> Server<'a> {
                 Ok(state) => {
                     let pid = state.pid;
                     self.processes.insert(process, (job, state));
-                    Event::Started { process, pid }
+                    GuestEvent::Started { process, pid }
                 }
                 Err(error) => failed(error.errno, error.message),
             },
@@ -362,7 +362,7 @@ impl<'a> Server<'a> {
             self.ended(&child)?;
         }
         self.processes.retain(|_, (of, _)| *of != job);
-        self.send(&Event::JobClosed { job, leftovers })
+        self.send(&GuestEvent::JobClosed { job, leftovers })
     }
 
     fn tidy(&mut self) -> Result<(), Failure> {
@@ -380,12 +380,12 @@ impl<'a> Server<'a> {
         remnants.truncate(MAX_NAMED);
         self.tell_taint()?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.send(&Event::Tidied { remnants, micros })
+        self.send(&GuestEvent::Tidied { remnants, micros })
     }
 
     fn tell_taint(&mut self) -> Result<(), Failure> {
         match self.taint.change() {
-            Some(flags) => self.send(&Event::Tainted { flags }),
+            Some(flags) => self.send(&GuestEvent::Tainted { flags }),
             None => Ok(()),
         }
     }
@@ -396,7 +396,7 @@ impl<'a> Server<'a> {
         };
         match state.write_stdin() {
             0 => Ok(()),
-            taken => self.send(&Event::StdinTaken {
+            taken => self.send(&GuestEvent::StdinTaken {
                 process,
                 bytes: u32::try_from(taken).unwrap_or(u32::MAX),
             }),
@@ -413,7 +413,7 @@ impl<'a> Server<'a> {
         }
         match state.read(stream) {
             Chunk::Data(data) => {
-                self.send(&Event::Output {
+                self.send(&GuestEvent::Output {
                     process,
                     stream,
                     data,
@@ -422,7 +422,7 @@ impl<'a> Server<'a> {
             }
             Chunk::Empty => Ok(false),
             Chunk::Closed => {
-                self.send(&Event::Closed { process, stream })?;
+                self.send(&GuestEvent::Closed { process, stream })?;
                 Ok(false)
             }
         }
@@ -453,7 +453,7 @@ impl<'a> Server<'a> {
                 reads += 1;
             }
         }
-        self.send(&Event::Exited {
+        self.send(&GuestEvent::Exited {
             process,
             outcome: ProcessExit {
                 status: child.status,

@@ -11,7 +11,7 @@ use guest_init::plan::BootPlan;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::guest::init::GUEST_INIT;
@@ -49,12 +49,14 @@ impl DoctorArgs {
             cache_dir: context.cache.root(),
             probe: kernel.as_ref().map(|kernel| (kernel, initramfs.as_path())),
         };
-        run(self, input, &mut say::stdout()).await.map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot write to standard output: {error}"),
-            )
-        })
+        run(self, input, &mut output::stdout())
+            .await
+            .map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot write to standard output: {error}"),
+                )
+            })
     }
 }
 

@@ -11,7 +11,7 @@ use guest_init::message::Status;
 use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
-use super::say;
+use super::output;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
@@ -21,7 +21,7 @@ use crate::scratch::Scratch;
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
 use crate::vm::exec_limit;
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 use crate::vm::relief::{self, RAISE_LIMIT};
@@ -81,7 +81,7 @@ impl ExecArgs {
         let mut code = exit_code::OK;
         for (index, kernel) in selected.iter().enumerate() {
             if several {
-                say::note(&format!("== {}", kernel.name()));
+                output::note(&format!("== {}", kernel.name()));
             }
             let ran = if self.vm.dry_run {
                 print_command_line(&context, &self.vm, kernel).await
@@ -162,7 +162,7 @@ pub(super) async fn print_command_line(
     let dir = super::scratch()?;
     let prepared = prepare(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
-    say::print(
+    output::print(
         "QEMU's command line",
         &format!("{}\n", line.to_string_lossy()),
     )?;
@@ -198,10 +198,10 @@ pub(super) async fn in_vm(
     let boot = async {
         let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {
-            say::note(&format!("kiln: {note}"));
+            output::note(&format!("kiln: {note}"));
         }
         for note in prepared.spec.means.notes() {
-            say::note(&format!("kiln: {note}"));
+            output::note(&format!("kiln: {note}"));
         }
         Ok::<_, Failure>(prepared.start().await?)
     };
@@ -264,11 +264,11 @@ pub(super) async fn in_vm(
                     spec.cpu.as_deref(),
                 )
             {
-                say::note(&format!("kiln: the command was {note}"));
+                output::note(&format!("kiln: the command was {note}"));
             }
             if vm.relief.take_refused() {
-                say::note(&format!("kiln: {}", relief::refusal()));
-                say::note(&format!("  hint: {RAISE_LIMIT}"));
+                output::note(&format!("kiln: {}", relief::refusal()));
+                output::note(&format!("  hint: {RAISE_LIMIT}"));
             }
             tell_reports(selected, &vm.stop().await.kernel_reports);
             let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
@@ -301,9 +301,9 @@ pub(super) async fn in_vm(
 }
 
 /// Prints what the kernel reported; the command's status does not change.
-fn tell_reports(selected: &Selected, reports: &[KernelReport]) {
+fn tell_reports(selected: &Selected, reports: &[KernelProblem]) {
     for report in reports {
-        say::note(&format!(
+        output::note(&format!(
             "kiln: kernel {} reported ({}): {}",
             selected.name(),
             report.kind,

@@ -18,12 +18,12 @@ mod log;
 mod matrix;
 mod merge;
 mod nix_args;
+mod output;
 mod policy_args;
 mod root_args;
 mod run;
 mod run_vms;
 mod runs;
-mod say;
 mod shell;
 mod status_request;
 mod stop;
@@ -228,14 +228,14 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {
             let config = cli.config;
-            blocking(move || kernels::run(&args, config.as_deref(), &mut say::stdout())).await?;
+            blocking(move || kernels::run(&args, config.as_deref(), &mut output::stdout())).await?;
             Ok(exit_code::OK)
         }
         Command::Doctor(args) => args.command(cli.config.as_deref()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);
-            say::print("the completion script", &String::from_utf8_lossy(&script))?;
+            output::print("the completion script", &String::from_utf8_lossy(&script))?;
             Ok(exit_code::OK)
         }
         // Handled before the runtime started.

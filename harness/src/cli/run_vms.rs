@@ -7,7 +7,7 @@ use futures::FutureExt as _;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::config::{AptSource, Selected};
@@ -118,7 +118,7 @@ impl RunVms {
             let image = self.context.provide(kernel).await?;
             let prepared = self.check(&image).await?;
             let line = args::shell_line(&args::command(&prepared.spec));
-            say::print(
+            output::print(
                 "QEMU's command line",
                 &format!("{}\n", line.to_string_lossy()),
             )?;

@@ -9,7 +9,7 @@ use clap::Args;
 use super::context::Context;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::vm_args::VmArgs;
-use super::{Failure, exec, say};
+use super::{Failure, exec, output};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -74,7 +74,7 @@ impl ShellArgs {
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {
-            say::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
+            output::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
         }
         exec::in_vm(
             &context,

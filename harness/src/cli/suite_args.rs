@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::output;
 use super::root_args::RootArgs;
-use super::say;
 use crate::hint::Hint;
 use crate::report::escape;
 use crate::run::runner::Suite;
@@ -111,11 +111,11 @@ impl SuiteArgs {
             .iter()
             .filter_map(|suite| suite.facts().note.as_ref())
         {
-            say::note(&format!("warning: {}", escape::line(note)));
+            output::note(&format!("warning: {}", escape::line(note)));
         }
         let selection = self.select(suites)?;
         for line in &selection.unknown {
-            say::note(&format!("warning: {}", escape::line(line)));
+            output::note(&format!("warning: {}", escape::line(line)));
         }
         Ok(selection)
     }

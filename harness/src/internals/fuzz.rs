@@ -29,7 +29,7 @@ pub use crate::suite::Verdict;
 /// `tap` and `xml`.
 pub use crate::suite::command::{Case, Results, read_xml};
 /// `kernel_log`.
-pub use crate::vm::kernel_log::KernelReport;
+pub use crate::vm::kernel_log::KernelProblem;
 
 /// `archive`: unpacks a package or archive, or the layer of a container image; returns whether that
 /// succeeds.
@@ -289,11 +289,11 @@ pub fn filter_selects(filter: &str, suite: &str, name: &str) -> Option<bool> {
 /// What `kernel_log` looks at in a console.
 pub struct ScannedConsole {
     /// The reports, if it is read at once.
-    pub whole: Vec<KernelReport>,
+    pub whole: Vec<KernelProblem>,
     /// The reports, if it is read in pieces.
-    pub in_pieces: Vec<KernelReport>,
+    pub in_pieces: Vec<KernelProblem>,
     /// The reports in what follows it.
-    pub after: Vec<KernelReport>,
+    pub after: Vec<KernelProblem>,
 }
 
 /// `kernel_log`: finds the kernel's reports on a console, whole and in pieces of so many bytes, and

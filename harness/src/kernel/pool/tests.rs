@@ -407,7 +407,7 @@ proptest! {
         }];
         let lab = Lab::new(&["s"]);
         let pool = lab.pool();
-        let answer = Answer { suites: vec![Asked::default()], kernels: merged(&listed) };
+        let answer = Answer { suites: vec![Query::default()], kernels: merged(&listed) };
         let kernels = Lists::new(&pool, &lab.cache, &Progress::silent()).shown(answer);
         let mut distinct = versions.clone();
         distinct.sort();

@@ -9,7 +9,7 @@ use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, image};
 use super::path::fingerprint;
-use super::{Asked, Content};
+use super::{Content, Request};
 
 /// Where NixOS keeps the kernel that it booted; of its modules, `lib/modules` is
 /// below.
@@ -32,7 +32,7 @@ impl Content for Host {
         fingerprint(&find()?)
     }
 
-    fn get(&self, _asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, _request: &Request<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
         Ok((find()?, Taking::Borrow))
     }
 }

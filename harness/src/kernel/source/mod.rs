@@ -30,7 +30,7 @@ use crate::arch::Arch;
 use crate::config::Source;
 
 /// The context of a request to a source.
-pub(super) struct Asked<'a> {
+pub(super) struct Request<'a> {
     /// The kernel's name.
     pub(super) name: &'a str,
     /// Its architecture.
@@ -59,12 +59,12 @@ pub(super) trait Content {
     fn key(&self) -> Result<Key, Error>;
 
     /// Gets it, using `work` for temporary files.
-    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
+    fn get(&self, request: &Request<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
 
     /// What is known about it without fetching anything.
-    fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
-        let key = self.key()?.for_arch(asked.arch);
-        let kernel = asked.cache.prepared(&key, asked.name);
+    fn status(&self, request: &Request<'_>) -> Result<Status, Error> {
+        let key = self.key()?.for_arch(request.arch);
+        let kernel = request.cache.prepared(&key, request.name);
         Ok(Status {
             cached: kernel.is_some(),
             version: kernel.map(|kernel| kernel.release),
@@ -75,7 +75,7 @@ pub(super) trait Content {
 /// A source whose newest content is looked up once and pinned.
 pub(super) trait Pinning {
     /// Looks up the newest content; `before` is the present pin of the kernel.
-    fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error>;
+    fn resolve(&self, request: &Request<'_>, before: Option<&Pin>) -> Result<Pin, Error>;
 
     /// The content that `pin` names; `None` if it was made for another source: a pin of another
     /// suite or package does not count.

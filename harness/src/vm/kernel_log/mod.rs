@@ -20,7 +20,7 @@ pub const DENIED: &str = "denied";
 
 /// One report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelReport {
+pub struct KernelProblem {
     /// The kind: `oops`, `warning`, `rcu stall`, `lockdep`, `kasan`, …
     pub kind: &'static str,
     /// The line that says what it is about, without its timestamp.
@@ -33,7 +33,7 @@ pub struct KernelReport {
     pub denied: Option<String>,
 }
 
-impl KernelReport {
+impl KernelProblem {
     /// Its title, and what `kernels.toml` says about it.
     pub fn summary(&self) -> String {
         match (&self.allowed, &self.denied) {
@@ -45,7 +45,7 @@ impl KernelReport {
 }
 
 /// The reports in a complete console, in order.
-pub fn reports(console: &[u8]) -> Vec<KernelReport> {
+pub fn reports(console: &[u8]) -> Vec<KernelProblem> {
     let mut scanner = Scanner::default();
     scanner.push(console);
     scanner.finish();
