@@ -36,6 +36,7 @@ mod oci;
 mod ordinary_user;
 mod other_hosts;
 mod packages;
+mod pinned_packages;
 mod policies;
 mod pools;
 mod preflight;

@@ -4,6 +4,7 @@ mod activity;
 mod boot;
 mod caches;
 mod cgroup;
+mod children;
 mod clock;
 mod failure;
 mod job;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use guest_init::message::{
     GuestEvent, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec,
-    Request, Status, Stream, Usage,
+    Request, Stream,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use super::activity;
 use super::caches::Caches;
 use super::cgroup::Cgroup;
+use super::children::{self, Child};
 use super::clock;
 use super::failure::{Context, Failure, console};
 use super::job::{Job, WATCH_INTERVAL};
@@ -217,14 +218,14 @@ impl<'a> Server<'a> {
         };
         for message in messages {
             match message {
-                Ok(request) => self.carry_out(request)?,
+                Ok(request) => self.handle(request)?,
                 Err(error) => self.refuse(error.to_string())?,
             }
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<(), Failure> {
+    fn handle(&mut self, request: Request) -> Result<(), Failure> {
         match request {
             Request::OpenJob { job } => match Cgroup::create(job) {
                 Ok(cgroup) => {
@@ -357,7 +358,7 @@ impl<'a> Server<'a> {
         };
         self.flush()?;
         let mut reaped = Vec::new();
-        let leftovers = state.close(|| reaped.extend(collect_children()));
+        let leftovers = state.close(|| reaped.extend(children::collect()));
         for child in reaped {
             self.ended(&child)?;
         }
@@ -372,7 +373,7 @@ impl<'a> Server<'a> {
         let mut remnants = Vec::new();
         if !jobs_open {
             // All processes that the host asked for have ended.
-            remnants = stock.end_processes(|| drop(collect_children()));
+            remnants = stock.end_processes(|| drop(children::collect()));
         }
         remnants.extend(stock.restore(jobs_open));
         // What remains must be among those that fit.
@@ -431,7 +432,7 @@ impl<'a> Server<'a> {
     /// Collects ended children: ours, and orphans, which become ours.
     fn reap(&mut self) -> Result<(), Failure> {
         while let Ok(Some(_)) = self.children.read_signal() {}
-        for child in collect_children() {
+        for child in children::collect() {
             self.ended(&child)?;
         }
         Ok(())
@@ -466,45 +467,4 @@ impl<'a> Server<'a> {
 
 fn since_boot_ns() -> u64 {
     u64::try_from(clock::since_boot().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A child that has ended.
-struct Child {
-    pid: i32,
-    status: Status,
-    usage: Usage,
-}
-
-/// All ended children that have not been collected yet.
-fn collect_children() -> Vec<Child> {
-    let mut children = Vec::new();
-    loop {
-        let mut status = 0;
-        // SAFETY: rusage is plain data for which all zeroes are valid.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: both pointers are to live, writable values of the types that
-        // wait4(2) fills. `nix` and `rustix` offer no wait that reports usage.
-        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
-        if pid <= 0 {
-            return children;
-        }
-        let status = if libc::WIFEXITED(status) {
-            Status::Exited(libc::WEXITSTATUS(status))
-        } else {
-            Status::Signaled(libc::WTERMSIG(status))
-        };
-        let micros = |time: libc::timeval| {
-            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
-                + u64::try_from(time.tv_usec).unwrap_or(0)
-        };
-        children.push(Child {
-            pid,
-            status,
-            usage: Usage {
-                user_us: micros(usage.ru_utime),
-                system_us: micros(usage.ru_stime),
-                max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
-            },
-        });
-    }
 }

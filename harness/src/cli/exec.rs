@@ -12,6 +12,7 @@ use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::output;
+use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
@@ -159,7 +160,7 @@ pub(super) async fn print_command_line(
     vm_args: &VmArgs,
     selected: &Selected,
 ) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
+    let dir = scratch_dir()?;
     let prepared = prepare(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     output::print(
@@ -194,7 +195,7 @@ pub(super) async fn in_vm(
     stdin: &mut input::StdinSource,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
+    let dir = scratch_dir()?;
     let boot = async {
         let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {

@@ -24,6 +24,7 @@ mod root_args;
 mod run;
 mod run_vms;
 mod runs;
+mod scratch_dir;
 mod shell;
 mod status_request;
 mod stop;
@@ -42,7 +43,6 @@ use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 use crate::offline;
-use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -241,17 +241,6 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         // Handled before the runtime started.
         Command::Share(_) => Ok(exit_code::OK),
     }
-}
-
-/// A temporary directory for a VM's sockets; removed when dropped.
-fn scratch() -> Result<Scratch, Failure> {
-    Scratch::new().map_err(|error| {
-        Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("cannot make a temporary directory: {error}"),
-        )
-        .hint("set TMPDIR to another directory")
-    })
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
 use super::super::{Cache, Error, archive, layout};
+use super::content::{Content, Pinning, Request, Status};
 use super::mirror::Mirror;
 use super::package::{fetch, mirror};
-use super::{Content, Pinning, Request, Status, unlisted};
+use super::unlisted;
 use crate::config::{AptSource, PoolKernel, UnlistedFile};
 
 /// A source in a Debian archive.

@@ -11,7 +11,7 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, Progress, digest, download, image, layout};
-use super::{Content, Request};
+use super::content::{Content, Request};
 use crate::config::{FilePlace, FileSource, UrlSource};
 
 /// Names of packages end so.

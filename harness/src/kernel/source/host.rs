@@ -8,8 +8,8 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, image};
+use super::content::{Content, Request};
 use super::path::fingerprint;
-use super::{Content, Request};
 
 /// Where NixOS keeps the kernel that it booted; of its modules, `lib/modules` is
 /// below.

@@ -10,7 +10,7 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedNix, Pin};
 use super::super::prepare::Taking;
 use super::super::{Cache, Error, layout};
-use super::{Content, Pinning, Request};
+use super::content::{Content, Pinning, Request};
 use crate::store::{self, Store};
 
 /// The output of a flake, or a store path, as `nix build` takes it.

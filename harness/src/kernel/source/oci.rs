@@ -24,7 +24,7 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedOci, Pin};
 use super::super::prepare::Taking;
 use super::super::{Error, archive, digest, download, layout};
-use super::{Content, Pinning, Request};
+use super::content::{Content, Pinning, Request};
 use crate::arch::Arch;
 
 /// How long a registry may take to accept a connection, and be silent.

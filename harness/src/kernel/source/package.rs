@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::lock::LockedFile;
 use super::super::{Cache, Error, digest, download};
-use super::Request;
+use super::content::Request;
 use super::mirror::{self, Host, Mirror};
 use crate::config::AptSource;
 

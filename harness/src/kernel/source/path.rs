@@ -9,7 +9,7 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, layout};
-use super::{Content, Request, Status};
+use super::content::{Content, Request, Status};
 
 /// A directory or an image, by an absolute path.
 pub(super) struct Local<'s>(pub(super) &'s Path);

@@ -11,7 +11,8 @@ use walkdir::WalkDir;
 use super::super::cache::Key;
 use super::super::lock::LockedFile;
 use super::super::{Cache, Error, download};
-use super::{Request, package};
+use super::content::Request;
+use super::package;
 use crate::config::{PoolKernel, UnlistedFile};
 use crate::whole_file;
 

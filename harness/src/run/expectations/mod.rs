@@ -120,11 +120,6 @@ impl Expectations {
         }
     }
 
-    /// Reads `text`; `path` is for messages.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ExpectationsError> {
-        parse::parse(text, path)
-    }
-
     /// The known result of a test: the first entry that matches it.
     pub fn known(&self, subject: Subject<'_>) -> Option<&Known> {
         self.entries
