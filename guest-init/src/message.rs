@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -330,8 +330,6 @@ pub struct ProcessExit {
     pub status: Status,
     /// Whether the guest ended it because its deadline passed.
     pub deadline_passed: bool,
-    /// Resources it and its waited-for children used.
-    pub usage: Usage,
 }
 
 /// Exit status or signal.
@@ -341,17 +339,6 @@ pub enum Status {
     Exited(i32),
     /// A signal of this number ended it.
     Signaled(i32),
-}
-
-/// Resources used, as in getrusage(2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Time in user mode, microseconds.
-    pub user_us: u64,
-    /// Time in kernel mode, microseconds.
-    pub system_us: u64,
-    /// Largest resident set, KiB.
-    pub max_rss_kib: u64,
 }
 
 /// A process that outlived its job.

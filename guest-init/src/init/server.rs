@@ -459,7 +459,6 @@ impl<'a> Server<'a> {
             outcome: ProcessExit {
                 status: child.status,
                 deadline_passed,
-                usage: child.usage,
             },
         })
     }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use guest_init::frame;
-use guest_init::message::{Status, Usage};
+use guest_init::message::Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -49,7 +49,6 @@ fn exited() -> GuestEvent {
         outcome: ProcessExit {
             status: Status::Exited(0),
             deadline_passed: false,
-            usage: Usage::default(),
         },
     }
 }
