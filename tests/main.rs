@@ -14,6 +14,7 @@ mod command_suites;
 mod config;
 mod dialect;
 mod exec;
+mod exec_jobs;
 mod exec_limits;
 mod faults;
 mod firmware;

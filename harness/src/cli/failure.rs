@@ -13,7 +13,7 @@ use crate::suite::Refusal;
 pub struct Failure {
     /// One of [`crate::exit_code`], or a guest's status.
     pub code: u8,
-    /// What failed; empty if that has been printed already.
+    /// What failed.
     pub message: String,
     /// What to do next.
     pub hints: Vec<String>,
@@ -52,25 +52,27 @@ impl Failure {
         }
     }
 
-    /// Prints the failure to stderr and returns its exit code.
-    pub fn report(&self) -> ExitCode {
-        let mut stderr = std::io::stderr().lock();
-        let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    /// The failure as text for stderr.
+    pub(super) fn render(&self) -> String {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let (red, reset) = if colour {
             ("\x1b[1;31m", "\x1b[0m")
         } else {
             ("", "")
         };
-        // If stderr is closed, there is nothing left to do. Escape: messages may contain text
-        // from guests and packages.
-        let _ = writeln!(
-            stderr,
-            "{red}error{reset}: {}",
-            escape::block(&self.message)
-        );
+        // Escape: messages may contain text from guests and packages.
+        let mut text = format!("{red}error{reset}: {}", escape::block(&self.message));
         for hint in &self.hints {
-            let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
+            text.push_str("\n  hint: ");
+            text.push_str(&escape::block(hint));
         }
+        text
+    }
+
+    /// Prints the failure to stderr and returns its exit code.
+    pub fn report(&self) -> ExitCode {
+        // If stderr is closed, there is nothing left to do.
+        let _ = writeln!(std::io::stderr().lock(), "{}", self.render());
         ExitCode::from(self.code)
     }
 }

@@ -9,6 +9,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod guest_command;
 mod input;
 mod kernels;
 mod level_args;
@@ -28,6 +29,7 @@ mod scratch_dir;
 mod shell;
 mod status_request;
 mod stop;
+mod streams;
 mod suite_args;
 mod vm_args;
 
