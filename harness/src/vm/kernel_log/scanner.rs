@@ -4,7 +4,7 @@ use super::form::Role;
 use super::forms::{self, Found};
 use super::line::{self, Message};
 use super::patterns::Patterns;
-use super::{DENIED, KernelProblem};
+use super::problem::{DENIED, KernelProblem};
 
 /// Lines of one report to keep: the stack of an oops has about 60, a report of KASAN or lockdep up
 /// to 150.

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::KernelProblem;
+use super::problem::KernelProblem;
 
 /// Kind of a report that only the flags show.
 pub(super) const TAINT: &str = "taint";
