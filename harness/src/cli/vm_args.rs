@@ -9,6 +9,7 @@ use clap::Args;
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use super::scratch_dir::scratch_dir;
 use crate::arch::Arch;
 use crate::config::{
     Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport, VmSettings, taken_qemu_arg,
@@ -101,7 +102,7 @@ impl VmArgs {
         visible: &[PathBuf],
     ) -> Result<(), Failure> {
         self.check_qemu_args()?;
-        let scratch = super::scratch()?;
+        let scratch = scratch_dir()?;
         let common = Common {
             arch: Arch::default(),
             qemu: self.qemu.as_deref(),

@@ -1,13 +1,14 @@
 //! What is known about a kernel without booting it: from its configuration, its modules and its
 //! image.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::kconfig::ORIGIN;
 use super::modules::{self, Availability, Index};
 use super::options::{Options, OptionsError, Value};
-use super::{BootProtocol, KernelImage, image};
+use super::{KernelImage, image};
 use crate::config::numbers;
 
 /// Options that can be modules, with the names of these where they matter here.
@@ -167,14 +168,6 @@ impl Facts {
         self.modules.is_some() && self.index.has_files()
     }
 
-    /// The text or number that an option has.
-    pub fn text(&self, option: &str) -> Option<&str> {
-        match self.options.as_ref()?.get(option)? {
-            Value::Text(text) => Some(text),
-            Value::Yes | Value::Module => None,
-        }
-    }
-
     /// How the kernel has an option, without `CONFIG_`.
     pub fn option(&self, option: &str) -> Presence {
         let module = module_of(option);
@@ -242,9 +235,22 @@ impl ImageFacts {
         let vmlinux = image::vmlinux(&kernel.image).ok().flatten();
         Self {
             btf: vmlinux.as_deref().and_then(image::has_btf),
-            pvh: kernel.boot_protocol == BootProtocol::Pvh,
+            pvh: is_elf(&kernel.image),
         }
     }
+}
+
+/// Whether a prepared image is an ELF file: one without a PVH entry is not taken.
+fn is_elf(image: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(image)
+        .and_then(|mut file| file.read_exact(&mut magic))
+        .is_ok_and(|()| magic == *b"\x7fELF")
+}
+
+/// Whether a text is the whole configuration of a kernel.
+pub fn is_config(text: &str) -> bool {
+    Options::parse(text).is_ok()
 }
 
 fn read(path: &Path, release: &str) -> Result<Options, BadConfig> {

@@ -192,7 +192,7 @@ fn fix(all: &[Checked], out: &mut dyn Write) -> Result<(), KernelsError> {
         }
         out.write_all(fragment.as_bytes())?;
         if !kernel.facts.has_config() {
-            crate::cli::say::note(&format!("kiln: {}: {}", kernel.name, table::UNKNOWN_CONFIG));
+            crate::cli::output::note(&format!("kiln: {}: {}", kernel.name, table::UNKNOWN_CONFIG));
         }
     }
     Ok(())
