@@ -53,5 +53,6 @@ mod shell;
 mod slow;
 mod state;
 mod transports;
+mod unlisted_modules;
 mod unread;
 mod workflows;

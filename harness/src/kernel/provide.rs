@@ -6,7 +6,7 @@ use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
 use super::source::{self, Asked, Content, Pinning, Status, Supply};
-use super::{Cache, Error, KernelImage, Progress, signed_modules};
+use super::{Cache, Error, KernelImage, Progress};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
 /// Provides the selected kernel from `catalogue`, ready to boot. A kernel whose source needs a pin
@@ -55,32 +55,25 @@ pub fn provide(
 fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> {
     let pin = source::whole_pin_of(asked, kernel).map_err(|error| not_cached(asked, error))?;
     let content = source::packages(kernel, &pin);
-    let image = get(&*content, asked).map_err(|error| match error {
+    get(&*content, asked).map_err(|error| match error {
         Error::PinGone { .. } => Error::LeftPool {
             pool: kernel.pool().to_owned(),
             source: Box::new(error),
         },
         other => other,
-    })?;
-    if let Some(unlisted) = kernel.unlisted.first()
-        && !signed_modules::enforce(&image.image)?
-    {
-        return Err(Error::Unsigned {
-            name: kernel.name.clone(),
-            unlisted: unlisted.package.clone(),
-        });
-    }
-    Ok(image)
+    })
 }
 
 fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
     let key = content.key()?.for_arch(asked.arch);
-    asked
+    let kernel = asked
         .cache
         .provide(&key, asked.name, asked.progress, |work| {
             content.get(asked, work)
         })
-        .map_err(|error| not_cached(asked, error))
+        .map_err(|error| not_cached(asked, error))?;
+    content.secure(&kernel)?;
+    Ok(kernel)
 }
 
 /// Names the kernel that cannot be fetched.

@@ -59,6 +59,7 @@ fn package(stanza: &str) -> Option<Package> {
         size: field("Size")?.parse().ok()?,
         sha256: field("SHA256")?.to_ascii_lowercase(),
         sha1: None,
+        unlisted: false,
     };
     is_plain(&file).then(|| Package {
         file,
@@ -110,6 +111,8 @@ pub(in super::super) enum Newest {
     Incomplete {
         /// The newest match.
         package: String,
+        /// Its version.
+        version: String,
         /// A part of it that is not in the index.
         missing: String,
     },
@@ -139,6 +142,7 @@ pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
             Some((missing, _)) if result == Newest::NoMatch => {
                 result = Newest::Incomplete {
                     package: first.file.package.clone(),
+                    version: first.file.version.clone(),
                     missing,
                 };
             }
@@ -340,6 +344,7 @@ mod tests {
             result,
             Newest::Incomplete {
                 package: "linux-image-7.2".to_owned(),
+                version: "7.2".to_owned(),
                 missing: "linux-modules-7.2".to_owned(),
             }
         );

@@ -25,7 +25,7 @@ use super::cache::Key;
 use super::layout::Layout;
 use super::lock::Pin;
 use super::prepare::Taking;
-use super::{Cache, Error, Progress};
+use super::{Cache, Error, KernelImage, Progress};
 use crate::arch::Arch;
 use crate::config::Source;
 
@@ -60,6 +60,11 @@ pub(super) trait Content {
 
     /// Gets it, using `work` for temporary files.
     fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
+
+    /// Called before each use of the kernel in the cache: an error refuses it.
+    fn secure(&self, _kernel: &KernelImage) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// What is known about it without fetching anything.
     fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
