@@ -6,6 +6,7 @@ mod support;
 
 mod appimage;
 mod aslr;
+mod bad_kernels;
 mod causes;
 mod ci;
 mod cli;

@@ -97,6 +97,8 @@ pub enum Error {
         url: String,
         /// Which key, and what is wrong.
         reason: String,
+        /// Whether a trusted key signed it, but another text.
+        changed: bool,
     },
     /// The file of trusted keys cannot be used.
     #[error("{name} cannot be used as a keyring: {reason}")]
@@ -417,6 +419,10 @@ impl Hint for Error {
             Error::Index { .. } => {
                 "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
                  kernels in the cache need none".to_owned()
+            }
+            Error::Signature { changed: true, .. } => {
+                "the mirror, or something on the way to it, changed the file: try again, or with \
+                 another mirror (KILN_APT_MIRROR)".to_owned()
             }
             Error::Signature { .. } => {
                 "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or set `trusted = \
