@@ -15,6 +15,7 @@ mod command_suites;
 mod config;
 mod dialect;
 mod exec;
+mod exec_jobs;
 mod exec_limits;
 mod faults;
 mod firmware;

@@ -57,26 +57,31 @@ impl Failure {
         }
     }
 
+    /// The failure as text for stderr; `None` if it has been printed already.
+    pub(super) fn render(&self) -> Option<String> {
+        if self.message.is_empty() {
+            return None;
+        }
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let (red, reset) = if colour {
+            ("\x1b[1;31m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        // Escape: messages may contain text from guests and packages.
+        let mut text = format!("{red}error{reset}: {}", escape::block(&self.message));
+        for hint in &self.hints {
+            text.push_str("\n  hint: ");
+            text.push_str(&escape::block(hint));
+        }
+        Some(text)
+    }
+
     /// Prints the failure to stderr and returns its exit code.
     pub fn report(&self) -> ExitCode {
-        if !self.message.is_empty() {
-            let mut stderr = std::io::stderr().lock();
-            let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let (red, reset) = if colour {
-                ("\x1b[1;31m", "\x1b[0m")
-            } else {
-                ("", "")
-            };
-            // If stderr is closed, there is nothing left to do. Escape: messages may contain text
-            // from guests and packages.
-            let _ = writeln!(
-                stderr,
-                "{red}error{reset}: {}",
-                escape::block(&self.message)
-            );
-            for hint in &self.hints {
-                let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
-            }
+        if let Some(text) = self.render() {
+            // If stderr is closed, there is nothing left to do.
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
         }
         ExitCode::from(self.code)
     }

@@ -9,6 +9,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod guest_command;
 mod input;
 mod kernels;
 mod level_args;
@@ -27,6 +28,7 @@ mod say;
 mod shell;
 mod status_request;
 mod stop;
+mod streams;
 mod suite_args;
 mod vm_args;
 

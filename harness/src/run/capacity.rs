@@ -52,6 +52,11 @@ impl Jobs {
         Self::of(cpus.min(useful), guest, Host::here().available())
     }
 
+    /// As many as the user requested, or fewer if memory is short.
+    pub fn bounded(count: usize, guest: u64) -> Self {
+        Self::of(count, guest, Host::here().available())
+    }
+
     fn of(wanted: usize, guest: u64, available: Option<Available>) -> Self {
         let wanted = wanted.max(1);
         let Some(available) = available else {
