@@ -446,6 +446,44 @@ mod tests {
     }
 
     #[test]
+    fn ubuntu_s_metapackage_leads_to_image_modules_and_extra_modules() {
+        // As in noble, shortened.
+        let release = "6.8.0-40-generic";
+        let image = format!("kmod, linux-base (>= 4.5ubuntu1~16.04.1), linux-modules-{release}");
+        let all = format!("linux-image-{release}, linux-modules-extra-{release}, linux-firmware");
+        let index = [
+            stanza("linux-image-generic", "6.8.0-40.40", &all),
+            stanza(&format!("linux-image-{release}"), "6.8.0-40.40", &image),
+            stanza(
+                &format!("linux-image-unsigned-{release}"),
+                "6.8.0-40.40",
+                &image,
+            ),
+            stanza(&format!("linux-modules-{release}"), "6.8.0-40.40", ""),
+            stanza(&format!("linux-modules-extra-{release}"), "6.8.0-40.40", ""),
+        ]
+        .concat();
+        let packages = |pattern: &str| -> Vec<String> {
+            let names = names(&index, pattern);
+            let names = names.iter().filter_map(|name| name.split_once(' '));
+            names.map(|(name, _)| name.replace(release, "R")).collect()
+        };
+        assert_eq!(
+            packages("linux-image-generic"),
+            [
+                "linux-image-generic",
+                "linux-image-R",
+                "linux-modules-extra-R",
+                "linux-modules-R"
+            ]
+        );
+        assert_eq!(
+            packages("linux-image-unsigned-6.8.*-generic"),
+            ["linux-image-unsigned-R", "linux-modules-R"]
+        );
+    }
+
+    #[test]
     fn versions_are_ordered_as_dpkg_orders_them() {
         for (lower, higher) in [
             ("5.10.262-1", "5.10.1000-1"),
