@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 use super::support::{Invocation, Kiln, Output, checkout, mount_namespace, suite};
 
@@ -84,7 +85,8 @@ fn on_machine<'k>(
     if let Some(mirror) = mirror() {
         kernels = kernels.env("KILN_APT_MIRROR", mirror);
     }
-    Some(kernels)
+    // Three kernels, one after the other, on a machine that may be busy.
+    Some(kernels.deadline(Duration::from_secs(300)))
 }
 
 /// The kernels that the action takes where a workflow names none.

@@ -5,7 +5,7 @@
 
 mod tree;
 
-use kiln::kernel::archive;
+use kiln::internals::fuzz::unpack_archive;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,11 +17,7 @@ fuzz_target!(|bytes: &[u8]| {
         mend(&mut bytes);
     }
     tree::with(|dest| {
-        if kind & 1 == 0 {
-            let _ = archive::unpack_from(bytes.as_slice(), "it", dest);
-        } else {
-            let _ = archive::unpack_layer_from(bytes.as_slice(), "it", dest);
-        }
+        let _ = unpack_archive(&bytes, kind & 1 == 1, dest);
     });
 });
 

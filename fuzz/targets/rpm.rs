@@ -3,7 +3,7 @@
 
 mod tree;
 
-use kiln::kernel::archive;
+use kiln::internals::fuzz::unpack_archive;
 use libfuzzer_sys::fuzz_target;
 
 /// Size of the lead, in bytes.
@@ -14,6 +14,6 @@ fuzz_target!(|bytes: &[u8]| {
     package[..4].copy_from_slice(b"\xed\xab\xee\xdb");
     package.extend_from_slice(bytes);
     tree::with(|dest| {
-        let _ = archive::unpack_from(package.as_slice(), "it", dest);
+        let _ = unpack_archive(&package, false, dest);
     });
 });

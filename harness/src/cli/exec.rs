@@ -16,7 +16,7 @@ use super::Failure;
 use super::context::Context;
 use super::guest_command::{in_vm, print_command_line};
 use super::input::{self, Interrupts, StdinSource};
-use super::say;
+use super::output;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -88,12 +88,13 @@ impl ExecArgs {
                 signal = interrupts.next() => return Ok(input::code_of(signal)),
             }
         }
+        let memory = |kernel: &Selected| self.vm.settings(&context, kernel.name()).memory();
         let jobs = Jobs::bounded(
             usize::from(self.jobs).min(selected.len()),
-            self.vm.memory(&context),
+            selected.iter().map(memory).max().unwrap_or_default(),
         );
         if let Some(note) = jobs.note {
-            say::note(&format!("kiln: {note}"));
+            output::note(&format!("kiln: {note}"));
         }
         if jobs.count > 1 || self.prefix {
             return self
@@ -104,7 +105,7 @@ impl ExecArgs {
         let mut statuses = Statuses::of(selected.len());
         for (index, kernel) in selected.iter().enumerate() {
             if several {
-                say::note(&heading(kernel));
+                output::note(&heading(kernel));
             }
             let stdin = stdin.open()?;
             let ran = self
@@ -196,7 +197,7 @@ impl ExecArgs {
     async fn dry_run(&self, context: &Context, selected: &[Selected]) -> Result<u8, Failure> {
         for kernel in selected {
             if selected.len() > 1 {
-                say::note(&heading(kernel));
+                output::note(&heading(kernel));
             }
             print_command_line(context, &self.vm, kernel).await?;
         }
@@ -247,7 +248,7 @@ fn of_one(ran: Result<u8, Failure>, several: bool, streams: &Streams) -> Result<
     match ran {
         // The command's result here does not matter for the other kernels.
         Err(failure) if several && is_of_the_command(&failure) => {
-            let failure = failure.as_own_failure();
+            let failure = failure.into_own_failure();
             streams.report(&failure);
             Ok(failure.code)
         }
@@ -285,7 +286,7 @@ impl Statuses {
             .map(|(kernel, _)| kernel.name())
             .collect();
         if !names.is_empty() {
-            say::note(&format!(
+            output::note(&format!(
                 "kiln: stopped at the first failure; not finished: {}",
                 names.join(", ")
             ));

@@ -10,7 +10,8 @@ use guest_init::message::Status;
 use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
-use super::say;
+use super::output;
+use super::scratch_dir::scratch_dir;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -20,7 +21,7 @@ use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::scratch::Scratch;
 use crate::vm::args;
 use crate::vm::cpu::{self, Ended};
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::VMCORE;
 use crate::vm::relief::{self, RAISE_LIMIT};
@@ -31,10 +32,10 @@ pub(super) async fn print_command_line(
     vm_args: &VmArgs,
     selected: &Selected,
 ) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
+    let dir = scratch_dir()?;
     let prepared = prepare(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
-    say::print(
+    output::print(
         "QEMU's command line",
         &format!("{}\n", line.to_string_lossy()),
     )?;
@@ -49,6 +50,7 @@ async fn prepare(
     dir: &Scratch,
     edited: bool,
 ) -> Result<Prepared, Failure> {
+    vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
     let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
@@ -67,7 +69,7 @@ pub(super) async fn in_vm(
     interrupts: &mut Interrupts,
     streams: &mut Streams,
 ) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
+    let dir = scratch_dir()?;
     let boot = async {
         let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {
@@ -172,7 +174,7 @@ pub(super) async fn in_vm(
 }
 
 /// Prints what the kernel reported; the command's status does not change.
-fn tell_reports(streams: &Streams, selected: &Selected, reports: &[KernelReport]) {
+fn tell_reports(streams: &Streams, selected: &Selected, reports: &[KernelProblem]) {
     for report in reports {
         streams.note(&format!(
             "kiln: kernel {} reported ({}): {}",

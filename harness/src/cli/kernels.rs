@@ -1,16 +1,22 @@
 //! `kiln kernels`: what there is, finding more, fetching ahead of time, renewing
 //! pins, and keeping the cache small.
 
+mod check;
+mod config;
+mod error;
 mod list;
 mod pin;
 mod prune;
 mod search;
 
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+pub(super) use error::KernelsError;
 
-use crate::config::{Catalogue, ConfigError, Kernel, SelectError, Selected, Source};
-use crate::hint::{Hint, with_causes};
+use std::io::Write;
+use std::path::Path;
+
+use crate::config::{Catalogue, Kernel, Selected, Source};
+use crate::exit_code;
+use crate::hint::with_causes;
 use crate::kernel::{self, Cache, Progress};
 
 /// Arguments of `kiln kernels`.
@@ -41,6 +47,10 @@ pub(super) enum KernelsCommand {
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Show what kernels have of all that kiln and bpftrace want, without booting them
+    Check(check::CheckArgs),
+    /// Print what kiln and bpftrace want of a kernel's configuration
+    Config(config::ConfigArgs),
     /// Write kernels of a pool to kernels.toml, pinned in kernels.lock
     Pin(pin::PinArgs),
     /// Pin kernels to the newest version of their package, or to what their
@@ -55,78 +65,19 @@ pub(super) enum KernelsCommand {
     Prune(prune::PruneArgs),
 }
 
-/// `kiln kernels` failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum KernelsError {
-    /// A bad `kernels.toml`.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// No kernel of that name.
-    #[error(transparent)]
-    Select(#[from] SelectError),
-    /// A kernel could not be fetched or pinned.
-    #[error(transparent)]
-    Kernel(#[from] kernel::Error),
-    /// Several kernels, and one name for them.
-    #[error("`{asked}` selects {count} kernels, and \"{name}\" can be the name of one")]
-    OneName {
-        /// What was asked for.
-        asked: String,
-        /// How many kernels that is.
-        count: usize,
-        /// The name.
-        name: String,
-    },
-    /// What is to be pinned is not of a pool.
-    #[error("`{asked}` is not POOL:VERSION")]
-    NotOfAPool {
-        /// What was asked for.
-        asked: String,
-    },
-    /// The events of a run cannot be read.
-    #[error("cannot tell the kernels of the run {}: {reason}", path.display())]
-    Run {
-        /// Its directory.
-        path: PathBuf,
-        /// Why.
-        reason: String,
-    },
-    /// Standard output is closed.
-    #[error("cannot write to standard output: {0}")]
-    Output(#[from] io::Error),
-}
-
-impl Hint for KernelsError {
-    fn hints(&self) -> Vec<String> {
-        match self {
-            KernelsError::Config(error) => error.hints(),
-            KernelsError::Select(error) => error.hints(),
-            KernelsError::Kernel(error) => error.hints(),
-            KernelsError::OneName { .. } => {
-                vec!["leave the name out: each is then called by its version".to_owned()]
-            }
-            KernelsError::NotOfAPool { .. } => {
-                vec!["such as debian:6.18; `kiln kernels search` lists what there is".to_owned()]
-            }
-            KernelsError::Run { .. } => {
-                vec!["a run's directory holds events.jsonl; `kiln runs` lists the runs".to_owned()]
-            }
-            KernelsError::Output(_) => Vec::new(),
-        }
-    }
-}
-
 /// Runs `kiln kernels` with the catalogue of `config` (`--config`), writing
 /// results to `out` and progress to stderr.
 pub(super) fn run(
     args: &KernelsArgs,
     config: Option<&Path>,
     out: &mut dyn Write,
-) -> Result<(), KernelsError> {
+) -> Result<u8, KernelsError> {
     let cwd = std::env::current_dir()?;
     let catalogue = Catalogue::discover(config, &cwd)?;
     let cache = Cache::from_env()?;
     match args.command.as_ref().unwrap_or(&KernelsCommand::List) {
+        KernelsCommand::Check(args) => return args.run(&catalogue, &cwd, &cache, out),
+        KernelsCommand::Config(args) => args.run(out),
         KernelsCommand::List => list::run(&catalogue, &cache, out),
         KernelsCommand::Search(args) => args.run(&catalogue, &cache, out),
         KernelsCommand::Pin(args) => args.run(&catalogue, &cwd, &cache, out),
@@ -186,5 +137,6 @@ pub(super) fn run(
             }
             Ok(())
         }
-    }
+    }?;
+    Ok(exit_code::OK)
 }

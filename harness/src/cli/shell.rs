@@ -10,7 +10,7 @@ use super::context::Context;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::streams::Streams;
 use super::vm_args::VmArgs;
-use super::{Failure, guest_command, say};
+use super::{Failure, guest_command, output};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -75,7 +75,7 @@ impl ShellArgs {
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {
-            say::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
+            output::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
         }
         guest_command::in_vm(
             &context,

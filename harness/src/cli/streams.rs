@@ -5,7 +5,7 @@ use guest_init::message::Stream;
 use tokio::io::AsyncWrite;
 
 use super::Failure;
-use super::say;
+use super::output;
 
 /// A piece of output on its way to one of our streams.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ impl Streams {
     /// Prints a line of kiln's own to stderr. Ignores errors: if it is closed, nobody reads it.
     pub(super) fn note(&self, text: &str) {
         match &self.notes {
-            None => say::note(text),
+            None => output::note(text),
             // Each sender has a place of its own in the channel, so a new one never waits.
             Some(notes) => {
                 let _ = notes.clone().try_send(Chunk {
@@ -65,8 +65,6 @@ impl Streams {
 
     /// Prints a failure to stderr.
     pub(super) fn report(&self, failure: &Failure) {
-        if let Some(text) = failure.render() {
-            self.note(&text);
-        }
+        self.note(&failure.render());
     }
 }

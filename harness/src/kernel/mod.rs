@@ -3,16 +3,19 @@
 pub mod archive;
 mod at_once;
 mod cache;
+pub mod check;
 mod debian;
 mod digest;
 mod disk;
 mod download;
 mod error;
+pub mod facts;
 pub mod image;
 mod kconfig;
 mod layout;
 mod lock;
 pub mod modules;
+mod options;
 mod pin;
 mod pins;
 mod pool;
@@ -22,25 +25,22 @@ mod provide;
 mod prune;
 mod signed_modules;
 mod source;
+pub mod wants;
 
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
-pub use image::BootProtocol;
-pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, LockedOci, Pin};
+pub use lock::{Lock, LockedFile, LockedKernel};
 pub use pin::{NewPin, pin};
-pub use pins::Pins;
 pub use pool::{in_pool, select};
-pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{
-    Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
-};
-pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
-pub use source::Status;
+pub use progress::{Progress, Transfer, Watcher};
+pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
+pub use prune::{Keep, cached_kernels, prune};
 
 use std::path::PathBuf;
 
 use crate::arch::Arch;
+use modules::Index;
 
 /// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
@@ -53,8 +53,6 @@ pub struct KernelImage {
     pub release: String,
     /// The image to hand to QEMU's `-kernel`.
     pub image: PathBuf,
-    /// How QEMU enters `image`.
-    pub boot_protocol: BootProtocol,
     /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
     /// `modules.builtin`, ...); `None` for an image alone.
     pub modules: Option<PathBuf>,
@@ -69,6 +67,16 @@ impl KernelImage {
     /// What the kernel's command line must say so that it boots as it is to.
     pub fn parameters(&self) -> Vec<String> {
         signed_modules::parameters(&self.image)
+    }
+
+    /// Its modules and builtins. Nothing is known of an image alone, so everything counts as built
+    /// in.
+    pub fn index(&self) -> Result<Index, modules::Error> {
+        match (&self.modules, &self.module_index) {
+            (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
+            (Some(dir), None) => Index::open(dir),
+            (None, _) => Ok(Index::all_builtin()),
+        }
     }
 
     /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named

@@ -40,8 +40,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// As many as the user requested.
-    pub fn asked(count: usize) -> Self {
+    /// So many, without a message.
+    pub fn exactly(count: usize) -> Self {
         Self { count, note: None }
     }
 
@@ -60,13 +60,13 @@ impl Jobs {
     fn of(wanted: usize, guest: u64, available: Option<Available>) -> Self {
         let wanted = wanted.max(1);
         let Some(available) = available else {
-            return Self::asked(wanted);
+            return Self::exactly(wanted);
         };
         let fit = usize::try_from(available.bytes / of_vm(guest)).unwrap_or(usize::MAX);
         // Always try one VM, whatever memory is left.
         let count = wanted.min(fit).max(1);
         if count == wanted {
-            return Self::asked(count);
+            return Self::exactly(count);
         }
         let by = if available.by_cgroup {
             " in this control group"
@@ -90,14 +90,21 @@ impl Jobs {
     }
 }
 
-/// Whether one more VM fits beside the running ones. Memory that these have touched is already
-/// missing from `available`; reserve the rest.
-///
-/// `running` has the resident memory of each VM, in bytes; 0 if it is not known yet.
-pub(super) fn one_more_fits(available: Available, guest: u64, running: &[u64]) -> bool {
+/// A running VM's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InUse {
+    /// Its guest's.
+    pub(super) guest: u64,
+    /// What it has touched; 0 if that is not known yet.
+    pub(super) resident: u64,
+}
+
+/// Whether one more VM, with a guest of this size, fits beside the running ones. Memory that these
+/// have touched is already missing from `available`; reserve the rest.
+pub(super) fn one_more_fits(available: Available, guest: u64, running: &[InUse]) -> bool {
     let still_to_come = running
         .iter()
-        .map(|resident| of_vm(guest).saturating_sub(*resident));
+        .map(|vm| of_vm(vm.guest).saturating_sub(vm.resident));
     let wanted = still_to_come.fold(of_vm(guest), u64::saturating_add);
     running.is_empty() || wanted <= available.bytes
 }
@@ -365,8 +372,8 @@ mod tests {
             let available = Available { bytes, by_cgroup };
             Jobs::of(wanted, 2 * GIB, Some(available))
         };
-        assert_eq!(of(3, 8 * GIB, false), Jobs::asked(3), "2.25 GiB each");
-        assert_eq!(of(1, GIB, false), Jobs::asked(1));
+        assert_eq!(of(3, 8 * GIB, false), Jobs::exactly(3), "2.25 GiB each");
+        assert_eq!(of(1, GIB, false), Jobs::exactly(1));
         let two = of(8, 5 * GIB, false);
         assert_eq!(two.count, 2);
         let note = two.note.unwrap();
@@ -380,7 +387,7 @@ mod tests {
         let one = of(2, GIB, true);
         assert_eq!(one.count, 1);
         assert!(one.note.unwrap().contains("in this control group"));
-        assert_eq!(Jobs::of(4, GIB, None), Jobs::asked(4));
+        assert_eq!(Jobs::of(4, GIB, None), Jobs::exactly(4));
     }
 
     #[test]
@@ -389,12 +396,23 @@ mod tests {
             bytes,
             by_cgroup: false,
         };
+        let vm = |resident| InUse {
+            guest: 2 * GIB,
+            resident,
+        };
         assert!(one_more_fits(of(0), 2 * GIB, &[]), "one alone always");
-        assert!(!one_more_fits(of(4 * GIB), 2 * GIB, &[0]));
-        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[GIB]));
-        assert!(one_more_fits(of(5 * GIB), 2 * GIB, &[0]));
+        assert!(!one_more_fits(of(4 * GIB), 2 * GIB, &[vm(0)]));
+        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[vm(GIB)]));
+        assert!(one_more_fits(of(5 * GIB), 2 * GIB, &[vm(0)]));
         // Using more than requested takes nothing from the others.
-        assert!(one_more_fits(of(2304 * MIB), 2 * GIB, &[9 * GIB]));
+        assert!(one_more_fits(of(2304 * MIB), 2 * GIB, &[vm(9 * GIB)]));
+        // Each VM has the size that its kernel asks for.
+        let small = InUse {
+            guest: GIB / 2,
+            resident: 0,
+        };
+        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[small]));
+        assert!(!one_more_fits(of(4 * GIB), 4 * GIB, &[small]));
     }
 
     #[test]

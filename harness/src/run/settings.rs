@@ -1,16 +1,13 @@
 //! Settings for all tests of a run, whatever their suites.
 
 use super::aslr::Aslr;
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 
 /// Settings for all tests of a run, whatever their suites.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The environment of everything except bpftrace itself.
     pub env: Vec<(String, String)>,
-    /// Modules that tests look for with lsmod; loaded before the first test
-    /// that does.
-    pub modules: Vec<String>,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
     /// Whether the addresses of what tests start are randomized.
@@ -36,7 +33,7 @@ pub enum KernelLog {
 
 impl KernelLog {
     /// Whether a report makes a test fail.
-    pub(super) fn fails(self, report: &KernelReport) -> bool {
+    pub(super) fn fails(self, report: &KernelProblem) -> bool {
         self == Self::Fail && report.allowed.is_none()
     }
 }

@@ -53,8 +53,6 @@ pub(super) struct Module {
 pub(super) enum Knowledge {
     /// A directory of modules, and whether it contains `modules.builtin`.
     Directory { lists_builtins: bool },
-    /// There are no modules and nothing is built in.
-    Empty,
     /// Nothing is known, so assume that everything exists.
     AllBuiltin,
 }
@@ -74,11 +72,6 @@ pub struct Index {
 }
 
 impl Index {
-    /// A kernel that has no modules, and nothing built in.
-    pub fn empty() -> Self {
-        Self::new(PathBuf::new(), Knowledge::Empty, Vec::new())
-    }
-
     /// A kernel that is an image alone: builtins are unknown, so assume that everything is built
     /// in; booting will show.
     pub fn all_builtin() -> Self {
@@ -98,6 +91,24 @@ impl Index {
             builtins: BTreeSet::new(),
             builtin_aliases: Vec::new(),
         }
+    }
+
+    /// Whether this is about a directory of modules.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Directory { .. })
+    }
+
+    /// Whether there are modules to load.
+    pub fn has_files(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
+    /// Whether it is known what is built in.
+    pub fn lists_builtins(&self) -> bool {
+        let knows = Knowledge::Directory {
+            lists_builtins: true,
+        };
+        self.knowledge == knows
     }
 
     pub(super) fn file(&self, module: &Module) -> ModuleFile {
