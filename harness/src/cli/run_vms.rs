@@ -30,6 +30,7 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         size: file.size,
         sha256: file.sha256,
         sha1: file.sha1,
+        unlisted: file.unlisted,
     });
     KernelPackages {
         arch: pin.arch,

@@ -32,13 +32,13 @@ pub use crate::suite::command::{Case, Results, read_xml};
 /// `kernel_log`.
 pub use crate::vm::kernel_log::KernelProblem;
 
-/// `archive`: unpacks a package or archive, or the layer of a container image; returns whether that
-/// succeeds.
-pub fn unpack_archive(file: &Path, is_layer: bool, dest: &Path) -> bool {
+/// `archive` and `rpm`: unpacks a package or archive, or the layer of a container image; returns
+/// whether that succeeds.
+pub fn unpack_archive(bytes: &[u8], is_layer: bool, dest: &Path) -> bool {
     if is_layer {
-        archive::unpack_layer(file, "it", dest).is_ok()
+        archive::unpack_layer_from(bytes, "it", dest).is_ok()
     } else {
-        archive::unpack(file, "it", dest).is_ok()
+        archive::unpack_from(bytes, "it", dest).is_ok()
     }
 }
 
