@@ -57,6 +57,7 @@ mod shares;
 mod shell;
 mod slow;
 mod state;
+mod tiny_kernel;
 mod transports;
 mod unlisted_modules;
 mod unread;

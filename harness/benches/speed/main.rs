@@ -8,11 +8,13 @@
 //! ```
 
 mod boot;
+mod cost;
 mod jobs;
 mod list;
 mod memory;
 mod overhead;
 mod sample;
+mod transports;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -49,6 +51,7 @@ enum Subject {
     List,
     Overhead,
     Jobs,
+    Transports,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +89,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::Jobs) {
         jobs::measure()?;
+    }
+    if wanted(Subject::Transports) {
+        transports::measure(options.rounds).await?;
     }
     Ok(())
 }
