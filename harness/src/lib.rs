@@ -10,6 +10,8 @@
 pub mod appimage;
 pub mod arch;
 mod blocking;
+#[allow(dead_code, unused_imports, unreachable_pub)] // The commands that use all of it come next.
+pub(crate) mod btf;
 pub mod child;
 pub mod ci;
 pub mod cli;
