@@ -10,6 +10,8 @@
 pub mod appimage;
 pub mod arch;
 mod blocking;
+#[allow(unreachable_pub)] // Nothing of it leaves the crate.
+pub(crate) mod bpf;
 #[allow(dead_code, unused_imports, unreachable_pub)] // The commands that use all of it come next.
 pub(crate) mod btf;
 pub mod child;

@@ -34,6 +34,6 @@ pub use pool::{Pool, PoolFile, PoolKernel, UnlistedFile};
 pub use select::{SelectError, Selected};
 pub use size::{MemorySize, MemorySizeError};
 pub use source::{AptSource, Kernel, Source};
-pub use suite::{BpftraceTable, CommandTable, ResultsFormat, RunnerTable, Suite};
+pub use suite::{BpftraceTable, BtfTable, CommandTable, ResultsFormat, RunnerTable, Suite};
 pub use version_range::VersionRange;
 pub use wanted::Wanted;

@@ -23,6 +23,7 @@ mod provide;
 mod prune;
 mod signed_modules;
 mod source;
+mod symbols;
 
 pub use cache::Cache;
 pub use debian::kernels_of_index;
@@ -39,6 +40,7 @@ pub use provide::{
 };
 pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
 pub use source::Status;
+pub use symbols::Symbols;
 
 use std::path::PathBuf;
 

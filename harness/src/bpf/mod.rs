@@ -1,0 +1,27 @@
+//! BPF objects, and what they find on a kernel, without booting it: CO-RE relocations, attach
+//! targets, kernel functions and variables, the kernel's configuration.
+//!
+//! Knows kernels and their BTF, and no VM.
+
+mod check;
+mod elf;
+mod error;
+mod ext;
+mod externs;
+mod facts;
+mod insn;
+mod kconfig;
+mod kernel;
+mod object;
+mod reach;
+mod relocate;
+mod report;
+mod section;
+mod struct_ops;
+mod targets;
+mod version;
+
+pub use check::check;
+pub use facts::Facts;
+pub use object::Object;
+pub use report::{Finding, Level, Report, Verdict};
