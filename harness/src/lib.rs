@@ -32,3 +32,9 @@ pub mod store;
 pub mod suite;
 pub mod vm;
 mod whole_file;
+
+/// For the fuzz target alone.
+#[doc(hidden)]
+pub mod bpf_exercise {
+    pub use crate::bpf::exercise;
+}

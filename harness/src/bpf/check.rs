@@ -1,5 +1,6 @@
 //! An object against a kernel: would it load, and would its programs attach?
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 
 use super::elf::Reference;
@@ -141,6 +142,7 @@ impl<'o> Walked<'o> {
             data: &object.elf.data,
             externs: &known,
             constants: true,
+            left: Cell::new(reach::STEPS),
         };
         let loaded = object
             .programs

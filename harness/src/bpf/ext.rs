@@ -26,7 +26,7 @@ pub struct Ext {
 pub struct InSection<T> {
     /// The section's name, an offset into the strings of `.BTF`.
     pub section: u32,
-    /// The records, in the order of the file.
+    /// The records: lines by their offset, relocations in the order of the file.
     pub records: Vec<T>,
 }
 
@@ -78,7 +78,10 @@ impl Ext {
                 .ok_or_else(|| Damage::new(at, "a part of it lies behind its end"))?;
             Ok(Part { data, at: from })
         };
-        let lines = part(16)?.sections(LineInfo::new)?;
+        let mut lines = part(16)?.sections(LineInfo::new)?;
+        for section in &mut lines {
+            section.records.sort_by_key(|line| line.insn_off);
+        }
         let relocations = if header >= HEADER {
             part(24)?.sections(CoreReloc::new)?
         } else {

@@ -1,6 +1,8 @@
 //! The names that an object uses and does not define: variables of the kernel's configuration,
 //! kernel functions (kfuncs) and kernel variables, by libbpf's rules.
 
+use std::collections::HashMap;
+
 use super::elf::Extern;
 use super::facts::Facts;
 use super::kconfig::{KconfigType, value_of};
@@ -28,16 +30,16 @@ pub struct Resolved {
 
 /// Whether a kernel needs BTF for the names of an object.
 pub fn need_btf(object: &Object) -> bool {
+    let declared = declarations(object);
     let mut externs = object.elf.externs.iter();
     externs.any(|name| {
-        matches!(
-            declared(object, name),
-            Declared::Function(_) | Declared::Typed(_)
-        )
+        let declared = declared.get(&*name.name);
+        matches!(declared, Some(Declared::Function(_) | Declared::Typed(_)))
     })
 }
 
 /// How an object declares a name.
+#[derive(Debug, Clone, Copy)]
 enum Declared<'o> {
     Config(Type<'o>),
     Function(Type<'o>),
@@ -46,35 +48,45 @@ enum Declared<'o> {
     Unknown,
 }
 
-fn declared<'o>(object: &'o Object, name: &Extern) -> Declared<'o> {
-    let is_extern = |ty: &Type<'_>| ty.linkage() == Some(EXTERN) && ty.name() == name.name;
-    let Some(ty) = object.btf.own().find(is_extern) else {
-        return Declared::Unknown;
-    };
-    let sections = object.btf.own().filter(|ty| ty.kind() == Kind::Datasec);
-    let mut holding = sections.filter(|section| {
-        let mut vars = section.section_vars();
-        vars.any(|var| var.type_id == ty.id())
-    });
-    let section = holding.next().map_or("", |section| section.name());
-    let target = ty.target().unwrap_or(ty);
-    match (section, ty.kind()) {
-        (".kconfig", Kind::Var) => Declared::Config(target),
-        (".ksyms", Kind::Func) => Declared::Function(target),
-        (".ksyms", _) if target.resolved().kind() == Kind::Void => Declared::Untyped,
-        (".ksyms", _) => Declared::Typed(target.resolved()),
-        _ => Declared::Unknown,
+/// All declarations without a definition, by name.
+fn declarations(object: &Object) -> HashMap<&str, Declared<'_>> {
+    let mut sections = HashMap::new();
+    for section in object.btf.own().filter(|ty| ty.kind() == Kind::Datasec) {
+        sections.extend(
+            section
+                .section_vars()
+                .map(|var| (var.type_id, section.name())),
+        );
     }
+    let mut declared = HashMap::new();
+    for ty in object.btf.own().filter(|ty| ty.linkage() == Some(EXTERN)) {
+        let section = sections.get(&ty.id()).copied().unwrap_or_default();
+        let target = ty.target().unwrap_or(ty);
+        let one = match (section, ty.kind()) {
+            (".kconfig", Kind::Var) => Declared::Config(target),
+            (".ksyms", Kind::Func) => Declared::Function(target),
+            (".ksyms", _) if target.resolved().kind() == Kind::Void => Declared::Untyped,
+            (".ksyms", _) => Declared::Typed(target.resolved()),
+            _ => Declared::Unknown,
+        };
+        declared.entry(ty.name()).or_insert(one);
+    }
+    declared
 }
 
-/// Looks up all names of an object on a kernel, in the order of [`crate::bpf::elf::Elf::externs`].
+/// Looks up all names of an object on a kernel, in the order of [`super::elf::Elf::externs`].
 pub fn resolve(object: &Object, kernel: &Facts) -> Vec<Resolved> {
+    let declared = declarations(object);
     let externs = object.elf.externs.iter();
-    externs.map(|name| one(object, name, kernel)).collect()
+    let all = externs.map(|name| {
+        let declared = declared.get(&*name.name).copied();
+        one(declared.unwrap_or(Declared::Unknown), name, kernel)
+    });
+    all.collect()
 }
 
-fn one(object: &Object, name: &Extern, kernel: &Facts) -> Resolved {
-    let (what, found) = match declared(object, name) {
+fn one(declared: Declared<'_>, name: &Extern, kernel: &Facts) -> Resolved {
+    let (what, found) = match declared {
         Declared::Config(ty) => ("kconfig", config(ty, name, kernel)),
         Declared::Function(proto) => ("kfunc", function(proto, name, kernel)),
         Declared::Typed(ty) => ("ksym", variable(ty, name, kernel)),

@@ -3,6 +3,9 @@
 
 use crate::btf::{Kind, Type};
 
+/// No text of a configuration is longer.
+const MAX_TEXT: u32 = 1 << 16;
+
 /// What a variable can hold (libbpf: `enum kcfg_type`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KconfigType {
@@ -42,7 +45,7 @@ impl KconfigType {
             Kind::Array => {
                 let (element, _, count) = ty.array()?;
                 let text = Self::of(ty.btf().ty(element)) == Some(Self::Char);
-                (count > 0 && text).then_some(Self::Text(count))
+                (text && (1..=MAX_TEXT).contains(&count)).then_some(Self::Text(count))
             }
             _ => None,
         }
@@ -111,7 +114,7 @@ impl KconfigType {
             Self::Char | Self::Bool => 1,
             Self::Int(size, _) => u32::from(size),
             Self::Tristate => 4,
-            Self::Text(size) => size.min(1 << 16),
+            Self::Text(size) => size,
         };
         vec![0; size as usize]
     }

@@ -116,17 +116,9 @@ impl Object {
     /// Whether libbpf would load the instruction `insn` of a section: it is in a function, and not
     /// in a program that is loaded on demand only.
     pub fn is_loaded(&self, section: usize, insn: usize) -> bool {
-        let function = self
-            .elf
-            .code
-            .get(&section)
-            .and_then(|code| code.function_at(insn));
-        function.is_some_and(|function| {
-            let program = self.programs.iter().find(|program| {
-                program.section == section && program.function.start == function.start
-            });
-            program.is_none_or(|program| !program.kind.optional)
-        })
+        let code = self.elf.code.get(&section);
+        let optional = code.is_some_and(|code| Section::of(&code.name).optional);
+        !optional && code.is_some_and(|code| code.function_at(insn).is_some())
     }
 
     /// The source line of an instruction.
@@ -137,9 +129,12 @@ impl Object {
         let offset = u32::try_from(insn * insn::SIZE).ok()?;
         let start = code.function_at(insn).map_or(0, |function| function.start);
         let start = u32::try_from(start * insn::SIZE).ok()?;
-        let records = of_section.records.iter();
-        let before = records.filter(|record| (start..=offset).contains(&record.insn_off));
-        let record = before.max_by_key(|record| record.insn_off)?;
+        let records = &of_section.records;
+        let after = records.partition_point(|record| record.insn_off <= offset);
+        let record = records.get(after.checked_sub(1)?)?;
+        if record.insn_off < start {
+            return None;
+        }
         // The first instruction of a function has the line of its head, whatever it does.
         let head = record.insn_off == start && record.column == 0;
         let next = of_section

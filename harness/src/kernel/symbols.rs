@@ -13,6 +13,8 @@ const PER_MARKER: usize = 256;
 const ALIGNMENT: usize = 4;
 /// No kernel has more symbols.
 const MAX_SYMBOLS: usize = 1 << 21;
+/// The names of all symbols have no more bytes: those of 7.3 have some 10 MB.
+const MAX_BYTES: usize = 128 << 20;
 /// Bytes of a symbol in the table of their order, which some kernels have between markers and
 /// tokens (Linux 6.2 to 6.3, and 6.1 of today).
 const ORDER: usize = 3;
@@ -54,6 +56,9 @@ impl Symbols {
             lines.push(b' ');
             lines.extend_from_slice(name);
             lines.push(b'\n');
+            if lines.len() > MAX_BYTES {
+                return None;
+            }
         }
         Some(Self { lines })
     }
@@ -90,7 +95,7 @@ fn tokens(vmlinux: &[u8], digits: usize) -> Option<(usize, Vec<&[u8]>)> {
     let mut at = start;
     for _ in 0..256 {
         let rest = vmlinux.get(at..)?;
-        let length = memchr::memchr(0, rest.get(..512)?)?;
+        let length = memchr::memchr(0, &rest[..rest.len().min(512)])?;
         tokens.push(&rest[..length]);
         at += length + 1;
     }

@@ -10,6 +10,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::arithmetic::{compare, compute};
@@ -22,6 +23,8 @@ use super::insn::{
 
 /// Instructions that are followed for one program. The verifier's own limit is a million.
 const MAX_STEPS: u32 = 400_000;
+/// Instructions that are followed for all programs of an object.
+pub const STEPS: u32 = 10_000_000;
 /// Different states in which one instruction is followed before they are merged.
 const MAX_STATES: usize = 64;
 /// Calls within calls (Linux: `MAX_CALL_FRAMES`).
@@ -56,6 +59,8 @@ pub struct World<'a> {
     pub externs: &'a [Known],
     /// Whether the constants of `.rodata` are as in the file: a loader may set others.
     pub constants: bool,
+    /// Instructions that may still be followed for all programs together.
+    pub left: Cell<u32>,
 }
 
 /// What a program reaches.
@@ -89,13 +94,15 @@ pub fn reached(world: &World<'_>, entry: Place) -> Reached {
         steps: 0,
     };
     walk.function(entry);
+    let most = world.left.get().min(MAX_STEPS);
     while let Some((place, state)) = walk.waiting.pop() {
-        walk.path(place, state);
-        if walk.steps > MAX_STEPS {
+        walk.path(place, state, most);
+        if walk.steps > most {
             walk.reached.everything.extend(world.code.keys());
             break;
         }
     }
+    world.left.set(world.left.get().saturating_sub(walk.steps));
     walk.reached
 }
 
@@ -153,11 +160,11 @@ impl Walk<'_, '_> {
     }
 
     /// Follows one path until it ends, branches or was seen.
-    fn path(&mut self, mut place: Place, mut state: State) {
+    fn path(&mut self, mut place: Place, mut state: State, most: u32) {
         if !self.is_new(place, &mut state) {
             return;
         }
-        while self.steps <= MAX_STEPS {
+        while self.steps <= most {
             self.steps += 1;
             let insns = self.world.insns.get(&place.0);
             let Some(insn) = insns.and_then(|insns| insns.get(place.1)).copied() else {

@@ -91,6 +91,7 @@ impl Test {
             data: &self.data,
             externs: &self.externs,
             constants: self.constants,
+            left: Cell::new(STEPS),
         };
         let reached = reached(&world, (TEXT, 0));
         (0..count).filter(|&at| !reached.has((TEXT, at))).collect()
@@ -175,7 +176,7 @@ fn a_helper_that_gets_an_address_of_the_stack_may_write_there() {
 #[test]
 fn a_function_is_followed_with_the_arguments_of_each_call() {
     let callee = [jeq(2, 0, 2), mov(0, 7), exit(), mov(0, 8), exit()];
-    let caller = |argument| [mov(2, argument), call(PSEUDO_CALL, 1), exit(), exit()];
+    let caller = |argument| [mov(2, argument), call(PSEUDO_CALL, 2), exit(), exit()];
     assert_eq!(Test::new(&[&caller(0), &callee]).dead(), [3, 5, 6]);
     assert_eq!(Test::new(&[&caller(1), &callee]).dead(), [3, 7, 8]);
     // What it returns is known as well.

@@ -101,6 +101,15 @@ fn described(ty: Type<'_>) -> String {
     }
 }
 
+/// The same as [`near`], as long as there is budget for it.
+fn nearest(wanted: &str, names: &[&str], budget: &Budget) -> String {
+    if budget.compares(names.len()) {
+        near(wanted, names)
+    } else {
+        String::new()
+    }
+}
+
 /// ` (near: …)`, the names that somebody may have meant, best first.
 pub fn near(wanted: &str, names: &[&str]) -> String {
     let mut alike: Vec<(f64, &str)> = names

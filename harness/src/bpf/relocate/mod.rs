@@ -12,6 +12,8 @@ mod names;
 mod patch;
 mod spec;
 mod target;
+#[cfg(test)]
+mod tests;
 mod value;
 
 pub use candidates::Candidate;

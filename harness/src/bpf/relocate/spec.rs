@@ -11,13 +11,13 @@ pub(super) const MAX_LENGTH: usize = 64;
 
 /// One step that the source names: a field, or an element of an array.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Accessor<'b> {
+pub(in crate::bpf) struct Accessor<'b> {
     /// The struct or union, or the type of the element.
-    pub(super) ty: Type<'b>,
+    pub(in crate::bpf) ty: Type<'b>,
     /// Which field or element.
-    pub(super) index: u32,
+    pub(in crate::bpf) index: u32,
     /// The field's name, or the enum value's; `None` for an element.
-    pub(super) name: Option<&'b str>,
+    pub(in crate::bpf) name: Option<&'b str>,
 }
 
 /// A path from a root type to a field, or an enum value, or only the root.
@@ -25,10 +25,10 @@ pub(super) struct Accessor<'b> {
 pub struct Spec<'b> {
     /// The type as it was named, typedefs and all.
     pub(in crate::bpf) root: Type<'b>,
-    pub(super) kind: RelocKind,
-    pub(super) accessors: Vec<Accessor<'b>>,
+    pub(in crate::bpf) kind: RelocKind,
+    pub(in crate::bpf) accessors: Vec<Accessor<'b>>,
     /// Every step, also through what has no name.
-    pub(super) raw: Vec<u32>,
+    pub(in crate::bpf) raw: Vec<u32>,
     /// Where it leads, in bits from the start of the root.
     pub(super) bit_offset: u32,
 }
@@ -45,7 +45,11 @@ impl<'b> Spec<'b> {
     }
 
     /// The path `access` (such as `0:1:2`) from `root`, a type of the object.
-    pub(super) fn parse(root: Type<'b>, kind: RelocKind, access: &str) -> Result<Self, RelocError> {
+    pub(in crate::bpf) fn parse(
+        root: Type<'b>,
+        kind: RelocKind,
+        access: &str,
+    ) -> Result<Self, RelocError> {
         let bad = |why: &str| RelocError::BadSpec(format!("{access:?}: {why}"));
         let mut spec = Self::new(root, kind);
         if kind.is_type() {
