@@ -6,6 +6,7 @@ mod support;
 
 mod appimage;
 mod aslr;
+mod btf;
 mod causes;
 mod ci;
 mod cli;

@@ -10,7 +10,7 @@
 pub mod appimage;
 pub mod arch;
 mod blocking;
-#[allow(dead_code, unused_imports, unreachable_pub)] // The commands that use all of it come next.
+#[allow(dead_code, unused_imports, unreachable_pub)] // For `btf check`, which comes next.
 pub(crate) mod btf;
 pub mod child;
 pub mod ci;
@@ -30,3 +30,9 @@ pub mod store;
 pub mod suite;
 pub mod vm;
 mod whole_file;
+
+/// For the fuzz target alone.
+#[doc(hidden)]
+pub mod btf_exercise {
+    pub use crate::btf::exercise;
+}

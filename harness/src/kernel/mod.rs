@@ -24,6 +24,7 @@ mod prune;
 mod signed_modules;
 mod source;
 
+pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
