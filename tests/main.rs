@@ -7,6 +7,7 @@ mod support;
 mod appimage;
 mod aslr;
 mod bpf_objects;
+mod btf;
 mod causes;
 mod ci;
 mod cli;

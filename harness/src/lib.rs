@@ -12,7 +12,7 @@ pub mod arch;
 mod blocking;
 #[allow(unreachable_pub)] // Nothing of it leaves the crate.
 pub(crate) mod bpf;
-#[allow(dead_code, unused_imports, unreachable_pub)] // The commands that use all of it come next.
+#[allow(unused_imports, unreachable_pub)] // Nothing of it leaves the crate.
 pub(crate) mod btf;
 pub mod child;
 pub mod ci;
@@ -37,4 +37,10 @@ mod whole_file;
 #[doc(hidden)]
 pub mod bpf_exercise {
     pub use crate::bpf::exercise;
+}
+
+/// For the fuzz target alone.
+#[doc(hidden)]
+pub mod btf_exercise {
+    pub use crate::btf::exercise;
 }

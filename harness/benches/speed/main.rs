@@ -8,6 +8,7 @@
 //! ```
 
 mod boot;
+mod btf;
 mod jobs;
 mod list;
 mod memory;
@@ -49,6 +50,7 @@ enum Subject {
     List,
     Overhead,
     Jobs,
+    Btf,
 }
 
 fn main() -> ExitCode {
@@ -86,6 +88,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::Jobs) {
         jobs::measure()?;
+    }
+    if wanted(Subject::Btf) {
+        btf::measure(&options.kernels, options.rounds)?;
     }
     Ok(())
 }

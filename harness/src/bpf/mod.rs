@@ -25,10 +25,11 @@ mod uses;
 mod version;
 
 pub use check::check;
+pub use error::Error;
 pub use exercise::exercise;
 pub use facts::Facts;
 pub use kernel::KernelTypes;
 pub use min::minimal;
 pub use object::Object;
 pub use report::{Finding, Level, Report, Verdict};
-pub use uses::uses;
+pub use uses::{Uses, uses};

@@ -69,6 +69,38 @@ fn parse<'o>(object: &'o Object, record: &CoreReloc) -> Option<Spec<'o>> {
 }
 
 impl Uses {
+    /// Adds what somebody else uses.
+    pub fn extend(&mut self, other: Self) {
+        for (name, members) in other.types {
+            match self.types.get_mut(&name) {
+                // A type as a whole has all its members.
+                Some(mine) if mine.is_empty() || members.is_empty() => mine.clear(),
+                Some(mine) => mine.extend(members),
+                None => drop(self.types.insert(name, members)),
+            }
+        }
+        self.functions.extend(other.functions);
+        self.tracepoints.extend(other.tracepoints);
+        self.variables.extend(other.variables);
+    }
+
+    /// The names as `kiln btf show` and `--only` take them.
+    pub fn queries(&self) -> impl Iterator<Item = String> + '_ {
+        let of = |kind: &'static str, names: &'_ BTreeSet<String>| {
+            let names: Vec<String> = names.iter().map(|name| format!("{kind}{name}")).collect();
+            names
+        };
+        let others = [
+            of("func:", &self.functions),
+            of("tp:", &self.tracepoints),
+            of("var:", &self.variables),
+        ];
+        self.types
+            .keys()
+            .cloned()
+            .chain(others.into_iter().flatten())
+    }
+
     fn take(&mut self, spec: &Spec<'_>) {
         let root = essential(spec.root.name()).to_owned();
         self.types.entry(root).or_default();

@@ -64,7 +64,7 @@ impl Builder {
 
     pub(crate) fn int(&mut self, name: &str, bytes: u32, encoding: u32) -> u32 {
         let info = Self::kind(Kind::Int, false, 0);
-        self.raw(name, info, bytes, &[encoding << 24 | bytes * 8])
+        self.raw(name, info, bytes, &[(encoding << 24) | (bytes * 8)])
     }
 
     /// A type that only refers to another: pointers, qualifiers, typedefs, tags.
@@ -88,7 +88,7 @@ impl Builder {
         let flag = members.iter().any(|member| member.3 != 0);
         let mut rest = Vec::new();
         for (name, ty, offset, bits) in members {
-            rest.extend([self.name(name), *ty, bits << 24 | offset]);
+            rest.extend([self.name(name), *ty, (bits << 24) | offset]);
         }
         self.raw(name, Self::kind(kind, flag, members.len()), bytes, &rest)
     }
@@ -110,11 +110,11 @@ impl Builder {
     ) -> u32 {
         let mut rest = Vec::new();
         for (name, value) in values {
-            let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+            let half = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
             rest.extend([
                 self.name(name),
-                u32::from_le_bytes([a, b, c, d]),
-                u32::from_le_bytes([e, f, g, h]),
+                half(value & 0xffff_ffff),
+                half(value >> 32),
             ]);
         }
         let info = Self::kind(Kind::Enum64, signed, values.len());

@@ -94,7 +94,7 @@ impl KernelBtf {
     ) -> Result<Self, Error> {
         Ok(Self {
             origin: origin.to_path_buf(),
-            vmlinux: Arc::new(Btf::parse(vmlinux).map_err(Error::damaged(origin))?),
+            vmlinux: Arc::new(Btf::trust(vmlinux, None).map_err(Error::damaged(origin))?),
             modules: modules
                 .map(|(name, bytes)| Module {
                     name,
@@ -122,9 +122,10 @@ impl KernelBtf {
     }
 
     /// The units: the image's first, then the modules'.
-    pub fn units(&self) -> impl Iterator<Item = Unit> + use<> {
-        let count = Unit::try_from(self.modules.len()).unwrap_or(Unit::MAX);
-        VMLINUX..=count
+    pub fn units(&self) -> std::ops::Range<Unit> {
+        // More modules than that are nowhere.
+        let count = Unit::try_from(self.modules.len() + 1).unwrap_or(Unit::MAX);
+        VMLINUX..count
     }
 
     /// The name of the module that a unit is; `None` for the image.
@@ -161,8 +162,8 @@ impl KernelBtf {
                 bytes
             }
         };
-        let btf = Btf::parse_split(bytes, Arc::clone(&self.vmlinux))
-            .map_err(Error::damaged(&self.origin))?;
+        let base = Some(Arc::clone(&self.vmlinux));
+        let btf = Btf::trust(bytes, base).map_err(Error::damaged(&self.origin))?;
         Ok(module.parsed.get_or_init(|| Arc::new(btf)))
     }
 

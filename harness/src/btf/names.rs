@@ -47,7 +47,7 @@ const ENTRY: usize = 8;
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     bytes: Vec<u8>,
-    names: usize,
+    count: usize,
     entries: usize,
 }
 
@@ -97,7 +97,7 @@ impl Names {
         let fixed = COUNTS + names.checked_mul(NAME)? + entries.checked_mul(ENTRY)?;
         (fixed <= bytes.len()).then_some(Self {
             bytes,
-            names,
+            count: names,
             entries,
         })
     }
@@ -109,12 +109,12 @@ impl Names {
 
     /// How many different names there are.
     pub fn len(&self) -> usize {
-        self.names
+        self.count
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.names == 0
+        self.count == 0
     }
 
     /// What is called `name`: first in the image, then in each module; in the order of ids.
@@ -141,7 +141,7 @@ impl Names {
 
     /// The number of names for which `is_before` holds; it holds for the first ones.
     fn partition(&self, is_before: impl Fn(&str) -> bool) -> usize {
-        let (mut low, mut high) = (0, self.names);
+        let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = low + (high - low) / 2;
             if self.text(middle).is_some_and(&is_before) {
@@ -159,25 +159,25 @@ impl Names {
     }
 
     fn text(&self, index: usize) -> Option<&str> {
-        if index >= self.names {
+        if index >= self.count {
             return None;
         }
         let start = self.number(COUNTS + NAME * index);
-        let texts = COUNTS + NAME * self.names + ENTRY * self.entries;
+        let texts = COUNTS + NAME * self.count + ENTRY * self.entries;
         let text = self.bytes.get(texts..)?.get(start..)?;
         std::str::from_utf8(&text[..memchr::memchr(0, text)?]).ok()
     }
 
     fn entries_of(&self, index: usize) -> impl Iterator<Item = Entry> + use<'_> {
         let first = |index: usize| {
-            if index < self.names {
+            if index < self.count {
                 self.number(COUNTS + NAME * index + 4).min(self.entries)
             } else {
                 self.entries
             }
         };
         (first(index)..first(index + 1)).filter_map(|entry| {
-            let at = COUNTS + NAME * self.names + ENTRY * entry;
+            let at = COUNTS + NAME * self.count + ENTRY * entry;
             let &[a, b, c, d, unit_low, unit_high, kind, _] =
                 self.bytes.get(at..)?.first_chunk::<ENTRY>()?;
             Some(Entry {

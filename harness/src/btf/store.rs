@@ -138,10 +138,10 @@ impl Store {
         }
         let header: Header = postcard::from_bytes(&read(START, length)?).ok()?;
         let lengths = [header.vmlinux, header.names];
-        let lengths = lengths
+        let mut lengths = lengths
             .into_iter()
             .chain(header.modules.iter().map(|(_, length)| *length));
-        let end = lengths.fold(Some(START + length), |at, length| at?.checked_add(length));
+        let end = lengths.try_fold(START + length, u64::checked_add);
         if end != Some(size) {
             return None;
         }

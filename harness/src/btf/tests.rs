@@ -276,7 +276,7 @@ fn sections_that_do_not_fit_are_refused() {
 fn a_kind_of_the_future_is_skipped_where_the_layout_says_how_long_it_is() {
     let mut b = Builder::new(ByteOrder::Little);
     b.int("int", 4, 1);
-    b.raw("future", 40 << 24 | 2, 0, &[7, 1, 2, 3, 4]);
+    b.raw("future", (40 << 24) | 2, 0, &[7, 1, 2, 3, 4]);
     b.int("long", 8, 1);
     assert!(refused(&b).contains("kind 40"));
     let classic = b.bytes();

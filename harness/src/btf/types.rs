@@ -58,6 +58,13 @@ impl Btf {
     }
 
     fn read(data: Vec<u8>, base: Option<Arc<Btf>>) -> Result<Self, Damage> {
+        let btf = Self::trust(data, base)?;
+        check::all(&btf)?;
+        Ok(btf)
+    }
+
+    /// Reads what was checked before it was stored: that takes most of the time.
+    pub(super) fn trust(data: Vec<u8>, base: Option<Arc<Btf>>) -> Result<Self, Damage> {
         let sections = Sections::parse(&data)?;
         let (first_id, first_string) = match &base {
             Some(base) if base.sections.order != sections.order => {
@@ -76,7 +83,7 @@ impl Btf {
         if end_id.is_none() || end_string.is_none() {
             return Err(Damage::at(0, "it has more types or strings than ids"));
         }
-        let btf = Self {
+        Ok(Self {
             data,
             sections,
             base,
@@ -84,9 +91,7 @@ impl Btf {
             first_id,
             first_string,
             pointer_size: OnceLock::new(),
-        };
-        check::all(&btf)?;
-        Ok(btf)
+        })
     }
 
     /// All bytes, as in a file of `/sys/kernel/btf`.
@@ -150,7 +155,7 @@ impl Btf {
             kind: Kind::from_number(raw::kind_number(info)),
             name: number(0)?,
             info,
-            size_or_type: number(8)?,
+            field: number(8)?,
             rest: btf.data.get(offset + raw::TYPE..)?.get(..length)?,
         })
     }
@@ -222,7 +227,8 @@ pub struct Type<'a> {
     kind: Kind,
     name: u32,
     info: u32,
-    size_or_type: u32,
+    /// `size` or `type`, whichever the kind has.
+    field: u32,
     /// What follows `struct btf_type`.
     rest: &'a [u8],
 }
@@ -302,7 +308,7 @@ impl<'a> Type<'a> {
             kind: Kind::Void,
             name: 0,
             info: 0,
-            size_or_type: 0,
+            field: 0,
             rest: &[],
         }
     }
@@ -363,7 +369,7 @@ impl<'a> Type<'a> {
 
     /// The field `size` or `type`, whichever this kind has.
     pub(super) fn raw_size(&self) -> u32 {
-        self.size_or_type
+        self.field
     }
 
     /// Its size in bytes as written there; only integers, floats, structs, unions, enums and
@@ -379,7 +385,7 @@ impl<'a> Type<'a> {
                 | Kind::Enum64
                 | Kind::Datasec
         )
-        .then_some(self.size_or_type)
+        .then_some(self.field)
     }
 
     /// The type that it refers to: what is pointed to, qualified, named or tagged, the prototype of
@@ -398,7 +404,7 @@ impl<'a> Type<'a> {
                 | Kind::DeclTag
                 | Kind::TypeTag
         )
-        .then_some(TypeId(self.size_or_type))
+        .then_some(TypeId(self.field))
     }
 
     /// The same, looked up.
@@ -487,7 +493,7 @@ impl<'a> Type<'a> {
             (at, value)
         } else {
             let at = index * 12;
-            let wide = u64::from(self.number(at + 8)) << 32 | u64::from(self.number(at + 4));
+            let wide = (u64::from(self.number(at + 8)) << 32) | u64::from(self.number(at + 4));
             let value = if signed {
                 i128::from(wide.cast_signed())
             } else {

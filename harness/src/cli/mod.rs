@@ -109,7 +109,7 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
-    /// Show what types and functions kernels have, without booting them
+    /// Show and compare the types and functions of kernels, without booting them
     Btf(btf::BtfArgs),
     /// List, find, fetch and pin kernels
     Kernels(kernels::KernelsArgs),

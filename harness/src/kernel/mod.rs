@@ -25,6 +25,7 @@ mod signed_modules;
 mod source;
 mod symbols;
 
+pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;

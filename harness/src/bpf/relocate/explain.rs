@@ -32,7 +32,7 @@ pub(super) fn missing(local: &Spec<'_>, candidates: &[Candidate<'_>], budget: &B
         let names: Vec<&str> = values.enumerators().map(|value| value.name).collect();
         return format!(
             "{kind} {name} has no value {wanted}{}",
-            near(wanted, &names)
+            nearest(wanted, &names, budget)
         );
     }
     field(local, candidate.ty, budget)
@@ -68,7 +68,7 @@ fn field(local: &Spec<'_>, target: Type<'_>, budget: &Budget) -> String {
             return format!(
                 "{} has no field {wanted}{}",
                 described(ty),
-                near(wanted, &names)
+                nearest(wanted, &names, budget)
             );
         };
         let of_target = ty.btf().ty(found.member.type_id);

@@ -29,7 +29,7 @@ use crate::suite::TestId;
 const SUITE: &str = "btf";
 
 /// Check on which kernels BPF objects load, without booting anything.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   kiln btf check -k 5.10 -k 6.1 -k 6.12 runqslower.bpf.o
   kiln btf check -k 'debian:series' --format json *.bpf.o
