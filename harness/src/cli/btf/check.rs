@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 
 use crate::blocking::blocking;
 use crate::bpf::{self, Facts, Object, Report, Verdict};
+use crate::btf::versions::sort_by_release;
 use crate::cli::Failure;
 use crate::cli::context::Context;
 use crate::cli::input::{self, Interrupts};
@@ -154,6 +155,7 @@ impl CheckArgs {
                 return Ok(code);
             }
         }
+        sort_by_release(&mut kernels, |kernel| kernel.release.as_deref());
         self.print(&kernels)?;
         Ok(code(&kernels))
     }

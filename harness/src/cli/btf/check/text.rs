@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table};
 
 use super::{Cell, OnKernel, name_of};
 use crate::bpf::{Finding, Level, Verdict};
+use crate::btf::versions::Versions;
 use crate::report::escape;
 
 /// More kernels make rows instead of columns.
@@ -98,7 +99,8 @@ fn word(cell: &Cell) -> String {
 /// Findings that are the same on several kernels, and those kernels.
 struct Shared<'a> {
     finding: &'a Finding,
-    kernels: Vec<&'a str>,
+    /// By their index.
+    kernels: Vec<usize>,
 }
 
 /// Whether two findings say the same of the same line.
@@ -118,7 +120,7 @@ fn is_same(one: &Finding, other: &Finding) -> bool {
 /// The reasons for one object.
 fn reasons(object: &Path, index: usize, kernels: &[OnKernel], all: bool) -> String {
     let mut shared: Vec<Shared<'_>> = Vec::new();
-    for kernel in kernels {
+    for (number, kernel) in kernels.iter().enumerate() {
         let Some(cell) = kernel.cells.get(index) else {
             continue;
         };
@@ -131,11 +133,11 @@ fn reasons(object: &Path, index: usize, kernels: &[OnKernel], all: bool) -> Stri
                 .find(|shared| is_same(shared.finding, finding))
             {
                 // Several instructions of one line make one reason.
-                Some(shared) if shared.kernels.last() == Some(&&*kernel.name) => {}
-                Some(shared) => shared.kernels.push(&kernel.name),
+                Some(shared) if shared.kernels.last() == Some(&number) => {}
+                Some(shared) => shared.kernels.push(number),
                 None => shared.push(Shared {
                     finding,
-                    kernels: vec![&kernel.name],
+                    kernels: vec![number],
                 }),
             }
         }
@@ -148,12 +150,15 @@ fn reasons(object: &Path, index: usize, kernels: &[OnKernel], all: bool) -> Stri
     }
     let _ = writeln!(text, "\n{}", escape::line(&object.to_string_lossy()));
     text.push_str(&verifier);
+    let names = kernels.iter().map(|kernel| kernel.name.clone());
+    let known = kernels.iter().take_while(|kernel| kernel.release.is_some());
+    let versions = Versions::new(names.collect(), known.count());
     let mut heading = None;
     for shared in &shared {
         let line = format!(
             "  {} {}\n",
             level(shared.finding.level),
-            shared.kernels.join(", ")
+            versions.range(&shared.kernels)
         );
         if heading.as_ref() != Some(&line) {
             text.push_str(&escape::block(&line));
