@@ -1,11 +1,18 @@
 //! Everything that is done with BTF, for the fuzz target.
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use super::diff::{self, Filter};
 use super::kernel::{KernelBtf, RawModule};
 use super::query::Query;
 use super::{ask, c, header, show};
+
+/// Of every kind; read once, since globs take longer than small kernels do.
+static QUESTIONS: LazyLock<Vec<Query>> = LazyLock::new(|| {
+    let texts = ["*", "*.*", "*.*.a[1]", "func:*", "enum:*.*", "enum:*", "tp:*", "kfunc:*", "var:*"];
+    texts.iter().filter_map(|text| Query::parse(text).ok()).collect()
+});
 
 /// Reads a kernel and a module out of `input`, and asks everything of them. Where the kernel's BTF
 /// ends is said by the first two bytes; behind the module's is its distilled base, from where the
@@ -33,19 +40,16 @@ pub fn exercise(input: &[u8]) {
     let Ok(kernel) = KernelBtf::read(Path::new("vmlinux"), vmlinux, modules) else {
         return;
     };
-    let questions = [
-        "*", "*.*", "*.*.a[1]", "func:*", "enum:*.*", "enum:*", "tp:*", "kfunc:*", "var:*",
-    ];
-    for query in questions.iter().filter_map(|text| Query::parse(text).ok()) {
-        if let Ok(answers) = ask(&kernel, &query) {
+    for query in QUESTIONS.iter() {
+        if let Ok(answers) = ask(&kernel, query) {
             let said = show::Said {
                 kernel: "k".to_owned(),
                 release: None,
                 answers: Ok(Some(answers)),
             };
-            let _ = show::Shown::new(&query, vec![said]).text(true);
+            let _ = show::Shown::new(query, vec![said]).text(true);
         }
-        let _ = show::near(&kernel, &query);
+        let _ = show::near(&kernel, query);
     }
     for unit in kernel.units() {
         let Ok(btf) = kernel.unit(unit) else {

@@ -101,9 +101,9 @@ fn kernels_are_grouped_by_what_they_have() {
     assert_eq!(
         shown("of_module"),
         "of_module\n\
-         \x20 KERNELS       SIZE  PARTS  IN   TYPE\n\
-         \x20 none                            this kernel has no BTF\n\
-         \x20 older to new  8     1      mod  struct of_module\n"
+         \x20 KERNELS   SIZE  PARTS  IN   TYPE\n\
+         \x20 none                        this kernel has no BTF\n\
+         \x20 older on  8     1      mod  struct of_module\n"
     );
 }
 
@@ -318,6 +318,9 @@ fn anonymous_types_that_point_to_themselves_end() {
 }
 
 proptest! {
+    // Each asks everything.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     #[test]
     fn any_bytes_can_be_asked_everything(
         patch in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..6),
