@@ -16,7 +16,7 @@ use crate::btf::versions::sort_by_release;
 use crate::cli::Failure;
 use crate::cli::context::Context;
 use crate::cli::input::{self, Interrupts};
-use crate::cli::say;
+use crate::cli::output;
 use crate::cli::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
@@ -176,7 +176,7 @@ impl CheckArgs {
             }
             Format::Json => json::render(&self.objects, kernels),
         };
-        say::print("the result", &text)
+        output::print("the result", &text)
     }
 }
 

@@ -5,4 +5,4 @@ mod judge;
 mod suite;
 
 pub use judge::{contradiction, judge_load, judge_static};
-pub use suite::{BtfSuite, DiscoverError};
+pub use suite::BtfSuite;

@@ -6,7 +6,7 @@ use super::{CheckArgs, OnKernel};
 use crate::cli::Failure;
 use crate::cli::context::Context;
 use crate::cli::input::{self, Interrupts};
-use crate::cli::say;
+use crate::cli::scratch_dir::scratch_dir;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::run::load::{LoadError, Loader, Request, load_all};
@@ -52,7 +52,7 @@ impl CheckArgs {
                     modules: cell.report.modules.clone(),
                 });
             let requests: Vec<Request> = requests.collect();
-            let logs = crate::cli::scratch()?;
+            let logs = scratch_dir()?;
             let loaded = load_all(
                 |dir, logs| self.vm.launch(context, image.clone(), &visible, dir, logs),
                 logs.path(),
@@ -72,11 +72,8 @@ impl CheckArgs {
                 }
                 Err(LoadError::Boot(error)) => return Err(error.into()),
                 Err(LoadError::Lost(reason)) => {
-                    say::note(&format!(
-                        "kiln: lost the VM of kernel {}: {reason}",
-                        kernel.name
-                    ));
-                    return Err(Failure::silent(exit_code::VM_LOST));
+                    let message = format!("lost the VM of kernel {}: {reason}", kernel.name);
+                    return Err(Failure::new(exit_code::VM_LOST, message));
                 }
             }
         }
