@@ -42,7 +42,6 @@ pub use history::History;
 pub use junit::Junit;
 pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
-pub use painter::{Paint, Painter, Piece};
 pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
