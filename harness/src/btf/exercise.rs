@@ -10,8 +10,13 @@ use super::{ask, c, header, show};
 
 /// Of every kind; read once, since globs take longer than small kernels do.
 static QUESTIONS: LazyLock<Vec<Query>> = LazyLock::new(|| {
-    let texts = ["*", "*.*", "*.*.a[1]", "func:*", "enum:*.*", "enum:*", "tp:*", "kfunc:*", "var:*"];
-    texts.iter().filter_map(|text| Query::parse(text).ok()).collect()
+    let texts = [
+        "*", "*.*", "*.*.a[1]", "func:*", "enum:*.*", "enum:*", "tp:*", "kfunc:*", "var:*",
+    ];
+    texts
+        .iter()
+        .filter_map(|text| Query::parse(text).ok())
+        .collect()
 });
 
 /// Reads a kernel and a module out of `input`, and asks everything of them. Where the kernel's BTF
