@@ -1,5 +1,7 @@
 //! `kiln btf show`: the answers of several kernels, those that agree in one line.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 
 use super::answer::{Answer, Answers};
@@ -81,9 +83,10 @@ impl Shown {
         );
         // In the order of the newest kernel that has them; what only older ones have comes behind.
         let mut names: Vec<&str> = Vec::new();
+        let mut known = HashSet::new();
         for said in said.iter().rev() {
             for (name, _) in said.answers.iter().flatten().flatten() {
-                if !names.contains(&name.as_str()) {
+                if known.insert(name) {
                     names.push(name);
                 }
             }
@@ -91,11 +94,17 @@ impl Shown {
         if names.is_empty() {
             names.push(&query.text);
         }
+        let by_name: Vec<_> = said.iter().map(Said::by_name).collect();
+        let states = |name: &str| -> Vec<State> {
+            let all = said.iter().zip(&by_name);
+            all.map(|(said, by_name)| said.state(by_name.get(name).copied()))
+                .collect()
+        };
         let items = names
             .into_iter()
             .map(|name| Item {
                 name: name.to_owned(),
-                groups: groups(&versions, said.iter().map(|said| said.state(name))),
+                groups: groups(&versions, states(name).into_iter()),
             })
             .collect();
         Self {
@@ -139,17 +148,23 @@ impl Shown {
 }
 
 impl Said {
-    fn state(&self, name: &str) -> State {
-        match &self.answers {
-            Err(reason) => State::Failed {
+    fn by_name(&self) -> HashMap<&str, &[Answer]> {
+        let answers = self.answers.iter().flatten().flatten();
+        answers
+            .map(|(name, answers)| (name.as_str(), answers.as_slice()))
+            .collect()
+    }
+
+    /// What it has, where `answers` are all that it said of the thing.
+    fn state(&self, answers: Option<&[Answer]>) -> State {
+        match (&self.answers, answers) {
+            (Err(reason), _) => State::Failed {
                 reason: reason.clone(),
             },
-            Ok(None) => State::NoBtf,
-            Ok(Some(answers)) => match answers.iter().find(|(other, _)| other == name) {
-                Some((_, answers)) => State::Found {
-                    answers: answers.clone(),
-                },
-                None => State::Absent,
+            (Ok(None), _) => State::NoBtf,
+            (Ok(Some(_)), None) => State::Absent,
+            (Ok(Some(_)), Some(answers)) => State::Found {
+                answers: answers.to_vec(),
             },
         }
     }

@@ -112,6 +112,12 @@ fn of_kernel(
 
 /// A kernel that the user named by its path: also one that kiln cannot boot.
 fn of_path(path: &Path) -> Result<Files, Error> {
+    if !modules::named(Path::new(""), &[path.to_path_buf()]).is_empty() {
+        // The file of one module.
+        return Err(Error::NoBase {
+            path: path.to_path_buf(),
+        });
+    }
     if path.is_dir() {
         if let Some(files) = of_directory(path)? {
             return Ok(files);

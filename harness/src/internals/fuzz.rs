@@ -20,10 +20,6 @@ use crate::suite::command::{self, read_tap};
 use crate::suite::{Exit, Filter, Flags, Pattern, TestId};
 use crate::vm::kernel_log::{Scanner, reports};
 
-/// `bpf_object`.
-pub use crate::bpf::exercise as exercise_object;
-/// `btf`.
-pub use crate::btf::exercise as exercise_btf;
 /// `packages`.
 pub use crate::kernel::{LockedFile, kernels_of_index};
 /// `events`.
@@ -354,4 +350,15 @@ pub fn read_tap_output(output: &[u8], is_ktap: bool) -> Results {
 pub fn unpack_image(file: &Path, dest: &Path) -> bool {
     let _ = image::release(file);
     image::unpack(file, dest).is_ok()
+}
+
+/// `btf`: reads the BTF of a kernel and of a module, and asks everything of them.
+pub fn ask_btf(input: &[u8]) {
+    crate::btf::exercise(input);
+}
+
+/// `bpf_object`: reads an object and the BTF of a kernel, and checks one against the other; returns
+/// whether both could be read.
+pub fn check_object(input: &[u8]) -> bool {
+    crate::bpf::exercise(input)
 }

@@ -29,7 +29,7 @@ pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
-pub use locate::{Located, locate};
+pub use locate::locate;
 pub use lock::{Lock, LockedFile, LockedKernel};
 pub use pin::{NewPin, pin};
 pub use pool::{in_pool, select};

@@ -1,6 +1,8 @@
 //! Types as C: the declaration of one, in the words and the layout of bpftool (libbpf's
 //! `btf_dump`), so that what kiln prints can be compared with it line by line.
 
+mod layout;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
@@ -9,8 +11,8 @@ use super::types::{Btf, Type, TypeId};
 
 /// More bytes than all types of a kernel, one definition or one name make: types that hold others
 /// twice, and so on, would fill the memory.
-const MAX_HEADER: usize = 128 << 20;
-const MAX_DEFINITION: usize = 2 << 20;
+const MAX_HEADER: usize = 32 << 20;
+const MAX_DEFINITION: usize = 512 << 10;
 const MAX_NAME: usize = 64 << 10;
 
 /// Anonymous types within each other that are written; kernels have about ten.
@@ -22,6 +24,9 @@ pub enum NotC {
     /// More text than there is room for.
     #[error("the types make more than {0} bytes of C")]
     TooLong(usize),
+    /// A struct that is almost empty.
+    #[error("a struct has a gap of {0} bytes")]
+    Gap(u64),
     /// Types that hold others many times over.
     #[error("the types lead to more than {0} others")]
     TooManySteps(usize),
@@ -384,7 +389,7 @@ impl<'a> Writer<'a> {
             } else {
                 self.align(member.type_id)
             };
-            self.padding(end, offset, align, after_bitfield && bits != 0, level + 1);
+            self.padding(end, offset, align, after_bitfield && bits != 0, level + 1)?;
             self.line(level + 1);
             self.declare(member.type_id, member.name, level + 1)?;
             after_bitfield = bits != 0;
@@ -400,7 +405,7 @@ impl<'a> Writer<'a> {
         let size = u64::from(ty.own_size().unwrap_or_default());
         if is_struct {
             let align = self.align(ty.id());
-            self.padding(end, size * 8, align, false, level + 1);
+            self.padding(end, size * 8, align, false, level + 1)?;
         }
         if !ty.is_empty() || size != 0 {
             self.line(level);
@@ -450,94 +455,6 @@ impl<'a> Writer<'a> {
             }
             _ => {}
         }
-    }
-
-    /// Fills a gap with unnamed bitfields, so that a compiler lays out the rest as it was.
-    fn padding(&mut self, from: u64, to: u64, align: u32, in_bitfield: bool, level: usize) {
-        if from >= to {
-            return;
-        }
-        let word = u64::from(self.btf.pointer_size()) * 8;
-        let pads = [("long", word), ("int", 32), ("short", 16), ("char", 8)];
-        // The largest type that reaches a boundary of its own within the gap.
-        let (name, unit, boundary) = pads
-            .iter()
-            .map(|&(name, bits)| (name, bits, from.next_multiple_of(bits)))
-            .find(|(_, _, boundary)| *boundary <= to)
-            .unwrap_or(("char", 8, u64::MAX));
-        let mut at = from;
-        if boundary > from && boundary <= to {
-            let natural = from.next_multiple_of(u64::from(align.max(1)) * 8);
-            let is_needed = in_bitfield
-                || (boundary == to && natural != boundary)
-                || (boundary != to && to - boundary <= boundary - from);
-            if is_needed {
-                let bits = if in_bitfield { boundary - from } else { 0 };
-                self.line(level);
-                let _ = write!(self.text, "{name}: {bits};");
-            }
-            at = boundary;
-        }
-        while at < to && self.text.len() <= self.limit {
-            let bits = (to - at).min(unit);
-            let name = if bits == unit {
-                name
-            } else {
-                let smallest = pads.iter().rev().find(|(_, size)| *size >= bits);
-                smallest.map_or(name, |(name, _)| name)
-            };
-            self.line(level);
-            let _ = write!(self.text, "{name}: {bits};");
-            at += bits;
-        }
-    }
-
-    /// Whether the members of a struct are not where a compiler would put them.
-    fn is_packed(&mut self, ty: Type<'a>) -> bool {
-        let mut largest = 1;
-        for member in ty.members() {
-            let align = self.align(member.type_id);
-            if align != 0
-                && member.bitfield_bits == 0
-                && !member.bit_offset.is_multiple_of(8 * align)
-            {
-                return true;
-            }
-            largest = largest.max(align);
-        }
-        !ty.own_size().unwrap_or_default().is_multiple_of(largest)
-    }
-
-    /// The alignment of a type in bytes, by its members: BTF does not have that of attributes. 0
-    /// for void and functions.
-    fn align(&mut self, id: TypeId) -> u32 {
-        if let Some(&align) = self.alignments.get(&id) {
-            return align;
-        }
-        let pointer = self.btf.pointer_size();
-        let ty = self.btf.ty(id);
-        // As deep as was checked when the BTF was read.
-        let align = match ty.kind() {
-            Kind::Int | Kind::Float | Kind::Enum | Kind::Enum64 => {
-                pointer.min(ty.own_size().unwrap_or_default())
-            }
-            Kind::Ptr => pointer,
-            Kind::Array => ty.array().map_or(0, |(element, ..)| self.align(element)),
-            Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
-                ty.target_id().map_or(0, |id| self.align(id))
-            }
-            Kind::Struct | Kind::Union => {
-                if self.is_packed(ty) {
-                    1
-                } else {
-                    let members = ty.members();
-                    members.map(|m| self.align(m.type_id)).max().unwrap_or(1)
-                }
-            }
-            _ => 0,
-        };
-        self.alignments.insert(id, align);
-        align
     }
 }
 
