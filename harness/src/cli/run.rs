@@ -324,7 +324,6 @@ impl RunArgs {
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
-        let memory = self.vm.memory(context);
         let env = self
             .vm
             .environment()?
@@ -336,10 +335,12 @@ impl RunArgs {
                 )
             })
             .collect();
+        // Larger guests wait until they fit.
+        let memory = kernels.iter().map(|kernel| kernel.memory).min();
         let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
         let jobs = match self.jobs {
             Some(jobs) => Jobs::exactly(jobs.into()),
-            None => Jobs::fitting(memory, useful),
+            None => Jobs::fitting(memory.unwrap_or_default(), useful),
         };
         Ok(Plan {
             kernels,
@@ -347,7 +348,6 @@ impl RunArgs {
             tests: selection.tests,
             settings: Settings {
                 env,
-                modules: context.catalogue.defaults.modules.clone(),
                 timeout_scale: self.timeout_scale,
                 aslr: self.aslr.with_compat(self.compat),
                 compat: self.compat,
@@ -358,7 +358,6 @@ impl RunArgs {
                 },
             },
             jobs,
-            memory,
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,

@@ -100,7 +100,9 @@ pub(crate) async fn load_all(
     loader: &Loader,
     requests: &[Request],
 ) -> Result<Vec<Loaded>, LoadError> {
-    let mut session = Session::boot(launch, logs).await.map_err(LoadError::Boot)?;
+    let mut session = Session::boot(launch, logs, Vec::new())
+        .await
+        .map_err(LoadError::Boot)?;
     let mut all = Vec::new();
     let done = async {
         session.measure_speed().await?;
