@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::insn::{CALL, PSEUDO_CALL};
 use super::object::{Object, Program};
 use super::reach::{self, Known, Place, Reached, World};
-use super::relocate::{self, Relocated, Relocation, Value};
+use super::relocate::{self, Relocated, Relocation, Spec, Value};
 use super::report::{Finding, Level, RelocationReport, RelocationState, Report, Source, Verdict};
 use super::section::Target;
 use super::{struct_ops, targets};
@@ -45,7 +45,7 @@ pub fn check(object: &Object, kernel: &Facts) -> Report {
     check.targets();
     let relocated = kernel
         .types()
-        .map(|types| relocate::relocate(object, &types));
+        .map(|types| relocate::relocate(object, types));
     let walked = Walked::new(object, &externs, relocated.as_ref());
     let mut relocations = Vec::new();
     if let Some(relocated) = &relocated {
@@ -121,15 +121,14 @@ impl<'o> Walked<'o> {
         relocated: Option<&Relocated<'_, '_>>,
     ) -> Self {
         let plain;
-        let insns = match relocated {
-            Some(relocated) => &relocated.code,
-            None => {
-                let code = object.elf.code.iter();
-                plain = code
-                    .map(|(&index, code)| (index, code.insns.clone()))
-                    .collect();
-                &plain
-            }
+        let insns = if let Some(relocated) = relocated {
+            &relocated.code
+        } else {
+            let code = object.elf.code.iter();
+            plain = code
+                .map(|(&index, code)| (index, code.insns.clone()))
+                .collect();
+            &plain
         };
         let invalid: HashSet<Place> = invalid(relocated)
             .map(|one| (one.section, one.insn))
@@ -377,7 +376,7 @@ impl Check<'_> {
             insn: of_place.map(|(_, function, place)| place.1 - function.start),
             source: source.map(|line| Source {
                 file: line.file.to_owned(),
-                line: line.line,
+                line: line.number,
                 column: line.column,
                 text: line.text.to_owned(),
             }),
@@ -396,11 +395,8 @@ impl Check<'_> {
             section: code.map_or_else(String::new, |code| code.name.clone()),
             number: one.number,
             insn: one.insn - function.map_or(0, |function| function.start),
-            local: one
-                .local
-                .as_ref()
-                .map_or_else(String::new, |local| local.in_log()),
-            target: target.map(|target| target.in_log()),
+            local: one.local.as_ref().map_or_else(String::new, Spec::in_log),
+            target: target.map(Spec::in_log),
             module: answer.and_then(|answer| answer.module).map(str::to_owned),
             value: answer
                 .filter(|answer| answer.valid)

@@ -248,9 +248,10 @@ fn check_header(path: &Path, data: &[u8]) -> Result<(), Error> {
     };
     let machine = header.e_machine(endian);
     if machine != elf::EM_BPF {
-        let name = object::File::parse(data)
-            .map(|file| format!("{:?}", file.architecture()).to_lowercase())
-            .unwrap_or_else(|_| format!("ELF machine {}", machine.0));
+        let name = object::File::parse(data).map_or_else(
+            |_| format!("ELF machine {}", machine.0),
+            |file| format!("{:?}", file.architecture()).to_lowercase(),
+        );
         return Err(not_bpf(format!("it is for {name}")));
     }
     if header.e_type(endian) != elf::ET_REL {

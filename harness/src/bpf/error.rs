@@ -95,8 +95,9 @@ fn compiled(path: &Path) -> String {
 impl Hint for Error {
     fn hints(&self) -> Vec<String> {
         match self {
-            Self::NotBpf { path, .. } | Self::NoBtf { path } => vec![compiled(path)],
-            Self::BigEndian { path } => vec![compiled(path)],
+            Self::NotBpf { path, .. } | Self::NoBtf { path } | Self::BigEndian { path } => {
+                vec![compiled(path)]
+            }
             Self::NoProgram { .. } => vec![
                 "programs are the functions in sections such as SEC(\"kprobe/do_unlinkat\")"
                     .to_owned(),

@@ -35,7 +35,7 @@ pub fn exercise(input: &[u8]) -> bool {
     };
     let small = minimal(
         std::slice::from_ref(&object),
-        &KernelTypes::new(&btf),
+        KernelTypes::new(&btf),
         btf.vmlinux(),
     );
     let before = check(&object, &kernel(Some(btf)));

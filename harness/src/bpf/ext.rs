@@ -108,7 +108,7 @@ impl Part<'_> {
         let reader = Reader { data: self.data };
         let word = |at| reader.u32(at).map_err(|damage| damage.after(self.at));
         let size = word(0)? as usize;
-        if size < 16 || size % 4 != 0 {
+        if size < 16 || !size.is_multiple_of(4) {
             return Err(damage(0, "no version has records of this size"));
         }
         let (mut at, mut sections, mut count) = (4, Vec::new(), 0);

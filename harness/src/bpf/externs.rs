@@ -200,8 +200,8 @@ fn function(proto: Type<'_>, name: &Extern, kernel: &Facts) -> Found {
             "its prototype is another one in this kernel".to_owned(),
         );
     }
-    let is_kfunc = types.is_kfunc(found).or_else(|| is_listed(plain, kernel));
-    if is_kfunc == Some(false) && (found.module.is_none() || types.is_kfunc(found).is_some()) {
+    let is_kfunc = found.is_kfunc().or_else(|| is_listed(plain, kernel));
+    if is_kfunc == Some(false) && (found.module.is_none() || found.is_kfunc().is_some()) {
         return Found::refused("this kernel has the function, but not as a kfunc".to_owned());
     }
     Found {

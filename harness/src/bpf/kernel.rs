@@ -16,7 +16,7 @@ impl<'k> KernelTypes<'k> {
     }
 
     /// The types with this name, whatever their flavour: first those of the kernel itself.
-    pub fn flavours(&self, name: &str) -> Vec<Candidate<'k>> {
+    pub fn flavours(self, name: &str) -> Vec<Candidate<'k>> {
         let names = self.btf.names();
         let flavoured = names.starting_with(&format!("{name}___"));
         let flavoured = flavoured.filter(|(other, _)| essential(other) == name);
@@ -34,7 +34,7 @@ impl<'k> KernelTypes<'k> {
 
     /// What has exactly this name and kind: in the kernel itself, else in its modules. A `module`
     /// is asked alone.
-    pub fn named(&self, name: &str, kind: Kind, module: Option<&str>) -> Option<Candidate<'k>> {
+    pub fn named(self, name: &str, kind: Kind, module: Option<&str>) -> Option<Candidate<'k>> {
         let mut entries = self.btf.names().get(name);
         let entry = entries.find(|entry| {
             let of_module = module.is_none_or(|module| self.btf.module(entry.unit) == Some(module));
@@ -44,7 +44,7 @@ impl<'k> KernelTypes<'k> {
     }
 
     /// The names of this kind that begin with `prefix`, without it.
-    pub fn names_behind(&self, prefix: &str, kind: Kind) -> Vec<&'k str> {
+    pub fn names_behind(self, prefix: &str, kind: Kind) -> Vec<&'k str> {
         let found = self.btf.names().starting_with(prefix);
         let of_kind = found.filter_map(|(name, mut entries)| {
             let fits = entries.any(|entry| entry.meaning == Meaning::Type(kind));
@@ -54,33 +54,21 @@ impl<'k> KernelTypes<'k> {
     }
 
     /// Whether the kernel itself has this enum, and in it this value; `None` without the enum.
-    pub fn has_value(&self, of_enum: &str, value: &str) -> Option<bool> {
+    pub fn has_value(self, of_enum: &str, value: &str) -> Option<bool> {
         let found = self.named(of_enum, Kind::Enum, None)?;
         let mut values = found.ty.enumerators();
         Some(values.any(|other| other.name == value))
     }
 
-    /// Whether a function is marked as one that programs may call; `None` where the BTF marks none,
-    /// since that came with pahole 1.26 (Linux 6.9).
-    pub fn is_kfunc(&self, function: Candidate<'k>) -> Option<bool> {
-        let mut marked = None;
-        for ty in function.ty.btf().own() {
-            if ty.kind() == Kind::DeclTag && ty.name() == "bpf_kfunc" {
-                marked = Some(marked == Some(true) || ty.target_id() == Some(function.ty.id()));
-            }
-        }
-        marked
-    }
-
     /// The number of the newest helper function (`enum bpf_func_id`).
-    pub fn last_helper(&self) -> Option<i32> {
+    pub fn last_helper(self) -> Option<i32> {
         let helpers = self.named("bpf_func_id", Kind::Enum, None)?;
         let mut values = helpers.ty.enumerators();
         let end = values.find(|value| value.name == "__BPF_FUNC_MAX_ID")?;
         i32::try_from(end.value - 1).ok()
     }
 
-    fn candidate(&self, entry: Entry) -> Option<Candidate<'k>> {
+    fn candidate(self, entry: Entry) -> Option<Candidate<'k>> {
         match self.btf.ty(entry) {
             Ok(ty) => Some(Candidate {
                 ty,

@@ -23,7 +23,7 @@ struct Marks {
 
 /// The BTF of `vmlinux`, less all that no relocation of `objects` asks for. What only modules have
 /// is not in it: libbpf does not look at them beside such a file.
-pub fn minimal(objects: &[Object], kernel: &KernelTypes<'_>, vmlinux: &Btf) -> Vec<u8> {
+pub fn minimal(objects: &[Object], kernel: KernelTypes<'_>, vmlinux: &Btf) -> Vec<u8> {
     let mut marks = Marks::default();
     for object in objects {
         for relocation in relocate(object, kernel).relocations {

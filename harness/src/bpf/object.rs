@@ -40,11 +40,11 @@ pub struct Program {
 
 /// A line of source.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line<'o> {
+pub struct SourceLine<'o> {
     /// The file, as the compiler was given it.
     pub file: &'o str,
-    /// Line, from 1.
-    pub line: u32,
+    /// From 1.
+    pub number: u32,
     /// Column, from 1.
     pub column: u32,
     /// The text of the line.
@@ -122,7 +122,7 @@ impl Object {
     }
 
     /// The source line of an instruction.
-    pub fn line(&self, section: usize, insn: usize) -> Option<Line<'_>> {
+    pub fn line(&self, section: usize, insn: usize) -> Option<SourceLine<'_>> {
         let code = self.elf.code.get(&section)?;
         let mut sections = self.ext.lines.iter();
         let of_section = sections.find(|lines| self.btf.string(lines.section) == code.name)?;
@@ -142,9 +142,9 @@ impl Object {
             .iter()
             .find(|other| other.insn_off > start);
         let record = if head { next.unwrap_or(record) } else { record };
-        Some(Line {
+        Some(SourceLine {
             file: self.btf.string(record.file),
-            line: record.line,
+            number: record.line,
             column: record.column,
             text: self.btf.string(record.text).trim(),
         })

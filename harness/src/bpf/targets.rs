@@ -52,11 +52,11 @@ pub fn check(section: &Section, kernel: &Facts) -> Option<Told> {
     };
     kernel
         .types()
-        .and_then(|types| program_types(program_type, section, &types))
+        .and_then(|types| program_types(program_type, section, types))
         .or_else(|| target(&section.target, kernel))
 }
 
-fn program_types(program_type: &str, section: &Section, types: &KernelTypes<'_>) -> Option<Told> {
+fn program_types(program_type: &str, section: &Section, types: KernelTypes<'_>) -> Option<Told> {
     let value = format!("BPF_PROG_TYPE_{program_type}");
     if types.has_value("bpf_prog_type", &value) == Some(false) {
         let why = "this kernel does not have programs of this type";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::compare::kinds_fit;
 use super::names::essential;
 use crate::bpf::kernel::KernelTypes;
-use crate::btf::{Type, TypeId};
+use crate::btf::{Kind, Type, TypeId};
 
 /// The candidates for each type of the object, as far as they have been looked for.
 ///
@@ -30,7 +30,7 @@ impl<'k> Candidates<'k> {
     pub(super) fn of(
         &mut self,
         local: Type<'_>,
-        kernel: &KernelTypes<'k>,
+        kernel: KernelTypes<'k>,
     ) -> &mut Vec<Candidate<'k>> {
         self.lists.entry(local.id()).or_insert_with(|| {
             let fits = |candidate: &Candidate<'_>| kinds_fit(candidate.ty.kind(), local.kind());
@@ -43,5 +43,19 @@ impl<'k> Candidates<'k> {
                 list
             }
         })
+    }
+}
+
+impl Candidate<'_> {
+    /// Whether a function is marked as one that programs may call; `None` where the BTF marks none,
+    /// since that came with pahole 1.26 (Linux 6.9).
+    pub fn is_kfunc(self) -> Option<bool> {
+        let mut marked = None;
+        for ty in self.ty.btf().own() {
+            if ty.kind() == Kind::DeclTag && ty.name() == "bpf_kfunc" {
+                marked = Some(marked == Some(true) || ty.target_id() == Some(self.ty.id()));
+            }
+        }
+        marked
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn kinds_fit(a: Kind, b: Kind) -> bool {
     a == b || (a.is_enum() && b.is_enum())
 }
 
-fn refers<'b>(ty: Type<'b>, id: TypeId) -> Type<'b> {
+fn refers(ty: Type<'_>, id: TypeId) -> Type<'_> {
     ty.btf().ty(id)
 }
 

@@ -77,7 +77,7 @@ pub struct Answer<'k> {
 }
 
 /// Does all relocations of the programs and functions that libbpf would load.
-pub fn relocate<'o, 'k>(object: &'o Object, kernel: &KernelTypes<'k>) -> Relocated<'o, 'k> {
+pub fn relocate<'o, 'k>(object: &'o Object, kernel: KernelTypes<'k>) -> Relocated<'o, 'k> {
     let code = object.elf.code.iter();
     let mut code: BTreeMap<usize, Vec<Insn>> = code
         .map(|(&index, code)| (index, code.insns.clone()))
@@ -114,7 +114,7 @@ pub fn relocate<'o, 'k>(object: &'o Object, kernel: &KernelTypes<'k>) -> Relocat
 fn resolve<'o, 'k>(
     object: &'o Object,
     record: &CoreReloc,
-    kernel: &KernelTypes<'k>,
+    kernel: KernelTypes<'k>,
     candidates: &mut Candidates<'k>,
     budget: &Budget,
 ) -> Relocation<'o, 'k> {
@@ -150,7 +150,7 @@ fn resolve<'o, 'k>(
 fn answer<'k>(
     local: &Spec<'_>,
     root: Type<'_>,
-    kernel: &KernelTypes<'k>,
+    kernel: KernelTypes<'k>,
     candidates: &mut Candidates<'k>,
     budget: &Budget,
 ) -> Result<Answer<'k>, RelocError> {

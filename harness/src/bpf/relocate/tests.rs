@@ -31,7 +31,7 @@ impl Asked {
         let one = |&(root, kind, access): &(u32, RelocKind, &str)| {
             let root = self.object.ty(TypeId(root));
             let local = Spec::parse(root, kind, access).map_err(|error| error.to_string())?;
-            let answer = answer(&local, root, &types, &mut candidates, &budget);
+            let answer = answer(&local, root, types, &mut candidates, &budget);
             answer
                 .map(|answer| answer.value)
                 .map_err(|error| error.to_string())

@@ -189,7 +189,7 @@ fn write_minimal(
     name: &str,
     objects: &[Object],
 ) -> Result<String, Failure> {
-    let bytes = bpf::minimal(objects, &KernelTypes::new(btf), btf.vmlinux());
+    let bytes = bpf::minimal(objects, KernelTypes::new(btf), btf.vmlinux());
     let path = directory.join("vmlinux");
     fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
     whole_file::write(&path, &bytes).map_err(|error| cannot_write(&path, &error))?;

@@ -18,13 +18,14 @@ pub fn judge_static(report: &Report) -> Judgement {
 /// what it said.
 pub fn judge_load(report: &Report, loads: bool, said: &str) -> Judgement {
     let mut judgement = match (loads, report.verdict) {
-        (true, Checked::Unattached) => Judgement::new(Verdict::Fail, reason(report)),
+        (true, Checked::Unattached) | (false, Checked::Fails) => {
+            Judgement::new(Verdict::Fail, reason(report))
+        }
         (true, _) => Judgement::new(Verdict::Pass, ""),
         (false, Checked::Loads | Checked::Unattached) => Judgement::new(
             Verdict::Fail,
             format!("the kernel refuses it, which its types do not tell: {said}"),
         ),
-        (false, Checked::Fails) => Judgement::new(Verdict::Fail, reason(report)),
         (false, Checked::NoBtf) => Judgement::skip(&"this kernel has no BTF"),
     };
     judgement.diff = details(report);
