@@ -7,6 +7,8 @@ mod support;
 mod appimage;
 mod aslr;
 mod bad_kernels;
+mod bpf_objects;
+mod btf;
 mod causes;
 mod ci;
 mod cli;

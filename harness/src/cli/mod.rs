@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod btf;
 mod ci;
 mod ci_report;
 mod context;
@@ -110,6 +111,8 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
+    /// Show and compare the types and functions of kernels, without booting them
+    Btf(btf::BtfArgs),
     /// List, find, fetch and pin kernels
     Kernels(kernels::KernelsArgs),
     /// Check every prerequisite and say how to fix it
@@ -228,6 +231,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
+        Command::Btf(args) => args.run(cli.config.as_deref()).await,
         Command::Kernels(args) => {
             let config = cli.config;
             let ran = move || kernels::run(&args, config.as_deref(), &mut output::stdout());

@@ -159,13 +159,17 @@ impl RunArgs {
                 return Ok(input::code_of(signal));
             }
         };
+        let boots = selection.suites.iter().any(|suite| suite.boots());
         let vms = Arc::new(RunVms {
+            boots,
             vm: args.vm.clone(),
             visible: visible(&context, &selection),
             context: context.clone(),
         });
         let checked = async {
-            vms.vm.check(&context, &vms.visible).await?;
+            if boots {
+                vms.vm.check(&context, &vms.visible).await?;
+            }
             if args.vm.dry_run {
                 vms.dry_run(&selected).await?;
             }
@@ -340,7 +344,7 @@ impl RunArgs {
         };
         Ok(Plan {
             kernels,
-            suites: selection.suites,
+            suites: selection.suites.into(),
             tests: selection.tests,
             settings: Settings {
                 env,

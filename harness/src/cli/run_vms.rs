@@ -11,13 +11,15 @@ use super::output;
 use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
+use crate::bpf;
 use crate::config::{AptSource, Selected};
 use crate::exit_code;
+use crate::hint::with_causes;
 use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
 use crate::run::event::{KernelPackages, PackageFile};
-use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
+use crate::run::plan::{FindTypes, KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 
@@ -48,6 +50,8 @@ pub(super) struct RunVms {
     /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
+    /// Whether any test of the run needs a VM.
+    pub(super) boots: bool,
 }
 
 impl RunVms {
@@ -87,7 +91,10 @@ impl RunVms {
         progress: Progress,
     ) -> Result<ReadyKernel, Failure> {
         let image = self.context.provide_beside(kernel, progress).await?;
-        self.check(&image).await?;
+        if self.boots {
+            self.check(&image).await?;
+        }
+        let types = self.types(kernel);
         let (hashed, context, kernel) = (image.clone(), self.context.clone(), kernel.clone());
         let (sha256, packages) = blocking(move || {
             let packages = kernel::packages_of(&context.catalogue, &kernel, &context.cache);
@@ -98,10 +105,21 @@ impl RunVms {
             release: image.release.clone(),
             sha256,
             packages: packages.map(recorded),
+            types,
             launch: Box::new(move |dir, logs| {
                 self.vm
                     .launch(&self.context, image.clone(), &self.visible, dir, logs)
             }),
+        })
+    }
+
+    /// Finds the types of a kernel.
+    fn types(&self, kernel: &Selected) -> FindTypes {
+        let (context, kernel) = (self.context.clone(), kernel.clone());
+        Arc::new(move || {
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            bpf::Facts::load(catalogue, &kernel, cache, &Progress::silent())
+                .map_err(|error| with_causes(&error))
         })
     }
 

@@ -357,3 +357,14 @@ pub fn unpack_image(file: &Path, dest: &Path) -> bool {
     let _ = image::release(file);
     image::unpack(file, dest).is_ok()
 }
+
+/// `btf`: reads the BTF of a kernel and of a module, and asks everything of them.
+pub fn ask_btf(input: &[u8]) {
+    crate::btf::exercise(input);
+}
+
+/// `bpf_object`: reads an object and the BTF of a kernel, and checks one against the other; returns
+/// whether both could be read.
+pub fn check_object(input: &[u8]) -> bool {
+    crate::bpf::exercise(input)
+}

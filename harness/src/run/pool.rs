@@ -7,6 +7,7 @@
 mod kernels;
 mod queue;
 mod tell;
+mod without_vm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
