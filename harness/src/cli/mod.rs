@@ -19,6 +19,7 @@ mod matrix;
 mod merge;
 mod nix_args;
 mod policy_args;
+mod report;
 mod root_args;
 mod run;
 mod run_vms;
@@ -104,6 +105,8 @@ enum Command {
     Matrix(Box<matrix::MatrixArgs>),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
+    /// Make a report of earlier runs: a page, Markdown, JUnit, JSON or TAP
+    Report(report::ReportArgs),
     /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
@@ -218,6 +221,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()).await,
         Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {

@@ -4,7 +4,7 @@ use super::History;
 use crate::run::event::{TestResult, Verdict};
 
 /// A result as the reader sees it; every test has exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
     Pass,
     /// Passes, but not on the first attempt.

@@ -4,13 +4,17 @@
 //! [`escape`].
 
 mod activity;
+mod cause;
 mod class;
 mod differences;
 mod ending;
 pub mod escape;
+mod format;
 pub mod github;
 mod github_log;
 mod history;
+mod html;
+mod json;
 mod junit;
 mod lines;
 mod live;
@@ -23,6 +27,7 @@ mod screen;
 mod status;
 mod summary;
 mod table;
+mod tap;
 mod terminal;
 mod terminal_style;
 mod text;
@@ -37,8 +42,10 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
+pub use format::{Format, ReadRun};
 pub use github_log::GithubLog;
 pub use history::History;
+pub use html::Html;
 pub use junit::Junit;
 pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
@@ -91,6 +98,7 @@ impl Reports {
         reports.push(Box::new(OutputFiles::new(dir.clone())));
         reports.push(Box::new(Junit::new(dir.clone())));
         reports.push(Box::new(Summary::new(dir.clone())));
+        reports.push(Box::new(Html::new(dir.clone())));
         Self {
             history: History::default(),
             reports,
@@ -141,6 +149,12 @@ pub enum ReportError {
     /// The JUnit report cannot be serialised.
     #[error("cannot write the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
+    /// The JSON report cannot be serialised.
+    #[error("cannot write the JSON report: {0}")]
+    Json(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The page cannot be made.
+    #[error("cannot make report.html: {0}")]
+    Page(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The summary of a step cannot be written.
     #[error("cannot write the step's summary {}: {source}", path.display())]
     Summary {
@@ -158,7 +172,11 @@ impl Hint for ReportError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::File(error) => error.hints(),
-            Self::Output(_) | Self::Junit(_) | Self::Summary { .. } => {
+            Self::Output(_)
+            | Self::Junit(_)
+            | Self::Json(_)
+            | Self::Page(_)
+            | Self::Summary { .. } => {
                 vec!["the verdicts so far are in events.jsonl in the run directory".to_owned()]
             }
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::differences::differences;
 use super::history::{History, Outcome};
-use super::markdown::{block, code, link};
+use super::markdown::{block, code, link, literal};
 use super::words::{counted, minutes, report_kind, seconds};
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
@@ -51,6 +51,16 @@ macro_rules! say {
     ($page:expr, $($words:tt)*) => {
         let _ = writeln!($page, $($words)*);
     };
+}
+
+/// The page, with what its reader must know first.
+pub(super) fn with_notes(history: &History, notes: &[String]) -> String {
+    let mut page = String::new();
+    for note in notes {
+        say!(page, "> {}\n", literal(note));
+    }
+    page.push_str(&summary(history));
+    page
 }
 
 /// The page.
