@@ -4,6 +4,7 @@
 mod again;
 mod ci;
 mod ci_report;
+mod compare;
 mod context;
 mod doctor;
 mod exec;
@@ -107,6 +108,8 @@ enum Command {
     Merge(merge::MergeArgs),
     /// Make a report of earlier runs: a page, Markdown, JUnit, JSON or TAP
     Report(report::ReportArgs),
+    /// Say what has changed from one run to another
+    Compare(compare::CompareArgs),
     /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
@@ -222,6 +225,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Matrix(args) => args.run(cli.config.as_deref()).await,
         Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {

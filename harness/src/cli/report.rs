@@ -40,6 +40,9 @@ pub(super) struct ReportArgs {
     /// What it is written in
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
+    /// Show in the page what has changed since this run
+    #[arg(long, value_name = "RUN")]
+    baseline: Option<String>,
     /// File for the report, or - for the standard output [default: report.html in the run's
     /// directory for html, else -]
     #[arg(short, long, value_name = "FILE")]
@@ -54,8 +57,17 @@ impl ReportArgs {
             .iter()
             .map(|name| run_names::find(name, &place))
             .collect::<Result<Vec<_>, _>>()?;
+        if self.baseline.is_some() && self.format != Format::Html {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                "only the page (--format html) shows a baseline",
+            )
+            .hint(
+                "`kiln compare BEFORE AFTER --format markdown` compares two runs in other formats",
+            ));
+        }
         let output = self.output(&dirs)?;
-        let run = match dirs.as_slice() {
+        let mut run = match dirs.as_slice() {
             [dir] => ReadRun::read(dir)?,
             dirs => {
                 let runs = dirs.iter().map(|dir| RunLog::read(dir));
@@ -63,6 +75,11 @@ impl ReportArgs {
                 ReadRun::of(&merge(&runs, again::command_line())?.records)
             }
         };
+        if let Some(name) = &self.baseline {
+            let before = run_names::find(name, &place)?;
+            let own = dirs.first().map_or(Path::new(""), PathBuf::as_path);
+            run.compare_with((&before, name), (own, &self.runs.join(" ")))?;
+        }
         for note in &run.notes {
             say::note(&format!("warning: {}", escape::line(note)));
         }

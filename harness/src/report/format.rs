@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::compare::{CompareError, Comparison};
 use super::html::{Timeline, page};
 use super::{History, ReportError, json, junit, summary, tap};
 use crate::run::event::Record;
@@ -31,6 +32,7 @@ pub struct ReadRun {
     timeline: Timeline,
     /// What a reader must know of it.
     pub notes: Vec<String>,
+    baseline: Option<Comparison>,
 }
 
 impl ReadRun {
@@ -51,6 +53,19 @@ impl ReadRun {
         run
     }
 
+    /// Compares it with a run before, each by its path and the name that the user gave it; only
+    /// the page shows that.
+    pub fn compare_with(
+        &mut self,
+        before: (&Path, &str),
+        own: (&Path, &str),
+    ) -> Result<(), CompareError> {
+        let comparison = Comparison::with_baseline(before, own, &self.history)?;
+        self.notes.extend(comparison.notes.iter().cloned());
+        self.baseline = Some(comparison);
+        Ok(())
+    }
+
     fn observe(&mut self, record: &Record) {
         self.history.observe(record);
         self.timeline.observe(record);
@@ -59,7 +74,12 @@ impl ReadRun {
     /// The run in this format.
     pub fn text(&self, format: Format) -> Result<String, ReportError> {
         Ok(match format {
-            Format::Html => page(&self.history, &self.timeline, &self.notes)?,
+            Format::Html => page(
+                &self.history,
+                &self.timeline,
+                &self.notes,
+                self.baseline.as_ref(),
+            )?,
             Format::Markdown => summary::with_notes(&self.history, &self.notes),
             Format::Junit => junit::text(&self.history)?,
             Format::Json => json::text(&self.history, &self.notes)?,

@@ -6,6 +6,7 @@
 mod activity;
 mod cause;
 mod class;
+mod compare;
 mod differences;
 mod ending;
 pub mod escape;
@@ -23,6 +24,7 @@ mod outlet;
 mod output_files;
 mod painter;
 mod reproduce;
+mod results;
 mod screen;
 mod status;
 mod summary;
@@ -42,6 +44,7 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
+pub use compare::{CompareFormat, Comparison};
 pub use format::{Format, ReadRun};
 pub use github_log::GithubLog;
 pub use history::History;

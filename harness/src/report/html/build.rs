@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::model::{Attempt, Detail, Group, KnownWords, Loss, Reported, Row, Vm, cell};
+use super::model::{Attempt, Base, Detail, Group, KnownWords, Loss, Reported, Row, Vm, cell};
 use super::texts::{Matters, Texts, one_line};
 use super::timeline::{Timeline, VmTimes};
 use crate::report::cause::causes;
 use crate::report::class::Class;
+use crate::report::compare::{Change, Comparison};
 use crate::report::history::{History, Outcome};
 use crate::report::reproduce;
 use crate::report::words::{qmp_status, report_kind};
@@ -215,6 +216,61 @@ impl<'h> Builder<'h> {
             });
         }
         detail
+    }
+
+    /// What has changed, with a row for each test that is gone.
+    pub(super) fn base(&mut self, comparison: &'h Comparison) -> Base {
+        let mut rows: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for ((suite, id, _), places) in &self.places {
+            rows.entry((*suite, *id)).or_default().extend(places);
+        }
+        let kernels = self.kernels.len();
+        let mut cells = BTreeMap::new();
+        for test in comparison
+            .tests
+            .iter()
+            .filter(|test| test.change != Change::Same)
+        {
+            let Some(kernel) = self.kernels.get(test.key.kernel.as_str()).copied() else {
+                continue;
+            };
+            let (suite, id) = (test.key.suite.as_str(), test.key.id.as_str());
+            let places = rows.entry((suite, id)).or_insert_with(|| {
+                let known = self.suites.iter().position(|known| *known == suite);
+                let known = known.unwrap_or_else(|| {
+                    self.suites.push(suite);
+                    self.suites.len() - 1
+                });
+                self.rows.push(Row {
+                    s: known,
+                    id: one_line(id),
+                    at: String::new(),
+                    of: String::new(),
+                    w: reproduce::filter_word(id),
+                    c: vec![-1; kernels],
+                });
+                vec![self.rows.len() - 1]
+            });
+            let change = Change::ALL.iter().position(|change| *change == test.change);
+            let before = test.before.as_ref();
+            let class =
+                before.and_then(|entry| Class::ALL.iter().position(|class| *class == entry.class));
+            let class = class
+                .and_then(|class| i64::try_from(class).ok())
+                .unwrap_or(-1);
+            let ms = before.map_or(0, |entry| entry.ms);
+            for row in places {
+                cells.insert(
+                    *row * kernels + kernel,
+                    (change.unwrap_or_default(), class, ms),
+                );
+            }
+        }
+        Base {
+            title: one_line(&comparison.before),
+            classes: Change::ALL.iter().map(|change| change.word()).collect(),
+            cells,
+        }
     }
 
     fn reason(&mut self, result: &'h TestResult) -> usize {

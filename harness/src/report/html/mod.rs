@@ -43,7 +43,7 @@ impl Report for Html {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let text = page(history, &self.timeline, &[])?;
+        let text = page(history, &self.timeline, &[], None)?;
         self.dir.write(&self.dir.html(), text.as_bytes())?;
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::build::Builder;
 use super::texts::one_line;
 use super::timeline::Timeline;
 use crate::report::class::Class;
+use crate::report::compare::Comparison;
 use crate::report::history::History;
 use crate::report::reproduce::{self, Again};
 use crate::run::event::{SuiteReady, TestResult};
@@ -31,6 +32,8 @@ pub(super) struct Model {
     texts: Vec<String>,
     lines: Vec<String>,
     again: AgainParts,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    base: Option<Base>,
     /// Length of the run in milliseconds.
     ms: u64,
     /// Texts that were shortened.
@@ -155,6 +158,16 @@ pub(super) struct Vm {
     pub(super) t: Vec<i64>,
 }
 
+/// What has changed since another run.
+#[derive(Debug, Serialize)]
+pub(super) struct Base {
+    pub(super) title: String,
+    pub(super) classes: Vec<&'static str>,
+    /// By `test * kernels + kernel`: the change, the class before (-1 if it had none), and how long
+    /// it took. What is the same is left out.
+    pub(super) cells: BTreeMap<usize, (usize, i64, u64)>,
+}
+
 /// The parts of the line that runs a test again.
 #[derive(Debug, Serialize)]
 struct AgainParts {
@@ -173,11 +186,16 @@ fn is_zero(number: &usize) -> bool {
 
 impl Model {
     /// Of a run as far as it is known.
-    pub(super) fn new(history: &History, timeline: &Timeline) -> Self {
+    pub(super) fn new(
+        history: &History,
+        timeline: &Timeline,
+        baseline: Option<&Comparison>,
+    ) -> Self {
         let order = kernel_order(history);
         let mut builder = Builder::new(history, &order);
         builder.rows();
         builder.details();
+        let base = baseline.map(|comparison| builder.base(comparison));
         let vms = builder.vms(timeline);
         let again = Again::new(history);
         let (texts, cut) = builder.texts.finish();
@@ -202,6 +220,7 @@ impl Model {
             details: builder.details,
             groups: builder.groups,
             vms,
+            base,
             texts,
             lines: builder.lines.list,
             ms: history.at_ms,

@@ -14,6 +14,7 @@ use super::timeline::Timeline;
 use crate::exit_code;
 use crate::report::ReportError;
 use crate::report::class::Class;
+use crate::report::compare::Comparison;
 use crate::report::escape;
 use crate::report::history::History;
 use crate::report::reproduce;
@@ -77,13 +78,15 @@ struct Line {
     more: String,
 }
 
-/// The page of a run as far as it is known; `notes` say what is wrong with it.
+/// The page of a run as far as it is known; `notes` say what is wrong with it. With a comparison it
+/// shows what has changed.
 pub(in crate::report) fn page(
     history: &History,
     timeline: &Timeline,
     notes: &[String],
+    baseline: Option<&Comparison>,
 ) -> Result<String, ReportError> {
-    let model = Model::new(history, timeline);
+    let model = Model::new(history, timeline, baseline);
     let mut notes: Vec<String> = notes.iter().map(|note| one_line(note)).collect();
     notes.extend(own_notes(history, timeline, &model));
     let heading = heading(history);

@@ -114,13 +114,18 @@ pub struct TestResult {
 impl TestResult {
     /// Whether the verdict needs no attention: it is good, or it is the known result.
     pub fn is_expected(&self) -> bool {
-        let good = matches!(self.verdict, Verdict::Pass | Verdict::Skip);
-        let bad = matches!(self.verdict, Verdict::Fail | Verdict::Timeout);
-        match self.known.as_ref().map(|known| known.result) {
-            None => good,
-            Some(KnownResult::Fail) => bad || self.verdict == Verdict::Skip,
-            Some(KnownResult::Flaky) => good || bad,
-            Some(KnownResult::Skip) => self.verdict == Verdict::Skip,
-        }
+        is_expected(self.verdict, self.known.as_ref().map(|known| known.result))
+    }
+}
+
+/// Whether a verdict needs no attention where this is known of the test.
+pub fn is_expected(verdict: Verdict, known: Option<KnownResult>) -> bool {
+    let good = matches!(verdict, Verdict::Pass | Verdict::Skip);
+    let bad = matches!(verdict, Verdict::Fail | Verdict::Timeout);
+    match known {
+        None => good,
+        Some(KnownResult::Fail) => bad || verdict == Verdict::Skip,
+        Some(KnownResult::Flaky) => good || bad,
+        Some(KnownResult::Skip) => verdict == Verdict::Skip,
     }
 }
