@@ -1,6 +1,6 @@
 //! How much the terminal shows of a run.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::report::{Levels, StatusLevel};
 
@@ -21,6 +21,25 @@ pub(super) struct LevelArgs {
         env = "KILN_FINAL_STATUS_LEVEL"
     )]
     final_status_level: StatusLevel,
+    /// At the end, show failures with one cause once, with all tests and kernels that they hit
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "WHEN",
+        env = "KILN_GROUP"
+    )]
+    group: Group,
+}
+
+/// Whether failures with one cause are shown once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum Group {
+    /// Once
+    #[default]
+    On,
+    /// Each
+    Off,
 }
 
 impl LevelArgs {
@@ -29,6 +48,7 @@ impl LevelArgs {
         Levels {
             status: self.status_level.unwrap_or(status),
             at_end: self.final_status_level,
+            group: self.group == Group::On,
         }
     }
 }

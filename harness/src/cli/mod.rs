@@ -10,6 +10,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod history;
 mod input;
 mod kernels;
 mod level_args;
@@ -21,6 +22,7 @@ mod merge;
 mod nix_args;
 mod policy_args;
 mod report;
+mod rerun;
 mod root_args;
 mod run;
 mod run_vms;
@@ -110,6 +112,10 @@ enum Command {
     Report(report::ReportArgs),
     /// Say what has changed from one run to another
     Compare(compare::CompareArgs),
+    /// Run tests of an earlier run again: those that failed, were lost, were flaky
+    Rerun(rerun::RerunArgs),
+    /// Show tests over all kept runs: when they passed, how often they flake
+    History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
@@ -226,6 +232,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Rerun(args) => args.run(cli.config).await,
+        Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {

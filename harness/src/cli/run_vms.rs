@@ -1,5 +1,6 @@
 //! The VMs of `kiln run`: turns a kernel's name into a bootable VM during the run.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::blocking::blocking;
 use crate::config::{AptSource, Selected};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
-use crate::run::event::{KernelPackages, PackageFile};
+use crate::run::event::{KernelPackages, KernelReady, PackageFile};
 use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
@@ -37,6 +38,20 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
     }
 }
 
+/// Says that a kernel is not the one that the repeated run booted.
+fn other_image(expected: &KernelReady, release: &str) -> String {
+    let how = if expected.packages.is_some() {
+        "; `kiln kernels pin --run DIR` of that run gives its own"
+    } else {
+        ""
+    };
+    format!(
+        "not the image of that run: it booted {} ({}\u{2026}), this is {release}{how}",
+        expected.release,
+        expected.sha256.get(..12).unwrap_or_default()
+    )
+}
+
 /// How the VMs of a run are made, whatever their kernel.
 #[derive(Debug)]
 pub(super) struct RunVms {
@@ -44,6 +59,8 @@ pub(super) struct RunVms {
     /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
+    /// What booted in the run that this repeats, by kernel.
+    pub(super) expected: HashMap<String, KernelReady>,
 }
 
 impl RunVms {
@@ -79,6 +96,7 @@ impl RunVms {
         kernel: &Selected,
         progress: Progress,
     ) -> Result<ReadyKernel, Failure> {
+        let name = kernel.name();
         let image = self.context.provide_beside(kernel, progress).await?;
         self.check(&image).await?;
         let (hashed, context, kernel) = (image.clone(), self.context.clone(), kernel.clone());
@@ -87,8 +105,11 @@ impl RunVms {
             Ok::<_, kernel::Error>((hashed.sha256()?, packages?))
         })
         .await?;
+        let expected = self.expected.get(name);
+        let other = expected.filter(|expected| expected.sha256 != sha256);
         Ok(ReadyKernel {
             release: image.release.clone(),
+            note: other.map(|expected| other_image(expected, &image.release)),
             sha256,
             packages: packages.map(recorded),
             launch: Box::new(move |dir, logs| {

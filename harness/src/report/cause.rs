@@ -9,6 +9,8 @@ use crate::run::event::TestResult;
 
 /// Characters of a message that count.
 const MAX_MESSAGE: usize = 300;
+/// Characters of the evidence that count.
+const MAX_EVIDENCE: usize = 10_000;
 /// Digits that make a word an address even without `0x`.
 const ADDRESS: usize = 8;
 
@@ -45,8 +47,59 @@ pub(super) fn causes<'h>(outcomes: impl Iterator<Item = &'h Outcome>) -> Vec<Cau
     all
 }
 
-/// The line that tells why: the reason, else the first line of the evidence.
+/// What results with one cause have in common.
+///
+/// A program's own error message tells the cause, whatever each test expected. Without one, the
+/// reason and the evidence must be the same, apart from numbers, addresses and paths.
+pub(super) fn key(outcome: &Outcome) -> (Class, String) {
+    let result = &outcome.result;
+    let class = Class::of(result);
+    if error_of(&result.output).is_some() || class == Class::Lost {
+        return (class, normalise(said(result)));
+    }
+    let evidence = if result.details.is_empty() {
+        &result.output
+    } else {
+        &result.details
+    };
+    let evidence = escape::clip(evidence, MAX_EVIDENCE);
+    let reports = outcome
+        .reports
+        .iter()
+        .flat_map(|report| report.text.lines().next());
+    let lines = [said(result)]
+        .into_iter()
+        .chain(evidence.lines())
+        .chain(reports);
+    let lines: Vec<String> = lines.map(normalise).collect();
+    (class, lines.join("\n"))
+}
+
+/// The first error message in a program's output.
+fn error_of(output: &str) -> Option<&str> {
+    output.lines().find_map(|line| {
+        let line = line.trim();
+        // bpftrace puts the place in front.
+        let at = line.find("ERROR: ").or_else(|| {
+            let begins = |word: &&str| {
+                line.get(..word.len())
+                    .is_some_and(|start| start.eq_ignore_ascii_case(word))
+            };
+            ["error: ", "fatal: "]
+                .iter()
+                .any(|word| begins(&word))
+                .then_some(0)
+        });
+        at.map(|at| &line[at..])
+    })
+}
+
+/// The line that tells why: the program's error, else the reason, else the first line of the
+/// evidence.
 fn said(result: &TestResult) -> &str {
+    if let Some(error) = error_of(&result.output) {
+        return error;
+    }
     let lines = result.details.lines().chain(result.output.lines());
     let reason = result.reason.as_deref().unwrap_or_default();
     std::iter::once(reason)

@@ -10,6 +10,7 @@ mod compare;
 mod differences;
 mod ending;
 pub mod escape;
+mod forecast;
 mod format;
 pub mod github;
 mod github_log;
@@ -33,6 +34,7 @@ mod tap;
 mod terminal;
 mod terminal_style;
 mod text;
+mod trend;
 mod words;
 
 use std::io::{self, Write};
@@ -57,6 +59,7 @@ pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
+pub use trend::{Trend, TrendFormat};
 
 /// Writes the end of a report at once.
 fn put(out: &mut impl Write, text: &str) -> Result<(), ReportError> {
@@ -215,6 +218,7 @@ pub(crate) mod samples {
                         name: (*kernel).to_owned(),
                         tests,
                         suites: vec![tests],
+                        expected_ms: None,
                     })
                     .collect(),
                 suites: vec!["bpftrace".into()],
@@ -249,6 +253,7 @@ pub(crate) mod samples {
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),
+            console: String::new(),
         }
     }
 

@@ -20,6 +20,7 @@ pub mod partition;
 pub mod plan;
 pub mod policy;
 pub mod pool;
+pub mod rerun;
 pub mod run_names;
 pub(crate) mod runner;
 pub mod runs;

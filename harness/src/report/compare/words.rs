@@ -266,6 +266,7 @@ fn words(test: &Changed) -> String {
         Change::StillFailing if class(before) == class(after) => class(after).to_owned(),
         _ => format!("{} \u{2192} {}", class(before), class(after)),
     };
+    let reason = reason.strip_prefix("flaky: ").unwrap_or(reason);
     if !reason.is_empty() && !matches!(test.change, Change::Fixed | Change::New | Change::Slower) {
         let _ = write!(words, ": {reason}");
     }

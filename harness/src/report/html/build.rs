@@ -192,6 +192,7 @@ impl<'h> Builder<'h> {
                 .collect(),
             ..Detail::default()
         };
+        detail.c = self.texts.add(&result.console, matters);
         if !plain || self.keeps_passes {
             detail.d = self.texts.add(&result.details, matters);
             detail.o = self.texts.add(&result.output, matters);

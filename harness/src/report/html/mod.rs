@@ -17,6 +17,7 @@ use super::{Report, ReportError};
 use crate::run::dir::RunDir;
 use crate::run::event::Record;
 
+pub(super) use model::version_key;
 pub(super) use page::page;
 pub(super) use timeline::Timeline;
 

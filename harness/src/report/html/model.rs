@@ -84,6 +84,9 @@ pub(super) struct Detail {
     pub(super) d: usize,
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) o: usize,
+    /// What came on the console.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) c: usize,
     /// Attempts before the last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) a: Vec<Attempt>,
@@ -250,7 +253,7 @@ pub(super) fn kernel_order(history: &History) -> Vec<&str> {
 }
 
 /// Sorts `6.1.0-40` before `6.12.0`, and what has no number last.
-fn version_key(text: &str) -> (bool, Vec<u64>) {
+pub(in crate::report) fn version_key(text: &str) -> (bool, Vec<u64>) {
     let start = text.find(|c: char| c.is_ascii_digit());
     let numbers = text[start.unwrap_or(text.len())..]
         .split(|c: char| !c.is_ascii_digit())

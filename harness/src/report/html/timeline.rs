@@ -125,6 +125,7 @@ mod tests {
             suite: "bpftrace".into(),
             id: "a.b".into(),
             attempt,
+            expected_ms: None,
         })
     }
 
@@ -163,7 +164,7 @@ mod tests {
             panic!("{timeline:?}");
         };
         assert_eq!((vm.starts, vm.ready, vm.ends), (5, None, Some(9700)));
-        let spans: Vec<_> = vm
+        let spans = vm
             .tests
             .iter()
             .map(|span| (span.starts, span.lasts, span.retried));

@@ -84,7 +84,7 @@ function matching() {
   const verdicts = new Set(view.verdicts.map((word) => CLASS[word]));
   const changes = new Set(view.changes.map((word) => CHANGES.indexOf(word)));
   const least = view.min * 1000;
-  const fold = !view.all && !verdicts.size && !changes.size && !view.group && !least;
+  const fold = !view.all && !words.length && !verdicts.size && !changes.size && !view.group && !least;
   const rows = [];
   let folded = 0;
   for (const row of run.tests) {

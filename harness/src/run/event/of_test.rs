@@ -51,6 +51,10 @@ pub struct TestStarted {
     pub id: String,
     /// Counts the attempts at this test on this kernel, from 1.
     pub attempt: u32,
+    /// How long it took in earlier runs, in milliseconds; the mean of the kernel's tests if only
+    /// that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
 }
 
 /// A test has run for most of its time limits, or for `--slow-timeout`. At most once per attempt.
@@ -109,6 +113,10 @@ pub struct TestResult {
     /// (docs/verdicts.md).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
+    /// What came on the console while it ran, if it was not as expected; untrusted. A lost VM's
+    /// console is in `details`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub console: String,
 }
 
 impl TestResult {
