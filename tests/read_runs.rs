@@ -8,7 +8,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::support::suite::{events, out, run, suite, verdicts};
+use crate::support::suite::{events, out, run_scaled, suite, verdicts};
 use crate::support::{Kiln, Output};
 
 /// What a hostile guest prints: markup, entities, bidi controls, ends of the page's own elements.
@@ -440,6 +440,62 @@ fn two_runs_are_compared_test_by_test() {
 }
 
 #[test]
+fn a_pull_request_s_summary_says_first_what_has_changed_and_annotates_only_that() {
+    let kiln = Kiln::with_empty_cache();
+    let fails = json!({"reason": "no map"});
+    simple(
+        &kiln,
+        "main",
+        "2026-01-02T00:00:00.000Z",
+        &[
+            ("call.regression", "pass", json!({})),
+            ("call.fix", "fail", fails.clone()),
+            ("call.still", "fail", fails.clone()),
+        ],
+    );
+    simple(
+        &kiln,
+        "part",
+        "2026-01-03T00:00:00.000Z",
+        &[
+            ("call.regression", "fail", fails.clone()),
+            ("call.fix", "pass", json!({})),
+            ("call.still", "fail", fails),
+        ],
+    );
+    let summary = kiln.file("step", "");
+    let output = kiln
+        .plain(["merge", "--run-dir", "whole", "--baseline", "main", "part"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", &summary)
+        .run();
+    output.assert_code(100);
+    let out = output.out();
+    let annotations: Vec<&str> = out
+        .lines()
+        .filter(|line| line.starts_with("::error"))
+        .collect();
+    assert_eq!(annotations.len(), 1, "{out}");
+    assert!(annotations[0].contains("call.regression"), "{out}");
+    let page = fs::read_to_string(&summary).unwrap();
+    let order = [
+        "1 regressed, 1 fixed, 1 still failing",
+        "regressed: 1 test",
+        "fixed: 1 test",
+        "2 tests not as expected",
+    ];
+    let order = order.map(|part| page.find(part));
+    assert!(
+        order.iter().all(Option::is_some) && order.is_sorted(),
+        "{page}"
+    );
+    let html = fs::read_to_string(kiln.work().join("whole/report.html")).unwrap();
+    assert!(html.contains("\"base\":{\"title\":\"main\""));
+    let gone = kiln.plain(["merge", "--baseline", "gone", "part"]).run();
+    assert_refused(&gone, 96, "there is no run gone");
+}
+
+#[test]
 fn the_history_of_a_test_shows_its_verdicts_and_how_often_it_flakes() {
     let kiln = Kiln::with_empty_cache();
     for (day, flaky, broken) in [
@@ -577,10 +633,10 @@ fn a_rerun_that_cannot_be_says_why_before_anything_boots() {
 #[test]
 fn only_what_failed_runs_again_and_another_image_is_told() {
     let kiln = suite(
-        "NAME passes\nPROG BEGIN { printf(\"yes\\n\"); exit(); }\nEXPECT yes\nTIMEOUT 5\n\n\
-         NAME fails\nPROG BEGIN { printf(\"no\\n\"); exit(); }\nEXPECT yes\nTIMEOUT 5\n",
+        "NAME passes\nRUN echo yes\nEXPECT yes\nTIMEOUT 5\n\n\
+         NAME fails\nRUN echo no\nEXPECT yes\nTIMEOUT 5\n",
     );
-    let output = run(&kiln, &["6.1"]).run();
+    let output = run_scaled(&kiln, &["6.1"], "20").run();
     output.assert_code(100);
     let dir = out(&kiln);
     assert!(dir.join("report.html").is_file());

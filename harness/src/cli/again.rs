@@ -9,7 +9,7 @@ use clap::{ArgAction, ArgMatches};
 
 /// Arguments of `kiln run` that do not change how a test runs: they select tests, repeat them, or
 /// say where results go.
-const WITHOUT: [&str; 19] = [
+const WITHOUT: [&str; 20] = [
     "kernels",
     "suites",
     "filters",
@@ -29,6 +29,7 @@ const WITHOUT: [&str; 19] = [
     "status_level",
     "final_status_level",
     "group",
+    "baseline",
 ];
 
 /// The option that sets a variable in the guest. Its values may be secrets.

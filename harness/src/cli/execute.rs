@@ -2,6 +2,7 @@
 //! and passes it to the reports. A third one writes to the terminal. This module connects them, and
 //! stops the run on Ctrl-C.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -13,7 +14,7 @@ use super::input::{self, Interrupts};
 use super::status_request::StatusRequests;
 use crate::blocking::blocking;
 use crate::exit_code;
-use crate::report::{Levels, Outlet, Reports, TerminalStyle};
+use crate::report::{Baseline, Levels, Outlet, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
@@ -28,10 +29,10 @@ pub(super) async fn execute(
     (plan, again): (Plan, Vec<String>),
     run_dir: &RunDir,
     levels: Levels,
-    (style, outlet): (TerminalStyle, Outlet),
+    (style, outlet, baseline): (TerminalStyle, Outlet, Option<Arc<Baseline>>),
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
-    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
+    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue(), baseline.as_ref());
     let code = run((plan, again), run_dir, reports, interrupts).await;
     let shown = drain(outlet, interrupts).await;
     let code = code?;

@@ -167,14 +167,14 @@ impl RerunArgs {
         kernels: &[String],
         config: Option<&Path>,
     ) -> Result<Vec<OsString>, Failure> {
-        let (program, options) = match start.again.as_slice() {
-            [program, _, options @ ..] => (program.clone(), options),
-            _ => {
-                say::note(
-                    "warning: that run does not say with which options it ran; these are the default ones",
-                );
-                ("kiln".to_owned(), [].as_slice())
-            }
+        let (program, options) = if let [program, _, options @ ..] = start.again.as_slice() {
+            (program.clone(), options)
+        } else {
+            say::note(
+                "warning: that run does not say with which options it ran; these are the default \
+                 ones",
+            );
+            ("kiln".to_owned(), [].as_slice())
         };
         let mut words = vec![program, "run".to_owned()];
         let mut rest = options.iter();

@@ -13,7 +13,7 @@ use super::again;
 use super::context::Context;
 use super::execute::execute;
 use super::input::{self, Interrupts};
-use super::level_args::LevelArgs;
+use super::level_args::{BaselineArgs, LevelArgs};
 use super::policy_args::PolicyArgs;
 use super::rerun::Rerun;
 use super::run_vms::RunVms;
@@ -88,6 +88,8 @@ pub(super) struct RunArgs {
     /// What the terminal shows
     #[command(flatten)]
     levels: LevelArgs,
+    #[command(flatten)]
+    baseline: BaselineArgs,
     /// How VMs are made
     #[command(flatten)]
     vm: VmArgs,
@@ -136,6 +138,7 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels).await?;
+        let baseline = self.baseline.read(&context.runs())?;
         // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
@@ -214,7 +217,7 @@ impl RunArgs {
             (plan, again),
             &run_dir,
             levels,
-            (style, outlet),
+            (style, outlet, baseline),
             &mut interrupts,
         )
         .await?;

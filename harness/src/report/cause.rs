@@ -66,7 +66,7 @@ pub(super) fn key(outcome: &Outcome) -> (Class, String) {
     let reports = outcome
         .reports
         .iter()
-        .flat_map(|report| report.text.lines().next());
+        .filter_map(|report| report.text.lines().next());
     let lines = [said(result)]
         .into_iter()
         .chain(evidence.lines())
@@ -85,10 +85,7 @@ fn error_of(output: &str) -> Option<&str> {
                 line.get(..word.len())
                     .is_some_and(|start| start.eq_ignore_ascii_case(word))
             };
-            ["error: ", "fatal: "]
-                .iter()
-                .any(|word| begins(&word))
-                .then_some(0)
+            ["error: ", "fatal: "].iter().any(begins).then_some(0)
         });
         at.map(|at| &line[at..])
     })

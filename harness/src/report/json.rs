@@ -22,7 +22,8 @@ struct Run<'h> {
     exit_code: Option<u8>,
     duration_ms: u64,
     planned: usize,
-    not_run: usize,
+    #[serde(rename = "not_run")]
+    missing: usize,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'h [String],
     kernels: &'h [KernelReady],
@@ -82,7 +83,7 @@ pub(super) fn text(history: &History, notes: &[String]) -> Result<String, Report
         exit_code: history.exit_code,
         duration_ms: history.at_ms,
         planned: history.tally.planned(),
-        not_run: history.tally.missing(),
+        missing: history.tally.missing(),
         notes,
         kernels: &history.images,
         failed_kernels: &history.failed,

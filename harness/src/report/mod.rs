@@ -39,6 +39,7 @@ mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -46,7 +47,7 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
-pub use compare::{CompareFormat, Comparison};
+pub use compare::{Baseline, CompareFormat, Comparison};
 pub use format::{Format, ReadRun};
 pub use github_log::GithubLog;
 pub use history::History;
@@ -92,19 +93,30 @@ pub struct Reports {
 
 impl Reports {
     /// The reports of the run in this directory: its files, standard output through `shown`, and
-    /// GitHub if kiln runs there. None of them waits for standard output.
-    pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels, shown: &Queue) -> Self {
+    /// GitHub if kiln runs there. None of them waits for standard output. With a baseline they say what
+    /// has changed.
+    pub fn of_run(
+        dir: &RunDir,
+        style: TerminalStyle,
+        levels: Levels,
+        shown: &Queue,
+        baseline: Option<&Arc<Baseline>>,
+    ) -> Self {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         // Before the terminal, which comes last.
         if let Some(github) = github::Github::detect() {
-            reports.push(Box::new(GithubLog::new(shown.clone(), github)));
+            reports.push(Box::new(GithubLog::new(
+                shown.clone(),
+                github,
+                baseline.cloned(),
+            )));
         }
         let terminal = Terminal::over(shown.clone(), style, levels, dir.path());
         reports.push(Box::new(terminal));
         reports.push(Box::new(OutputFiles::new(dir.clone())));
         reports.push(Box::new(Junit::new(dir.clone())));
-        reports.push(Box::new(Summary::new(dir.clone())));
-        reports.push(Box::new(Html::new(dir.clone())));
+        reports.push(Box::new(Summary::new(dir.clone(), baseline.cloned())));
+        reports.push(Box::new(Html::new(dir.clone(), baseline.cloned())));
         Self {
             history: History::default(),
             reports,

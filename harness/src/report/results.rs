@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -204,15 +204,24 @@ impl RunResults {
         }
     }
 
-    fn started(line: &[u8], path: &PathBuf) -> Result<Self, EventLogError> {
-        let no_start = || EventLogError::NoStart { path: path.clone() };
-        let start: RunStarted = serde_json::from_slice(line).map_err(|_| no_start())?;
-        if start.schema != SCHEMA {
-            return Err(EventLogError::Schema {
-                path: path.clone(),
-                found: start.schema.to_string(),
-            });
+    fn started(line: &[u8], path: &Path) -> Result<Self, EventLogError> {
+        let no_start = || EventLogError::NoStart {
+            path: path.to_owned(),
+        };
+        // Check this before the rest: another version may have other fields.
+        let schema = serde_json::from_slice::<serde_json::Value>(line).ok();
+        let schema = schema.as_ref().and_then(|start| start.get("schema"));
+        match schema {
+            None => return Err(no_start()),
+            Some(found) if *found != SCHEMA => {
+                return Err(EventLogError::Schema {
+                    path: path.to_owned(),
+                    found: found.to_string(),
+                });
+            }
+            Some(_) => {}
         }
+        let start: RunStarted = serde_json::from_slice(line).map_err(|_| no_start())?;
         if event_of(line).as_deref() != Some("run_started") {
             return Err(no_start());
         }

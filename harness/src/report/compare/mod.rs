@@ -8,12 +8,14 @@ mod words;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, Utc};
 use thiserror::Error;
 
 use super::class::Class;
 use super::history::History;
 use super::results::{OneResult, RunResults};
 use crate::hint::Hint;
+use crate::run::event::TestResult;
 use crate::run::event_log::EventLogError;
 use crate::run::run_names;
 use noise::Noise;
@@ -210,6 +212,29 @@ pub(super) fn read_side(path: &Path, name: &str) -> Result<RunResults, CompareEr
     }
 }
 
+/// A run to which another is compared while it is reported on.
+#[derive(Debug)]
+pub struct Baseline {
+    before: RunResults,
+    earlier: Vec<RunResults>,
+}
+
+impl Baseline {
+    /// Reads the run by its path, with the name that the user gave it.
+    pub fn read(path: &Path, name: &str) -> Result<Self, CompareError> {
+        Ok(Self {
+            before: read_side(path, name)?,
+            earlier: earlier_runs(path, path, Utc::now()),
+        })
+    }
+
+    /// What has changed since then.
+    pub(super) fn compare(&self, history: &History) -> Result<Comparison, CompareError> {
+        let after = RunResults::of(history, "this run");
+        Comparison::new(&self.before, &after, &self.earlier)
+    }
+}
+
 /// The tests of a run; of several of one name on one kernel the worst counts.
 fn entries(run: &RunResults) -> (Vec<Key>, HashMap<Key, Entry>) {
     let mut order = Vec::new();
@@ -331,7 +356,7 @@ impl Comparison {
     pub fn of_paths(before: (&Path, &str), after: (&Path, &str)) -> Result<Self, CompareError> {
         let was = read_side(before.0, before.1)?;
         let is = read_side(after.0, after.1)?;
-        let earlier = earlier_runs(before.0, after.0, &is);
+        let earlier = earlier_runs(before.0, after.0, is.started);
         Self::new(&was, &is, &earlier)
     }
 
@@ -343,7 +368,7 @@ impl Comparison {
     ) -> Result<Self, CompareError> {
         let was = read_side(before.0, before.1)?;
         let is = RunResults::of(history, after.1);
-        let earlier = earlier_runs(before.0, after.0, &is);
+        let earlier = earlier_runs(before.0, after.0, is.started);
         Self::new(&was, &is, &earlier)
     }
 
@@ -352,6 +377,16 @@ impl Comparison {
         self.tests
             .iter()
             .any(|test| matches!(test.change, Change::Regressed | Change::NewFailure))
+    }
+
+    /// Whether a test that needs attention did so before.
+    pub(super) fn is_old(&self, result: &TestResult) -> bool {
+        self.tests.iter().any(|test| {
+            test.change == Change::StillFailing
+                && test.key.kernel == result.kernel
+                && test.key.suite == result.suite
+                && test.key.id == result.id
+        })
     }
 
     /// How many tests on this kernel have changed so.
@@ -364,7 +399,7 @@ impl Comparison {
 }
 
 /// The runs beside the one before, without the two, that are no newer than the one after.
-fn earlier_runs(before: &Path, after: &Path, is: &RunResults) -> Vec<RunResults> {
+fn earlier_runs(before: &Path, after: &Path, until: DateTime<Utc>) -> Vec<RunResults> {
     let same = |one: &Path, other: &Path| {
         one.canonicalize()
             .ok()
@@ -384,9 +419,7 @@ fn earlier_runs(before: &Path, after: &Path, is: &RunResults) -> Vec<RunResults>
         return Vec::new();
     };
     runs.into_iter()
-        .filter(|run| {
-            run.started <= is.started && !same(&run.path, before) && !same(&run.path, after)
-        })
+        .filter(|run| run.started <= until && !same(&run.path, before) && !same(&run.path, after))
         .take(MAX_EARLIER)
         // What cannot be read says nothing of times.
         .filter_map(|run| RunResults::read(&run.path, "", |_, _| true).ok())

@@ -160,7 +160,7 @@ impl Comparison {
         Change::ALL.into_iter().filter(occurs).collect()
     }
 
-    fn markdown(&self) -> String {
+    pub(in crate::report) fn markdown(&self) -> String {
         let mut page = String::new();
         let mark = if self.has_regressed() {
             "\u{274c}"

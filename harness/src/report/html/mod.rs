@@ -12,6 +12,9 @@ mod script_json;
 mod texts;
 mod timeline;
 
+use std::sync::Arc;
+
+use super::compare::Baseline;
 use super::history::History;
 use super::{Report, ReportError};
 use crate::run::dir::RunDir;
@@ -25,13 +28,15 @@ pub(super) use timeline::Timeline;
 pub struct Html {
     dir: RunDir,
     timeline: Timeline,
+    baseline: Option<Arc<Baseline>>,
 }
 
 impl Html {
     /// For the run of this directory.
-    pub fn new(dir: RunDir) -> Self {
+    pub fn new(dir: RunDir, baseline: Option<Arc<Baseline>>) -> Self {
         Self {
             dir,
+            baseline,
             timeline: Timeline::default(),
         }
     }
@@ -44,7 +49,19 @@ impl Report for Html {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let text = page(history, &self.timeline, &[], None)?;
+        let comparison = self
+            .baseline
+            .as_ref()
+            .map(|baseline| baseline.compare(history));
+        let (comparison, notes) = match comparison {
+            None => (None, Vec::new()),
+            Some(Ok(comparison)) => {
+                let notes = comparison.notes.clone();
+                (Some(comparison), notes)
+            }
+            Some(Err(error)) => (None, vec![error.to_string()]),
+        };
+        let text = page(history, &self.timeline, &notes, comparison.as_ref())?;
         self.dir.write(&self.dir.html(), text.as_bytes())?;
         Ok(())
     }

@@ -53,7 +53,11 @@ run.tests.forEach((row, n) => {
   row.kind = kindOf(row);
   let words = `${suiteOf(row)} ${row.id}`;
   row.longest = 0;
+  // The change that matters most; they are listed in that order.
+  row.change = CHANGES.length;
   row.c.forEach((cell, kernel) => {
+    const change = changeOf(row, kernel);
+    if (change) row.change = Math.min(row.change, change[0]);
     if (cell < 0) return;
     row.longest = Math.max(row.longest, msOf(cell));
     const { r } = detailOf(row, kernel);
@@ -69,7 +73,7 @@ const inNameOrder = [...run.tests].sort(byName);
 inNameOrder.forEach((row, place) => { row.place = place; });
 
 const ORDERS = {
-  kind: (one, other) => one.kind - other.kind || one.place - other.place,
+  kind: (one, other) => one.change - other.change || one.kind - other.kind || one.place - other.place,
   name: (one, other) => one.place - other.place,
   time: (one, other) => other.longest - one.longest || one.place - other.place,
 };

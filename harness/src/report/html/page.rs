@@ -1,6 +1,8 @@
 //! Fills in the page's template.
 
 use std::collections::HashMap;
+// Writing to a string cannot fail.
+use std::fmt::Write as _;
 
 use askama::Template;
 use base64::Engine as _;
@@ -142,10 +144,10 @@ fn facts(history: &History) -> String {
         one_line(&start.started_at)
     );
     if let Some(shard) = &start.shard {
-        facts.push_str(&format!(", part {}", one_line(shard)));
+        let _ = write!(facts, ", part {}", one_line(shard));
     }
     if let Some(exit) = history.exit_code {
-        facts.push_str(&format!(", exit code {exit}"));
+        let _ = write!(facts, ", exit code {exit}");
     }
     facts
 }
@@ -268,10 +270,10 @@ fn what_ran(history: &History) -> Vec<(String, String)> {
     for suite in &history.suites {
         let mut words = one_line(history.short_path(&suite.subject));
         if let Some(version) = &suite.version {
-            words.push_str(&format!(", version {}", one_line(version)));
+            let _ = write!(words, ", version {}", one_line(version));
         }
         if let Some(dialect) = &suite.dialect {
-            words.push_str(&format!(", tests of {}", one_line(dialect)));
+            let _ = write!(words, ", tests of {}", one_line(dialect));
         }
         ran.push((format!("suite {}", one_line(&suite.suite)), words));
     }

@@ -31,10 +31,17 @@ function filters() {
   }
   parts.push(
     el('label', {}, 'At least ', el('input', { type: 'number', id: 'min', min: 0, step: 'any', oninput: change }), ' s'),
-    choice('sort', 'Sort by', [['kind', 'what differs first'], ['name', 'name'], ['time', 'longest time']]),
+    choice('sort', 'Sort by', [['kind', run.base ? 'what has changed first' : 'what differs first'], ['name', 'name'], ['time', 'longest time']]),
     boxes('verdicts', 'Verdicts', CLASSES, counts),
   );
-  if (run.base) parts.push(boxes('changes', `Changes since ${run.base.title}`, CHANGES, changes));
+  if (run.base) {
+    const changed = boxes('changes', `Since ${run.base.title}`, CHANGES, changes);
+    changed.append(el('button', { type: 'button', id: 'changed', onclick: () => {
+      for (const box of changed.querySelectorAll('input')) box.checked = box.value !== 'still failing';
+      change();
+    } }, 'all changes'));
+    parts.push(changed);
+  }
   parts.push(
     el('label', { class: 'chip' }, el('input', { type: 'checkbox', id: 'all', onchange: change }), ' also what is as expected'),
     el('button', { type: 'button', id: 'reset', onclick: () => { Object.assign(view, DEFAULTS); update(); } }, 'Reset'),
@@ -78,7 +85,7 @@ function groups() {
     type: 'button', class: 'group', 'aria-pressed': 'false', 'data-group': index + 1, onclick: press(index + 1),
   }, el('span', { class: `count ${CLASSES[group.v]}` }, `${group.n} × ${CLASSES[group.v]}`), ' ',
   el('bdi', {}, group.m || 'no message')));
-  const most = 12;
+  const most = 8;
   const rest = run.groups.slice(most).map((group, index) => button(group, index + most));
   return el('section', { 'aria-labelledby': 'groups-title' },
     el('h2', { id: 'groups-title' }, 'Failures by message'),

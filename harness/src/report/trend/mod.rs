@@ -203,7 +203,7 @@ impl Trend {
     }
 
     /// The tests that have flaked, the worst first: by the least rate that is likely.
-    pub(super) fn flaky(&self) -> Vec<(&Name, &str, &Series, Rate)> {
+    fn flaky(&self) -> Vec<(&Name, &str, &Series, Rate)> {
         let all = self.tests.iter().flat_map(|(name, kernels)| {
             kernels
                 .iter()
