@@ -6,14 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use guest_init::plan::BootPlan;
-use kiln::arch::Arch;
-use kiln::guest::init::GUEST_INIT;
-use kiln::guest::initramfs;
-use kiln::kernel::{BootProtocol, KernelImage};
-use kiln::vm::args;
-use kiln::vm::kernel_log::Patterns;
-use kiln::vm::spec::{Accelerator, VmSpec};
+use kiln::internals::bare_boot::{DirectBoot, write_initramfs};
 
 use crate::support::{Kiln, take_slot};
 
@@ -57,14 +50,8 @@ fn kernels_boot_with_both_firmwares_whatever_the_size_of_the_initramfs() {
 /// An initramfs that powers off at once, and that is `residue` bytes modulo 4096
 /// before it is padded.
 fn build(dest: &Path, residue: usize) {
-    let plan = BootPlan {
-        probe: true,
-        ..BootPlan::default()
-    };
     let padded = |extra: usize| {
-        // What follows an ELF file's segments is ignored.
-        let init = [GUEST_INIT, &vec![0xff; extra]].concat();
-        initramfs::build(dest, &init, &plan, &[]).unwrap();
+        write_initramfs(dest, extra).unwrap();
         let archive = fs::read(dest).unwrap();
         let end = archive.iter().rposition(|&byte| byte != 0).unwrap() + 1;
         // The trailer's name ends in a NUL, and the archive at a multiple of 4.
@@ -84,36 +71,11 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
     let _slot = take_slot();
     let image = fetched.out().trim_end().rsplit('\t').next().unwrap().into();
     let qemu = std::env::var_os("KILN_QEMU").unwrap_or("qemu-system-x86_64".into());
-    let spec = VmSpec {
+    let boot = DirectBoot {
         qemu: qemu.into(),
-        accelerator: Accelerator::Tcg,
-        memory: 512 << 20,
-        cpus: 1,
-        cpu: None,
-        kernel: KernelImage {
-            name: kernel.to_owned(),
-            arch: Arch::X86_64,
-            release: kernel.to_owned(),
-            image,
-            boot_protocol: BootProtocol::Pvh,
-            modules: None,
-            module_index: None,
-            config: None,
-        },
+        image,
         initramfs: initramfs.to_owned(),
-        virtiofs: Vec::new(),
-        nine_p: Vec::new(),
-        means: kiln::vm::means::Means::default(),
-        qmp_socket: kiln.path("qmp"),
-        control_socket: None,
-        console_log: kiln.path("console"),
-        qemu_log: kiln.path("qemu.log"),
-        counter_khz: kiln::vm::arch::counter_khz(Arch::X86_64),
-        hang_timeout: DEADLINE,
-        dump_on_panic: false,
-        kernel_log: Patterns::default(),
-        qemu_sandbox: false,
-        kernel_args: Vec::new(),
+        dir: kiln.path(""),
         // Each device makes the ACPI tables longer.
         qemu_args: ["-bios", firmware]
             .into_iter()
@@ -121,7 +83,7 @@ fn boot(kiln: &Kiln, kernel: &str, initramfs: &Path, firmware: &str) -> (bool, S
             .map(str::to_owned)
             .collect(),
     };
-    let line = args::command(&spec);
+    let line = boot.command();
     let console = kiln.path("console");
     let mut child = Command::new(&line[0])
         .args(&line[1..])

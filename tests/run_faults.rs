@@ -224,18 +224,18 @@ fn a_flood_of_garbage_on_the_control_port_costs_the_test_that_sends_it_alone() {
 #[test]
 fn a_flood_of_valid_frames_on_the_control_port_ends_at_the_test_s_limit() {
     use guest_init::frame;
-    use guest_init::message::{Event, Stream};
+    use guest_init::message::{GuestEvent, Stream};
 
     let frames = [
         // Unknown processes, and output that could fill memory.
-        frame::encode(&Event::Alive { since_boot_ns: 0 }).unwrap(),
-        frame::encode(&Event::Output {
+        frame::encode(&GuestEvent::Alive { since_boot_ns: 0 }).unwrap(),
+        frame::encode(&GuestEvent::Output {
             process: 1,
             stream: Stream::Stdout,
             data: vec![b'x'; 4096],
         })
         .unwrap(),
-        frame::encode(&Event::Output {
+        frame::encode(&GuestEvent::Output {
             process: 4_000_000,
             stream: Stream::Stdout,
             data: vec![b'x'; 4096],

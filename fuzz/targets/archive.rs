@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use kiln::kernel::archive;
+use kiln::internals::fuzz::unpack_archive;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -16,11 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
     let dest = dir.path().join("dest");
     fs::write(&file, bytes).unwrap();
     fs::create_dir(&dest).unwrap();
-    if kind & 1 == 0 {
-        let _ = archive::unpack(&file, "it", &dest);
-    } else {
-        let _ = archive::unpack_layer(&file, "it", &dest);
-    }
+    let _ = unpack_archive(&file, kind & 1 == 1, &dest);
     // Nothing is anywhere else, and nothing is there but directories and files.
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
     assert_plain(&dest);

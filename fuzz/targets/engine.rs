@@ -2,27 +2,21 @@
 //! closest dialect.
 #![no_main]
 
-use std::path::Path;
-
-use kiln::suite::bpftrace::{Dialect, Engine, Vocabulary, parse};
+use kiln::internals::fuzz::read_with_engine;
 use libfuzzer_sys::fuzz_target;
 
 const PLAIN: &[u8] = b"NAME a\nRUN b\nEXPECT c\nTIMEOUT 1\n";
 
 fuzz_target!(|input: &str| {
     let modules: Vec<&str> = input.split('\0').collect();
-    let Some(engine) = Engine::parse(&modules) else {
+    let Some(read) = read_with_engine(&modules, PLAIN) else {
         return;
     };
-    let oldest = Dialect::oldest();
-    let preferred = engine.dialect(Some(oldest));
-    let newest = engine.dialect(None);
+    let [preferred, newest, _] = &read;
     assert_eq!(preferred.is_some(), newest.is_some());
-    for dialect in [preferred, newest, Some(oldest)].into_iter().flatten() {
-        let vocabulary = Vocabulary::of_engine(&engine, dialect);
-        let parsed = parse(Path::new("runtime/suite"), PLAIN, &vocabulary);
-        assert!(parsed.problems.is_empty(), "{:?}", parsed.problems);
-        assert_eq!(parsed.tests.len(), 1);
-        assert!(parsed.tests[0].newer.is_empty());
+    for file in read.into_iter().flatten() {
+        assert_eq!(file.problems, 0, "{file:?}");
+        assert_eq!(file.tests, 1);
+        assert_eq!(file.newer, 0);
     }
 });

@@ -8,7 +8,7 @@
 use std::fmt::Debug;
 
 use guest_init::frame::{self, Decoder, MAX_REQUEST, Message};
-use guest_init::message::{Event, Request};
+use guest_init::message::{GuestEvent, Request};
 use libfuzzer_sys::fuzz_target;
 use serde::de::DeserializeOwned;
 use serde::ser::{Serialize, SerializeTuple, Serializer};
@@ -56,7 +56,7 @@ fuzz_target!(|input: (u8, u16, &[u8])| {
         &framed
     };
     if kind & 2 == 0 {
-        read::<Event>(stream, cut);
+        read::<GuestEvent>(stream, cut);
     } else {
         read::<Request>(stream, cut);
     }

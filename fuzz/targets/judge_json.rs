@@ -3,9 +3,7 @@
 
 use std::fs;
 
-use kiln::arch::Arch;
-use kiln::suite::{Exit, Verdict};
-use kiln::suite::bpftrace::{Dialect, End, Observation, Rules, RuntimeSuites, Vocabulary, judge};
+use kiln::internals::fuzz::{Verdict, judge_directory};
 use libfuzzer_sys::fuzz_target;
 
 /// One test whose expectation is in a file, if the dialect supports that.
@@ -19,26 +17,12 @@ fuzz_target!(|input: (&[u8], &[u8])| {
     fs::create_dir_all(&outputs).unwrap();
     fs::write(outputs.join("expected.json"), expected).unwrap();
     fs::write(dir.path().join("runtime/file"), TEST).unwrap();
-    for name in Dialect::names() {
-        let dialect = Dialect::for_version(name).unwrap();
-        let Ok(suites) = RuntimeSuites::read(dir.path(), &Vocabulary::of(dialect), Arch::default())
-        else {
-            continue;
-        };
-        for test in &suites.tests {
-            let verdict = |output: &[u8]| {
-                let observed = Observation {
-                    end: Some(End::Exited(Exit::Code(0))),
-                    output: output.to_vec(),
-                    ..Observation::default()
-                };
-                judge(test, Rules::new(dialect, false), dir.path(), &observed).verdict
-            };
-            let given = verdict(printed);
-            assert!(matches!(
-                given,
-                Verdict::Pass | Verdict::Fail | Verdict::Error
-            ));
-        }
+    let verdicts = judge_directory(dir.path(), printed);
+    assert!(!verdicts.is_empty());
+    for verdict in verdicts {
+        assert!(matches!(
+            verdict,
+            Verdict::Pass | Verdict::Fail | Verdict::Error
+        ));
     }
 });

@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use kiln::kernel::modules::Index;
+use kiln::internals::fuzz::plan_modules;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
@@ -13,9 +13,5 @@ fuzz_target!(|input: (&[u8], &[u8], &[u8])| {
     fs::write(dir.path().join("one.ko"), module).unwrap();
     fs::write(dir.path().join("modules.builtin"), builtin).unwrap();
     fs::write(dir.path().join("modules.builtin.modinfo"), modinfo).unwrap();
-    if let Ok(index) = Index::open(dir.path()) {
-        let _ = index.provides("one");
-        let _ = index.closure(&["one", "virtiofs"]);
-        let _ = index.cannot_boot(&["one".to_owned()]);
-    }
+    let _ = plan_modules(dir.path());
 });

@@ -1,7 +1,7 @@
 //! `Packages` indices: no text makes a kernel whose name or hash could lead anywhere.
 #![no_main]
 
-use kiln::kernel::kernels_of_index;
+use kiln::internals::fuzz::kernels_of_index;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -3,20 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use kiln::suite::Verdict;
-use kiln::suite::command::{Dialect, Results, read_tap};
+use kiln::internals::fuzz::{Results, Verdict, read_tap_output};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Some((first, output)) = input.split_first() else {
         return;
     };
-    let dialect = if first & 1 == 0 {
-        Dialect::Tap
-    } else {
-        Dialect::Ktap
-    };
-    let results = read_tap(output, dialect);
+    let is_ktap = first & 1 == 1;
+    let results = read_tap_output(output, is_ktap);
     let names: BTreeSet<_> = results.cases.iter().map(|case| &case.name).collect();
     assert_eq!(names.len(), results.cases.len(), "a name occurs twice");
     assert!(!names.contains(&String::new()), "a case without a name");
@@ -39,8 +34,11 @@ fuzz_target!(|input: &[u8]| {
         "a failure vanished"
     );
     let more = [output, b"\nnot ok 7 - one more\n"].concat();
-    assert!(!is_clean(&read_tap(&more, dialect)), "a failure vanished");
-    if is_clean(&results) && dialect == Dialect::Tap {
+    assert!(
+        !is_clean(&read_tap_output(&more, is_ktap)),
+        "a failure vanished"
+    );
+    if is_clean(&results) && !is_ktap {
         assert_plan(lines(), &results);
     }
 });

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use kiln::suite::Verdict;
-use kiln::suite::command::{Results, read_xml};
+use kiln::internals::fuzz::{Results, Verdict, read_xml};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|file: &[u8]| {

@@ -7,7 +7,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::message::{Event, Request};
+use crate::message::{GuestEvent, Request};
 
 /// Largest encoded event that the host accepts, in bytes without delimiters: it limits what an
 /// untrusted guest can make the host keep.
@@ -26,7 +26,7 @@ pub trait Message {
     const MAX_FRAME: usize;
 }
 
-impl Message for Event {
+impl Message for GuestEvent {
     const MAX_FRAME: usize = MAX_EVENT;
 }
 
@@ -117,8 +117,8 @@ mod tests {
     use crate::message::{ProcessSpec, Stream};
     use proptest::prelude::*;
 
-    fn output(data: Vec<u8>) -> Event {
-        Event::Output {
+    fn output(data: Vec<u8>) -> GuestEvent {
+        GuestEvent::Output {
             process: 7,
             stream: Stream::Stdout,
             data,
@@ -129,7 +129,7 @@ mod tests {
     fn a_frame_is_found_after_garbage_without_a_delimiter() {
         let mut bytes = b"\xff\x01half a frame".to_vec();
         bytes.extend(encode(&output(b"x\0y".to_vec())).unwrap());
-        let found: Vec<Result<Event, _>> = Decoder::new().push(&bytes);
+        let found: Vec<Result<GuestEvent, _>> = Decoder::new().push(&bytes);
         assert_eq!(found.len(), 2);
         assert!(found[0].is_err());
         assert_eq!(found[1], Ok(output(b"x\0y".to_vec())));
@@ -140,11 +140,11 @@ mod tests {
         let mut decoder = Decoder::new();
         let mut errors = 0;
         for _ in 0..40 {
-            errors += decoder.push::<Event>(&[b'a'; 16 * 1024]).len();
+            errors += decoder.push::<GuestEvent>(&[b'a'; 16 * 1024]).len();
         }
         assert_eq!(errors, 1, "one error for one overlong frame");
         assert!(decoder.pending.capacity() <= 2 * MAX_EVENT);
-        let found = decoder.push::<Event>(&encode(&output(vec![1])).unwrap());
+        let found = decoder.push::<GuestEvent>(&encode(&output(vec![1])).unwrap());
         assert_eq!(found, vec![Ok(output(vec![1]))]);
     }
 
@@ -184,7 +184,7 @@ mod tests {
         for at in 1..good.len() - 1 {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
-            for message in Decoder::new().push::<Event>(&bad) {
+            for message in Decoder::new().push::<GuestEvent>(&bad) {
                 assert!(message.is_err(), "bit flip at {at} went unnoticed");
             }
         }
@@ -203,18 +203,18 @@ mod tests {
                 bytes.extend(encode(&output(payload.clone())).unwrap());
             }
             let mut decoder = Decoder::new();
-            let found: Vec<Event> = bytes
+            let found: Vec<GuestEvent> = bytes
                 .chunks(cut)
-                .flat_map(|chunk| decoder.push::<Event>(chunk))
+                .flat_map(|chunk| decoder.push::<GuestEvent>(chunk))
                 .filter_map(Result::ok)
                 .collect();
-            let sent: Vec<Event> = payloads.into_iter().map(output).collect();
+            let sent: Vec<GuestEvent> = payloads.into_iter().map(output).collect();
             prop_assert_eq!(found, sent);
         }
 
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            let _ = Decoder::new().push::<Event>(&bytes);
+            let _ = Decoder::new().push::<GuestEvent>(&bytes);
         }
     }
 }

@@ -1,14 +1,14 @@
 //! The messages between host and guest.
 //!
-//! The host sends [`Request`]s, the guest sends [`Event`]s. The first event is
-//! [`Event::Hello`]. The host numbers jobs and processes as it likes and never
+//! The host sends [`Request`]s, the guest sends [`GuestEvent`]s. The first event is
+//! [`GuestEvent::Hello`]. The host numbers jobs and processes as it likes and never
 //! uses a number twice.
 
 use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 7;
+pub const PROTOCOL_VERSION: u32 = 8;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -19,7 +19,7 @@ pub const HEARTBEAT_MS: u64 = 2000;
 pub const DROP_WAIT_MS: u64 = 500;
 
 /// How many bytes of stdin the host may have sent to a process beyond what the
-/// guest has reported as taken ([`Event::StdinTaken`]).
+/// guest has reported as taken ([`GuestEvent::StdinTaken`]).
 pub const STDIN_WINDOW: usize = 256 * 1024;
 
 /// How many leftovers of a kind to name at most, since the size of a message is limited.
@@ -38,8 +38,8 @@ pub enum Request {
         /// The new job.
         job: JobId,
     },
-    /// Starts a process in a job; answered by [`Event::Started`] or
-    /// [`Event::SpawnFailed`].
+    /// Starts a process in a job; answered by [`GuestEvent::Started`] or
+    /// [`GuestEvent::SpawnFailed`].
     Spawn {
         /// The job it belongs to.
         job: JobId,
@@ -71,7 +71,7 @@ pub enum Request {
         /// The new size.
         size: WindowSize,
     },
-    /// Asks for [`Event::CommSeen`] as soon as a process of the job has this
+    /// Asks for [`GuestEvent::CommSeen`] as soon as a process of the job has this
     /// `comm` (`/proc/PID/comm`, at most 15 bytes), that is: has called
     /// execve on a file of that name.
     AwaitComm {
@@ -80,21 +80,21 @@ pub enum Request {
         /// The name.
         comm: String,
     },
-    /// Causes a few page faults with each [`Event::Alive`] for as long as the job
+    /// Causes a few page faults with each [`GuestEvent::Alive`] for as long as the job
     /// is open: a guest that runs nothing but a test that waits for one has none.
     CausePageFaults {
         /// The job.
         job: JobId,
     },
     /// Kills whatever is left of the job and removes its cgroup; answered by
-    /// [`Event::JobClosed`].
+    /// [`GuestEvent::JobClosed`].
     CloseJob {
         /// The job.
         job: JobId,
     },
     /// Declares the guest's present state clean; [`Request::Tidy`] restores this state.
     TakeStock,
-    /// Undoes what outlives closed jobs; answered by [`Event::Tidied`].
+    /// Undoes what outlives closed jobs; answered by [`GuestEvent::Tidied`].
     Tidy,
     /// Makes the kernel drop unused files from its caches, each of which holds a file descriptor on
     /// the host. Not answered: the next request waits until this is done, but no longer than
@@ -103,9 +103,9 @@ pub enum Request {
         /// Also drop cached pages: some kernels keep a file while it has any.
         pages: bool,
     },
-    /// Runs the work of [`crate::speed`]; answered by [`Event::Speed`].
+    /// Runs the work of [`crate::speed`]; answered by [`GuestEvent::Speed`].
     MeasureSpeed,
-    /// Asks for [`Event::Time`].
+    /// Asks for [`GuestEvent::Time`].
     AskTime,
     /// Moves the guest's wall clock.
     AdjustClock {
@@ -118,7 +118,7 @@ pub enum Request {
 
 /// A message from the guest to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
+pub enum GuestEvent {
     /// The guest is ready for requests.
     Hello(Hello),
     /// The process runs: its execve succeeded.
@@ -330,8 +330,6 @@ pub struct ProcessExit {
     pub status: Status,
     /// Whether the guest ended it because its deadline passed.
     pub deadline_passed: bool,
-    /// Resources it and its waited-for children used.
-    pub usage: Usage,
 }
 
 /// Exit status or signal.
@@ -341,17 +339,6 @@ pub enum Status {
     Exited(i32),
     /// A signal of this number ended it.
     Signaled(i32),
-}
-
-/// Resources used, as in getrusage(2).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Time in user mode, microseconds.
-    pub user_us: u64,
-    /// Time in kernel mode, microseconds.
-    pub system_us: u64,
-    /// Largest resident set, KiB.
-    pub max_rss_kib: u64,
 }
 
 /// A process that outlived its job.

@@ -17,7 +17,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, getppid};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -130,11 +130,6 @@ impl Supervised {
         self.pid
     }
 
-    /// The write end of the child's stdin, if it is piped; at most once.
-    pub fn take_stdin(&mut self) -> Option<ChildStdin> {
-        self.child.stdin.take()
-    }
-
     /// The read end of the child's stdout, if it is piped; at most once.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         self.child.stdout.take()
@@ -148,11 +143,6 @@ impl Supervised {
     /// Waits until the child ends. Can be cancelled and called again.
     pub async fn wait(&mut self) -> io::Result<ExitStatus> {
         self.child.wait().await
-    }
-
-    /// How the child ended, or `None` while it runs.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
     }
 
     /// Gives the child `grace` to end by itself, then kills its process group,
@@ -253,7 +243,7 @@ mod tests {
         .join()
         .unwrap();
         thread::sleep(Duration::from_millis(100));
-        assert!(child.0.try_wait().unwrap().is_none());
+        assert!(child.0.child.try_wait().unwrap().is_none());
     }
 
     #[tokio::test]

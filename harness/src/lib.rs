@@ -6,25 +6,37 @@
 //!
 //! Arrows point one way: `cli → report → run → {vm, suite} → {guest, kernel} →
 //! config → arch`.
+//!
+//! The library is one program: all modules are private, so that the compiler
+//! finds what nobody uses. What tests, benchmarks and fuzz targets need of them
+//! is in `internals`.
 
-pub mod appimage;
-pub mod arch;
+// `pub` in a private module says that the rest of the crate uses an item, as
+// opposed to `pub(super)`.
+#![allow(unreachable_pub)]
+
+mod appimage;
+mod arch;
 mod blocking;
-pub mod child;
-pub mod ci;
-pub mod cli;
-pub mod config;
-pub(crate) mod duration;
+mod child;
+mod ci;
+mod cli;
+mod config;
+mod duration;
 pub mod exit_code;
-pub mod guest;
-pub mod hint;
-pub mod kernel;
+mod guest;
+mod hint;
+#[doc(hidden)]
+pub mod internals;
+mod kernel;
 mod offline;
 mod program;
-pub mod report;
-pub mod run;
-pub mod scratch;
-pub mod store;
-pub mod suite;
-pub mod vm;
+mod report;
+mod run;
+mod scratch;
+mod store;
+mod suite;
+mod vm;
 mod whole_file;
+
+pub use cli::main;

@@ -1,5 +1,5 @@
 //! The `kiln` command.
 
 fn main() -> std::process::ExitCode {
-    kiln::cli::main()
+    kiln::main()
 }

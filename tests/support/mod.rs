@@ -13,6 +13,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod broken_module;
+pub(crate) mod empty_cache;
 pub(crate) mod flake;
 mod left;
 pub(crate) mod material;

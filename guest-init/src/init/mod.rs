@@ -4,6 +4,7 @@ mod activity;
 mod boot;
 mod caches;
 mod cgroup;
+mod children;
 mod clock;
 mod failure;
 mod job;
@@ -28,7 +29,7 @@ mod upper;
 
 use std::path::Path;
 
-use guest_init::message::Event;
+use guest_init::message::GuestEvent;
 use nix::sys::reboot::{RebootMode, reboot};
 
 use failure::Failure;
@@ -42,7 +43,7 @@ pub(crate) fn run() {
         console(&format!("failed to {}: {}", failure.stage, failure.message));
         if let Some(port) = &mut port {
             // If this fails, the console still has the message.
-            let _ = port.queue(&Event::Failed {
+            let _ = port.queue(&GuestEvent::Failed {
                 stage: failure.stage.to_owned(),
                 message: failure.message,
             });

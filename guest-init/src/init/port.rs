@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use guest_init::frame::{self, Decoder, MAX_DATA};
-use guest_init::message::{Event, Request};
+use guest_init::message::{GuestEvent, Request};
 use guest_init::plan::CONTROL_PORT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
@@ -78,7 +78,7 @@ impl Port {
 
     /// Queues an event, to be sent together with the next ones: each write costs an exit to QEMU.
     /// If many are queued, blocks until the host has taken them.
-    pub(crate) fn queue(&mut self, event: &Event) -> std::io::Result<()> {
+    pub(crate) fn queue(&mut self, event: &GuestEvent) -> std::io::Result<()> {
         let frame = frame::encode(event).map_err(std::io::Error::other)?;
         self.queue.extend(frame);
         if self.queue.len() < MAX_DATA {

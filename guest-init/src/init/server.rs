@@ -8,8 +8,8 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use guest_init::message::{
-    Event, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec, Request,
-    Status, Stream, Usage,
+    GuestEvent, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec,
+    Request, Stream,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,6 +20,7 @@ use nix::unistd::Pid;
 use super::activity;
 use super::caches::Caches;
 use super::cgroup::Cgroup;
+use super::children::{self, Child};
 use super::clock;
 use super::failure::{Context, Failure, console};
 use super::job::{Job, WATCH_INTERVAL};
@@ -50,7 +51,7 @@ pub(crate) struct Server<'a> {
     stock: Option<Stock>,
     caches: Caches,
     taint: Taint,
-    /// When the next [`Event::Alive`] is due.
+    /// When the next [`GuestEvent::Alive`] is due.
     heartbeat: Instant,
     done: bool,
 }
@@ -83,7 +84,7 @@ impl<'a> Server<'a> {
     /// Says hello, and serves until the host requests power-off or disconnects.
     pub(crate) fn serve(mut self, hello: Hello) -> Result<(), Failure> {
         self.tell_taint()?;
-        self.send(&Event::Hello(hello))?;
+        self.send(&GuestEvent::Hello(hello))?;
         self.flush()?;
         while !self.done {
             for ready in self.wait()? {
@@ -103,7 +104,7 @@ impl<'a> Server<'a> {
     }
 
     /// Sends an event by the end of this round.
-    fn send(&mut self, event: &Event) -> Result<(), Failure> {
+    fn send(&mut self, event: &GuestEvent) -> Result<(), Failure> {
         self.port
             .queue(event)
             .during("send an event", &"control port")
@@ -115,7 +116,7 @@ impl<'a> Server<'a> {
     }
 
     fn refuse(&mut self, message: String) -> Result<(), Failure> {
-        self.send(&Event::Refused { message })
+        self.send(&GuestEvent::Refused { message })
     }
 
     fn wait(&mut self) -> Result<Vec<Ready>, Failure> {
@@ -181,7 +182,7 @@ impl<'a> Server<'a> {
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
             let since_boot_ns = since_boot_ns();
-            self.send(&Event::Alive { since_boot_ns })?;
+            self.send(&GuestEvent::Alive { since_boot_ns })?;
             if self.jobs.values().any(Job::wants_page_faults) {
                 activity::cause_page_faults();
             }
@@ -189,14 +190,14 @@ impl<'a> Server<'a> {
         for (_, process) in self.processes.values_mut() {
             process.enforce_deadline(now);
         }
-        let seen: Vec<Event> = self
+        let seen: Vec<GuestEvent> = self
             .jobs
             .iter_mut()
             .flat_map(|(&job, state)| {
                 state
                     .seen()
                     .into_iter()
-                    .map(move |(comm, pid)| Event::CommSeen { job, comm, pid })
+                    .map(move |(comm, pid)| GuestEvent::CommSeen { job, comm, pid })
             })
             .collect();
         for event in seen {
@@ -217,14 +218,14 @@ impl<'a> Server<'a> {
         };
         for message in messages {
             match message {
-                Ok(request) => self.carry_out(request)?,
+                Ok(request) => self.handle(request)?,
                 Err(error) => self.refuse(error.to_string())?,
             }
         }
         Ok(())
     }
 
-    fn carry_out(&mut self, request: Request) -> Result<(), Failure> {
+    fn handle(&mut self, request: Request) -> Result<(), Failure> {
         match request {
             Request::OpenJob { job } => match Cgroup::create(job) {
                 Ok(cgroup) => {
@@ -285,11 +286,11 @@ impl<'a> Server<'a> {
             }
             Request::MeasureSpeed => {
                 let micros = guest_init::speed::work().as_micros();
-                self.send(&Event::Speed {
+                self.send(&GuestEvent::Speed {
                     micros: u64::try_from(micros).unwrap_or(u64::MAX),
                 })
             }
-            Request::AskTime => self.send(&Event::Time {
+            Request::AskTime => self.send(&GuestEvent::Time {
                 realtime_ns: clock::realtime(),
                 since_boot_ns: since_boot_ns(),
             }),
@@ -310,7 +311,7 @@ impl<'a> Server<'a> {
     }
 
     fn spawn(&mut self, job: JobId, process: ProcessId, spec: &ProcessSpec) -> Result<(), Failure> {
-        let failed = |errno: i32, message: String| Event::SpawnFailed {
+        let failed = |errno: i32, message: String| GuestEvent::SpawnFailed {
             process,
             errno,
             message,
@@ -322,7 +323,7 @@ impl<'a> Server<'a> {
                 Ok(state) => {
                     let pid = state.pid;
                     self.processes.insert(process, (job, state));
-                    Event::Started { process, pid }
+                    GuestEvent::Started { process, pid }
                 }
                 Err(error) => failed(error.errno, error.message),
             },
@@ -357,12 +358,12 @@ impl<'a> Server<'a> {
         };
         self.flush()?;
         let mut reaped = Vec::new();
-        let leftovers = state.close(|| reaped.extend(collect_children()));
+        let leftovers = state.close(|| reaped.extend(children::collect()));
         for child in reaped {
             self.ended(&child)?;
         }
         self.processes.retain(|_, (of, _)| *of != job);
-        self.send(&Event::JobClosed { job, leftovers })
+        self.send(&GuestEvent::JobClosed { job, leftovers })
     }
 
     fn tidy(&mut self) -> Result<(), Failure> {
@@ -372,7 +373,7 @@ impl<'a> Server<'a> {
         let mut remnants = Vec::new();
         if !jobs_open {
             // All processes that the host asked for have ended.
-            remnants = stock.end_processes(|| drop(collect_children()));
+            remnants = stock.end_processes(|| drop(children::collect()));
         }
         remnants.extend(stock.restore(jobs_open));
         // What remains must be among those that fit.
@@ -380,12 +381,12 @@ impl<'a> Server<'a> {
         remnants.truncate(MAX_NAMED);
         self.tell_taint()?;
         let micros = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.send(&Event::Tidied { remnants, micros })
+        self.send(&GuestEvent::Tidied { remnants, micros })
     }
 
     fn tell_taint(&mut self) -> Result<(), Failure> {
         match self.taint.change() {
-            Some(flags) => self.send(&Event::Tainted { flags }),
+            Some(flags) => self.send(&GuestEvent::Tainted { flags }),
             None => Ok(()),
         }
     }
@@ -396,7 +397,7 @@ impl<'a> Server<'a> {
         };
         match state.write_stdin() {
             0 => Ok(()),
-            taken => self.send(&Event::StdinTaken {
+            taken => self.send(&GuestEvent::StdinTaken {
                 process,
                 bytes: u32::try_from(taken).unwrap_or(u32::MAX),
             }),
@@ -413,7 +414,7 @@ impl<'a> Server<'a> {
         }
         match state.read(stream) {
             Chunk::Data(data) => {
-                self.send(&Event::Output {
+                self.send(&GuestEvent::Output {
                     process,
                     stream,
                     data,
@@ -422,7 +423,7 @@ impl<'a> Server<'a> {
             }
             Chunk::Empty => Ok(false),
             Chunk::Closed => {
-                self.send(&Event::Closed { process, stream })?;
+                self.send(&GuestEvent::Closed { process, stream })?;
                 Ok(false)
             }
         }
@@ -431,7 +432,7 @@ impl<'a> Server<'a> {
     /// Collects ended children: ours, and orphans, which become ours.
     fn reap(&mut self) -> Result<(), Failure> {
         while let Ok(Some(_)) = self.children.read_signal() {}
-        for child in collect_children() {
+        for child in children::collect() {
             self.ended(&child)?;
         }
         Ok(())
@@ -453,12 +454,11 @@ impl<'a> Server<'a> {
                 reads += 1;
             }
         }
-        self.send(&Event::Exited {
+        self.send(&GuestEvent::Exited {
             process,
             outcome: ProcessExit {
                 status: child.status,
                 deadline_passed,
-                usage: child.usage,
             },
         })
     }
@@ -466,45 +466,4 @@ impl<'a> Server<'a> {
 
 fn since_boot_ns() -> u64 {
     u64::try_from(clock::since_boot().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A child that has ended.
-struct Child {
-    pid: i32,
-    status: Status,
-    usage: Usage,
-}
-
-/// All ended children that have not been collected yet.
-fn collect_children() -> Vec<Child> {
-    let mut children = Vec::new();
-    loop {
-        let mut status = 0;
-        // SAFETY: rusage is plain data for which all zeroes are valid.
-        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-        // SAFETY: both pointers are to live, writable values of the types that
-        // wait4(2) fills. `nix` and `rustix` offer no wait that reports usage.
-        let pid = unsafe { libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage) };
-        if pid <= 0 {
-            return children;
-        }
-        let status = if libc::WIFEXITED(status) {
-            Status::Exited(libc::WEXITSTATUS(status))
-        } else {
-            Status::Signaled(libc::WTERMSIG(status))
-        };
-        let micros = |time: libc::timeval| {
-            u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000
-                + u64::try_from(time.tv_usec).unwrap_or(0)
-        };
-        children.push(Child {
-            pid,
-            status,
-            usage: Usage {
-                user_us: micros(usage.ru_utime),
-                system_us: micros(usage.ru_stime),
-                max_rss_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0),
-            },
-        });
-    }
 }

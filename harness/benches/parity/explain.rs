@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use kiln::suite::bpftrace::Rule;
+use kiln::internals::rule_names;
 
 use crate::row::Row;
 use crate::verdicts::Said;
@@ -66,7 +66,7 @@ fn rule(row: &Row) -> Option<String> {
     let (Some(name), None) = (names.next(), names.next()) else {
         return None;
     };
-    let is_known = Rule::all().any(|rule| rule.name() == name);
+    let is_known = rule_names().any(|rule| rule == name);
     let is_turned = row.compat.as_ref()?.verdicts == upstream.verdicts;
     (is_known && is_turned).then(|| name.clone())
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
-use kiln::config::Catalogue;
+use kiln::internals::modules_before_tests;
 
 use verdicts::{Results, Selection};
 
@@ -96,9 +96,7 @@ fn compare_all(options: &Options) -> Result<bool> {
     let selection = Selection {
         tests: workspace.join("target/bpftrace/tests"),
         ids: (!options.filters.is_empty()).then(|| ids.clone()),
-        modules: Catalogue::load(&workspace.join("kernels.toml"))?
-            .defaults
-            .modules,
+        modules: modules_before_tests(&workspace.join("kernels.toml"))?,
         scale: options.scale,
         jobs: options.jobs,
         resume: options.resume,

@@ -7,8 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use kiln::exit_code;
-use kiln::run::event::Event;
-use kiln::run::event_log::read_events;
+use kiln::internals::{Event, read_events};
 
 use crate::verdicts::{Results, Selection};
 use crate::{KILN, Result};

@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln::run::event::Event;
-use kiln::run::event_log::read_events;
+use kiln::internals::{Event, read_events};
 
 use crate::{KILN, Result, verdict};
 

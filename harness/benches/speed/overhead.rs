@@ -6,8 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kiln::run::event::{Event, Verdict};
-use kiln::run::event_log::read_events;
+use kiln::internals::{Event, Verdict, read_events};
 
 use crate::sample::Sample;
 use crate::{KILN, Result, verdict};

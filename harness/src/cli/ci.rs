@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Failure;
 use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
-use super::say;
+use super::output;
 use super::suite_args::parse_dialect;
 use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
 use crate::exit_code;
@@ -110,7 +110,7 @@ impl CiArgs {
         }
         if self.list {
             for step in &steps {
-                say::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+                output::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
             }
             return Ok(exit_code::OK);
         }
@@ -155,7 +155,7 @@ impl CiArgs {
             )
             .await;
             if github.is_some() {
-                say::line(github::END_GROUP)?;
+                output::line(github::END_GROUP)?;
             }
             let (code, text) = match end {
                 Ok(End::Interrupted(signal)) => {
@@ -289,12 +289,12 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
     let name = step.name.as_str();
     let line = step.line();
     if github {
-        say::line(&format!(
+        output::line(&format!(
             "{}\n{}",
             github::group(name),
             github::marked(&line)
         ))
     } else {
-        say::line(&format!("== {name}: {}", escape::line(&line)))
+        output::line(&format!("== {name}: {}", escape::line(&line)))
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Failure;
-use super::say;
+use super::output;
 use crate::ci::Name;
 use crate::exit_code;
 use crate::report::github::{Annotation, Github, Level};
@@ -47,7 +47,7 @@ pub(super) fn report(verdicts: &[Verdict], github: Option<&Github>) -> Result<()
             let _ = writeln!(table, "{annotation}");
         }
     }
-    say::line(table.trim_end())?;
+    output::line(table.trim_end())?;
     let Some(github) = github else {
         return Ok(());
     };

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
 use crate::exit_code;
 use crate::report::{CompareFormat, Comparison};
 use crate::run::run_names;
@@ -46,7 +46,7 @@ impl CompareArgs {
                 format!("cannot write the comparison: {error}"),
             )
         })?;
-        say::print("the comparison", &text)?;
+        output::print("the comparison", &text)?;
         Ok(if comparison.has_regressed() {
             exit_code::TESTS_FAILED
         } else {

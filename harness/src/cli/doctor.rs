@@ -1,22 +1,24 @@
 //! `kiln doctor`: checks every prerequisite, and says what is wrong and how to fix it.
 
+mod check;
 mod host;
 mod qemu;
 
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use guest_init::plan::BootPlan;
 
+use self::check::{Check, DoctorInput, Status};
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
+use super::scratch_dir::scratch_dir;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
-use crate::kernel::{self, KernelImage};
+use crate::kernel;
 
 /// Arguments of `kiln doctor`.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,7 +33,7 @@ impl DoctorArgs {
     /// Checks everything; boots a cached kernel for the accelerator probe, if there is one.
     pub(super) async fn command(&self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
-        let scratch = super::scratch()?;
+        let scratch = scratch_dir()?;
         let initramfs = scratch.path().join("probe-initramfs");
         let plan = BootPlan {
             probe: true,
@@ -49,89 +51,19 @@ impl DoctorArgs {
             cache_dir: context.cache.root(),
             probe: kernel.as_ref().map(|kernel| (kernel, initramfs.as_path())),
         };
-        run(self, input, &mut say::stdout()).await.map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot write to standard output: {error}"),
-            )
-        })
-    }
-}
-
-/// What `doctor` checks besides the machine.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct DoctorInput<'a> {
-    /// The user's cache.
-    pub cache_dir: &'a Path,
-    /// A cached kernel, and an initramfs for it that powers off at once, for the accelerator probe.
-    /// Without them `doctor` reports only an earlier probe.
-    pub probe: Option<(&'a KernelImage, &'a Path)>,
-}
-
-/// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Status {
-    /// All is well.
-    Ok,
-    /// Works, with a drawback.
-    Warn,
-    /// VMs will not run.
-    Fail,
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        })
-    }
-}
-
-/// The check of one prerequisite.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Check {
-    /// The result.
-    pub status: Status,
-    /// What was checked.
-    pub name: &'static str,
-    /// What was found.
-    pub found: String,
-    /// Commands and advice to fix it.
-    pub remedies: Vec<String>,
-}
-
-impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(Status::Ok, name, found)
-    }
-
-    fn warn(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(Status::Warn, name, found)
-    }
-
-    fn fail(name: &'static str, found: impl Into<String>) -> Self {
-        Self::new(Status::Fail, name, found)
-    }
-
-    fn new(status: Status, name: &'static str, found: impl Into<String>) -> Self {
-        Self {
-            status,
-            name,
-            found: found.into(),
-            remedies: Vec::new(),
-        }
-    }
-
-    fn remedy(mut self, remedy: impl Into<String>) -> Self {
-        self.remedies.push(remedy.into());
-        self
+        run(self, input, &mut output::stdout())
+            .await
+            .map_err(|error| {
+                Failure::new(
+                    exit_code::SETUP_FAILED,
+                    format!("cannot write to standard output: {error}"),
+                )
+            })
     }
 }
 
 /// Runs every check, in the order in which they are shown.
-pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
+async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Check> {
     let mut checks = qemu::checks(args.qemu.as_deref(), input).await;
     checks.push(host::memory());
     checks.push(host::memfd());
@@ -146,11 +78,7 @@ pub(super) async fn checks(args: &DoctorArgs, input: DoctorInput<'_>) -> Vec<Che
 
 /// Runs `kiln doctor`: prints the checks to `out` and returns the exit code, 0 or
 /// [`exit_code::SETUP_FAILED`].
-pub(super) async fn run(
-    args: &DoctorArgs,
-    input: DoctorInput<'_>,
-    out: &mut impl Write,
-) -> io::Result<u8> {
+async fn run(args: &DoctorArgs, input: DoctorInput<'_>, out: &mut impl Write) -> io::Result<u8> {
     let checks = checks(args, input).await;
     print(&checks, out)?;
     Ok(verdict(&checks))

@@ -1,34 +1,30 @@
 //! `kiln exec`: runs a command in each kernel.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+mod lanes;
+mod spool;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use guest_init::message::Status;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 
 use super::Failure;
 use super::context::Context;
-use super::input::{self, Interrupts};
-use super::say;
+use super::guest_command::{in_vm, print_command_line};
+use super::input::{self, Interrupts, StdinSource};
+use super::output;
+use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
-use crate::report::escape;
-use crate::run::command::{self, Command, CommandEnd, Input};
-use crate::scratch::Scratch;
-use crate::vm::args;
-use crate::vm::cpu::{self, Ended};
+use crate::run::capacity::Jobs;
+use crate::run::command::Command;
 use crate::vm::exec_limit;
-use crate::vm::kernel_log::KernelReport;
-use crate::vm::launch::Prepared;
-use crate::vm::machine::VMCORE;
-use crate::vm::relief::{self, RAISE_LIMIT};
-
-/// Default limit of one command: long enough for a build, short enough that a
-/// hung CI job ends.
-const TIMEOUT: Duration = Duration::from_secs(3600);
+use lanes::{Lanes, Layout};
 
 /// Run a command as root in each kernel.
 #[derive(Debug, Args)]
@@ -36,6 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(3600);
   kiln exec -k 6.1 -- uname -r
   kiln exec -k @quick -- ./my-bpf-test --verbose
   kiln exec -k debian:6.18 -k 'debian:>=7.1' -- uname -r
+  kiln exec -j 4 -k debian:series -- ./my-bpf-test
   echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
 pub(super) struct ExecArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
@@ -46,6 +43,16 @@ pub(super) struct ExecArgs {
     /// End the command after this time, such as 30s or 10m; 0 is never
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = "1h")]
     pub(super) timeout: Duration,
+    /// Number of VMs at the same time, or fewer if memory is short. Output stays together by
+    /// kernel; a terminal's input goes to no command
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    jobs: u16,
+    /// Print lines as they come, each with the kernel's name before it
+    #[arg(long)]
+    prefix: bool,
+    /// End all once the command has failed in one kernel
+    #[arg(long)]
+    fail_fast: bool,
     /// Command and arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -55,7 +62,8 @@ pub(super) struct ExecArgs {
 }
 
 impl ExecArgs {
-    /// Runs the command in one kernel after another; the first status that is not 0 becomes ours.
+    /// Runs the command in each kernel; the first status that is not 0, in the order of the
+    /// kernels, becomes ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels).await?;
@@ -65,11 +73,13 @@ impl ExecArgs {
             resolved = self.vm.root.resolve(&context) => resolved?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
+        if self.vm.dry_run {
+            return self.dry_run(&context, &selected).await;
+        }
         let several = selected.len() > 1;
-        let replay = several && !self.vm.dry_run;
         // Reads to the end of stdin, which may never come.
         let mut stdin = tokio::select! {
-            stdin = input::StdinSource::read(replay) => stdin?,
+            stdin = StdinSource::read(several) => stdin?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
         if several {
@@ -78,46 +88,128 @@ impl ExecArgs {
                 signal = interrupts.next() => return Ok(input::code_of(signal)),
             }
         }
-        let mut code = exit_code::OK;
+        let jobs = Jobs::bounded(
+            usize::from(self.jobs).min(selected.len()),
+            self.vm.memory(&context),
+        );
+        if let Some(note) = jobs.note {
+            output::note(&format!("kiln: {note}"));
+        }
+        if jobs.count > 1 || self.prefix {
+            return self
+                .in_lanes(&context, &selected, jobs.count, &mut stdin, &interrupts)
+                .await;
+        }
+        let mut streams = Streams::direct();
+        let mut statuses = Statuses::of(selected.len());
         for (index, kernel) in selected.iter().enumerate() {
             if several {
-                say::note(&format!("== {}", kernel.name()));
+                output::note(&heading(kernel));
             }
-            let ran = if self.vm.dry_run {
-                print_command_line(&context, &self.vm, kernel).await
-            } else {
-                self.one(&context, kernel, &mut stdin, &mut interrupts)
-                    .await
-            };
-            let status = match ran {
-                Ok(status) => status,
-                // The command's result here does not matter for the next kernel.
-                Err(failure) if several && is_of_the_command(&failure) => {
-                    let failure = failure.as_own_failure();
-                    failure.report();
-                    failure.code
-                }
-                Err(failure) => return Err(failure),
-            };
-            if code == exit_code::OK {
-                code = status;
-            }
+            let stdin = stdin.open()?;
+            let ran = self
+                .one(&context, kernel, stdin, &mut interrupts, &mut streams)
+                .await;
+            statuses.set(index, of_one(ran, several, &streams)?);
             if interrupts.seen() {
-                if code == exit_code::OK && index + 1 < selected.len() {
-                    code = exit_code::INTERRUPTED;
-                }
+                break;
+            }
+            if self.fail_fast && statuses.failed() {
+                statuses.tell_unfinished(&selected);
                 break;
             }
         }
-        Ok(code)
+        Ok(statuses.code(interrupts.seen()))
+    }
+
+    /// Runs the command in several kernels at once.
+    async fn in_lanes(
+        &self,
+        context: &Context,
+        selected: &[Selected],
+        jobs: usize,
+        stdin: &mut StdinSource,
+        interrupts: &Interrupts,
+    ) -> Result<u8, Failure> {
+        let widest = selected.iter().map(|kernel| kernel.name().chars().count());
+        let mut lanes = Lanes::new(if self.prefix {
+            Layout::Prefixed(widest.max().unwrap_or_default())
+        } else {
+            Layout::Grouped
+        });
+        let several = selected.len() > 1;
+        let mut waiting = selected.iter().enumerate();
+        let mut running = FuturesUnordered::new();
+        let mut statuses = Statuses::of(selected.len());
+        let failed = loop {
+            let stop = interrupts.seen() || (self.fail_fast && statuses.failed());
+            while !stop
+                && running.len() < jobs
+                && let Some((index, kernel)) = waiting.next()
+            {
+                let stdin = stdin.open_apart()?;
+                let mut streams = lanes.open(kernel.name());
+                if several && !self.prefix {
+                    streams.note(&heading(kernel));
+                }
+                let mut interrupts = interrupts.another();
+                running.push(async move {
+                    let ran = self
+                        .one(context, kernel, stdin, &mut interrupts, &mut streams)
+                        .await;
+                    of_one(ran, several, &streams).map(|code| (index, code))
+                });
+            }
+            match running.next().await {
+                None => break Ok(()),
+                Some(Ok((index, code))) => statuses.set(index, code),
+                Some(Err(failure)) => break Err(failure),
+            }
+            if self.fail_fast && statuses.failed() {
+                break Ok(());
+            }
+        };
+        // Takes down the VMs that still run.
+        drop(running);
+        let written = lanes.written().await;
+        failed?;
+        if self.fail_fast && statuses.failed() {
+            statuses.tell_unfinished(selected);
+        }
+        let code = statuses.code(interrupts.seen());
+        match written {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                Ok(if code == exit_code::OK {
+                    exit_code::SIGNAL_BASE + 13
+                } else {
+                    code
+                })
+            }
+            Err(error) => Err(Failure::new(
+                exit_code::OWN_FAILURE,
+                format!("cannot write the commands' output: {error}"),
+            )),
+            Ok(()) => Ok(code),
+        }
+    }
+
+    async fn dry_run(&self, context: &Context, selected: &[Selected]) -> Result<u8, Failure> {
+        for kernel in selected {
+            if selected.len() > 1 {
+                output::note(&heading(kernel));
+            }
+            print_command_line(context, &self.vm, kernel).await?;
+        }
+        Ok(exit_code::OK)
     }
 
     async fn one(
         &self,
         context: &Context,
         selected: &Selected,
-        stdin: &mut input::StdinSource,
+        stdin: input::StdinFd,
         interrupts: &mut Interrupts,
+        streams: &mut Streams,
     ) -> Result<u8, Failure> {
         let command = Command {
             argv: self
@@ -138,7 +230,76 @@ impl ExecArgs {
             )
             .hint("put long lists into a file in the working directory, or on stdin")
         })?;
-        in_vm(context, selected, &self.vm, command, stdin, interrupts).await
+        in_vm(
+            context, selected, &self.vm, command, stdin, interrupts, streams,
+        )
+        .await
+    }
+}
+
+/// What stands above a kernel's output.
+fn heading(kernel: &Selected) -> String {
+    format!("== {}", kernel.name())
+}
+
+/// The status of one kernel, if the others can go on.
+fn of_one(ran: Result<u8, Failure>, several: bool, streams: &Streams) -> Result<u8, Failure> {
+    match ran {
+        // The command's result here does not matter for the other kernels.
+        Err(failure) if several && is_of_the_command(&failure) => {
+            let failure = failure.into_own_failure();
+            streams.report(&failure);
+            Ok(failure.code)
+        }
+        ran => ran,
+    }
+}
+
+/// The status of each kernel, once it is known.
+struct Statuses(Vec<Option<u8>>);
+
+impl Statuses {
+    fn of(kernels: usize) -> Self {
+        Self(vec![None; kernels])
+    }
+
+    fn set(&mut self, index: usize, status: u8) {
+        if let Some(place) = self.0.get_mut(index) {
+            *place = Some(status);
+        }
+    }
+
+    /// Whether the command has failed in any kernel.
+    fn failed(&self) -> bool {
+        self.0
+            .iter()
+            .flatten()
+            .any(|status| *status != exit_code::OK)
+    }
+
+    /// Names the kernels in which the command did not end, if any.
+    fn tell_unfinished(&self, selected: &[Selected]) {
+        let unfinished = selected.iter().zip(&self.0);
+        let names: Vec<&str> = unfinished
+            .filter(|(_, status)| status.is_none())
+            .map(|(kernel, _)| kernel.name())
+            .collect();
+        if !names.is_empty() {
+            output::note(&format!(
+                "kiln: stopped at the first failure; not finished: {}",
+                names.join(", ")
+            ));
+        }
+    }
+
+    /// The first that is not 0. After a signal, kernels that did not run count too.
+    fn code(&self, interrupted: bool) -> u8 {
+        let first = self.0.iter().flatten().find(|code| **code != exit_code::OK);
+        match first {
+            Some(code) => *code,
+            None if interrupted && self.0.contains(&None) => exit_code::INTERRUPTED,
+            None => exit_code::OK,
+        }
     }
 }
 
@@ -151,207 +312,4 @@ fn is_of_the_command(failure: &Failure) -> bool {
             | exit_code::NOT_FOUND
             | exit_code::CANNOT_EXECUTE
     )
-}
-
-/// Prints QEMU's command line.
-pub(super) async fn print_command_line(
-    context: &Context,
-    vm_args: &VmArgs,
-    selected: &Selected,
-) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
-    let prepared = prepare(context, vm_args, selected, &dir, false).await?;
-    let line = args::shell_line(&args::command(&prepared.spec));
-    say::print(
-        "QEMU's command line",
-        &format!("{}\n", line.to_string_lossy()),
-    )?;
-    Ok(exit_code::OK)
-}
-
-/// Resolves a VM of this kernel that shares the working directory.
-async fn prepare(
-    context: &Context,
-    vm_args: &VmArgs,
-    selected: &Selected,
-    dir: &Scratch,
-    edited: bool,
-) -> Result<Prepared, Failure> {
-    let kernel = context.provide(selected).await?;
-    let visible = std::slice::from_ref(&context.cwd);
-    let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
-    launch.edited = edited;
-    Ok(launch.prepare().await?)
-}
-
-/// Boots a kernel, runs one command in it with our streams, and stops the VM. Returns the exit
-/// code.
-pub(super) async fn in_vm(
-    context: &Context,
-    selected: &Selected,
-    vm_args: &VmArgs,
-    command: Command,
-    stdin: &mut input::StdinSource,
-    interrupts: &mut Interrupts,
-) -> Result<u8, Failure> {
-    let dir = super::scratch()?;
-    let boot = async {
-        let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
-        if let Some(note) = &prepared.accel_note {
-            say::note(&format!("kiln: {note}"));
-        }
-        for note in prepared.spec.means.notes() {
-            say::note(&format!("kiln: {note}"));
-        }
-        Ok::<_, Failure>(prepared.start().await?)
-    };
-    let mut vm = tokio::select! {
-        biased;
-        signal = interrupts.next() => return Ok(input::code_of(signal)),
-        vm = boot => vm?,
-    };
-    // The signal may have come during the last step of the boot.
-    if interrupts.seen() {
-        vm.kill().await;
-        return Ok(input::code_of(interrupts.next().await));
-    }
-    let timeout = command.timeout;
-    let terminal = command.terminal.is_some();
-    let program = command.argv.first().cloned().unwrap_or_default();
-    // From here on Ctrl-C goes to the guest. Restored when dropped.
-    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
-    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
-    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
-    let input = Input {
-        stdin: stdin_chunks,
-        notices,
-    };
-    let feeder = tokio::spawn(input::feed(
-        stdin.open()?,
-        interrupts.subscribe(),
-        stdin_sender,
-        notice_sender,
-        terminal,
-    ));
-    let mut stdout = tokio::io::stdout();
-    let mut stderr = tokio::io::stderr();
-    let (control, lost) = vm.watched();
-    let ran = tokio::select! {
-        ran = command::run(control, command, input, &mut stdout, &mut stderr) => {
-            Ok(ran)
-        }
-        loss = lost => Ok(Err(loss.into())),
-        // The user insists: end now, whatever the guest does.
-        signal = interrupts.insisted() => Err(signal),
-    };
-    feeder.abort();
-    drop(raw);
-    match ran {
-        Err(signal) => {
-            vm.kill().await;
-            Ok(input::code_of(signal))
-        }
-        Ok(Ok(end)) => {
-            let spec = &vm.spec;
-            if let CommandEnd::Ended(outcome) = &end
-                && let Some(note) = cpu::illegal_instruction(
-                    match outcome.status {
-                        Status::Exited(status) => Ended::Status(status),
-                        Status::Signaled(signal) => Ended::Signal(signal),
-                    },
-                    spec.kernel.arch,
-                    spec.accelerator,
-                    spec.cpu.as_deref(),
-                )
-            {
-                say::note(&format!("kiln: the command was {note}"));
-            }
-            if vm.relief.take_refused() {
-                say::note(&format!("kiln: {}", relief::refusal()));
-                say::note(&format!("  hint: {RAISE_LIMIT}"));
-            }
-            tell_reports(selected, &vm.stop().await.kernel_reports);
-            let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
-            code(end, timeout).map_err(|failure| match failure.code {
-                exit_code::NOT_FOUND if hidden => failure.hint(
-                    "the host has it, but the guest does not see it: run kiln in its directory, or \
-                     share that directory with --rw DIR",
-                ),
-                _ => failure,
-            })
-        }
-        Ok(Err(error)) => {
-            let evidence = vm.evidence().await;
-            vm.kill().await;
-            tell_reports(selected, &evidence.kernel_reports);
-            // Keep the dump for the user, and say where it is.
-            if dir.path().join(VMCORE).exists() {
-                dir.keep();
-            }
-            Err(Failure::new(
-                exit_code::VM_LOST,
-                format!(
-                    "lost the VM of kernel {}: {}\n{evidence}",
-                    selected.name(),
-                    evidence.reason(&error)
-                ),
-            ))
-        }
-    }
-}
-
-/// Prints what the kernel reported; the command's status does not change.
-fn tell_reports(selected: &Selected, reports: &[KernelReport]) {
-    for report in reports {
-        say::note(&format!(
-            "kiln: kernel {} reported ({}): {}",
-            selected.name(),
-            report.kind,
-            escape::line(&report.summary())
-        ));
-    }
-}
-
-fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
-    match end {
-        CommandEnd::Ended(outcome) => {
-            if outcome.deadline_passed {
-                return Err(Failure::new(
-                    exit_code::TIMED_OUT,
-                    format!(
-                        "the command ran longer than {} s and was stopped",
-                        timeout.unwrap_or(TIMEOUT).as_secs_f64()
-                    ),
-                )
-                .hint("--timeout sets the limit"));
-            }
-            Ok(match outcome.status {
-                Status::Exited(status) => u8::try_from(status).unwrap_or(u8::MAX),
-                Status::Signaled(signal) => {
-                    exit_code::SIGNAL_BASE.saturating_add(u8::try_from(signal).unwrap_or(u8::MAX))
-                }
-            })
-        }
-        CommandEnd::NotStarted { errno, message } => {
-            let code = match errno {
-                nix::libc::ENOENT => exit_code::NOT_FOUND,
-                nix::libc::EACCES | nix::libc::ENOEXEC | nix::libc::E2BIG => {
-                    exit_code::CANNOT_EXECUTE
-                }
-                _ => exit_code::OWN_FAILURE,
-            };
-            Err(Failure::new(
-                code,
-                format!("cannot run the command in the guest: {message}"),
-            ))
-        }
-        // What any program in a pipeline does when SIGPIPE ends it.
-        CommandEnd::OutputFailed(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            Ok(exit_code::SIGNAL_BASE + 13)
-        }
-        CommandEnd::OutputFailed(error) => Err(Failure::new(
-            exit_code::OWN_FAILURE,
-            format!("cannot write the command's output: {error}"),
-        )),
-    }
 }

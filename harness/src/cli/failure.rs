@@ -13,7 +13,7 @@ use crate::suite::Refusal;
 pub struct Failure {
     /// One of [`crate::exit_code`], or a guest's status.
     pub code: u8,
-    /// What failed; empty if that has been printed already.
+    /// What failed.
     pub message: String,
     /// What to do next.
     pub hints: Vec<String>,
@@ -27,11 +27,6 @@ impl Failure {
             message: message.into(),
             hints: Vec::new(),
         }
-    }
-
-    /// Ends with this exit code, without a message.
-    pub fn silent(code: u8) -> Self {
-        Self::new(code, "")
     }
 
     /// The same failure with another exit code.
@@ -50,34 +45,34 @@ impl Failure {
     /// For `exec` and `shell`, which pass on the guest's exit codes: their own set-up failures give
     /// 125.
     #[must_use]
-    pub fn as_own_failure(self) -> Self {
+    pub fn into_own_failure(self) -> Self {
         match self.code {
             exit_code::SETUP_FAILED | exit_code::VM_LOST => self.with_code(exit_code::OWN_FAILURE),
             _ => self,
         }
     }
 
+    /// The failure as text for stderr.
+    pub(super) fn render(&self) -> String {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        let (red, reset) = if colour {
+            ("\x1b[1;31m", "\x1b[0m")
+        } else {
+            ("", "")
+        };
+        // Escape: messages may contain text from guests and packages.
+        let mut text = format!("{red}error{reset}: {}", escape::block(&self.message));
+        for hint in &self.hints {
+            text.push_str("\n  hint: ");
+            text.push_str(&escape::block(hint));
+        }
+        text
+    }
+
     /// Prints the failure to stderr and returns its exit code.
     pub fn report(&self) -> ExitCode {
-        if !self.message.is_empty() {
-            let mut stderr = std::io::stderr().lock();
-            let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let (red, reset) = if colour {
-                ("\x1b[1;31m", "\x1b[0m")
-            } else {
-                ("", "")
-            };
-            // If stderr is closed, there is nothing left to do. Escape: messages may contain text
-            // from guests and packages.
-            let _ = writeln!(
-                stderr,
-                "{red}error{reset}: {}",
-                escape::block(&self.message)
-            );
-            for hint in &self.hints {
-                let _ = writeln!(stderr, "  hint: {}", escape::block(hint));
-            }
-        }
+        // If stderr is closed, there is nothing left to do.
+        let _ = writeln!(std::io::stderr().lock(), "{}", self.render());
         ExitCode::from(self.code)
     }
 }

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
 use crate::exit_code;
 use crate::report::{Trend, TrendFormat, escape};
 use crate::suite::{Filter, TestId};
@@ -56,7 +56,7 @@ impl HistoryArgs {
         };
         let trend = Trend::read(&places, self.limit, &self.tests, wanted)?;
         for warning in &trend.warnings {
-            say::note(&format!("warning: {}", escape::line(warning)));
+            output::note(&format!("warning: {}", escape::line(warning)));
         }
         let text = trend.text_in(self.format, self.flaky).map_err(|error| {
             Failure::new(
@@ -64,7 +64,7 @@ impl HistoryArgs {
                 format!("cannot write the history: {error}"),
             )
         })?;
-        say::print("the history", &text)?;
+        output::print("the history", &text)?;
         Ok(exit_code::OK)
     }
 }

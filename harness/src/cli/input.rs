@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
@@ -81,6 +81,17 @@ impl Interrupts {
             escape,
             escape_sender,
         })
+    }
+
+    /// The same signals for one of several commands at once. The escape key stays here.
+    pub(super) fn another(&self) -> Self {
+        let (escape_sender, escape) = mpsc::channel(1);
+        Self {
+            count: self.count.clone(),
+            signals: self.signals.clone(),
+            escape,
+            escape_sender,
+        }
     }
 
     /// Whether any has come.
@@ -204,6 +215,28 @@ impl StdinSource {
                     format!("cannot read the saved stdin: {error}"),
                 )
             })
+    }
+}
+
+impl StdinSource {
+    /// For one of several commands at once: each reads from the start, and a terminal has nothing
+    /// for them.
+    pub(super) fn open_apart(&mut self) -> Result<StdinFd, Failure> {
+        let Some(spool) = &self.spool else {
+            return if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+                open_null()
+            } else {
+                self.open()
+            };
+        };
+        // A duplicate would share the position; a new opening of the unlinked file does not.
+        let path = format!("/proc/self/fd/{}", spool.as_raw_fd());
+        std::fs::File::open(path).map_err(|error| {
+            Failure::new(
+                exit_code::SETUP_FAILED,
+                format!("cannot read the saved stdin: {error}"),
+            )
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::Failure;
-use super::say;
+use super::output;
 use super::suite_args::parse_dialect;
 use crate::arch::Arch;
 use crate::exit_code;
@@ -56,7 +56,7 @@ impl LintArgs {
         let choice = self.choose();
         let dialect = choice.vocabulary.dialect.name;
         if let Some(note) = &choice.note {
-            say::note(&format!("warning: {}", escape::line(note)));
+            output::note(&format!("warning: {}", escape::line(note)));
         }
         let lint = Lint::new(&self.dir, &choice.vocabulary, arch)?;
         let (errors, warnings) = (lint.count(Severity::Error), lint.count(Severity::Warning));
@@ -103,7 +103,7 @@ impl LintArgs {
                 format!("{all}\n")
             }
         };
-        say::print("the findings", &text)?;
+        output::print("the findings", &text)?;
         Ok(if errors > 0 || self.strict && warnings > 0 {
             exit_code::TESTS_FAILED
         } else {

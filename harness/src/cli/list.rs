@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::Failure;
 use super::context::Context;
+use super::output;
 use super::root_args::RootArgs;
-use super::say;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::hint::Hint;
@@ -34,7 +34,7 @@ impl ListArgs {
         let tests = selection.tests.iter();
         let mut ids: Vec<String> = tests.map(|&t| selection.test(t).id.to_string()).collect();
         ids.sort();
-        print(&ids, &mut std::io::BufWriter::new(say::stdout()))?;
+        print(&ids, &mut std::io::BufWriter::new(output::stdout()))?;
         Ok(exit_code::OK)
     }
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::Failure;
 use super::context::Context;
+use super::output;
 use super::root_args::RootArgs;
 use super::run::QUICK;
-use super::say;
 use super::suite_args::SuiteArgs;
 use crate::exit_code;
 use crate::run::partition::{self, Load, Partition};
@@ -134,7 +134,7 @@ impl MatrixArgs {
             let message = format!("cannot write the matrix: {error}");
             Failure::new(exit_code::SETUP_FAILED, message)
         })?;
-        say::print("the matrix", &format!("{text}\n"))?;
+        output::print("the matrix", &format!("{text}\n"))?;
         Ok(exit_code::OK)
     }
 }

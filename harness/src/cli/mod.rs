@@ -10,6 +10,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod guest_command;
 mod history;
 mod input;
 mod kernels;
@@ -20,6 +21,7 @@ mod log;
 mod matrix;
 mod merge;
 mod nix_args;
+mod output;
 mod policy_args;
 mod report;
 mod rerun;
@@ -27,10 +29,11 @@ mod root_args;
 mod run;
 mod run_vms;
 mod runs;
-mod say;
+mod scratch_dir;
 mod shell;
 mod status_request;
 mod stop;
+mod streams;
 mod suite_args;
 mod vm_args;
 
@@ -46,7 +49,6 @@ use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 use crate::offline;
-use crate::scratch::Scratch;
 
 /// Heading of the options that every subcommand has.
 const GLOBAL_OPTIONS: &str = "Global options";
@@ -223,8 +225,14 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         nix::libc::SIGXFSZ,
     ));
     match cli.command {
-        Command::Exec(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
-        Command::Shell(args) => args.run(cli.config).await.map_err(Failure::as_own_failure),
+        Command::Exec(args) => args
+            .run(cli.config)
+            .await
+            .map_err(Failure::into_own_failure),
+        Command::Shell(args) => args
+            .run(cli.config)
+            .await
+            .map_err(Failure::into_own_failure),
         Command::Run(args) => args.run(cli.config).await,
         Command::List(args) => args.run(cli.config.as_deref()).await,
         Command::Lint(args) => args.run(),
@@ -238,30 +246,19 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Ci(args) => args.run(cli.config).await,
         Command::Kernels(args) => {
             let config = cli.config;
-            blocking(move || kernels::run(&args, config.as_deref(), &mut say::stdout())).await?;
+            blocking(move || kernels::run(&args, config.as_deref(), &mut output::stdout())).await?;
             Ok(exit_code::OK)
         }
         Command::Doctor(args) => args.command(cli.config.as_deref()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);
-            say::print("the completion script", &String::from_utf8_lossy(&script))?;
+            output::print("the completion script", &String::from_utf8_lossy(&script))?;
             Ok(exit_code::OK)
         }
         // Handled before the runtime started.
         Command::Share(_) => Ok(exit_code::OK),
     }
-}
-
-/// A temporary directory for a VM's sockets; removed when dropped.
-fn scratch() -> Result<Scratch, Failure> {
-    Scratch::new().map_err(|error| {
-        Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("cannot make a temporary directory: {error}"),
-        )
-        .hint("set TMPDIR to another directory")
-    })
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::scratch_dir::scratch_dir;
 use crate::exit_code;
 use crate::guest::root::{NixRoot, Root};
 use crate::kernel::Progress;
@@ -213,7 +214,7 @@ impl Work {
         }
         let shell = match &self.dev_shell {
             Some(shell) => {
-                let scratch = super::scratch()?;
+                let scratch = scratch_dir()?;
                 let dir = scratch.path();
                 Some(self.store.dev_shell(shell, &self.cwd, dir, &notify)?)
             }

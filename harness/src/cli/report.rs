@@ -8,7 +8,7 @@ use clap::Args;
 use super::Failure;
 use super::again;
 use super::context::Context;
-use super::say;
+use super::output;
 use crate::exit_code;
 use crate::report::{Format, ReadRun, escape};
 use crate::run::event_log::RunLog;
@@ -81,11 +81,11 @@ impl ReportArgs {
             run.compare_with((&before, name), (own, &self.runs.join(" ")))?;
         }
         for note in &run.notes {
-            say::note(&format!("warning: {}", escape::line(note)));
+            output::note(&format!("warning: {}", escape::line(note)));
         }
         let text = run.text(self.format)?;
         match output {
-            None => say::print("the report", &text)?,
+            None => output::print("the report", &text)?,
             Some(path) => {
                 whole_file::write(&path, text.as_bytes()).map_err(|error| {
                     Failure::new(
@@ -94,7 +94,7 @@ impl ReportArgs {
                     )
                     .hint("name another file with --output FILE, or - for the standard output")
                 })?;
-                say::line(&escape::line(&path.to_string_lossy()))?;
+                output::line(&escape::line(&path.to_string_lossy()))?;
             }
         }
         Ok(exit_code::OK)

@@ -8,7 +8,7 @@ use clap::{Args, FromArgMatches as _};
 
 use super::context::Context;
 use super::run::RunArgs;
-use super::{Cli, Command, Failure, say};
+use super::{Cli, Command, Failure, output};
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::event::{KernelReady, RunStarted};
@@ -170,7 +170,7 @@ impl RerunArgs {
         let (program, options) = if let [program, _, options @ ..] = start.again.as_slice() {
             (program.clone(), options)
         } else {
-            say::note(
+            output::note(
                 "warning: that run does not say with which options it ran; these are the default \
                  ones",
             );
@@ -265,12 +265,12 @@ fn enter(start: &RunStarted) -> Result<(), Failure> {
     }
     let shown = escape::line(&start.cwd).into_owned();
     if !there.is_dir() {
-        say::note(&format!(
+        output::note(&format!(
             "warning: that run was in {shown}, which is not here: paths are relative to this directory"
         ));
         return Ok(());
     }
-    say::note(&format!("in {shown}"));
+    output::note(&format!("in {shown}"));
     std::env::set_current_dir(there).map_err(|error| {
         Failure::new(
             exit_code::SETUP_FAILED,

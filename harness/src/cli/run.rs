@@ -14,10 +14,10 @@ use super::context::Context;
 use super::execute::execute;
 use super::input::{self, Interrupts};
 use super::level_args::{BaselineArgs, LevelArgs};
+use super::output;
 use super::policy_args::PolicyArgs;
 use super::rerun::Rerun;
 use super::run_vms::RunVms;
-use super::say;
 use super::status_request;
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
@@ -226,7 +226,7 @@ impl RunArgs {
             let update = expectations::update(&file, &records, &versions)?;
             for line in &update.by_hand {
                 let line = escape::line(line);
-                say::note(&format!("warning: change by hand: {line}"));
+                output::note(&format!("warning: change by hand: {line}"));
             }
             let changed = format!(
                 "{}: {} added, {} removed\n",
@@ -234,7 +234,7 @@ impl RunArgs {
                 update.added,
                 update.removed
             );
-            say::print("to stdout", &changed)?;
+            output::print("to stdout", &changed)?;
         }
         Ok(code)
     }
@@ -246,16 +246,7 @@ impl RunArgs {
         selected: Vec<Selected>,
         stop: &AtomicBool,
     ) -> Result<LookedUp, Failure> {
-        // Without it every suite of runtime tests would be refused for another reason.
-        if let Some(program) = &self.suite.bpftrace {
-            self.vm.root.nix.check_visible(&context.cwd.join(program))?;
-        }
         let suites = self.suite.resolve(context, &self.vm.root, stop)?;
-        for suite in &suites {
-            if let Some(program) = &suite.facts().program {
-                self.vm.root.nix.check_visible(program)?;
-            }
-        }
         let notes: Vec<String> = suites
             .iter()
             .filter_map(|suite| suite.facts().note.clone())
@@ -429,7 +420,7 @@ impl RunArgs {
             .collect();
         let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
         let jobs = match self.jobs {
-            Some(jobs) => Jobs::asked(jobs.into()),
+            Some(jobs) => Jobs::exactly(jobs.into()),
             None => Jobs::fitting(memory, useful),
         };
         Ok(Plan {

@@ -8,7 +8,8 @@ use futures::FutureExt as _;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
+use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::config::{AptSource, Selected};
@@ -122,7 +123,7 @@ impl RunVms {
     /// Resolves a VM of this kernel without starting it, so that anything missing is reported only
     /// once.
     async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
-        let dir = super::scratch()?;
+        let dir = scratch_dir()?;
         let launch = self.vm.launch(
             &self.context,
             image.clone(),
@@ -139,7 +140,7 @@ impl RunVms {
             let image = self.context.provide(kernel).await?;
             let prepared = self.check(&image).await?;
             let line = args::shell_line(&args::command(&prepared.spec));
-            say::print(
+            output::print(
                 "QEMU's command line",
                 &format!("{}\n", line.to_string_lossy()),
             )?;

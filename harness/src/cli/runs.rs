@@ -9,7 +9,7 @@ use comfy_table::presets::NOTHING;
 
 use super::Failure;
 use super::context::Context;
-use super::say;
+use super::output;
 use crate::exit_code;
 use crate::hint::with_causes;
 use crate::report::escape;
@@ -77,7 +77,7 @@ impl RunsArgs {
         let kept = runs::kept(&parent)?;
         for error in &kept.unreadable {
             let error = escape::line(&with_causes(error)).into_owned();
-            say::note(&format!("warning: {error}"));
+            output::note(&format!("warning: {error}"));
         }
         match self.command {
             None => list(&parent, &kept.runs),
@@ -104,13 +104,13 @@ impl PruneArgs {
             } else {
                 "removed"
             };
-            say(&format!(
+            output::line(&format!(
                 "{did} {}",
                 escape::line(&run.path.to_string_lossy())
             ))?;
         }
         if pruned.is_empty() {
-            say("nothing to remove")?;
+            output::line("nothing to remove")?;
         }
         Ok(exit_code::OK)
     }
@@ -119,7 +119,7 @@ impl PruneArgs {
 fn list(parent: &Path, runs: &[KeptRun]) -> Result<u8, Failure> {
     if runs.is_empty() {
         let place = parent.to_string_lossy();
-        say(&format!("no runs in {}", escape::line(&place)))?;
+        output::line(&format!("no runs in {}", escape::line(&place)))?;
         return Ok(exit_code::OK);
     }
     let mut table = Table::new();
@@ -152,7 +152,7 @@ fn list(parent: &Path, runs: &[KeptRun]) -> Result<u8, Failure> {
         .lines()
         .map(|line| line.trim_end().to_owned())
         .collect();
-    say(&lines.join("\n"))?;
+    output::line(&lines.join("\n"))?;
     Ok(exit_code::OK)
 }
 
@@ -167,8 +167,4 @@ fn counts(run: &KeptRun) -> String {
         parts.push(format!("{} not run", tally.missing()));
     }
     parts.join(", ")
-}
-
-fn say(text: &str) -> Result<(), Failure> {
-    say::print("to stdout", &format!("{text}\n"))
 }

@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::context::Context;
 use super::input::{self, Interrupts, StdinSource, window_size};
+use super::streams::Streams;
 use super::vm_args::VmArgs;
-use super::{Failure, exec, say};
+use super::{Failure, guest_command, output};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -53,7 +54,7 @@ impl ShellArgs {
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
         if self.vm.dry_run {
-            return exec::print_command_line(&context, &self.vm, selected).await;
+            return guest_command::print_command_line(&context, &self.vm, selected).await;
         }
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let shell = self
@@ -74,15 +75,16 @@ impl ShellArgs {
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {
-            say::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
+            output::note("kiln: booting; Ctrl-] three times ends the VM whatever it does");
         }
-        exec::in_vm(
+        guest_command::in_vm(
             &context,
             selected,
             &self.vm,
             command,
-            &mut stdin,
+            stdin.open()?,
             &mut interrupts,
+            &mut Streams::direct(),
         )
         .await
     }

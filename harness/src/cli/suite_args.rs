@@ -8,8 +8,8 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::output;
 use super::root_args::RootArgs;
-use super::say;
 use crate::hint::Hint;
 use crate::report::escape;
 use crate::run::runner::Suite;
@@ -77,13 +77,8 @@ impl SuiteArgs {
         };
         let resolve = ResolveContext {
             runtime: &runtime,
-            packaged: &|| {
-                let found = root.nix.bpftrace();
-                found.map_err(|failure| {
-                    let code = failure.code;
-                    Refusal::from(NotPackaged(failure)).with_code(code)
-                })
-            },
+            packaged: &|| root.nix.bpftrace().map_err(refusal),
+            check_program: &|program| root.nix.check_visible(program).map_err(refusal),
             root: &root.root(),
             cwd: &context.cwd,
             cache: context.cache.root(),
@@ -111,11 +106,11 @@ impl SuiteArgs {
             .iter()
             .filter_map(|suite| suite.facts().note.as_ref())
         {
-            say::note(&format!("warning: {}", escape::line(note)));
+            output::note(&format!("warning: {}", escape::line(note)));
         }
         let selection = self.select(suites)?;
         for line in &selection.unknown {
-            say::note(&format!("warning: {}", escape::line(line)));
+            output::note(&format!("warning: {}", escape::line(line)));
         }
         Ok(selection)
     }
@@ -126,19 +121,24 @@ impl SuiteArgs {
     }
 }
 
-/// The packages that the user chose have no bpftrace.
+/// A program that the guest's root does not have.
 #[derive(Debug)]
-struct NotPackaged(Failure);
+struct NotInRoot(Failure);
 
-impl fmt::Display for NotPackaged {
+fn refusal(failure: Failure) -> Refusal {
+    let code = failure.code;
+    Refusal::from(NotInRoot(failure)).with_code(code)
+}
+
+impl fmt::Display for NotInRoot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for NotPackaged {}
+impl std::error::Error for NotInRoot {}
 
-impl Hint for NotPackaged {
+impl Hint for NotInRoot {
     fn hints(&self) -> Vec<String> {
         self.0.hints.clone()
     }

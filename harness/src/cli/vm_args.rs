@@ -9,6 +9,7 @@ use clap::Args;
 use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
+use super::scratch_dir::scratch_dir;
 use crate::arch::Arch;
 use crate::config::{Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport};
 use crate::guest::root::Root;
@@ -104,7 +105,7 @@ impl VmArgs {
         context: &Context,
         visible: &[PathBuf],
     ) -> Result<(), Failure> {
-        let scratch = super::scratch()?;
+        let scratch = scratch_dir()?;
         let common = Common {
             arch: Arch::default(),
             qemu: self.qemu.as_deref(),

@@ -7,7 +7,7 @@ use super::origin::Origin;
 use super::pool::Pool;
 use super::size::MemorySize;
 use super::source::Kernel;
-use super::suite::Suite;
+use super::suite::SuiteEntry;
 
 /// The contents of a `kernels.toml`, validated.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Catalogue {
     /// The groups, in the order of the file.
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
-    pub suites: Vec<Suite>,
+    pub suites: Vec<SuiteEntry>,
     /// Known lines of kernels' logs, in the order of the file.
     pub kernel_log: Vec<KernelLogPattern>,
 }
@@ -71,7 +71,7 @@ impl Catalogue {
     }
 
     /// The suite called `name`.
-    pub fn suite(&self, name: &str) -> Option<&Suite> {
+    pub fn suite(&self, name: &str) -> Option<&SuiteEntry> {
         self.suites.iter().find(|suite| suite.name == name)
     }
 

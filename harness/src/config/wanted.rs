@@ -54,11 +54,6 @@ impl Wanted {
         })
     }
 
-    /// Whether it means at most one kernel.
-    pub fn is_of_one(&self) -> bool {
-        matches!(self.what, What::Newest(_) | What::Build(_))
-    }
-
     /// The same, but with every kernel of a series instead of its newest.
     #[must_use]
     pub fn with_older(mut self) -> Self {

@@ -4,20 +4,16 @@
 //! of Linux 6.12), not compressed: the guest is slower at unpacking than at
 //! reading memory. Equal inputs give equal bytes.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 use guest_init::plan::{BootPlan, PLAN_PATH};
-use sha2::{Digest, Sha256};
 
 use crate::hint::Hint;
 use crate::kernel::modules::{self, ModuleFile};
 use crate::whole_file;
-
-/// Increase this whenever equal inputs give a different archive.
-const FORMAT: u32 = 2;
 
 /// The archive is padded to a multiple of this many bytes, a page: where QEMU puts
 /// it at the end of the guest's memory, the last page stays free for the tables of
@@ -130,38 +126,6 @@ pub fn build(
     })
 }
 
-/// A hexadecimal SHA-256 over everything that [`build`] puts into an archive: equal keys mean equal
-/// archives.
-pub fn key(init: &[u8], plan: &BootPlan, modules: &[ModuleFile]) -> Result<String, Error> {
-    let mut hash = Sha256::new();
-    let mut part = |data: &[u8]| {
-        // The length before each part keeps parts distinct.
-        hash.update((data.len() as u64).to_le_bytes());
-        hash.update(data);
-    };
-    part(&FORMAT.to_le_bytes());
-    part(init);
-    let plan = BootPlan {
-        modules: archive_names(modules),
-        ..plan.clone()
-    };
-    part(&postcard::to_allocvec(&plan).map_err(Error::Plan)?);
-    for module in modules {
-        let data = fs::read(&module.path).map_err(|source| modules::Error::Read {
-            path: module.path.clone(),
-            source,
-        })?;
-        part(&data);
-    }
-    let mut text = String::with_capacity(64);
-    for byte in hash.finalize() {
-        use std::fmt::Write as _;
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    Ok(text)
-}
-
 /// The modules' directory in the archive, without the leading `/`; numbers show the load order.
 fn archive_names(modules: &[ModuleFile]) -> Vec<String> {
     modules
@@ -221,6 +185,7 @@ fn archive(file: &mut File, entries: Vec<Entry<'_>>) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use std::fs;
     use std::io::{Cursor, Read};
 
     use cpio::newc::Reader;
@@ -325,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_inputs_give_equal_archives_and_keys_and_others_do_not() {
+    fn equal_inputs_give_equal_archives() {
         let dir = tempfile::tempdir().unwrap();
         let modules = modules(dir.path());
         let archive = |name: &str| {
@@ -334,21 +299,6 @@ mod tests {
             fs::read(dest).unwrap()
         };
         assert_eq!(archive("one"), archive("two"));
-
-        let first = key(b"init", &plan(), &modules).unwrap();
-        assert_eq!(first.len(), 64);
-        assert_eq!(first, key(b"init", &plan(), &modules).unwrap());
-        let reversed: Vec<_> = modules.iter().rev().cloned().collect();
-        let probe = BootPlan {
-            probe: true,
-            ..plan()
-        };
-        assert_ne!(first, key(b"other", &plan(), &modules).unwrap());
-        assert_ne!(first, key(b"init", &probe, &modules).unwrap());
-        assert_ne!(first, key(b"init", &plan(), &reversed).unwrap());
-        assert_ne!(first, key(b"init", &plan(), &modules[..1]).unwrap());
-        fs::write(&modules[0].path, b"First module").unwrap();
-        assert_ne!(first, key(b"init", &plan(), &modules).unwrap());
     }
 
     proptest! {
@@ -380,9 +330,8 @@ mod tests {
             name: "gone".to_owned(),
             path: dir.path().join("gone.ko"),
         };
-        let error = build(&dest, b"init", &plan(), std::slice::from_ref(&gone)).unwrap_err();
+        let error = build(&dest, b"init", &plan(), &[gone]).unwrap_err();
         assert!(matches!(error, Error::Module(_)), "{error}");
-        assert!(key(b"init", &plan(), &[gone]).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod init;
 pub mod initramfs;
+pub mod layout;
 pub mod nodes;
 mod provide;
 pub mod root;

@@ -26,17 +26,12 @@ mod source;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
-pub use image::BootProtocol;
-pub use lock::{Lock, LockedFile, LockedKernel, LockedNix, LockedOci, Pin};
+pub use lock::{Lock, LockedFile, LockedKernel};
 pub use pin::{NewPin, pin};
-pub use pins::Pins;
 pub use pool::{in_pool, select};
-pub use progress::{FileProgress, Progress, Transfer, Watcher};
-pub use provide::{
-    Update, is_cached, packages_of, provide, provide_all, size_in_cache, status, update,
-};
-pub use prune::{CachedKernel, Keep, Pruned, cached_kernels, prune};
-pub use source::Status;
+pub use progress::{Progress, Transfer, Watcher};
+pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
+pub use prune::{Keep, cached_kernels, prune};
 
 use std::path::PathBuf;
 
@@ -53,8 +48,6 @@ pub struct KernelImage {
     pub release: String,
     /// The image to hand to QEMU's `-kernel`.
     pub image: PathBuf,
-    /// How QEMU enters `image`.
-    pub boot_protocol: BootProtocol,
     /// The directory that is `/lib/modules/<release>` (holds `kernel/`,
     /// `modules.builtin`, ...); `None` for an image alone.
     pub modules: Option<PathBuf>,

@@ -7,7 +7,7 @@ use globset::Glob;
 
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
-use super::source::{self, Asked};
+use super::source::{self, Request};
 use super::{Cache, Error, Progress};
 use crate::config::{self, AptSource, Catalogue, Origin, PoolKernel, Source};
 use crate::whole_file;
@@ -41,14 +41,14 @@ impl NewPin {
         {
             source.package = glob;
         }
-        let asked = Asked {
+        let request = Request {
             name,
             arch: kernel.arch,
             base: Path::new("/"),
             cache,
             progress,
         };
-        let mut files = source::whole_pin_of(&asked, kernel)?;
+        let mut files = source::whole_pin_of(&request, kernel)?;
         for file in &kernel.unlisted {
             progress.line(&format!(
                 "warning: {} {} is pinned to what the mirror has: nobody signs its hash any more",
@@ -111,14 +111,14 @@ pub fn pin(
                 )?;
             }
         }
-        let asked = Asked {
+        let request = Request {
             name: &new.name,
             arch: new.files.arch,
             base: Path::new("/"),
             cache,
             progress,
         };
-        source::complete_pin(&asked, &new.source, &mut new.files)?;
+        source::complete_pin(&request, &new.source, &mut new.files)?;
         pins.push(Pin::Apt(new.files));
     }
     let edited =

@@ -161,7 +161,6 @@ pub(super) fn load(directory: &Path, name: &str) -> Option<KernelImage> {
         arch: manifest.arch,
         release: manifest.release,
         image,
-        boot_protocol: manifest.boot_protocol,
         modules,
         module_index: remembered.is_file().then_some(remembered),
         config: config.is_file().then_some(config),

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
-use super::source::{self, Asked, Content, Pinning, Status, Supply};
+use super::source::{self, Content, Pinning, Request, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress, signed_modules};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
@@ -19,7 +19,7 @@ pub fn provide(
     cache: &Cache,
     progress: &Progress,
 ) -> Result<KernelImage, Error> {
-    let asked = Asked {
+    let request = Request {
         name: selected.name(),
         arch: selected.arch(),
         base: base(catalogue),
@@ -28,34 +28,34 @@ pub fn provide(
     };
     let kernel = match selected {
         Selected::Named(kernel) => kernel,
-        Selected::Pooled(kernel) => return pooled(kernel, &asked),
-        Selected::Path { path, .. } => return get(&*source::local(path), &asked),
-        Selected::Host => return get(&*source::host(), &asked),
-        Selected::Files { paths, .. } => return get(&*source::together(paths), &asked),
+        Selected::Pooled(kernel) => return pooled(kernel, &request),
+        Selected::Path { path, .. } => return get(&*source::local(path), &request),
+        Selected::Host => return get(&*source::host(), &request),
+        Selected::Files { paths, .. } => return get(&*source::together(paths), &request),
     };
     match source::supply(&kernel.source) {
-        Supply::Fixed(content) => get(&*content, &asked),
+        Supply::Fixed(content) => get(&*content, &request),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
             if let Some(content) = pinned(&*source, &pins, kernel) {
-                return get(&*content, &asked);
+                return get(&*content, &request);
             }
             let pin = source
-                .resolve(&asked, None)
-                .map_err(|error| not_cached(&asked, error))?;
+                .resolve(&request, None)
+                .map_err(|error| not_cached(&request, error))?;
             Pins::store(catalogue, cache, vec![pin.clone()])?;
             let content = source.content(&pin).ok_or_else(|| Error::NotPinned {
                 name: kernel.name.clone(),
             })?;
-            get(&*content, &asked)
+            get(&*content, &request)
         }
     }
 }
 
-fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> {
-    let pin = source::whole_pin_of(asked, kernel).map_err(|error| not_cached(asked, error))?;
+fn pooled(kernel: &PoolKernel, request: &Request<'_>) -> Result<KernelImage, Error> {
+    let pin = source::whole_pin_of(request, kernel).map_err(|error| not_cached(request, error))?;
     let content = source::packages(kernel, &pin);
-    let image = get(&*content, asked).map_err(|error| match error {
+    let image = get(&*content, request).map_err(|error| match error {
         Error::PinGone { .. } => Error::LeftPool {
             pool: kernel.pool().to_owned(),
             source: Box::new(error),
@@ -73,21 +73,21 @@ fn pooled(kernel: &PoolKernel, asked: &Asked<'_>) -> Result<KernelImage, Error> 
     Ok(image)
 }
 
-fn get(content: &dyn Content, asked: &Asked<'_>) -> Result<KernelImage, Error> {
-    let key = content.key()?.for_arch(asked.arch);
-    asked
+fn get(content: &dyn Content, request: &Request<'_>) -> Result<KernelImage, Error> {
+    let key = content.key()?.for_arch(request.arch);
+    request
         .cache
-        .provide(&key, asked.name, asked.progress, |work| {
-            content.get(asked, work)
+        .provide(&key, request.name, request.progress, |work| {
+            content.get(request, work)
         })
-        .map_err(|error| not_cached(asked, error))
+        .map_err(|error| not_cached(request, error))
 }
 
 /// Names the kernel that cannot be fetched.
-fn not_cached(asked: &Asked<'_>, error: Error) -> Error {
+fn not_cached(request: &Request<'_>, error: Error) -> Error {
     match error {
         Error::Download { .. } | Error::Offline { .. } => Error::NotCached {
-            name: asked.name.to_owned(),
+            name: request.name.to_owned(),
             source: Box::new(error),
         },
         other => other,
@@ -167,7 +167,7 @@ pub fn packages_of(
 
 /// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
-    let asked = Asked {
+    let request = Request {
         name: &kernel.name,
         arch: kernel.arch,
         base: base(catalogue),
@@ -175,11 +175,11 @@ pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<S
         progress: &Progress::silent(),
     };
     match source::supply(&kernel.source) {
-        Supply::Fixed(content) => content.status(&asked),
+        Supply::Fixed(content) => content.status(&request),
         Supply::Pinned(source) => {
             let pins = Pins::load(catalogue, cache)?;
             let content = pinned(&*source, &pins, kernel);
-            content.map_or_else(|| Ok(Status::default()), |content| content.status(&asked))
+            content.map_or_else(|| Ok(Status::default()), |content| content.status(&request))
         }
     }
 }
@@ -234,14 +234,14 @@ pub fn update(
         let was = before
             .of(&kernel.name, kernel.arch)
             .find(|pin| source.content(pin).is_some());
-        let asked = Asked {
+        let request = Request {
             name: &kernel.name,
             arch: kernel.arch,
             base: base(catalogue),
             cache,
             progress,
         };
-        let pin = source.resolve(&asked, was)?;
+        let pin = source.resolve(&request, was)?;
         let update = Update {
             name: kernel.name.clone(),
             before: was.map(Pin::version),

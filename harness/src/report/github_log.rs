@@ -200,7 +200,8 @@ mod tests {
 
     use super::*;
     use crate::report::samples::{at, finished, history, result, started};
-    use crate::run::event::{Event, Location, TestResult, Verdict, Warning};
+    use crate::run::event::{Event, TestResult, Verdict, Warning};
+    use crate::suite::Location;
 
     fn said(records: &[Record]) -> (String, String) {
         let dir = tempfile::tempdir().unwrap();

@@ -55,7 +55,6 @@ pub use html::Html;
 pub use junit::Junit;
 pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
-pub use painter::{Paint, Painter, Piece};
 pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;

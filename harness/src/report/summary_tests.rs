@@ -1,6 +1,7 @@
 use super::*;
 use crate::report::samples::{at, finished, history, result, started, with_texts};
-use crate::run::event::{Event, Location, RunFinished, Verdict, Warning};
+use crate::run::event::{Event, RunFinished, Verdict, Warning};
+use crate::suite::Location;
 
 #[test]
 fn a_run_as_expected_is_a_short_page() {

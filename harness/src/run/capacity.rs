@@ -40,8 +40,8 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// As many as the user requested.
-    pub fn asked(count: usize) -> Self {
+    /// So many, without a message.
+    pub fn exactly(count: usize) -> Self {
         Self { count, note: None }
     }
 
@@ -52,16 +52,21 @@ impl Jobs {
         Self::of(cpus.min(useful), guest, Host::here().available())
     }
 
+    /// As many as the user requested, or fewer if memory is short.
+    pub fn bounded(count: usize, guest: u64) -> Self {
+        Self::of(count, guest, Host::here().available())
+    }
+
     fn of(wanted: usize, guest: u64, available: Option<Available>) -> Self {
         let wanted = wanted.max(1);
         let Some(available) = available else {
-            return Self::asked(wanted);
+            return Self::exactly(wanted);
         };
         let fit = usize::try_from(available.bytes / of_vm(guest)).unwrap_or(usize::MAX);
         // Always try one VM, whatever memory is left.
         let count = wanted.min(fit).max(1);
         if count == wanted {
-            return Self::asked(count);
+            return Self::exactly(count);
         }
         let by = if available.by_cgroup {
             " in this control group"
@@ -360,8 +365,8 @@ mod tests {
             let available = Available { bytes, by_cgroup };
             Jobs::of(wanted, 2 * GIB, Some(available))
         };
-        assert_eq!(of(3, 8 * GIB, false), Jobs::asked(3), "2.25 GiB each");
-        assert_eq!(of(1, GIB, false), Jobs::asked(1));
+        assert_eq!(of(3, 8 * GIB, false), Jobs::exactly(3), "2.25 GiB each");
+        assert_eq!(of(1, GIB, false), Jobs::exactly(1));
         let two = of(8, 5 * GIB, false);
         assert_eq!(two.count, 2);
         let note = two.note.unwrap();
@@ -375,7 +380,7 @@ mod tests {
         let one = of(2, GIB, true);
         assert_eq!(one.count, 1);
         assert!(one.note.unwrap().contains("in this control group"));
-        assert_eq!(Jobs::of(4, GIB, None), Jobs::asked(4));
+        assert_eq!(Jobs::of(4, GIB, None), Jobs::exactly(4));
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use guest_init::frame::MAX_DATA;
 use guest_init::message::{
-    Event, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, STDIN_WINDOW, Stdin,
-    Stream, WindowSize,
+    GuestEvent, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, STDIN_WINDOW,
+    Stdin, Stream, WindowSize,
 };
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -181,7 +181,7 @@ pub(crate) async fn close_job(control: &mut Control, job: u32) -> Result<Vec<Lef
     let deadline = Instant::now() + GUEST_REPLY;
     loop {
         // Ignore the last output of its processes.
-        if let Event::JobClosed {
+        if let GuestEvent::JobClosed {
             job: closed,
             leftovers,
         } = control
@@ -225,28 +225,32 @@ struct Running {
 
 impl Running {
     /// Handles one event; returns an end if the command never ran.
-    fn take<O, E>(&mut self, event: Event, output: &mut Output<'_, O, E>) -> Option<CommandEnd> {
+    fn take<O, E>(
+        &mut self,
+        event: GuestEvent,
+        output: &mut Output<'_, O, E>,
+    ) -> Option<CommandEnd> {
         match event {
-            Event::Started { process, .. } if process == self.process => self.started = true,
-            Event::SpawnFailed {
+            GuestEvent::Started { process, .. } if process == self.process => self.started = true,
+            GuestEvent::SpawnFailed {
                 process,
                 errno,
                 message,
             } if process == self.process => {
                 return Some(CommandEnd::NotStarted { errno, message });
             }
-            Event::Output {
+            GuestEvent::Output {
                 process,
                 stream,
                 data,
             } if process == self.process => output.waiting = Some((stream, data, 0)),
-            Event::Closed { process, .. } if process == self.process => {
+            GuestEvent::Closed { process, .. } if process == self.process => {
                 self.open = self.open.saturating_sub(1);
             }
-            Event::StdinTaken { process, bytes } if process == self.process => {
+            GuestEvent::StdinTaken { process, bytes } if process == self.process => {
                 self.window += bytes as usize;
             }
-            Event::Exited { process, outcome } if process == self.process => {
+            GuestEvent::Exited { process, outcome } if process == self.process => {
                 self.outcome = Some(outcome);
             }
             _ => {}

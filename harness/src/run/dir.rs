@@ -164,8 +164,9 @@ impl RunDir {
         self.path.join("logs")
     }
 
-    /// Writes a file of the directory atomically.
+    /// Writes a file of the directory atomically. `path` may be relative to it.
     pub fn write(&self, path: &Path, contents: &[u8]) -> Result<(), RunDirError> {
+        let path = &self.path.join(path);
         let write = || -> io::Result<()> {
             if let Some(parent) = path.parent() {
                 fs::create_dir_all(parent)?;

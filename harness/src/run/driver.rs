@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use guest_init::message::{
-    Event, JobId, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, Stdin, Stream,
+    GuestEvent, JobId, Leftover, OutputMode, ProcessExit, ProcessId, ProcessSpec, Request, Stdin,
+    Stream,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -260,7 +261,7 @@ impl<'c> Driver<'c> {
         Ok(done(self))
     }
 
-    fn take_next(&mut self, event: Option<Result<Event, Error>>) -> Result<(), Error> {
+    fn take_next(&mut self, event: Option<Result<GuestEvent, Error>>) -> Result<(), Error> {
         match event {
             None => Err(Error::Closed {
                 what: "the next event of a job".to_owned(),
@@ -347,18 +348,18 @@ impl<'c> Driver<'c> {
         close_job(self.control, self.job).await
     }
 
-    fn take(&mut self, event: Event) {
-        if let Event::CommSeen { job, comm, pid } = event {
+    fn take(&mut self, event: GuestEvent) {
+        if let GuestEvent::CommSeen { job, comm, pid } = event {
             if job == self.job {
                 self.comms.push((comm, pid));
             }
             return;
         }
-        let (Event::Started { process, .. }
-        | Event::SpawnFailed { process, .. }
-        | Event::Output { process, .. }
-        | Event::Closed { process, .. }
-        | Event::Exited { process, .. }) = &event
+        let (GuestEvent::Started { process, .. }
+        | GuestEvent::SpawnFailed { process, .. }
+        | GuestEvent::Output { process, .. }
+        | GuestEvent::Closed { process, .. }
+        | GuestEvent::Exited { process, .. }) = &event
         else {
             return;
         };
@@ -367,17 +368,19 @@ impl<'c> Driver<'c> {
             return;
         };
         match event {
-            Event::Started { pid, .. } => state.pid = Some(pid),
-            Event::SpawnFailed { message, .. } => state.failure = Some(message),
-            Event::Output { data, stream, .. } => {
+            GuestEvent::Started { pid, .. } => state.pid = Some(pid),
+            GuestEvent::SpawnFailed { message, .. } => state.failure = Some(message),
+            GuestEvent::Output { data, stream, .. } => {
                 if state.separate && stream == Stream::Stdout {
                     state.stdout_dropped += keep(&mut state.stdout, &data);
                 }
                 state.dropped += keep(&mut state.output, &data);
             }
-            Event::Closed { .. } if state.separate && !state.one_closed => state.one_closed = true,
-            Event::Closed { .. } => state.closed = true,
-            Event::Exited { outcome, .. } => state.outcome = Some(outcome),
+            GuestEvent::Closed { .. } if state.separate && !state.one_closed => {
+                state.one_closed = true;
+            }
+            GuestEvent::Closed { .. } => state.closed = true,
+            GuestEvent::Exited { outcome, .. } => state.outcome = Some(outcome),
             _ => {}
         }
     }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use guest_init::frame;
-use guest_init::message::{Status, Usage};
+use guest_init::message::Status;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -10,7 +10,7 @@ use super::*;
 /// The first process of a control port.
 const PROCESS: ProcessId = 1;
 
-async fn say(guest: &mut UnixStream, events: &[Event]) {
+async fn say(guest: &mut UnixStream, events: &[GuestEvent]) {
     for event in events {
         guest
             .write_all(&frame::encode(event).unwrap())
@@ -21,7 +21,7 @@ async fn say(guest: &mut UnixStream, events: &[Event]) {
 
 /// Starts a process.
 async fn running(control: &mut Control, guest: &mut UnixStream) -> ProcessId {
-    let started = Event::Started {
+    let started = GuestEvent::Started {
         process: PROCESS,
         pid: 7,
     };
@@ -35,21 +35,20 @@ async fn running(control: &mut Control, guest: &mut UnixStream) -> ProcessId {
     process
 }
 
-fn printed() -> Event {
-    Event::Output {
+fn printed() -> GuestEvent {
+    GuestEvent::Output {
         process: PROCESS,
         stream: Stream::Stdout,
         data: b"y\n".to_vec(),
     }
 }
 
-fn exited() -> Event {
-    Event::Exited {
+fn exited() -> GuestEvent {
+    GuestEvent::Exited {
         process: PROCESS,
         outcome: ProcessExit {
             status: Status::Exited(0),
             deadline_passed: false,
-            usage: Usage::default(),
         },
     }
 }

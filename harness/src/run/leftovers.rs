@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guest_init::message::{Event, JobId, Leftover, MAX_NAMED, Remnant, RemnantKind, Request};
+use guest_init::message::{GuestEvent, JobId, Leftover, MAX_NAMED, Remnant, RemnantKind, Request};
 use tokio::time::Instant;
 
 use super::command::GUEST_REPLY;
@@ -24,12 +24,12 @@ pub(super) async fn undo(control: &mut Control, jobs: Vec<OverJob>) -> Result<Ve
     loop {
         // Ignore the last output of its processes.
         match control.event(deadline, "a tidy guest").await? {
-            Event::JobClosed { job, leftovers } => {
+            GuestEvent::JobClosed { job, leftovers } => {
                 if let Some(own) = jobs.remove(&job) {
                     all.extend(of_test(leftovers, &own));
                 }
             }
-            Event::Tidied { remnants, micros } => {
+            GuestEvent::Tidied { remnants, micros } => {
                 tracing::debug!(micros, "the guest is tidy");
                 all.extend(remnants);
                 return Ok(all);

@@ -13,7 +13,7 @@ use super::leftovers;
 use super::settings::{KernelLog, Settings};
 use crate::scratch::Scratch;
 use crate::vm::control::Error;
-use crate::vm::kernel_log::{KernelReport, Taint};
+use crate::vm::kernel_log::{KernelProblem, Taint};
 use crate::vm::launch::{self, Launch};
 use crate::vm::machine::{Evidence, Stopped, Vm};
 use crate::vm::qemu::Qemu;
@@ -150,7 +150,7 @@ impl Session {
     }
 
     /// What the kernel reported since the last call, if reports matter.
-    pub(super) fn kernel_reports(&mut self, wanted: KernelLog) -> Vec<KernelReport> {
+    pub(super) fn kernel_reports(&mut self, wanted: KernelLog) -> Vec<KernelProblem> {
         let mut reports = self.vm.console().take_reports();
         let silent = self.taint.report(self.vm.control.taint(), &reports);
         reports.extend(silent);

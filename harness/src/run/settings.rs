@@ -1,7 +1,7 @@
 //! Settings for all tests of a run, whatever their suites.
 
 use super::aslr::Aslr;
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 
 /// Settings for all tests of a run, whatever their suites.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ pub enum KernelLog {
 
 impl KernelLog {
     /// Whether a report makes a test fail.
-    pub(super) fn fails(self, report: &KernelReport) -> bool {
+    pub(super) fn fails(self, report: &KernelProblem) -> bool {
         self == Self::Fail && report.allowed.is_none()
     }
 }

@@ -227,11 +227,6 @@ impl Tally {
         self.total().unexpected()
     }
 
-    /// How many tests passed only after a failed attempt.
-    pub fn flaky(&self) -> usize {
-        self.total().flaky()
-    }
-
     /// Whether the run ended before its last test, because of an option.
     pub fn stopped(&self) -> bool {
         self.stopped

@@ -9,7 +9,7 @@ use super::session::Session;
 use super::settings::KernelLog;
 use crate::suite::{Judgement, KERNEL_REPORT, Verdict};
 use crate::vm::control::Error;
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// A VM that is prepared for the suites of a run.
@@ -46,7 +46,7 @@ impl<'p> TestVm<'p> {
     pub(super) async fn test(
         &mut self,
         test: PlannedTest,
-    ) -> Result<(Ended, Vec<KernelReport>), Error> {
+    ) -> Result<(Ended, Vec<KernelProblem>), Error> {
         let settings = &self.plan.settings;
         let session = &mut self.session;
         if session.vm.relief.take_wanted() {
@@ -94,7 +94,7 @@ async fn prepare<'p>(
 
 /// Fails a test that passed if the kernel reported something during it, unless the policy or
 /// `kernels.toml` allows that.
-fn fail_by(judgement: &mut Judgement, reports: &[KernelReport], policy: KernelLog) {
+fn fail_by(judgement: &mut Judgement, reports: &[KernelProblem], policy: KernelLog) {
     let first = reports.iter().find(|report| policy.fails(report));
     if let Some(first) = first
         && judgement.verdict == Verdict::Pass

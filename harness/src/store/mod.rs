@@ -10,7 +10,6 @@ mod dev_shell;
 mod error;
 
 pub use command::nix_version;
-pub use dev_shell::DevShell;
 pub use error::Error;
 
 use std::path::{Path, PathBuf};

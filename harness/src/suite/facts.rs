@@ -20,8 +20,6 @@ pub struct Facts {
     pub note: Option<String>,
     /// Paths that the guest must see at the same place as the host.
     pub visible: Vec<PathBuf>,
-    /// The one program that all of its tests start, in the guest.
-    pub program: Option<PathBuf>,
     /// The version under test.
     pub version: Option<String>,
     /// The dialect of its tests.

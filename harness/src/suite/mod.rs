@@ -19,12 +19,12 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use allowlist::{Allowed, Allowlist, AllowlistError};
+pub use allowlist::{Allowlist, AllowlistError};
 pub use exit::Exit;
 pub use facts::{Facts, Oddity, Test};
 pub use filter::{Filter, FilterError};
-pub use judgement::{AppliedRule, Judgement, KERNEL_REPORT};
-pub use pattern::{Flags, Pattern, PatternError, SearchError};
+pub use judgement::{Judgement, KERNEL_REPORT};
+pub use pattern::{Flags, Pattern, PatternError};
 pub use refusal::Refusal;
 pub use resolve_context::ResolveContext;
 pub use text::decode;

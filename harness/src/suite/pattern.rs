@@ -100,11 +100,6 @@ impl Pattern {
     pub fn is_match(&self, text: &str) -> bool {
         self.search(text).unwrap_or(false)
     }
-
-    /// The pattern as given.
-    pub fn as_str(&self) -> &str {
-        &self.source
-    }
 }
 
 /// Special characters, outside or inside a class.

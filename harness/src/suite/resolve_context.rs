@@ -14,6 +14,8 @@ pub struct ResolveContext<'a> {
     pub runtime: &'a Options,
     /// Finds bpftrace in the packages that the user chose, if any.
     pub packaged: &'a dyn Fn() -> Result<Option<PathBuf>, Refusal>,
+    /// Refuses a program, by its path in the guest, that the guest would not see.
+    pub check_program: &'a dyn Fn(&Path) -> Result<(), Refusal>,
     /// The guest's root.
     pub root: &'a Root,
     /// The directory for the user's relative paths.

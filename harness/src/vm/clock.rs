@@ -13,7 +13,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use guest_init::frame;
-use guest_init::message::{Event, Request};
+use guest_init::message::{GuestEvent, Request};
 use tokio::sync::{mpsc, watch};
 
 /// Most requests in a round; the fastest answer counts.
@@ -75,17 +75,17 @@ impl ClockKeeper {
     }
 
     /// Handles an event; true if nobody else needs it.
-    pub(super) fn take(&mut self, event: &Event) -> bool {
+    pub(super) fn take(&mut self, event: &GuestEvent) -> bool {
         self.take_at(event, host_now())
     }
 
-    fn take_at(&mut self, event: &Event, now: i64) -> bool {
+    fn take_at(&mut self, event: &GuestEvent, now: i64) -> bool {
         match event {
-            Event::Hello(_) => {
+            GuestEvent::Hello(_) => {
                 self.ask(now, QUESTIONS, None);
                 false
             }
-            Event::Alive { since_boot_ns } => {
+            GuestEvent::Alive { since_boot_ns } => {
                 if let Some(lead) = self.lead
                     && self.round.is_none()
                 {
@@ -98,7 +98,7 @@ impl ClockKeeper {
                 }
                 true
             }
-            Event::Time {
+            GuestEvent::Time {
                 realtime_ns,
                 since_boot_ns,
             } => {
@@ -238,19 +238,19 @@ mod tests {
             self.since_boot += time;
         }
 
-        fn tell(&mut self, event: &Event) -> bool {
+        fn tell(&mut self, event: &GuestEvent) -> bool {
             self.keeper.take_at(event, self.host)
         }
 
         fn hello(&mut self) {
-            assert!(!self.tell(&Event::Hello(Hello::default())));
+            assert!(!self.tell(&GuestEvent::Hello(Hello::default())));
             self.answer(MILLI / 2);
         }
 
         fn heartbeat(&mut self, late: i64) {
             let since_boot_ns = u64::try_from(self.since_boot).unwrap();
             self.pass(late);
-            assert!(self.tell(&Event::Alive { since_boot_ns }));
+            assert!(self.tell(&GuestEvent::Alive { since_boot_ns }));
         }
 
         /// Answers all questions; each way takes this long.
@@ -261,7 +261,7 @@ mod tests {
                     match request.unwrap() {
                         Request::AskTime => {
                             self.questions += 1;
-                            let time = Event::Time {
+                            let time = GuestEvent::Time {
                                 realtime_ns: self.realtime,
                                 since_boot_ns: u64::try_from(self.since_boot).unwrap(),
                             };
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_slow_answer_is_asked_for_again_and_the_quickest_counts() {
         let mut bench = Bench::new(SECOND);
-        bench.tell(&Event::Hello(Hello::default()));
+        bench.tell(&GuestEvent::Hello(Hello::default()));
         bench.answer(10 * MILLI);
         assert_eq!(bench.questions, QUESTIONS);
         assert!(
@@ -371,12 +371,12 @@ mod tests {
         ) {
             let (sender, _receiver) = mpsc::channel(64);
             let (mut keeper, _set) = ClockKeeper::new(sender.downgrade());
-            keeper.take(&Event::Hello(Hello::default()));
+            keeper.take(&GuestEvent::Hello(Hello::default()));
             for (realtime_ns, since_boot_ns, alive) in times {
                 let event = if alive {
-                    Event::Alive { since_boot_ns }
+                    GuestEvent::Alive { since_boot_ns }
                 } else {
-                    Event::Time { realtime_ns, since_boot_ns }
+                    GuestEvent::Time { realtime_ns, since_boot_ns }
                 };
                 prop_assert!(keeper.take(&event));
             }

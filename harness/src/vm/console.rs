@@ -18,7 +18,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::kernel_log::{KernelReport, Scanner};
+use super::kernel_log::{KernelProblem, Scanner};
 
 /// Bytes of the console that the file keeps. A boot prints about 30 kB, an
 /// oops 5 kB.
@@ -157,7 +157,7 @@ impl Console {
     }
 
     /// What the kernel has reported since the last call.
-    pub fn take_reports(&self) -> Vec<KernelReport> {
+    pub fn take_reports(&self) -> Vec<KernelProblem> {
         self.reports().take()
     }
 
@@ -202,7 +202,7 @@ pub struct Reports(Arc<Mutex<State>>);
 
 impl Reports {
     /// What the kernel has reported since the last call.
-    pub fn take(&self) -> Vec<KernelReport> {
+    pub fn take(&self) -> Vec<KernelProblem> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state
             .scanner

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use guest_init::frame::{self, Decoder, FrameError};
-use guest_init::message::{Event, Hello, JobId, PROTOCOL_VERSION, ProcessId, ProcessSpec, Request};
+use guest_init::message::{
+    GuestEvent, Hello, JobId, PROTOCOL_VERSION, ProcessId, ProcessSpec, Request,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -121,7 +123,7 @@ pub struct Control {
     requests: Requests,
     /// Frames to send with the next request.
     queue: Vec<u8>,
-    events: mpsc::Receiver<Result<Event, Error>>,
+    events: mpsc::Receiver<Result<GuestEvent, Error>>,
     /// When the last event of the guest came.
     heard: watch::Receiver<Instant>,
     /// Whether the guest's clock has been set.
@@ -183,8 +185,8 @@ impl Control {
     /// Waits for the guest's hello.
     pub async fn hello(&mut self, deadline: Instant) -> Result<Hello, Error> {
         match self.event(deadline, "the guest's hello").await? {
-            Event::Hello(hello) if hello.protocol == PROTOCOL_VERSION => Ok(hello),
-            Event::Hello(hello) => Err(Error::Version {
+            GuestEvent::Hello(hello) if hello.protocol == PROTOCOL_VERSION => Ok(hello),
+            GuestEvent::Hello(hello) => Err(Error::Version {
                 guest: hello.protocol,
             }),
             _ => Err(Error::OutOfTurn {
@@ -195,7 +197,7 @@ impl Control {
 
     /// The next event before `deadline`; `what` says in errors what the caller waited for. Failures
     /// of guest-init come as errors.
-    pub async fn event(&mut self, deadline: Instant, what: &str) -> Result<Event, Error> {
+    pub async fn event(&mut self, deadline: Instant, what: &str) -> Result<GuestEvent, Error> {
         let start = Instant::now();
         match timeout_at(deadline, self.next()).await {
             Ok(Some(event)) => event,
@@ -211,10 +213,10 @@ impl Control {
 
     /// The next event, without a deadline, for callers that wait for several things at once and
     /// check the deadline themselves. `None` if the port is closed. Cancel safe.
-    pub async fn next(&mut self) -> Option<Result<Event, Error>> {
+    pub async fn next(&mut self) -> Option<Result<GuestEvent, Error>> {
         Some(match self.events.recv().await? {
-            Ok(Event::Failed { stage, message }) => Err(Error::Guest { stage, message }),
-            Ok(Event::Refused { message }) => Err(Error::Refused(message)),
+            Ok(GuestEvent::Failed { stage, message }) => Err(Error::Guest { stage, message }),
+            Ok(GuestEvent::Refused { message }) => Err(Error::Refused(message)),
             other => other,
         })
     }
@@ -290,7 +292,7 @@ impl Control {
         let asked = Instant::now();
         self.send(&Request::MeasureSpeed).await?;
         match self.event(deadline, WHAT).await? {
-            Event::Speed { micros } => {
+            GuestEvent::Speed { micros } => {
                 let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
                 Ok(guest_init::speed::factor(micros.min(waited)))
             }
@@ -312,7 +314,7 @@ async fn write_frames(mut port: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u
 
 async fn read_events(
     mut port: OwnedReadHalf,
-    events: mpsc::Sender<Result<Event, Error>>,
+    events: mpsc::Sender<Result<GuestEvent, Error>>,
     heard: watch::Sender<Instant>,
     mut clock: ClockKeeper,
     taint: Arc<AtomicU64>,
@@ -326,18 +328,18 @@ async fn read_events(
             Ok(0) | Err(_) => return,
             Ok(length) => length,
         };
-        for event in decoder.push::<Event>(&buffer[..length]) {
+        for event in decoder.push::<GuestEvent>(&buffer[..length]) {
             let event = match event {
                 Ok(event) => {
                     heard.send_replace(Instant::now());
                     if clock.take(&event) {
                         continue;
                     }
-                    if let Event::Tainted { flags } = event {
+                    if let GuestEvent::Tainted { flags } = event {
                         taint.store(flags, Ordering::Relaxed);
                         continue;
                     }
-                    let hello = matches!(event, Event::Hello(_));
+                    let hello = matches!(event, GuestEvent::Hello(_));
                     if hello && std::mem::replace(&mut greeted, true) {
                         Err(Error::Lost(Loss::Restarted))
                     } else {
@@ -384,7 +386,7 @@ mod tests {
             release: "6.1.0".to_owned(),
             ..Hello::default()
         };
-        let frame = frame::encode(&Event::Hello(hello.clone())).unwrap();
+        let frame = frame::encode(&GuestEvent::Hello(hello.clone())).unwrap();
         guest.write_all(&frame).await.unwrap();
         assert_eq!(control.hello(soon()).await.unwrap(), hello);
     }
@@ -392,11 +394,11 @@ mod tests {
     #[tokio::test]
     async fn a_guest_that_greets_twice_has_started_another_kernel() {
         let (mut control, mut guest) = pair();
-        let hello = Event::Hello(Hello {
+        let hello = GuestEvent::Hello(Hello {
             protocol: PROTOCOL_VERSION,
             ..Hello::default()
         });
-        for event in [Event::Tainted { flags: 512 }, hello.clone(), hello] {
+        for event in [GuestEvent::Tainted { flags: 512 }, hello.clone(), hello] {
             guest
                 .write_all(&frame::encode(&event).unwrap())
                 .await
@@ -411,7 +413,7 @@ mod tests {
     #[tokio::test]
     async fn another_version_is_refused() {
         let (mut control, mut guest) = pair();
-        let frame = frame::encode(&Event::Hello(Hello {
+        let frame = frame::encode(&GuestEvent::Hello(Hello {
             protocol: PROTOCOL_VERSION + 1,
             ..Hello::default()
         }))
@@ -444,7 +446,7 @@ mod tests {
     #[tokio::test]
     async fn a_guest_cannot_claim_to_be_endlessly_slow() {
         let (mut control, mut guest) = pair();
-        let frame = frame::encode(&Event::Speed { micros: u64::MAX }).unwrap();
+        let frame = frame::encode(&GuestEvent::Speed { micros: u64::MAX }).unwrap();
         guest.write_all(&frame).await.unwrap();
         let began = Instant::now();
         let factor = control.speed_factor(soon()).await.unwrap();

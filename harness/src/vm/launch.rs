@@ -1,171 +1,34 @@
-//! From a VM's configuration to a running VM, step by step.
+//! From a VM's configuration to a running VM: everything is resolved and written here, and then
+//! booted.
+
+mod boot;
+mod error;
+
+pub use error::Error;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use guest_init::plan::{BootPlan, FileSystem};
-use tokio::time::Instant;
 
 use super::accel::{self, ProbeInput};
 use super::arch::{self, platform};
-use super::control::{self, Control};
-use super::machine::{Evidence, Vm};
-use super::means::{self, Means};
-use super::process::{self, QemuProcess};
-use super::qemu::{self, Qemu};
-use super::relief::Relief;
+use super::args;
+use super::means::Means;
+use super::qemu::Qemu;
 use super::spec::{AccelChoice, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
-use super::{args, health};
 use crate::arch::Arch;
 use crate::blocking::blocking;
 use crate::config::ShareKind;
 use crate::guest::init;
 use crate::guest::initramfs;
+use crate::guest::layout::{Layout, LayoutRequest, SharedDir};
 use crate::guest::nodes;
-use crate::guest::root::{self, Layout, LayoutRequest, Root, SharedDir};
-use crate::guest::share::{self, Share, ShareConfig};
-use crate::hint::Hint;
-use crate::kernel::modules::{self, Index, ModuleFile};
+use crate::guest::root::Root;
+use crate::guest::share::ShareConfig;
+use crate::kernel::modules::{Index, ModuleFile};
 use crate::scratch::Lease;
-
-/// How long QEMU may take to open its QMP socket.
-const QMP_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a guest may take to set its clock, on a busy host.
-const CLOCK_DEADLINE: Duration = Duration::from_secs(20);
-
-/// QEMU's command line, in the VM's log directory.
-const COMMAND_FILE: &str = "qemu.sh";
-
-/// How often to boot a guest that comes up without a timer. Seen once in some 150 boots on two
-/// cores with a load of 8.
-const BOOTS: u32 = 4;
-
-/// Why there is no VM.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No QEMU, or an unusable one.
-    #[error(transparent)]
-    Qemu(#[from] qemu::Error),
-    /// KVM was requested but does not work.
-    #[error(transparent)]
-    Accel(#[from] accel::Error),
-    /// The guest's view of the host is impossible.
-    #[error(transparent)]
-    Root(#[from] root::Error),
-    /// A share could not be served.
-    #[error(transparent)]
-    Share(#[from] share::Error),
-    /// The kernel lacks a module that it needs to boot.
-    #[error("kernel {kernel}: {source}")]
-    Modules {
-        /// Its name.
-        kernel: String,
-        /// What is missing.
-        source: modules::Error,
-    },
-    /// The kernel would cut its command line off.
-    #[error(
-        "the command line of kernel {kernel} has {length} bytes, and a kernel takes {limit} at \
-         most"
-    )]
-    CommandLine {
-        /// Its name.
-        kernel: String,
-        /// Bytes of the command line.
-        length: usize,
-        /// Bytes that it may have: kernels silently cut off longer ones.
-        limit: usize,
-    },
-    /// There is no way to reach a guest of this kernel.
-    #[error("kernel {kernel}: {source}")]
-    Means {
-        /// Its name.
-        kernel: String,
-        /// Why not.
-        source: Box<means::Error>,
-    },
-    /// Only virtiofs can show part of a directory.
-    #[error("kernel {kernel}: 9p shows all of {}, and only part of it was asked for", dir.display())]
-    Part {
-        /// Its name.
-        kernel: String,
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// A directory is to be written to by a user who may not.
-    #[error("cannot share {} writable: {source}", dir.display())]
-    NotWritable {
-        /// The directory.
-        dir: PathBuf,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// The initramfs could not be written.
-    #[error(transparent)]
-    Initramfs(#[from] initramfs::Error),
-    /// QEMU could not be started.
-    #[error(transparent)]
-    Process(#[from] process::Error),
-    /// A directory of the VM could not be created.
-    #[error("cannot write {}: {source}", path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The guest did not boot.
-    #[error("kernel {kernel} did not come up: {why}\n{evidence}")]
-    Boot {
-        /// Its name.
-        kernel: String,
-        /// What it runs on.
-        arch: Arch,
-        /// Its number of vCPUs.
-        cpus: u32,
-        /// What happened.
-        why: String,
-        /// What is known about it.
-        evidence: Box<Evidence>,
-    },
-}
-
-impl Hint for Error {
-    fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Qemu(error) => error.hints(),
-            Self::Accel(error) => error.hints(),
-            Self::Root(error) => error.hints(),
-            Self::Share(error) => error.hints(),
-            Self::Modules { source, .. } => source.hints(),
-            Self::Means { source, .. } => source.hints(),
-            Self::Part { .. } => vec![
-                "build the kernel with CONFIG_FUSE_FS and CONFIG_VIRTIO_FS, or show the whole store"
-                    .to_owned(),
-            ],
-            Self::Initramfs(error) => error.hints(),
-            Self::Process(error) => error.hints(),
-            Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
-            Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
-            Self::Boot { arch, cpus, .. } => {
-                let mut hints = vec![
-                    "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"
-                        .to_owned(),
-                ];
-                let (machine, most) = (platform(*arch).machine, platform(*arch).most_vcpus);
-                if *cpus > most {
-                    hints.insert(0, format!(
-                        "QEMU's SeaBIOS firmware boots no kernel with many vCPUs on {machine}: try \
-                         --cpus {most}"
-                    ));
-                }
-                hints
-            }
-        }
-    }
-}
 
 /// What all VMs of one command have in common, whatever their kernels.
 #[derive(Debug)]
@@ -470,117 +333,6 @@ impl Launch {
             cache_dir: &self.cache,
         };
         Ok(accel::choose(self.config.accel, input).await?)
-    }
-}
-
-impl Prepared {
-    /// Starts the shares, then QEMU, and waits for the guest's hello. Boots
-    /// again if the guest came up without a clock.
-    pub async fn start(self) -> Result<Vm, Error> {
-        for _ in 1..BOOTS {
-            let vm = self.boot().await?;
-            let has_no_timer = platform(self.spec.kernel.arch).has_no_timer;
-            if !has_no_timer(&vm.qemu.console().text_since(0)) {
-                return Ok(on_time(vm).await);
-            }
-            tracing::info!("the guest found no timer on a busy host; booting it again");
-            vm.kill().await;
-        }
-        Ok(on_time(self.boot().await?).await)
-    }
-
-    /// Writes QEMU's command line beside its logs.
-    fn note_command(&self) -> Result<(), Error> {
-        let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
-        let mut line = std::ffi::OsString::from(format!("# {}\n", self.spec.means));
-        line.push(args::shell_line(&args::command(&self.spec)));
-        line.push("\n");
-        std::fs::write(&path, line.as_encoded_bytes())
-            .map_err(|source| Error::Directory { path, source })
-    }
-
-    async fn boot(&self) -> Result<Vm, Error> {
-        let start = Instant::now();
-        let deadline = start + self.boot_timeout;
-        let mut shares = Vec::new();
-        for config in &self.shares {
-            shares.push(Share::start(config.clone()).await?);
-        }
-        self.note_command()?;
-        let mut qemu = QemuProcess::start(&self.spec).await?;
-        let (qmp, mut events) = qemu.connect_qmp(QMP_DEADLINE).await?;
-        let socket = self.spec.control_socket.clone().unwrap_or_default();
-        let connected = Control::connect(&socket, deadline).await;
-        let hello = match connected {
-            Ok(mut control) => tokio::select! {
-                hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
-                status = qemu.wait() => Err(match status {
-                    Ok(status) => format!("QEMU ended during boot ({status})"),
-                    Err(error) => error.to_string(),
-                }),
-                loss = health::ended(&mut events) => Err(format!("{loss} during boot")),
-            },
-            Err(error) => Err(error.to_string()),
-        };
-        match hello {
-            Ok((control, hello)) => {
-                let steps = &hello.timings;
-                tracing::info!(
-                    "{} came up in {} ms; by the guest's clock init started at {} ms, \
-                     modules were loaded at {}, the root was entered at {}, all was ready at {}",
-                    self.spec.kernel.name,
-                    start.elapsed().as_millis(),
-                    steps.init / 1000,
-                    steps.modules / 1000,
-                    steps.root / 1000,
-                    steps.ready / 1000
-                );
-                let relief = Relief::default();
-                for words in shares.iter_mut().filter_map(Share::take_signals) {
-                    relief.listen(words, control.requests());
-                }
-                Ok(Vm {
-                    spec: self.spec.clone(),
-                    hello,
-                    control,
-                    relief,
-                    qmp,
-                    events,
-                    qemu,
-                    shares,
-                })
-            }
-            Err(why) => {
-                let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
-                Err(Error::Boot {
-                    kernel: self.spec.kernel.name.clone(),
-                    arch: self.spec.kernel.arch,
-                    cpus: self.spec.cpus,
-                    why: evidence.cause().unwrap_or(why),
-                    evidence: Box::new(evidence),
-                })
-            }
-        }
-    }
-}
-
-/// Waits until the guest's clock is set. A guest that does not answer is lost, which its user will
-/// notice.
-async fn on_time(vm: Vm) -> Vm {
-    if !vm.control.clock_is_set(CLOCK_DEADLINE).await {
-        tracing::warn!(
-            "the clock of the guest of kernel {} is not set",
-            vm.spec.kernel.name
-        );
-    }
-    vm
-}
-
-/// If the port closes during boot, QEMU is ending.
-fn explain(error: &control::Error) -> String {
-    match error {
-        control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -14,7 +14,7 @@ use guest_init::message::{Hello, Request};
 use super::console::Console;
 use super::control::{self, Control};
 use super::health::{self, Loss};
-use super::kernel_log::{self, KernelReport};
+use super::kernel_log::{self, KernelProblem};
 use super::process::QemuProcess;
 use super::qmp::{Qmp, VmEvents};
 use super::relief::Relief;
@@ -52,7 +52,7 @@ pub struct Evidence {
     /// Where the guest's memory was written, or why it was not.
     pub dump: Option<String>,
     /// Kernel reports that nobody has taken yet.
-    pub kernel_reports: Vec<KernelReport>,
+    pub kernel_reports: Vec<KernelProblem>,
     /// The kernel's panic message.
     pub panic: Option<String>,
     /// The guest had started another kernel (kexec).
@@ -266,7 +266,7 @@ impl Vm {
 #[derive(Debug)]
 pub struct Stopped {
     /// What the kernel reported since the last call.
-    pub kernel_reports: Vec<KernelReport>,
+    pub kernel_reports: Vec<KernelProblem>,
     /// The guest did not power off within [`POWER_OFF`], or was not asked to.
     pub killed: bool,
 }

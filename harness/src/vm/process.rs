@@ -183,11 +183,6 @@ impl QemuProcess {
         self.child.wait().await.map_err(Error::Wait)
     }
 
-    /// How QEMU ended, or `None` while it runs.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, Error> {
-        self.child.try_wait().map_err(Error::Wait)
-    }
-
     /// Gives QEMU `grace` to end by itself (a guest powering off, or after [`Qmp::quit`]), then
     /// kills it. It is reaped, and its logs are written, when this returns.
     pub async fn stop(mut self, grace: Duration) -> Result<ExitStatus, Error> {

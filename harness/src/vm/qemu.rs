@@ -159,11 +159,11 @@ impl Qemu {
         cache_dir: &Path,
     ) -> Result<Self, Error> {
         let path = locate(chosen, arch)?;
-        if let Some(qemu) = memory::recall(cache_dir, &path) {
+        if let Some(qemu) = Self::recall(cache_dir, &path) {
             return Ok(qemu);
         }
         let qemu = Self::describe(path, arch).await?;
-        if let Err(error) = memory::keep(cache_dir, &qemu) {
+        if let Err(error) = qemu.remember(cache_dir) {
             tracing::debug!("QEMU will be queried again the next time: {error}");
         }
         Ok(qemu)

@@ -8,7 +8,7 @@ use guest_init::message::RemnantKind::{BlockDevice, Swap};
 use nix::libc;
 use rustix::fs::OFlags;
 
-use super::Found;
+use super::found::Found;
 use super::kept::{Kept, View};
 use crate::init::mountinfo::unescaped;
 

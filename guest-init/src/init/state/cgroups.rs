@@ -6,9 +6,9 @@ use std::ffi::CString;
 use guest_init::message::RemnantKind::{Cgroup as Kind, Setting};
 use rustix::fs::OFlags;
 
+use super::found::{Found, beyond};
 use super::kept::{Kept, View, text};
 use super::tree::{self, Budget};
-use super::{Found, beyond};
 
 /// Most cgroups to remove.
 const MOST: usize = 2000;

@@ -10,7 +10,7 @@ use nix::sys::timerfd::{
 };
 use nix::time::{ClockId, clock_gettime, clock_settime};
 
-use super::Found;
+use super::found::Found;
 
 /// Seconds since 1970 at which the timer would fire: never.
 const NEVER: libc::time_t = i32::MAX as libc::time_t;

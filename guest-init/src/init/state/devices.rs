@@ -7,7 +7,7 @@ use guest_init::message::RemnantKind::File as Kind;
 use nix::libc;
 use rustix::fs::{AtFlags, FileType, Mode, mknodat};
 
-use super::Found;
+use super::found::Found;
 use super::kept::View;
 use super::scratch::{Stamp, Usage, usage};
 use super::tree::{self, Budget};

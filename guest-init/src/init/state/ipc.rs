@@ -7,8 +7,8 @@ use nix::libc;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
+use super::found::{Found, beyond};
 use super::kept::{Kept, View};
-use super::{Found, beyond};
 
 /// Each read of a list ends after some hundreds of objects.
 const ROUNDS: usize = 100;

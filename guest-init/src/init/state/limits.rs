@@ -6,7 +6,7 @@ use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::unistd::Pid;
 use rustix::process::{getpriority_process, setpriority_process};
 
-use super::Found;
+use super::found::Found;
 use super::kept::{Kept, View};
 
 const RESOURCES: [(Resource, &str); 16] = [

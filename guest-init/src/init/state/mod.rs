@@ -11,6 +11,7 @@ mod cgroups;
 mod clock;
 mod devices;
 mod events;
+mod found;
 mod ipc;
 mod kept;
 mod limits;
@@ -25,54 +26,11 @@ mod sysctls;
 mod tracing;
 mod tree;
 
+use found::Found;
+pub(super) use found::shown;
 pub(super) use kept::View;
 
-use std::time::{Duration, Instant};
-
-use guest_init::message::{Remnant, RemnantKind};
-
-/// How long restoring may take in total; the rest then stays changed.
-const BUDGET: Duration = Duration::from_secs(10);
-/// The length to which names are cut: a path may have 4096 bytes.
-const MAX_NAME: usize = 200;
-
-/// What was found, and the deadline for restoring it.
-#[derive(Debug)]
-pub(super) struct Found {
-    remnants: Vec<Remnant>,
-    deadline: Instant,
-}
-
-impl Found {
-    fn new() -> Self {
-        Self {
-            remnants: Vec::new(),
-            deadline: Instant::now() + BUDGET,
-        }
-    }
-
-    fn add(&mut self, kind: RemnantKind, name: &str, gone: bool) {
-        self.remnants.push(Remnant {
-            kind,
-            name: shown(name),
-            gone,
-        });
-    }
-
-    fn late(&self) -> bool {
-        Instant::now() > self.deadline
-    }
-}
-
-/// What is in the first list but not in the second.
-fn beyond<'a, T: PartialEq>(these: &'a [T], those: &'a [T]) -> impl Iterator<Item = &'a T> {
-    these.iter().filter(|one| !those.contains(one))
-}
-
-/// A name, cut to fit a message.
-pub(super) fn shown(name: &str) -> String {
-    name.chars().take(MAX_NAME).collect()
-}
+use guest_init::message::Remnant;
 
 /// The state of the guest when it was last clean.
 #[derive(Debug)]

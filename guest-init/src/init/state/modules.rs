@@ -9,8 +9,8 @@ use nix::libc;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
+use super::found::{Found, beyond};
 use super::kept::{Kept, View};
-use super::{Found, beyond};
 
 /// How long a user of a module may take to go: the kernel frees an nftables table, for example, in
 /// the background (`nft_commit_release` of net/netfilter/nf_tables_api.c).

@@ -3,7 +3,7 @@
 use guest_init::message::RemnantKind::Setting;
 use rustix::system::{setdomainname, sethostname, uname};
 
-use super::Found;
+use super::found::Found;
 
 #[derive(Debug)]
 pub(super) struct Names {

@@ -8,8 +8,8 @@ use guest_init::message::RemnantKind::{Network as Kind, NetworkDevice};
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
 
+use super::found::{Found, beyond};
 use super::replay::{KINDS, MOST, Part, ask, attributes, dump, number, push};
-use super::{Found, beyond};
 use crate::init::netlink::Netlink;
 
 /// Groups of linux/rtnetlink.h: links, qdiscs and filters, addresses, routes and

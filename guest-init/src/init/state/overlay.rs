@@ -18,7 +18,7 @@ use rustix::fs::{
     flistxattr_query, mkdirat, mknodat, openat, readlinkat, statat, symlinkat, utimensat,
 };
 
-use super::Found;
+use super::found::Found;
 use super::scratch::{Known, Stamp, Usage, find, is_directory, os, remember, usage};
 use super::tree::{self, Budget};
 use crate::init::layers::Layers;

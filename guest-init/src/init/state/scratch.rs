@@ -10,7 +10,7 @@ use guest_init::message::RemnantKind::File as Kind;
 use nix::libc;
 use rustix::fs::{AtFlags, Gid, Mode, Stat, Uid, chmodat, chownat, fstatfs, mkdirat, statat};
 
-use super::Found;
+use super::found::Found;
 use super::kept::View;
 use super::tree::{self, Budget};
 

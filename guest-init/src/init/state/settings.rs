@@ -3,7 +3,7 @@
 use guest_init::message::RemnantKind::Setting;
 use rustix::fs::OFlags;
 
-use super::Found;
+use super::found::Found;
 use super::kept::{Kept, View, text};
 
 /// How a file shows its value, and how to set it.

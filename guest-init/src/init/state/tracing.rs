@@ -6,7 +6,7 @@ use guest_init::message::RemnantKind::Tracing as Kind;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
-use super::Found;
+use super::found::Found;
 use super::kept::{Kept, View, text};
 use super::settings::Form;
 

@@ -9,7 +9,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::statvfs::statvfs;
 use nix::unistd::ftruncate;
 
-use super::{Check, Status};
+use super::check::{Check, Status};
 use crate::guest::share;
 use crate::hint::Hint;
 use crate::store::{self, Store};

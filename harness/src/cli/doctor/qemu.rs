@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Check, DoctorInput};
+use super::check::{Check, DoctorInput};
 use crate::arch::Arch;
 use crate::hint::Hint as _;
 use crate::vm::accel::{self, Choice, ProbeInput};

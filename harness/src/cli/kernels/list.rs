@@ -5,7 +5,7 @@ use std::io::Write;
 use comfy_table::{Table, presets};
 use indicatif::HumanBytes;
 
-use super::KernelsError;
+use super::error::KernelsError;
 use crate::config::Catalogue;
 use crate::kernel::{self, Cache};
 use crate::report::escape;

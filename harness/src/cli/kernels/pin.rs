@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::KernelsError;
+use super::error::KernelsError;
 use crate::config::{AptSource, Catalogue, Origin, PoolKernel, What, series};
 use crate::hint::with_causes;
 use crate::kernel::{self, Cache, LockedFile, LockedKernel, NewPin, Progress};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::HumanBytes;
 
-use super::KernelsError;
+use super::error::KernelsError;
 use crate::kernel::{self, Cache, Keep};
 
 /// By default, removes kernels that have not been used for this long.

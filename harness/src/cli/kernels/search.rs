@@ -7,7 +7,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
-use super::{KernelsError, list};
+use super::error::KernelsError;
+use super::list;
 use crate::config::{Catalogue, Pool, PoolKernel, SelectError, Wanted};
 use crate::kernel::{self, Cache, Progress};
 

@@ -20,7 +20,7 @@ use super::check::{Checker, explain};
 
 /// `[suites.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Suite {
+pub struct SuiteEntry {
     /// The name in the file.
     pub name: String,
     /// What runs the suite.
@@ -67,7 +67,7 @@ const KINDS: [Kind; 2] = [
 ];
 
 impl Checker<'_> {
-    pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<Suite> {
+    pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<SuiteEntry> {
         self.name("suite", name);
         let names = KINDS.map(|kind| format!("{:?} ({})", kind.name, kind.with));
         let runners = names.join(" and ");
@@ -92,7 +92,7 @@ impl Checker<'_> {
         for (key, at) in &places {
             self.check_key(kind, &table, key, at);
         }
-        Some(Suite {
+        Some(SuiteEntry {
             name: name.get_ref().clone(),
             runner: (kind.read)(self, &mut table)?,
             line: self.line(&name.span()),

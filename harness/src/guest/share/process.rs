@@ -3,11 +3,10 @@
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::unistd::Pid;
 use tokio::process::{ChildStdout, Command};
 
 use super::{Error, MAX_TAG_LEN, SUBCOMMAND};
@@ -87,21 +86,6 @@ impl Share {
         Ok(Self { config, child })
     }
 
-    /// virtiofs tag.
-    pub fn tag(&self) -> &str {
-        &self.config.tag
-    }
-
-    /// Path of the vhost-user socket.
-    pub fn socket(&self) -> &Path {
-        &self.config.socket
-    }
-
-    /// Process id of the server.
-    pub fn pid(&self) -> Pid {
-        self.child.pid()
-    }
-
     /// Where the server reports the use of its descriptors, one byte per
     /// [`PressureSignal`](super::PressureSignal); at most once.
     pub fn take_signals(&mut self) -> Option<ChildStdout> {
@@ -144,6 +128,8 @@ impl Share {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::path::Path;
 
     use super::*;
 

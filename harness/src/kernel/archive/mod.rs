@@ -12,6 +12,8 @@ mod tar;
 mod unpacked;
 
 #[cfg(test)]
+mod test_archives;
+#[cfg(test)]
 mod tests;
 
 use std::fs::File;

@@ -68,7 +68,7 @@ impl Index {
     pub fn cannot_boot(&self, missing: &[String]) -> Error {
         let (dir, lists_builtins) = match self.knowledge {
             Knowledge::Directory { lists_builtins } => (Some(self.dir.clone()), lists_builtins),
-            Knowledge::Empty | Knowledge::AllBuiltin => (None, false),
+            Knowledge::AllBuiltin => (None, false),
         };
         let built = self.lie_elsewhere(missing);
         Error::CannotBoot {
@@ -376,8 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_index_lacks_everything_and_an_unknown_one_nothing() {
-        assert_eq!(Index::empty().provides("fuse"), Availability::Absent);
+    fn an_unknown_index_lacks_nothing() {
         assert_eq!(Index::all_builtin().provides("fuse"), Availability::Builtin);
         assert_eq!(Index::all_builtin().closure(&["fuse"]).unwrap(), []);
     }

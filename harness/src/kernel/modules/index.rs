@@ -53,8 +53,6 @@ pub(super) struct Module {
 pub(super) enum Knowledge {
     /// A directory of modules, and whether it contains `modules.builtin`.
     Directory { lists_builtins: bool },
-    /// There are no modules and nothing is built in.
-    Empty,
     /// Nothing is known, so assume that everything exists.
     AllBuiltin,
 }
@@ -74,11 +72,6 @@ pub struct Index {
 }
 
 impl Index {
-    /// A kernel that has no modules, and nothing built in.
-    pub fn empty() -> Self {
-        Self::new(PathBuf::new(), Knowledge::Empty, Vec::new())
-    }
-
     /// A kernel that is an image alone: builtins are unknown, so assume that everything is built
     /// in; booting will show.
     pub fn all_builtin() -> Self {

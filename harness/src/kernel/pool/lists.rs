@@ -32,13 +32,13 @@ const OLD: u64 = 24 * 60 * 60;
 /// The cached data of a pool: first what answers queries, then what makes the next update cheap.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Answer {
-    suites: Vec<Asked>,
+    suites: Vec<Query>,
     kernels: Vec<Found>,
 }
 
 /// When a suite was queried.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Asked {
+struct Query {
     mirror: String,
     /// When it answered, in seconds since 1970; 0 if it never did.
     answered: u64,
@@ -128,12 +128,12 @@ impl<'a> Lists<'a> {
 
     /// What is known, however old.
     fn offline(&self, answer: Answer) -> Result<Vec<PoolKernel>, Error> {
-        let missing = answer.suites.iter().position(|asked| asked.answered == 0);
+        let missing = answer.suites.iter().position(|query| query.answered == 0);
         if let Some(missing) = missing {
             let url = self.suite(missing, None).release_url();
             return Err(self.no_lists(Error::Offline { url }));
         }
-        let oldest = answer.suites.iter().map(|asked| asked.answered).min();
+        let oldest = answer.suites.iter().map(|query| query.answered).min();
         let age = now().saturating_sub(oldest.unwrap_or(0));
         if age > OLD {
             self.progress.line(&format!(
@@ -148,11 +148,11 @@ impl<'a> Lists<'a> {
     /// Indices of the suites to query.
     fn stale(&self, answer: &Answer, now: u64) -> Vec<usize> {
         let fresh = |time: u64, long: u64| time <= now && now - time < long;
-        let asked = answer.suites.iter().zip(&self.places).enumerate();
-        asked
-            .filter(|(_, (asked, place))| {
-                let known = asked.answered > 0 && asked.mirror == place.mirror.uri;
-                !known || !(fresh(asked.answered, FRESH) || fresh(asked.failed, AGAIN))
+        let queries = answer.suites.iter().zip(&self.places).enumerate();
+        queries
+            .filter(|(_, (query, place))| {
+                let known = query.answered > 0 && query.mirror == place.mirror.uri;
+                !known || !(fresh(query.answered, FRESH) || fresh(query.failed, AGAIN))
             })
             .map(|(index, _)| index)
             .collect()
@@ -175,7 +175,7 @@ impl<'a> Lists<'a> {
         let mut failure = None;
         let mut absent = Vec::new();
         for (&index, answered) in stale.iter().zip(answers) {
-            let (asked, known) = (&mut answer.suites[index], &mut listed[index]);
+            let (query, known) = (&mut answer.suites[index], &mut listed[index]);
             let mirror = &self.places[index].mirror.uri;
             let outcome = match answered {
                 Err(Error::Download {
@@ -207,24 +207,24 @@ impl<'a> Lists<'a> {
             };
             match outcome {
                 Ok(()) => {
-                    *asked = Asked {
+                    *query = Query {
                         mirror: mirror.clone(),
                         answered: now,
                         failed: 0,
                     };
                 }
                 Err(error @ Error::Download { .. })
-                    if asked.answered > 0 && asked.mirror == *mirror =>
+                    if query.answered > 0 && query.mirror == *mirror =>
                 {
-                    asked.failed = now;
+                    query.failed = now;
                     self.progress.line(&format!(
                         "warning: {error}; what {} had {} ago is taken",
                         self.pool.suites[index],
-                        days(now.saturating_sub(asked.answered))
+                        days(now.saturating_sub(query.answered))
                     ));
                 }
                 Err(error) => {
-                    *asked = Asked::default();
+                    *query = Query::default();
                     failure.get_or_insert(error);
                 }
             }
@@ -324,7 +324,7 @@ impl<'a> Lists<'a> {
         let count = self.places.len();
         let nothing = || {
             let answer = Answer {
-                suites: vec![Asked::default(); count],
+                suites: vec![Query::default(); count],
                 kernels: Vec::new(),
             };
             (answer, vec![Listed::default(); count])

@@ -12,9 +12,10 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
 use super::super::{Cache, Error, archive, layout};
+use super::content::{Content, Pinning, Request, Status};
 use super::mirror::Mirror;
 use super::package::{fetch, mirror};
-use super::{Asked, Content, Pinning, Status, unlisted};
+use super::unlisted;
 use crate::config::{AptSource, PoolKernel, UnlistedFile};
 
 /// A source in a Debian archive.
@@ -74,7 +75,7 @@ struct Packages<'p> {
 impl Pinning for Archive<'_> {
     /// Asks the archive for the newest match, and fetches new files to compute their SHA-1, which
     /// the archive does not list and which is needed once a file has left it.
-    fn resolve(&self, asked: &Asked<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
+    fn resolve(&self, request: &Request<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
         let place = place(source);
         let mirror = &place.mirror;
@@ -83,10 +84,10 @@ impl Pinning for Archive<'_> {
             mirror: &mirror.uri,
             name: &source.suite,
             component: &source.component,
-            arch: asked.arch,
+            arch: request.arch,
             keyring: keyring.as_ref(),
         };
-        let packages = suite.packages(asked.cache, asked.progress)?;
+        let packages = suite.packages(request.cache, request.progress)?;
         let mut files = match newest(&packages, &source.package) {
             Newest::Found(files) => files,
             Newest::NoMatch => {
@@ -108,13 +109,13 @@ impl Pinning for Archive<'_> {
             Some(Pin::Apt(pin)) => pin.files.as_slice(),
             _ => &[],
         };
-        complete(asked, mirror, &mut files, known)?;
+        complete(request, mirror, &mut files, known)?;
         Ok(Pin::Apt(LockedKernel {
-            name: asked.name.to_owned(),
+            name: request.name.to_owned(),
             suite: source.suite.clone(),
             component: source.component.clone(),
             package: source.package.clone(),
-            arch: asked.arch,
+            arch: request.arch,
             files,
         }))
     }
@@ -137,12 +138,12 @@ impl Content for Packages<'_> {
         Ok(Key::new("apt", hashes))
     }
 
-    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, request: &Request<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
         let mirror = mirror(self.source);
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
         let unpack = |file: &LockedFile| -> Result<(), Error> {
-            let deb = fetch(asked, &mirror, file)?.path;
+            let deb = fetch(request, &mirror, file)?.path;
             archive::unpack(&deb, &file.package, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))
         };
@@ -168,12 +169,12 @@ impl Content for Packages<'_> {
         Ok((layout, Taking::Move))
     }
 
-    fn status(&self, asked: &Asked<'_>) -> Result<Status, Error> {
+    fn status(&self, request: &Request<'_>) -> Result<Status, Error> {
         Ok(Status {
             version: Some(self.pin.version().to_owned()),
-            cached: asked
+            cached: request
                 .cache
-                .prepared(&self.key()?.for_arch(asked.arch), asked.name)
+                .prepared(&self.key()?.for_arch(request.arch), request.name)
                 .is_some(),
         })
     }
@@ -206,15 +207,15 @@ pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<Loc
 
 /// The same; what is not listed any more, and not known from before, is fetched.
 pub(in super::super) fn whole_pin_of(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     kernel: &PoolKernel,
 ) -> Result<LockedKernel, Error> {
     for file in &kernel.unlisted {
-        if unlisted::known(file, asked.cache).is_none() {
-            unlisted::fetch(asked, kernel, file)?;
+        if unlisted::known(file, request.cache).is_none() {
+            unlisted::fetch(request, kernel, file)?;
         }
     }
-    pin_of(kernel, asked.cache).ok_or_else(|| Error::NotPinned {
+    pin_of(kernel, request.cache).ok_or_else(|| Error::NotPinned {
         name: kernel.name.clone(),
     })
 }
@@ -233,17 +234,17 @@ pub(in super::super) fn packages<'p>(
 
 /// Fetches what of `pin` was never fetched, so that it says every SHA-1.
 pub(in super::super) fn complete_pin(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     source: &AptSource,
     pin: &mut LockedKernel,
 ) -> Result<(), Error> {
-    complete(asked, &mirror(source), &mut pin.files, &[])
+    complete(request, &mirror(source), &mut pin.files, &[])
 }
 
 /// Gives every file its SHA-1: from `known` files, from what was fetched before,
 /// or by fetching it.
 fn complete(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     mirror: &Mirror,
     files: &mut [LockedFile],
     known: &[LockedFile],
@@ -252,10 +253,10 @@ fn complete(
         let same = known.iter().find(|known| known.sha256 == file.sha256);
         let sha1 = same
             .and_then(|known| known.sha1.clone())
-            .or_else(|| asked.cache.sha1_of(&file.sha256));
+            .or_else(|| request.cache.sha1_of(&file.sha256));
         file.sha1 = match sha1 {
             Some(sha1) => Some(sha1),
-            None => Some(fetch(asked, mirror, file)?.sha1),
+            None => Some(fetch(request, mirror, file)?.sha1),
         };
     }
     Ok(())

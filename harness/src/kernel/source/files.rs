@@ -11,7 +11,7 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, Progress, digest, download, image, layout};
-use super::{Asked, Content};
+use super::content::{Content, Request};
 use crate::config::{FilePlace, FileSource, UrlSource};
 
 /// Names of packages end so.
@@ -106,12 +106,12 @@ impl Content for Files {
         Ok(Key::new(self.kind, parts.iter().map(Vec::as_slice)))
     }
 
-    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, request: &Request<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
         let tree = work.join("tree");
         fs::create_dir(&tree).map_err(Error::io("create", &tree))?;
         let mut came = Vec::new();
         for file in &self.files {
-            came.push(unpack(file, &tree, work, asked.progress)?);
+            came.push(unpack(file, &tree, work, request.progress)?);
         }
         Ok((self.find(&tree, &came)?, Taking::Move))
     }

@@ -8,8 +8,8 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, image};
+use super::content::{Content, Request};
 use super::path::fingerprint;
-use super::{Asked, Content};
 
 /// Where NixOS keeps the kernel that it booted; of its modules, `lib/modules` is
 /// below.
@@ -32,7 +32,7 @@ impl Content for Host {
         fingerprint(&find()?)
     }
 
-    fn get(&self, _asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, _request: &Request<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
         Ok((find()?, Taking::Borrow))
     }
 }

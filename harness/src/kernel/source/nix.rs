@@ -10,7 +10,7 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedNix, Pin};
 use super::super::prepare::Taking;
 use super::super::{Cache, Error, layout};
-use super::{Asked, Content, Pinning};
+use super::content::{Content, Pinning, Request};
 use crate::store::{self, Store};
 
 /// The output of a flake, or a store path, as `nix build` takes it.
@@ -21,8 +21,8 @@ struct Outputs<'p>(&'p LockedNix);
 
 impl Pinning for Flake<'_> {
     /// Builds or fetches it.
-    fn resolve(&self, asked: &Asked<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
-        build(self.0, asked).map(Pin::Nix)
+    fn resolve(&self, request: &Request<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
+        build(self.0, request).map(Pin::Nix)
     }
 
     fn content<'p>(&'p self, pin: &'p Pin) -> Option<Box<dyn Content + 'p>> {
@@ -39,28 +39,28 @@ impl Content for Outputs<'_> {
         Ok(Key::new("nix", self.0.paths.iter().map(String::as_bytes)))
     }
 
-    fn get(&self, asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, request: &Request<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
         let store = Store::from_env()?;
-        realise(self.0, &store, asked)?;
+        realise(self.0, &store, request)?;
         Ok((find(self.0, &store)?, Taking::Borrow))
     }
 }
 
 /// Builds or fetches `installable` and returns the pin of the result.
-fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
+fn build(installable: &str, request: &Request<'_>) -> Result<LockedNix, Error> {
     let store = Store::from_env()?;
-    let link = root_link(installable, asked.cache)?;
-    let notify = |text: &str| asked.progress.line(text);
-    let built = store.build(installable, asked.base, Some(&link), &notify)?;
+    let link = root_link(installable, request.cache)?;
+    let notify = |text: &str| request.progress.line(text);
+    let built = store.build(installable, request.base, Some(&link), &notify)?;
     let mut paths = Vec::new();
     for path in built {
         let text = path.to_str().map(str::to_owned);
         paths.push(text.ok_or_else(|| Error::NoImage { path: path.clone() })?);
     }
     let pin = LockedNix {
-        name: asked.name.to_owned(),
+        name: request.name.to_owned(),
         installable: installable.to_owned(),
-        arch: asked.arch,
+        arch: request.arch,
         paths,
     };
     // Do not pin anything without a kernel.
@@ -69,23 +69,23 @@ fn build(installable: &str, asked: &Asked<'_>) -> Result<LockedNix, Error> {
 }
 
 /// Makes sure that the pinned paths are in the store.
-fn realise(pin: &LockedNix, store: &Store, asked: &Asked<'_>) -> Result<(), Error> {
+fn realise(pin: &LockedNix, store: &Store, request: &Request<'_>) -> Result<(), Error> {
     let there = |path: &String| store.on_host(Path::new(path)).symlink_metadata().is_ok();
     if pin.paths.iter().all(there) {
         return Ok(());
     }
-    let notify = |text: &str| asked.progress.line(text);
+    let notify = |text: &str| request.progress.line(text);
     let fetched = pin
         .paths
         .iter()
-        .try_for_each(|path| store.build(path, asked.base, None, &notify).map(drop));
+        .try_for_each(|path| store.build(path, request.base, None, &notify).map(drop));
     match fetched {
         Ok(()) => return Ok(()),
         // No binary cache has it: a build from the flake must give the same.
         Err(store::Error::Failed { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let built = build(&pin.installable, asked)?;
+    let built = build(&pin.installable, request)?;
     if built.paths == pin.paths {
         Ok(())
     } else {

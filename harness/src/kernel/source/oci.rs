@@ -24,7 +24,7 @@ use super::super::layout::Layout;
 use super::super::lock::{LockedOci, Pin};
 use super::super::prepare::Taking;
 use super::super::{Error, archive, digest, download, layout};
-use super::{Asked, Content, Pinning};
+use super::content::{Content, Pinning, Request};
 use crate::arch::Arch;
 
 /// How long a registry may take to accept a connection, and be silent.
@@ -45,16 +45,16 @@ struct Pinned<'p>(&'p LockedOci);
 
 impl Pinning for Image<'_> {
     /// Asks the registry which image has the tag.
-    fn resolve(&self, asked: &Asked<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
+    fn resolve(&self, request: &Request<'_>, _before: Option<&Pin>) -> Result<Pin, Error> {
         let named = self.0.rsplit_once('@').map(|(_, digest)| digest.to_owned());
         let digest = match named {
             Some(digest) => digest,
-            None => Registry::of(self.0, asked)?.digest()?,
+            None => Registry::of(self.0, request)?.digest()?,
         };
         Ok(Pin::Oci(LockedOci {
-            name: asked.name.to_owned(),
+            name: request.name.to_owned(),
             image: self.0.to_owned(),
-            arch: asked.arch,
+            arch: request.arch,
             digest,
         }))
     }
@@ -72,8 +72,8 @@ impl Content for Pinned<'_> {
         Ok(Key::new("oci", [self.0.digest.as_bytes()]))
     }
 
-    fn get(&self, asked: &Asked<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
-        let mut registry = Registry::of(&self.0.image, asked)?;
+    fn get(&self, request: &Request<'_>, work: &Path) -> Result<(Layout, Taking), Error> {
+        let mut registry = Registry::of(&self.0.image, request)?;
         registry.reference = Reference::with_digest(
             registry.reference.registry().to_owned(),
             registry.reference.repository().to_owned(),
@@ -121,11 +121,11 @@ struct Registry<'a> {
     client: Client,
     auth: RegistryAuth,
     runtime: tokio::runtime::Runtime,
-    asked: &'a Asked<'a>,
+    request: &'a Request<'a>,
 }
 
 impl<'a> Registry<'a> {
-    fn of(image: &'a str, asked: &'a Asked<'a>) -> Result<Self, Error> {
+    fn of(image: &'a str, request: &'a Request<'a>) -> Result<Self, Error> {
         let failed = |reason: String| Error::Registry {
             image: image.to_owned(),
             host: String::new(),
@@ -138,7 +138,7 @@ impl<'a> Registry<'a> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let host = reference.resolve_registry();
         download::allowed(&format!("https://{host}/v2/{}", reference.repository()))?;
-        let arch = asked.arch;
+        let arch = request.arch;
         let config = ClientConfig {
             // As Docker does it.
             protocol: if is_loopback(host) {
@@ -158,7 +158,7 @@ impl<'a> Registry<'a> {
             .build()
             .map_err(|error| failed(error.to_string()))?;
         let auth = credentials(&reference).unwrap_or_else(|error| {
-            asked.progress.line(&format!(
+            request.progress.line(&format!(
                 "asking {host} without a login: the container configuration cannot be used: {error}"
             ));
             RegistryAuth::Anonymous
@@ -169,7 +169,7 @@ impl<'a> Registry<'a> {
             client,
             auth,
             runtime,
-            asked,
+            request,
         })
     }
 
@@ -208,7 +208,7 @@ impl<'a> Registry<'a> {
     /// Downloads a layer to `dest`, and checks that it is the one.
     fn fetch(&self, layer: &OciDescriptor, what: &str, dest: &Path) -> Result<(), Error> {
         let size = u64::try_from(layer.size).ok();
-        self.asked.progress.download(what, size, |heard| {
+        self.request.progress.download(what, size, |heard| {
             let mut broke = None;
             for _ in 0..=RESUMES {
                 let mut came = 0;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::lock::LockedFile;
 use super::super::{Cache, Error, digest, download};
-use super::Asked;
+use super::content::Request;
 use super::mirror::{self, Host, Mirror};
 use crate::config::AptSource;
 
@@ -24,46 +24,46 @@ pub(super) struct Fetched {
 /// Fetches a file of a kernel into the cache: from the mirror, else from the archive of old
 /// packages. Uses a file that was fetched earlier but not unpacked.
 pub(super) fn fetch(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     mirror: &Mirror,
     file: &LockedFile,
 ) -> Result<Fetched, Error> {
-    let path = kept(asked.cache, file)?;
+    let path = kept(request.cache, file)?;
     if let Ok(sha1) = digest::sha1_if(&path, &file.sha256) {
         return Ok(Fetched { path, sha1 });
     }
     let from_mirror = format!("{}/{}", mirror.uri, file.path);
-    match from(asked, &from_mirror, file, &path) {
+    match from(request, &from_mirror, file, &path) {
         Ok(sha1) => return Ok(Fetched { path, sha1 }),
         Err(Error::Download { gone: true, .. }) => {}
         Err(other) => return Err(other),
     }
     let Some(sha1) = &file.sha1 else {
-        return Err(pin_gone(asked, mirror, file, None));
+        return Err(pin_gone(request, mirror, file, None));
     };
     let url = format!("{}/file/{sha1}", mirror::snapshot());
-    asked.progress.line(&format!(
+    request.progress.line(&format!(
         "{} {} has left {}: asking the archive of old packages",
         file.package, file.version, mirror.uri
     ));
-    match from(asked, &url, file, &path) {
+    match from(request, &url, file, &path) {
         Ok(sha1) => Ok(Fetched { path, sha1 }),
         Err(Error::Download { url, reason, .. }) => {
             let answer = format!("{url}: {reason}");
-            Err(pin_gone(asked, mirror, file, Some(answer)))
+            Err(pin_gone(request, mirror, file, Some(answer)))
         }
         Err(other) => Err(other),
     }
 }
 
 fn pin_gone(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     mirror: &Mirror,
     file: &LockedFile,
     snapshot: Option<String>,
 ) -> Error {
     Error::PinGone {
-        name: asked.name.to_owned(),
+        name: request.name.to_owned(),
         package: file.package.clone(),
         version: file.version.clone(),
         mirror: mirror.uri.clone(),
@@ -72,15 +72,15 @@ fn pin_gone(
 }
 
 /// Downloads a file to `dest`, if it is the one that `file` names; returns its SHA-1.
-fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
+fn from(request: &Request<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
     download::allowed(url)?;
-    let directory = asked.cache.subdirectory("downloads")?;
+    let directory = request.cache.subdirectory("downloads")?;
     // Under a unique name, because two kilns may fetch the same file.
     let partial = tempfile::NamedTempFile::new_in(&directory)
         .map_err(Error::io("create a file in", &directory))?
         .into_temp_path();
     let name = format!("{} {}", file.package, file.version);
-    let came = asked.progress.download(&name, Some(file.size), |heard| {
+    let came = request.progress.download(&name, Some(file.size), |heard| {
         download::to_file(url, &partial, heard)
     })?;
     if came.sha256 != file.sha256 {
@@ -93,7 +93,7 @@ fn from(asked: &Asked<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<
     partial
         .persist(dest)
         .map_err(|error| Error::io("create", dest)(error.error))?;
-    asked.cache.remember_sha1(&came.sha256, &came.sha1);
+    request.cache.remember_sha1(&came.sha256, &came.sha1);
     Ok(came.sha1)
 }
 

@@ -9,7 +9,7 @@ use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
 use super::super::{Error, layout};
-use super::{Asked, Content, Status};
+use super::content::{Content, Request, Status};
 
 /// A directory or an image, by an absolute path.
 pub(super) struct Local<'s>(pub(super) &'s Path);
@@ -20,11 +20,11 @@ impl Content for Local<'_> {
         fingerprint(&self.find()?)
     }
 
-    fn get(&self, _asked: &Asked<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
+    fn get(&self, _request: &Request<'_>, _work: &Path) -> Result<(Layout, Taking), Error> {
         Ok((self.find()?, Taking::Borrow))
     }
 
-    fn status(&self, _asked: &Asked<'_>) -> Result<Status, Error> {
+    fn status(&self, _request: &Request<'_>) -> Result<Status, Error> {
         let found = self.find().ok();
         Ok(Status {
             cached: found.is_some(),

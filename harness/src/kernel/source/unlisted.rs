@@ -11,7 +11,8 @@ use walkdir::WalkDir;
 use super::super::cache::Key;
 use super::super::lock::LockedFile;
 use super::super::{Cache, Error, download};
-use super::{Asked, package};
+use super::content::Request;
+use super::package;
 use crate::config::{PoolKernel, UnlistedFile};
 use crate::whole_file;
 
@@ -30,19 +31,19 @@ pub(super) fn known(file: &UnlistedFile, cache: &Cache) -> Option<LockedFile> {
 
 /// Fetches `file` of `kernel`, and records its hash.
 pub(super) fn fetch(
-    asked: &Asked<'_>,
+    request: &Request<'_>,
     kernel: &PoolKernel,
     file: &UnlistedFile,
 ) -> Result<(), Error> {
     let mirror = package::mirror(&kernel.source);
     let url = format!("{}/{}", mirror.uri, file.path);
     download::allowed(&url)?;
-    let directory = asked.cache.subdirectory("downloads")?;
+    let directory = request.cache.subdirectory("downloads")?;
     let partial = tempfile::NamedTempFile::new_in(&directory)
         .map_err(Error::io("create a file in", &directory))?
         .into_temp_path();
     let name = format!("{} {}", file.package, file.version);
-    let came = asked
+    let came = request
         .progress
         .download(&name, None, |heard| {
             download::to_file(&url, &partial, heard)
@@ -66,12 +67,12 @@ pub(super) fn fetch(
         sha256: came.sha256.clone(),
         sha1: Some(came.sha1),
     };
-    let dest = package::kept(asked.cache, &known)?;
+    let dest = package::kept(request.cache, &known)?;
     partial
         .persist(&dest)
         .map_err(|error| Error::io("create", &dest)(error.error))?;
-    asked.cache.subdirectory("unlisted")?;
-    let memory = memory_of(file, asked.cache);
+    request.cache.subdirectory("unlisted")?;
+    let memory = memory_of(file, request.cache);
     whole_file::remember(&memory, &known).map_err(Error::io("write", &memory))
 }
 

@@ -13,7 +13,7 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::suite::{Location, Verdict};
+pub use crate::suite::Verdict;
 pub use of_kernel::{KernelFailed, KernelReady, KernelReport};
 pub use of_run::{
     KernelPlan, RunFinished, RunStarted, RunStopped, StopReason, SuiteReady, Warning,
@@ -22,7 +22,7 @@ pub use of_test::{Known, KnownResult, TestResult, TestSlow, TestStarted, VERDICT
 pub use of_vm::{SpeedMeasured, VmLost, VmStarted, VmStarting, VmStopped};
 pub use packages::{KernelPackages, PackageFile};
 pub use record::Record;
-pub use text::{MAX_TEXT, bounded_text};
+pub use text::bounded_text;
 
 /// Version of the schema of `events.jsonl`: increase it when a field or an event changes its
 /// meaning, not when one is added.

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::text::MAX_TEXT;
 use super::*;
 use crate::report::samples;
 

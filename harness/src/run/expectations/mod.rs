@@ -20,7 +20,7 @@ use crate::config::{Problem, VersionRange};
 use crate::hint::Hint;
 use crate::suite::{Filter, TestId};
 
-pub use update::{Update, update};
+pub use update::update;
 
 /// Name of the file beside `kernels.toml`.
 pub const FILE_NAME: &str = "expectations.toml";
@@ -118,11 +118,6 @@ impl Expectations {
                 source,
             }),
         }
-    }
-
-    /// Reads `text`; `path` is for messages.
-    pub fn parse(text: &str, path: &Path) -> Result<Self, ExpectationsError> {
-        parse::parse(text, path)
     }
 
     /// The known result of a test: the first entry that matches it.

@@ -53,27 +53,30 @@ struct Checker<'a> {
     problems: Vec<Problem>,
 }
 
-pub(super) fn parse(text: &str, path: &Path) -> Result<Expectations, ExpectationsError> {
-    let mut checker = Checker {
-        text,
-        path,
-        problems: Vec::new(),
-    };
-    let mut entries = Vec::new();
-    match toml::from_str::<RawFile>(text) {
-        Ok(raw) => {
-            for known in raw.known {
-                entries.extend(checker.entry(known));
+impl Expectations {
+    /// Reads `text`; `path` is for messages.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ExpectationsError> {
+        let mut checker = Checker {
+            text,
+            path,
+            problems: Vec::new(),
+        };
+        let mut entries = Vec::new();
+        match toml::from_str::<RawFile>(text) {
+            Ok(raw) => {
+                for known in raw.known {
+                    entries.extend(checker.entry(known));
+                }
             }
+            Err(error) => checker.problem(&error.span().unwrap_or(0..0), explain(error.message())),
         }
-        Err(error) => checker.problem(&error.span().unwrap_or(0..0), explain(error.message())),
-    }
-    if checker.problems.is_empty() {
-        Ok(Expectations { entries })
-    } else {
-        Err(ExpectationsError::Invalid {
-            problems: checker.problems,
-        })
+        if checker.problems.is_empty() {
+            Ok(Self { entries })
+        } else {
+            Err(ExpectationsError::Invalid {
+                problems: checker.problems,
+            })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::update::Update;
 use super::*;
 use crate::report::samples::{at, result};
 use crate::run::event::{Event, Record, RunStopped, StopReason, TestResult, Verdict, VmStarted};

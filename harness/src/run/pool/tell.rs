@@ -1,11 +1,11 @@
 //! The pool's events about VMs and kernels.
 
 use super::Pool;
-use crate::run::event::{self, Event, VmLost, Warning, bounded_text};
+use crate::run::event::{Event, KernelReport, VmLost, Warning, bounded_text};
 use crate::run::plan::PlannedKernel;
 use crate::run::session::Lost;
 use crate::run::settings::KernelLog;
-use crate::vm::kernel_log::KernelReport;
+use crate::vm::kernel_log::KernelProblem;
 use crate::vm::machine::QMP_STATUS;
 
 impl Pool<'_> {
@@ -35,13 +35,13 @@ impl Pool<'_> {
         kernel: &PlannedKernel,
         vm: u32,
         test: Option<&str>,
-        reports: Vec<KernelReport>,
+        reports: Vec<KernelProblem>,
     ) {
         for report in reports {
             if self.plan.settings.kernel_log == KernelLog::Ignore {
                 return;
             }
-            self.emit(Event::KernelReport(event::KernelReport {
+            self.emit(Event::KernelReport(KernelReport {
                 kernel: kernel.name.clone(),
                 vm,
                 kind: report.kind.to_owned(),

@@ -2,10 +2,9 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::suite::bpftrace::feature::{KnownFeature, Probe};
 use crate::suite::bpftrace::vocabulary::{FeatureName as F, Word};
-use crate::suite::bpftrace::{
-    Directive, Engine, KnownFeature, Parsed, Probe, SkipReason, parse, precheck,
-};
+use crate::suite::bpftrace::{Directive, Engine, Parsed, SkipReason, parse, precheck};
 
 fn dialect(name: &str) -> &'static Dialect {
     Dialect::for_version(name).unwrap()

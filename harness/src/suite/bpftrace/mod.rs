@@ -37,24 +37,19 @@ mod vocabulary;
 
 pub use arch::ArchRule;
 pub use choice::{By, Choice, choose};
-pub use dialect::{
-    AotCheck, ArchSyntax, BeforeStyle, Dialect, Executable, ExitCheck, ExpectMeaning, JsonRule,
-    LimitEnd, LimitLoss, LineValue, MarkerStream, Repeat, ShellEnv, Verify, WillFail,
-};
+pub use dialect::{Dialect, LimitEnd};
 pub use directive::Directive;
 pub use discover::RuntimeSuites;
 pub use engine::{Engine, EngineBeside};
-pub use feature::{Feature, KnownFeature, Probe};
-pub use features::{FeatureCheck, FeatureState, Features};
-pub use job::{Before, Job, JobContext, ShellCommand};
+pub use features::{FeatureCheck, Features};
+pub use job::{Job, JobContext, ShellCommand};
 pub use judge::{CommandOutcome, End, Limit, Observation, judge};
-pub use lint::{Finding, Lint, Severity};
-pub use loose_version::Incomparable;
+pub use lint::{Lint, Severity};
 pub use needs::{Need, needs};
 pub use options::{Options, SUITES};
 pub use parse::{Parsed, parse};
 pub use precheck::{SkipReason, precheck};
-pub use problem::{Problem, ProblemKind, SuiteError, Warning, WarningKind};
+pub use problem::{Problem, ProblemKind, SuiteError};
 pub use rules::{Rule, Rules};
 pub use suite::RuntimeSuite;
 pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest, UNLIMITED};

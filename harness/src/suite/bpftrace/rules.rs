@@ -41,7 +41,6 @@ pub enum Rule {
 struct Row {
     rule: Rule,
     name: &'static str,
-    summary: &'static str,
     /// The first dialect whose engine differs.
     since: &'static str,
     /// The last one; `None` if the newest still differs.
@@ -53,79 +52,66 @@ const TABLE: [Row; 11] = [
     Row {
         rule: Rule::HeldBefore,
         name: "held-before",
-        summary: "in a VM that is slower by 2 or more, BEFORE is stopped shortly after it is ready \
-            and continues when the probes are attached",
         since: "0.14",
         until: None,
     },
     Row {
         rule: Rule::BeforeArguments,
         name: "before-arguments",
-        summary: "a BEFORE whose last word is an argument is ready when its program runs",
         since: "0.14",
         until: None,
     },
     Row {
         rule: Rule::UnknownFeature,
         name: "unknown-feature",
-        summary: "a feature that `bpftrace --info` does not print is unknown, not missing",
         since: "0.14",
         until: None,
     },
     Row {
         rule: Rule::KeptOutput,
         name: "kept-output",
-        summary: "what was printed between the marker and the end of the TIMEOUT is judged",
         since: "0.14",
         until: Some("0.18"),
     },
     Row {
         rule: Rule::PartialLine,
         name: "partial-line",
-        summary: "a last line without a newline is judged at a limit",
         since: "0.14",
         until: None,
     },
     Row {
         rule: Rule::SeenExit,
         name: "seen-exit",
-        summary: "a test with WILL_FAIL or RETURN_CODE that did not end by itself has timed out",
         since: "0.22",
         until: None,
     },
     Row {
         rule: Rule::JsonTypes,
         name: "json-types",
-        summary: "`true` is not `1` and `false` is not `0`",
         since: "0.20",
         until: None,
     },
     Row {
         rule: Rule::AotSign,
         name: "aot-sign",
-        summary: "only a test that compiles ahead of time is skipped by the message that this is \
-            impossible, which must be on its own line",
         since: "0.14",
         until: None,
     },
     Row {
         rule: Rule::PidnsAfter,
         name: "pidns-after",
-        summary: "the AFTER of a test with NEW_PIDNS runs, and inside the namespace",
         since: "0.20",
         until: None,
     },
     Row {
         rule: Rule::CleanupAlways,
         name: "cleanup-always",
-        summary: "CLEANUP also runs after a timeout and after a failed SETUP",
         since: "0.19",
         until: None,
     },
     Row {
         rule: Rule::KernelReport,
         name: KERNEL_REPORT.name,
-        summary: "a test fails if the kernel reports an oops, a warning or a stall during it",
         since: "0.14",
         until: None,
     },
@@ -145,11 +131,6 @@ impl Rule {
     /// Its name, for reports and for tools that compare verdicts.
     pub fn name(self) -> &'static str {
         self.row().name
-    }
-
-    /// What kiln does, in one sentence.
-    pub fn summary(self) -> &'static str {
-        self.row().summary
     }
 
     /// The first dialect whose engine differs, and the last one, if upstream fixed it.

@@ -79,7 +79,6 @@ impl RuntimeSuite {
                 .collect(),
             note,
             visible,
-            program: Some(bpftrace.clone()),
             version: Some(version.unwrap_or_else(|| dialect.name.to_owned())),
             dialect: Some(dialect.name.to_owned()),
             options: &OPTIONS,
@@ -122,6 +121,9 @@ fn program(
         None => PathBuf::from("/usr/bin/bpftrace"),
     };
     if !appimage::is_appimage(&bpftrace)? {
+        // Before its version is looked up: tests that are read in the wrong dialect give another
+        // error.
+        (context.check_program)(&bpftrace)?;
         return Ok((bpftrace, None));
     }
     let program = appimage::unpack(&bpftrace, context.cache, context.stop)?;

@@ -18,7 +18,6 @@ mod xml;
 mod xml_case;
 mod xml_suite;
 
-pub use discover::{DiscoverError, discover};
 pub use judge::{End, Observation, judge};
 pub use results::{Case, Results};
 pub use suite::CommandSuite;

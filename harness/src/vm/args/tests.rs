@@ -8,7 +8,7 @@ use super::option::option_value;
 use super::*;
 use crate::arch::Arch;
 use crate::config::{Machine, ShareKind, Transport};
-use crate::kernel::{BootProtocol, KernelImage};
+use crate::kernel::KernelImage;
 use crate::vm::means::Means;
 use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
 
@@ -24,7 +24,6 @@ fn spec(accelerator: Accelerator) -> VmSpec {
             arch: Arch::X86_64,
             release: "6.1.0-test".to_owned(),
             image: "/cache/vmlinux".into(),
-            boot_protocol: BootProtocol::Pvh,
             modules: None,
             module_index: None,
             config: None,

@@ -4,7 +4,7 @@ use super::form::Role;
 use super::forms::{self, Found};
 use super::line::{self, Message};
 use super::patterns::Patterns;
-use super::{DENIED, KernelReport};
+use super::problem::{DENIED, KernelProblem};
 
 /// Lines of one report to keep: the stack of an oops has about 60, a report of KASAN or lockdep up
 /// to 150.
@@ -49,7 +49,7 @@ pub struct Scanner {
     /// The unfinished line.
     partial: Vec<u8>,
     open: Option<Open>,
-    done: Vec<KernelReport>,
+    done: Vec<KernelProblem>,
     panic: Option<String>,
     /// The latest timestamp, and whether an earlier one came after it.
     latest: u64,
@@ -85,7 +85,7 @@ impl Scanner {
 
     /// What the kernel has reported since the last call. An unfinished report counts as it is: the
     /// rest of it is not a new one.
-    pub fn take(&mut self) -> Vec<KernelReport> {
+    pub fn take(&mut self) -> Vec<KernelProblem> {
         let mut reports = std::mem::take(&mut self.done);
         if let Some(open) = &mut self.open
             && !open.taken
@@ -262,7 +262,7 @@ impl Scanner {
             self.close();
         }
         if self.done.len() < MAX_REPORTS {
-            self.done.push(KernelReport {
+            self.done.push(KernelProblem {
                 kind: DENIED,
                 title: text.trim().to_owned(),
                 text: format!("{}{text}\n", stamp.map(format_stamp).unwrap_or_default()),
@@ -292,14 +292,14 @@ impl Scanner {
 }
 
 impl Open {
-    fn report(&self) -> KernelReport {
+    fn report(&self) -> KernelProblem {
         let first = || {
             let lines = self.text.lines().map(str::trim);
             let mut lines = lines.filter(|line| !line.is_empty());
             let cut = lines.next().unwrap_or("a report without text");
             lines.next().unwrap_or(cut).to_owned()
         };
-        KernelReport {
+        KernelProblem {
             kind: self.kind,
             title: self.title.clone().unwrap_or_else(first),
             text: self.text.clone(),

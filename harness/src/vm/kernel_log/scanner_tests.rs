@@ -27,7 +27,7 @@ const BUG: &str = "[   12.000000] ------------[ cut here ]------------\n\
     [   12.000300] RIP: 0010:init_module+0x7/0x1000 [dummy]\n\
     [   12.000400] ---[ end trace 0000000000000000 ]---\n";
 
-fn found(console: &str) -> Vec<KernelReport> {
+fn found(console: &str) -> Vec<KernelProblem> {
     reports(console.as_bytes())
 }
 
@@ -37,7 +37,7 @@ fn without_stamps(console: &str) -> String {
     lines.flat_map(|line| [line, "\r\n"]).collect()
 }
 
-fn titles(reports: &[KernelReport]) -> Vec<&str> {
+fn titles(reports: &[KernelProblem]) -> Vec<&str> {
     reports.iter().map(|report| report.title.as_str()).collect()
 }
 

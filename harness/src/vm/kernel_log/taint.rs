@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::KernelReport;
+use super::problem::KernelProblem;
 
 /// Kind of a report that only the flags show.
 pub(super) const TAINT: &str = "taint";
@@ -28,7 +28,7 @@ pub struct Taint {
 impl Taint {
     /// A report, if the kernel has set [`FLAGS`] that neither these reports nor earlier ones
     /// explain.
-    pub fn report(&mut self, flags: u64, reports: &[KernelReport]) -> Option<KernelReport> {
+    pub fn report(&mut self, flags: u64, reports: &[KernelProblem]) -> Option<KernelProblem> {
         for report in reports {
             self.seen |= explained_by(report.kind);
         }
@@ -43,7 +43,7 @@ impl Taint {
         for (_, letter, what) in &new {
             let _ = writeln!(text, "{letter}: {what}");
         }
-        Some(KernelReport {
+        Some(KernelProblem {
             kind: TAINT,
             title: format!("{what} (taint flag {letter}), but the console does not show it"),
             text,
@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    fn oops() -> KernelReport {
+    fn oops() -> KernelProblem {
         let console = b"[    1.000000] divide error: 0000 [#1] SMP\n";
         super::super::reports(console).remove(0)
     }

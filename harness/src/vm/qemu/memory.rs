@@ -53,34 +53,36 @@ struct Answer {
 
 type Answers = BTreeMap<PathBuf, Answer>;
 
-/// The QEMU at `path`, if it was described before and is still the same file.
-pub(super) fn recall(cache_dir: &Path, path: &Path) -> Option<Qemu> {
-    let answer = read(cache_dir).remove(path)?;
-    let (major, minor) = answer.version;
-    (answer.stamp == Stamp::of(path).ok()?).then(|| Qemu {
-        path: path.to_owned(),
-        version: Version { major, minor },
-        full_version: answer.full_version,
-        sandbox: answer.sandbox,
-        kvm: answer.kvm,
-    })
-}
+impl Qemu {
+    /// The QEMU at `path`, if it was described before and is still the same file.
+    pub(super) fn recall(cache_dir: &Path, path: &Path) -> Option<Self> {
+        let answer = read(cache_dir).remove(path)?;
+        let (major, minor) = answer.version;
+        (answer.stamp == Stamp::of(path).ok()?).then(|| Self {
+            path: path.to_owned(),
+            version: Version { major, minor },
+            full_version: answer.full_version,
+            sandbox: answer.sandbox,
+            kvm: answer.kvm,
+        })
+    }
 
-/// Adds `qemu` to the cache.
-pub(super) fn keep(cache_dir: &Path, qemu: &Qemu) -> io::Result<()> {
-    let mut answers = read(cache_dir);
-    answers.retain(|path, _| path.exists());
-    answers.insert(
-        qemu.path.clone(),
-        Answer {
-            stamp: Stamp::of(&qemu.path)?,
-            version: (qemu.version.major, qemu.version.minor),
-            full_version: qemu.full_version.clone(),
-            sandbox: qemu.sandbox,
-            kvm: qemu.kvm,
-        },
-    );
-    whole_file::remember(&cache_dir.join(FILE), &answers)
+    /// Adds it to the cache.
+    pub(super) fn remember(&self, cache_dir: &Path) -> io::Result<()> {
+        let mut answers = read(cache_dir);
+        answers.retain(|path, _| path.exists());
+        answers.insert(
+            self.path.clone(),
+            Answer {
+                stamp: Stamp::of(&self.path)?,
+                version: (self.version.major, self.version.minor),
+                full_version: self.full_version.clone(),
+                sandbox: self.sandbox,
+                kvm: self.kvm,
+            },
+        );
+        whole_file::remember(&cache_dir.join(FILE), &answers)
+    }
 }
 
 fn read(cache_dir: &Path) -> Answers {
@@ -109,11 +111,11 @@ mod tests {
     fn a_qemu_is_remembered_until_its_file_changes() {
         let dir = tempfile::tempdir().unwrap();
         let qemu = qemu(dir.path());
-        assert_eq!(recall(dir.path(), &qemu.path), None);
-        keep(dir.path(), &qemu).unwrap();
-        assert_eq!(recall(dir.path(), &qemu.path), Some(qemu.clone()));
+        assert_eq!(Qemu::recall(dir.path(), &qemu.path), None);
+        qemu.remember(dir.path()).unwrap();
+        assert_eq!(Qemu::recall(dir.path(), &qemu.path), Some(qemu.clone()));
         fs::write(&qemu.path, "another").unwrap();
-        assert_eq!(recall(dir.path(), &qemu.path), None);
+        assert_eq!(Qemu::recall(dir.path(), &qemu.path), None);
     }
 
     #[test]
@@ -121,8 +123,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "[").unwrap();
         let qemu = qemu(dir.path());
-        assert_eq!(recall(dir.path(), &qemu.path), None);
-        keep(dir.path(), &qemu).unwrap();
-        assert_eq!(recall(dir.path(), &qemu.path), Some(qemu));
+        assert_eq!(Qemu::recall(dir.path(), &qemu.path), None);
+        qemu.remember(dir.path()).unwrap();
+        assert_eq!(Qemu::recall(dir.path(), &qemu.path), Some(qemu));
     }
 }

@@ -3,7 +3,7 @@
 use guest_init::message::{ProcessId, Status};
 use tokio::time::Instant;
 
-use super::place::Place;
+use super::context::TestContext;
 use crate::run::driver::Driver;
 use crate::suite::bpftrace::{Job, UNLIMITED};
 use crate::vm::control::Error;
@@ -25,10 +25,10 @@ pub(super) struct Befores {
 pub(super) async fn start_befores(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
 ) -> Result<Result<Befores, String>, Error> {
     let mut befores = Befores::default();
-    let limit = place.scaled(job.timeout.unwrap_or(UNLIMITED));
+    let limit = context.scaled(job.timeout.unwrap_or(UNLIMITED));
     let deadline = Instant::now() + limit;
     let mut awaited = 0;
     for (index, before) in job.befores.iter().enumerate() {
@@ -44,7 +44,7 @@ pub(super) async fn start_befores(
             awaited += 1;
             driver.await_comm(&before.comm).await?;
         }
-        let process = driver.spawn(&argv, &job.before_env, place.cwd).await?;
+        let process = driver.spawn(&argv, &job.before_env, context.cwd).await?;
         let state = driver.process(process);
         if let Some(failure) = &state.failure {
             return Ok(Err(format!("it could not be started: {failure}")));

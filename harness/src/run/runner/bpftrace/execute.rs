@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::super::exit::exit;
 use super::befores::start_befores;
-use super::place::Place;
+use super::context::TestContext;
 use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
@@ -46,7 +46,7 @@ pub(super) struct Executed {
 pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     verdict: &impl AsyncFn(&Observation) -> Verdict,
 ) -> Result<Executed, Error> {
     let mut executed = Executed {
@@ -56,7 +56,7 @@ pub(super) async fn execute(
         rules: job.rules.clone(),
     };
     let mut driver = Driver::open(control)?;
-    let ready = prepare(&mut driver, job, place, &mut executed.observation).await?;
+    let ready = prepare(&mut driver, job, context, &mut executed.observation).await?;
     // What SETUP leaves running is for the test, and for CLEANUP to end.
     let mut setup = None;
     if job.setup.is_some() {
@@ -66,30 +66,30 @@ pub(super) async fn execute(
     let process = if ready {
         // `probe.software` waits for one of anybody's.
         driver.cause_page_faults().await?;
-        main_part(&mut driver, job, place, &mut executed).await?
+        main_part(&mut driver, job, context, &mut executed).await?
     } else {
         None
     };
-    if let Some(moment) = place.local_time {
-        executed.observation.utc_offset = utc_offset(&mut driver, job, place, moment).await?;
+    if let Some(moment) = context.local_time {
+        executed.observation.utc_offset = utc_offset(&mut driver, job, context, moment).await?;
     }
     // We always end BEFORE and AFTER, and a command that reached a limit.
     let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
     let mut remnants = Vec::new();
     let mut over = if let Some(cleanup) = &job.cleanup
-        && executed.wants_cleanup(place.rules, verdict).await
+        && executed.wants_cleanup(context.rules, verdict).await
     {
         // BEFORE and AFTER have a moment to end by themselves, as with upstream, because CLEANUP
         // may undo what they do last. CLEANUP has its own job, because the test's processes have
         // ended by then.
         driver
-            .until(Instant::now() + place.grace(), Driver::all_over)
+            .until(Instant::now() + context.grace(), Driver::all_over)
             .await?;
         remnants = leftovers::of_test(driver.close().await?, &own).collect();
         let mut driver = Driver::open(control)?;
         // The test has run: if this cannot be started, the test fails, as with a shell.
-        let outcome = auxiliary(&mut driver, cleanup, place).await?;
+        let outcome = auxiliary(&mut driver, cleanup, context).await?;
         executed.observation.cleanup = Some(outcome.unwrap_or_else(|why| CommandOutcome {
             exit: Some(Exit::Code(127)),
             output: why.into_bytes(),
@@ -137,12 +137,12 @@ impl Executed {
 async fn prepare(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     observation: &mut Observation,
 ) -> Result<bool, Error> {
     for (index, requirement) in job.requires.iter().enumerate() {
         // It runs bpftrace.
-        match auxiliary_with(driver, requirement, place, place.options()).await? {
+        match auxiliary_with(driver, requirement, context, context.options()).await? {
             Ok(outcome) if outcome.succeeded() => {}
             Ok(_) => {
                 observation.unmet = Some(index);
@@ -155,7 +155,7 @@ async fn prepare(
         }
     }
     if let Some(setup) = &job.setup {
-        match auxiliary(driver, setup, place).await? {
+        match auxiliary(driver, setup, context).await? {
             Ok(outcome) => {
                 let succeeded = outcome.succeeded();
                 observation.setup = Some(outcome);
@@ -174,18 +174,18 @@ async fn prepare(
 async fn main_part(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     executed: &mut Executed,
 ) -> Result<Option<ProcessId>, Error> {
     let observation = &mut executed.observation;
-    let befores = match start_befores(driver, job, place).await? {
+    let befores = match start_befores(driver, job, context).await? {
         Ok(befores) => befores,
         Err(why) => {
             observation.before_failure = Some(why);
             return Ok(None);
         }
     };
-    let held = place.holds_befores(job);
+    let held = context.holds_befores(job);
     if held {
         executed.rules.push(Rule::HeldBefore);
         driver.until(Instant::now() + RUN_UP, |_| false).await?;
@@ -200,14 +200,14 @@ async fn main_part(
         command = format!("{} {command}", prefix.join(" "));
     }
     let process = driver
-        .spawn_with(&shell(&command), &job.env, place.cwd, place.options())
+        .spawn_with(&shell(&command), &job.env, context.cwd, context.options())
         .await?;
     if let Some(failure) = &driver.process(process).failure {
         observation.not_started = Some(failure.clone());
         return Ok(None);
     }
     let held: &[ProcessId] = if held { &befores.processes } else { &[] };
-    let watched = watch(driver, job, place, process, prefix.as_ref(), held).await?;
+    let watched = watch(driver, job, context, process, prefix.as_ref(), held).await?;
     let state = driver.process(process);
     observation.end = Some(watched.end);
     observation.at_limit = watched.at_limit;
@@ -235,24 +235,24 @@ fn shell(command: &str) -> [String; 3] {
 async fn auxiliary(
     driver: &mut Driver<'_>,
     command: &ShellCommand,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
 ) -> Result<Result<CommandOutcome, String>, Error> {
-    auxiliary_with(driver, command, place, SpawnOptions::default()).await
+    auxiliary_with(driver, command, context, SpawnOptions::default()).await
 }
 
 async fn auxiliary_with(
     driver: &mut Driver<'_>,
     command: &ShellCommand,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     options: SpawnOptions,
 ) -> Result<Result<CommandOutcome, String>, Error> {
     let helper = Helper {
         argv: &shell(&command.text),
         env: &command.env,
-        cwd: place.cwd,
+        cwd: context.cwd,
         options,
-        limit: place.scaled(AUXILIARY_LIMIT),
-        grace: place.grace(),
+        limit: context.scaled(AUXILIARY_LIMIT),
+        grace: context.grace(),
         // SETUP may start what the test traces.
         leaves_others: true,
     };
@@ -271,7 +271,7 @@ async fn auxiliary_with(
 async fn utc_offset(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     moment: i64,
 ) -> Result<Option<i32>, Error> {
     let path = job.before_env.iter().filter(|(name, _)| name == "PATH");
@@ -279,7 +279,7 @@ async fn utc_offset(
         text: format!("date -d @{moment} +%z"),
         env: path.cloned().collect(),
     };
-    let outcome = auxiliary(driver, &command, place).await?.ok();
+    let outcome = auxiliary(driver, &command, context).await?.ok();
     Ok(outcome.and_then(|outcome| parse_offset(&String::from_utf8_lossy(&outcome.output))))
 }
 
@@ -307,14 +307,14 @@ struct Watched {
 async fn watch(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     process: ProcessId,
     prefix: Option<&[String; 5]>,
     held: &[ProcessId],
 ) -> Result<Watched, Error> {
     let mut after = None;
     let mut scanner = MarkerScanner::default();
-    let attach_limit = place.scaled(job.attach_limit);
+    let attach_limit = context.scaled(job.attach_limit);
     let attach_deadline = Instant::now() + attach_limit;
     let mut attached = |driver: &Driver<'_>| {
         let state = driver.process(process);
@@ -334,7 +334,7 @@ async fn watch(
     if !marked {
         let printed = driver.process(process).output.len();
         release(driver, held).await?;
-        end_at_limit(driver, job, place, process).await?;
+        end_at_limit(driver, job, context, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Attach),
             at_limit: Some(printed),
@@ -349,13 +349,13 @@ async fn watch(
         // The whole command, not its first word, runs in the namespace.
         let argv: Vec<String> = prefix.into_iter().flatten().cloned().collect();
         let argv = [argv, shell(&command.text).to_vec()].concat();
-        after = Some(driver.spawn(&argv, &command.env, place.cwd).await?);
+        after = Some(driver.spawn(&argv, &command.env, context.cwd).await?);
     }
-    let deadline = Instant::now() + place.scaled(job.timeout.unwrap_or(UNLIMITED));
+    let deadline = Instant::now() + context.scaled(job.timeout.unwrap_or(UNLIMITED));
     let over = |driver: &Driver<'_>| driver.process(process).over();
     if !driver.until(deadline, over).await? {
         let printed = driver.process(process).output.len();
-        end_at_limit(driver, job, place, process).await?;
+        end_at_limit(driver, job, context, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Timeout),
             at_limit: Some(printed),
@@ -365,7 +365,7 @@ async fn watch(
     // A descendant may hold the pipe forever; do not wait for its output beyond the grace.
     let drained = |driver: &Driver<'_>| driver.process(process).drained();
     driver
-        .until(Instant::now() + place.grace(), drained)
+        .until(Instant::now() + context.grace(), drained)
         .await?;
     let exit = match driver.process(process).outcome {
         Some(outcome) => exit(outcome.status),
@@ -382,15 +382,15 @@ async fn watch(
 async fn end_at_limit(
     driver: &mut Driver<'_>,
     job: &Job,
-    place: &Place<'_>,
+    context: &TestContext<'_>,
     process: ProcessId,
 ) -> Result<(), Error> {
     let patience = match job.limit_end {
         LimitEnd::Kill => None,
-        LimitEnd::Term => Some(place.scaled(TERM_LIMIT).min(MAX_TERM_LIMIT)),
-        LimitEnd::TermThenKill => Some(place.grace()),
+        LimitEnd::Term => Some(context.scaled(TERM_LIMIT).min(MAX_TERM_LIMIT)),
+        LimitEnd::TermThenKill => Some(context.grace()),
     };
-    driver.end_after(process, patience, place.grace()).await
+    driver.end_after(process, patience, context.grace()).await
 }
 
 /// Continues held processes; harmless if repeated.

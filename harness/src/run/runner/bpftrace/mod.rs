@@ -2,8 +2,8 @@
 //! takes each test from its pre-checks to its verdict.
 
 mod befores;
+mod context;
 mod execute;
-mod place;
 mod preflight;
 
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::sync::Arc;
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
 
+use self::context::TestContext;
 use self::execute::{Executed, execute};
-use self::place::Place;
 use super::exit;
 use super::{Ended, Prepared, Runner, Suite};
 use crate::blocking::blocking;
@@ -111,13 +111,13 @@ impl BpftraceRunner<'_> {
             return Ok(ended);
         }
         let bpftrace = suite.bpftrace.to_string_lossy();
-        let context = JobContext {
+        let job_context = JobContext {
             bpftrace: &bpftrace,
             env: &self.settings.env,
         };
-        let job = Job::new(test, rules, &context);
+        let job = Job::new(test, rules, &job_context);
         let cwd = suite.dir.to_string_lossy();
-        let place = Place {
+        let context = TestContext {
             cwd: &cwd,
             factor: vm.factor,
             local_time: test.localize_timestamps,
@@ -133,7 +133,7 @@ impl BpftraceRunner<'_> {
         let executed = {
             let (control, lost) = vm.vm.watched();
             tokio::select! {
-                executed = execute(control, &job, &place, &verdict) => executed?,
+                executed = execute(control, &job, &context, &verdict) => executed?,
                 loss = lost => return Err(loss.into()),
             }
         };

@@ -1,4 +1,4 @@
-//! Where a runtime test runs, and the consequences of how slow that is.
+//! What a runtime test's processes depend on in a VM: its directory, its speed, the rules.
 
 use std::time::Duration;
 
@@ -13,9 +13,9 @@ const HOLD_FROM: f64 = 2.0;
 /// For any guest, a longer grace is pointless.
 const MAX_GRACE: Duration = Duration::from_secs(15);
 
-/// Where tests run.
+/// What the processes of a test have in common.
 #[derive(Debug, Clone)]
-pub(super) struct Place<'a> {
+pub(super) struct TestContext<'a> {
     /// The tests' directory in the guest.
     pub(super) cwd: &'a str,
     /// Time limits are multiplied by this.
@@ -28,7 +28,7 @@ pub(super) struct Place<'a> {
     pub(super) addr_no_randomize: bool,
 }
 
-impl Place<'_> {
+impl TestContext<'_> {
     pub(super) fn scaled(&self, limit: Duration) -> Duration {
         limit.mul_f64(self.factor)
     }
