@@ -47,7 +47,7 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
-pub use compare::{Baseline, CompareFormat, Comparison};
+pub use compare::{Baseline, CompareFormat, Comparison, compare_junit};
 pub use format::{Format, ReadRun};
 pub use github_log::GithubLog;
 pub use history::History;

@@ -10,9 +10,7 @@ use serde::Deserialize;
 
 use super::class::Class;
 use super::history::History;
-use crate::run::event::{
-    KernelReady, KnownResult, Location, RunStarted, SCHEMA, SuiteReady, Verdict,
-};
+use crate::run::event::{KernelReady, KnownResult, RunStarted, SCHEMA, SuiteReady, Verdict};
 use crate::run::event_log::{EVENTS, EventLogError};
 
 /// A verdict.
@@ -61,7 +59,7 @@ struct Finished<'l> {
     #[serde(borrow, default)]
     case_of: Option<Cow<'l, str>>,
     #[serde(default)]
-    source: Option<Location>,
+    source: Option<Place>,
     verdict: Verdict,
     #[serde(borrow, default)]
     reason: Option<Cow<'l, str>>,
@@ -70,6 +68,12 @@ struct Finished<'l> {
     #[serde(default)]
     known: Option<KnownOnly>,
     duration_ms: u64,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    file: String,
+    line: usize,
 }
 
 #[derive(Deserialize)]

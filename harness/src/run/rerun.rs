@@ -80,11 +80,6 @@ impl Chosen {
         self.listed.retain(|kernel, _| kernels.contains(kernel));
     }
 
-    /// How many tests there are, on all kernels; not counting those that were not run.
-    pub fn len(&self) -> usize {
-        self.listed.values().map(BTreeSet::len).sum()
-    }
-
     /// Whether there is none of these.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty()

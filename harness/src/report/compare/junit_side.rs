@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path, name: &str) -> Result<RunResults, CompareError> 
     Ok(run)
 }
 
-fn parse(text: &[u8]) -> Result<RunResults, String> {
+pub(super) fn parse(text: &[u8]) -> Result<RunResults, String> {
     let mut reader = Reader::from_reader(text);
     let mut state = State::default();
     let mut depth = 0_usize;

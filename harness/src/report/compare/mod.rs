@@ -235,6 +235,22 @@ impl Baseline {
     }
 }
 
+/// Compares a JUnit file with itself, in all formats; returns whether a test regressed.
+pub fn compare_junit(file: &[u8]) -> Result<bool, String> {
+    let run = junit_side::parse(file)?;
+    let comparison = Comparison::new(&run, &run, &[]).map_err(|error| error.to_string())?;
+    for format in [
+        CompareFormat::Text,
+        CompareFormat::Markdown,
+        CompareFormat::Json,
+    ] {
+        comparison
+            .text_in(format)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(comparison.has_regressed())
+}
+
 /// The tests of a run; of several of one name on one kernel the worst counts.
 fn entries(run: &RunResults) -> (Vec<Key>, HashMap<Key, Entry>) {
     let mut order = Vec::new();

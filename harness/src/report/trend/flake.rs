@@ -18,20 +18,22 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// A test flakes in a run if its attempts differ, or if it fails, and passes in a later run of
-    /// the same image and program. Failures since the last pass may be a regression.
+    /// A test flakes in a run if its attempts differ, or if it fails between two runs of the same
+    /// image and program in which it passes. Failures before the first pass and since the last one
+    /// may have a cause that came or went.
     pub(super) fn of(points: &[Point]) -> Self {
         let ran = |point: &&Point| point.class != Class::Skip;
         let passes = |point: &Point| matches!(point.class, Class::Pass | Class::Flaky);
-        // The last run of each material that passed.
-        let mut last: HashMap<usize, usize> = HashMap::new();
+        // The first and the last run of each material that passed.
+        let mut passed: HashMap<usize, (usize, usize)> = HashMap::new();
         for (place, point) in points.iter().enumerate().filter(|(_, point)| passes(point)) {
-            last.insert(point.material, place);
+            passed.entry(point.material).or_insert((place, place)).1 = place;
         }
         let flaked = |(place, point): &(usize, &Point)| {
-            let later = last.get(&point.material).is_some_and(|last| last > place);
-            // A known failure is expected, but one that passes later is a flake all the same.
-            point.class == Class::Flaky || (!passes(point) && later)
+            let between = passed.get(&point.material);
+            let between = between.is_some_and(|(first, last)| first < place && place < last);
+            // A known failure is expected, but one among passes is a flake all the same.
+            point.class == Class::Flaky || (!passes(point) && between)
         };
         let points = || points.iter().enumerate().filter(|(_, point)| ran(point));
         Self {
@@ -106,10 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_passes_later_is_a_flake_and_a_regression_is_not() {
+    fn a_failure_among_passes_is_a_flake_and_a_regression_or_a_fix_is_not() {
         use Class::{Fail, Flaky, Pass, Skip};
         assert_eq!(rate(&[(Pass, 0), (Fail, 0), (Pass, 0), (Skip, 0)]), (1, 3));
         assert_eq!(rate(&[(Pass, 0), (Fail, 0), (Fail, 0)]), (0, 3));
+        assert_eq!(rate(&[(Fail, 0), (Pass, 0)]), (0, 2));
         // What fixed it may be another program.
         assert_eq!(rate(&[(Fail, 0), (Pass, 1)]), (0, 2));
         assert_eq!(rate(&[(Flaky, 0), (Pass, 0)]), (1, 2));

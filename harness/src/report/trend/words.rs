@@ -210,7 +210,7 @@ impl Trend {
 const LEGEND: &str =
     "Oldest run first: . pass, ~ flaky, F fail, T timeout, L lost, E error, s skip,
 x known to fail, X passes though known to fail. A flake is a run whose attempts differ, or
-that fails where a later one of the same kernel image and program passes.
+that fails between two that pass with the same kernel image and program.
 ";
 
 #[derive(Serialize)]
