@@ -23,6 +23,7 @@ mod github_action;
 mod guest_system;
 mod host_kernel;
 mod hostile_tests;
+mod kernel_check;
 mod kernel_paths;
 mod kernel_reports;
 mod kernels;

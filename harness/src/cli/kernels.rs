@@ -1,6 +1,8 @@
 //! `kiln kernels`: what there is, finding more, fetching ahead of time, renewing
 //! pins, and keeping the cache small.
 
+mod check;
+mod config;
 mod error;
 mod list;
 mod pin;
@@ -13,6 +15,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::config::{Catalogue, Kernel, Selected, Source};
+use crate::exit_code;
 use crate::hint::with_causes;
 use crate::kernel::{self, Cache, Progress};
 
@@ -43,6 +46,10 @@ pub(super) enum KernelsCommand {
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Show what kernels have of all that kiln and bpftrace want, without booting them
+    Check(check::CheckArgs),
+    /// Print what kiln and bpftrace want of a kernel's configuration
+    Config(config::ConfigArgs),
     /// Write kernels of a pool to kernels.toml, pinned in kernels.lock
     Pin(pin::PinArgs),
     /// Pin kernels to the newest version of their package, or to what their
@@ -63,11 +70,13 @@ pub(super) fn run(
     args: &KernelsArgs,
     config: Option<&Path>,
     out: &mut dyn Write,
-) -> Result<(), KernelsError> {
+) -> Result<u8, KernelsError> {
     let cwd = std::env::current_dir()?;
     let catalogue = Catalogue::discover(config, &cwd)?;
     let cache = Cache::from_env()?;
     match args.command.as_ref().unwrap_or(&KernelsCommand::List) {
+        KernelsCommand::Check(args) => return args.run(&catalogue, &cwd, &cache, out),
+        KernelsCommand::Config(args) => args.run(out),
         KernelsCommand::List => list::run(&catalogue, &cache, out),
         KernelsCommand::Search(args) => args.run(&catalogue, &cache, out),
         KernelsCommand::Pin(args) => args.run(&catalogue, &cwd, &cache, out),
@@ -127,5 +136,6 @@ pub(super) fn run(
             }
             Ok(())
         }
-    }
+    }?;
+    Ok(exit_code::OK)
 }

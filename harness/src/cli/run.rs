@@ -406,7 +406,6 @@ impl RunArgs {
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
-        let memory = self.vm.memory(context);
         let env = self
             .vm
             .environment()?
@@ -418,10 +417,12 @@ impl RunArgs {
                 )
             })
             .collect();
+        // Larger guests wait until they fit.
+        let memory = kernels.iter().map(|kernel| kernel.memory).min();
         let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
         let jobs = match self.jobs {
             Some(jobs) => Jobs::exactly(jobs.into()),
-            None => Jobs::fitting(memory, useful),
+            None => Jobs::fitting(memory.unwrap_or_default(), useful),
         };
         Ok(Plan {
             kernels,
@@ -429,7 +430,6 @@ impl RunArgs {
             tests: selection.tests,
             settings: Settings {
                 env,
-                modules: context.catalogue.defaults.modules.clone(),
                 timeout_scale: self.timeout_scale,
                 aslr: self.aslr.with_compat(self.compat),
                 compat: self.compat,
@@ -440,7 +440,6 @@ impl RunArgs {
                 },
             },
             jobs,
-            memory,
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,

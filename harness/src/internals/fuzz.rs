@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use crate::arch::Arch;
 use crate::config::{Catalogue, Origin};
+use crate::kernel::facts;
 use crate::kernel::modules::Index;
 use crate::kernel::{Lock, archive, image};
 use crate::report::{
@@ -341,6 +342,11 @@ pub fn plan_modules(dir: &Path) -> bool {
     let _ = index.closure(&["one", "virtiofs"]);
     let _ = index.cannot_boot(&["one".to_owned()]);
     true
+}
+
+/// `kernel_config`: reads the configuration of a kernel; returns whether it is one.
+pub fn read_kernel_config(text: &str) -> bool {
+    facts::is_config(text)
 }
 
 /// `pattern`: whether one of Python's regular expressions is found in a text; `None` if it cannot

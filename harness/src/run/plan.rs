@@ -34,6 +34,11 @@ pub struct PlannedKernel {
     pub provide: ProvideKernel,
     /// What it will run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
+    /// Memory of each of its guests, in bytes.
+    pub memory: u64,
+    /// Modules that tests look for with lsmod; loaded before the first test
+    /// that does.
+    pub modules: Vec<String>,
 }
 
 /// A kernel that is ready to boot.
@@ -80,8 +85,6 @@ pub struct Plan {
     pub settings: Settings,
     /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
-    /// Memory of each guest, in bytes.
-    pub memory: u64,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
     /// Known results of tests.

@@ -5,7 +5,8 @@ use std::fmt;
 
 use crate::config::{AskedDevices, Machine, ShareKind, Transport};
 use crate::hint::Hint;
-use crate::kernel::modules::{self, Availability, Index, ModuleFile};
+use crate::kernel::facts::{Facts, Presence, option_of};
+use crate::kernel::modules::{self, Availability, ModuleFile};
 
 /// Modules of each transport.
 const MMIO: &str = "virtio_mmio";
@@ -17,6 +18,21 @@ const VIRTIOFS: [&str; 2] = ["fuse", "virtiofs"];
 const NINE_P: [&str; 2] = ["9p", "9pnet_virtio"];
 /// Copy-on-write.
 const OVERLAY: &str = "overlay";
+/// Options by which devices are found on a microvm.
+const ACPI: &str = "ACPI";
+const MMCONFIG: &str = "PCI_MMCONFIG";
+/// Options that every guest needs: guest-init is an ELF file of the initramfs, mounts these
+/// filesystems, and waits for signals by a file descriptor.
+const ALWAYS: [&str; 8] = [
+    "BLK_DEV_INITRD",
+    "BINFMT_ELF",
+    "PROC_FS",
+    "SYSFS",
+    "TMPFS",
+    "UNIX98_PTYS",
+    "CGROUPS",
+    "SIGNALFD",
+];
 
 /// Why no VM can be had for a kernel.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +50,14 @@ pub enum Error {
         /// What is missing.
         source: modules::Error,
     },
-    /// The kernel has none of the ways in.
-    #[error(transparent)]
-    Modules(#[from] modules::Error),
+    /// The kernel lacks what every guest needs, or has none of the ways in.
+    #[error("{source}")]
+    Lacks {
+        /// Everything that is missing.
+        source: modules::Error,
+        /// What of it was built, as modules that are not there.
+        not_there: Vec<String>,
+    },
 }
 
 impl Hint for Error {
@@ -48,7 +69,18 @@ impl Hint for Error {
                 hints.push(format!("without {by}, kiln chooses by what the kernel has"));
                 hints
             }
-            Self::Modules(source) => source.hints(),
+            Self::Lacks { source, not_there } => {
+                let mut hints = Vec::new();
+                if !not_there.is_empty() {
+                    hints.push(format!(
+                        "these were built as modules and are not there: {}; install the kernel's \
+                         modules beside it, or build them in",
+                        not_there.join(", ")
+                    ));
+                }
+                hints.extend(source.hints());
+                hints
+            }
         }
     }
 }
@@ -67,6 +99,8 @@ pub struct Means {
     pub overlay: bool,
     /// Why these, where they are not the usual ones.
     pub reasons: Vec<String>,
+    /// Why the kernel's configuration was of no use, if it is there.
+    pub bad_config: Option<String>,
 }
 
 impl Default for Means {
@@ -78,6 +112,7 @@ impl Default for Means {
             share: ShareKind::Virtiofs,
             overlay: true,
             reasons: Vec::new(),
+            bad_config: None,
         }
     }
 }
@@ -99,31 +134,55 @@ impl fmt::Display for Means {
 }
 
 impl Means {
-    /// Chooses for a kernel with these modules.
-    pub fn choose(asked: &AskedDevices, index: &Index) -> Result<Self, Error> {
+    /// Chooses by what is known of a kernel: its configuration, else its modules.
+    pub fn choose(asked: &AskedDevices, facts: &Facts) -> Result<Self, Error> {
         if let Some(why) = asked.contradiction() {
             return Err(Error::Contradiction(why));
         }
-        let mut means = Self::default();
-        means.choose_transport(asked, index)?;
-        means.choose_share(asked, index)?;
-        if let Some(missing) = lacking(index, &[OVERLAY]) {
+        let mut means = Self {
+            bad_config: facts.bad_config().map(ToString::to_string),
+            ..Self::default()
+        };
+        let mut missing = Vec::new();
+        means.choose_transport(asked, facts, &mut missing)?;
+        means.choose_share(asked, facts, &mut missing)?;
+        if let Some(lacking) = lacking(facts, &[OVERLAY]) {
             // Nobody wants to do without what only has to be unpacked.
-            if index.lie_elsewhere(&missing) {
-                return Err(index.cannot_boot(&missing).into());
+            if facts.index().lie_elsewhere(&lacking) {
+                missing.extend(lacking);
+            } else {
+                means.overlay = false;
+                let why = because(facts, OVERLAY);
+                means
+                    .reasons
+                    .push(format!("no overlayfs, which the kernel lacks{why}"));
             }
-            means.overlay = false;
-            means
-                .reasons
-                .push("no overlayfs, which the kernel lacks".to_owned());
         }
-        if let Some(missing) = lacking(index, &[CONSOLE]) {
-            return Err(index.cannot_boot(&missing).into());
+        missing.extend(lacking(facts, &[CONSOLE]).unwrap_or_default());
+        if facts.has_config() {
+            let lacks = |option: &&str| !facts.option(option).is_there();
+            let options = ALWAYS.iter().filter(|option| lacks(option));
+            missing.extend(options.map(|option| format!("CONFIG_{option}")));
         }
-        Ok(means)
+        if missing.is_empty() {
+            return Ok(means);
+        }
+        let modules = missing.iter().flat_map(|names| names.split(' '));
+        let not_there = modules.filter(|module| {
+            option_of(module).is_some_and(|option| facts.option(option) == Presence::ModuleNotThere)
+        });
+        Err(Error::Lacks {
+            not_there: not_there.map(str::to_owned).collect(),
+            source: facts.index().cannot_boot(&missing),
+        })
     }
 
-    fn choose_transport(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
+    fn choose_transport(
+        &mut self,
+        asked: &AskedDevices,
+        facts: &Facts,
+        missing: &mut Vec<String>,
+    ) -> Result<(), Error> {
         if let Some(machine) = &asked.machine {
             self.machine = machine.value;
             self.reasons
@@ -135,69 +194,95 @@ impl Means {
         };
         if let Some(transport) = &asked.transport {
             self.transport = transport.value;
-            if let Some(missing) = lacking(index, &[module(transport.value)]) {
+            if let Some(missing) = lacking(facts, &[module(transport.value)]) {
                 return Err(Error::Asked {
                     by: transport.by.clone(),
                     what: format!("virtio by {}", transport.value),
-                    source: index.cannot_boot(&missing),
+                    source: facts.index().cannot_boot(&missing),
                 });
             }
             self.reasons
                 .push(format!("{} by {}", transport.value, transport.by));
-            return Ok(());
+        } else {
+            let (mmio, pci) = (lacking(facts, &[MMIO]), lacking(facts, &[PCI]));
+            match (self.machine, mmio, pci) {
+                (Machine::Microvm, None, None) if is_off(facts, ACPI) => {
+                    self.transport = Transport::Pci;
+                }
+                (Machine::Microvm, None, _) => {}
+                (Machine::Microvm, Some(_), None) => {
+                    self.transport = Transport::Pci;
+                    let why = because(facts, MMIO);
+                    self.reasons
+                        .push(format!("pci, as the kernel has no {MMIO}{why}"));
+                }
+                (Machine::Q35, _, None) => self.transport = Transport::Pci,
+                (Machine::Microvm, Some(_), Some(_)) => missing.push(format!("{MMIO} or {PCI}")),
+                (Machine::Q35, _, Some(missing)) => {
+                    return Err(Error::Asked {
+                        by: asked
+                            .machine
+                            .as_ref()
+                            .map_or_else(String::new, |machine| machine.by.clone()),
+                        what: "q35, where virtio comes by PCI".to_owned(),
+                        source: facts.index().cannot_boot(&missing),
+                    });
+                }
+            }
         }
-        let (mmio, pci) = (lacking(index, &[MMIO]), lacking(index, &[PCI]));
-        match (self.machine, mmio, pci) {
-            (Machine::Microvm, None, _) => {}
-            (Machine::Microvm, Some(_), None) => {
-                self.transport = Transport::Pci;
-                self.reasons
-                    .push(format!("pci, as the kernel has no {MMIO}"));
-            }
-            (Machine::Q35, _, None) => self.transport = Transport::Pci,
-            (Machine::Microvm, Some(_), Some(_)) => {
-                let either = format!("{MMIO} or {PCI}");
-                return Err(index.cannot_boot(&[either]).into());
-            }
-            (Machine::Q35, _, Some(missing)) => {
-                return Err(Error::Asked {
-                    by: asked
-                        .machine
-                        .as_ref()
-                        .map_or_else(String::new, |machine| machine.by.clone()),
-                    what: "q35, where virtio comes by PCI".to_owned(),
-                    source: index.cannot_boot(&missing),
-                });
-            }
+        if self.transport == Transport::Mmio && has(facts, MMIO) && is_off(facts, ACPI) {
+            missing.push(format!("CONFIG_{ACPI}"));
         }
+        self.choose_machine(asked, facts);
         Ok(())
     }
 
-    fn choose_share(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
+    /// The PCI bus of a microvm is found by ACPI, and has no other access than MMCONFIG: a kernel
+    /// without either needs a PC.
+    fn choose_machine(&mut self, asked: &AskedDevices, facts: &Facts) {
+        if asked.machine.is_some() || self.transport != Transport::Pci {
+            return;
+        }
+        if let Some(option) = [ACPI, MMCONFIG].iter().find(|option| is_off(facts, option)) {
+            self.machine = Machine::Q35;
+            self.reasons
+                .push(format!("q35, as the kernel has no CONFIG_{option}"));
+        }
+    }
+
+    fn choose_share(
+        &mut self,
+        asked: &AskedDevices,
+        facts: &Facts,
+        missing: &mut Vec<String>,
+    ) -> Result<(), Error> {
         if let Some(share) = &asked.share {
             self.share = share.value;
-            if let Some(missing) = lacking(index, self.share_modules()) {
+            if let Some(missing) = lacking(facts, self.share_modules()) {
                 return Err(Error::Asked {
                     by: share.by.clone(),
                     what: share.value.to_string(),
-                    source: index.cannot_boot(&missing),
+                    source: facts.index().cannot_boot(&missing),
                 });
             }
             self.reasons
                 .push(format!("{} by {}", share.value, share.by));
             return Ok(());
         }
-        let Some(missing) = lacking(index, &VIRTIOFS) else {
+        let Some(virtiofs) = lacking(facts, &VIRTIOFS) else {
             return Ok(());
         };
         self.share = ShareKind::NineP;
-        if let Some(nine_p) = lacking(index, &NINE_P) {
-            let either = format!("{} or {}", missing.join(" with "), nine_p.join(" with "));
-            return Err(index.cannot_boot(&[either]).into());
+        if let Some(nine_p) = lacking(facts, &NINE_P) {
+            let either = format!("{} or {}", virtiofs.join(" with "), nine_p.join(" with "));
+            missing.push(either);
+            return Ok(());
         }
+        let why = virtiofs.last().map(|module| because(facts, module));
         self.reasons.push(format!(
-            "9p, as the kernel has no {}",
-            missing.join(" and ")
+            "9p, as the kernel has no {}{}",
+            virtiofs.join(" and "),
+            why.unwrap_or_default()
         ));
         Ok(())
     }
@@ -210,7 +295,7 @@ impl Means {
     }
 
     /// The modules that a guest loads before its root is there, in their order.
-    pub fn modules(&self, index: &Index) -> Result<Vec<ModuleFile>, modules::Error> {
+    pub fn modules(&self, facts: &Facts) -> Result<Vec<ModuleFile>, modules::Error> {
         let transport = match self.transport {
             Transport::Mmio => MMIO,
             Transport::Pci => PCI,
@@ -220,12 +305,20 @@ impl Means {
         if self.overlay {
             wanted.push(OVERLAY);
         }
-        index.closure(&wanted)
+        // What is built in may not be in any list.
+        let options = |module: &&str| option_of(module).map(|option| facts.option(option));
+        wanted.retain(|module| options(module) != Some(Presence::BuiltIn));
+        facts.index().closure(&wanted)
     }
 
     /// What is worth a word to the user: what is slower or less than usual.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(bad) = &self.bad_config {
+            notes.push(format!(
+                "{bad}; kiln goes by the kernel's modules instead of its configuration"
+            ));
+        }
         if self.share == ShareKind::NineP {
             notes.push(
                 "the guest reads the host's files over 9p, which is slower than virtiofs"
@@ -245,13 +338,40 @@ impl Means {
 }
 
 /// Which of these modules the kernel lacks; `None` if it has them all.
-fn lacking(index: &Index, names: &[&str]) -> Option<Vec<String>> {
+fn lacking(facts: &Facts, names: &[&str]) -> Option<Vec<String>> {
     let missing: Vec<String> = names
         .iter()
-        .filter(|name| index.provides(name) == Availability::Absent)
+        .filter(|name| !has(facts, name))
         .map(|&name| name.to_owned())
         .collect();
     (!missing.is_empty()).then_some(missing)
+}
+
+/// Whether a kernel has a module or what it would bring; a kernel of which nothing is known has
+/// everything.
+fn has(facts: &Facts, module: &str) -> bool {
+    match option_of(module).map(|option| facts.option(option)) {
+        Some(Presence::Unknown) => !facts.index().is_of_directory(),
+        Some(presence) => presence.is_there(),
+        None => facts.index().provides(module) != Availability::Absent,
+    }
+}
+
+/// Whether a kernel is known to lack an option.
+fn is_off(facts: &Facts, option: &str) -> bool {
+    facts.option(option) == Presence::Missing
+}
+
+/// What the configuration says of a module that is not there, in brackets.
+fn because(facts: &Facts, module: &str) -> String {
+    let Some(option) = option_of(module).filter(|_| facts.has_config()) else {
+        return String::new();
+    };
+    match facts.option(option) {
+        Presence::ModuleNotThere => format!(" (CONFIG_{option}=m, and its module is not there)"),
+        Presence::Missing => format!(" (CONFIG_{option} is off)"),
+        Presence::BuiltIn | Presence::Module | Presence::Unknown => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -260,10 +380,11 @@ mod tests {
 
     use super::*;
     use crate::config::Asked;
+    use crate::kernel::modules::Index;
     use crate::kernel::modules::fixture::{put, tree};
 
     /// A kernel with these modules beside the control port's.
-    fn index(names: &[&str]) -> (tempfile::TempDir, Index) {
+    fn index(names: &[&str]) -> (tempfile::TempDir, Facts) {
         let files: Vec<String> = names
             .iter()
             .chain(&[CONSOLE])
@@ -275,7 +396,7 @@ mod tests {
             .collect();
         let dir = tree(&files);
         let index = Index::open(dir.path()).unwrap();
-        (dir, index)
+        (dir, Facts::made(index, None))
     }
 
     fn chosen(names: &[&str]) -> Means {
@@ -373,5 +494,102 @@ mod tests {
         let means = Means::choose(&asked, &index).unwrap();
         assert_eq!(means.transport, Transport::Pci);
         assert!(means.reasons[0].contains("q35 by --machine"));
+    }
+
+    /// The options that every kernel has here.
+    const BASE: &str = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\nCONFIG_PROC_FS=y\n\
+        CONFIG_SYSFS=y\nCONFIG_TMPFS=y\nCONFIG_UNIX98_PTYS=y\nCONFIG_CGROUPS=y\n\
+        CONFIG_SIGNALFD=y\nCONFIG_ACPI=y\nCONFIG_PCI_MMCONFIG=y\nCONFIG_VIRTIO_CONSOLE=y\n";
+
+    /// What is chosen for a kernel without any module that has these options too.
+    fn configured(base: &str, options: &[&str]) -> Result<Means, Error> {
+        let mut text = base.to_owned();
+        for option in options {
+            text = format!("{text}CONFIG_{option}\n");
+        }
+        let facts = Facts::made(Index::all_builtin(), Some(&text));
+        Means::choose(&AskedDevices::default(), &facts)
+    }
+
+    #[test]
+    fn a_kernel_without_modules_is_used_as_its_configuration_says() {
+        let all = ["VIRTIO_MMIO=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        assert_eq!(configured(BASE, &all).unwrap(), Means::default());
+        // As bpftrace's own CI builds it.
+        let means = configured(BASE, &["VIRTIO_PCI=y", "FUSE_FS=y", "VIRTIO_FS=y"]).unwrap();
+        assert_eq!(
+            means.to_string(),
+            "microvm, virtio by pci, virtiofs, tmpfs: pci, as the kernel has no virtio_mmio \
+             (CONFIG_VIRTIO_MMIO is off); no overlayfs, which the kernel lacks (CONFIG_OVERLAY_FS \
+             is off)"
+        );
+        let means = configured(
+            BASE,
+            &[
+                "VIRTIO_MMIO=m",
+                "VIRTIO_PCI=y",
+                "FUSE_FS=y",
+                "VIRTIO_FS=m",
+                "NET_9P_VIRTIO=y",
+                "9P_FS=y",
+                "OVERLAY_FS=y",
+            ],
+        );
+        assert_eq!(
+            means.unwrap().reasons,
+            [
+                "pci, as the kernel has no virtio_mmio (CONFIG_VIRTIO_MMIO=m, and its module is \
+                 not there)",
+                "9p, as the kernel has no virtiofs (CONFIG_VIRTIO_FS=m, and its module is not \
+                 there)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_finds_no_devices_on_a_microvm_gets_a_pc() {
+        let rest = ["VIRTIO_PCI=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        for (option, mmio) in [("PCI_MMCONFIG", false), ("ACPI", false), ("ACPI", true)] {
+            let base = BASE.replace(&format!("CONFIG_{option}=y\n"), "");
+            let mut options = rest.to_vec();
+            options.extend(mmio.then_some("VIRTIO_MMIO=y"));
+            let means = configured(&base, &options).unwrap();
+            assert_eq!(
+                (means.machine, means.transport),
+                (Machine::Q35, Transport::Pci)
+            );
+            let reason = format!("q35, as the kernel has no CONFIG_{option}");
+            assert!(means.reasons.contains(&reason), "{means}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_configuration_lacks_is_named_at_once() {
+        let error = configured("CONFIG_VIRTIO_MMIO=m\nCONFIG_PROC_FS=y\n", &[]).unwrap_err();
+        let told = format!("{error}\n{}", error.hints().join("\n"));
+        for part in [
+            "the kernel has no virtio_mmio or virtio_pci, fuse with virtiofs or 9p with \
+             9pnet_virtio, virtio_console, CONFIG_BLK_DEV_INITRD, CONFIG_BINFMT_ELF, CONFIG_SYSFS,",
+            "CONFIG_VIRTIO_MMIO or CONFIG_VIRTIO_PCI",
+            "CONFIG_VIRTIO_CONSOLE, CONFIG_BLK_DEV_INITRD",
+            "these were built as modules and are not there: virtio_mmio; install",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+        assert!(!told.contains("CONFIG_PROC_FS"), "{told}");
+    }
+
+    #[test]
+    fn a_module_that_is_there_is_loaded_and_what_is_built_in_is_not() {
+        let (_dir, facts) = index(&["virtio_mmio", "fuse", "virtiofs"]);
+        let text = format!(
+            "{BASE}CONFIG_VIRTIO_MMIO=m\nCONFIG_FUSE_FS=m\nCONFIG_VIRTIO_FS=m\nCONFIG_OVERLAY_FS=y\n"
+        );
+        let facts = Facts::made(facts.index().clone(), Some(&text));
+        let means = Means::choose(&AskedDevices::default(), &facts).unwrap();
+        assert_eq!(means, Means::default());
+        let loaded = means.modules(&facts).unwrap();
+        let names: Vec<&str> = loaded.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, [MMIO, "fuse", "virtiofs"]);
     }
 }

@@ -16,7 +16,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use self::table::Table;
-use super::check::{Checker, explain};
+use super::check::{Checker, explain, near};
 
 /// `[suites.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +111,8 @@ impl Checker<'_> {
         } else {
             let keys: Vec<String> = kind.keys.iter().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");
-            format!("unknown key `{key}`; allowed here: `runner`, {keys}")
+            let near = near(key, kind.keys.iter().copied());
+            format!("unknown key `{key}`; allowed here: `runner`, {keys}{near}")
         };
         self.problem(at, problem);
     }

@@ -23,6 +23,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use self::bzimage::SetupHeader;
+pub(in crate::kernel) use self::elf::has_btf;
 use self::elf::{banner_release, has_pvh_entry, is_elf};
 use self::error::Refusal;
 use crate::arch::Arch;

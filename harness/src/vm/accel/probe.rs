@@ -62,6 +62,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         virtiofs: Vec::new(),
         nine_p: Vec::new(),
         means: crate::vm::means::Means::default(),
+        asked: Vec::new(),
         qmp_socket: dir.path().join("qmp"),
         control_socket: None,
         console_log: dir.path().join("console.log"),

@@ -35,6 +35,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         }],
         nine_p: Vec::new(),
         means: Means::default(),
+        asked: Vec::new(),
         qmp_socket: "/run/qmp".into(),
         control_socket: Some("/run/control".into()),
         console_log: "/run/console".into(),
