@@ -90,6 +90,9 @@ impl RerunArgs {
         if chosen.is_empty() && !self.not_run || kernels.is_empty() {
             return Err(self.nothing(start));
         }
+        // What the environment says, it says to the run too, and that run's own option goes first.
+        let from_environment = std::env::var_os("KILN_CONFIG");
+        let config = config.filter(|file| from_environment.as_deref() != Some(file.as_os_str()));
         let words = self.words(start, &chosen, &kernels, config.as_deref())?;
         enter(start)?;
         let (mut args, config) = parse(&words)?;

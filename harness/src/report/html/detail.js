@@ -14,8 +14,12 @@ function openCell(row, kernel) {
 }
 
 dialog.addEventListener('close', () => {
-  view.cell = '';
-  keepFragment();
+  // Unless a link to another cell has been followed in the meantime.
+  const linked = new URLSearchParams(location.hash.slice(1)).get('cell');
+  if (linked === view.cell) {
+    view.cell = '';
+    keepFragment();
+  }
   if (opener?.isConnected) {
     if (opener.matches('button.cell')) activate(opener);
     else opener.focus();
