@@ -47,6 +47,7 @@ mod policies;
 mod pools;
 mod preflight;
 mod provision;
+mod read_runs;
 mod reports;
 mod roots;
 mod run;
