@@ -18,6 +18,9 @@
 mod appimage;
 mod arch;
 mod blocking;
+mod bpf;
+#[allow(dead_code, unused_imports)] // Other rooms do not use all of it yet.
+mod btf;
 mod child;
 mod ci;
 mod cli;

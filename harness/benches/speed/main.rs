@@ -8,6 +8,7 @@
 //! ```
 
 mod boot;
+mod btf;
 mod cost;
 mod jobs;
 mod list;
@@ -52,6 +53,7 @@ enum Subject {
     Overhead,
     Jobs,
     Transports,
+    Btf,
 }
 
 fn main() -> ExitCode {
@@ -92,6 +94,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::Transports) {
         transports::measure(options.rounds).await?;
+    }
+    if wanted(Subject::Btf) {
+        btf::measure(&options.kernels, options.rounds)?;
     }
     Ok(())
 }

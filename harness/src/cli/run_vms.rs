@@ -1,5 +1,6 @@
 //! The VMs of `kiln run`: turns a kernel's name into a bootable VM during the run.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,13 +12,15 @@ use super::output;
 use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
+use crate::bpf;
 use crate::config::{AptSource, Selected};
 use crate::exit_code;
+use crate::hint::with_causes;
 use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
-use crate::run::event::{KernelPackages, PackageFile};
-use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
+use crate::run::event::{KernelPackages, KernelReady, PackageFile};
+use crate::run::plan::{FindTypes, KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 
@@ -30,6 +33,7 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         size: file.size,
         sha256: file.sha256,
         sha1: file.sha1,
+        unlisted: file.unlisted,
     });
     KernelPackages {
         arch: pin.arch,
@@ -40,6 +44,20 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
     }
 }
 
+/// Says that a kernel is not the one that the repeated run booted.
+fn other_image(expected: &KernelReady, release: &str) -> String {
+    let how = if expected.packages.is_some() {
+        "; `kiln kernels pin --run DIR` of that run gives its own"
+    } else {
+        ""
+    };
+    format!(
+        "not the image of that run: it booted {} ({}\u{2026}), this is {release}{how}",
+        expected.release,
+        expected.sha256.get(..12).unwrap_or_default()
+    )
+}
+
 /// How the VMs of a run are made, whatever their kernel.
 #[derive(Debug)]
 pub(super) struct RunVms {
@@ -47,6 +65,10 @@ pub(super) struct RunVms {
     /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
+    /// Whether any test of the run needs a VM.
+    pub(super) boots: bool,
+    /// What booted in the run that this repeats, by kernel.
+    pub(super) expected: HashMap<String, KernelReady>,
 }
 
 impl RunVms {
@@ -85,22 +107,40 @@ impl RunVms {
         kernel: &Selected,
         progress: Progress,
     ) -> Result<ReadyKernel, Failure> {
+        let name = kernel.name();
         let image = self.context.provide_beside(kernel, progress).await?;
-        self.check(&image).await?;
+        if self.boots {
+            self.check(&image).await?;
+        }
+        let types = self.types(kernel);
         let (hashed, context, kernel) = (image.clone(), self.context.clone(), kernel.clone());
         let (sha256, packages) = blocking(move || {
             let packages = kernel::packages_of(&context.catalogue, &kernel, &context.cache);
             Ok::<_, kernel::Error>((hashed.sha256()?, packages?))
         })
         .await?;
+        let expected = self.expected.get(name);
+        let other = expected.filter(|expected| expected.sha256 != sha256);
         Ok(ReadyKernel {
             release: image.release.clone(),
+            note: other.map(|expected| other_image(expected, &image.release)),
             sha256,
             packages: packages.map(recorded),
+            types,
             launch: Box::new(move |dir, logs| {
                 self.vm
                     .launch(&self.context, image.clone(), &self.visible, dir, logs)
             }),
+        })
+    }
+
+    /// Finds the types of a kernel.
+    fn types(&self, kernel: &Selected) -> FindTypes {
+        let (context, kernel) = (self.context.clone(), kernel.clone());
+        Arc::new(move || {
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            bpf::Facts::load(catalogue, &kernel, cache, &Progress::silent())
+                .map_err(|error| with_causes(&error))
         })
     }
 

@@ -38,6 +38,6 @@ pub use select::{SelectError, Selected};
 pub use settings::VmSettings;
 pub use size::MemorySize;
 pub use source::{AptSource, Kernel, Source};
-pub use suite::{BpftraceTable, CommandTable, ResultsFormat, RunnerTable};
+pub use suite::{BpftraceTable, BtfTable, CommandTable, ResultsFormat, RunnerTable};
 pub use version_range::VersionRange;
 pub use wanted::Wanted;

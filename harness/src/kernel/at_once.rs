@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) const DOWNLOADS: usize = 4;
 
 /// Applies `work` to each of `items`, at most `limit` at once; returns the results in order.
-pub(super) fn at_once<T: Sync, R: Send>(
+pub(crate) fn at_once<T: Sync, R: Send>(
     items: &[T],
     limit: usize,
     work: impl Fn(&T) -> R + Sync,

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod image;
 mod kconfig;
 mod layout;
+mod locate;
 mod lock;
 pub mod modules;
 mod options;
@@ -25,17 +26,21 @@ mod provide;
 mod prune;
 mod signed_modules;
 mod source;
+mod symbols;
 pub mod wants;
 
+pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
 pub use error::Error;
+pub use locate::locate;
 pub use lock::{Lock, LockedFile, LockedKernel};
 pub use pin::{NewPin, pin};
 pub use pool::{in_pool, select};
 pub use progress::{Progress, Transfer, Watcher};
 pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
 pub use prune::{Keep, cached_kernels, prune};
+pub use symbols::Symbols;
 
 use std::path::PathBuf;
 

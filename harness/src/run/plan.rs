@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
@@ -13,8 +14,9 @@ use super::policy::Policies;
 use super::runner::Suite;
 use super::settings::Settings;
 use super::times::{Pace, Times};
+use crate::bpf::Facts;
 use crate::scratch::Scratch;
-use crate::suite::{Facts, Test};
+use crate::suite::{self, Test};
 use crate::vm::launch::Launch;
 
 /// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
@@ -23,6 +25,10 @@ pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 /// Prepares a kernel for booting: fetches and unpacks it if necessary.
 pub type ProvideKernel =
     Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
+
+/// Finds the types of a kernel, its configuration and its symbols, without booting it. Reads and
+/// unpacks: call it where blocking is allowed.
+pub(crate) type FindTypes = Arc<dyn Fn() -> Result<Facts, String> + Send + Sync>;
 
 /// A kernel of the run.
 pub struct PlannedKernel {
@@ -49,8 +55,12 @@ pub struct ReadyKernel {
     pub sha256: String,
     /// The packages it is made of, if it is of packages.
     pub packages: Option<KernelPackages>,
+    /// What the user should know of it.
+    pub note: Option<String>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
+    /// Finds its types.
+    pub(crate) types: FindTypes,
 }
 
 /// Why a kernel cannot be booted.
@@ -67,7 +77,7 @@ pub struct KernelFailure {
 pub struct PlannedTest {
     /// Its suite: an index into [`Plan::suites`].
     pub suite: usize,
-    /// Its place in [`Facts::tests`] of that suite.
+    /// Its place in [`suite::Facts::tests`] of that suite.
     pub test: usize,
 }
 
@@ -76,7 +86,7 @@ pub struct Plan {
     /// The kernels, in report order.
     pub kernels: Vec<PlannedKernel>,
     /// The suites.
-    pub(crate) suites: Vec<Box<dyn Suite>>,
+    pub(crate) suites: Arc<[Box<dyn Suite>]>,
     /// The selected tests of all suites.
     pub tests: Vec<PlannedTest>,
     /// How tests run.
@@ -158,6 +168,7 @@ impl Plan {
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),
+            console: String::new(),
         }
     }
 
@@ -168,6 +179,12 @@ impl Plan {
             counts[self.tests[test].suite] += 1;
         }
         counts
+    }
+
+    /// How long all tests of a kernel take, in milliseconds, if any times are known.
+    pub fn expected_ms(&self, kernel: &PlannedKernel) -> Option<u64> {
+        let total = self.pace(kernel).total()?;
+        u64::try_from(total.as_millis()).ok()
     }
 
     /// The known times of a kernel's tests.
@@ -224,7 +241,7 @@ impl Plan {
     }
 
     /// The suite of a test.
-    pub(super) fn suite_of(&self, test: PlannedTest) -> &Facts {
+    pub(super) fn suite_of(&self, test: PlannedTest) -> &suite::Facts {
         self.suites[test.suite].facts()
     }
 }

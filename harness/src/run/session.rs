@@ -86,10 +86,16 @@ impl Session {
 
     /// Measures the VM's speed, unless the user says what it is.
     pub(super) async fn measure(&mut self, settings: &Settings) -> Result<(), Error> {
-        self.factor = match settings.timeout_scale {
-            Some(scale) => scale,
-            None => self.measured().await?,
-        };
+        match settings.timeout_scale {
+            Some(scale) => self.factor = scale,
+            None => self.measure_speed().await?,
+        }
+        Ok(())
+    }
+
+    /// Measures the VM's speed.
+    pub(super) async fn measure_speed(&mut self) -> Result<(), Error> {
+        self.factor = self.measured().await?;
         Ok(())
     }
 

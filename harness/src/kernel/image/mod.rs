@@ -124,7 +124,7 @@ pub fn release(image: &Path) -> Result<String, Error> {
 }
 
 /// The `vmlinux` in `image`, where it can be unpacked.
-pub(super) fn vmlinux(image: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub fn vmlinux(image: &Path) -> Result<Option<Vec<u8>>, Error> {
     let data = read(image)?;
     match recognise(&data) {
         Ok((_, Format::BzImage(header))) => header.vmlinux(image, &data),

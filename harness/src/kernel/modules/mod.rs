@@ -21,4 +21,5 @@ pub use error::Error;
 pub use index::{Availability, Index, ModuleFile, decompress};
 pub use metadata::write_metadata;
 pub(super) use scan::remember;
+pub use scan::{files, named};
 pub use static_nodes::StaticNode;

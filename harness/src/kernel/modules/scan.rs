@@ -1,10 +1,10 @@
 //! Reads a directory of modules, and remembers the result.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::error::Error;
-use super::index::{Index, Knowledge, Module, decompress, module_name};
+use super::index::{Index, Knowledge, Module, ModuleFile, decompress, module_name};
 use super::modinfo;
 use crate::whole_file;
 
@@ -98,6 +98,35 @@ pub(super) fn to_bytes(index: &Index) -> Result<Vec<u8>, Error> {
         path: index.dir.join(CACHE),
         source: io::Error::other(error),
     })
+}
+
+/// The modules below `dir` by their file names, unread: of several with one name, that below
+/// `updates/`, else the first.
+pub fn files(dir: &Path) -> Result<Vec<ModuleFile>, Error> {
+    let mut paths: Vec<PathBuf> = find(dir)?
+        .into_iter()
+        .map(|found| PathBuf::from(found.path))
+        .collect();
+    paths.sort_by_key(|path| !path.starts_with("updates"));
+    Ok(named(dir, &paths))
+}
+
+/// Those of `paths`, relative to `dir`, that have the name of a module, each name once, sorted by
+/// name.
+pub fn named(dir: &Path, paths: &[PathBuf]) -> Vec<ModuleFile> {
+    let mut by_name = BTreeMap::new();
+    for path in paths {
+        let name = path
+            .file_name()
+            .and_then(|name| module_name(name.to_str()?));
+        if let Some(name) = name {
+            by_name.entry(name).or_insert_with(|| dir.join(path));
+        }
+    }
+    by_name
+        .into_iter()
+        .map(|(name, path)| ModuleFile { name, path })
+        .collect()
 }
 
 /// What an earlier run read from the same files. An unreadable cache is not an error: read the

@@ -40,7 +40,7 @@ impl Pool<'_> {
             return;
         }
         match provided {
-            Ok(ready) => self.ready(index, ready),
+            Ok(ready) => self.ready(index, ready).await,
             Err(KernelFailure { reason, hints }) => {
                 self.kernels.borrow_mut()[index].provision = Provision::Failed;
                 self.emit(Event::KernelFailed(KernelFailed {
@@ -53,7 +53,7 @@ impl Pool<'_> {
         self.changed.notify_waiters();
     }
 
-    fn ready(&self, index: usize, ready: ReadyKernel) {
+    async fn ready(&self, index: usize, ready: ReadyKernel) {
         let plan = self.plan;
         let kernel = &plan.kernels[index];
         self.emit(Event::KernelReady(KernelReady {
@@ -62,16 +62,19 @@ impl Pool<'_> {
             sha256: ready.sha256.clone(),
             packages: ready.packages.clone(),
         }));
+        if let Some(note) = &ready.note {
+            self.warn(kernel, note.clone());
+        }
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));
         }
+        let mut tests = plan.order(kernel);
+        tests.retain(|&test| !known::is_skip(plan.known(test, &ready.release)));
+        // Before any VM: what is said of types counts for those that boot as well.
+        let judged = self.judge_types(kernel, &ready, &tests).await;
+        tests.retain(|test| !judged.contains(test));
         let state = &mut self.kernels.borrow_mut()[index];
-        state.queue = plan
-            .order(kernel)
-            .into_iter()
-            .filter(|&test| !known::is_skip(plan.known(test, &ready.release)))
-            .map(Waiting::new)
-            .collect();
+        state.queue = tests.into_iter().map(Waiting::new).collect();
         state.pace = plan.pace(kernel);
         state.provision = Provision::Ready(Rc::new(ready));
     }

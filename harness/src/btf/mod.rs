@@ -1,0 +1,45 @@
+//! The BTF of kernels, read without booting them: a parser, an index by name in the cache, and the
+//! questions that `kiln btf` asks.
+//!
+//! Knows kernels, and no VM.
+
+mod answer;
+pub mod c;
+mod check;
+pub mod diff;
+mod distilled;
+pub mod elf;
+mod error;
+mod exercise;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod header;
+pub mod hub;
+mod kernel;
+mod names;
+mod query;
+mod raw;
+mod resolve;
+pub mod show;
+mod source;
+mod store;
+mod types;
+pub mod versions;
+
+pub use answer::{Answer, Answers, ask};
+pub use error::Error;
+pub use exercise::exercise;
+pub use header::header;
+pub use kernel::KernelBtf;
+pub use names::{Entry, Meaning, Names, Unit, VMLINUX};
+pub use query::{BadQuery, Query, Subject};
+pub use raw::{ByteOrder, Damage, Kind};
+pub use resolve::FoundMember;
+pub use source::{Kernel, open};
+pub use types::{Btf, Enumerator, IntEncoding, Member, Param, SectionVar, Type, TypeId};
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+mod question_tests;
