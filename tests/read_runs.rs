@@ -256,8 +256,7 @@ fn a_run_that_is_damaged_or_not_over_is_shown_as_far_as_it_goes() {
         fs::write(&events, text).unwrap();
         kiln.plain(["report", "run", "--format", "markdown"]).run()
     };
-    let three: String = whole.split_inclusive('
-').take(3).collect();
+    let three: String = whole.split_inclusive('\n').take(3).collect();
     for (text, note) in [
         (three.clone(), "The run did not end"),
         (format!("{three}{{\"at_ms\":1,"), "The run did not end"),
