@@ -559,7 +559,7 @@ fn bad_btf_is_refused_with_its_place() {
         "neither a kernel nor BTF, and longer than a header of either\n",
     );
     let show = |file: &str| {
-        let path = kiln.path(file);
+        let path = kiln.work().join(file);
         btf(&kiln, &["show", "-k", path.to_str().unwrap(), "int"])
     };
     show("whole").assert_code(0);
@@ -589,7 +589,7 @@ fn bad_btf_is_refused_with_its_place() {
         );
     }
     // One that cannot be read does not keep the others from answering.
-    let (whole, cut) = (kiln.path("whole"), kiln.path("cut"));
+    let (whole, cut) = (kiln.work().join("whole"), kiln.work().join("cut"));
     let both = btf(
         &kiln,
         &[

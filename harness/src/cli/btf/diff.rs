@@ -2,7 +2,7 @@
 
 use super::super::Failure;
 use super::super::context::Context;
-use super::super::say;
+use super::super::output;
 use super::{open, reason, select, without_btf};
 use crate::blocking::blocking;
 use crate::btf::diff::{self, Filter, Step};
@@ -51,9 +51,9 @@ impl DiffArgs {
         let names: Vec<String> = selected.iter().map(|s| s.name().to_owned()).collect();
         let steps = blocking(move || steps(&context, &selected, &filter)).await;
         match self.format {
-            Format::Text => say::print("the differences", &escape::block(&diff::text(&steps)))?,
+            Format::Text => output::print("the differences", &escape::block(&diff::text(&steps)))?,
             Format::Markdown => {
-                say::print("the differences", &escape::block(&diff::markdown(&steps)))?;
+                output::print("the differences", &escape::block(&diff::markdown(&steps)))?;
             }
             Format::Json => {
                 let json = serde_json::to_string_pretty(&steps).map_err(|error| {
@@ -62,7 +62,7 @@ impl DiffArgs {
                         format!("cannot write JSON: {error}"),
                     )
                 })?;
-                say::line(&json)?;
+                output::line(&json)?;
             }
         }
         if steps.iter().all(|step| step.not_compared.is_some()) {

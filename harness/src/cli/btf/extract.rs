@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::Failure;
 use super::super::context::Context;
-use super::super::say;
+use super::super::output;
 use super::{each, failure, select, without_btf};
 use crate::btf::{KernelBtf, hub};
 use crate::config::{Selected, Source};
@@ -71,7 +71,7 @@ impl ExtractArgs {
             match written {
                 Ok(line) => {
                     any = true;
-                    say::line(&escape::block(&line))?;
+                    output::line(&escape::block(&line))?;
                 }
                 // The others are written all the same; the last failure ends it.
                 Err(failure) => {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::Failure;
 use super::super::context::Context;
-use super::super::say;
+use super::super::output;
 use super::{each, failure, select, without_btf};
 use crate::btf;
 use crate::exit_code;
@@ -64,7 +64,7 @@ impl HeaderArgs {
         for header in headers {
             let header = header?;
             match &self.output {
-                None => say::print("the header", &header)?,
+                None => output::print("the header", &header)?,
                 Some(path) => whole_file::write(path, header.as_bytes()).map_err(|error| {
                     Failure::new(
                         exit_code::SETUP_FAILED,

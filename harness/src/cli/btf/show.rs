@@ -2,7 +2,7 @@
 
 use super::super::Failure;
 use super::super::context::Context;
-use super::super::say;
+use super::super::output;
 use super::{Format, each, open, reason, select};
 use crate::blocking::blocking;
 use crate::btf::show::{Said, Shown, near};
@@ -75,11 +75,11 @@ impl ShowArgs {
                         format!("cannot write JSON: {error}"),
                     )
                 })?;
-                say::line(&json)?;
+                output::line(&json)?;
             }
             Format::Text => {
                 let text: Vec<String> = shown.iter().map(|shown| shown.text(self.c)).collect();
-                say::print("the answer", &escape::block(&text.join("\n")))?;
+                output::print("the answer", &escape::block(&text.join("\n")))?;
             }
         }
         if shown.iter().any(Shown::has_failed) {
