@@ -148,7 +148,15 @@ impl Oracle {
                         facts.push(format!("enum:{name}: enum {:?} {count}", self.size(id)));
                     }
                     for value in ty["values"].as_array().into_iter().flatten() {
-                        let text = value["val"].to_string();
+                        let mut text = value["val"].to_string();
+                        // bpftool 7.1 extends the sign of unsigned values, too.
+                        if let (Some(wide), "ENUM", "UNSIGNED") = (
+                            value["val"].as_u64(),
+                            kind,
+                            ty["encoding"].as_str().unwrap_or("UNSIGNED"),
+                        ) {
+                            text = (wide & u64::from(u32::MAX)).to_string();
+                        }
                         let of = if name == "(anon)" {
                             text
                         } else {
