@@ -20,7 +20,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz packages bpftrace
+.PHONY: help run test bench parity fuzz packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -31,9 +31,9 @@ run: packages bpftrace
 	cargo build --release --locked
 	cargo run --release --locked --quiet --bin kiln -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
 
-# The end-to-end tests boot VMs. They need the packages and bpftrace's tests, and
-# fetch their kernels into the user's cache.
-test: packages bpftrace
+# The end-to-end tests boot VMs. They need the packages, bpftrace's tests and a tiny
+# kernel, and fetch their other kernels into the user's cache.
+test: packages bpftrace tiny-kernel
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target --locked -- -D warnings
@@ -50,6 +50,10 @@ fuzz: packages
 
 packages:
 	@scripts/install-packages
+
+# Built once, and kept in the user's cache.
+tiny-kernel: packages
+	@scripts/build-tiny-kernel
 
 bpftrace: packages
 	@scripts/fetch-bpftrace $(BPFTRACE_DIR)

@@ -20,7 +20,7 @@ pub use crate::run::event_log::read_events;
 
 /// `benches/parity`: the modules that a `kernels.toml` loads before all tests.
 pub fn modules_before_tests(catalogue: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    Ok(Catalogue::load(catalogue)?.defaults.modules)
+    Ok(Catalogue::load(catalogue)?.defaults.modules().to_vec())
 }
 
 /// `benches/parity`: the names of all rules by which verdicts differ from

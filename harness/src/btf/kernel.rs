@@ -50,6 +50,11 @@ pub(super) struct RawModule {
 }
 
 impl KernelBtf {
+    /// That of an image without modules.
+    pub fn of_image(vmlinux: Vec<u8>) -> Result<Self, Error> {
+        Self::read(Path::new("vmlinux"), vmlinux, Vec::new())
+    }
+
     /// Reads all BTF of a kernel from `origin`, and indexes it.
     pub(super) fn read(
         origin: &Path,

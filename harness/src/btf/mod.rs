@@ -24,7 +24,7 @@ pub mod show;
 mod source;
 mod store;
 mod types;
-mod versions;
+pub mod versions;
 
 pub use answer::{Answer, Answers, ask};
 pub use error::Error;

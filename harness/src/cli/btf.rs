@@ -1,5 +1,6 @@
 //! `kiln btf`: what types and functions kernels have, without booting them.
 
+mod check;
 mod diff;
 mod extract;
 mod header;
@@ -32,6 +33,8 @@ enum BtfCommand {
     Show(show::ShowArgs),
     /// Show what changed from one kernel to the next
     Diff(diff::DiffArgs),
+    /// Check on which kernels BPF objects load
+    Check(Box<check::CheckArgs>),
     /// Write the BTF of kernels and their modules to files
     Extract(extract::ExtractArgs),
     /// Print all types of a kernel as a C header, vmlinux.h
@@ -45,6 +48,7 @@ impl BtfArgs {
         match self.command {
             BtfCommand::Show(args) => args.run(&context).await,
             BtfCommand::Diff(args) => args.run(&context).await,
+            BtfCommand::Check(args) => args.run(&context).await,
             BtfCommand::Extract(args) => args.run(&context).await,
             BtfCommand::Header(args) => args.run(&context).await,
         }

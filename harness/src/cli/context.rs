@@ -49,6 +49,15 @@ impl Context {
         dir::parent_in(base.unwrap_or(&self.cwd))
     }
 
+    /// The file `name` beside `kernels.toml`, else in the working directory.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        let dir = match &self.catalogue.origin {
+            Origin::File(file) => file.parent(),
+            Origin::BuiltIn => None,
+        };
+        dir.unwrap_or(&self.cwd).join(name)
+    }
+
     /// The kernels that `-k` selects. Asks archives where pools are among them.
     pub(super) async fn select(&self, kernels: &[String]) -> Result<Vec<Selected>, Failure> {
         let (context, kernels) = (self.clone(), kernels.to_vec());

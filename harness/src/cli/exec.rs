@@ -88,9 +88,10 @@ impl ExecArgs {
                 signal = interrupts.next() => return Ok(input::code_of(signal)),
             }
         }
+        let memory = |kernel: &Selected| self.vm.settings(&context, kernel.name()).memory();
         let jobs = Jobs::bounded(
             usize::from(self.jobs).min(selected.len()),
-            self.vm.memory(&context),
+            selected.iter().map(memory).max().unwrap_or_default(),
         );
         if let Some(note) = jobs.note {
             output::note(&format!("kiln: {note}"));

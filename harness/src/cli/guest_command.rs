@@ -50,6 +50,7 @@ async fn prepare(
     dir: &Scratch,
     edited: bool,
 ) -> Result<Prepared, Failure> {
+    vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
     let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());

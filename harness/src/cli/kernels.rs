@@ -1,6 +1,8 @@
 //! `kiln kernels`: what there is, finding more, fetching ahead of time, renewing
 //! pins, and keeping the cache small.
 
+mod check;
+mod config;
 mod error;
 mod list;
 mod pin;
@@ -13,6 +15,7 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::config::{Catalogue, Kernel, Selected, Source};
+use crate::exit_code;
 use crate::hint::with_causes;
 use crate::kernel::{self, Cache, Progress};
 
@@ -38,11 +41,16 @@ pub(super) enum KernelsCommand {
     /// Fetch kernels into the cache, so that they boot without a network
     #[command(after_help = "Example:\n  kiln kernels fetch -k 6.1 -k '7.*' -k debian:6.18")]
     Fetch {
-        /// Name, glob, @group, POOL:VERSION or path; every kernel of
-        /// kernels.toml if none is given
+        /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+        /// debian:6.18, host, or a path: a build tree, an image, or packages
+        /// separated by commas [default: all of kernels.toml]
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },
+    /// Show what kernels have of all that kiln and bpftrace want, without booting them
+    Check(check::CheckArgs),
+    /// Print what kiln and bpftrace want of a kernel's configuration
+    Config(config::ConfigArgs),
     /// Write kernels of a pool to kernels.toml, pinned in kernels.lock
     Pin(pin::PinArgs),
     /// Pin kernels to the newest version of their package, or to what their
@@ -63,11 +71,13 @@ pub(super) fn run(
     args: &KernelsArgs,
     config: Option<&Path>,
     out: &mut dyn Write,
-) -> Result<(), KernelsError> {
+) -> Result<u8, KernelsError> {
     let cwd = std::env::current_dir()?;
     let catalogue = Catalogue::discover(config, &cwd)?;
     let cache = Cache::from_env()?;
     match args.command.as_ref().unwrap_or(&KernelsCommand::List) {
+        KernelsCommand::Check(args) => return args.run(&catalogue, &cwd, &cache, out),
+        KernelsCommand::Config(args) => args.run(out),
         KernelsCommand::List => list::run(&catalogue, &cache, out),
         KernelsCommand::Search(args) => args.run(&catalogue, &cache, out),
         KernelsCommand::Pin(args) => args.run(&catalogue, &cwd, &cache, out),
@@ -127,5 +137,6 @@ pub(super) fn run(
             }
             Ok(())
         }
-    }
+    }?;
+    Ok(exit_code::OK)
 }

@@ -234,8 +234,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Btf(args) => args.run(cli.config.as_deref()).await,
         Command::Kernels(args) => {
             let config = cli.config;
-            blocking(move || kernels::run(&args, config.as_deref(), &mut output::stdout())).await?;
-            Ok(exit_code::OK)
+            let ran = move || kernels::run(&args, config.as_deref(), &mut output::stdout());
+            Ok(blocking(ran).await?)
         }
         Command::Doctor(args) => args.command(cli.config.as_deref()).await,
         Command::Completions { shell } => {

@@ -159,13 +159,17 @@ impl RunArgs {
                 return Ok(input::code_of(signal));
             }
         };
+        let boots = selection.suites.iter().any(|suite| suite.boots());
         let vms = Arc::new(RunVms {
+            boots,
             vm: args.vm.clone(),
             visible: visible(&context, &selection),
             context: context.clone(),
         });
         let checked = async {
-            vms.vm.check(&context, &vms.visible).await?;
+            if boots {
+                vms.vm.check(&context, &vms.visible).await?;
+            }
             if args.vm.dry_run {
                 vms.dry_run(&selected).await?;
             }
@@ -320,7 +324,6 @@ impl RunArgs {
         kernels: Vec<PlannedKernel>,
         run_dir: &RunDir,
     ) -> Result<Plan, Failure> {
-        let memory = self.vm.memory(context);
         let env = self
             .vm
             .environment()?
@@ -332,18 +335,19 @@ impl RunArgs {
                 )
             })
             .collect();
+        // Larger guests wait until they fit.
+        let memory = kernels.iter().map(|kernel| kernel.memory).min();
         let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
         let jobs = match self.jobs {
             Some(jobs) => Jobs::exactly(jobs.into()),
-            None => Jobs::fitting(memory, useful),
+            None => Jobs::fitting(memory.unwrap_or_default(), useful),
         };
         Ok(Plan {
             kernels,
-            suites: selection.suites,
+            suites: selection.suites.into(),
             tests: selection.tests,
             settings: Settings {
                 env,
-                modules: context.catalogue.defaults.modules.clone(),
                 timeout_scale: self.timeout_scale,
                 aslr: self.aslr.with_compat(self.compat),
                 compat: self.compat,
@@ -354,7 +358,6 @@ impl RunArgs {
                 },
             },
             jobs,
-            memory,
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,

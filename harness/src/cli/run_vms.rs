@@ -11,11 +11,15 @@ use super::output;
 use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
+use crate::bpf;
 use crate::config::{AptSource, Selected};
+use crate::exit_code;
+use crate::hint::with_causes;
+use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
 use crate::run::event::{KernelPackages, PackageFile};
-use crate::run::plan::{KernelFailure, PlannedKernel, ReadyKernel};
+use crate::run::plan::{FindTypes, KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
 
@@ -28,6 +32,7 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         size: file.size,
         sha256: file.sha256,
         sha1: file.sha1,
+        unlisted: file.unlisted,
     });
     KernelPackages {
         arch: pin.arch,
@@ -45,6 +50,8 @@ pub(super) struct RunVms {
     /// Paths that the guest must see at the same place as the host.
     pub(super) visible: Vec<PathBuf>,
     pub(super) context: Context,
+    /// Whether any test of the run needs a VM.
+    pub(super) boots: bool,
 }
 
 impl RunVms {
@@ -56,7 +63,10 @@ impl RunVms {
         shown: &Queue,
     ) -> PlannedKernel {
         let (vms, shown) = (Arc::clone(self), shown.clone());
+        let settings = self.vm.settings(&self.context, kernel.name());
         PlannedKernel {
+            memory: settings.memory(),
+            modules: settings.modules().to_vec(),
             name: kernel.name().to_owned(),
             at_hand: self.context.is_at_hand(&kernel),
             provide: Box::new(move || {
@@ -81,7 +91,10 @@ impl RunVms {
         progress: Progress,
     ) -> Result<ReadyKernel, Failure> {
         let image = self.context.provide_beside(kernel, progress).await?;
-        self.check(&image).await?;
+        if self.boots {
+            self.check(&image).await?;
+        }
+        let types = self.types(kernel);
         let (hashed, context, kernel) = (image.clone(), self.context.clone(), kernel.clone());
         let (sha256, packages) = blocking(move || {
             let packages = kernel::packages_of(&context.catalogue, &kernel, &context.cache);
@@ -92,6 +105,7 @@ impl RunVms {
             release: image.release.clone(),
             sha256,
             packages: packages.map(recorded),
+            types,
             launch: Box::new(move |dir, logs| {
                 self.vm
                     .launch(&self.context, image.clone(), &self.visible, dir, logs)
@@ -99,9 +113,20 @@ impl RunVms {
         })
     }
 
+    /// Finds the types of a kernel.
+    fn types(&self, kernel: &Selected) -> FindTypes {
+        let (context, kernel) = (self.context.clone(), kernel.clone());
+        Arc::new(move || {
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            bpf::Facts::load(catalogue, &kernel, cache, &Progress::silent())
+                .map_err(|error| with_causes(&error))
+        })
+    }
+
     /// Resolves a VM of this kernel without starting it, so that anything missing is reported only
     /// once.
     async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
+        self.check_modules(image).await?;
         let dir = scratch_dir()?;
         let launch = self.vm.launch(
             &self.context,
@@ -111,6 +136,39 @@ impl RunVms {
             dir.path(),
         );
         Ok(launch.prepare().await?)
+    }
+
+    /// Finds modules that `kernels.toml` names for this kernel alone, and that it lacks. Those of
+    /// `[defaults]` are for many kernels, and not every one has to have them.
+    async fn check_modules(&self, image: &KernelImage) -> Result<(), Failure> {
+        let kernel = self.context.catalogue.kernel(&image.name);
+        let Some(asked) = kernel.and_then(|kernel| kernel.settings.modules.clone()) else {
+            return Ok(());
+        };
+        let image = image.clone();
+        let facts = blocking(move || Facts::of(&image)).await?;
+        let lacks = |name: &&String| {
+            let presence = facts.module(name);
+            matches!(presence, Presence::Missing | Presence::ModuleNotThere)
+        };
+        let missing: Vec<&str> = asked
+            .value
+            .iter()
+            .filter(lacks)
+            .map(String::as_str)
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            exit_code::SETUP_FAILED,
+            format!(
+                "{} asks for modules that the kernel does not have: {}",
+                asked.by,
+                missing.join(", ")
+            ),
+        )
+        .hint("take them out, or install them among the kernel's modules"))
     }
 
     /// Prints QEMU's command line for each kernel.

@@ -11,7 +11,9 @@ use super::context::Context;
 use super::root_args::RootArgs;
 use super::scratch_dir::scratch_dir;
 use crate::arch::Arch;
-use crate::config::{Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport};
+use crate::config::{
+    Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport, VmSettings, taken_qemu_arg,
+};
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
@@ -55,8 +57,8 @@ pub(super) struct VmArgs {
     /// where the kernel has it]
     #[arg(long, value_enum)]
     pub(super) transport: Option<Transport>,
-    /// How directories reach the kernel [default: virtiofs where the kernel has
-    /// it]
+    /// How directories reach the kernel [default: kernels.toml, else virtiofs
+    /// where the kernel has it]
     #[arg(long, value_enum)]
     pub(super) share: Option<ShareKind>,
     /// Share this directory writable, at the same path
@@ -68,10 +70,10 @@ pub(super) struct VmArgs {
     /// QEMU to use
     #[arg(long, value_name = "PATH", env = "KILN_QEMU")]
     pub(super) qemu: Option<PathBuf>,
-    /// Append to the kernel's command line
+    /// Append to the kernel's command line, after what kernels.toml appends
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub(super) append: Vec<String>,
-    /// Append one argument to QEMU's command line; may be repeated
+    /// Append one argument to QEMU's command line, after those of kernels.toml; may be repeated
     #[arg(long = "qemu-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub(super) qemu_args: Vec<String>,
     /// Print QEMU's command line and start nothing
@@ -93,18 +95,13 @@ pub(super) struct VmArgs {
 }
 
 impl VmArgs {
-    /// Memory of a guest in bytes.
-    pub(super) fn memory(&self, context: &Context) -> u64 {
-        let default = context.catalogue.defaults.memory;
-        self.memory.unwrap_or(default).bytes()
-    }
-
     /// Checks what all VMs have in common, before any kernel is ready.
     pub(super) async fn check(
         &self,
         context: &Context,
         visible: &[PathBuf],
     ) -> Result<(), Failure> {
+        self.check_qemu_args()?;
         let scratch = scratch_dir()?;
         let common = Common {
             arch: Arch::default(),
@@ -119,19 +116,36 @@ impl VmArgs {
         Ok(common.check().await?)
     }
 
-    /// Machine, transport and file system for the kernel of this name.
-    fn devices(&self, context: &Context, kernel: &str) -> AskedDevices {
-        let asked = AskedDevices {
-            machine: self.machine.map(|value| Asked::option(value, "--machine")),
-            transport: self
-                .transport
-                .map(|value| Asked::option(value, "--transport")),
-            share: self.share.map(|value| Asked::option(value, "--share")),
+    /// Settings of the VMs of the kernel of this name: options come before `kernels.toml`.
+    pub(super) fn settings(&self, context: &Context, kernel: &str) -> VmSettings {
+        let asked = VmSettings {
+            memory: self.memory.map(|value| Asked::option(value, "--memory")),
+            cpus: self.cpus.map(|value| Asked::option(value, "--cpus")),
+            cpu: self.cpu.clone().map(|value| Asked::option(value, "--cpu")),
+            devices: AskedDevices {
+                machine: self.machine.map(|value| Asked::option(value, "--machine")),
+                transport: self
+                    .transport
+                    .map(|value| Asked::option(value, "--transport")),
+                share: self.share.map(|value| Asked::option(value, "--share")),
+            },
+            ..VmSettings::default()
         };
-        match context.catalogue.kernel(kernel) {
-            Some(kernel) => asked.or(&kernel.devices),
-            None => asked,
+        asked.or(&context.catalogue.settings_of(kernel))
+    }
+
+    /// Finds arguments for QEMU that kiln sets itself.
+    pub(super) fn check_qemu_args(&self) -> Result<(), Failure> {
+        for (index, arg) in self.qemu_args.iter().enumerate() {
+            let value = self.qemu_args.get(index + 1).map(String::as_str);
+            if let Some(taken) = taken_qemu_arg(arg, value) {
+                return Err(Failure::new(
+                    crate::exit_code::USAGE,
+                    format!("--qemu-arg: {taken}"),
+                ));
+            }
         }
+        Ok(())
     }
 
     /// Everything about one VM.
@@ -143,19 +157,19 @@ impl VmArgs {
         dir: &Scratch,
         log_dir: &Path,
     ) -> Launch {
-        let defaults = &context.catalogue.defaults;
+        let settings = self.settings(context, &kernel.name);
+        // The last word is the command line's.
+        let kernel_args = settings.append.iter().map(|asked| asked.value.clone());
+        let qemu_args = settings.qemu_args.iter().flat_map(|asked| &asked.value);
         Launch {
             config: VmConfig {
-                devices: self.devices(context, &kernel.name),
+                kernel_args: kernel_args.chain(self.append.clone()).collect(),
+                qemu_args: qemu_args.chain(&self.qemu_args).cloned().collect(),
                 kernel_log: Patterns::for_kernel(&context.catalogue.kernel_log, &kernel.name),
                 kernel,
                 accel: self.accel,
-                memory: self.memory(context),
-                cpus: self.cpus.unwrap_or(defaults.cpus),
-                cpu: self.cpu.clone(),
+                settings,
                 qemu: self.qemu.clone(),
-                kernel_args: self.append.clone(),
-                qemu_args: self.qemu_args.clone(),
                 hang_timeout: self.hang_timeout,
                 dump_on_panic: self.dump_on_panic,
             },

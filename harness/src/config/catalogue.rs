@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::kernel_log::KernelLogPattern;
 use super::origin::Origin;
 use super::pool::Pool;
-use super::size::MemorySize;
+use super::settings::VmSettings;
 use super::source::Kernel;
 use super::suite::SuiteEntry;
 
@@ -14,8 +14,8 @@ use super::suite::SuiteEntry;
 pub struct Catalogue {
     /// Where it was read from.
     pub origin: Origin,
-    /// Defaults for VMs, which the command line overrides.
-    pub defaults: Defaults,
+    /// Settings of the VMs of all kernels, unless a kernel has its own.
+    pub defaults: VmSettings,
     /// The kernels, in the order of the file.
     pub kernels: Vec<Kernel>,
     /// The pools, in the order of the file, and Debian's.
@@ -26,27 +26,6 @@ pub struct Catalogue {
     pub suites: Vec<SuiteEntry>,
     /// Known lines of kernels' logs, in the order of the file.
     pub kernel_log: Vec<KernelLogPattern>,
-}
-
-/// `[defaults]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
-    /// Guest memory.
-    pub memory: MemorySize,
-    /// Number of vCPUs.
-    pub cpus: u32,
-    /// Modules to load before the tests.
-    pub modules: Vec<String>,
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Defaults {
-            memory: MemorySize::from_mib(2048),
-            cpus: 1,
-            modules: Vec::new(),
-        }
-    }
 }
 
 /// `NAME = [...]` in `[groups]`: members resolved to names of kernels, and to
@@ -63,6 +42,14 @@ impl Catalogue {
     /// The kernel called `name`.
     pub fn kernel(&self, name: &str) -> Option<&Kernel> {
         self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+
+    /// What the file asks of the VMs of the kernel called `name`, which may be of a pool.
+    pub fn settings_of(&self, name: &str) -> VmSettings {
+        match self.kernel(name) {
+            Some(kernel) => (*kernel.settings).clone().or(&self.defaults),
+            None => self.defaults.clone(),
+        }
     }
 
     /// The pool called `name`.

@@ -8,6 +8,10 @@ use toml::Spanned;
 use super::error::{ConfigError, Problem};
 use super::origin::Origin;
 
+/// Jaro-Winkler similarity of a word and what its writer probably meant: `memroy` and `memory` have
+/// 0.96, `qemu_args` and `qemu-args` 0.96, `colour` and `oci` 0.5.
+const LIKELY: f64 = 0.85;
+
 /// Collects problems; knows the text, to turn offsets into lines.
 pub(super) struct Checker<'a> {
     text: &'a str,
@@ -21,13 +25,33 @@ pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     1 + text.bytes().take(offset).filter(|b| *b == b'\n').count()
 }
 
+/// The words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// ` (did you mean …?)` if one of the `known` words is so near to an unknown one that it was
+/// probably meant.
+pub(super) fn near<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let likeness = |known: &str| strsim::jaro_winkler(unknown, known);
+    let nearest = known.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match nearest {
+        Some(known) if likeness(known) >= LIKELY => format!(" (did you mean `{known}`?)"),
+        _ => String::new(),
+    }
+}
+
 /// Rewords serde's message so that what is allowed comes after a semicolon.
 pub(crate) fn explain(message: &str) -> String {
     let message = message.trim_end().replace('\n', " ");
     if let Some((what, allowed)) = message.split_once(", expected ") {
-        let what = what.replacen("unknown field", "unknown key", 1);
         let allowed = allowed.trim_start_matches("one of ");
-        return format!("{what}; allowed here: {allowed}");
+        let near = match what.strip_prefix("unknown ") {
+            Some(unknown) => near(quoted(unknown).next().unwrap_or_default(), quoted(allowed)),
+            None => String::new(),
+        };
+        let what = what.replacen("unknown field", "unknown key", 1);
+        return format!("{what}; allowed here: {allowed}{near}");
     }
     if message.starts_with("duplicate key") {
         return format!("{message}; each name may occur only once");

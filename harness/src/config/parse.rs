@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::catalogue::{Catalogue, Defaults, Group};
+use super::catalogue::{Catalogue, Group};
 use super::check::{Checker, absolute, explain};
+use super::devices::{Machine, ShareKind, Transport};
 use super::error::ConfigError;
 use super::kernel_log::RawPattern;
 use super::origin::Origin;
 use super::pool::{Pool, RawPool};
 use super::select;
+use super::settings::{RawSettings, VmSettings};
 use super::source::RawKernel;
 use super::suite::RawSuite;
 
@@ -50,7 +52,14 @@ struct RawFile {
 struct RawDefaults {
     memory: Option<Spanned<String>>,
     cpus: Option<Spanned<u32>>,
-    modules: Option<Vec<String>>,
+    modules: Option<Spanned<Vec<Spanned<String>>>>,
+    cpu: Option<Spanned<String>>,
+    append: Option<Spanned<String>>,
+    #[serde(rename = "qemu-args")]
+    qemu_args: Option<Spanned<Vec<Spanned<String>>>>,
+    machine: Option<Spanned<Machine>>,
+    transport: Option<Spanned<Transport>>,
+    share: Option<Spanned<ShareKind>>,
 }
 
 impl Catalogue {
@@ -109,7 +118,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     let defaults = checker.defaults(raw.defaults);
     let mut kernels = Vec::new();
     for (name, kernel) in in_file_order(raw.kernels) {
-        kernels.extend(checker.kernel(&name, kernel));
+        kernels.extend(checker.kernel(&name, kernel, &defaults));
     }
     let mut catalogue = Catalogue {
         origin: checker.origin.clone(),
@@ -153,26 +162,19 @@ fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
 }
 
 impl Checker<'_> {
-    fn defaults(&mut self, raw: RawDefaults) -> Defaults {
-        let mut defaults = Defaults::default();
-        if let Some(memory) = raw.memory {
-            match memory.get_ref().parse() {
-                Ok(size) => defaults.memory = size,
-                Err(error) => self.problem(&memory.span(), format!("defaults.memory: {error}")),
-            }
-        }
-        if let Some(cpus) = raw.cpus {
-            if (1..=256).contains(cpus.get_ref()) {
-                defaults.cpus = *cpus.get_ref();
-            } else {
-                self.problem(
-                    &cpus.span(),
-                    "defaults.cpus is out of range; allowed: 1 to 256",
-                );
-            }
-        }
-        defaults.modules = raw.modules.unwrap_or_default();
-        defaults
+    fn defaults(&mut self, raw: RawDefaults) -> VmSettings {
+        let settings = RawSettings {
+            memory: raw.memory,
+            cpus: raw.cpus,
+            cpu: raw.cpu,
+            append: raw.append,
+            qemu_args: raw.qemu_args,
+            modules: raw.modules,
+            machine: raw.machine,
+            transport: raw.transport,
+            share: raw.share,
+        };
+        self.settings("defaults.", settings, &VmSettings::default())
     }
 
     fn group(

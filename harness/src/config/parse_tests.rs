@@ -262,13 +262,13 @@ fn files_of_a_kernel_have_one_place_each_and_a_hash_if_they_come_from_afar() {
 fn a_kernel_can_ask_for_its_machine_and_its_transport() {
     let text = "[kernels.a]\npath = \"x\"\nmachine = \"q35\"\ntransport = \"pci\"\n[kernels.b]\npath = \"y\"\n";
     let catalogue = Catalogue::parse(text, Origin::BuiltIn).unwrap();
-    let devices = &catalogue.kernel("a").unwrap().devices;
+    let devices = &catalogue.kernel("a").unwrap().settings.devices;
     let machine = devices.machine.as_ref().unwrap();
     assert_eq!(machine.value, Machine::Q35);
     assert_eq!(machine.by, "the built-in kernels.toml:3");
     assert_eq!(devices.transport.as_ref().unwrap().value, Transport::Pci);
     assert_eq!(
-        *catalogue.kernel("b").unwrap().devices,
+        catalogue.kernel("b").unwrap().settings.devices,
         AskedDevices::default()
     );
 }

@@ -8,8 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::{Checker, absolute};
-use super::devices::{Asked, AskedDevices, Machine, Transport};
+use super::devices::{Machine, ShareKind, Transport};
 use super::files::{FileSource, RawPart, UrlSource};
+use super::settings::{RawSettings, VmSettings};
 use crate::arch::Arch;
 
 /// The sources a kernel can have, for messages.
@@ -24,8 +25,8 @@ pub struct Kernel {
     pub arch: Arch,
     /// Where it comes from.
     pub source: Source,
-    /// The devices that its VMs must have.
-    pub devices: Box<AskedDevices>,
+    /// What is asked of its VMs.
+    pub settings: Box<VmSettings>,
     /// Line of the source in the file, from 1.
     pub line: usize,
 }
@@ -96,6 +97,14 @@ pub(super) struct RawKernel {
     oci: Option<Spanned<String>>,
     machine: Option<Spanned<Machine>>,
     transport: Option<Spanned<Transport>>,
+    share: Option<Spanned<ShareKind>>,
+    memory: Option<Spanned<String>>,
+    cpus: Option<Spanned<u32>>,
+    cpu: Option<Spanned<String>>,
+    append: Option<Spanned<String>>,
+    #[serde(rename = "qemu-args")]
+    qemu_args: Option<Spanned<Vec<Spanned<String>>>>,
+    modules: Option<Spanned<Vec<Spanned<String>>>>,
     #[serde(default)]
     arch: Arch,
 }
@@ -118,7 +127,12 @@ pub(super) fn component(named: Option<Spanned<String>>) -> String {
 }
 
 impl Checker<'_> {
-    pub(super) fn kernel(&mut self, name: &Spanned<String>, raw: RawKernel) -> Option<Kernel> {
+    pub(super) fn kernel(
+        &mut self,
+        name: &Spanned<String>,
+        raw: RawKernel,
+        defaults: &VmSettings,
+    ) -> Option<Kernel> {
         self.name("kernel", name);
         let label = format!("kernel \"{}\"", name.get_ref());
         let mut present: Vec<(&str, Range<usize>)> = [
@@ -168,7 +182,18 @@ impl Checker<'_> {
             return None;
         }
         let line = self.line(&at);
-        let devices = Box::new(self.devices(&label, raw.machine, raw.transport));
+        let settings = RawSettings {
+            memory: raw.memory,
+            cpus: raw.cpus,
+            cpu: raw.cpu,
+            append: raw.append,
+            qemu_args: raw.qemu_args,
+            modules: raw.modules,
+            machine: raw.machine,
+            transport: raw.transport,
+            share: raw.share,
+        };
+        let settings = Box::new(self.settings(&format!("{label}: "), settings, defaults));
         let source = if let Some(apt) = raw.apt {
             Source::Apt(self.apt(&label, apt.into_inner())?)
         } else if let Some(url) = raw.url {
@@ -186,35 +211,9 @@ impl Checker<'_> {
             name: name.get_ref().clone(),
             arch: raw.arch,
             source,
-            devices,
+            settings,
             line,
         })
-    }
-
-    /// What a kernel's VMs are to have, with the lines that say so.
-    fn devices(
-        &mut self,
-        label: &str,
-        machine: Option<Spanned<Machine>>,
-        transport: Option<Spanned<Transport>>,
-    ) -> AskedDevices {
-        let at = transport.as_ref().map(Spanned::span);
-        let place = |at: Range<usize>| format!("{}:{}", self.origin, self.line(&at));
-        let devices = AskedDevices {
-            machine: machine.map(|asked| Asked {
-                by: place(asked.span()),
-                value: asked.into_inner(),
-            }),
-            transport: transport.map(|asked| Asked {
-                by: place(asked.span()),
-                value: asked.into_inner(),
-            }),
-            share: None,
-        };
-        if let (Some(why), Some(at)) = (devices.contradiction(), at) {
-            self.problem(&at, format!("{label}: {why}"));
-        }
-        devices
     }
 
     /// The name of a container image.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use guest_init::plan::BootPlan;
 
 use crate::arch::Arch;
-use crate::config::{AskedDevices, Catalogue};
+use crate::config::{Catalogue, VmSettings};
 use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::root::Root;
@@ -65,13 +65,14 @@ impl BareVm {
             config: VmConfig {
                 kernel: image,
                 accel: AccelChoice::Auto,
-                memory: catalogue.defaults.memory.bytes(),
-                cpus: catalogue.defaults.cpus,
-                cpu: None,
+                settings: VmSettings {
+                    memory: catalogue.defaults.memory.clone(),
+                    cpus: catalogue.defaults.cpus.clone(),
+                    ..VmSettings::default()
+                },
                 qemu: None,
                 kernel_args: Vec::new(),
                 qemu_args: Vec::new(),
-                devices: AskedDevices::default(),
                 hang_timeout: HANG_TIMEOUT,
                 dump_on_panic: false,
                 kernel_log: Patterns::default(),
@@ -147,6 +148,7 @@ impl DirectBoot {
             virtiofs: Vec::new(),
             nine_p: Vec::new(),
             means: Means::default(),
+            asked: Vec::new(),
             qmp_socket: self.dir.join("qmp"),
             control_socket: None,
             console_log: self.dir.join("console"),

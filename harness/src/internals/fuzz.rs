@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use crate::arch::Arch;
 use crate::config::{Catalogue, Origin};
+use crate::kernel::facts;
 use crate::kernel::modules::Index;
 use crate::kernel::{Lock, archive, image};
 use crate::report::{History, Levels, Report as _, StatusLevel, Terminal, TerminalStyle};
@@ -31,13 +32,13 @@ pub use crate::suite::command::{Case, Results, read_xml};
 /// `kernel_log`.
 pub use crate::vm::kernel_log::KernelProblem;
 
-/// `archive`: unpacks a package or archive, or the layer of a container image; returns whether that
-/// succeeds.
-pub fn unpack_archive(file: &Path, is_layer: bool, dest: &Path) -> bool {
+/// `archive` and `rpm`: unpacks a package or archive, or the layer of a container image; returns
+/// whether that succeeds.
+pub fn unpack_archive(bytes: &[u8], is_layer: bool, dest: &Path) -> bool {
     if is_layer {
-        archive::unpack_layer(file, "it", dest).is_ok()
+        archive::unpack_layer_from(bytes, "it", dest).is_ok()
     } else {
-        archive::unpack(file, "it", dest).is_ok()
+        archive::unpack_from(bytes, "it", dest).is_ok()
     }
 }
 
@@ -329,6 +330,11 @@ pub fn plan_modules(dir: &Path) -> bool {
     true
 }
 
+/// `kernel_config`: reads the configuration of a kernel; returns whether it is one.
+pub fn read_kernel_config(text: &str) -> bool {
+    facts::is_config(text)
+}
+
 /// `pattern`: whether one of Python's regular expressions is found in a text; `None` if it cannot
 /// be translated.
 pub fn pattern_matches(pattern: &str, multiline: bool, text: &str) -> Option<bool> {
@@ -355,4 +361,10 @@ pub fn unpack_image(file: &Path, dest: &Path) -> bool {
 /// `btf`: reads the BTF of a kernel and of a module, and asks everything of them.
 pub fn ask_btf(input: &[u8]) {
     crate::btf::exercise(input);
+}
+
+/// `bpf_object`: reads an object and the BTF of a kernel, and checks one against the other; returns
+/// whether both could be read.
+pub fn check_object(input: &[u8]) -> bool {
+    crate::bpf::exercise(input)
 }

@@ -16,25 +16,65 @@ const MAX_BYTES: u64 = 4 << 20;
 const BEGIN: &[u8] = b"IKCFG_ST";
 const END: &[u8] = b"IKCFG_ED";
 
+/// The configuration of a kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) text: Vec<u8>,
+    /// The file; `None` if it is built into the image.
+    pub(super) path: Option<PathBuf>,
+}
+
 /// Finds the configuration of the kernel of `layout`, the image of which lies
 /// ready to boot at `prepared`; `None` if it has none.
-pub(super) fn of(layout: &Layout, prepared: &Path) -> Result<Option<Vec<u8>>, Error> {
+pub(super) fn of(layout: &Layout, prepared: &Path) -> Result<Option<Found>, Error> {
+    let mut doubtful = None;
     for path in candidates(layout) {
         if let Some(text) = read(&path).map_err(Error::io("read", &path))? {
-            return Ok(Some(text));
+            let found = Found {
+                text,
+                path: Some(path),
+            };
+            if !is_edited(layout, &found) {
+                return Ok(Some(found));
+            }
+            doubtful.get_or_insert(found);
         }
     }
     // An image that unpacks to nothing that is known may still boot.
     let vmlinux = image::vmlinux(prepared).ok().flatten();
-    Ok(vmlinux.as_deref().and_then(built_in))
+    let text = vmlinux.as_deref().and_then(built_in);
+    Ok(text.map(|text| Found { text, path: None }).or(doubtful))
 }
+
+/// The first file with the configuration of the kernel of `layout`, whether or not it is of use.
+pub(super) fn file(layout: &Layout) -> Option<PathBuf> {
+    let mut candidates = candidates(layout).into_iter();
+    candidates.find(|path| path.is_file())
+}
+
+/// Whether a build tree was configured anew after its image was built: the configuration that was
+/// used then is in `include/config/auto.conf`, unless a later build has been started.
+fn is_edited(layout: &Layout, found: &Found) -> bool {
+    let changed = |path: &Path| path.metadata().and_then(|meta| meta.modified()).ok();
+    let in_tree = |path: &&PathBuf| path.ends_with(".config") || path.ends_with(BUILT_WITH);
+    match found.path.as_ref().filter(in_tree) {
+        Some(path) => changed(path) > changed(&layout.image),
+        None => false,
+    }
+}
+
+/// What a build was configured with, in its tree.
+const BUILT_WITH: &str = "include/config/auto.conf";
+
+/// Names the file that a configuration was copied from, beside the copy.
+pub(super) const ORIGIN: &str = "config-origin";
 
 /// Where distributions and builds leave it.
 fn candidates(layout: &Layout) -> Vec<PathBuf> {
     let named = format!("config-{}", layout.release);
     let mut candidates = Vec::new();
     match &layout.modules {
-        Modules::Built { tree, .. } => candidates.push(tree.join(".config")),
+        Modules::Built { tree, .. } => candidates.extend(of_tree(tree)),
         Modules::Installed(modules) => {
             candidates.push(modules.join("config"));
             // `[usr/]lib/modules/RELEASE` of a root.
@@ -49,10 +89,15 @@ fn candidates(layout: &Layout) -> Vec<PathBuf> {
         }
         // A build tree, also one whose modules were not built.
         if above.join("include/config/kernel.release").is_file() {
-            candidates.push(above.join(".config"));
+            candidates.extend(of_tree(above));
         }
     }
     candidates
+}
+
+/// The files of a build tree.
+fn of_tree(tree: &Path) -> [PathBuf; 2] {
+    [tree.join(".config"), tree.join(BUILT_WITH)]
 }
 
 /// What is in the file at `path`, if it is a configuration that may be read.
@@ -137,8 +182,11 @@ mod tests {
                 Modules::Installed(dir.path().join(modules))
             };
             let image = dir.path().join(image);
-            let found = of(&layout(image.clone(), modules), &image).unwrap();
-            assert_eq!(found.as_deref(), Some(TEXT), "{config}");
+            let found = of(&layout(image.clone(), modules), &image)
+                .unwrap()
+                .unwrap();
+            assert_eq!(found.text, TEXT, "{config}");
+            assert_eq!(found.path, Some(dir.path().join(config)));
         }
     }
 
@@ -153,8 +201,25 @@ mod tests {
             write(dir.path(), path);
         }
         let image = dir.path().join("arch/x86/boot/bzImage");
-        let found = of(&layout(image.clone(), Modules::None), &image).unwrap();
-        assert_eq!(found.as_deref(), Some(TEXT));
+        let layout = layout(image.clone(), Modules::None);
+        let found = |image: &Path| of(&layout, image).unwrap().unwrap();
+        assert_eq!(found(&image).text, TEXT);
+        assert_eq!(found(&image).path, Some(dir.path().join(".config")));
+        // Edited after the build, which noted what it was built with.
+        let edited = fs::File::options()
+            .append(true)
+            .open(dir.path().join(".config"))
+            .unwrap();
+        let later = fs::metadata(&image).unwrap().modified().unwrap();
+        edited
+            .set_modified(later + std::time::Duration::from_secs(9))
+            .unwrap();
+        assert_eq!(found(&image).path, Some(dir.path().join(".config")));
+        let noted = dir.path().join(BUILT_WITH);
+        fs::write(&noted, TEXT).unwrap();
+        let file = fs::File::options().append(true).open(&noted).unwrap();
+        file.set_modified(later).unwrap();
+        assert_eq!(found(&image).path, Some(noted));
     }
 
     #[test]

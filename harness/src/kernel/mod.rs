@@ -3,17 +3,20 @@
 pub mod archive;
 mod at_once;
 mod cache;
+pub mod check;
 mod debian;
 mod digest;
 mod disk;
 mod download;
 mod error;
+pub mod facts;
 pub mod image;
 mod kconfig;
 mod layout;
 mod locate;
 mod lock;
 pub mod modules;
+mod options;
 mod pin;
 mod pins;
 mod pool;
@@ -23,6 +26,8 @@ mod provide;
 mod prune;
 mod signed_modules;
 mod source;
+mod symbols;
+pub mod wants;
 
 pub(crate) use at_once::at_once;
 pub use cache::Cache;
@@ -35,10 +40,12 @@ pub use pool::{in_pool, select};
 pub use progress::{Progress, Transfer, Watcher};
 pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
 pub use prune::{Keep, cached_kernels, prune};
+pub use symbols::Symbols;
 
 use std::path::PathBuf;
 
 use crate::arch::Arch;
+use modules::Index;
 
 /// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
@@ -65,6 +72,16 @@ impl KernelImage {
     /// What the kernel's command line must say so that it boots as it is to.
     pub fn parameters(&self) -> Vec<String> {
         signed_modules::parameters(&self.image)
+    }
+
+    /// Its modules and builtins. Nothing is known of an image alone, so everything counts as built
+    /// in.
+    pub fn index(&self) -> Result<Index, modules::Error> {
+        match (&self.modules, &self.module_index) {
+            (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
+            (Some(dir), None) => Index::open(dir),
+            (None, _) => Ok(Index::all_builtin()),
+        }
     }
 
     /// SHA-256 of the image, in 64 hexadecimal digits. Computed each time: a kernel that is named

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -63,9 +64,14 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         // If an image does not state its release, it cannot be wrong.
         _ => {}
     }
-    if let Some(text) = kconfig::of(layout, &image)? {
+    if let Some(found) = kconfig::of(layout, &image)? {
         let config = dest.join(CONFIG);
-        fs::write(&config, text).map_err(Error::io("write", &config))?;
+        fs::write(&config, found.text).map_err(Error::io("write", &config))?;
+        // What was unpacked is soon gone.
+        if let (Some(path), Taking::Borrow) = (found.path, taking) {
+            let origin = dest.join(kconfig::ORIGIN);
+            fs::write(&origin, path.as_os_str().as_bytes()).map_err(Error::io("write", &origin))?;
+        }
     }
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?

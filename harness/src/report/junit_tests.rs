@@ -185,6 +185,13 @@ fn properties_say_what_ran() {
                 share: "virtiofs".into(),
                 no_overlay: false,
                 chosen_because: Vec::new(),
+                memory: 2 << 30,
+                cpus: 1,
+                cpu: None,
+                append: Vec::new(),
+                qemu_args: Vec::new(),
+                modules: Vec::new(),
+                asked: Vec::new(),
             }),
         ),
         at(

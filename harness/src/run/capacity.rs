@@ -90,14 +90,21 @@ impl Jobs {
     }
 }
 
-/// Whether one more VM fits beside the running ones. Memory that these have touched is already
-/// missing from `available`; reserve the rest.
-///
-/// `running` has the resident memory of each VM, in bytes; 0 if it is not known yet.
-pub(super) fn one_more_fits(available: Available, guest: u64, running: &[u64]) -> bool {
+/// A running VM's memory, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InUse {
+    /// Its guest's.
+    pub(super) guest: u64,
+    /// What it has touched; 0 if that is not known yet.
+    pub(super) resident: u64,
+}
+
+/// Whether one more VM, with a guest of this size, fits beside the running ones. Memory that these
+/// have touched is already missing from `available`; reserve the rest.
+pub(super) fn one_more_fits(available: Available, guest: u64, running: &[InUse]) -> bool {
     let still_to_come = running
         .iter()
-        .map(|resident| of_vm(guest).saturating_sub(*resident));
+        .map(|vm| of_vm(vm.guest).saturating_sub(vm.resident));
     let wanted = still_to_come.fold(of_vm(guest), u64::saturating_add);
     running.is_empty() || wanted <= available.bytes
 }
@@ -389,12 +396,23 @@ mod tests {
             bytes,
             by_cgroup: false,
         };
+        let vm = |resident| InUse {
+            guest: 2 * GIB,
+            resident,
+        };
         assert!(one_more_fits(of(0), 2 * GIB, &[]), "one alone always");
-        assert!(!one_more_fits(of(4 * GIB), 2 * GIB, &[0]));
-        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[GIB]));
-        assert!(one_more_fits(of(5 * GIB), 2 * GIB, &[0]));
+        assert!(!one_more_fits(of(4 * GIB), 2 * GIB, &[vm(0)]));
+        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[vm(GIB)]));
+        assert!(one_more_fits(of(5 * GIB), 2 * GIB, &[vm(0)]));
         // Using more than requested takes nothing from the others.
-        assert!(one_more_fits(of(2304 * MIB), 2 * GIB, &[9 * GIB]));
+        assert!(one_more_fits(of(2304 * MIB), 2 * GIB, &[vm(9 * GIB)]));
+        // Each VM has the size that its kernel asks for.
+        let small = InUse {
+            guest: GIB / 2,
+            resident: 0,
+        };
+        assert!(one_more_fits(of(4 * GIB), 2 * GIB, &[small]));
+        assert!(!one_more_fits(of(4 * GIB), 4 * GIB, &[small]));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod expectations;
 mod helper;
 mod known;
 mod leftovers;
+pub(crate) mod load;
 pub mod merge;
 pub mod partition;
 pub mod plan;

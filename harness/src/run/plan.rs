@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures::future::LocalBoxFuture;
 
@@ -13,8 +14,9 @@ use super::policy::Policies;
 use super::runner::Suite;
 use super::settings::Settings;
 use super::times::{Pace, Times};
+use crate::bpf::Facts;
 use crate::scratch::Scratch;
-use crate::suite::{Facts, Test};
+use crate::suite::{self, Test};
 use crate::vm::launch::Launch;
 
 /// Prepares one more VM of a kernel, given its own directory and the directory for its logs.
@@ -23,6 +25,10 @@ pub type LaunchVm = Box<dyn Fn(&Scratch, &Path) -> Launch>;
 /// Prepares a kernel for booting: fetches and unpacks it if necessary.
 pub type ProvideKernel =
     Box<dyn Fn() -> LocalBoxFuture<'static, Result<ReadyKernel, KernelFailure>> + Send>;
+
+/// Finds the types of a kernel, its configuration and its symbols, without booting it. Reads and
+/// unpacks: call it where blocking is allowed.
+pub(crate) type FindTypes = Arc<dyn Fn() -> Result<Facts, String> + Send + Sync>;
 
 /// A kernel of the run.
 pub struct PlannedKernel {
@@ -34,6 +40,11 @@ pub struct PlannedKernel {
     pub provide: ProvideKernel,
     /// What it will run: indices into [`Plan::tests`].
     pub tests: Vec<usize>,
+    /// Memory of each of its guests, in bytes.
+    pub memory: u64,
+    /// Modules that tests look for with lsmod; loaded before the first test
+    /// that does.
+    pub modules: Vec<String>,
 }
 
 /// A kernel that is ready to boot.
@@ -46,6 +57,8 @@ pub struct ReadyKernel {
     pub packages: Option<KernelPackages>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
+    /// Finds its types.
+    pub(crate) types: FindTypes,
 }
 
 /// Why a kernel cannot be booted.
@@ -62,7 +75,7 @@ pub struct KernelFailure {
 pub struct PlannedTest {
     /// Its suite: an index into [`Plan::suites`].
     pub suite: usize,
-    /// Its place in [`Facts::tests`] of that suite.
+    /// Its place in [`suite::Facts::tests`] of that suite.
     pub test: usize,
 }
 
@@ -71,15 +84,13 @@ pub struct Plan {
     /// The kernels, in report order.
     pub kernels: Vec<PlannedKernel>,
     /// The suites.
-    pub(crate) suites: Vec<Box<dyn Suite>>,
+    pub(crate) suites: Arc<[Box<dyn Suite>]>,
     /// The selected tests of all suites.
     pub tests: Vec<PlannedTest>,
     /// How tests run.
     pub settings: Settings,
     /// VMs that run at the same time, if they fit.
     pub jobs: Jobs,
-    /// Memory of each guest, in bytes.
-    pub memory: u64,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
     /// Known results of tests.
@@ -221,7 +232,7 @@ impl Plan {
     }
 
     /// The suite of a test.
-    pub(super) fn suite_of(&self, test: PlannedTest) -> &Facts {
+    pub(super) fn suite_of(&self, test: PlannedTest) -> &suite::Facts {
         self.suites[test.suite].facts()
     }
 }

@@ -7,6 +7,7 @@
 mod kernels;
 mod queue;
 mod tell;
+mod without_vm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,8 +56,8 @@ struct Pool<'p> {
     /// Running tests, by VM.
     running: RefCell<BTreeMap<u32, Running>>,
     next_vm: Cell<u32>,
-    /// The existing VMs, with their processes once they are up.
-    vms: RefCell<BTreeMap<u32, Option<Pid>>>,
+    /// The existing VMs: their guests' memory, in bytes, and their processes once they are up.
+    vms: RefCell<BTreeMap<u32, (u64, Option<Pid>)>>,
     host: Host,
     /// Whether the note that a VM waits for memory was given.
     told_of_memory: Cell<bool>,
@@ -139,7 +140,7 @@ impl<'p> Pool<'p> {
     /// One worker: VM after VM until no kernel has tests left for it.
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
-            let vm = self.new_vm();
+            let vm = self.new_vm(index);
             let up = self.one_vm(index, &ready, vm).await;
             self.vm_gone(index, vm, up);
         }
@@ -389,7 +390,8 @@ impl<'p> Pool<'p> {
         vm: u32,
     ) -> Result<TestVm<'p>, Lost> {
         let start = Instant::now();
-        let mut session = Session::boot(&ready.launch, &self.plan.logs_of(kernel, vm))
+        let logs = self.plan.logs_of(kernel, vm);
+        let mut session = Session::boot(&ready.launch, &logs, kernel.modules.clone())
             .await
             .map_err(|error| match error {
                 launch::Error::Boot { why, evidence, .. } => Lost {
@@ -421,10 +423,11 @@ impl<'p> Pool<'p> {
         let aslr = self.plan.settings.aslr;
         let mut suites = self.plan.suites.iter();
         session.addr_no_randomize = suites.any(|suite| suite.spares_aslr(aslr, &session));
+        let spec = &session.vm.spec;
         self.emit(Event::VmStarted(VmStarted {
             kernel: kernel.name.clone(),
             release: session.vm.hello.release.clone(),
-            accelerator: session.vm.spec.accelerator.to_string(),
+            accelerator: spec.accelerator.to_string(),
             qemu: session.qemu.full_version.clone(),
             addr_no_randomize: session.addr_no_randomize,
             boot_ms: millis(start),
@@ -434,6 +437,13 @@ impl<'p> Pool<'p> {
             share: means.share.to_string(),
             no_overlay: !means.overlay,
             chosen_because: means.reasons,
+            memory: spec.memory,
+            cpus: spec.cpus,
+            cpu: spec.cpu.clone(),
+            append: spec.kernel_args.clone(),
+            qemu_args: spec.qemu_args.clone(),
+            modules: session.modules.clone(),
+            asked: spec.asked.clone(),
         }));
         match TestVm::prepare(session, self.plan, kernel).await {
             Ok((up, warnings)) => {

@@ -44,6 +44,8 @@ pub(crate) struct Session {
     pub(super) factor: f64,
     /// Commands of kiln's own run without ASLR.
     pub(super) addr_no_randomize: bool,
+    /// Modules that tests look for with lsmod.
+    pub(super) modules: Vec<String>,
     modules_loaded: bool,
     /// Something of a test could not be undone: the next one gets another VM.
     pub(super) unclean: bool,
@@ -55,10 +57,11 @@ pub(crate) struct Session {
 
 impl Session {
     /// Boots a VM, whose `launch` gets a directory of its own and the one for its
-    /// `logs`.
+    /// `logs`. `modules` are loaded later, when a test looks for them.
     pub(super) async fn boot(
         launch: impl FnOnce(&Scratch, &Path) -> Launch,
         logs: &Path,
+        modules: Vec<String>,
     ) -> Result<Self, launch::Error> {
         let dir = Scratch::new().map_err(|source| launch::Error::Directory {
             path: std::env::temp_dir(),
@@ -73,6 +76,7 @@ impl Session {
             qemu,
             factor: 1.0,
             addr_no_randomize: false,
+            modules,
             modules_loaded: false,
             unclean: false,
             taint: Taint::default(),
@@ -82,10 +86,16 @@ impl Session {
 
     /// Measures the VM's speed, unless the user says what it is.
     pub(super) async fn measure(&mut self, settings: &Settings) -> Result<(), Error> {
-        self.factor = match settings.timeout_scale {
-            Some(scale) => scale,
-            None => self.measured().await?,
-        };
+        match settings.timeout_scale {
+            Some(scale) => self.factor = scale,
+            None => self.measure_speed().await?,
+        }
+        Ok(())
+    }
+
+    /// Measures the VM's speed.
+    pub(super) async fn measure_speed(&mut self) -> Result<(), Error> {
+        self.factor = self.measured().await?;
         Ok(())
     }
 
@@ -106,14 +116,14 @@ impl Session {
         &mut self,
         settings: &Settings,
     ) -> Result<Option<String>, Error> {
-        if self.modules_loaded || settings.modules.is_empty() {
+        if self.modules_loaded || self.modules.is_empty() {
             return Ok(None);
         }
         self.modules_loaded = true;
         let argv: Vec<String> = ["modprobe", "-a"]
             .into_iter()
             .map(str::to_owned)
-            .chain(settings.modules.iter().cloned())
+            .chain(self.modules.iter().cloned())
             .collect();
         let (output, succeeded) = self.auxiliary(settings, &argv).await?;
         leftovers::take_stock(&mut self.vm.control).await?;

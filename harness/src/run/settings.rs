@@ -8,9 +8,6 @@ use crate::vm::kernel_log::KernelProblem;
 pub struct Settings {
     /// The environment of everything except bpftrace itself.
     pub env: Vec<(String, String)>,
-    /// Modules that tests look for with lsmod; loaded before the first test
-    /// that does.
-    pub modules: Vec<String>,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
     /// Whether the addresses of what tests start are randomized.

@@ -5,6 +5,7 @@
 
 mod allowlist;
 pub mod bpftrace;
+pub mod btf;
 pub mod command;
 mod exit;
 mod facts;

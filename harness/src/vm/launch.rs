@@ -27,7 +27,8 @@ use crate::guest::layout::{Layout, LayoutRequest, SharedDir};
 use crate::guest::nodes;
 use crate::guest::root::Root;
 use crate::guest::share::ShareConfig;
-use crate::kernel::modules::{Index, ModuleFile};
+use crate::kernel::facts::Facts;
+use crate::kernel::modules::ModuleFile;
 use crate::scratch::Lease;
 
 /// What all VMs of one command have in common, whatever their kernels.
@@ -132,14 +133,16 @@ impl Launch {
         let plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
-        let choice = launch.choose_accelerator(&qemu).await?;
+        qemu.check(arch, &laid_out.means.needs_of_qemu())?;
+        let choice = launch.choose_accelerator(&qemu, &laid_out.means).await?;
         let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
+        let settings = &launch.config.settings;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
             accelerator: choice.accelerator,
-            memory: launch.config.memory,
-            cpus: launch.config.cpus,
-            cpu: launch.config.cpu.clone(),
+            memory: settings.memory(),
+            cpus: settings.cpus(),
+            cpu: settings.cpu.as_ref().map(|asked| asked.value.clone()),
             kernel: launch.config.kernel.clone(),
             initramfs,
             virtiofs: shares
@@ -151,6 +154,7 @@ impl Launch {
                 .collect(),
             nine_p,
             means: laid_out.means,
+            asked: settings.reasons(),
             qmp_socket: launch.dir.join("qmp.sock"),
             control_socket: Some(launch.dir.join("control.sock")),
             console_log: launch.log_dir.join("console.log"),
@@ -196,13 +200,22 @@ impl Launch {
             })?;
         }
         let kernel = &self.config.kernel;
-        let index = index(&self.config)?;
-        let means = Means::choose(&self.config.devices, &index).map_err(|source| Error::Means {
+        let facts = Facts::of(kernel).map_err(|source| Error::Modules {
+            kernel: kernel.name.clone(),
+            source,
+        })?;
+        let settings = &self.config.settings;
+        let means = Means::choose(&settings.devices, &facts).map_err(|source| Error::Means {
             kernel: kernel.name.clone(),
             source: Box::new(source),
         })?;
-        tracing::info!("{}: {means}", kernel.name);
-        let boot_modules = means.modules(&index).map_err(|source| Error::Modules {
+        tracing::info!(
+            "{}: {means}{}; chosen by {}",
+            kernel.name,
+            also(&settings.reasons()),
+            facts.source()
+        );
+        let boot_modules = means.modules(&facts).map_err(|source| Error::Modules {
             kernel: kernel.name.clone(),
             source,
         })?;
@@ -220,13 +233,14 @@ impl Launch {
         if let Some(config) = &kernel.config {
             layout.show_config(&kernel.release, config)?;
         }
-        layout.plan.nodes = nodes::nodes(index.static_nodes());
+        layout.plan.nodes = nodes::nodes(facts.index().static_nodes());
         layout.plan.files = match means.share {
             ShareKind::Virtiofs => FileSystem::Virtiofs,
             ShareKind::NineP => FileSystem::NineP {
                 edited: self.edited,
             },
         };
+        layout.plan.control = means.control;
         layout.plan.no_overlay = !means.overlay;
         if means.overlay {
             layout.plan.writable.clear();
@@ -317,7 +331,7 @@ impl Launch {
         Ok(initramfs)
     }
 
-    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
+    async fn choose_accelerator(&self, qemu: &Qemu, means: &Means) -> Result<accel::Choice, Error> {
         if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
             return Ok(choice);
         }
@@ -330,23 +344,17 @@ impl Launch {
             qemu,
             kernel: &self.config.kernel,
             initramfs: &initramfs,
+            means,
             cache_dir: &self.cache,
         };
         Ok(accel::choose(self.config.accel, input).await?)
     }
 }
 
-fn index(config: &VmConfig) -> Result<Index, Error> {
-    let kernel = &config.kernel;
-    match (&kernel.modules, &kernel.module_index) {
-        (Some(dir), Some(remembered)) => Index::open_remembered(dir, remembered),
-        (Some(dir), None) => Index::open(dir),
-        (None, _) => Ok(Index::all_builtin()),
-    }
-    .map_err(|source| Error::Modules {
-        kernel: kernel.name.clone(),
-        source,
-    })
+/// What stands behind the means: `; memory 4G by --memory`.
+fn also(asked: &[String]) -> String {
+    let words = asked.iter().flat_map(|asked| ["; ", asked]);
+    words.collect()
 }
 
 /// A host name from a kernel's name: `kiln-6-1`.

@@ -3,9 +3,14 @@
 
 use std::fmt;
 
+use guest_init::plan::Control;
+
 use crate::config::{AskedDevices, Machine, ShareKind, Transport};
 use crate::hint::Hint;
-use crate::kernel::modules::{self, Availability, Index, ModuleFile};
+use crate::kernel::KernelImage;
+use crate::kernel::facts::{Facts, Presence, option_of};
+use crate::kernel::modules::{self, Availability, ModuleFile};
+use crate::vm::qemu::machine_name;
 
 /// Modules of each transport.
 const MMIO: &str = "virtio_mmio";
@@ -17,6 +22,23 @@ const VIRTIOFS: [&str; 2] = ["fuse", "virtiofs"];
 const NINE_P: [&str; 2] = ["9p", "9pnet_virtio"];
 /// Copy-on-write.
 const OVERLAY: &str = "overlay";
+/// The option of a console on a serial port.
+const SERIAL_CONSOLE: &str = "SERIAL_8250_CONSOLE";
+/// Options by which devices are found on a microvm.
+const ACPI: &str = "ACPI";
+const MMCONFIG: &str = "PCI_MMCONFIG";
+/// Options that every guest needs: guest-init is an ELF file of the initramfs, mounts these
+/// filesystems, and waits for signals by a file descriptor.
+const ALWAYS: [&str; 8] = [
+    "BLK_DEV_INITRD",
+    "BINFMT_ELF",
+    "PROC_FS",
+    "SYSFS",
+    "TMPFS",
+    "UNIX98_PTYS",
+    "CGROUPS",
+    "SIGNALFD",
+];
 
 /// Why no VM can be had for a kernel.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +56,14 @@ pub enum Error {
         /// What is missing.
         source: modules::Error,
     },
-    /// The kernel has none of the ways in.
-    #[error(transparent)]
-    Modules(#[from] modules::Error),
+    /// The kernel lacks what every guest needs, or has none of the ways in.
+    #[error("{source}")]
+    Lacks {
+        /// Everything that is missing.
+        source: modules::Error,
+        /// What of it was built, as modules that are not there.
+        not_there: Vec<String>,
+    },
 }
 
 impl Hint for Error {
@@ -48,9 +75,29 @@ impl Hint for Error {
                 hints.push(format!("without {by}, kiln chooses by what the kernel has"));
                 hints
             }
-            Self::Modules(source) => source.hints(),
+            Self::Lacks { source, not_there } => {
+                let mut hints = Vec::new();
+                if !not_there.is_empty() {
+                    hints.push(format!(
+                        "these were built as modules and are not there: {}; install the kernel's \
+                         modules beside it, or build them in",
+                        not_there.join(", ")
+                    ));
+                }
+                hints.extend(source.hints());
+                hints
+            }
         }
     }
+}
+
+/// The device of the guest's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// The first serial port.
+    Serial,
+    /// A console of virtio, `hvc0`, which is there later than a serial port.
+    Virtio,
 }
 
 /// How a guest is reached.
@@ -62,11 +109,17 @@ pub struct Means {
     pub transport: Transport,
     /// How directories of the host reach it.
     pub share: ShareKind,
+    /// What carries the console.
+    pub console: Console,
+    /// What carries the control protocol.
+    pub control: Control,
     /// Whether the kernel has overlayfs: without it, only part of the guest's
     /// root can be written to.
     pub overlay: bool,
     /// Why these, where they are not the usual ones.
     pub reasons: Vec<String>,
+    /// Why the kernel's configuration was of no use, if it is there.
+    pub bad_config: Option<String>,
 }
 
 impl Default for Means {
@@ -76,8 +129,11 @@ impl Default for Means {
             machine: Machine::Microvm,
             transport: Transport::Mmio,
             share: ShareKind::Virtiofs,
+            console: Console::Serial,
+            control: Control::Virtio,
             overlay: true,
             reasons: Vec::new(),
+            bad_config: None,
         }
     }
 }
@@ -99,31 +155,63 @@ impl fmt::Display for Means {
 }
 
 impl Means {
-    /// Chooses for a kernel with these modules.
-    pub fn choose(asked: &AskedDevices, index: &Index) -> Result<Self, Error> {
+    /// Chooses for a kernel of which nobody asked anything; the usual ones if it cannot be reached.
+    pub fn of(kernel: &KernelImage) -> Self {
+        let facts = Facts::of(kernel).ok();
+        facts
+            .and_then(|facts| Self::choose(&AskedDevices::default(), &facts).ok())
+            .unwrap_or_default()
+    }
+
+    /// Chooses by what is known of a kernel: its configuration, else its modules.
+    pub fn choose(asked: &AskedDevices, facts: &Facts) -> Result<Self, Error> {
         if let Some(why) = asked.contradiction() {
             return Err(Error::Contradiction(why));
         }
-        let mut means = Self::default();
-        means.choose_transport(asked, index)?;
-        means.choose_share(asked, index)?;
-        if let Some(missing) = lacking(index, &[OVERLAY]) {
+        let mut means = Self {
+            bad_config: facts.bad_config().map(ToString::to_string),
+            ..Self::default()
+        };
+        let mut missing = Vec::new();
+        means.choose_transport(asked, facts, &mut missing)?;
+        means.choose_share(asked, facts, &mut missing)?;
+        if let Some(lacking) = lacking(facts, &[OVERLAY]) {
             // Nobody wants to do without what only has to be unpacked.
-            if index.lie_elsewhere(&missing) {
-                return Err(index.cannot_boot(&missing).into());
+            if facts.index().lie_elsewhere(&lacking) {
+                missing.extend(lacking);
+            } else {
+                means.overlay = false;
+                let why = because(facts, OVERLAY);
+                means
+                    .reasons
+                    .push(format!("no overlayfs, which the kernel lacks{why}"));
             }
-            means.overlay = false;
-            means
-                .reasons
-                .push("no overlayfs, which the kernel lacks".to_owned());
         }
-        if let Some(missing) = lacking(index, &[CONSOLE]) {
-            return Err(index.cannot_boot(&missing).into());
+        means.choose_console(facts, &mut missing);
+        if facts.has_config() {
+            let lacks = |option: &&str| !facts.option(option).is_there();
+            let options = ALWAYS.iter().filter(|option| lacks(option));
+            missing.extend(options.map(|option| format!("CONFIG_{option}")));
         }
-        Ok(means)
+        if missing.is_empty() {
+            return Ok(means);
+        }
+        let modules = missing.iter().flat_map(|names| names.split(' '));
+        let not_there = modules.filter(|module| {
+            option_of(module).is_some_and(|option| facts.option(option) == Presence::ModuleNotThere)
+        });
+        Err(Error::Lacks {
+            not_there: not_there.map(str::to_owned).collect(),
+            source: facts.index().cannot_boot(&missing),
+        })
     }
 
-    fn choose_transport(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
+    fn choose_transport(
+        &mut self,
+        asked: &AskedDevices,
+        facts: &Facts,
+        missing: &mut Vec<String>,
+    ) -> Result<(), Error> {
         if let Some(machine) = &asked.machine {
             self.machine = machine.value;
             self.reasons
@@ -135,71 +223,120 @@ impl Means {
         };
         if let Some(transport) = &asked.transport {
             self.transport = transport.value;
-            if let Some(missing) = lacking(index, &[module(transport.value)]) {
+            if let Some(missing) = lacking(facts, &[module(transport.value)]) {
                 return Err(Error::Asked {
                     by: transport.by.clone(),
                     what: format!("virtio by {}", transport.value),
-                    source: index.cannot_boot(&missing),
+                    source: facts.index().cannot_boot(&missing),
                 });
             }
             self.reasons
                 .push(format!("{} by {}", transport.value, transport.by));
-            return Ok(());
+        } else {
+            let (mmio, pci) = (lacking(facts, &[MMIO]), lacking(facts, &[PCI]));
+            match (self.machine, mmio, pci) {
+                (Machine::Microvm, None, None) if is_off(facts, ACPI) => {
+                    self.transport = Transport::Pci;
+                }
+                (Machine::Microvm, None, _) => {}
+                (Machine::Microvm, Some(_), None) => {
+                    self.transport = Transport::Pci;
+                    let why = because(facts, MMIO);
+                    self.reasons
+                        .push(format!("pci, as the kernel has no {MMIO}{why}"));
+                }
+                (Machine::Q35, _, None) => self.transport = Transport::Pci,
+                (Machine::Microvm, Some(_), Some(_)) => missing.push(format!("{MMIO} or {PCI}")),
+                (Machine::Q35, _, Some(missing)) => {
+                    return Err(Error::Asked {
+                        by: asked
+                            .machine
+                            .as_ref()
+                            .map_or_else(String::new, |machine| machine.by.clone()),
+                        what: "q35, where virtio comes by PCI".to_owned(),
+                        source: facts.index().cannot_boot(&missing),
+                    });
+                }
+            }
         }
-        let (mmio, pci) = (lacking(index, &[MMIO]), lacking(index, &[PCI]));
-        match (self.machine, mmio, pci) {
-            (Machine::Microvm, None, _) => {}
-            (Machine::Microvm, Some(_), None) => {
-                self.transport = Transport::Pci;
-                self.reasons
-                    .push(format!("pci, as the kernel has no {MMIO}"));
-            }
-            (Machine::Q35, _, None) => self.transport = Transport::Pci,
-            (Machine::Microvm, Some(_), Some(_)) => {
-                let either = format!("{MMIO} or {PCI}");
-                return Err(index.cannot_boot(&[either]).into());
-            }
-            (Machine::Q35, _, Some(missing)) => {
-                return Err(Error::Asked {
-                    by: asked
-                        .machine
-                        .as_ref()
-                        .map_or_else(String::new, |machine| machine.by.clone()),
-                    what: "q35, where virtio comes by PCI".to_owned(),
-                    source: index.cannot_boot(&missing),
-                });
-            }
+        if self.transport == Transport::Mmio && has(facts, MMIO) && is_off(facts, ACPI) {
+            missing.push(format!("CONFIG_{ACPI}"));
         }
+        self.choose_machine(asked, facts);
         Ok(())
     }
 
-    fn choose_share(&mut self, asked: &AskedDevices, index: &Index) -> Result<(), Error> {
+    /// The PCI bus of a microvm is found by ACPI, and has no other access than MMCONFIG: a kernel
+    /// without either needs a PC.
+    fn choose_machine(&mut self, asked: &AskedDevices, facts: &Facts) {
+        if asked.machine.is_some() || self.transport != Transport::Pci {
+            return;
+        }
+        if let Some(option) = [ACPI, MMCONFIG].iter().find(|option| is_off(facts, option)) {
+            self.machine = Machine::Q35;
+            self.reasons
+                .push(format!("q35, as the kernel has no CONFIG_{option}"));
+        }
+    }
+
+    fn choose_share(
+        &mut self,
+        asked: &AskedDevices,
+        facts: &Facts,
+        missing: &mut Vec<String>,
+    ) -> Result<(), Error> {
         if let Some(share) = &asked.share {
             self.share = share.value;
-            if let Some(missing) = lacking(index, self.share_modules()) {
+            if let Some(missing) = lacking(facts, self.share_modules()) {
                 return Err(Error::Asked {
                     by: share.by.clone(),
                     what: share.value.to_string(),
-                    source: index.cannot_boot(&missing),
+                    source: facts.index().cannot_boot(&missing),
                 });
             }
             self.reasons
                 .push(format!("{} by {}", share.value, share.by));
             return Ok(());
         }
-        let Some(missing) = lacking(index, &VIRTIOFS) else {
+        let Some(virtiofs) = lacking(facts, &VIRTIOFS) else {
             return Ok(());
         };
         self.share = ShareKind::NineP;
-        if let Some(nine_p) = lacking(index, &NINE_P) {
-            let either = format!("{} or {}", missing.join(" with "), nine_p.join(" with "));
-            return Err(index.cannot_boot(&[either]).into());
+        if let Some(nine_p) = lacking(facts, &NINE_P) {
+            let either = format!("{} or {}", virtiofs.join(" with "), nine_p.join(" with "));
+            missing.push(either);
+            return Ok(());
         }
+        let why = virtiofs.last().map(|module| because(facts, module));
         self.reasons.push(format!(
-            "9p, as the kernel has no {}",
-            missing.join(" and ")
+            "9p, as the kernel has no {}{}",
+            virtiofs.join(" and "),
+            why.unwrap_or_default()
         ));
         Ok(())
+    }
+
+    /// Chooses the devices of the console and of the control protocol. Another than the usual one is
+    /// taken only if the kernel's configuration says so: a module that is missing may lie elsewhere.
+    fn choose_console(&mut self, facts: &Facts, missing: &mut Vec<String>) {
+        let serial = !is_off(facts, SERIAL_CONSOLE);
+        match (serial, lacking(facts, &[CONSOLE])) {
+            (true, None) => {}
+            (false, None) => {
+                self.console = Console::Virtio;
+                self.reasons.push(
+                    "the console on hvc0, as the kernel has none on a serial port".to_owned(),
+                );
+            }
+            (true, Some(_)) if has_two_serial_ports(facts) => {
+                self.control = Control::Serial;
+                let why = because(facts, CONSOLE);
+                self.reasons.push(format!(
+                    "the control port on ttyS1, as the kernel has no {CONSOLE}{why}"
+                ));
+            }
+            (_, Some(lacking)) => missing.extend(lacking),
+        }
     }
 
     fn share_modules(&self) -> &'static [&'static str] {
@@ -210,22 +347,59 @@ impl Means {
     }
 
     /// The modules that a guest loads before its root is there, in their order.
-    pub fn modules(&self, index: &Index) -> Result<Vec<ModuleFile>, modules::Error> {
+    pub fn modules(&self, facts: &Facts) -> Result<Vec<ModuleFile>, modules::Error> {
         let transport = match self.transport {
             Transport::Mmio => MMIO,
             Transport::Pci => PCI,
         };
-        let mut wanted = vec![transport, CONSOLE];
+        let mut wanted = vec![transport];
+        if self.control == Control::Virtio {
+            wanted.push(CONSOLE);
+        }
         wanted.extend(self.share_modules());
         if self.overlay {
             wanted.push(OVERLAY);
         }
-        index.closure(&wanted)
+        // What is built in may not be in any list.
+        let options = |module: &&str| option_of(module).map(|option| facts.option(option));
+        wanted.retain(|module| options(module) != Some(Presence::BuiltIn));
+        facts.index().closure(&wanted)
+    }
+
+    /// What QEMU must have for it, beyond what every guest needs; by the names of `Qemu::lacks`.
+    pub fn needs_of_qemu(&self) -> Vec<String> {
+        let pci = self.transport == Transport::Pci;
+        let mut needs = Vec::new();
+        if self.machine == Machine::Q35 {
+            needs.push(machine_name(&self.machine.to_string()));
+        }
+        let mut device = |name: &str| needs.push(name.to_owned());
+        match (self.share, pci) {
+            (ShareKind::Virtiofs, true) => device("vhost-user-fs-pci"),
+            (ShareKind::Virtiofs, false) => {}
+            (ShareKind::NineP, true) => device("virtio-9p-pci"),
+            (ShareKind::NineP, false) => device("virtio-9p-device"),
+        }
+        if pci && self.control == Control::Virtio {
+            device("virtio-serial-pci");
+        }
+        if self.console == Console::Virtio {
+            device("virtconsole");
+        }
+        if self.control == Control::Serial {
+            device("isa-serial");
+        }
+        needs
     }
 
     /// What is worth a word to the user: what is slower or less than usual.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
+        if let Some(bad) = &self.bad_config {
+            notes.push(format!(
+                "{bad}; kiln goes by the kernel's modules instead of its configuration"
+            ));
+        }
         if self.share == ShareKind::NineP {
             notes.push(
                 "the guest reads the host's files over 9p, which is slower than virtiofs"
@@ -244,14 +418,51 @@ impl Means {
     }
 }
 
+/// Whether a kernel is known to look for more than one serial port, and to have no module in place
+/// of the second.
+fn has_two_serial_ports(facts: &Facts) -> bool {
+    let ports = ["SERIAL_8250_NR_UARTS", "SERIAL_8250_RUNTIME_UARTS"];
+    is_off(facts, "VIRTIO_CONSOLE")
+        && ports
+            .iter()
+            .all(|option| facts.number(option).is_some_and(|ports| ports >= 2))
+}
+
 /// Which of these modules the kernel lacks; `None` if it has them all.
-fn lacking(index: &Index, names: &[&str]) -> Option<Vec<String>> {
+fn lacking(facts: &Facts, names: &[&str]) -> Option<Vec<String>> {
     let missing: Vec<String> = names
         .iter()
-        .filter(|name| index.provides(name) == Availability::Absent)
+        .filter(|name| !has(facts, name))
         .map(|&name| name.to_owned())
         .collect();
     (!missing.is_empty()).then_some(missing)
+}
+
+/// Whether a kernel has a module or what it would bring; a kernel of which nothing is known has
+/// everything.
+fn has(facts: &Facts, module: &str) -> bool {
+    match option_of(module).map(|option| facts.option(option)) {
+        Some(Presence::Unknown) => !facts.index().is_of_directory(),
+        Some(presence) => presence.is_there(),
+        None => facts.index().provides(module) != Availability::Absent,
+    }
+}
+
+/// Whether a kernel is known to lack an option.
+fn is_off(facts: &Facts, option: &str) -> bool {
+    facts.option(option) == Presence::Missing
+}
+
+/// What the configuration says of a module that is not there, in brackets.
+fn because(facts: &Facts, module: &str) -> String {
+    let Some(option) = option_of(module).filter(|_| facts.has_config()) else {
+        return String::new();
+    };
+    match facts.option(option) {
+        Presence::ModuleNotThere => format!(" (CONFIG_{option}=m, and its module is not there)"),
+        Presence::Missing => format!(" (CONFIG_{option} is off)"),
+        Presence::BuiltIn | Presence::Module | Presence::Unknown => String::new(),
+    }
 }
 
 #[cfg(test)]
@@ -260,10 +471,11 @@ mod tests {
 
     use super::*;
     use crate::config::Asked;
+    use crate::kernel::modules::Index;
     use crate::kernel::modules::fixture::{put, tree};
 
     /// A kernel with these modules beside the control port's.
-    fn index(names: &[&str]) -> (tempfile::TempDir, Index) {
+    fn index(names: &[&str]) -> (tempfile::TempDir, Facts) {
         let files: Vec<String> = names
             .iter()
             .chain(&[CONSOLE])
@@ -275,7 +487,7 @@ mod tests {
             .collect();
         let dir = tree(&files);
         let index = Index::open(dir.path()).unwrap();
-        (dir, index)
+        (dir, Facts::made(index, None))
     }
 
     fn chosen(names: &[&str]) -> Means {
@@ -302,6 +514,22 @@ mod tests {
              kernel has no fuse; no overlayfs, which the kernel lacks"
         );
         assert_eq!(means.notes().len(), 2);
+    }
+
+    #[test]
+    fn qemu_must_have_the_devices_of_what_was_chosen() {
+        assert!(Means::default().needs_of_qemu().is_empty());
+        let means = chosen(&[PCI, "9p", "9pnet_virtio"]);
+        assert_eq!(
+            means.needs_of_qemu(),
+            ["virtio-9p-pci", "virtio-serial-pci"]
+        );
+        let means = Means {
+            machine: Machine::Q35,
+            control: Control::Serial,
+            ..Means::default()
+        };
+        assert_eq!(means.needs_of_qemu(), ["the q35 machine", "isa-serial"]);
     }
 
     #[test]
@@ -373,5 +601,146 @@ mod tests {
         let means = Means::choose(&asked, &index).unwrap();
         assert_eq!(means.transport, Transport::Pci);
         assert!(means.reasons[0].contains("q35 by --machine"));
+    }
+
+    /// The options that every kernel has here.
+    const BASE: &str = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\nCONFIG_PROC_FS=y\n\
+        CONFIG_SYSFS=y\nCONFIG_TMPFS=y\nCONFIG_UNIX98_PTYS=y\nCONFIG_CGROUPS=y\n\
+        CONFIG_SIGNALFD=y\nCONFIG_ACPI=y\nCONFIG_PCI_MMCONFIG=y\nCONFIG_VIRTIO_CONSOLE=y\n\
+        CONFIG_SERIAL_8250_CONSOLE=y\n";
+
+    /// What is chosen for a kernel without any module that has these options too.
+    fn configured(base: &str, options: &[&str]) -> Result<Means, Error> {
+        let mut text = base.to_owned();
+        for option in options {
+            text = format!("{text}CONFIG_{option}\n");
+        }
+        let facts = Facts::made(Index::all_builtin(), Some(&text));
+        Means::choose(&AskedDevices::default(), &facts)
+    }
+
+    #[test]
+    fn a_kernel_without_modules_is_used_as_its_configuration_says() {
+        let all = ["VIRTIO_MMIO=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        assert_eq!(configured(BASE, &all).unwrap(), Means::default());
+        // As bpftrace's own CI builds it.
+        let means = configured(BASE, &["VIRTIO_PCI=y", "FUSE_FS=y", "VIRTIO_FS=y"]).unwrap();
+        assert_eq!(
+            means.to_string(),
+            "microvm, virtio by pci, virtiofs, tmpfs: pci, as the kernel has no virtio_mmio \
+             (CONFIG_VIRTIO_MMIO is off); no overlayfs, which the kernel lacks (CONFIG_OVERLAY_FS \
+             is off)"
+        );
+        let means = configured(
+            BASE,
+            &[
+                "VIRTIO_MMIO=m",
+                "VIRTIO_PCI=y",
+                "FUSE_FS=y",
+                "VIRTIO_FS=m",
+                "NET_9P_VIRTIO=y",
+                "9P_FS=y",
+                "OVERLAY_FS=y",
+            ],
+        );
+        assert_eq!(
+            means.unwrap().reasons,
+            [
+                "pci, as the kernel has no virtio_mmio (CONFIG_VIRTIO_MMIO=m, and its module is \
+                 not there)",
+                "9p, as the kernel has no virtiofs (CONFIG_VIRTIO_FS=m, and its module is not \
+                 there)",
+            ]
+        );
+    }
+
+    #[test]
+    fn console_and_control_port_are_where_the_kernel_can_have_them() {
+        let rest = ["VIRTIO_MMIO=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        let with = |without: &str, more: &[&str]| {
+            let base = BASE.replace(&format!("CONFIG_{without}=y\n"), "");
+            configured(&base, &[&rest, more].concat())
+        };
+        let means = with("SERIAL_8250_CONSOLE", &["SERIAL_8250=y"]).unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Virtio, Control::Virtio)
+        );
+        assert!(means.to_string().contains("the console on hvc0"), "{means}");
+
+        let ports = |number: &str| {
+            let nr = format!("SERIAL_8250_NR_UARTS={number}");
+            with("VIRTIO_CONSOLE", &[&nr, "SERIAL_8250_RUNTIME_UARTS=4"])
+        };
+        let means = ports("4").unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Serial, Control::Serial)
+        );
+        let facts = Facts::made(Index::all_builtin(), None);
+        assert!(means.modules(&facts).unwrap().is_empty());
+        let error = ports("1").unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
+        );
+        // A module that lies elsewhere is better.
+        let more = [
+            "VIRTIO_CONSOLE=m",
+            "SERIAL_8250_NR_UARTS=4",
+            "SERIAL_8250_RUNTIME_UARTS=4",
+        ];
+        let error = with("VIRTIO_CONSOLE", &more).unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_kernel_that_finds_no_devices_on_a_microvm_gets_a_pc() {
+        let rest = ["VIRTIO_PCI=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        for (option, mmio) in [("PCI_MMCONFIG", false), ("ACPI", false), ("ACPI", true)] {
+            let base = BASE.replace(&format!("CONFIG_{option}=y\n"), "");
+            let mut options = rest.to_vec();
+            options.extend(mmio.then_some("VIRTIO_MMIO=y"));
+            let means = configured(&base, &options).unwrap();
+            assert_eq!(
+                (means.machine, means.transport),
+                (Machine::Q35, Transport::Pci)
+            );
+            let reason = format!("q35, as the kernel has no CONFIG_{option}");
+            assert!(means.reasons.contains(&reason), "{means}");
+        }
+    }
+
+    #[test]
+    fn all_that_a_configuration_lacks_is_named_at_once() {
+        let error = configured("CONFIG_VIRTIO_MMIO=m\nCONFIG_PROC_FS=y\n", &[]).unwrap_err();
+        let told = format!("{error}\n{}", error.hints().join("\n"));
+        for part in [
+            "the kernel has no virtio_mmio or virtio_pci, fuse with virtiofs or 9p with \
+             9pnet_virtio, virtio_console, CONFIG_BLK_DEV_INITRD, CONFIG_BINFMT_ELF, CONFIG_SYSFS,",
+            "CONFIG_VIRTIO_MMIO or CONFIG_VIRTIO_PCI",
+            "CONFIG_VIRTIO_CONSOLE, CONFIG_BLK_DEV_INITRD",
+            "these were built as modules and are not there: virtio_mmio; install",
+        ] {
+            assert!(told.contains(part), "{part}\n{told}");
+        }
+        assert!(!told.contains("CONFIG_PROC_FS"), "{told}");
+    }
+
+    #[test]
+    fn a_module_that_is_there_is_loaded_and_what_is_built_in_is_not() {
+        let (_dir, facts) = index(&["virtio_mmio", "fuse", "virtiofs"]);
+        let text = format!(
+            "{BASE}CONFIG_VIRTIO_MMIO=m\nCONFIG_FUSE_FS=m\nCONFIG_VIRTIO_FS=m\nCONFIG_OVERLAY_FS=y\n"
+        );
+        let facts = Facts::made(facts.index().clone(), Some(&text));
+        let means = Means::choose(&AskedDevices::default(), &facts).unwrap();
+        assert_eq!(means, Means::default());
+        let loaded = means.modules(&facts).unwrap();
+        let names: Vec<&str> = loaded.iter().map(|file| file.name.as_str()).collect();
+        assert_eq!(names, [MMIO, "fuse", "virtiofs"]);
     }
 }

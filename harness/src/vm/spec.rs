@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::kernel_log::Patterns;
 use super::means::Means;
-use crate::config::AskedDevices;
+use crate::config::VmSettings;
 use crate::kernel::KernelImage;
 
 /// Which accelerator the user requests.
@@ -49,12 +49,8 @@ pub struct VmConfig {
     pub kernel: KernelImage,
     /// Accelerator, before the probe.
     pub accel: AccelChoice,
-    /// Guest memory in bytes.
-    pub memory: u64,
-    /// Number of vCPUs.
-    pub cpus: u32,
-    /// CPU model, as for QEMU's `-cpu`; `None` means the accelerator's default.
-    pub cpu: Option<String>,
+    /// What was asked for in `kernels.toml` and by options, apart from the arguments below.
+    pub settings: VmSettings,
     /// QEMU binary; `None` looks on `PATH` for that of the kernel's architecture.
     pub qemu: Option<PathBuf>,
     /// Appended to the kernel's command line.
@@ -63,8 +59,6 @@ pub struct VmConfig {
     pub qemu_args: Vec<String>,
     /// How long the guest may send nothing before it counts as hung.
     pub hang_timeout: Duration,
-    /// Machine, transport and file system, as far as they were asked for.
-    pub devices: AskedDevices,
     /// Dump the memory of a guest that panics.
     pub dump_on_panic: bool,
     /// Patterns for lines of this kernel's log.
@@ -114,6 +108,8 @@ pub struct VmSpec {
     pub nine_p: Vec<NinePSpec>,
     /// Machine, transport and file system.
     pub means: Means,
+    /// Who asked for memory and other settings: `memory 4G by --memory`.
+    pub asked: Vec<String>,
     /// Where QEMU listens for QMP.
     pub qmp_socket: PathBuf,
     /// Where QEMU listens for the control port's peer; `None` for a VM without control (the

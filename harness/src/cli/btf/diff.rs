@@ -1,11 +1,14 @@
 //! `kiln btf diff`.
 
+use std::path::PathBuf;
+
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
 use super::{open, reason, select, without_btf};
 use crate::blocking::blocking;
-use crate::btf::diff::{self, Filter, Step};
+use crate::bpf::{self, Object, Uses};
+use crate::btf::diff::{self, Change, Filter, Step};
 use crate::btf::{Kernel, KernelBtf};
 use crate::config::Selected;
 use crate::exit_code;
@@ -25,6 +28,9 @@ pub(super) struct DiffArgs {
     /// repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
+    /// Compare only what these BPF objects use: types and their members, functions, tracepoints
+    #[arg(long, value_name = "OBJECT", num_args = 1..)]
+    used_by: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -40,8 +46,11 @@ enum Format {
 
 impl DiffArgs {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Failure> {
-        let filter = Filter::new(&self.only)
-            .map_err(|error| Failure::from(error).with_code(exit_code::USAGE))?;
+        let used = used_by(self.used_by).await?;
+        let mut only = self.only;
+        only.extend(used.iter().flat_map(Uses::queries));
+        let filter =
+            Filter::new(&only).map_err(|error| Failure::from(error).with_code(exit_code::USAGE))?;
         let selected = select(context, &self.kernels).await?;
         if selected.len() < 2 {
             let failure = Failure::new(exit_code::USAGE, "one kernel cannot be compared");
@@ -49,7 +58,12 @@ impl DiffArgs {
         }
         let context = context.clone();
         let names: Vec<String> = selected.iter().map(|s| s.name().to_owned()).collect();
-        let steps = blocking(move || steps(&context, &selected, &filter)).await;
+        let mut steps = blocking(move || steps(&context, &selected, &filter)).await;
+        if let Some(used) = &used {
+            for step in &mut steps {
+                step.changes.retain_mut(|change| narrow(change, used));
+            }
+        }
         match self.format {
             Format::Text => output::print("the differences", &escape::block(&diff::text(&steps)))?,
             Format::Markdown => {
@@ -72,6 +86,39 @@ impl DiffArgs {
         }
         Ok(exit_code::OK)
     }
+}
+
+/// What the objects use together; `None` without any.
+async fn used_by(objects: Vec<PathBuf>) -> Result<Option<Uses>, Failure> {
+    if objects.is_empty() {
+        return Ok(None);
+    }
+    let uses = blocking(move || {
+        let mut uses = Uses::default();
+        for path in &objects {
+            uses.extend(bpf::uses(&Object::read(path)?));
+        }
+        Ok::<_, bpf::Error>(uses)
+    });
+    let uses = uses.await?;
+    if uses.queries().next().is_none() {
+        let message = "the objects use no types or functions of kernels";
+        return Err(Failure::new(exit_code::NOTHING_SELECTED, message));
+    }
+    Ok(Some(uses))
+}
+
+/// Leaves out the members and values that nobody uses; `false` if nothing else changed.
+fn narrow(change: &mut Change, used: &Uses) -> bool {
+    let members = used.types.get(&change.name);
+    let Some(members) = members.filter(|members| !members.is_empty()) else {
+        return true;
+    };
+    if change.parts.is_empty() {
+        return true;
+    }
+    change.parts.retain(|part| members.contains(&part.name));
+    !change.parts.is_empty()
 }
 
 /// Each kernel against the one before; no more than two are in memory.

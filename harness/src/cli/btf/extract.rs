@@ -7,6 +7,8 @@ use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
 use super::{each, failure, select, without_btf};
+use crate::blocking::blocking;
+use crate::bpf::{self, KernelTypes, Object};
 use crate::btf::{KernelBtf, hub};
 use crate::config::{Selected, Source};
 use crate::exit_code;
@@ -17,7 +19,8 @@ use crate::whole_file;
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Examples:
   kiln btf extract -k 6.12 btf/
-  kiln btf extract -k debian:series --hub archive/")]
+  kiln btf extract -k debian:series --hub archive/
+  kiln btf extract -k 6.12 btf/ --min prog.bpf.o")]
 pub(super) struct ExtractArgs {
     /// Directory to write to: the files vmlinux and one for each module, as /sys/kernel/btf has
     /// them; for several kernels, in a directory for each
@@ -26,6 +29,10 @@ pub(super) struct ExtractArgs {
     /// Kernel, as for `kiln btf show` [default: all of kernels.toml]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
+    /// Write only what these BPF objects need of the kernel's types, for libbpf's btf_custom_path, as
+    /// `bpftool gen min_core_btf` does
+    #[arg(long, value_name = "OBJECT", num_args = 1.., conflicts_with = "hub")]
+    min: Vec<PathBuf>,
     /// Write archives in BTFHub's layout instead: DISTRIBUTION/VERSION/ARCHITECTURE/RELEASE.btf.tar.xz
     #[arg(long)]
     hub: bool,
@@ -48,6 +55,12 @@ fn two_words(text: &str) -> Result<String, String> {
 
 impl ExtractArgs {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Failure> {
+        let paths = self.min.clone();
+        let objects = blocking(move || {
+            let objects = paths.iter().map(|path| Object::read(path));
+            objects.collect::<Result<Vec<_>, _>>()
+        });
+        let objects = objects.await?;
         let selected = select(context, &self.kernels).await?;
         let several = selected.len() > 1;
         let written = each(context, selected, move |selected, kernel| {
@@ -62,7 +75,11 @@ impl ExtractArgs {
                 } else {
                     self.directory.clone()
                 };
-                write_all(&directory, btf, name)
+                if objects.is_empty() {
+                    write_all(&directory, btf, name)
+                } else {
+                    write_minimal(&directory, btf, name, &objects)
+                }
             }
         })
         .await;
@@ -163,6 +180,20 @@ fn write_all(directory: &Path, btf: &KernelBtf, name: &str) -> Result<String, Fa
         "{name}\t{}\t{modules} modules",
         directory.display()
     ))
+}
+
+/// Writes what the objects need of the image's BTF; modules are not in it.
+fn write_minimal(
+    directory: &Path,
+    btf: &KernelBtf,
+    name: &str,
+    objects: &[Object],
+) -> Result<String, Failure> {
+    let bytes = bpf::minimal(objects, KernelTypes::new(btf), btf.vmlinux());
+    let path = directory.join("vmlinux");
+    fs::create_dir_all(directory).map_err(|error| cannot_write(directory, &error))?;
+    whole_file::write(&path, &bytes).map_err(|error| cannot_write(&path, &error))?;
+    Ok(format!("{name}\t{}\t{} bytes", path.display(), bytes.len()))
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {

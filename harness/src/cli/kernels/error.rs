@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::config::{ConfigError, SelectError};
 use crate::hint::Hint;
 use crate::kernel;
+use crate::kernel::facts::BadConfig;
 
 /// `kiln kernels` failed.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,9 @@ pub(in super::super) enum KernelsError {
         /// Why.
         reason: String,
     },
+    /// The configuration of a kernel cannot be read.
+    #[error("{0}")]
+    Configuration(BadConfig),
     /// Standard output is closed.
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
@@ -62,6 +66,9 @@ impl Hint for KernelsError {
             }
             KernelsError::Run { .. } => {
                 vec!["a run's directory holds events.jsonl; `kiln runs` lists the runs".to_owned()]
+            }
+            KernelsError::Configuration(_) => {
+                vec!["this must be the .config that the kernel was built with".to_owned()]
             }
             KernelsError::Output(_) => Vec::new(),
         }

@@ -3,10 +3,12 @@
 //! Each runner has a file here, which reads its keys.
 
 mod bpftrace;
+mod btf;
 mod command;
 mod table;
 
 pub use bpftrace::BpftraceTable;
+pub use btf::BtfTable;
 pub use command::{CommandTable, ResultsFormat};
 pub(super) use table::RawSuite;
 
@@ -16,7 +18,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use self::table::Table;
-use super::check::{Checker, explain};
+use super::check::{Checker, explain, near};
 
 /// `[suites.NAME]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub enum RunnerTable {
     BpftraceRuntime(BpftraceTable),
     /// Any command.
     Command(CommandTable),
+    /// BPF objects.
+    Btf(BtfTable),
 }
 
 /// A runner that a suite can have.
@@ -51,7 +55,7 @@ struct Kind {
 }
 
 /// Every runner, in the order of messages.
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 3] = [
     Kind {
         name: "bpftrace-runtime",
         with: "with tests and bpftrace",
@@ -64,13 +68,27 @@ const KINDS: [Kind; 2] = [
         keys: &command::KEYS,
         read: |checker, table| checker.command(table).map(RunnerTable::Command),
     },
+    Kind {
+        name: "btf",
+        with: "with objects",
+        keys: &btf::KEYS,
+        read: |checker, table| checker.btf(table).map(RunnerTable::Btf),
+    },
 ];
+
+/// `a, b and c`.
+fn listed(names: &[String]) -> String {
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
 
 impl Checker<'_> {
     pub(super) fn suite(&mut self, name: &Spanned<String>, raw: RawSuite) -> Option<SuiteEntry> {
         self.name("suite", name);
         let names = KINDS.map(|kind| format!("{:?} ({})", kind.name, kind.with));
-        let runners = names.join(" and ");
+        let runners = listed(&names);
         let mut table = Table::new(name, runners.clone());
         let mut places = BTreeMap::new();
         for (key, value) in raw {
@@ -111,7 +129,8 @@ impl Checker<'_> {
         } else {
             let keys: Vec<String> = kind.keys.iter().map(|key| format!("`{key}`")).collect();
             let keys = keys.join(", ");
-            format!("unknown key `{key}`; allowed here: `runner`, {keys}")
+            let near = near(key, kind.keys.iter().copied());
+            format!("unknown key `{key}`; allowed here: `runner`, {keys}{near}")
         };
         self.problem(at, problem);
     }
@@ -140,7 +159,7 @@ mod tests {
                 "/k/kernels.toml:3: suite \"a\": command: invalid type: integer `1`; allowed here: a sequence",
                 "/k/kernels.toml:4: suite \"a\": results: unknown variant `xml`; allowed here: `exit`, `tap`, `ktap`, `junit`, `gtest`",
                 "/k/kernels.toml:5: unknown key `colour`; allowed here: `runner`, `command`, `results`, `results-file`, `cwd`, `env`, `timeout`, `each`, `skip-code`",
-                "/k/kernels.toml:6: suite \"a\" has tests, a key of runner \"bpftrace-runtime\"; allowed: \"bpftrace-runtime\" (with tests and bpftrace) and \"command\" (with command)",
+                "/k/kernels.toml:6: suite \"a\" has tests, a key of runner \"bpftrace-runtime\"; allowed: \"bpftrace-runtime\" (with tests and bpftrace), \"command\" (with command) and \"btf\" (with objects)",
             ]
         );
     }

@@ -79,6 +79,17 @@ pub(super) fn has_pvh_entry(data: &[u8]) -> bool {
     search().unwrap_or(false)
 }
 
+/// Whether an ELF kernel has type information in a section of its own; `None` if its sections
+/// cannot be read.
+pub(in crate::kernel) fn has_btf(data: &[u8]) -> Option<bool> {
+    use object::{Object as _, ObjectSection as _};
+    let file = object::File::parse(data).ok()?;
+    let mut named = file.sections().filter_map(|section| section.name().ok());
+    // A kernel whose section headers were stripped has no names at all.
+    file.section_by_name(".text")?;
+    Some(named.any(|name| name == ".BTF"))
+}
+
 /// The release in the banner, `Linux version 6.1.0-50-cloud-amd64 (…) …`.
 pub(super) fn banner_release(data: &[u8]) -> Option<String> {
     const BANNER: &[u8] = b"Linux version ";

@@ -146,6 +146,7 @@ fn config_option(module: &str) -> String {
         "9p" => "CONFIG_9P_FS".to_owned(),
         "9pnet_virtio" => "CONFIG_NET_9P_VIRTIO".to_owned(),
         "overlay" => "CONFIG_OVERLAY_FS".to_owned(),
+        option if option.starts_with("CONFIG_") => option.to_owned(),
         other => format!("CONFIG_{}", other.to_uppercase()),
     }
 }

@@ -93,6 +93,24 @@ impl Index {
         }
     }
 
+    /// Whether this is about a directory of modules.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Directory { .. })
+    }
+
+    /// Whether there are modules to load.
+    pub fn has_files(&self) -> bool {
+        !self.modules.is_empty()
+    }
+
+    /// Whether it is known what is built in.
+    pub fn lists_builtins(&self) -> bool {
+        let knows = Knowledge::Directory {
+            lists_builtins: true,
+        };
+        self.knowledge == knows
+    }
+
     pub(super) fn file(&self, module: &Module) -> ModuleFile {
         ModuleFile {
             name: module.name.clone(),

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::super::cache::Key;
 use super::super::layout::{Layout, Modules};
 use super::super::prepare::Taking;
-use super::super::{Error, layout};
+use super::super::{Error, kconfig, layout};
 use super::content::{Content, Request, Status};
 
 /// A directory or an image, by an absolute path.
@@ -40,7 +40,7 @@ impl Local<'_> {
     }
 }
 
-/// Changes whenever the image or a module does.
+/// Changes whenever the image, its configuration or a module does.
 pub(super) fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     let mut parts: Vec<Vec<u8>> = vec![layout.release.clone().into_bytes()];
     let mut add = |path: &Path| -> Result<(), Error> {
@@ -61,6 +61,9 @@ pub(super) fn fingerprint(layout: &Layout) -> Result<Key, Error> {
     add(&layout.image)?;
     for other in &layout.others {
         add(other)?;
+    }
+    if let Some(config) = kconfig::file(layout) {
+        add(&config)?;
     }
     match &layout.modules {
         Modules::None => {}

@@ -44,6 +44,32 @@ pub struct VmStarted {
     /// Why these four, where they are not the usual ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chosen_because: Vec<String>,
+    /// The guest's memory in bytes; 0 if an older kiln did not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory: u64,
+    /// Its number of vCPUs; 0 likewise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cpus: u32,
+    /// The CPU model that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<String>,
+    /// What was appended to the kernel's command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub append: Vec<String>,
+    /// What was appended to QEMU's command line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub qemu_args: Vec<String>,
+    /// Modules that are loaded before the first test that looks for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub modules: Vec<String>,
+    /// Who asked for these: `memory 4G by --memory`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asked: Vec<String>,
+}
+
+/// By reference, as serde wants it.
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// How much slower than the reference a VM is.

@@ -129,6 +129,13 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
                 share: "virtiofs".into(),
                 no_overlay: false,
                 chosen_because: Vec::new(),
+                memory: 2 << 30,
+                cpus: 1,
+                cpu: None,
+                append: Vec::new(),
+                qemu_args: Vec::new(),
+                modules: Vec::new(),
+                asked: Vec::new(),
             }),
         )
     };

@@ -12,7 +12,7 @@ use nix::unistd::Pid;
 
 use super::Pool;
 use super::queue::{Choice, FAILED_IN_A_ROW, Provision, Waiting, choose};
-use crate::run::capacity::{of_vm, one_more_fits};
+use crate::run::capacity::{InUse, of_vm, one_more_fits};
 use crate::run::event::{Event, KernelFailed, KernelReady, Warning};
 use crate::run::known;
 use crate::run::plan::{KernelFailure, ReadyKernel};
@@ -40,7 +40,7 @@ impl Pool<'_> {
             return;
         }
         match provided {
-            Ok(ready) => self.ready(index, ready),
+            Ok(ready) => self.ready(index, ready).await,
             Err(KernelFailure { reason, hints }) => {
                 self.kernels.borrow_mut()[index].provision = Provision::Failed;
                 self.emit(Event::KernelFailed(KernelFailed {
@@ -53,7 +53,7 @@ impl Pool<'_> {
         self.changed.notify_waiters();
     }
 
-    fn ready(&self, index: usize, ready: ReadyKernel) {
+    async fn ready(&self, index: usize, ready: ReadyKernel) {
         let plan = self.plan;
         let kernel = &plan.kernels[index];
         self.emit(Event::KernelReady(KernelReady {
@@ -65,13 +65,13 @@ impl Pool<'_> {
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));
         }
+        let mut tests = plan.order(kernel);
+        tests.retain(|&test| !known::is_skip(plan.known(test, &ready.release)));
+        // Before any VM: what is said of types counts for those that boot as well.
+        let judged = self.judge_types(kernel, &ready, &tests).await;
+        tests.retain(|test| !judged.contains(test));
         let state = &mut self.kernels.borrow_mut()[index];
-        state.queue = plan
-            .order(kernel)
-            .into_iter()
-            .filter(|&test| !known::is_skip(plan.known(test, &ready.release)))
-            .map(Waiting::new)
-            .collect();
+        state.queue = tests.into_iter().map(Waiting::new).collect();
         state.pace = plan.pace(kernel);
         state.provision = Provision::Ready(Rc::new(ready));
     }
@@ -85,7 +85,7 @@ impl Pool<'_> {
             }
             let choice = choose(&self.kernels.borrow());
             match choice {
-                Choice::Boot(_) if !self.has_room() => {
+                Choice::Boot(index) if !self.has_room(index) => {
                     // Other programs may also free memory.
                     let _ = tokio::time::timeout(MEMORY_POLL, changed).await;
                 }
@@ -105,10 +105,11 @@ impl Pool<'_> {
     }
 
     /// The number of one more VM, which uses memory from now on.
-    pub(super) fn new_vm(&self) -> u32 {
+    pub(super) fn new_vm(&self, kernel: usize) -> u32 {
         let vm = self.next_vm.get();
         self.next_vm.set(vm + 1);
-        self.vms.borrow_mut().insert(vm, None);
+        let memory = self.plan.kernels[kernel].memory;
+        self.vms.borrow_mut().insert(vm, (memory, None));
         vm
     }
 
@@ -135,11 +136,13 @@ impl Pool<'_> {
     /// A VM of this kernel has booted.
     pub(super) fn up(&self, index: usize, vm: u32, process: Pid) {
         self.kernels.borrow_mut()[index].failed_in_a_row = 0;
-        self.vms.borrow_mut().insert(vm, Some(process));
+        let memory = self.plan.kernels[index].memory;
+        self.vms.borrow_mut().insert(vm, (memory, Some(process)));
     }
 
-    /// Whether one more VM fits into memory; tells the user the first time that it does not.
-    fn has_room(&self) -> bool {
+    /// Whether one more VM of this kernel fits into memory; tells the user the first time that it
+    /// does not.
+    fn has_room(&self, kernel: usize) -> bool {
         let Some(available) = self.host.available() else {
             return true;
         };
@@ -148,11 +151,14 @@ impl Pool<'_> {
             process.and_then(|process| self.host.resident(process))
         };
         let vms = self.vms.borrow();
-        let running: Vec<u64> = vms
+        let running: Vec<InUse> = vms
             .values()
-            .map(|process| resident(process).unwrap_or(0))
+            .map(|(guest, process)| InUse {
+                guest: *guest,
+                resident: resident(process).unwrap_or(0),
+            })
             .collect();
-        let memory = self.plan.memory;
+        let memory = self.plan.kernels[kernel].memory;
         let room = one_more_fits(available, memory, &running);
         if !room && !self.told_of_memory.replace(true) {
             self.emit(Event::Warning(Warning {

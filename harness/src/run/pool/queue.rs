@@ -138,6 +138,7 @@ mod tests {
             sha256: String::new(),
             packages: None,
             launch: Box::new(|_, _| unreachable!("nothing boots here")),
+            types: std::sync::Arc::new(|| unreachable!("nothing is looked up here")),
         }))
     }
 

@@ -2,6 +2,7 @@
 //! sessions.
 
 mod bpftrace;
+mod btf;
 mod commands;
 mod exit;
 
@@ -13,6 +14,7 @@ use futures::future::LocalBoxFuture;
 use super::aslr::Aslr;
 use super::session::Session;
 use super::settings::Settings;
+use crate::bpf::Facts as KernelFacts;
 use crate::config::RunnerTable;
 use crate::suite::bpftrace::RuntimeSuite;
 use crate::suite::command::CommandSuite;
@@ -21,7 +23,7 @@ use crate::vm::control::Error;
 
 /// A suite, resolved: it owns its tests and knows how to run them. Tests are identified by their
 /// indices in [`Facts::tests`].
-pub(crate) trait Suite: fmt::Debug + Send {
+pub(crate) trait Suite: fmt::Debug + Send + Sync {
     /// The facts that do not depend on its kind.
     fn facts(&self) -> &Facts;
 
@@ -37,6 +39,22 @@ pub(crate) trait Suite: fmt::Debug + Send {
     /// without it.
     fn spares_aslr(&self, _aslr: Aslr, _vm: &Session) -> bool {
         false
+    }
+
+    /// Whether its tests run in VMs.
+    fn boots(&self) -> bool {
+        true
+    }
+
+    /// Whether [`Self::judge_types`] is to be asked.
+    fn wants_types(&self) -> bool {
+        false
+    }
+
+    /// Judges a test by what is known of a kernel that is not booted; `None` if the test runs in a
+    /// VM. Reads and computes: call it where blocking is allowed.
+    fn judge_types(&self, _kernel: &KernelFacts, _test: usize) -> Option<Ended> {
+        None
     }
 
     /// Prepares for its `tests` in a VM that has just booted. An error means that the VM is lost.
@@ -92,7 +110,7 @@ pub(crate) struct EndedCase {
 
 impl Ended {
     /// A verdict on a test that did not run.
-    fn without_run(judgement: Judgement) -> Self {
+    pub(super) fn without_run(judgement: Judgement) -> Self {
         Self {
             judgement,
             output: Vec::new(),
@@ -116,5 +134,6 @@ pub(super) fn resolve(
         RunnerTable::Command(table) => {
             Box::new(CommandSuite::resolve(name, table, named, context)?)
         }
+        RunnerTable::Btf(table) => Box::new(btf::CheckedSuite::resolve(name, table, named)?),
     })
 }

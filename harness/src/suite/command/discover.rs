@@ -256,7 +256,7 @@ mod tests {
         let catalogue = Catalogue::parse(&text, origin).unwrap();
         match &catalogue.suites[0].runner {
             RunnerTable::Command(table) => table.clone(),
-            RunnerTable::BpftraceRuntime(_) => panic!("not a command"),
+            other => panic!("not a command: {other:?}"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Error, Prepared};
+use super::{Error, Prepared, also};
 use crate::guest::share::Share;
 use crate::vm::arch::platform;
 use crate::vm::control::{self, Control};
@@ -45,7 +45,8 @@ impl Prepared {
     /// Writes QEMU's command line beside its logs.
     fn note_command(&self) -> Result<(), Error> {
         let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
-        let mut line = std::ffi::OsString::from(format!("# {}\n", self.spec.means));
+        let asked = also(&self.spec.asked);
+        let mut line = std::ffi::OsString::from(format!("# {}{asked}\n", self.spec.means));
         line.push(args::shell_line(&args::command(&self.spec)));
         line.push("\n");
         std::fs::write(&path, line.as_encoded_bytes())

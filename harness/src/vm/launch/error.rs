@@ -121,7 +121,9 @@ impl Hint for Error {
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
             Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
-            Self::CommandLine { .. } => vec!["shorten --append".to_owned()],
+            Self::CommandLine { .. } => {
+                vec!["shorten --append, or append in kernels.toml".to_owned()]
+            }
             Self::Boot { arch, cpus, .. } => {
                 let mut hints = vec![
                     "a slow machine may need a longer --boot-timeout; --dry-run shows the command line"

@@ -22,7 +22,7 @@ pub(super) async fn gaps(
     let wanted = wanted(tests, &suite.bpftrace.to_string_lossy());
     let checks: Vec<(&Need, usize, String)> = wanted
         .iter()
-        .filter_map(|(need, &tests)| Some((need, tests, need.check(&settings.modules)?)))
+        .filter_map(|(need, &tests)| Some((need, tests, need.check(&vm.modules)?)))
         .collect();
     if checks.is_empty() {
         return Ok(Vec::new());
@@ -38,7 +38,7 @@ pub(super) async fn gaps(
     }
     let missing = |line: &str| {
         let &(need, tests, _) = checks.get(line.parse::<usize>().ok()?)?;
-        Some(gap(need, tests, settings))
+        Some(gap(need, tests, &vm.modules))
     };
     Ok(output.lines().filter_map(missing).collect())
 }
@@ -73,13 +73,13 @@ fn script(checks: &[(&Need, usize, String)]) -> String {
     script
 }
 
-fn gap(need: &Need, tests: usize, settings: &Settings) -> String {
+fn gap(need: &Need, tests: usize, modules: &[String]) -> String {
     let tests = match tests {
         1 => "1 test needs".to_owned(),
         tests => format!("{tests} tests need"),
     };
     match need {
-        Need::Module(name) if !settings.modules.contains(name) => format!(
+        Need::Module(name) if !modules.contains(name) => format!(
             "{tests} {need}, which is not loaded: `modules` in kernels.toml does not name it"
         ),
         _ => format!("{tests} {need}, which is not in this VM"),

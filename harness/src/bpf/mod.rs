@@ -1,0 +1,35 @@
+//! BPF objects, and what they find on a kernel, without booting it: CO-RE relocations, attach
+//! targets, kernel functions and variables, the kernel's configuration.
+//!
+//! Knows kernels and their BTF, and no VM.
+
+mod check;
+mod elf;
+mod error;
+mod exercise;
+mod ext;
+mod externs;
+mod facts;
+mod insn;
+mod kconfig;
+mod kernel;
+mod min;
+mod object;
+mod reach;
+mod relocate;
+mod report;
+mod section;
+mod struct_ops;
+mod targets;
+mod uses;
+mod version;
+
+pub use check::check;
+pub use error::Error;
+pub use exercise::exercise;
+pub use facts::Facts;
+pub use kernel::KernelTypes;
+pub use min::minimal;
+pub use object::Object;
+pub use report::{Finding, Level, Report, Verdict};
+pub use uses::{Uses, uses};

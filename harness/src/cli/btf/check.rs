@@ -1,0 +1,262 @@
+//! `kiln btf check`: would an object load on each kernel?
+
+mod json;
+mod load;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use clap::{Args, ValueEnum};
+
+use crate::blocking::blocking;
+use crate::bpf::{self, Facts, Object, Report, Verdict};
+use crate::btf::versions::sort_by_release;
+use crate::cli::Failure;
+use crate::cli::context::Context;
+use crate::cli::input::{self, Interrupts};
+use crate::cli::output;
+use crate::cli::vm_args::VmArgs;
+use crate::config::Selected;
+use crate::exit_code;
+use crate::kernel::Progress;
+use crate::report::TerminalStyle;
+use crate::run::expectations::{self, Expectations, Subject};
+use crate::run::load::Loaded;
+use crate::suite::TestId;
+
+/// The suite that objects are of in `expectations.toml`.
+const SUITE: &str = "btf";
+
+/// Check on which kernels BPF objects load, without booting anything.
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  kiln btf check -k 5.10 -k 6.1 -k 6.12 runqslower.bpf.o
+  kiln btf check -k 'debian:series' --format json *.bpf.o
+  kiln btf check -k @quick --load prog.bpf.o")]
+pub(super) struct CheckArgs {
+    /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as debian:6.18, host, or a
+    /// path: a build tree, an image, raw BTF, or a directory of raw BTF [default: all of
+    /// kernels.toml]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    kernels: Vec<String>,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
+    /// Also tell of what kernels lack and programs check for
+    #[arg(long)]
+    all: bool,
+    /// Boot the kernels as well, and load the objects there
+    #[arg(long)]
+    load: bool,
+    /// Load an object with this command, in which {object} stands for the file [default: bpftool
+    /// prog loadall]
+    #[arg(long, value_name = "CMD", requires = "load")]
+    loader: Option<String>,
+    /// Known results [default: expectations.toml beside kernels.toml]
+    #[arg(long, value_name = "FILE")]
+    expectations: Option<PathBuf>,
+    /// BPF objects, as `clang -g -O2 -target bpf` makes them
+    #[arg(required = true, value_name = "OBJECT")]
+    objects: Vec<PathBuf>,
+    /// How VMs are made, with --load
+    #[command(flatten)]
+    vm: VmArgs,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// A table, then the reasons
+    #[default]
+    Text,
+    /// Everything, for programs
+    Json,
+}
+
+/// What came out for one kernel.
+#[derive(Debug)]
+struct OnKernel {
+    name: String,
+    release: Option<String>,
+    /// For each object.
+    cells: Vec<Cell>,
+}
+
+/// An object on a kernel.
+#[derive(Debug)]
+struct Cell {
+    report: Report,
+    /// What `expectations.toml` says of it.
+    known: Option<String>,
+    /// What the kernel itself said.
+    loaded: Option<Loaded>,
+}
+
+impl Cell {
+    /// Whether the object does not work there, and nobody knew that.
+    fn is_bad(&self) -> bool {
+        let fails = match self.report.verdict {
+            Verdict::Fails | Verdict::Unattached => true,
+            Verdict::Loads | Verdict::NoBtf => false,
+        };
+        let refused = self.loaded.as_ref().is_some_and(|loaded| !loaded.loads);
+        let without_btf = self.report.verdict == Verdict::NoBtf;
+        (fails || (refused && !without_btf)) && self.known.is_none()
+    }
+
+    /// Whether the kernel itself said something else.
+    fn differs(&self) -> bool {
+        self.loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.loads != self.report.verdict.loads())
+    }
+}
+
+impl CheckArgs {
+    /// Checks every object on every kernel; returns the exit code.
+    pub(super) async fn run(mut self, context: &Context) -> Result<u8, Failure> {
+        let objects = self.objects.clone();
+        let objects = blocking(move || {
+            let objects = objects.iter().map(|path| Object::read(path));
+            objects.collect::<Result<Vec<_>, _>>()
+        });
+        let objects = Arc::new(objects.await?);
+        let expectations = self.expectations(context)?;
+        let mut interrupts = Interrupts::listen()?;
+        if self.load {
+            tokio::select! {
+                resolved = self.vm.root.resolve(context) => resolved?,
+                signal = interrupts.next() => return Ok(input::code_of(signal)),
+            }
+        }
+        let selected = tokio::select! {
+            selected = super::select(context, &self.kernels) => selected?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        };
+        let checked = {
+            let (context, selected, objects) = (context.clone(), selected.clone(), objects.clone());
+            blocking(move || check_all(&context, &selected, &objects))
+        };
+        let mut kernels = tokio::select! {
+            checked = checked => checked?,
+            signal = interrupts.next() => return Ok(input::code_of(signal)),
+        };
+        for kernel in &mut kernels {
+            for (cell, object) in kernel.cells.iter_mut().zip(&self.objects) {
+                let release = kernel.release.as_deref().unwrap_or(&kernel.name);
+                cell.known = known(&expectations, object, release);
+            }
+        }
+        if self.load {
+            let loaded = self.load(context, &selected, &mut kernels, &mut interrupts);
+            if let Some(code) = loaded.await? {
+                return Ok(code);
+            }
+        }
+        sort_by_release(&mut kernels, |kernel| kernel.release.as_deref());
+        self.print(&kernels)?;
+        Ok(code(&kernels))
+    }
+
+    fn expectations(&self, context: &Context) -> Result<Expectations, Failure> {
+        let file = match &self.expectations {
+            Some(file) => context.cwd.join(file),
+            None => context.beside(expectations::FILE_NAME),
+        };
+        Ok(Expectations::load(&file, self.expectations.is_some())?)
+    }
+
+    fn print(&self, kernels: &[OnKernel]) -> Result<(), Failure> {
+        let text = match self.format {
+            Format::Text => {
+                let width = TerminalStyle::detect().width;
+                text::render(&self.objects, kernels, self.all, width)
+            }
+            Format::Json => json::render(&self.objects, kernels),
+        };
+        output::print("the result", &text)
+    }
+}
+
+/// The name of an object in tables and in `expectations.toml`.
+fn name_of(object: &Path) -> String {
+    let name = object.file_name().unwrap_or(object.as_os_str());
+    name.to_string_lossy().into_owned()
+}
+
+fn known(expectations: &Expectations, object: &Path, release: &str) -> Option<String> {
+    let id = TestId::new(SUITE, name_of(object));
+    let known = expectations.known(Subject {
+        id: &id,
+        suite: SUITE,
+        release,
+        bpftrace: None,
+    });
+    known.map(|known| known.reason.clone())
+}
+
+/// 100 where an object fails on a kernel; also where nothing could be told of one for want of BTF.
+fn code(kernels: &[OnKernel]) -> u8 {
+    let mut cells = kernels.iter().flat_map(|kernel| &kernel.cells);
+    let objects = kernels.first().map_or(0, |kernel| kernel.cells.len());
+    let without = |index: usize| {
+        let mut cells = kernels.iter().filter_map(|kernel| kernel.cells.get(index));
+        cells.all(|cell| cell.report.verdict == Verdict::NoBtf && cell.known.is_none())
+    };
+    if cells.any(Cell::is_bad) || (0..objects).any(without) {
+        exit_code::TESTS_FAILED
+    } else {
+        exit_code::OK
+    }
+}
+
+/// Checks all objects on all kernels, some at once.
+fn check_all(
+    context: &Context,
+    selected: &[Selected],
+    objects: &[Object],
+) -> Result<Vec<OnKernel>, Failure> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(kernel) = selected.get(index) else {
+                return;
+            };
+            let checked = check_on(context, kernel, objects);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((index, checked));
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers.min(selected.len()) {
+            scope.spawn(work);
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, checked)| checked).collect()
+}
+
+fn check_on(
+    context: &Context,
+    selected: &Selected,
+    objects: &[Object],
+) -> Result<OnKernel, Failure> {
+    let progress = Progress::stderr();
+    let facts = Facts::load(&context.catalogue, selected, &context.cache, &progress)?;
+    let cells = objects.iter().map(|object| Cell {
+        report: bpf::check(object, &facts),
+        known: None,
+        loaded: None,
+    });
+    Ok(OnKernel {
+        cells: cells.collect(),
+        name: facts.name,
+        release: facts.release,
+    })
+}
