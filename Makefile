@@ -3,6 +3,7 @@
 # make bench  measures kiln against a bare boot; BENCH="--rounds 9" sets options
 # make parity compares every verdict with upstream's own engine; takes hours;
 #             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
+# make check-pages  opens report.html in Debian's chromium: filters, keyboard, a hostile guest, size, speed
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
@@ -20,7 +21,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz packages bpftrace
+.PHONY: help run test bench parity fuzz check-pages packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -31,9 +32,9 @@ run: packages bpftrace
 	cargo build --release --locked
 	cargo run --release --locked --quiet --bin kiln -- run $(foreach k,$(KERNELS),-k '$k') -t '$(SMOKE)' bpftrace
 
-# The end-to-end tests boot VMs. They need the packages and bpftrace's tests, and
-# fetch their kernels into the user's cache.
-test: packages bpftrace
+# The end-to-end tests boot VMs. They need the packages, bpftrace's tests and a tiny
+# kernel, and fetch their other kernels into the user's cache.
+test: packages bpftrace tiny-kernel
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target --locked -- -D warnings
@@ -45,11 +46,20 @@ bench: packages
 parity: packages bpftrace
 	cargo bench --locked --package kiln --bench parity -- $(PARITY)
 
+check-pages: packages
+	@command -v chromium >/dev/null || { echo 'check-pages: install chromium first' >&2; exit 1; }
+	cargo build --release --locked
+	scripts/check-pages target/release/kiln $(PAGES)
+
 fuzz: packages
 	@scripts/fuzz $(FUZZ_SECONDS)
 
 packages:
 	@scripts/install-packages
+
+# Built once, and kept in the user's cache.
+tiny-kernel: packages
+	@scripts/build-tiny-kernel
 
 bpftrace: packages
 	@scripts/fetch-bpftrace $(BPFTRACE_DIR)

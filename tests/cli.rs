@@ -44,6 +44,33 @@ fn the_help_of_each_subcommand_carries_an_example_of_it() {
 }
 
 #[test]
+fn the_help_of_kernels_names_every_way_to_select_one() {
+    let kiln = Kiln::with_empty_cache();
+    for subcommand in [
+        &["exec"][..],
+        &["shell"],
+        &["run"],
+        &["matrix"],
+        &["ci"],
+        &["kernels", "fetch"],
+    ] {
+        let help = kiln.plain(subcommand).arg("-h").run();
+        help.assert_code(0);
+        let text = help.out();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let text = words.join(" ");
+        for way in [
+            "a name ",
+            "POOL:VERSION such as debian:6.18",
+            " host, ",
+            "a path: a build tree, an image, or packages separated by commas",
+        ] {
+            assert!(text.contains(way), "{subcommand:?} lacks {way:?}:\n{text}");
+        }
+    }
+}
+
+#[test]
 fn the_top_level_help_names_every_subcommand_and_hides_the_helper() {
     let kiln = Kiln::with_empty_cache();
     let text = kiln.plain(["--help"]).run().out();

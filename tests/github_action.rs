@@ -10,6 +10,17 @@ use crate::support::{Kiln, Output, checkout, run_command};
 
 /// Runs the script like a job's step, with kiln on the job's PATH.
 fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output {
+    step_with(kiln, what, inputs, &[], boots)
+}
+
+/// The same with further variables.
+fn step_with(
+    kiln: &Kiln,
+    what: &str,
+    inputs: &[(&str, &str)],
+    variables: &[(&str, &str)],
+    boots: bool,
+) -> Output {
     let bin = kiln.path("work/bin");
     fs::create_dir_all(&bin).unwrap();
     let own = bin.join("kiln");
@@ -37,6 +48,7 @@ fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output
     for (name, value) in inputs {
         command.env(format!("INPUT_{name}"), value);
     }
+    command.envs(variables.iter().copied());
     run_command(command, slot)
 }
 
@@ -121,6 +133,37 @@ fn an_input_is_words_and_never_a_script() {
     let run_dir = &outputs(&kiln)["run-dir"];
     assert_eq!(argv.replace(run_dir.as_str(), "RUN"), expected);
     assert_eq!(outputs(&kiln)["exit-code"], "0");
+}
+
+#[test]
+fn the_base_branch_s_last_run_is_compared_with_if_there_is_one() {
+    let kiln = Kiln::with_empty_cache();
+    kiln.program("bin/kiln", "#!/bin/sh\nprintf '<%s>' \"$@\" > argv\n");
+    let inputs = [("BASELINE", "branch"), ("ARTIFACT", "kiln-run")];
+    let argv = || fs::read_to_string(kiln.path("work/argv")).unwrap();
+    // No run of the branch, then a run without the artifact, then one with it.
+    for (list, download, compares) in [
+        ("exit 1", "exit 1", false),
+        ("echo 17", "exit 1", false),
+        (
+            "echo 17",
+            "shift; while [ $# -gt 1 ]; do [ $1 = --dir ] && mkdir -p $2; shift; done",
+            true,
+        ),
+    ] {
+        let gh = format!("#!/bin/sh\ncase $2 in\nlist) {list} ;;\ndownload) {download} ;;\nesac\n");
+        kiln.program("bin/gh", gh);
+        let environment = [
+            ("GITHUB_REPOSITORY", "o/r"),
+            ("GITHUB_WORKFLOW", "CI"),
+            ("GITHUB_BASE_REF", "main"),
+        ];
+        step_with(&kiln, "baseline", &inputs, &environment, false).assert_code(0);
+        step(&kiln, "run", &inputs, false).assert_code(0);
+        assert_eq!(argv().contains("<--baseline>"), compares, "{}", argv());
+    }
+    step(&kiln, "run", &[("BASELINE", "gone/run")], false).assert_code(0);
+    assert!(!argv().contains("baseline"), "{}", argv());
 }
 
 #[test]

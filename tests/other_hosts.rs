@@ -2,9 +2,11 @@
 //! A machine is a mount namespace with files of its own over this one's.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
-use super::support::{Kiln, Output, mount_namespace};
+use super::support::{Invocation, Kiln, Output, checkout, mount_namespace, suite};
 
 /// What Ubuntu 24.04 says of itself (its package base-files), shortened.
 const UBUNTU: &str = "PRETTY_NAME=\"Ubuntu 24.04.3 LTS\"\nNAME=\"Ubuntu\"\nVERSION_ID=\"24.04\"\n\
@@ -46,8 +48,15 @@ fn mirror() -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Boots three kernels, with an empty cache, on a machine of this distribution.
-fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Option<Output> {
+/// Runs `command` in place of `kiln exec` in three kernels, with an empty cache, on a machine of
+/// this distribution.
+fn on_machine<'k>(
+    kiln: &'k Kiln,
+    os_release: &str,
+    apt: &Path,
+    hidden: &[&str],
+    command: &str,
+) -> Option<Invocation<'k>> {
     if !mount_namespace::is_allowed() {
         return None;
     }
@@ -63,7 +72,8 @@ fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Opt
             script.push_str(&program);
         }
     }
-    script.push_str(" && exec \"$@\"");
+    script.push_str(" && exec ");
+    script.push_str(command);
     let mut kernels = kiln.vm(["exec", "-k", "@quick", "--", "uname", "-r"]).by(&[
         "unshare",
         mount_namespace::options(),
@@ -75,7 +85,16 @@ fn boot_three(kiln: &Kiln, os_release: &str, apt: &Path, hidden: &[&str]) -> Opt
     if let Some(mirror) = mirror() {
         kernels = kernels.env("KILN_APT_MIRROR", mirror);
     }
-    Some(kernels.run())
+    // Three kernels, one after the other, on a machine that may be busy.
+    Some(kernels.deadline(Duration::from_secs(300)))
+}
+
+/// The kernels that the action takes where a workflow names none.
+fn kernels_of_the_action() -> String {
+    let action = fs::read_to_string(checkout().join("action.yml")).unwrap();
+    let (_, kernels) = action.split_once("\n  kernels:\n").unwrap();
+    let (_, default) = kernels.split_once("default: '").unwrap();
+    default.split('\'').next().unwrap().to_owned()
 }
 
 fn assert_three(output: &Output) {
@@ -91,15 +110,45 @@ fn assert_three(output: &Output) {
     }
 }
 
+/// What a workflow on `ubuntu-latest` gets that names no kernels, in a repository that has none
+/// itself.
 #[test]
-fn an_ubuntu_machine_fetches_and_boots_debians_kernels() {
+fn on_ubuntu_the_action_fetches_and_boots_its_default_kernels() {
     let kiln = Kiln::with_empty_cache();
+    kiln.file(
+        "tests/runtime/suite",
+        "NAME runs\nRUN echo it runs\nEXPECT it runs\nTIMEOUT 30\n",
+    );
     let apt = kiln.path("apt");
     fs::create_dir_all(apt.join("sources.list.d")).unwrap();
     fs::write(apt.join("sources.list.d/ubuntu.sources"), UBUNTU_SOURCES).unwrap();
-    if let Some(output) = boot_three(&kiln, UBUNTU, &apt, &[]) {
-        assert_three(&output);
-    }
+    let bin = kiln.path("bin");
+    fs::create_dir(&bin).unwrap();
+    symlink(env!("CARGO_BIN_EXE_kiln"), bin.join("kiln")).unwrap();
+    let script = format!("'{}/scripts/github-action' run", checkout().display());
+    let Some(action) = on_machine(&kiln, UBUNTU, &apt, &[], &script) else {
+        return;
+    };
+    let path = std::env::var("PATH").unwrap();
+    let output = action
+        .env("PATH", format!("{}:{path}", bin.display()))
+        .env("GITHUB_OUTPUT", kiln.file("output", ""))
+        .env("RUNNER_TEMP", kiln.path("tmp"))
+        .env("INPUT_KERNELS", kernels_of_the_action())
+        .env("INPUT_TESTS", "tests")
+        .env("INPUT_ARGS", "--dialect\n0.17")
+        .run();
+    output.assert_code(0);
+    let said = fs::read_to_string(kiln.work().join("output")).unwrap();
+    let run_dir = said.lines().find_map(|line| line.strip_prefix("run-dir="));
+    let passed = ["5.10", "6.1", "6.12"].map(|kernel| {
+        (
+            kernel.to_owned(),
+            "suite.runs".to_owned(),
+            "pass".to_owned(),
+        )
+    });
+    assert_eq!(suite::verdicts(Path::new(run_dir.unwrap())), passed);
 }
 
 #[test]
@@ -107,7 +156,7 @@ fn a_machine_without_apt_dpkg_and_gpg_fetches_and_boots_debians_kernels() {
     let kiln = Kiln::with_empty_cache();
     let apt = kiln.path("apt");
     fs::create_dir(&apt).unwrap();
-    if let Some(output) = boot_three(&kiln, FEDORA, &apt, &APT) {
-        assert_three(&output);
+    if let Some(kernels) = on_machine(&kiln, FEDORA, &apt, &APT, "\"$@\"") {
+        assert_three(&kernels.run());
     }
 }

@@ -28,6 +28,10 @@ fuzz_target!(|bytes: &[u8]| {
             .chars()
             .any(|c| c.is_control() && !matches!(c, '\n' | '\t'))
     );
+    // Nothing in the page's data is markup: its own elements are all that there are.
+    assert_eq!(folded.page.matches("<script").count(), 2);
+    assert_eq!(folded.page.matches("</script").count(), 2);
+    assert!(!folded.page.contains("<!--"));
     // Counts are consistent.
     assert!(folded.unexpected <= folded.finished);
     assert!(folded.missing <= folded.planned);

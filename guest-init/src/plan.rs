@@ -13,11 +13,16 @@ pub const PLAN_PATH: &str = "/plan";
 /// `/sys/class/virtio-ports/*/name`.
 pub const CONTROL_PORT: &str = "kiln.control";
 
+/// The second serial port, which carries it in a guest without virtio-serial.
+pub const CONTROL_SERIAL: &str = "/dev/ttyS1";
+
 /// Everything the guest does between the kernel's hand-over and `Hello`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootPlan {
     /// Host name, as in `uname -n`.
     pub hostname: String,
+    /// What carries the control protocol.
+    pub control: Control,
     /// How shares are mounted.
     pub files: FileSystem,
     /// Whether there is no overlayfs: what can be written to is a tmpfs with
@@ -43,6 +48,16 @@ pub struct BootPlan {
     /// Power off at once instead of saying hello, for the accelerator probe, which only tests
     /// whether a kernel can run at all.
     pub probe: bool,
+}
+
+/// The device that carries the control protocol.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// A port of virtio-serial, [`CONTROL_PORT`].
+    #[default]
+    Virtio,
+    /// A serial port, [`CONTROL_SERIAL`].
+    Serial,
 }
 
 /// The file system of the shares.

@@ -95,6 +95,11 @@ impl Archive {
         )
     }
 
+    /// Where it is served.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Signs with another key from now on, and says its fingerprint.
     pub(crate) fn change_key(&mut self) -> String {
         use pgp::types::KeyDetails as _;
@@ -112,29 +117,34 @@ impl Archive {
     /// Makes these packages all that a suite has. A file that is not there is made
     /// of noise.
     pub(crate) fn publish(&self, suite: &str, packages: &[Package<'_>]) {
-        use std::fmt::Write as _;
-        let mut index = String::new();
-        for Package {
+        let stanzas = packages.iter().map(|package| self.stanza(package, ""));
+        self.publish_index(suite, &stanzas.collect::<String>());
+    }
+
+    /// What an index says of a package; `more` are further fields, a line each.
+    pub(crate) fn stanza(&self, package: &Package<'_>, more: &str) -> String {
+        let Package {
             name,
             version,
             path,
-        } in packages
-        {
-            let file = self.path(path);
-            if !file.exists() {
-                fs::write(&file, format!("{name} {version}")).unwrap();
-            }
-            let bytes = fs::read(&file).unwrap();
-            let _ = write!(
-                index,
-                "Package: {name}\nVersion: {version}\nFilename: {path}\nSize: {}\nSHA256: {}\n\n",
-                bytes.len(),
-                sha256(&bytes)
-            );
+        } = package;
+        let file = self.path(path);
+        if !file.exists() {
+            fs::write(&file, format!("{name} {version}")).unwrap();
         }
+        let bytes = fs::read(&file).unwrap();
+        format!(
+            "Package: {name}\nVersion: {version}\n{more}Filename: {path}\nSize: {}\nSHA256: {}\n\n",
+            bytes.len(),
+            sha256(&bytes)
+        )
+    }
+
+    /// Publishes and signs an index.
+    pub(crate) fn publish_index(&self, suite: &str, index: &str) {
         let hash = sha256(index.as_bytes());
         let directory = format!("dists/{suite}/main/binary-amd64/by-hash/SHA256/{hash}");
-        fs::write(self.path(&directory), &index).unwrap();
+        fs::write(self.path(&directory), index).unwrap();
         let release = format!(
             "Suite: {suite}\nDate: Thu, 26 Nov 2026 21:03:35 UTC\nAcquire-By-Hash: yes\n\
              SHA256:\n {hash} {} main/binary-amd64/Packages\n",

@@ -13,8 +13,8 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::failure::{Context, Failure, console};
-use super::mounts::{DEV_LINKS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{clock, laid, layers, mounts, net, upper};
+use super::mounts::{DEV_LINKS, DEVTMPFS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
+use super::{clock, laid, layers, mounts, net, nodes, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -243,14 +243,19 @@ fn enter_share(plan: &BootPlan, index: usize, share: &SharePlan) -> Result<(), F
     let files = plan.files;
     let target = Path::new(&share.target);
     let layers = PathBuf::from(SHARE_LAYERS).join(index.to_string());
+    let mut spread = None;
     if plan.no_overlay && !target.exists() {
-        open_up_above(target, &layers.join("above")).during(STAGE, &share.target)?;
+        spread = open_up_above(target, &layers.join("above")).during(STAGE, &share.target)?;
     }
     upper::make_above(target, &share.parents).during(STAGE, &share.target)?;
     fs::create_dir_all(target).during(STAGE, &share.target)?;
     match share.access {
         ShareAccess::ReadOnly | ShareAccess::ReadWrite => {
-            mount_share(files, &share.tag, target, share.access)
+            mount_share(files, &share.tag, target, share.access)?;
+            match spread {
+                Some(directory) => laid::seal(&directory).during(STAGE, &directory.display()),
+                None => Ok(()),
+            }
         }
         ShareAccess::CopyOnWrite => {
             let lower = layers.join("lower");
@@ -266,20 +271,30 @@ fn enter_share(plan: &BootPlan, index: usize, share: &SharePlan) -> Result<(), F
 }
 
 /// Lets directories be made in the nearest directory above a mount point, where
-/// it is bound read-only.
-fn open_up_above(target: &Path, staging: &Path) -> std::io::Result<()> {
+/// it is bound read-only. Returns it if it is to be [sealed](laid::seal) when the mount point is
+/// made.
+fn open_up_above(target: &Path, staging: &Path) -> std::io::Result<Option<PathBuf>> {
     let Some(above) = target.ancestors().skip(1).find(|path| path.is_dir()) else {
-        return Ok(());
+        return Ok(None);
     };
-    let above = above.canonicalize()?;
-    if !rustix::fs::statvfs(&above)?
-        .f_flag
-        .contains(rustix::fs::StatVfsMountFlags::RDONLY)
+    let is_read_only = |path: &Path| {
+        let flags = rustix::fs::statvfs(path)?.f_flag;
+        Ok::<_, std::io::Error>(flags.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    };
+    let real = above.canonicalize()?;
+    if !is_read_only(&real)? {
+        return Ok(None);
+    }
+    if above.is_symlink()
+        && let Some(parent) = above.parent()
+        && !is_read_only(parent)?
     {
-        return Ok(());
+        laid::spread(above)?;
+        return Ok(Some(above.to_owned()));
     }
     fs::create_dir_all(staging)?;
-    laid::open_up(&above, staging)
+    laid::open_up(&real, staging)?;
+    Ok(None)
 }
 
 /// Mounts a tmpfs at `target` in place of an overlay of `lower`: with `entries`,
@@ -371,7 +386,16 @@ pub(super) fn mount_entry(entry: &Mount) -> Result<(), Failure> {
     if entry.fstype == "cgroup2" && mount_with(FAVOR_DYNMODS).is_ok() {
         return Ok(());
     }
-    mount_with(entry.options).during(STAGE, &thing)
+    match mount_with(entry.options) {
+        Err(Errno::ENODEV) if entry.fstype == DEVTMPFS => {
+            let target = Path::new(entry.target);
+            mount_raw(DEVTMPFS, target, "tmpfs", entry.flags, entry.options)
+                .during(STAGE, &thing)?;
+            nodes::start();
+            Ok(())
+        }
+        mounted => mounted.during(STAGE, &thing),
+    }
 }
 
 fn mount_raw(

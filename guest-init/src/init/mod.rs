@@ -17,6 +17,7 @@ mod mounts;
 mod net;
 mod netlink;
 mod nftables;
+mod nodes;
 mod port;
 mod process;
 mod procfs;
@@ -62,7 +63,7 @@ fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     }
     boot::load_modules(&plan.modules)?;
     clock.timings.modules = clock.now();
-    let port = port.insert(Port::open()?);
+    let port = port.insert(Port::open(plan.control)?);
     let mut warnings = boot::enter_root(&plan)?;
     clock.timings.root = clock.now();
     warnings.extend(boot::settle(&plan)?);

@@ -54,12 +54,16 @@ const fn mount(
     }
 }
 
+/// The kernel's own filesystem for `/dev`; one that lacks it gets a tmpfs, into which PID 1 puts the
+/// nodes.
+pub(crate) const DEVTMPFS: &str = "devtmpfs";
+
 const PROC: Mount = mount("proc", "/proc", "proc", SECURE, "", Need::Required);
 const SYS: Mount = mount("sysfs", "/sys", "sysfs", SECURE, "", Need::Required);
 const DEV: Mount = mount(
-    "devtmpfs",
+    DEVTMPFS,
     "/dev",
-    "devtmpfs",
+    DEVTMPFS,
     MsFlags::MS_NOSUID,
     "mode=0755",
     Need::Required,

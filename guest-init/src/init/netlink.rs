@@ -1,7 +1,7 @@
 //! Talks to the kernel through netlink(7): the socket, and message headers. Crates for all of
 //! netlink would make this program a tenth larger.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, send,
@@ -44,6 +44,11 @@ impl Netlink {
         )?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self(socket))
+    }
+
+    /// For poll(2).
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     pub(super) fn send(&self, messages: &[u8]) -> nix::Result<()> {

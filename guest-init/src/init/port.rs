@@ -3,15 +3,19 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use guest_init::frame::{self, Decoder, MAX_DATA};
 use guest_init::message::{GuestEvent, Request};
-use guest_init::plan::CONTROL_PORT;
+use guest_init::plan::{CONTROL_PORT, CONTROL_SERIAL, Control};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{self, ControlFlags, SetArg};
 
 use super::failure::{Context, Failure};
+use super::nodes;
 
 const PORTS: &str = "/sys/class/virtio-ports";
 /// The port appears once `virtio_console` has talked to QEMU. The host connects to it before it
@@ -29,24 +33,54 @@ pub(crate) struct Port {
 
 impl Port {
     /// Finds the port, opens it and waits until the host is connected.
-    pub(crate) fn open() -> Result<Self, Failure> {
+    pub(crate) fn open(control: Control) -> Result<Self, Failure> {
+        match control {
+            Control::Virtio => Self::open_virtio(),
+            Control::Serial => Self::open_serial(),
+        }
+    }
+
+    fn over(file: File) -> Self {
+        Self {
+            file,
+            decoder: Decoder::new(),
+            queue: Vec::new(),
+        }
+    }
+
+    /// Opens the second serial port, to which the host has been connected before it started the
+    /// guest.
+    fn open_serial() -> Result<Self, Failure> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(OFlag::O_NOCTTY.bits())
+            .open(CONTROL_SERIAL);
+        let file = opened.during(STAGE, &CONTROL_SERIAL)?;
+        // The kernel has a node for each port that it could have; one without hardware fails here.
+        let mut settings = termios::tcgetattr(&file).during(STAGE, &CONTROL_SERIAL)?;
+        termios::cfmakeraw(&mut settings);
+        // No modem, and none that hangs up.
+        settings.control_flags.insert(ControlFlags::CLOCAL);
+        settings.control_flags.remove(ControlFlags::HUPCL);
+        termios::tcsetattr(&file, SetArg::TCSANOW, &settings).during(STAGE, &CONTROL_SERIAL)?;
+        Ok(Self::over(file))
+    }
+
+    fn open_virtio() -> Result<Self, Failure> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(device) = find(Path::new(PORTS)) {
                 let opened = OpenOptions::new().read(true).write(true).open(&device);
                 match opened {
                     Ok(file) => {
-                        let port = Self {
-                            file,
-                            decoder: Decoder::new(),
-                            queue: Vec::new(),
-                        };
+                        let port = Self::over(file);
                         if port.connected()? {
                             return Ok(port);
                         }
                     }
-                    // The node follows the sysfs entry a little later.
-                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    // The node follows the sysfs entry a little later, where the kernel makes it.
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => nodes::fill(),
                     Err(error) => return Err(error).during(STAGE, &device.display()),
                 }
             }

@@ -24,6 +24,7 @@ use super::children::{self, Child};
 use super::clock;
 use super::failure::{Context, Failure, console};
 use super::job::{Job, WATCH_INTERVAL};
+use super::nodes;
 use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
@@ -37,6 +38,7 @@ const FINAL_READS: usize = 4;
 enum Ready {
     Port,
     Children,
+    Devices,
     Stdin(ProcessId),
     Output(ProcessId, Stream),
 }
@@ -45,6 +47,8 @@ enum Ready {
 pub(crate) struct Server<'a> {
     port: &'a mut Port,
     children: SignalFd,
+    /// What the kernel says of devices, where it does not make their nodes itself.
+    devices: Option<nodes::Messages>,
     jobs: BTreeMap<JobId, Job>,
     processes: BTreeMap<ProcessId, (JobId, Process)>,
     /// Recorded when the host asks for it: a guest that runs one command does not need it.
@@ -71,6 +75,7 @@ impl<'a> Server<'a> {
         Ok(Self {
             port,
             children,
+            devices: nodes::Messages::listen(),
             jobs: BTreeMap::new(),
             processes: BTreeMap::new(),
             stock: None,
@@ -91,6 +96,11 @@ impl<'a> Server<'a> {
                 match ready {
                     Ready::Port => self.take_requests()?,
                     Ready::Children => self.reap()?,
+                    Ready::Devices => {
+                        if let Some(devices) = &self.devices {
+                            devices.follow();
+                        }
+                    }
                     Ready::Stdin(process) => self.write_stdin(process)?,
                     Ready::Output(process, stream) => {
                         self.forward(process, stream)?;
@@ -125,6 +135,10 @@ impl<'a> Server<'a> {
             PollFd::new(self.children.as_fd(), PollFlags::POLLIN),
         ];
         let mut meaning = vec![];
+        if let Some(devices) = &self.devices {
+            fds.push(PollFd::new(devices.fd(), PollFlags::POLLIN));
+            meaning.push(Ready::Devices);
+        }
         for (&id, (_, process)) in &self.processes {
             if let Some(stdin) = process.stdin_to_poll() {
                 fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLOUT));

@@ -19,12 +19,7 @@ const TARGET: f64 = 0.6;
 /// is first, so that `-j 2` knows the times of its tests.
 pub(crate) fn measure() -> Result<()> {
     let dir = tempfile::Builder::new().prefix("kiln-bench-").tempdir()?;
-    let filter = fs::read_to_string("tests/data/smoke.filter")?;
-    let patterns: Vec<&str> = filter
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
-    let filter = patterns.join(":");
+    let filter = selection()?;
     let mut times = Vec::new();
     let mut counts: Option<BTreeMap<String, usize>> = None;
     for jobs in ["1", "2"] {
@@ -57,6 +52,16 @@ pub(crate) fn measure() -> Result<()> {
     Ok(())
 }
 
+/// The smoke selection, as `kiln run -t` takes it.
+pub(crate) fn selection() -> Result<String> {
+    let filter = fs::read_to_string("tests/data/smoke.filter")?;
+    let patterns: Vec<&str> = filter
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .collect();
+    Ok(patterns.join(":"))
+}
+
 /// From kiln's start to its end.
 fn run(filter: &str, jobs: &str, run_dir: &Path) -> Result<Duration> {
     let start = Instant::now();
@@ -77,7 +82,7 @@ fn run(filter: &str, jobs: &str, run_dir: &Path) -> Result<Duration> {
 }
 
 /// How many tests ended how.
-fn verdicts(run_dir: &Path) -> Result<BTreeMap<String, usize>> {
+pub(crate) fn verdicts(run_dir: &Path) -> Result<BTreeMap<String, usize>> {
     let mut counts = BTreeMap::new();
     for record in read_events(&run_dir.join("events.jsonl"))? {
         if let Event::TestFinished(result) = record.event {

@@ -9,11 +9,13 @@
 
 mod boot;
 mod btf;
+mod cost;
 mod jobs;
 mod list;
 mod memory;
 mod overhead;
 mod sample;
+mod transports;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,6 +52,7 @@ enum Subject {
     List,
     Overhead,
     Jobs,
+    Transports,
     Btf,
 }
 
@@ -88,6 +91,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::Jobs) {
         jobs::measure()?;
+    }
+    if wanted(Subject::Transports) {
+        transports::measure(options.rounds).await?;
     }
     if wanted(Subject::Btf) {
         btf::measure(&options.kernels, options.rounds)?;

@@ -9,7 +9,7 @@ use clap::{ArgAction, ArgMatches};
 
 /// Arguments of `kiln run` that do not change how a test runs: they select tests, repeat them, or
 /// say where results go.
-const WITHOUT: [&str; 18] = [
+const WITHOUT: [&str; 20] = [
     "kernels",
     "suites",
     "filters",
@@ -28,6 +28,8 @@ const WITHOUT: [&str; 18] = [
     "dry_run",
     "status_level",
     "final_status_level",
+    "group",
+    "baseline",
 ];
 
 /// The option that sets a variable in the guest. Its values may be secrets.

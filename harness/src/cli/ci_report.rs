@@ -74,7 +74,7 @@ fn tests(step: Name, run: &Path, github: &Github) -> Result<(), Failure> {
         history.observe(record);
     }
     summarise(github, &format!("## {}\n\n", step.as_str()))?;
-    GithubLog::new(std::io::stdout(), github.clone()).finish(&history)?;
+    GithubLog::new(std::io::stdout(), github.clone(), None).finish(&history)?;
     Ok(())
 }
 

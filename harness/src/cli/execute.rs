@@ -2,6 +2,7 @@
 //! and passes it to the reports. A third one writes to the terminal. This module connects them, and
 //! stops the run on Ctrl-C.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -13,7 +14,7 @@ use super::input::{self, Interrupts};
 use super::status_request::StatusRequests;
 use crate::blocking::blocking;
 use crate::exit_code;
-use crate::report::{Levels, Outlet, Reports, TerminalStyle};
+use crate::report::{Baseline, Levels, Outlet, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
@@ -23,23 +24,23 @@ use crate::run::plan::Plan;
 /// How long the terminal may take to print the rest after a signal has ended the run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Runs the plan; writes every event, then shows it through `outlet`.
+/// Runs the plan, which these words run again; writes every event, then shows it through `outlet`.
 pub(super) async fn execute(
-    plan: Plan,
+    (plan, again): (Plan, Vec<String>),
     run_dir: &RunDir,
     levels: Levels,
-    (style, outlet): (TerminalStyle, Outlet),
+    (style, outlet, baseline): (TerminalStyle, Outlet, Option<Arc<Baseline>>),
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
-    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue());
-    let code = run(plan, run_dir, reports, interrupts).await;
+    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue(), baseline.as_ref());
+    let code = run((plan, again), run_dir, reports, interrupts).await;
     let shown = drain(outlet, interrupts).await;
     let code = code?;
     Ok(shown?.unwrap_or(code))
 }
 
 async fn run(
-    plan: Plan,
+    (plan, again): (Plan, Vec<String>),
     run_dir: &RunDir,
     reports: Reports,
     interrupts: &mut Interrupts,
@@ -48,7 +49,7 @@ async fn run(
         log: EventWriter::create(&run_dir.events())?,
         reports,
     };
-    sink.take(started(&plan, &sink))?;
+    sink.take(started(&plan, again, &sink))?;
     for suite in plan.ready() {
         sink.take(Event::SuiteReady(suite))?;
     }
@@ -154,13 +155,13 @@ fn no_thread(error: &std::io::Error) -> Failure {
     )
 }
 
-fn started(plan: &Plan, sink: &Sink) -> Event {
+fn started(plan: &Plan, again: Vec<String>, sink: &Sink) -> Event {
     Event::RunStarted(RunStarted {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: sink.log.started_at(),
         schema: SCHEMA,
         command: again::command_line(),
-        again: again::options(std::env::args_os()),
+        again,
         cwd: std::env::current_dir()
             .map(|dir| dir.to_string_lossy().into_owned())
             .unwrap_or_default(),
@@ -171,6 +172,7 @@ fn started(plan: &Plan, sink: &Sink) -> Event {
                 name: kernel.name.clone(),
                 tests: kernel.tests.len(),
                 suites: plan.count_by_suite(kernel),
+                expected_ms: plan.expected_ms(kernel),
             })
             .collect(),
         suites: plan.names(),

@@ -41,8 +41,9 @@ pub(super) enum KernelsCommand {
     /// Fetch kernels into the cache, so that they boot without a network
     #[command(after_help = "Example:\n  kiln kernels fetch -k 6.1 -k '7.*' -k debian:6.18")]
     Fetch {
-        /// Name, glob, @group, POOL:VERSION or path; every kernel of
-        /// kernels.toml if none is given
+        /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
+        /// debian:6.18, host, or a path: a build tree, an image, or packages
+        /// separated by commas [default: all of kernels.toml]
         #[arg(short, long = "kernel", value_name = "KERNEL")]
         kernels: Vec<String>,
     },

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Failure;
 use super::again;
 use super::context::Context;
-use super::level_args::LevelArgs;
+use super::level_args::{BaselineArgs, LevelArgs};
 use crate::report::{Outlet, ReportError, Reports, StatusLevel, TerminalStyle};
 use crate::run::dir::RunDir;
 use crate::run::event_log::{EventWriter, RunLog};
@@ -32,6 +32,8 @@ pub(super) struct MergeArgs {
     /// What the terminal shows
     #[command(flatten)]
     levels: LevelArgs,
+    #[command(flatten)]
+    baseline: BaselineArgs,
 }
 
 impl MergeArgs {
@@ -42,8 +44,10 @@ impl MergeArgs {
             .iter()
             .map(|dir| RunLog::read(dir))
             .collect::<Result<Vec<_>, _>>()?;
+        let place = Context::load(config)?.runs();
+        let baseline = self.baseline.read(&place)?;
         let merged = merge(&runs, again::command_line())?;
-        let run_dir = RunDir::create(self.run_dir.as_deref(), &Context::load(config)?.runs())?;
+        let run_dir = RunDir::create(self.run_dir.as_deref(), &place)?;
         let mut log = EventWriter::create(&run_dir.events())?;
         for record in &merged.records {
             log.append(record)?;
@@ -55,7 +59,8 @@ impl MergeArgs {
         };
         let levels = self.levels.levels(StatusLevel::None);
         let outlet = Outlet::start(style).map_err(ReportError::Output)?;
-        let mut reports = Reports::of_run(&run_dir, style, levels, &outlet.queue());
+        let mut reports =
+            Reports::of_run(&run_dir, style, levels, &outlet.queue(), baseline.as_ref());
         for record in &merged.records {
             reports.record(record)?;
         }

@@ -5,12 +5,14 @@ mod again;
 mod btf;
 mod ci;
 mod ci_report;
+mod compare;
 mod context;
 mod doctor;
 mod exec;
 mod execute;
 mod failure;
 mod guest_command;
+mod history;
 mod input;
 mod kernels;
 mod level_args;
@@ -22,6 +24,8 @@ mod merge;
 mod nix_args;
 mod output;
 mod policy_args;
+mod report;
+mod rerun;
 mod root_args;
 mod run;
 mod run_vms;
@@ -107,6 +111,14 @@ enum Command {
     Matrix(Box<matrix::MatrixArgs>),
     /// Join the directories of several runs into one report
     Merge(merge::MergeArgs),
+    /// Make a report of earlier runs: a page, Markdown, JUnit, JSON or TAP
+    Report(report::ReportArgs),
+    /// Say what has changed from one run to another
+    Compare(compare::CompareArgs),
+    /// Run tests of an earlier run again: those that failed, were lost, were flaky
+    Rerun(rerun::RerunArgs),
+    /// Show tests over all kept runs: when they passed, how often they flake
+    History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
@@ -229,6 +241,10 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Lint(args) => args.run(),
         Command::Matrix(args) => args.run(cli.config.as_deref()).await,
         Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
+        Command::Rerun(args) => args.run(cli.config).await,
+        Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
         Command::Btf(args) => args.run(cli.config.as_deref()).await,

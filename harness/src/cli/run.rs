@@ -1,5 +1,6 @@
 //! `kiln run`: runs suites on each kernel.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,14 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Failure;
+use super::again;
 use super::context::Context;
 use super::execute::execute;
 use super::input::{self, Interrupts};
-use super::level_args::LevelArgs;
+use super::level_args::{BaselineArgs, LevelArgs};
 use super::output;
 use super::policy_args::PolicyArgs;
+use super::rerun::Rerun;
 use super::run_vms::RunVms;
 use super::status_request;
 use super::suite_args::SuiteArgs;
@@ -85,9 +88,14 @@ pub(super) struct RunArgs {
     /// What the terminal shows
     #[command(flatten)]
     levels: LevelArgs,
+    #[command(flatten)]
+    baseline: BaselineArgs,
     /// How VMs are made
     #[command(flatten)]
     vm: VmArgs,
+    /// The run that this repeats, set by `kiln rerun`
+    #[arg(skip)]
+    pub(super) rerun: Option<Rerun>,
 }
 
 /// Everything about a run, known before anything boots.
@@ -103,6 +111,9 @@ struct LookedUp {
 
 /// How long interrupted preparations may take to remove their unfinished files.
 const TIDYING_UP: Duration = Duration::from_secs(2);
+
+/// Tests to name in a message.
+const MAX_TOLD: usize = 5;
 
 /// Default kernels.
 pub(super) const QUICK: &str = "@quick";
@@ -127,6 +138,7 @@ impl RunArgs {
             self.kernels.clone()
         };
         let selected = context.select(&kernels).await?;
+        let baseline = self.baseline.read(&context.runs())?;
         // Report a missing variable before anything takes time.
         self.vm.environment()?;
         let mut interrupts = Interrupts::listen()?;
@@ -165,6 +177,11 @@ impl RunArgs {
             vm: args.vm.clone(),
             visible: visible(&context, &selection),
             context: context.clone(),
+            expected: args
+                .rerun
+                .as_ref()
+                .map(|rerun| rerun.images.clone())
+                .unwrap_or_default(),
         });
         let checked = async {
             if boots {
@@ -198,7 +215,16 @@ impl RunArgs {
             shown.note(&format!("warning: {}", escape::line(&warning)));
         }
         let levels = args.levels.levels(StatusLevel::Skip);
-        let code = execute(plan, &run_dir, levels, (style, outlet), &mut interrupts).await?;
+        let words = args.rerun.as_ref().map(|rerun| rerun.words.clone());
+        let again = again::options(words.unwrap_or_else(|| std::env::args_os().collect()));
+        let code = execute(
+            (plan, again),
+            &run_dir,
+            levels,
+            (style, outlet, baseline),
+            &mut interrupts,
+        )
+        .await?;
         if args.update_expectations {
             let records = read_events(&events)?;
             let update = expectations::update(&file, &records, &versions)?;
@@ -229,9 +255,11 @@ impl RunArgs {
             .iter()
             .filter_map(|suite| suite.facts().note.clone())
             .collect();
-        let selection = self.suite.select(suites)?;
+        let mut selection = self.suite.select(suites)?;
+        let gone = self.narrow(&mut selection)?;
         selection.check()?;
         let mut warnings = selection.unknown.clone();
+        warnings.extend(gone);
         warnings.extend(selection.oddities.iter().cloned());
         warnings.extend(notes);
         let file = self.expectations_file(context);
@@ -248,6 +276,60 @@ impl RunArgs {
             expectations,
             warnings,
         })
+    }
+
+    /// Leaves only the tests that a rerun wants on any kernel; warns about those that are gone.
+    fn narrow(&self, selection: &mut Selection) -> Result<Option<String>, Failure> {
+        let Some(Rerun { chosen, .. }) = &self.rerun else {
+            return Ok(None);
+        };
+        let names: Vec<(String, String)> = selection
+            .tests
+            .iter()
+            .map(|test| {
+                (
+                    selection.suite_of(*test).name.clone(),
+                    selection.test(*test).id.to_string(),
+                )
+            })
+            .collect();
+        let known: HashSet<(&str, &str)> = names
+            .iter()
+            .map(|(suite, id)| (suite.as_str(), id.as_str()))
+            .collect();
+        let unknown = chosen.unknown(|suite, id| known.contains(&(suite, id)));
+        let wanted = |(suite, id): &(String, String)| {
+            self.kernels
+                .iter()
+                .any(|kernel| chosen.wants(kernel, suite, id))
+        };
+        let mut wanted = names.iter().map(wanted);
+        selection
+            .tests
+            .retain(|_| wanted.next().unwrap_or_default());
+        let told = |ids: &[&str]| {
+            let more = ids.len().saturating_sub(MAX_TOLD);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let ids: Vec<_> = ids.iter().take(MAX_TOLD).copied().collect();
+            format!("{}{more}", ids.join(", "))
+        };
+        match (unknown.is_empty(), selection.tests.is_empty()) {
+            (true, false) => Ok(None),
+            (false, false) => Ok(Some(format!("no longer in the suite: {}", told(&unknown)))),
+            (false, true) => Err(Failure::new(
+                exit_code::NOTHING_SELECTED,
+                format!("no test to run is left in the suite: {}", told(&unknown)),
+            )
+            .hint("the tests were renamed or removed since; `kiln list` prints what there is")),
+            (true, true) => Err(Failure::new(
+                exit_code::NOTHING_SELECTED,
+                "that run has reached all its tests",
+            )),
+        }
     }
 
     /// The path of the expectations file, whether or not it exists.
@@ -272,7 +354,7 @@ impl RunArgs {
         file: &std::path::Path,
         selection: &Selection,
     ) -> Vec<String> {
-        if self.suite.is_part() {
+        if self.suite.is_part() || self.rerun.is_some() {
             return Vec::new();
         }
         let tests = selection.tests.iter();
@@ -299,8 +381,12 @@ impl RunArgs {
                     let position = number * tests.len() + index;
                     let id = selection.test(tests[*index]).id.to_string();
                     let suite = &selection.suite_of(tests[*index]).name;
-                    self.shard
-                        .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
+                    self.rerun
+                        .as_ref()
+                        .is_none_or(|rerun| rerun.chosen.wants(kernel.name(), suite, &id))
+                        && self
+                            .shard
+                            .is_none_or(|shard| shard.has(position, kernel.name(), suite, &id))
                 };
                 let indices: Vec<usize> = (0..tests.len()).filter(in_part).collect();
                 (kernel, indices)

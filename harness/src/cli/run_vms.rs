@@ -1,5 +1,6 @@
 //! The VMs of `kiln run`: turns a kernel's name into a bootable VM during the run.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::hint::with_causes;
 use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
-use crate::run::event::{KernelPackages, PackageFile};
+use crate::run::event::{KernelPackages, KernelReady, PackageFile};
 use crate::run::plan::{FindTypes, KernelFailure, PlannedKernel, ReadyKernel};
 use crate::vm::args;
 use crate::vm::launch::Prepared;
@@ -32,6 +33,7 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         size: file.size,
         sha256: file.sha256,
         sha1: file.sha1,
+        unlisted: file.unlisted,
     });
     KernelPackages {
         arch: pin.arch,
@@ -40,6 +42,20 @@ fn recorded((source, pin): (AptSource, LockedKernel)) -> KernelPackages {
         mirror: source.mirror,
         files: files.collect(),
     }
+}
+
+/// Says that a kernel is not the one that the repeated run booted.
+fn other_image(expected: &KernelReady, release: &str) -> String {
+    let how = if expected.packages.is_some() {
+        "; `kiln kernels pin --run DIR` of that run gives its own"
+    } else {
+        ""
+    };
+    format!(
+        "not the image of that run: it booted {} ({}\u{2026}), this is {release}{how}",
+        expected.release,
+        expected.sha256.get(..12).unwrap_or_default()
+    )
 }
 
 /// How the VMs of a run are made, whatever their kernel.
@@ -51,6 +67,8 @@ pub(super) struct RunVms {
     pub(super) context: Context,
     /// Whether any test of the run needs a VM.
     pub(super) boots: bool,
+    /// What booted in the run that this repeats, by kernel.
+    pub(super) expected: HashMap<String, KernelReady>,
 }
 
 impl RunVms {
@@ -89,6 +107,7 @@ impl RunVms {
         kernel: &Selected,
         progress: Progress,
     ) -> Result<ReadyKernel, Failure> {
+        let name = kernel.name();
         let image = self.context.provide_beside(kernel, progress).await?;
         if self.boots {
             self.check(&image).await?;
@@ -100,8 +119,11 @@ impl RunVms {
             Ok::<_, kernel::Error>((hashed.sha256()?, packages?))
         })
         .await?;
+        let expected = self.expected.get(name);
+        let other = expected.filter(|expected| expected.sha256 != sha256);
         Ok(ReadyKernel {
             release: image.release.clone(),
+            note: other.map(|expected| other_image(expected, &image.release)),
             sha256,
             packages: packages.map(recorded),
             types,

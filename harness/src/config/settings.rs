@@ -162,13 +162,12 @@ impl Checker<'_> {
     }
 
     fn cpus(&mut self, table: &str, cpus: &Spanned<u32>) -> Option<Asked<u32>> {
-        // As --cpus.
-        if (1..=255).contains(cpus.get_ref()) {
+        if (1..=256).contains(cpus.get_ref()) {
             return Some(self.asked(cpus.clone()));
         }
         self.problem(
             &cpus.span(),
-            format!("{table}cpus is out of range; allowed: 1 to 255"),
+            format!("{table}cpus is out of range; allowed: 1 to 256"),
         );
         None
     }

@@ -83,7 +83,7 @@ fn every_wrong_setting_is_reported_with_its_line() {
     let text = r#"[kernels.a]
 path = "x"
 memory = "lots"
-cpus = 256
+cpus = 257
 cpu = ""
 append = "a\nb"
 qemu-args = ["-s",
@@ -95,7 +95,7 @@ transport = "mmio"
     let told = parse(text).unwrap_err();
     for (line, part) in [
         (3, "kernel \"a\": memory: \"lots\" is not a memory size"),
-        (4, "kernel \"a\": cpus is out of range; allowed: 1 to 255"),
+        (4, "kernel \"a\": cpus is out of range; allowed: 1 to 256"),
         (5, "kernel \"a\": cpu is \"\"; allowed: a model"),
         (6, "kernel \"a\": append has control characters"),
         (8, "kernel \"a\": qemu-args: -m is set by kiln: use memory"),

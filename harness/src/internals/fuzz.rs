@@ -9,7 +9,10 @@ use crate::config::{Catalogue, Origin};
 use crate::kernel::facts;
 use crate::kernel::modules::Index;
 use crate::kernel::{Lock, archive, image};
-use crate::report::{History, Levels, Report as _, StatusLevel, Terminal, TerminalStyle};
+use crate::report::{
+    Format, History, Levels, ReadRun, Report as _, StatusLevel, Terminal, TerminalStyle,
+    compare_junit,
+};
 use crate::run::event_log::RunLog;
 use crate::run::expectations::{Expectations, Subject};
 use crate::run::merge::merge;
@@ -32,13 +35,13 @@ pub use crate::suite::command::{Case, Results, read_xml};
 /// `kernel_log`.
 pub use crate::vm::kernel_log::KernelProblem;
 
-/// `archive`: unpacks a package or archive, or the layer of a container image; returns whether that
-/// succeeds.
-pub fn unpack_archive(file: &Path, is_layer: bool, dest: &Path) -> bool {
+/// `archive` and `rpm`: unpacks a package or archive, or the layer of a container image; returns
+/// whether that succeeds.
+pub fn unpack_archive(bytes: &[u8], is_layer: bool, dest: &Path) -> bool {
     if is_layer {
-        archive::unpack_layer(file, "it", dest).is_ok()
+        archive::unpack_layer_from(bytes, "it", dest).is_ok()
     } else {
-        archive::unpack(file, "it", dest).is_ok()
+        archive::unpack_from(bytes, "it", dest).is_ok()
     }
 }
 
@@ -195,6 +198,8 @@ pub fn judge_directory(tests_dir: &Path, output: &[u8]) -> Vec<Verdict> {
 pub struct Folded {
     /// What the terminal shows.
     pub printed: Vec<u8>,
+    /// report.html.
+    pub page: String,
     /// Planned tests.
     pub planned: usize,
     /// Tests with a verdict.
@@ -215,6 +220,7 @@ pub fn fold(records: &[Record]) -> Result<Folded, Box<dyn Error>> {
     let levels = Levels {
         status: StatusLevel::All,
         at_end: StatusLevel::All,
+        group: true,
     };
     let mut terminal = Terminal::new(&mut printed, style, style.lines(), levels, "/results");
     for record in records {
@@ -223,6 +229,7 @@ pub fn fold(records: &[Record]) -> Result<Folded, Box<dyn Error>> {
     }
     terminal.finish(&history)?;
     drop(terminal);
+    let page = ReadRun::of(records).text(Format::Html)?;
     let has_start =
         matches!(records.first(), Some(first) if matches!(first.event, Event::RunStarted(_)));
     let finished_merged = if has_start {
@@ -244,12 +251,19 @@ pub fn fold(records: &[Record]) -> Result<Folded, Box<dyn Error>> {
     let _ = tally.exit_code();
     Ok(Folded {
         printed,
+        page,
         planned: tally.planned(),
         finished: tally.finished(),
         unexpected: tally.unexpected(),
         missing: tally.missing(),
         finished_merged,
     })
+}
+
+/// `junit`: reads a JUnit file as a run, and compares it with itself; returns whether a test
+/// regressed, or the error's message.
+pub fn junit_with_itself(file: &[u8]) -> Result<bool, String> {
+    compare_junit(file)
 }
 
 /// What `expectations` looks at in an `expectations.toml`.

@@ -145,7 +145,8 @@ impl Cache {
         self.discard_damaged(key, |dir| prepare::load(dir, name).is_some())?;
         if let Some(filling) = self.fill(key, || progress.waiting(name))? {
             let (layout, taking) = get(&filling.work())?;
-            prepare::prepare(&layout, taking, &filling.kernel())?;
+            prepare::prepare(&layout, taking, &filling.kernel())
+                .map_err(|error| shown(error, &filling.work(), name))?;
             filling.publish()?;
             if let Some(note) = super::disk::note_of_size(&self.root) {
                 progress.line(&note);
@@ -338,6 +339,32 @@ impl Cache {
             .write(true)
             .open(&path)
             .map_err(Error::io("open", &path))
+    }
+}
+
+/// The error without the temporary directory `work`: the image is of the kernel called `name`.
+fn shown(error: Error, work: &Path, name: &str) -> Error {
+    let of_kernel = |image: &Path| -> Option<PathBuf> {
+        let inside = image.strip_prefix(work).ok()?;
+        // The first part is the directory that the kernel was unpacked to.
+        let path = inside.iter().skip(1).collect::<PathBuf>();
+        Some(format!("{} of kernel \"{name}\"", path.display()).into())
+    };
+    match error {
+        Error::Image(error) => Error::Image(match of_kernel(error.path()) {
+            Some(image) => error.of(image),
+            None => error,
+        }),
+        Error::ReleaseDiffers {
+            image,
+            release,
+            expected,
+        } => Error::ReleaseDiffers {
+            image: of_kernel(&image).unwrap_or(image),
+            release,
+            expected,
+        },
+        other => other,
     }
 }
 

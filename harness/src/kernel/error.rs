@@ -95,6 +95,8 @@ pub enum Error {
         url: String,
         /// Which key, and what is wrong.
         reason: String,
+        /// Whether a trusted key signed it, but another text.
+        changed: bool,
     },
     /// The file of trusted keys cannot be used.
     #[error("{name} cannot be used as a keyring: {reason}")]

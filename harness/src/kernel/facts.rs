@@ -190,6 +190,14 @@ impl Facts {
         }
     }
 
+    /// The value of an option that is a number, if the configuration is known.
+    pub fn number(&self, option: &str) -> Option<u64> {
+        match self.options.as_ref()?.get(option)? {
+            Value::Text(number) => number.parse().ok(),
+            Value::Yes | Value::Module => None,
+        }
+    }
+
     /// How the kernel has a module, by its name.
     pub fn module(&self, module: &str) -> Presence {
         match (option_of(module), self.listed(module)) {

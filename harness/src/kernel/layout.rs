@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::image::names::{IMAGES, bootable_siblings, built, rank};
+use super::image::names::{IMAGES, UKI, bootable_siblings, built, rank};
 use super::{Error, image};
 use crate::arch::Arch;
 
@@ -188,6 +188,8 @@ fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
         .to_owned();
     let order = root.join("modules.order");
     let modules = match fs::read_to_string(&order) {
+        // From an earlier build.
+        Ok(_) if has_no_modules(root) => Modules::None,
         Ok(text) => Modules::Built {
             tree: root.to_path_buf(),
             files: all_built(root, built_modules(&text))?,
@@ -200,6 +202,14 @@ fn of_build_tree(root: &Path, release_file: &Path) -> Result<Layout, Error> {
         others: images,
         release,
         modules,
+    })
+}
+
+/// Whether a build tree is configured to build no modules (`CONFIG_MODULES=n`).
+fn has_no_modules(tree: &Path) -> bool {
+    fs::read_to_string(tree.join(".config")).is_ok_and(|text| {
+        text.lines()
+            .any(|line| line.trim_end() == "# CONFIG_MODULES is not set")
     })
 }
 
@@ -246,7 +256,7 @@ fn of_tree(root: &Path) -> Result<Layout, Error> {
         }
     }
     for (release, directory) in &modules {
-        for name in IMAGES {
+        for name in IMAGES.into_iter().chain([UKI]) {
             let path = directory.join(name);
             if path.is_file() {
                 found.add(release.clone(), path);

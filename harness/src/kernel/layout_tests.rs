@@ -100,6 +100,33 @@ fn a_build_tree_is_recognised_by_its_release_file() {
 }
 
 #[test]
+fn modules_of_an_earlier_build_do_not_count_if_the_kernel_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path();
+    write(tree, "include/config/kernel.release", b"6.14.0\n");
+    write(tree, "arch/x86/boot/bzImage", b"");
+    write(tree, "modules.order", b"fs/a.o\n");
+    write(tree, "fs/a.ko", b"");
+    write(tree, ".config", b"CONFIG_64BIT=y\nCONFIG_MODULES=y\n");
+    assert!(matches!(find(tree).unwrap().modules, Modules::Built { .. }));
+    write(
+        tree,
+        ".config",
+        b"CONFIG_64BIT=y\n# CONFIG_MODULES is not set\n",
+    );
+    assert_eq!(find(tree).unwrap().modules, Modules::None);
+}
+
+#[test]
+fn a_unified_kernel_image_lies_among_its_modules() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = write(dir.path(), "lib/modules/6.14/vmlinuz-virt.efi", b"");
+    write(dir.path(), "lib/modules/6.14/kernel/a.ko", b"");
+    let layout = find(dir.path()).unwrap();
+    assert_eq!((layout.release.as_str(), layout.image), ("6.14", path));
+}
+
+#[test]
 fn modules_order_is_read_in_all_its_forms() {
     let old = built_modules("kernel/fs/xfs/xfs.ko\nkernel/kernel/x.ko\n");
     assert_eq!(old, [PathBuf::from("fs/xfs/xfs.ko"), "kernel/x.ko".into()]);

@@ -107,6 +107,10 @@ pub struct LockedFile {
     /// left the mirrors by this name. The result is checked against `sha256`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
+    /// Whether no signed index listed the file when it was pinned. It may contain modules and
+    /// nothing else, and the kernel boots with enforced module signatures.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
 }
 
 #[derive(Deserialize)]
@@ -280,6 +284,12 @@ fn check(kernel: &LockedKernel) -> Result<(), String> {
     if kernel.files.is_empty() {
         return Err(format!("kernel \"{}\" has no file", kernel.name));
     }
+    if let Some(file) = kernel.files.first().filter(|file| file.unlisted) {
+        return Err(format!(
+            "{} of kernel \"{}\" is unlisted; allowed: further files, which have modules only",
+            file.package, kernel.name
+        ));
+    }
     for file in &kernel.files {
         let word = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic());
         let path = Path::new(&file.path);
@@ -355,6 +365,7 @@ mod tests {
                 size: 7,
                 sha256: "0".repeat(64),
                 sha1: Some("0".repeat(40)),
+                unlisted: false,
             }],
         })
     }
@@ -417,6 +428,31 @@ mod tests {
         b.set(kernel("y", "1"));
         assert_eq!(a.to_text(), b.to_text());
         assert!(a.to_text().starts_with("# Written by"));
+    }
+
+    #[test]
+    fn a_lock_remembers_which_files_nobody_signed() {
+        let Pin::Apt(mut pin) = kernel("x", "1") else {
+            unreachable!()
+        };
+        pin.files.push(LockedFile {
+            package: "linux-modules-1".to_owned(),
+            unlisted: true,
+            ..pin.files[0].clone()
+        });
+        let mut lock = Lock::default();
+        lock.set(Pin::Apt(pin));
+        let text = lock.to_text();
+        assert_eq!(Lock::parse(&text, "kernels.lock").unwrap(), lock);
+        // A lock of before says nothing of it, and the others stay what they were.
+        assert_eq!(text.matches("unlisted = true").count(), 1, "{text}");
+        // What boots is always listed.
+        let wrong = text.replacen("[[kernel.file]]", "[[kernel.file]]\nunlisted = true", 1);
+        let error = Lock::parse(&wrong, "kernels.lock").unwrap_err().to_string();
+        assert!(
+            error.contains("linux-image-1 of kernel \"x\" is unlisted"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
 use super::source::{self, Content, Pinning, Request, Status, Supply};
-use super::{Cache, Error, KernelImage, Progress, signed_modules};
+use super::{Cache, Error, KernelImage, Progress};
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
 /// Provides the selected kernel from `catalogue`, ready to boot. A kernel whose source needs a pin
@@ -55,32 +55,25 @@ pub fn provide(
 fn pooled(kernel: &PoolKernel, request: &Request<'_>) -> Result<KernelImage, Error> {
     let pin = source::whole_pin_of(request, kernel).map_err(|error| not_cached(request, error))?;
     let content = source::packages(kernel, &pin);
-    let image = get(&*content, request).map_err(|error| match error {
+    get(&*content, request).map_err(|error| match error {
         Error::PinGone { .. } => Error::LeftPool {
             pool: kernel.pool().to_owned(),
             source: Box::new(error),
         },
         other => other,
-    })?;
-    if let Some(unlisted) = kernel.unlisted.first()
-        && !signed_modules::enforce(&image.image)?
-    {
-        return Err(Error::Unsigned {
-            name: kernel.name.clone(),
-            unlisted: unlisted.package.clone(),
-        });
-    }
-    Ok(image)
+    })
 }
 
 fn get(content: &dyn Content, request: &Request<'_>) -> Result<KernelImage, Error> {
     let key = content.key()?.for_arch(request.arch);
-    request
+    let kernel = request
         .cache
         .provide(&key, request.name, request.progress, |work| {
             content.get(request, work)
         })
-        .map_err(|error| not_cached(request, error))
+        .map_err(|error| not_cached(request, error))?;
+    content.secure(&kernel)?;
+    Ok(kernel)
 }
 
 /// Names the kernel that cannot be fetched.

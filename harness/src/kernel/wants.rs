@@ -146,11 +146,15 @@ pub static WANTS: &[Want] = &[
     .needs(&["PCI"]),
     kiln(
         "SERIAL_8250_CONSOLE",
-        "no console on ttyS0: what the kernel says before its modules are loaded is lost",
+        "the console is on hvc0: what the kernel says before its modules are loaded is lost",
     )
     .needs(&["TTY", "PRINTK", "SERIAL_8250"]),
     kiln("PRINTK", "the kernel's reports are not seen").usual(),
-    kiln("VIRTIO_CONSOLE", "no control port").needs(&["TTY", "VIRTIO_MENU"]),
+    kiln(
+        "VIRTIO_CONSOLE",
+        "the control port is the second serial port",
+    )
+    .needs(&["TTY", "VIRTIO_MENU"]),
     kiln("VIRTIO_MMIO", "virtio goes by PCI")
         .needs(&["VIRTIO_MENU"])
         .or(&["VIRTIO_PCI"]),

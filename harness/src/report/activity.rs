@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::escape;
+use super::forecast::{self, Forecast};
+use super::{History, escape};
 use crate::run::event::{Event, KernelFailed, KernelReady, Record, VmLost, VmStopped};
 
 /// Characters of a test's id or a kernel's name to show.
@@ -14,6 +15,7 @@ pub(super) struct Activity {
     /// Kernels that are not ready to boot.
     awaited: Vec<String>,
     vms: Vec<Vm>,
+    forecast: Forecast,
 }
 
 /// A VM of the run.
@@ -47,6 +49,7 @@ enum State {
 impl Activity {
     pub(super) fn observe(&mut self, record: &Record) {
         let at_ms = record.at_ms;
+        self.forecast.observe(record);
         match &record.event {
             Event::RunStarted(start) => {
                 let kernels = start.kernels.iter();
@@ -106,6 +109,12 @@ impl Activity {
     /// The existing VMs, in the order of their start.
     pub(super) fn vms(&self) -> &[Vm] {
         &self.vms
+    }
+
+    /// Says when the run will end, if that can be known.
+    pub(super) fn ends(&self, history: &History) -> Option<String> {
+        let left = self.forecast.left(history, self.vms.len())?;
+        Some(forecast::words(left))
     }
 
     /// Says which kernels are not ready to boot, if any.
@@ -182,6 +191,7 @@ mod tests {
             suite: "bpftrace".into(),
             id: "a.b\x1b[2J".into(),
             attempt,
+            expected_ms: None,
         });
         at(at_ms, event)
     }

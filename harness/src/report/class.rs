@@ -1,10 +1,10 @@
 //! The result of a test for a reader: its verdict, and whether that was expected.
 
 use super::History;
-use crate::run::event::{TestResult, Verdict};
+use crate::run::event::{KnownResult, TestResult, Verdict, is_expected};
 
 /// A result as the reader sees it; every test has exactly one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Class {
     Pass,
     /// Passes, but not on the first attempt.
@@ -35,10 +35,16 @@ impl Class {
     ];
 
     pub(super) fn of(result: &TestResult) -> Self {
-        let expected = result.is_expected();
-        match result.verdict {
+        let known = result.known.as_ref().map(|known| known.result);
+        Self::given(result.verdict, known, result.flaky)
+    }
+
+    /// Of a verdict, what is known of the test, and whether its attempts differed.
+    pub(super) fn given(verdict: Verdict, known: Option<KnownResult>, flaky: bool) -> Self {
+        let expected = is_expected(verdict, known);
+        match verdict {
             Verdict::Pass if !expected => Self::XPass,
-            Verdict::Pass if result.flaky => Self::Flaky,
+            Verdict::Pass if flaky => Self::Flaky,
             Verdict::Pass => Self::Pass,
             Verdict::Skip => Self::Skip,
             _ if expected => Self::XFail,
@@ -55,6 +61,14 @@ impl Class {
         outcomes
             .filter(|outcome| Self::of(&outcome.result) == self)
             .count()
+    }
+
+    /// It needs attention.
+    pub(super) fn is_unexpected(self) -> bool {
+        matches!(
+            self,
+            Self::Fail | Self::Timeout | Self::Lost | Self::Error | Self::XPass
+        )
     }
 
     /// Its column heading; at the start of a line it is in capitals.
@@ -77,7 +91,6 @@ impl Class {
 mod tests {
     use super::*;
     use crate::report::samples::{known, result};
-    use crate::run::event::KnownResult;
 
     #[test]
     fn a_test_is_what_it_does_as_far_as_that_is_not_known() {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::cause;
 use super::class::Class;
 use super::differences::differences;
 use super::history::{History, Outcome};
@@ -11,7 +12,7 @@ use super::lines::{self, reason_of};
 use super::table::table;
 use super::text::{Keep, append, quote};
 use super::words::{counted, minutes, report_kind, seconds};
-use super::{StatusLevel, TerminalStyle, escape, output_files, reproduce};
+use super::{Levels, StatusLevel, TerminalStyle, escape, output_files, reproduce};
 
 /// Lines of a failure's text to show; the rest is in its file.
 const MAX_LINES: usize = 60;
@@ -30,13 +31,14 @@ const MAX_NAMED: usize = 20;
 /// directory.
 pub(super) fn ending(
     style: TerminalStyle,
-    level: StatusLevel,
+    levels: Levels,
     history: &History,
     results: &Path,
 ) -> String {
+    let level = levels.at_end;
     let mut text = String::from("\n");
     if level >= StatusLevel::Fail {
-        failures(&mut text, style, history);
+        failures(&mut text, style, history, levels.group);
         troubles(&mut text, style, history);
     }
     others(&mut text, style, level, history);
@@ -55,15 +57,16 @@ pub(super) fn ending(
     text
 }
 
-/// Unexpected results with the same reason.
+/// Unexpected results with the same cause.
 struct Failure<'h> {
     first: &'h Outcome,
-    /// Further tests of the same kernel, without their own texts.
+    /// Further results, which are not shown in full.
     others: Vec<&'h Outcome>,
 }
 
-/// By test, with the kernels of a test in the order of the run.
-fn sorted(history: &History) -> Vec<Failure<'_>> {
+/// By test, with the kernels of a test in the order of the run. With `group`, those with one cause
+/// together; without, only those that have no text of their own, on each kernel.
+fn sorted(history: &History, group: bool) -> Vec<Failure<'_>> {
     let kernels = &history.tally.kernels;
     let mut outcomes: Vec<&Outcome> = history.unexpected().collect();
     outcomes.sort_by_key(|outcome| {
@@ -82,14 +85,20 @@ fn sorted(history: &History) -> Vec<Failure<'_>> {
             && outcome.attempts.is_empty()
             && outcome.reports.is_empty());
         // If a kernel does not boot, all its tests have the same reason.
-        let story = (&result.kernel, result.verdict, &result.reason);
+        let story = if group {
+            (None, cause::key(outcome))
+        } else {
+            let reason = result.reason.clone().unwrap_or_default();
+            (Some(&result.kernel), (Class::of(result), reason))
+        };
+        let apart = has_text && !group;
         match alike.get(&story) {
-            Some(&index) if !has_text => {
+            Some(&index) if !apart => {
                 let failure: &mut Failure<'_> = &mut failures[index];
                 failure.others.push(outcome);
             }
             _ => {
-                if !has_text {
+                if !apart {
                     alike.insert(story, failures.len());
                 }
                 failures.push(Failure {
@@ -102,8 +111,8 @@ fn sorted(history: &History) -> Vec<Failure<'_>> {
     failures
 }
 
-fn failures(text: &mut String, style: TerminalStyle, history: &History) {
-    let failures = sorted(history);
+fn failures(text: &mut String, style: TerminalStyle, history: &History, group: bool) {
+    let failures = sorted(history, group);
     if failures.is_empty() {
         return;
     }
@@ -130,16 +139,21 @@ fn failures(text: &mut String, style: TerminalStyle, history: &History) {
                 format_args!("      [further texts are only in output/]\n"),
             );
         }
-        if !failure.others.is_empty() {
-            let ids = failure.others.iter().map(|other| other.result.id.as_str());
-            append(
-                text,
-                format_args!(
-                    "      and {} of this kernel: ",
-                    counted(failure.others.len(), "test")
-                ),
-            );
-            named(text, ids);
+        for kernel in &history.tally.kernels {
+            let of_kernel = |other: &&&Outcome| other.result.kernel == kernel.kernel;
+            let others: Vec<_> = failure.others.iter().filter(of_kernel).collect();
+            if others.is_empty() {
+                continue;
+            }
+            let own = kernel.kernel == result.kernel;
+            let name = if own {
+                "this kernel".into()
+            } else {
+                escape::line(&kernel.kernel)
+            };
+            let count = counted(others.len(), "test");
+            append(text, format_args!("      and {count} of {name}: "));
+            named(text, others.iter().map(|other| other.result.id.as_str()));
         }
         append(
             text,

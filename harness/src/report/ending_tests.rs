@@ -5,8 +5,17 @@ use crate::report::samples::{at, finished, history, known, result, started, with
 use crate::run::event::{Event, KernelReport, KnownResult, Record, TestResult, Verdict, VmLost};
 
 fn ended_at(level: StatusLevel, records: &[Record]) -> String {
+    ended_with(level, true, records)
+}
+
+fn ended_with(level: StatusLevel, group: bool, records: &[Record]) -> String {
     let history = history(records);
-    ending(TerminalStyle::PLAIN, level, &history, Path::new("/runs/1"))
+    let levels = Levels {
+        status: level,
+        at_end: level,
+        group,
+    };
+    ending(TerminalStyle::PLAIN, levels, &history, Path::new("/runs/1"))
 }
 
 fn ended(records: &[Record]) -> String {
@@ -150,13 +159,51 @@ fn tests_with_the_same_reason_are_shown_once() {
 }
 
 #[test]
+fn failures_with_one_cause_are_shown_once_with_the_tests_and_kernels_they_hit() {
+    let mut records = vec![started(&["5.10", "6.1"], 4)];
+    for (kernel, id, address) in [
+        ("5.10", "a.a", "1f"),
+        ("6.1", "a.a", "2a"),
+        ("6.1", "b.b", "3b"),
+        ("6.1", "c.c", "4c"),
+    ] {
+        let fail = finished(kernel, id, Verdict::Fail, &format!("expected {id}"));
+        let said = format!("stdin:1:1-9: ERROR: cannot attach 0x{address}\nmore of {id}\n");
+        records.push(with_texts(fail, &said, &format!("expected: {id}")));
+    }
+    // Another one with the same reason.
+    let other = finished("6.1", "d.d", Verdict::Fail, "expected a.a");
+    records.push(with_texts(other, "", "expected: d.d"));
+    let text = ended(&records);
+    let heads: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("FAIL"))
+        .collect();
+    assert_eq!(
+        heads,
+        ["FAIL  5.10  a.a  (3.1 s)", "FAIL  6.1  d.d  (3.1 s)"],
+        "{text}"
+    );
+    assert!(
+        text.contains("      and 3 tests of 6.1: a.a, b.b, c.c\n"),
+        "{text}"
+    );
+    let each = ended_with(StatusLevel::Retry, false, &records);
+    assert_eq!(
+        each.lines().filter(|line| line.starts_with("FAIL")).count(),
+        5,
+        "{each}"
+    );
+}
+
+#[test]
 fn the_hundredth_failure_still_has_its_line_but_not_its_text() {
     let mut records = vec![started(&["6.1"], 100)];
     for number in 0..100 {
         let fail = finished("6.1", &format!("a.{number:02}"), Verdict::Fail, "no");
         records.push(with_texts(fail, "said", ""));
     }
-    let text = ended(&records);
+    let text = ended_with(StatusLevel::Retry, false, &records);
     assert_eq!(text.matches("| said").count(), MAX_IN_FULL, "{text}");
     assert_eq!(text.matches("      again: kiln run ").count(), 100);
     assert!(

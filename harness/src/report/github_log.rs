@@ -3,10 +3,12 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
+use super::compare::{Baseline, Comparison};
 use super::github::{self, Annotation, Github, Level};
 use super::history::{History, Outcome};
-use super::summary::summary;
+use super::summary::compared;
 use super::words::seconds;
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::event::{KernelFailed, Record, VERDICTS};
@@ -21,12 +23,17 @@ const MAX_LINE: usize = 400;
 pub struct GithubLog<W> {
     out: W,
     github: Github,
+    baseline: Option<Arc<Baseline>>,
 }
 
 impl<W: Write + Send> GithubLog<W> {
     /// For a run under `github`.
-    pub fn new(out: W, github: Github) -> Self {
-        Self { out, github }
+    pub fn new(out: W, github: Github, baseline: Option<Arc<Baseline>>) -> Self {
+        Self {
+            out,
+            github,
+            baseline,
+        }
     }
 }
 
@@ -40,12 +47,14 @@ impl<W: Write + Send> Report for GithubLog<W> {
         for kernel in &history.tally.kernels {
             group(&mut lines, history, kernel);
         }
-        annotations(&mut lines, &self.github, history);
+        let baseline = self.baseline.as_deref();
+        let comparison = baseline.and_then(|baseline| baseline.compare(history).ok());
+        annotations(&mut lines, &self.github, history, comparison.as_ref());
         let mut text = lines.join("\n");
         text.push('\n');
         super::put(&mut self.out, &text)?;
         self.github
-            .add_summary(&summary(history))
+            .add_summary(&compared(history, baseline))
             .map_err(|(path, source)| ReportError::Summary { path, source })
     }
 }
@@ -86,11 +95,21 @@ fn group(lines: &mut Vec<String>, history: &History, kernel: &KernelTally) {
     lines.push(github::END_GROUP.to_owned());
 }
 
-fn annotations(lines: &mut Vec<String>, github: &Github, history: &History) {
+/// With a comparison, only of what did not need attention before.
+fn annotations(
+    lines: &mut Vec<String>,
+    github: &Github,
+    history: &History,
+    comparison: Option<&Comparison>,
+) {
+    let is_new = |outcome: &&Outcome| {
+        comparison.is_none_or(|comparison| !comparison.is_old(&outcome.result))
+    };
     let mut errors: Vec<Note<'_>> = history.failed.iter().map(Note::of_no_kernel).collect();
     errors.extend(
         history
             .unexpected()
+            .filter(is_new)
             .map(|outcome| Note::of_test(history, outcome)),
     );
     add(lines, github, Level::Error, &errors);
@@ -189,7 +208,7 @@ mod tests {
         let path = dir.path().join("summary");
         let github = Github::of("/w/repo".into(), path.clone());
         let mut out = Vec::new();
-        let mut log = GithubLog::new(&mut out, github);
+        let mut log = GithubLog::new(&mut out, github, None);
         log.finish(&history(records)).unwrap();
         drop(log);
         let summary = std::fs::read_to_string(path).unwrap();

@@ -48,7 +48,7 @@ impl Report for Junit {
 }
 
 /// The file.
-fn text(history: &History) -> Result<String, ReportError> {
+pub(super) fn text(history: &History) -> Result<String, ReportError> {
     let mut report = JunitReport::new("kiln");
     report.set_time(Duration::from_millis(history.at_ms));
     for kernel in &history.tally.kernels {

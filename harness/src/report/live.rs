@@ -29,7 +29,7 @@ const WHOLE: &str = "all";
 pub struct View {
     vms: Vec<VmView>,
     whole: Count,
-    /// Problems so far, and kernels not ready yet.
+    /// Problems so far, when the run ends, and kernels not ready yet.
     message: String,
     /// Columns of the longest name.
     names: usize,
@@ -66,7 +66,10 @@ impl View {
             .map(|class| (class.count(history), class.word()))
             .filter(|(count, _)| *count > 0)
             .map(|(count, word)| format!("{count} {word}"));
-        let message: Vec<String> = bad.chain(activity.awaited()).collect();
+        let message: Vec<String> = bad
+            .chain(activity.ends(history))
+            .chain(activity.awaited())
+            .collect();
         let vms = activity.vms().iter().map(|vm| {
             let of_kernel = tally.kernels.iter().find(|one| one.kernel == vm.kernel);
             VmView {

@@ -42,6 +42,7 @@ fn runs(kernel: &str, vm: u32, id: &str) -> Event {
         suite: "bpftrace".into(),
         id: id.into(),
         attempt: 1,
+        expected_ms: None,
     })
 }
 

@@ -4,13 +4,19 @@
 //! [`escape`].
 
 mod activity;
+mod cause;
 mod class;
+mod compare;
 mod differences;
 mod ending;
 pub mod escape;
+mod forecast;
+mod format;
 pub mod github;
 mod github_log;
 mod history;
+mod html;
+mod json;
 mod junit;
 mod lines;
 mod live;
@@ -19,17 +25,21 @@ mod outlet;
 mod output_files;
 mod painter;
 mod reproduce;
+mod results;
 mod screen;
 mod status;
 mod summary;
 mod table;
+mod tap;
 mod terminal;
 mod terminal_style;
 mod text;
+mod trend;
 mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -37,8 +47,11 @@ use crate::hint::Hint;
 use crate::run::dir::{RunDir, RunDirError};
 use crate::run::event::Record;
 
+pub use compare::{Baseline, CompareFormat, Comparison, compare_junit};
+pub use format::{Format, ReadRun};
 pub use github_log::GithubLog;
 pub use history::History;
+pub use html::Html;
 pub use junit::Junit;
 pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
@@ -46,6 +59,7 @@ pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
 pub use terminal_style::TerminalStyle;
+pub use trend::{Trend, TrendFormat};
 
 /// Writes the end of a report at once.
 fn put(out: &mut impl Write, text: &str) -> Result<(), ReportError> {
@@ -78,18 +92,30 @@ pub struct Reports {
 
 impl Reports {
     /// The reports of the run in this directory: its files, standard output through `shown`, and
-    /// GitHub if kiln runs there. None of them waits for standard output.
-    pub fn of_run(dir: &RunDir, style: TerminalStyle, levels: Levels, shown: &Queue) -> Self {
+    /// GitHub if kiln runs there. None of them waits for standard output. With a baseline they say what
+    /// has changed.
+    pub fn of_run(
+        dir: &RunDir,
+        style: TerminalStyle,
+        levels: Levels,
+        shown: &Queue,
+        baseline: Option<&Arc<Baseline>>,
+    ) -> Self {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         // Before the terminal, which comes last.
         if let Some(github) = github::Github::detect() {
-            reports.push(Box::new(GithubLog::new(shown.clone(), github)));
+            reports.push(Box::new(GithubLog::new(
+                shown.clone(),
+                github,
+                baseline.cloned(),
+            )));
         }
         let terminal = Terminal::over(shown.clone(), style, levels, dir.path());
         reports.push(Box::new(terminal));
         reports.push(Box::new(OutputFiles::new(dir.clone())));
         reports.push(Box::new(Junit::new(dir.clone())));
-        reports.push(Box::new(Summary::new(dir.clone())));
+        reports.push(Box::new(Summary::new(dir.clone(), baseline.cloned())));
+        reports.push(Box::new(Html::new(dir.clone(), baseline.cloned())));
         Self {
             history: History::default(),
             reports,
@@ -140,6 +166,12 @@ pub enum ReportError {
     /// The JUnit report cannot be serialised.
     #[error("cannot write the JUnit report: {0}")]
     Junit(#[from] quick_junit::SerializeError),
+    /// The JSON report cannot be serialised.
+    #[error("cannot write the JSON report: {0}")]
+    Json(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The page cannot be made.
+    #[error("cannot make report.html: {0}")]
+    Page(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The summary of a step cannot be written.
     #[error("cannot write the step's summary {}: {source}", path.display())]
     Summary {
@@ -157,7 +189,11 @@ impl Hint for ReportError {
     fn hints(&self) -> Vec<String> {
         match self {
             Self::File(error) => error.hints(),
-            Self::Output(_) | Self::Junit(_) | Self::Summary { .. } => {
+            Self::Output(_)
+            | Self::Junit(_)
+            | Self::Json(_)
+            | Self::Page(_)
+            | Self::Summary { .. } => {
                 vec!["the verdicts so far are in events.jsonl in the run directory".to_owned()]
             }
         }
@@ -193,6 +229,7 @@ pub(crate) mod samples {
                         name: (*kernel).to_owned(),
                         tests,
                         suites: vec![tests],
+                        expected_ms: None,
                     })
                     .collect(),
                 suites: vec!["bpftrace".into()],
@@ -227,6 +264,7 @@ pub(crate) mod samples {
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),
+            console: String::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::run::event::{Event, Record, Verdict, Warning};
 const LEVELS: Levels = Levels {
     status: StatusLevel::All,
     at_end: StatusLevel::Fail,
+    group: true,
 };
 
 /// A reader that reads nothing until it is released.

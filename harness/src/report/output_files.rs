@@ -117,6 +117,7 @@ fn contents(history: &History, outcome: &Outcome) -> String {
         };
         section(&mut text, details, &attempt.details);
         section(&mut text, "what the test printed", &attempt.output);
+        section(&mut text, "the console while it ran", &attempt.console);
     }
     for report in outcome.reports_beside_details() {
         let title = format!(

@@ -11,21 +11,59 @@ use super::history::{History, Outcome};
 /// For any names of tests and kernels it is one line without control characters, and a shell reads
 /// each name as one word.
 pub(super) fn line(history: &History, outcome: &Outcome) -> String {
-    let again = &history.start.again;
-    let (program, options) = match again.as_slice() {
-        [program, command, options @ ..] => (vec![program.as_str(), command], options),
-        _ => (vec!["kiln", "run"], [].as_slice()),
-    };
-    let filter = filter(outcome.runs_as());
-    let suite = &outcome.result.suite;
-    let mut words: Vec<Cow<'_, str>> = program.into_iter().map(Cow::Borrowed).collect();
-    let selected = ["-k", &outcome.result.kernel, "-t", &filter];
-    words.extend(selected.map(Cow::Borrowed));
-    let options = options_for(history, suite, options);
-    words.extend(options.map(|word| history.short_word(word)));
-    // Other suites may have a test of the same name.
-    words.push(Cow::Borrowed(suite));
-    command_line(&words)
+    let again = Again::new(history);
+    format!(
+        "{} -k {} -t {} {}",
+        again.program(),
+        word(&outcome.result.kernel),
+        filter_word(outcome.runs_as()),
+        again.suite(&outcome.result.suite)
+    )
+}
+
+/// The parts of such a command that its test does not change.
+pub(super) struct Again<'h> {
+    history: &'h History,
+    program: Vec<&'h str>,
+    options: &'h [String],
+}
+
+impl<'h> Again<'h> {
+    /// Of this run.
+    pub(super) fn new(history: &'h History) -> Self {
+        let (program, options) = match history.start.again.as_slice() {
+            [program, command, options @ ..] => (vec![program.as_str(), command], options),
+            _ => (vec!["kiln", "run"], [].as_slice()),
+        };
+        Self {
+            history,
+            program,
+            options,
+        }
+    }
+
+    /// The beginning: `kiln run`.
+    pub(super) fn program(&self) -> String {
+        command_line(&self.program)
+    }
+
+    /// The end: the options, and the suite, since others may have a test of the same name.
+    pub(super) fn suite(&self, suite: &str) -> String {
+        let options = options_for(self.history, suite, self.options);
+        let words = options.map(|word| self.history.short_word(word));
+        let words: Vec<_> = words.chain([Cow::Borrowed(suite)]).collect();
+        command_line(&words)
+    }
+}
+
+/// A word of a command.
+pub(super) fn word(text: &str) -> String {
+    quote(text)
+}
+
+/// A filter that selects only this test, as a word of a command.
+pub(super) fn filter_word(id: &str) -> String {
+    quote(&filter(id))
 }
 
 /// The options without those that are about other suites only: kiln refuses them

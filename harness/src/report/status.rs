@@ -33,6 +33,8 @@ pub struct Levels {
     pub status: StatusLevel,
     /// Again at the end, with unexpected ones in full.
     pub at_end: StatusLevel,
+    /// At the end, show failures with one cause once.
+    pub group: bool,
 }
 
 impl StatusLevel {

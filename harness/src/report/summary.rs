@@ -1,10 +1,12 @@
 //! `summary.md`: a run on one page, for people and for pull requests.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use super::compare::Baseline;
 use super::differences::differences;
 use super::history::{History, Outcome};
-use super::markdown::{block, code, link};
+use super::markdown::{block, code, link, literal};
 use super::words::{counted, minutes, report_kind, seconds};
 use super::{Report, ReportError, escape, reproduce};
 use crate::run::dir::RunDir;
@@ -25,12 +27,13 @@ const MAX_LINE: usize = 400;
 /// Writes `summary.md` into the directory of a run at its end.
 pub struct Summary {
     dir: RunDir,
+    baseline: Option<Arc<Baseline>>,
 }
 
 impl Summary {
     /// For the run of this directory.
-    pub fn new(dir: RunDir) -> Self {
-        Self { dir }
+    pub fn new(dir: RunDir, baseline: Option<Arc<Baseline>>) -> Self {
+        Self { dir, baseline }
     }
 }
 
@@ -40,7 +43,7 @@ impl Report for Summary {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let text = summary(history);
+        let text = compared(history, self.baseline.as_deref());
         self.dir.write(&self.dir.summary(), text.as_bytes())?;
         Ok(())
     }
@@ -51,6 +54,31 @@ macro_rules! say {
     ($page:expr, $($words:tt)*) => {
         let _ = writeln!($page, $($words)*);
     };
+}
+
+/// The page, with what its reader must know first.
+pub(super) fn with_notes(history: &History, notes: &[String]) -> String {
+    let mut page = String::new();
+    for note in notes {
+        say!(page, "> {}\n", literal(note));
+    }
+    page.push_str(&summary(history));
+    page
+}
+
+/// The page, with what has changed since the baseline first.
+pub(super) fn compared(history: &History, baseline: Option<&Baseline>) -> String {
+    let mut page = match baseline.map(|baseline| baseline.compare(history)) {
+        None => String::new(),
+        Some(Ok(comparison)) => comparison.markdown(),
+        Some(Err(error)) => format!("> {}\n\n", code(&error.to_string())),
+    };
+    let all = summary(history);
+    if page.len() + all.len() > MAX_PAGE {
+        page.truncate(0);
+    }
+    page.push_str(&all);
+    page
 }
 
 /// The page.

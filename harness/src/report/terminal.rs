@@ -120,7 +120,7 @@ impl<P: Paint> Report for Terminal<P> {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let text = ending(self.style, self.levels.at_end, history, &self.results);
+        let text = ending(self.style, self.levels, history, &self.results);
         self.paint.paint(Piece::End(text))
     }
 }

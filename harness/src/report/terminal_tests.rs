@@ -11,6 +11,7 @@ use crate::run::event::{
 const LEVELS: Levels = Levels {
     status: StatusLevel::Skip,
     at_end: StatusLevel::Retry,
+    group: true,
 };
 
 fn shown_as(style: TerminalStyle, status: StatusLevel, records: &[Record]) -> String {

@@ -24,6 +24,7 @@ pub(super) fn results(parent: &TestResult, cases: Vec<EndedCase>) -> Vec<TestRes
             output: String::new(),
             details: bounded_text(case.details.as_bytes()),
             rules: Vec::new(),
+            console: String::new(),
             ..parent.clone()
         })
         .collect()

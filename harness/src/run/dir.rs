@@ -149,6 +149,11 @@ impl RunDir {
         self.path.join("summary.md")
     }
 
+    /// The report for a browser.
+    pub fn html(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
+
     /// The output of failing tests, one file each.
     pub fn output(&self) -> PathBuf {
         self.path.join("output")

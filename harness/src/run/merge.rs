@@ -304,6 +304,7 @@ fn start(
                 KernelPlan {
                     tests: suites.iter().copied().fold(unknown, usize::saturating_add),
                     suites: if unknown == 0 { suites } else { Vec::new() },
+                    expected_ms: None,
                     name,
                 }
             })

@@ -55,6 +55,8 @@ pub struct ReadyKernel {
     pub sha256: String,
     /// The packages it is made of, if it is of packages.
     pub packages: Option<KernelPackages>,
+    /// What the user should know of it.
+    pub note: Option<String>,
     /// Makes a VM of it.
     pub launch: LaunchVm,
     /// Finds its types.
@@ -166,6 +168,7 @@ impl Plan {
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),
+            console: String::new(),
         }
     }
 
@@ -176,6 +179,12 @@ impl Plan {
             counts[self.tests[test].suite] += 1;
         }
         counts
+    }
+
+    /// How long all tests of a kernel take, in milliseconds, if any times are known.
+    pub fn expected_ms(&self, kernel: &PlannedKernel) -> Option<u64> {
+        let total = self.pace(kernel).total()?;
+        u64::try_from(total.as_millis()).ok()
     }
 
     /// The known times of a kernel's tests.

@@ -224,6 +224,10 @@ impl<'p> Pool<'p> {
             suite: self.plan.suite_of(test).name.clone(),
             id: id.clone(),
             attempt,
+            expected_ms: self.kernels.borrow()[index]
+                .pace
+                .of(waiting.test)
+                .and_then(|time| u64::try_from(time.as_millis()).ok()),
         }));
         let result = TestResult {
             vm,
@@ -242,6 +246,7 @@ impl<'p> Pool<'p> {
         );
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
+        let console_from = up.session.vm.console().position();
         let slow_after = slow_after(self.plan, test, up.session.factor);
         let ended = {
             let ended = up.test(test);
@@ -268,7 +273,7 @@ impl<'p> Pool<'p> {
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let judgement = ended.judgement;
                 let rules = judgement.rules.iter();
-                let result = TestResult {
+                let mut result = TestResult {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
@@ -277,6 +282,10 @@ impl<'p> Pool<'p> {
                     details: judgement.diff.unwrap_or_default(),
                     ..result
                 };
+                if !result.is_expected() {
+                    let said = up.session.vm.console().text_since(console_from);
+                    result.console = bounded_text(said.as_bytes());
+                }
                 cases = cases::results(&result, ended.cases);
                 (result, Ok(up))
             }

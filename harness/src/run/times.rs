@@ -242,6 +242,16 @@ impl Pace {
         }
     }
 
+    /// The time of a test; the mean of the kernel's if only that is known.
+    pub(super) fn of(&self, test: usize) -> Option<Duration> {
+        self.tests.get(&test).copied()
+    }
+
+    /// Of all tests; `None` if nothing is known.
+    pub(super) fn total(&self) -> Option<Duration> {
+        (!self.tests.is_empty()).then(|| self.tests.values().sum())
+    }
+
     /// Whether the queue is worth one more VM besides the existing `workers`.
     ///
     /// Without it they need `queued / workers`, with another one about `(queued + boot) / (workers

@@ -136,6 +136,7 @@ mod tests {
             full_version: "7.2".to_owned(),
             sandbox: true,
             kvm,
+            lacks: Vec::new(),
         }
     }
 

@@ -10,12 +10,15 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
+use guest_init::plan::Control;
+
 use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, NinePDevice, Sandbox, SerialConsole,
-    VirtiofsDevice,
+    SerialControl, VirtioConsole, VirtiofsDevice,
 };
 use self::option::Device;
 use super::arch::platform;
+use super::means::Console;
 use super::spec::VmSpec;
 
 /// Longest path of a UNIX socket in bytes (`sun_path` without its NUL, unix(7)).
@@ -58,6 +61,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
             with_properties: (platform.machine_type)(spec.means.machine, spec.means.transport),
             memory: spec.memory,
             cpus: spec.cpus,
+            numa: spec.qemu_args.iter().any(|arg| arg == "-numa"),
         }),
         Box::new(Accel {
             platform,
@@ -73,12 +77,22 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
         platform,
         keep: spec.dump_on_panic,
     }));
-    devices.push(Box::new(SerialConsole { platform }));
+    match spec.means.console {
+        Console::Serial => devices.push(Box::new(SerialConsole { platform })),
+        Console::Virtio => devices.push(Box::new(VirtioConsole { transport })),
+    }
     devices.push(Box::new(Monitor {
         socket: &spec.qmp_socket,
     }));
     if let Some(socket) = &spec.control_socket {
-        devices.push(Box::new(ControlPort { socket, transport }));
+        match spec.means.control {
+            Control::Virtio => devices.push(Box::new(ControlPort {
+                socket,
+                // That of the console, if it has one.
+                bus: (spec.means.console == Console::Serial).then_some(transport),
+            })),
+            Control::Serial => devices.push(Box::new(SerialControl { socket })),
+        }
     }
     for (index, share) in spec.virtiofs.iter().enumerate() {
         devices.push(Box::new(VirtiofsDevice {

@@ -133,7 +133,8 @@ impl Launch {
         let plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
-        let choice = launch.choose_accelerator(&qemu).await?;
+        qemu.check(arch, &laid_out.means.needs_of_qemu())?;
+        let choice = launch.choose_accelerator(&qemu, &laid_out.means).await?;
         let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
         let settings = &launch.config.settings;
         let spec = VmSpec {
@@ -239,6 +240,7 @@ impl Launch {
                 edited: self.edited,
             },
         };
+        layout.plan.control = means.control;
         layout.plan.no_overlay = !means.overlay;
         if means.overlay {
             layout.plan.writable.clear();
@@ -329,7 +331,7 @@ impl Launch {
         Ok(initramfs)
     }
 
-    async fn choose_accelerator(&self, qemu: &Qemu) -> Result<accel::Choice, Error> {
+    async fn choose_accelerator(&self, qemu: &Qemu, means: &Means) -> Result<accel::Choice, Error> {
         if let Some(choice) = accel::settled(self.config.accel, qemu, &self.cache)? {
             return Ok(choice);
         }
@@ -342,6 +344,7 @@ impl Launch {
             qemu,
             kernel: &self.config.kernel,
             initramfs: &initramfs,
+            means,
             cache_dir: &self.cache,
         };
         Ok(accel::choose(self.config.accel, input).await?)

@@ -3,10 +3,14 @@
 
 use std::fmt;
 
+use guest_init::plan::Control;
+
 use crate::config::{AskedDevices, Machine, ShareKind, Transport};
 use crate::hint::Hint;
+use crate::kernel::KernelImage;
 use crate::kernel::facts::{Facts, Presence, option_of};
 use crate::kernel::modules::{self, Availability, ModuleFile};
+use crate::vm::qemu::machine_name;
 
 /// Modules of each transport.
 const MMIO: &str = "virtio_mmio";
@@ -18,6 +22,8 @@ const VIRTIOFS: [&str; 2] = ["fuse", "virtiofs"];
 const NINE_P: [&str; 2] = ["9p", "9pnet_virtio"];
 /// Copy-on-write.
 const OVERLAY: &str = "overlay";
+/// The option of a console on a serial port.
+const SERIAL_CONSOLE: &str = "SERIAL_8250_CONSOLE";
 /// Options by which devices are found on a microvm.
 const ACPI: &str = "ACPI";
 const MMCONFIG: &str = "PCI_MMCONFIG";
@@ -85,6 +91,15 @@ impl Hint for Error {
     }
 }
 
+/// The device of the guest's console.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// The first serial port.
+    Serial,
+    /// A console of virtio, `hvc0`, which is there later than a serial port.
+    Virtio,
+}
+
 /// How a guest is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Means {
@@ -94,6 +109,10 @@ pub struct Means {
     pub transport: Transport,
     /// How directories of the host reach it.
     pub share: ShareKind,
+    /// What carries the console.
+    pub console: Console,
+    /// What carries the control protocol.
+    pub control: Control,
     /// Whether the kernel has overlayfs: without it, only part of the guest's
     /// root can be written to.
     pub overlay: bool,
@@ -110,6 +129,8 @@ impl Default for Means {
             machine: Machine::Microvm,
             transport: Transport::Mmio,
             share: ShareKind::Virtiofs,
+            console: Console::Serial,
+            control: Control::Virtio,
             overlay: true,
             reasons: Vec::new(),
             bad_config: None,
@@ -134,6 +155,14 @@ impl fmt::Display for Means {
 }
 
 impl Means {
+    /// Chooses for a kernel of which nobody asked anything; the usual ones if it cannot be reached.
+    pub fn of(kernel: &KernelImage) -> Self {
+        let facts = Facts::of(kernel).ok();
+        facts
+            .and_then(|facts| Self::choose(&AskedDevices::default(), &facts).ok())
+            .unwrap_or_default()
+    }
+
     /// Chooses by what is known of a kernel: its configuration, else its modules.
     pub fn choose(asked: &AskedDevices, facts: &Facts) -> Result<Self, Error> {
         if let Some(why) = asked.contradiction() {
@@ -158,7 +187,7 @@ impl Means {
                     .push(format!("no overlayfs, which the kernel lacks{why}"));
             }
         }
-        missing.extend(lacking(facts, &[CONSOLE]).unwrap_or_default());
+        means.choose_console(facts, &mut missing);
         if facts.has_config() {
             let lacks = |option: &&str| !facts.option(option).is_there();
             let options = ALWAYS.iter().filter(|option| lacks(option));
@@ -287,6 +316,29 @@ impl Means {
         Ok(())
     }
 
+    /// Chooses the devices of the console and of the control protocol. Another than the usual one is
+    /// taken only if the kernel's configuration says so: a module that is missing may lie elsewhere.
+    fn choose_console(&mut self, facts: &Facts, missing: &mut Vec<String>) {
+        let serial = !is_off(facts, SERIAL_CONSOLE);
+        match (serial, lacking(facts, &[CONSOLE])) {
+            (true, None) => {}
+            (false, None) => {
+                self.console = Console::Virtio;
+                self.reasons.push(
+                    "the console on hvc0, as the kernel has none on a serial port".to_owned(),
+                );
+            }
+            (true, Some(_)) if has_two_serial_ports(facts) => {
+                self.control = Control::Serial;
+                let why = because(facts, CONSOLE);
+                self.reasons.push(format!(
+                    "the control port on ttyS1, as the kernel has no {CONSOLE}{why}"
+                ));
+            }
+            (_, Some(lacking)) => missing.extend(lacking),
+        }
+    }
+
     fn share_modules(&self) -> &'static [&'static str] {
         match self.share {
             ShareKind::Virtiofs => &VIRTIOFS,
@@ -300,7 +352,10 @@ impl Means {
             Transport::Mmio => MMIO,
             Transport::Pci => PCI,
         };
-        let mut wanted = vec![transport, CONSOLE];
+        let mut wanted = vec![transport];
+        if self.control == Control::Virtio {
+            wanted.push(CONSOLE);
+        }
         wanted.extend(self.share_modules());
         if self.overlay {
             wanted.push(OVERLAY);
@@ -309,6 +364,32 @@ impl Means {
         let options = |module: &&str| option_of(module).map(|option| facts.option(option));
         wanted.retain(|module| options(module) != Some(Presence::BuiltIn));
         facts.index().closure(&wanted)
+    }
+
+    /// What QEMU must have for it, beyond what every guest needs; by the names of `Qemu::lacks`.
+    pub fn needs_of_qemu(&self) -> Vec<String> {
+        let pci = self.transport == Transport::Pci;
+        let mut needs = Vec::new();
+        if self.machine == Machine::Q35 {
+            needs.push(machine_name(&self.machine.to_string()));
+        }
+        let mut device = |name: &str| needs.push(name.to_owned());
+        match (self.share, pci) {
+            (ShareKind::Virtiofs, true) => device("vhost-user-fs-pci"),
+            (ShareKind::Virtiofs, false) => {}
+            (ShareKind::NineP, true) => device("virtio-9p-pci"),
+            (ShareKind::NineP, false) => device("virtio-9p-device"),
+        }
+        if pci && self.control == Control::Virtio {
+            device("virtio-serial-pci");
+        }
+        if self.console == Console::Virtio {
+            device("virtconsole");
+        }
+        if self.control == Control::Serial {
+            device("isa-serial");
+        }
+        needs
     }
 
     /// What is worth a word to the user: what is slower or less than usual.
@@ -335,6 +416,16 @@ impl Means {
         }
         notes
     }
+}
+
+/// Whether a kernel is known to look for more than one serial port, and to have no module in place
+/// of the second.
+fn has_two_serial_ports(facts: &Facts) -> bool {
+    let ports = ["SERIAL_8250_NR_UARTS", "SERIAL_8250_RUNTIME_UARTS"];
+    is_off(facts, "VIRTIO_CONSOLE")
+        && ports
+            .iter()
+            .all(|option| facts.number(option).is_some_and(|ports| ports >= 2))
 }
 
 /// Which of these modules the kernel lacks; `None` if it has them all.
@@ -426,6 +517,22 @@ mod tests {
     }
 
     #[test]
+    fn qemu_must_have_the_devices_of_what_was_chosen() {
+        assert!(Means::default().needs_of_qemu().is_empty());
+        let means = chosen(&[PCI, "9p", "9pnet_virtio"]);
+        assert_eq!(
+            means.needs_of_qemu(),
+            ["virtio-9p-pci", "virtio-serial-pci"]
+        );
+        let means = Means {
+            machine: Machine::Q35,
+            control: Control::Serial,
+            ..Means::default()
+        };
+        assert_eq!(means.needs_of_qemu(), ["the q35 machine", "isa-serial"]);
+    }
+
+    #[test]
     fn the_modules_that_are_loaded_are_those_of_what_was_chosen() {
         let (_dir, index) = index(&[MMIO, PCI, "9p", "9pnet_virtio"]);
         let means = Means::choose(&AskedDevices::default(), &index).unwrap();
@@ -499,7 +606,8 @@ mod tests {
     /// The options that every kernel has here.
     const BASE: &str = "CONFIG_BLK_DEV_INITRD=y\nCONFIG_BINFMT_ELF=y\nCONFIG_PROC_FS=y\n\
         CONFIG_SYSFS=y\nCONFIG_TMPFS=y\nCONFIG_UNIX98_PTYS=y\nCONFIG_CGROUPS=y\n\
-        CONFIG_SIGNALFD=y\nCONFIG_ACPI=y\nCONFIG_PCI_MMCONFIG=y\nCONFIG_VIRTIO_CONSOLE=y\n";
+        CONFIG_SIGNALFD=y\nCONFIG_ACPI=y\nCONFIG_PCI_MMCONFIG=y\nCONFIG_VIRTIO_CONSOLE=y\n\
+        CONFIG_SERIAL_8250_CONSOLE=y\n";
 
     /// What is chosen for a kernel without any module that has these options too.
     fn configured(base: &str, options: &[&str]) -> Result<Means, Error> {
@@ -543,6 +651,49 @@ mod tests {
                 "9p, as the kernel has no virtiofs (CONFIG_VIRTIO_FS=m, and its module is not \
                  there)",
             ]
+        );
+    }
+
+    #[test]
+    fn console_and_control_port_are_where_the_kernel_can_have_them() {
+        let rest = ["VIRTIO_MMIO=y", "FUSE_FS=y", "VIRTIO_FS=y", "OVERLAY_FS=y"];
+        let with = |without: &str, more: &[&str]| {
+            let base = BASE.replace(&format!("CONFIG_{without}=y\n"), "");
+            configured(&base, &[&rest, more].concat())
+        };
+        let means = with("SERIAL_8250_CONSOLE", &["SERIAL_8250=y"]).unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Virtio, Control::Virtio)
+        );
+        assert!(means.to_string().contains("the console on hvc0"), "{means}");
+
+        let ports = |number: &str| {
+            let nr = format!("SERIAL_8250_NR_UARTS={number}");
+            with("VIRTIO_CONSOLE", &[&nr, "SERIAL_8250_RUNTIME_UARTS=4"])
+        };
+        let means = ports("4").unwrap();
+        assert_eq!(
+            (means.console, means.control),
+            (Console::Serial, Control::Serial)
+        );
+        let facts = Facts::made(Index::all_builtin(), None);
+        assert!(means.modules(&facts).unwrap().is_empty());
+        let error = ports("1").unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
+        );
+        // A module that lies elsewhere is better.
+        let more = [
+            "VIRTIO_CONSOLE=m",
+            "SERIAL_8250_NR_UARTS=4",
+            "SERIAL_8250_RUNTIME_UARTS=4",
+        ];
+        let error = with("VIRTIO_CONSOLE", &more).unwrap_err();
+        assert!(
+            error.to_string().contains("has no virtio_console"),
+            "{error}"
         );
     }
 

@@ -143,7 +143,21 @@ pub struct Qemu {
     pub sandbox: bool,
     /// Whether it was built with KVM.
     pub kvm: bool,
+    /// Machines and devices that only some guests need, and that it was built without.
+    pub lacks: Vec<String>,
 }
+
+/// Devices that only some guests need.
+const SOME_NEED: [&str; 6] = [
+    "virtio-serial-pci",
+    "vhost-user-fs-pci",
+    "virtio-9p-device",
+    "virtio-9p-pci",
+    "virtconsole",
+    "isa-serial",
+];
+/// Machines that only some guests need.
+const SOME_RUN_ON: &str = "q35";
 
 impl Qemu {
     /// Finds a QEMU that can run our VMs of `arch`: `chosen`, or the first on
@@ -167,6 +181,24 @@ impl Qemu {
             tracing::debug!("QEMU will be queried again the next time: {error}");
         }
         Ok(qemu)
+    }
+
+    /// Checks that it has what a guest needs, by the names of [`Self::lacks`].
+    pub fn check(&self, arch: Arch, needs: &[String]) -> Result<(), Error> {
+        let missing: Vec<String> = needs
+            .iter()
+            .filter(|need| self.lacks.contains(need))
+            .cloned()
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        Err(Error::Missing {
+            arch,
+            path: self.path.clone(),
+            version: self.version,
+            missing,
+        })
     }
 
     /// Queries the binary at `path`.
@@ -194,23 +226,25 @@ impl Qemu {
         if version < MINIMUM_VERSION {
             return Err(Error::TooOld { path, version });
         }
-        let mut missing = Vec::new();
-        let machine = platform(arch).machine;
-        if !machines
-            .lines()
-            .any(|line| line.split_whitespace().next() == Some(machine))
-        {
-            missing.push(format!("the {machine} machine"));
-        }
-        for device in [
-            "virtio-serial-device",
-            "virtserialport",
-            "vhost-user-fs-device",
-        ] {
-            if !devices.contains(&format!("name \"{device}\"")) {
-                missing.push(device.to_owned());
-            }
-        }
+        let without = |machine: &str, wanted: &[&str]| {
+            let has_machine = machines
+                .lines()
+                .any(|line| line.split_whitespace().next() == Some(machine));
+            let machine = (!has_machine).then(|| machine_name(machine));
+            let wanted = wanted
+                .iter()
+                .filter(|device| !devices.contains(&format!("name \"{device}\"")))
+                .map(|&device| device.to_owned());
+            machine.into_iter().chain(wanted).collect::<Vec<_>>()
+        };
+        let missing = without(
+            platform(arch).machine,
+            &[
+                "virtio-serial-device",
+                "virtserialport",
+                "vhost-user-fs-device",
+            ],
+        );
         if !missing.is_empty() {
             return Err(Error::Missing {
                 arch,
@@ -222,11 +256,17 @@ impl Qemu {
         Ok(Self {
             sandbox: help.lines().any(|line| line.starts_with("-sandbox on")),
             kvm: help.lines().any(|line| line.starts_with("-enable-kvm")),
+            lacks: without(SOME_RUN_ON, &SOME_NEED),
             path,
             version,
             full_version,
         })
     }
+}
+
+/// What a machine is called among what a QEMU lacks.
+pub(super) fn machine_name(machine: &str) -> String {
+    format!("the {machine} machine")
 }
 
 /// The binary at `chosen`, or the usual one of `arch` on `PATH`.
@@ -361,6 +401,30 @@ mod tests {
         assert!(
             error.to_string().contains("vhost-user-fs-device"),
             "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_only_some_guests_need_is_named_when_one_of_them_is_to_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let answers = "case $* in
+             --version) echo 'QEMU emulator version 8.0.0' ;;
+             '-machine help') echo 'microvm  microvm (i386)' ;;
+             *-device*) for name in virtio-serial-device virtserialport vhost-user-fs-device \
+                 virtio-serial-pci virtio-9p-device; do echo \"name \\\"$name\\\"\"; done ;;
+             esac";
+        let path = fake(dir.path(), answers);
+        let qemu = Qemu::find(Some(&path), Arch::X86_64).await.unwrap();
+        let check = |needs: &[&str]| {
+            let needs: Vec<String> = needs.iter().map(|&need| need.to_owned()).collect();
+            qemu.check(Arch::X86_64, &needs)
+        };
+        check(&["virtio-serial-pci", "virtio-9p-device"]).unwrap();
+        let error = check(&["virtio-serial-pci", "virtio-9p-pci", "the q35 machine"]).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.ends_with("was built without virtio-9p-pci, the q35 machine"),
+            "{told}"
         );
     }
 

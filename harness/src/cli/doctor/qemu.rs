@@ -7,6 +7,7 @@ use crate::arch::Arch;
 use crate::hint::Hint as _;
 use crate::vm::accel::{self, Choice, ProbeInput};
 use crate::vm::arch::platform;
+use crate::vm::means::Means;
 use crate::vm::qemu::{FAST_TCG_VERSION, Qemu};
 use crate::vm::spec::{AccelChoice, Accelerator};
 
@@ -66,10 +67,12 @@ fn sandbox(qemu: &Qemu) -> Check {
 async fn accelerator(qemu: &Qemu, input: DoctorInput<'_>) -> Result<Option<Choice>, accel::Error> {
     match input.probe {
         Some((kernel, initramfs)) => {
+            let means = Means::of(kernel);
             let probe = ProbeInput {
                 qemu,
                 kernel,
                 initramfs,
+                means: &means,
                 cache_dir: input.cache_dir,
             };
             accel::choose(AccelChoice::Auto, probe).await.map(Some)

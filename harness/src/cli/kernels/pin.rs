@@ -149,6 +149,7 @@ fn recorded(kernel: &str, packages: KernelPackages) -> Option<NewPin> {
         size: file.size,
         sha256: file.sha256,
         sha1: file.sha1,
+        unlisted: file.unlisted,
     });
     Some(NewPin {
         name: name.to_owned(),

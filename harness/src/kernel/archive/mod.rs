@@ -17,7 +17,7 @@ mod test_archives;
 mod tests;
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -34,6 +34,9 @@ const MAGIC_AR: &[u8] = b"!<arch>\n";
 const MAGIC_RPM: &[u8] = b"\xed\xab\xee\xdb";
 /// POSIX.1-1988 (ustar): the magic is at this offset of the first header.
 const USTAR_OFFSET: usize = 257;
+
+/// Bytes that are read at once; more than what says what a file is.
+const BUFFER: usize = 128 << 10;
 
 /// What a file is that may hold a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,26 +56,40 @@ impl Kind {
         let mut reader = File::open(path).map_err(Error::io("open", path))?;
         let mut head = [0; USTAR_OFFSET + 5];
         let length = read_some(&mut reader, &mut head).map_err(Error::io("read", path))?;
-        let head = &head[..length];
+        Ok(Self::of_head(&head[..length]))
+    }
+
+    /// The same by the first bytes of a file.
+    fn of_head(head: &[u8]) -> Option<Self> {
+        let head = &head[..head.len().min(USTAR_OFFSET + 5)];
         let is_tar =
             stream::is_compressed(head) || head.get(USTAR_OFFSET..) == Some(b"ustar".as_slice());
-        Ok(if head.starts_with(MAGIC_AR) {
+        if head.starts_with(MAGIC_AR) {
             Some(Self::Deb)
         } else if head.starts_with(MAGIC_RPM) {
             Some(Self::Rpm)
         } else {
             is_tar.then_some(Self::Tar)
-        })
+        }
     }
 }
 
 /// Unpacks the kernel's parts of the archive `file` below the directory `dest`;
 /// `what` names it in errors. Gives `None` if it is no archive.
 pub fn unpack(file: &Path, what: &str, dest: &Path) -> Result<Option<Came>, Error> {
-    let Some(kind) = Kind::of(file)? else {
+    unpack_from(open(file)?, what, dest)
+}
+
+/// The same of what `reader` gives.
+pub fn unpack_from(
+    mut reader: impl BufRead,
+    what: &str,
+    dest: &Path,
+) -> Result<Option<Came>, Error> {
+    let head = reader.fill_buf().map_err(|error| told(what, &error))?;
+    let Some(kind) = Kind::of_head(head) else {
         return Ok(None);
     };
-    let reader = BufReader::new(File::open(file).map_err(Error::io("open", file))?);
     let mut unpacked = Unpacked::below(dest);
     let done = match kind {
         Kind::Deb => deb::unpack(reader, &mut unpacked),
@@ -86,11 +103,20 @@ pub fn unpack(file: &Path, what: &str, dest: &Path) -> Result<Option<Came>, Erro
 /// Lays a layer of a container image over what is in `dest`: the kernel's parts
 /// come, and what the layer removes goes.
 pub fn unpack_layer(file: &Path, what: &str, dest: &Path) -> Result<(), Error> {
-    let reader = BufReader::new(File::open(file).map_err(Error::io("open", file))?);
+    unpack_layer_from(open(file)?, what, dest)
+}
+
+/// The same of what `reader` gives.
+pub fn unpack_layer_from(reader: impl BufRead, what: &str, dest: &Path) -> Result<(), Error> {
     let mut unpacked = Unpacked::layers(dest);
     decoded(reader)
         .and_then(|stream| tar::unpack(&stream, &mut unpacked))
         .map_err(|error| told(what, &error))
+}
+
+fn open(file: &Path) -> Result<BufReader<File>, Error> {
+    let opened = File::open(file).map_err(Error::io("open", file))?;
+    Ok(BufReader::with_capacity(BUFFER, opened))
 }
 
 /// A full disk is not a damaged archive.

@@ -59,6 +59,7 @@ fn package(stanza: &str) -> Option<Package> {
         size: field("Size")?.parse().ok()?,
         sha256: field("SHA256")?.to_ascii_lowercase(),
         sha1: None,
+        unlisted: false,
     };
     is_plain(&file).then(|| Package {
         file,
@@ -110,6 +111,8 @@ pub(in super::super) enum Newest {
     Incomplete {
         /// The newest match.
         package: String,
+        /// Its version.
+        version: String,
         /// A part of it that is not in the index.
         missing: String,
     },
@@ -139,6 +142,7 @@ pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
             Some((missing, _)) if result == Newest::NoMatch => {
                 result = Newest::Incomplete {
                     package: first.file.package.clone(),
+                    version: first.file.version.clone(),
                     missing,
                 };
             }
@@ -340,6 +344,7 @@ mod tests {
             result,
             Newest::Incomplete {
                 package: "linux-image-7.2".to_owned(),
+                version: "7.2".to_owned(),
                 missing: "linux-modules-7.2".to_owned(),
             }
         );
@@ -438,6 +443,44 @@ mod tests {
         ]
         .concat();
         assert_eq!(names(&index, "linux-image-cloud-amd64").len(), 2);
+    }
+
+    #[test]
+    fn ubuntu_s_metapackage_leads_to_image_modules_and_extra_modules() {
+        // As in noble, shortened.
+        let release = "6.8.0-40-generic";
+        let image = format!("kmod, linux-base (>= 4.5ubuntu1~16.04.1), linux-modules-{release}");
+        let all = format!("linux-image-{release}, linux-modules-extra-{release}, linux-firmware");
+        let index = [
+            stanza("linux-image-generic", "6.8.0-40.40", &all),
+            stanza(&format!("linux-image-{release}"), "6.8.0-40.40", &image),
+            stanza(
+                &format!("linux-image-unsigned-{release}"),
+                "6.8.0-40.40",
+                &image,
+            ),
+            stanza(&format!("linux-modules-{release}"), "6.8.0-40.40", ""),
+            stanza(&format!("linux-modules-extra-{release}"), "6.8.0-40.40", ""),
+        ]
+        .concat();
+        let packages = |pattern: &str| -> Vec<String> {
+            let names = names(&index, pattern);
+            let names = names.iter().filter_map(|name| name.split_once(' '));
+            names.map(|(name, _)| name.replace(release, "R")).collect()
+        };
+        assert_eq!(
+            packages("linux-image-generic"),
+            [
+                "linux-image-generic",
+                "linux-image-R",
+                "linux-modules-extra-R",
+                "linux-modules-R"
+            ]
+        );
+        assert_eq!(
+            packages("linux-image-unsigned-6.8.*-generic"),
+            ["linux-image-unsigned-R", "linux-modules-R"]
+        );
     }
 
     #[test]

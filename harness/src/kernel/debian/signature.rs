@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use pgp::composed::{CleartextSignedMessage, Deserializable as _, SignedPublicKey};
 use pgp::crypto::hash::HashAlgorithm;
 use pgp::packet::Signature;
-use pgp::types::KeyDetails;
+use pgp::types::{KeyDetails, VerifyingKey};
 
 use super::super::Error;
 
@@ -60,37 +60,46 @@ impl Keyring {
         let message = parse(url, signed)?;
         let text = message.signed_text();
         let mut reasons = Vec::new();
+        let mut changed = false;
         for signature in message.signatures() {
             match self.check(signature, text.as_bytes()) {
                 Ok(()) => return Ok(text.replace("\r\n", "\n")),
-                Err(reason) => reasons.push(reason),
+                Err(problem) => {
+                    changed |= matches!(problem, Problem::Changed(_));
+                    reasons.push(problem.to_string());
+                }
             }
         }
         if reasons.is_empty() {
             reasons.push("it has no signature".to_owned());
         }
-        Err(untrusted(url, reasons.join("; ")))
+        Err(Error::Signature {
+            url: url.to_owned(),
+            reason: reasons.join("; "),
+            changed,
+        })
     }
 
     /// Checks that one of the keys made `signature` over `text`; returns why not.
-    fn check(&self, signature: &Signature, text: &[u8]) -> Result<(), String> {
+    fn check(&self, signature: &Signature, text: &[u8]) -> Result<(), Problem> {
         let hash = signature.hash_alg();
         if !matches!(
             hash,
             Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)
         ) {
-            return Err(format!("a signature with the hash {hash:?} is too weak"));
+            let weak = format!("a signature with the hash {hash:?} is too weak");
+            return Err(Problem::Unusable(weak));
         }
         let made = signature
             .created()
             .map(|time| i64::from(time.as_secs()))
             .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
-            .ok_or("a signature has no creation time")?;
+            .ok_or_else(|| "a signature has no creation time".to_owned())?;
         for key in &self.keys {
             let primary = &key.primary_key;
             if is_issuer(signature, primary) {
                 usable(key, made)?;
-                return signature.verify(primary, text).map_err(wrong(primary));
+                return made_over(signature, primary, text);
             }
             for subkey in &key.public_subkeys {
                 if is_issuer(signature, &subkey.key) {
@@ -101,9 +110,7 @@ impl Keyring {
                             subkey.key.fingerprint()
                         )
                     })?;
-                    return signature
-                        .verify(&subkey.key, text)
-                        .map_err(wrong(&subkey.key));
+                    return made_over(signature, &subkey.key, text);
                 }
             }
         }
@@ -114,7 +121,7 @@ impl Keyring {
             .map(ToString::to_string)
             .or_else(|| ids.first().map(ToString::to_string))
             .unwrap_or_else(|| "nobody named".to_owned());
-        Err(format!("the key {issuer} is not among {}", self.name))
+        Err(format!("the key {issuer} is not among {}", self.name).into())
     }
 }
 
@@ -126,9 +133,30 @@ fn is_issuer(signature: &Signature, key: &impl KeyDetails) -> bool {
         || signature.issuer_fingerprint().contains(&&fingerprint)
 }
 
-fn wrong(key: &impl KeyDetails) -> impl FnOnce(pgp::errors::Error) -> String {
-    let key = key.fingerprint();
-    move |error| format!("the signature by {key} is wrong: {error}")
+/// Why a signature does not count.
+#[derive(Debug, thiserror::Error)]
+enum Problem {
+    /// The signature or its key cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// A trusted key signed another text; with its fingerprint.
+    #[error("the signature by {0} is wrong: it was made over another text")]
+    Changed(String),
+}
+
+impl From<String> for Problem {
+    fn from(reason: String) -> Self {
+        Self::Unusable(reason)
+    }
+}
+
+/// Checks that `key` made `signature` over `text`.
+fn made_over(signature: &Signature, key: &impl VerifyingKey, text: &[u8]) -> Result<(), Problem> {
+    signature.verify(key, text).map_err(|error| {
+        // What the library says about it is for its developers.
+        tracing::debug!("the signature by {}: {error}", key.fingerprint());
+        Problem::Changed(key.fingerprint().to_string())
+    })
 }
 
 /// Whether this key was valid at the time of a signature.
@@ -177,6 +205,7 @@ fn untrusted(url: &str, reason: String) -> Error {
     Error::Signature {
         url: url.to_owned(),
         reason,
+        changed: false,
     }
 }
 

@@ -45,6 +45,10 @@ impl Hint for Error {
                 "check suite and component in kernels.toml; KILN_APT_MIRROR sets another mirror; \
                  kernels in the cache need none".to_owned()
             }
+            Error::Signature { changed: true, .. } => {
+                "the mirror, or something on the way to it, changed the file: try again, or with \
+                 another mirror (KILN_APT_MIRROR)".to_owned()
+            }
             Error::Signature { .. } => {
                 "name the archive's keys in kernels.toml (`keyring = \"FILE\"`), or set `trusted = \
                  true` for an archive that you trust without a signature".to_owned()

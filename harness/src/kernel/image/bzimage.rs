@@ -6,13 +6,11 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use super::MAX_IMAGE;
 use super::bytes::{release_word, u16_at, u32_at};
 use super::compression::Compression;
 use super::elf::{self, is_elf};
 use super::error::{Error, Refusal};
-
-/// No kernel unpacks to more than this: one that claims to is damaged.
-const MAX_UNPACKED: u64 = 1 << 30;
 
 /// The fields of the x86 setup header that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +23,18 @@ pub(super) struct SetupHeader {
     payload_length: u64,
 }
 
+/// Whether an image has the header of a bzImage.
+pub(super) fn is_bzimage(data: &[u8]) -> bool {
+    data.get(0x202..0x206) == Some(b"HdrS")
+}
+
 impl SetupHeader {
     /// Reads the header of an image.
     pub(super) fn parse(data: &[u8]) -> Result<Self, Refusal> {
         const TOO_SHORT: Refusal =
             Refusal::NotAKernel("it is too short for the header of a bzImage");
         if u16_at(data, 0x1fe).ok_or(TOO_SHORT)? != 0xaa55
-            || data.get(0x202..0x206).ok_or(TOO_SHORT)? != b"HdrS"
+            || (data.len() >= 0x206 && !is_bzimage(data))
         {
             return Err(Refusal::NotAKernel(
                 "it is neither a bzImage nor an ELF file",
@@ -79,22 +82,16 @@ impl SetupHeader {
             })
     }
 
-    /// The unpacked ELF kernel; `None` for a compression that is left to the kernel's own
-    /// decompressor (bzip2, LZO).
+    /// The unpacked ELF kernel; `None` for a compression that is unknown here, which is left to the
+    /// kernel's own decompressor.
     pub(super) fn vmlinux(&self, image: &Path, data: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        const LEFT_TO_THE_GUEST: [&[u8]; 2] = [b"BZh", b"\x89LZO"];
         let payload = self.payload(image, data)?;
         if is_elf(payload) {
             return Ok(Some(payload.to_vec()));
         }
-        if LEFT_TO_THE_GUEST
-            .iter()
-            .any(|magic| payload.starts_with(magic))
-        {
+        let Some(compression) = Compression::detect(payload) else {
             return Ok(None);
-        }
-        let compression = Compression::detect(payload)
-            .ok_or_else(|| Refusal::NotAKernel("its payload is not in a known format").of(image))?;
+        };
         let size_field = payload.len().saturating_sub(4);
         let expected = u64::from(u32_at(payload, size_field).unwrap_or(0));
         // The build appends the size to every format but gzip, which ends with
@@ -112,7 +109,7 @@ impl SetupHeader {
         compression
             .reader(stream)
             .map_err(damaged)?
-            .take(expected.min(MAX_UNPACKED) + 1)
+            .take(expected.min(MAX_IMAGE) + 1)
             .read_to_end(&mut vmlinux)
             .map_err(damaged)?;
         if vmlinux.len() as u64 != expected {

@@ -42,7 +42,7 @@ pub enum Error {
         arch: String,
     },
     /// The file is shorter than its header says.
-    #[error("the kernel image {} is cut short: its payload ends at byte {expected}, the file at byte {actual}", path.display())]
+    #[error("the kernel image {} is cut short: its contents end at byte {expected}, the file at byte {actual}", path.display())]
     Truncated {
         /// The image.
         path: PathBuf,

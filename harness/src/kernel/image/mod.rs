@@ -11,18 +11,24 @@ mod efi;
 mod elf;
 mod error;
 mod foreign;
+mod lzop;
 pub(super) mod names;
+mod slim;
 #[cfg(test)]
 pub(super) mod test_image;
+mod uki;
 
 pub use error::Error;
 pub(super) use error::titles;
 
-use std::fs;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek as _, Write as _};
 use std::path::Path;
 
+use object::read::ReadCache;
+
 use self::bzimage::SetupHeader;
+use self::compression::Compression;
 pub(in crate::kernel) use self::elf::has_btf;
 use self::elf::{banner_release, has_pvh_entry, is_elf};
 use self::error::Refusal;
@@ -49,6 +55,9 @@ pub struct Bootable {
     pub boot_protocol: BootProtocol,
 }
 
+/// No image is larger in bytes, packed or not: one that claims to be is damaged or something else.
+const MAX_IMAGE: u64 = 1 << 30;
+
 /// The formats of images.
 enum Format {
     Elf,
@@ -65,8 +74,8 @@ fn recognise(data: &[u8]) -> Result<(Arch, Format), Refusal> {
         .map_err(|refusal| match foreign::architecture(data) {
             Some(name) => Refusal::Foreign(name.to_owned()),
             None if efi::machine(data).is_some() => Refusal::NotAKernel(
-                "it is an EFI program but not a bzImage; a unified kernel image contains one in \
-                 its section .linux",
+                "it is an EFI program, but neither a bzImage nor a unified kernel image, which has \
+                 a kernel in its section .linux",
             ),
             None => refusal,
         })
@@ -124,11 +133,98 @@ pub fn vmlinux(image: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
+/// The bytes of the image in a file: of an ELF file what boots, of a unified kernel image its
+/// kernel, and of an image that is compressed as a whole what it unpacks to.
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    fs::read(path).map_err(|source| Error::Read {
+    let failed = |source| Error::Read {
         path: path.into(),
         source,
-    })
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    let mut magic = Vec::new();
+    (&file).take(4).read_to_end(&mut magic).map_err(failed)?;
+    if is_elf(&magic) {
+        return read_elf(path, &file);
+    }
+    file.rewind().map_err(failed)?;
+    let mut data = read_at_most(path, &file)?;
+    if let Some(kernel) = uki::kernel(&data) {
+        if data.len() < kernel.end {
+            return Err(Error::Truncated {
+                path: path.into(),
+                expected: kernel.end as u64,
+                actual: data.len() as u64,
+            });
+        }
+        data.truncate(kernel.end);
+        data.drain(..kernel.start);
+    }
+    match Compression::detect(&data) {
+        Some(compression) => unpack_whole(path, compression, data),
+        None => Ok(data),
+    }
+}
+
+/// What of the ELF file at `path` boots.
+fn read_elf(path: &Path, mut file: &File) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::Read {
+        path: path.into(),
+        source,
+    };
+    let whole = ReadCache::new(file);
+    let end = slim::loaded_end(&whole);
+    let actual = file.metadata().map_err(failed)?.len();
+    file.rewind().map_err(failed)?;
+    match end {
+        // Headers that cannot be read, or nothing that is loaded: what that is shows later.
+        Err(_) | Ok(None) => read_at_most(path, file),
+        Ok(Some(expected)) if expected > actual => Err(Error::Truncated {
+            path: path.into(),
+            expected,
+            actual,
+        }),
+        Ok(Some(end)) => {
+            let loaded = read_at_most(path, file.take(end))?;
+            Ok(slim::slim(loaded, &whole))
+        }
+    }
+}
+
+/// What an image unpacks to, if that is a kernel for a PC; otherwise it stays as it is.
+fn unpack_whole(path: &Path, compression: Compression, data: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let mut plain = Vec::new();
+    let unpacked = compression
+        .reader(&data)
+        .and_then(|reader| reader.take(MAX_IMAGE + 1).read_to_end(&mut plain));
+    if !is_elf(&plain) && !bzimage::is_bzimage(&plain) {
+        return Ok(data);
+    }
+    unpacked.map_err(|source| Error::Unpack {
+        path: path.into(),
+        compression: compression.name(),
+        source,
+    })?;
+    match slim::loaded_end(&*plain) {
+        Ok(Some(end)) if end <= plain.len() as u64 => {
+            let end = usize::try_from(end).unwrap_or(plain.len());
+            Ok(slim::slim(plain[..end].to_vec(), &*plain))
+        }
+        _ => Ok(plain),
+    }
+}
+
+fn read_at_most(path: &Path, from: impl Read) -> Result<Vec<u8>, Error> {
+    let mut data = Vec::new();
+    from.take(MAX_IMAGE + 1)
+        .read_to_end(&mut data)
+        .map_err(|source| Error::Read {
+            path: path.into(),
+            source,
+        })?;
+    if data.len() as u64 > MAX_IMAGE {
+        return Err(Refusal::NotAKernel("it is larger than any kernel (1 GiB)").of(path));
+    }
+    Ok(data)
 }
 
 fn write(dest: &Path, data: &[u8]) -> Result<(), Error> {

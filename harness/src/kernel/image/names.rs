@@ -8,6 +8,9 @@ use crate::arch::Arch;
 /// of the size of a vmlinux with debug information. NixOS systems have a link `kernel`.
 pub(in crate::kernel) const IMAGES: [&str; 4] = ["vmlinuz", "bzImage", "kernel", "vmlinux"];
 
+/// Fedora's unified kernel image for VMs, which lies among its modules.
+pub(in crate::kernel) const UKI: &str = "vmlinuz-virt.efi";
+
 /// What a directory with a kernel contains, for messages.
 pub(in crate::kernel) const TREES: &str =
     "boot/vmlinuz-RELEASE, bzImage, vmlinux or lib/modules/RELEASE/vmlinuz";

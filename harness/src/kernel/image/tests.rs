@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::io::Write as _;
 
 use liblzma::stream::{Check, Filters, LzmaOptions, Stream};
@@ -104,6 +105,12 @@ fn lz4_legacy(data: &[u8]) -> Vec<u8> {
     stream
 }
 
+fn bzip2(data: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::best());
+    encoder.write_all(data).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// Unpacks an image in a separate directory; returns the protocol and the output.
 fn try_unpack(image: &[u8]) -> Result<(BootProtocol, Vec<u8>), Error> {
     let dir = tempfile::tempdir().unwrap();
@@ -133,6 +140,8 @@ fn every_payload_compression_unpacks_to_the_same_pvh_kernel() {
         ("lzma", with_size(lzma(&kernel), &kernel)),
         ("zstd", with_size(zstd, &kernel)),
         ("lz4", with_size(lz4_legacy(&kernel), &kernel)),
+        ("bzip2", with_size(bzip2(&kernel), &kernel)),
+        ("lzo", with_size(lzop::tests::pack(&kernel), &kernel)),
         ("none", kernel.clone()),
     ] {
         let (protocol, written) = try_unpack(&bz_image(&payload)).expect(name);
@@ -169,7 +178,7 @@ fn a_kernel_without_pvh_entry_is_booted_as_bzimage() {
 
 #[test]
 fn a_compression_that_only_the_guest_knows_is_booted_as_bzimage() {
-    let image = bz_image(b"BZh9 and so on, and a size");
+    let image = bz_image(b"a format of tomorrow, and a size");
     assert_eq!(try_unpack(&image).unwrap(), (BootProtocol::BzImage, image));
 }
 
@@ -241,6 +250,15 @@ fn efi_program(machine: u16) -> Vec<u8> {
     ])
 }
 
+/// A compressed kernel that unpacks itself as an EFI program (drivers/firmware/efi/libstub,
+/// `zboot-header.S`), which x86 does not have.
+fn efi_zboot(machine: u16) -> Vec<u8> {
+    let mut image = efi_program(machine);
+    image[4..8].copy_from_slice(b"zimg");
+    image[0x18..0x1c].copy_from_slice(b"gzip");
+    image
+}
+
 #[test]
 fn a_kernel_for_another_architecture_is_refused_by_its_name() {
     let arm64 = with(&[(0, &[0x1f, 0x20, 0x03, 0xd5]), (56, b"ARM\x64")]);
@@ -260,6 +278,8 @@ fn a_kernel_for_another_architecture_is_refused_by_its_name() {
         (zstd::encode_all(&arm64[..], 1).unwrap(), "arm64"),
         (with(&[(0, b"MZ"), (56, b"ARM\x64")]), "arm64"),
         (efi_program(0xaa64), "arm64"),
+        (efi_zboot(0xaa64), "arm64"),
+        (uki(0xaa64, &arm64), "arm64"),
         (with(&[(48, b"RISCV\0\0\0"), (56, b"RSC\x05")]), "riscv"),
         (efi_program(0x5064), "riscv64"),
         (efi_program(0x6264), "loongarch64"),
@@ -293,6 +313,68 @@ fn a_kernel_for_another_architecture_is_refused_by_its_name() {
     }
 }
 
+/// A unified kernel image for `machine`: an EFI program with `kernel` in its section `.linux`.
+fn uki(machine: u16, kernel: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 0x200];
+    image[..2].copy_from_slice(b"MZ");
+    image[0x3c] = 0x80;
+    image[0x80..0x84].copy_from_slice(b"PE\0\0");
+    image[0x84..0x86].copy_from_slice(&machine.to_le_bytes());
+    image[0x86] = 2; // sections
+    image[0x94] = 112; // size of the optional header, without directories
+    image[0x98..0x9a].copy_from_slice(&0x20b_u16.to_le_bytes());
+    let size = u32::try_from(kernel.len()).unwrap();
+    for (at, name, offset) in [(0x108, b".osrel\0\0", 0), (0x130, b".linux\0\0", 0x200_u32)] {
+        image[at..at + 8].copy_from_slice(name);
+        // What is in a file is padded to a multiple of 512 bytes.
+        for (field, value) in [(8, size), (16, size.next_multiple_of(512)), (20, offset)] {
+            image[at + field..at + field + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    image.extend(kernel);
+    image.resize(image.len().next_multiple_of(512), 0);
+    image
+}
+
+#[test]
+fn a_unified_kernel_image_is_booted_by_the_kernel_in_it() {
+    let kernel = pvh_kernel();
+    let image = uki(0x8664, &bz_image(&gzip(&kernel)));
+    let (protocol, written) = try_unpack(&image).unwrap();
+    assert_eq!(protocol, BootProtocol::Pvh);
+    assert!(written == kernel);
+    assert_eq!(try_release(&image).unwrap(), "6.6.6-test");
+
+    let without = bz_image(&gzip(&elf_kernel(b"GNU\0", 18)));
+    let (protocol, written) = try_unpack(&uki(0x8664, &without)).unwrap();
+    assert_eq!(protocol, BootProtocol::BzImage);
+    assert!(written == without);
+}
+
+#[test]
+fn a_damaged_unified_kernel_image_is_refused() {
+    let image = uki(0x8664, &bz_image(&gzip(&pvh_kernel())));
+    let error = try_unpack(&image[..image.len() - 4096]).unwrap_err();
+    assert!(matches!(error, Error::Truncated { .. }), "{error}");
+    let error = try_unpack(&uki(0x8664, b"")).unwrap_err();
+    assert!(matches!(error, Error::NotAKernel { .. }), "{error}");
+}
+
+#[test]
+fn an_image_that_is_compressed_as_a_whole_is_unpacked() {
+    let kernel = pvh_kernel();
+    for packed in [gzip(&kernel), xz(&kernel), lz4_legacy(&kernel)] {
+        let (protocol, written) = try_unpack(&packed).unwrap();
+        assert_eq!(protocol, BootProtocol::Pvh);
+        assert!(written == kernel);
+        assert_eq!(try_release(&packed).unwrap(), "6.6.6-test");
+    }
+    let packed = xz(&bz_image(&gzip(&kernel)));
+    assert!(try_unpack(&packed).unwrap().1 == kernel);
+    let error = try_unpack(&packed[..packed.len() / 2]).unwrap_err();
+    assert!(matches!(error, Error::Unpack { .. }), "{error}");
+}
+
 #[test]
 fn an_efi_program_that_is_not_a_kernel_of_its_own_is_refused_as_one() {
     let text = try_unpack(&efi_program(0x8664)).unwrap_err().to_string();
@@ -313,7 +395,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_parsers_panic(
         mut data in proptest::collection::vec(any::<u8>(), 0..4096),
-        lead in 0..6,
+        lead in 0..8,
         patch in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..16),
     ) {
         let start = match lead {
@@ -322,6 +404,8 @@ proptest! {
             2 => efi_program(0xaa64),
             3 => gzip(&with(&[(56, b"ARM\x64")])),
             4 => elf_for(183, 1, 2),
+            5 => uki(0x8664, &bz_image(b"")),
+            6 => efi_zboot(0x8664),
             _ => Vec::new(),
         };
         data.splice(0..0, start);
@@ -336,6 +420,7 @@ proptest! {
             let _ = header.vmlinux(path, &data);
         }
         let _ = recognise(&data).map(|(arch, _)| arch);
+        let _ = uki::kernel(&data);
         let _ = has_pvh_entry(&data);
         let _ = banner_release(&data);
     }

@@ -11,12 +11,12 @@ use super::super::debian::{Keyring, Newest, Suite, newest};
 use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
-use super::super::{Cache, Error, archive, layout};
+use super::super::{Cache, Error, KernelImage, archive, layout, signed_modules};
 use super::content::{Content, Pinning, Request, Status};
 use super::mirror::Mirror;
 use super::package::{fetch, mirror};
 use super::unlisted;
-use crate::config::{AptSource, PoolKernel, UnlistedFile};
+use crate::config::{AptSource, PoolKernel};
 
 /// A source in a Debian archive.
 pub(super) struct Archive<'s>(pub(super) &'s AptSource);
@@ -68,8 +68,6 @@ impl Place {
 struct Packages<'p> {
     source: &'p AptSource,
     pin: &'p LockedKernel,
-    /// Those whose hash nobody has signed: they may bring modules and nothing else.
-    unlisted: &'p [UnlistedFile],
 }
 
 impl Pinning for Archive<'_> {
@@ -97,7 +95,18 @@ impl Pinning for Archive<'_> {
                     component: source.component.clone(),
                 });
             }
-            Newest::Incomplete { package, missing } => {
+            Newest::Incomplete {
+                package,
+                version,
+                missing,
+            } => {
+                // The pin has the missing part, which the archive dropped since.
+                if let Some(Pin::Apt(pin)) = before
+                    && let Some(first) = pin.files.first()
+                    && (&first.package, &first.version) == (&package, &version)
+                {
+                    return Ok(Pin::Apt(pin.clone()));
+                }
                 return Err(Error::IncompletePackage {
                     package,
                     missing,
@@ -125,7 +134,6 @@ impl Pinning for Archive<'_> {
             Pin::Apt(pin) if pin.is_of(self.0) => Some(Box::new(Packages {
                 source: self.0,
                 pin,
-                unlisted: &[],
             })),
             _ => None,
         }
@@ -147,16 +155,12 @@ impl Content for Packages<'_> {
             archive::unpack(&deb, &file.package, &tree)?;
             fs::remove_file(&deb).map_err(Error::io("remove", &deb))
         };
-        let is_unlisted = |file: &&LockedFile| {
-            let mut unlisted = self.unlisted.iter();
-            unlisted.any(|unlisted| unlisted.path == file.path)
-        };
         // First, so that what they bring can be told from the rest.
-        for file in self.pin.files.iter().filter(is_unlisted) {
+        for file in self.pin.files.iter().filter(|file| file.unlisted) {
             unpack(file)?;
             unlisted::check(&tree, &file.package)?;
         }
-        for file in self.pin.files.iter().filter(|file| !is_unlisted(file)) {
+        for file in self.pin.files.iter().filter(|file| !file.unlisted) {
             unpack(file)?;
         }
         let layout = layout::find(&tree).map_err(|error| match error {
@@ -167,6 +171,19 @@ impl Content for Packages<'_> {
             other => other,
         })?;
         Ok((layout, Taking::Move))
+    }
+
+    fn secure(&self, kernel: &KernelImage) -> Result<(), Error> {
+        let Some(unlisted) = self.pin.files.iter().find(|file| file.unlisted) else {
+            return Ok(());
+        };
+        if signed_modules::enforce(&kernel.image)? {
+            return Ok(());
+        }
+        Err(Error::Unsigned {
+            name: kernel.name.clone(),
+            unlisted: unlisted.package.clone(),
+        })
     }
 
     fn status(&self, request: &Request<'_>) -> Result<Status, Error> {
@@ -190,6 +207,7 @@ pub(in super::super) fn pin_of(kernel: &PoolKernel, cache: &Cache) -> Option<Loc
         size: file.size,
         sha256: file.sha256.clone(),
         sha1: cache.sha1_of(&file.sha256),
+        unlisted: false,
     });
     let mut files: Vec<LockedFile> = listed.collect();
     for file in &kernel.unlisted {
@@ -228,7 +246,6 @@ pub(in super::super) fn packages<'p>(
     Box::new(Packages {
         source: &kernel.source,
         pin,
-        unlisted: &kernel.unlisted,
     })
 }
 

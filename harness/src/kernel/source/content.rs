@@ -7,7 +7,7 @@ use crate::kernel::cache::Key;
 use crate::kernel::layout::Layout;
 use crate::kernel::lock::Pin;
 use crate::kernel::prepare::Taking;
-use crate::kernel::{Cache, Error, Progress};
+use crate::kernel::{Cache, Error, KernelImage, Progress};
 
 /// The context of a request to a source.
 pub(in super::super) struct Request<'a> {
@@ -40,6 +40,11 @@ pub(in super::super) trait Content {
 
     /// Gets it, using `work` for temporary files.
     fn get(&self, request: &Request<'_>, work: &Path) -> Result<(Layout, Taking), Error>;
+
+    /// Called before each use of the kernel in the cache: an error refuses it.
+    fn secure(&self, _kernel: &KernelImage) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// What is known about it without fetching anything.
     fn status(&self, request: &Request<'_>) -> Result<Status, Error> {

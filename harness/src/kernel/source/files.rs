@@ -159,13 +159,15 @@ impl Files {
         let order = tree_file(&layout, "modules.order");
         match &layout.modules {
             // Modules of its own, or a kernel that has none.
-            Modules::Installed(_) if came.iter().any(|came| !came.modules.is_empty()) => Ok(layout),
+            Modules::Installed(_) if modules().contains(&layout.release) => Ok(layout),
             Modules::None if modules().is_empty() => Ok(layout),
-            Modules::None => Err(Error::FilesDiffer {
-                image: brought(&layout.image.to_string_lossy()),
-                release: layout.release,
-                modules: modules(),
-            }),
+            Modules::None | Modules::Installed(_) if !modules().is_empty() => {
+                Err(Error::FilesDiffer {
+                    image: brought(&layout.image.to_string_lossy()),
+                    release: layout.release,
+                    modules: modules(),
+                })
+            }
             _ if order.is_some_and(|order| !order.trim().is_empty()) => {
                 Err(Error::FilesWithoutModules {
                     files: self.names(),

@@ -376,6 +376,7 @@ fn a_pinned_package_is_fetched_once_and_its_hash_is_checked() {
                 size: bytes.len() as u64,
                 sha256: hash,
                 sha1: None,
+                unlisted: false,
             }],
         }));
         lock.store(&catalogue.lock_path().unwrap()).unwrap();

@@ -26,7 +26,11 @@ fn memory_of(file: &UnlistedFile, cache: &Cache) -> PathBuf {
 pub(super) fn known(file: &UnlistedFile, cache: &Cache) -> Option<LockedFile> {
     let bytes = fs::read(memory_of(file, cache)).ok()?;
     let known: LockedFile = serde_json::from_slice(&bytes).ok()?;
-    (known.path == file.path).then_some(known)
+    // What an older kiln remembers does not say that.
+    (known.path == file.path).then_some(LockedFile {
+        unlisted: true,
+        ..known
+    })
 }
 
 /// Fetches `file` of `kernel`, and records its hash.
@@ -66,6 +70,7 @@ pub(super) fn fetch(
         size,
         sha256: came.sha256.clone(),
         sha1: Some(came.sha1),
+        unlisted: true,
     };
     let dest = package::kept(request.cache, &known)?;
     partial

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use super::super::super::image::test_image::image;
 use super::super::super::modules::fixture::module;
-use super::super::super::{Cache, Error, KernelImage, Progress, digest, packages_of, provide};
+use super::super::super::{
+    Cache, Error, KernelImage, NewPin, Progress, digest, packages_of, pin, provide,
+};
 use crate::arch::Arch;
 use crate::config::{AptSource, Catalogue, PoolFile, PoolKernel, Selected, UnlistedFile};
 
@@ -130,6 +132,41 @@ fn modules_that_are_not_listed_are_taken_once_and_the_kernel_checks_them() {
     fs::remove_dir_all(lab.cache.root().join("kernels")).unwrap();
     let error = lab.provide().unwrap_err();
     assert!(matches!(error, Error::WrongHash { .. }), "{error}");
+}
+
+#[test]
+fn a_pin_of_such_a_kernel_makes_it_check_its_modules_on_another_machine() {
+    for (parameter, checks) in [("module.sig_enforce", true), ("nothing of the kind", false)] {
+        let lab = Lab::new(parameter);
+        lab.publish_modules();
+        let Selected::Pooled(pooled) = lab.selected() else {
+            unreachable!()
+        };
+        let quiet = Progress::silent();
+        let new = NewPin::of(&pooled, "7.1", None, "linux-image-*", &lab.cache, &quiet).unwrap();
+        assert!(new.files.files[1].unlisted);
+        let built_in = Catalogue::built_in().unwrap();
+        let path = pin(&built_in, vec![new], lab.dir.path(), &lab.cache, &quiet).unwrap();
+
+        let catalogue = Catalogue::load(&path).unwrap();
+        let selected = catalogue.select(&["7.1"], lab.dir.path()).unwrap();
+        let there = Cache::at(lab.dir.path().join("there"));
+        // Twice: the second time it is in the cache.
+        for _ in 0..2 {
+            match provide(&catalogue, &selected[0], &there, &quiet) {
+                Ok(kernel) => {
+                    assert!(checks, "it was taken without a check");
+                    assert_eq!(kernel.parameters(), ["module.sig_enforce=1"]);
+                }
+                Err(error) => {
+                    assert!(
+                        !checks && matches!(error, Error::Unsigned { .. }),
+                        "{error}"
+                    );
+                }
+            }
+        }
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub use of_kernel::{KernelFailed, KernelReady, KernelReport};
 pub use of_run::{
     KernelPlan, RunFinished, RunStarted, RunStopped, StopReason, SuiteReady, Warning,
 };
-pub use of_test::{Known, KnownResult, TestResult, TestSlow, TestStarted, VERDICTS};
+pub use of_test::{Known, KnownResult, TestResult, TestSlow, TestStarted, VERDICTS, is_expected};
 pub use of_vm::{SpeedMeasured, VmLost, VmStarted, VmStarting, VmStopped};
 pub use packages::{KernelPackages, PackageFile};
 pub use record::Record;

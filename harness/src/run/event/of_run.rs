@@ -14,6 +14,10 @@ pub struct KernelPlan {
     /// field.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub suites: Vec<usize>,
+    /// How long its tests took in earlier runs, in milliseconds, if that is known of any; those of
+    /// which it is not count as the mean.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
 }
 
 /// The plan is complete; nothing has booted yet. Always the first event.

@@ -51,6 +51,10 @@ pub struct TestStarted {
     pub id: String,
     /// Counts the attempts at this test on this kernel, from 1.
     pub attempt: u32,
+    /// How long it took in earlier runs, in milliseconds; the mean of the kernel's tests if only
+    /// that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_ms: Option<u64>,
 }
 
 /// A test has run for most of its time limits, or for `--slow-timeout`. At most once per attempt.
@@ -109,18 +113,27 @@ pub struct TestResult {
     /// (docs/verdicts.md).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
+    /// What came on the console while it ran, if it was not as expected; untrusted. A lost VM's
+    /// console is in `details`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub console: String,
 }
 
 impl TestResult {
     /// Whether the verdict needs no attention: it is good, or it is the known result.
     pub fn is_expected(&self) -> bool {
-        let good = matches!(self.verdict, Verdict::Pass | Verdict::Skip);
-        let bad = matches!(self.verdict, Verdict::Fail | Verdict::Timeout);
-        match self.known.as_ref().map(|known| known.result) {
-            None => good,
-            Some(KnownResult::Fail) => bad || self.verdict == Verdict::Skip,
-            Some(KnownResult::Flaky) => good || bad,
-            Some(KnownResult::Skip) => self.verdict == Verdict::Skip,
-        }
+        is_expected(self.verdict, self.known.as_ref().map(|known| known.result))
+    }
+}
+
+/// Whether a verdict needs no attention where this is known of the test.
+pub fn is_expected(verdict: Verdict, known: Option<KnownResult>) -> bool {
+    let good = matches!(verdict, Verdict::Pass | Verdict::Skip);
+    let bad = matches!(verdict, Verdict::Fail | Verdict::Timeout);
+    match known {
+        None => good,
+        Some(KnownResult::Fail) => bad || verdict == Verdict::Skip,
+        Some(KnownResult::Flaky) => good || bad,
+        Some(KnownResult::Skip) => verdict == Verdict::Skip,
     }
 }

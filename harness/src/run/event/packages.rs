@@ -37,4 +37,7 @@ pub struct PackageFile {
     /// SHA-1, 40 hexadecimal digits: archives of old packages use it as a name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha1: Option<String>,
+    /// No signed index listed it: it contains modules only, and the kernel checks them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
 }

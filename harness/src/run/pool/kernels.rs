@@ -62,6 +62,9 @@ impl Pool<'_> {
             sha256: ready.sha256.clone(),
             packages: ready.packages.clone(),
         }));
+        if let Some(note) = &ready.note {
+            self.warn(kernel, note.clone());
+        }
         for result in known::skipped(plan, kernel, &ready.release) {
             self.emit(Event::TestFinished(result));
         }

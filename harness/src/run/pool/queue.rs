@@ -137,6 +137,7 @@ mod tests {
             release: "6.1.0".into(),
             sha256: String::new(),
             packages: None,
+            note: None,
             launch: Box::new(|_, _| unreachable!("nothing boots here")),
             types: std::sync::Arc::new(|| unreachable!("nothing is looked up here")),
         }))

@@ -101,6 +101,7 @@ mod tests {
             full_version: full_version.to_owned(),
             sandbox: true,
             kvm: true,
+            lacks: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::kernel::KernelImage;
+use crate::vm::means::Means;
 use crate::vm::process::{self, QemuProcess};
 use crate::vm::qemu::Qemu;
 use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
@@ -21,6 +22,8 @@ pub struct ProbeInput<'a> {
     pub kernel: &'a KernelImage,
     /// An initramfs whose init powers off at once (`BootPlan::probe`).
     pub initramfs: &'a Path,
+    /// How its guests are reached.
+    pub means: &'a Means,
     /// Where `accel.json` is kept.
     pub cache_dir: &'a Path,
 }
@@ -61,7 +64,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         initramfs: input.initramfs.to_owned(),
         virtiofs: Vec::new(),
         nine_p: Vec::new(),
-        means: crate::vm::means::Means::default(),
+        means: input.means.clone(),
         asked: Vec::new(),
         qmp_socket: dir.path().join("qmp"),
         control_socket: None,

@@ -23,12 +23,16 @@ pub(super) struct Machine {
     pub(super) with_properties: &'static str,
     pub(super) memory: u64,
     pub(super) cpus: u32,
+    /// Whether the user's own options divide the memory into NUMA nodes, which QEMU allows only
+    /// where the machine does not name it as a whole.
+    pub(super) numa: bool,
 }
 
 impl Device for Machine {
     fn qemu(&self) -> Vec<OsString> {
+        let backend = if self.numa { "" } else { ",memory-backend=mem" };
         [
-            option("-M", format!("{},memory-backend=mem", self.with_properties)),
+            option("-M", format!("{}{backend}", self.with_properties)),
             option(
                 "-object",
                 format!("memory-backend-memfd,id=mem,share=on,size={}B", self.memory),
@@ -133,13 +137,45 @@ impl Device for SerialConsole {
     }
 
     fn kernel(&self) -> Vec<String> {
-        vec![
-            format!("console={}", self.platform.console),
-            "loglevel=5".to_owned(),
-            // Timestamps identify the kernel's messages.
-            "printk.time=1".to_owned(),
-        ]
+        console_on(self.platform.console)
     }
+}
+
+/// What the kernel must be told of its console.
+fn console_on(device: &str) -> Vec<String> {
+    vec![
+        format!("console={device}"),
+        "loglevel=5".to_owned(),
+        // Timestamps identify the kernel's messages.
+        "printk.time=1".to_owned(),
+    ]
+}
+
+/// A console of virtio, in place of a serial port, and the bus for the control port.
+pub(super) struct VirtioConsole {
+    pub(super) transport: Transport,
+}
+
+impl Device for VirtioConsole {
+    fn qemu(&self) -> Vec<OsString> {
+        [
+            option("-chardev", "stdio,id=console,signal=off"),
+            option("-device", serial_bus(self.transport)),
+            option("-device", "virtconsole,chardev=console"),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn kernel(&self) -> Vec<String> {
+        console_on("hvc0")
+    }
+}
+
+/// The device to which ports of virtio-serial and consoles of virtio are attached.
+fn serial_bus(transport: Transport) -> String {
+    format!("virtio-serial-{},max_ports=2", on(transport))
 }
 
 /// QMP on a UNIX socket.
@@ -165,33 +201,43 @@ impl Device for Monitor<'_> {
 /// The virtio-serial port of the control protocol, on a UNIX socket.
 pub(super) struct ControlPort<'a> {
     pub(super) socket: &'a Path,
-    pub(super) transport: Transport,
+    /// The transport of the bus that it needs, if there is none.
+    pub(super) bus: Option<Transport>,
 }
 
 impl Device for ControlPort<'_> {
     fn qemu(&self) -> Vec<OsString> {
+        let bus = self
+            .bus
+            .map(|transport| option("-device", serial_bus(transport)));
+        let port = format!("virtserialport,chardev=control,name={CONTROL_PORT}");
+        bus.into_iter()
+            .chain([control_socket(self.socket), option("-device", port)])
+            .flatten()
+            .collect()
+    }
+}
+
+/// The control protocol on the second serial port, on the same socket.
+pub(super) struct SerialControl<'a> {
+    pub(super) socket: &'a Path,
+}
+
+impl Device for SerialControl<'_> {
+    fn qemu(&self) -> Vec<OsString> {
         [
-            option(
-                "-device",
-                format!("virtio-serial-{},max_ports=2", on(self.transport)),
-            ),
-            option(
-                "-chardev",
-                with_path(
-                    "socket,id=control,path=",
-                    self.socket,
-                    ",server=on,wait=off",
-                ),
-            ),
-            option(
-                "-device",
-                format!("virtserialport,chardev=control,name={CONTROL_PORT}"),
-            ),
+            control_socket(self.socket),
+            option("-device", "isa-serial,chardev=control,index=1"),
         ]
         .into_iter()
         .flatten()
         .collect()
     }
+}
+
+fn control_socket(socket: &Path) -> [OsString; 2] {
+    let value = with_path("socket,id=control,path=", socket, ",server=on,wait=off");
+    option("-chardev", value)
 }
 
 /// A share, served by the process behind its vhost-user socket.

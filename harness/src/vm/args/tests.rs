@@ -9,7 +9,7 @@ use super::*;
 use crate::arch::Arch;
 use crate::config::{Machine, ShareKind, Transport};
 use crate::kernel::KernelImage;
-use crate::vm::means::Means;
+use crate::vm::means::{Console, Means};
 use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
 
 fn spec(accelerator: Accelerator) -> VmSpec {
@@ -113,6 +113,50 @@ fn everything_that_any_vm_needs_is_there() {
     for argument in ["console=ttyS0", "panic=-1", "rdinit=/init"] {
         assert!(append.split(' ').any(|word| word == argument), "{append}");
     }
+}
+
+#[test]
+fn a_console_of_virtio_shares_the_bus_of_the_control_port() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.means.console = Console::Virtio;
+    spec.means.transport = Transport::Pci;
+    let words = words(&spec);
+    let buses = words
+        .iter()
+        .filter(|word| word.starts_with("virtio-serial-"));
+    assert_eq!(buses.collect::<Vec<_>>(), ["virtio-serial-pci,max_ports=2"]);
+    let place = |text: &str| words.iter().position(|word| word == text).unwrap();
+    // Port 0 is that of a console (QEMU, hw/char/virtio-serial-bus.c).
+    assert!(
+        place("virtconsole,chardev=console")
+            < place("virtserialport,chardev=control,name=kiln.control")
+    );
+    assert!(!words.contains(&"-serial".to_owned()));
+    let append = value(&words, "-append");
+    assert!(
+        append.contains("console=hvc0") && !append.contains("ttyS0"),
+        "{append}"
+    );
+}
+
+#[test]
+fn the_control_port_is_the_second_serial_port_if_the_kernel_has_no_other() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.means.control = Control::Serial;
+    let words = words(&spec);
+    assert!(words.contains(&"isa-serial,chardev=control,index=1".to_owned()));
+    assert_eq!(value(&words, "-serial"), "chardev:console");
+    assert!(!words.iter().any(|word| word.starts_with("virtio-serial-")));
+    assert!(value(&words, "-append").contains("console=ttyS0"));
+}
+
+#[test]
+fn memory_is_left_to_the_users_numa_nodes() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.qemu_args = ["-numa", "node,memdev=mem"].map(str::to_owned).to_vec();
+    let words = words(&spec);
+    assert_eq!(value(&words, "-M"), "microvm,acpi=on");
+    assert!(value(&words, "-object").starts_with("memory-backend-memfd,id=mem,share=on"));
 }
 
 #[test]

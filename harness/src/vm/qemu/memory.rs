@@ -49,6 +49,7 @@ struct Answer {
     full_version: String,
     sandbox: bool,
     kvm: bool,
+    lacks: Vec<String>,
 }
 
 type Answers = BTreeMap<PathBuf, Answer>;
@@ -64,6 +65,7 @@ impl Qemu {
             full_version: answer.full_version,
             sandbox: answer.sandbox,
             kvm: answer.kvm,
+            lacks: answer.lacks,
         })
     }
 
@@ -79,6 +81,7 @@ impl Qemu {
                 full_version: self.full_version.clone(),
                 sandbox: self.sandbox,
                 kvm: self.kvm,
+                lacks: self.lacks.clone(),
             },
         );
         whole_file::remember(&cache_dir.join(FILE), &answers)
@@ -104,6 +107,7 @@ mod tests {
             full_version: "7.2.22".to_owned(),
             sandbox: true,
             kvm: false,
+            lacks: vec!["isa-serial".to_owned()],
         }
     }
 

@@ -164,10 +164,15 @@ impl Table<'_> {
         } else {
             for number in 0..self.all.len() {
                 let label = self.label(number);
-                line = format!("{line}{GAP}{label:width$}", width = self.column());
+                line = format!("{line}{}{label:width$}", self.gap(), width = self.column());
             }
         }
         Ok(writeln!(out, "{}", line.trim_end())?)
+    }
+
+    /// What stands between the columns of kernels.
+    fn gap(&self) -> &'static str {
+        if self.in_words { GAP } else { " " }
     }
 
     /// Columns of the word or letter for a kernel.
@@ -189,7 +194,7 @@ impl Table<'_> {
                 letter(finding).to_string()
             };
             let width = self.column();
-            line.push_str(GAP);
+            line.push_str(self.gap());
             line.push_str(&self.coloured(finding, &format!("{has:width$}")));
         }
         let [only] = self.all else {

@@ -70,8 +70,8 @@ fn one_kernel_has_a_row_for_each_option_with_what_it_costs() {
 #[test]
 fn no_line_is_wider_than_the_terminal_or_ends_with_blanks() {
     let name = "/a/rather/long/path/to/some/build/tree/of/linux";
-    for width in [60, 80, 120] {
-        for count in [1, 2, 3, 4, 12] {
+    for (width, most) in [(60, 4), (80, 12), (120, 20)] {
+        for count in [1, 2, 3, 4, most] {
             let all: Vec<Checked> = (0..count)
                 .map(|_| kernel(name, Some("CONFIG_A=y\n")))
                 .collect();
