@@ -148,7 +148,15 @@ impl Oracle {
                         facts.push(format!("enum:{name}: enum {:?} {count}", self.size(id)));
                     }
                     for value in ty["values"].as_array().into_iter().flatten() {
-                        let text = value["val"].to_string();
+                        let mut text = value["val"].to_string();
+                        // bpftool 7.1 extends the sign of unsigned values, too.
+                        if let (Some(wide), "ENUM", "UNSIGNED") = (
+                            value["val"].as_u64(),
+                            kind,
+                            ty["encoding"].as_str().unwrap_or("UNSIGNED"),
+                        ) {
+                            text = (wide & u64::from(u32::MAX)).to_string();
+                        }
                         let of = if name == "(anon)" {
                             text
                         } else {
@@ -559,7 +567,7 @@ fn bad_btf_is_refused_with_its_place() {
         "neither a kernel nor BTF, and longer than a header of either\n",
     );
     let show = |file: &str| {
-        let path = kiln.path(file);
+        let path = kiln.work().join(file);
         btf(&kiln, &["show", "-k", path.to_str().unwrap(), "int"])
     };
     show("whole").assert_code(0);
@@ -589,7 +597,7 @@ fn bad_btf_is_refused_with_its_place() {
         );
     }
     // One that cannot be read does not keep the others from answering.
-    let (whole, cut) = (kiln.path("whole"), kiln.path("cut"));
+    let (whole, cut) = (kiln.work().join("whole"), kiln.work().join("cut"));
     let both = btf(
         &kiln,
         &[

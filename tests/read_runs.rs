@@ -28,7 +28,7 @@ fn start(at: &str, kernels: &[&str], tests: usize) -> Value {
     })
 }
 
-fn verdict(kernel: &str, id: &str, verdict: &str, more: Value) -> Value {
+fn verdict(kernel: &str, id: &str, verdict: &str, more: &Value) -> Value {
     let mut record = json!({
         "at_ms": 9, "event": "test_finished", "kernel": kernel, "vm": 0, "suite": "bpftrace",
         "id": id, "attempt": 1, "verdict": verdict, "duration_ms": 3000,
@@ -59,7 +59,7 @@ fn simple(kiln: &Kiln, name: &str, at: &str, results: &[(&str, &str, Value)]) ->
     records.extend(
         results
             .iter()
-            .map(|(id, of, more)| verdict("6.1", id, of, more.clone())),
+            .map(|(id, of, more)| verdict("6.1", id, of, more)),
     );
     records.push(end());
     written(kiln, name, &records)
@@ -103,13 +103,13 @@ fn what_a_guest_printed_is_inert_in_the_page() {
             HOSTILE,
             HOSTILE,
             "fail",
-            json!({
+            &json!({
                 "reason": HOSTILE, "output": HOSTILE, "details": long, "console": HOSTILE,
                 "source": {"file": HOSTILE, "line": 1},
                 "known": {"result": "flaky", "reason": HOSTILE, "link": "javascript:alert(1)"},
             }),
         ),
-        verdict("6.1", HOSTILE, "lost", json!({"reason": HOSTILE})),
+        verdict("6.1", HOSTILE, "lost", &json!({"reason": HOSTILE})),
         json!({"at_ms": 9, "event": "vm_lost", "kernel": "6.1", "vm": 0, "reason": HOSTILE,
                "test": HOSTILE, "console": HOSTILE, "qmp_status": HOSTILE}),
         json!({"at_ms": 9, "event": "warning", "message": HOSTILE}),
@@ -256,11 +256,7 @@ fn a_run_that_is_damaged_or_not_over_is_shown_as_far_as_it_goes() {
         fs::write(&events, text).unwrap();
         kiln.plain(["report", "run", "--format", "markdown"]).run()
     };
-    let three: String = whole
-        .lines()
-        .take(3)
-        .map(|line| format!("{line}\n"))
-        .collect();
+    let three: String = whole.split_inclusive('\n').take(3).collect();
     for (text, note) in [
         (three.clone(), "The run did not end"),
         (format!("{three}{{\"at_ms\":1,"), "The run did not end"),

@@ -7,6 +7,7 @@ use super::elf::Reference;
 use super::externs::{self, Resolved};
 use super::facts::Facts;
 use super::insn::{CALL, PSEUDO_CALL};
+use super::kernel::KernelTypes;
 use super::object::{Object, Program};
 use super::reach::{self, Known, Place, Reached, World};
 use super::relocate::{self, Relocated, Relocation, Spec, Value};
@@ -311,7 +312,7 @@ impl Check<'_> {
 
     /// Calls of what the kernel does not have: helpers by their number, kfuncs by their name.
     fn calls(&mut self, externs: &[Resolved], walked: &Walked<'_>) {
-        let last = self.kernel.types().and_then(|types| types.last_helper());
+        let last = self.kernel.types().and_then(KernelTypes::last_helper);
         let mut told = HashSet::new();
         for (program, reached) in &walked.programs {
             let mut places: Vec<Place> = reached.places().collect();

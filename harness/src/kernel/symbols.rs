@@ -84,12 +84,20 @@ impl Symbols {
 fn tokens(vmlinux: &[u8], digits: usize) -> Option<(usize, Vec<&[u8]>)> {
     // The token with a number is that character, if it is one of a symbol: `0` has its code.
     let mut start = digits;
-    for _ in 0..usize::from(b'0') {
-        let before = vmlinux.get(..start.checked_sub(1)?)?;
+    for number in (0..b'0').rev() {
+        // The NUL byte that ends the token.
+        let end = start.checked_sub(1)?;
         // A token has at most as many characters as a name.
-        let from = before.len().saturating_sub(512);
-        let end = memchr::memrchr(0, &before[from..]);
-        start = end.map(|end| from + end + 1)?;
+        let from = end.saturating_sub(512);
+        let before = memchr::memrchr(0, &vmlinux[from..end]);
+        start = match before {
+            // What lies before the first one need not end with such a byte.
+            _ if number == 0 && before.is_none_or(|before| from + before + 16 < end) => {
+                end - end % ALIGNMENT
+            }
+            Some(before) => from + before + 1,
+            None => return None,
+        };
     }
     let mut tokens = Vec::with_capacity(256);
     let mut at = start;

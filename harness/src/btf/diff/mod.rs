@@ -231,49 +231,53 @@ fn collect<'a>(
     filter: &Filter,
     things: &mut Things<'a>,
 ) {
-    let mut add = |class: Class, name: &'a str, digest: u64, ty: Type<'a>, value: i128| {
-        if filter.covers(class, name) {
-            things.entry((class, name)).or_default().push(Thing {
-                digest,
-                unit,
-                ty,
-                value,
-            });
+    let mut add = |class: Class, name: &'a str, ty: Type<'a>, value: i128| {
+        // Digests take the most time.
+        if !filter.covers(class, name) {
+            return;
         }
+        let digest = match class {
+            Class::Constant => digest::of_value(value),
+            // That it is one is all there is to it: it is a function, too.
+            Class::Kfunc => 1,
+            Class::Tracepoint => {
+                let proto = ty.resolved().target_id();
+                digests.reference(proto.unwrap_or_default())
+            }
+            _ => digests.definition(ty),
+        };
+        things.entry((class, name)).or_default().push(Thing {
+            digest,
+            unit,
+            ty,
+            value,
+        });
     };
     for ty in btf.own() {
-        let class = match ty.kind() {
+        match ty.kind() {
             Kind::Enum | Kind::Enum64 if ty.is_anonymous() => {
                 for value in ty.enumerators() {
-                    let digest = digest::of_value(value.value);
-                    add(Class::Constant, value.name, digest, ty, value.value);
+                    add(Class::Constant, value.name, ty, value.value);
                 }
-                continue;
             }
-            _ if ty.is_anonymous() => continue,
-            Kind::Struct => Class::Struct,
-            Kind::Union => Class::Union,
-            Kind::Enum | Kind::Enum64 => Class::Enum,
-            Kind::Var => Class::Variable,
-            Kind::Typedef => match Subject::Tracepoint.shown(ty.name()) {
-                Some(name) => {
-                    let proto = ty.resolved().target_id().unwrap_or_default();
-                    add(Class::Tracepoint, name, digests.reference(proto), ty, 0);
-                    continue;
-                }
-                None => Class::Typedef,
-            },
-            Kind::Func if OF_TRACEPOINTS.iter().any(|of| ty.name().starts_with(of)) => continue,
-            Kind::Func => Class::Function,
             Kind::DeclTag if ty.name() == "bpf_kfunc" => {
                 if let Some(function) = ty.target() {
-                    add(Class::Kfunc, function.name(), 1, function, 0);
+                    add(Class::Kfunc, function.name(), function, 0);
                 }
-                continue;
             }
-            _ => continue,
-        };
-        add(class, ty.name(), digests.definition(ty), ty, 0);
+            _ if ty.is_anonymous() => {}
+            Kind::Struct => add(Class::Struct, ty.name(), ty, 0),
+            Kind::Union => add(Class::Union, ty.name(), ty, 0),
+            Kind::Enum | Kind::Enum64 => add(Class::Enum, ty.name(), ty, 0),
+            Kind::Var => add(Class::Variable, ty.name(), ty, 0),
+            Kind::Typedef => match Subject::Tracepoint.shown(ty.name()) {
+                Some(name) => add(Class::Tracepoint, name, ty, 0),
+                None => add(Class::Typedef, ty.name(), ty, 0),
+            },
+            Kind::Func if OF_TRACEPOINTS.iter().any(|of| ty.name().starts_with(of)) => {}
+            Kind::Func => add(Class::Function, ty.name(), ty, 0),
+            _ => {}
+        }
     }
 }
 
