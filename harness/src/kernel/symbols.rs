@@ -185,15 +185,17 @@ fn names(vmlinux: &[u8], markers: &Markers) -> Option<NameTable> {
 /// Whether names that begin at `start` are where the first markers say.
 fn is_marked(vmlinux: &[u8], start: usize, markers: &[usize]) -> bool {
     let mut at = start;
-    for marker in markers.iter().take(3) {
-        if at - start != *marker {
-            return false;
-        }
-        for _ in 0..PER_MARKER {
+    for (number, marker) in markers.iter().take(4).enumerate() {
+        // The last marker may be for fewer.
+        let names = if number > 0 { PER_MARKER } else { 0 };
+        for _ in 0..names {
             match entry(vmlinux, at) {
                 Some((length, from)) => at = from + length,
                 None => return false,
             }
+        }
+        if at - start != *marker {
+            return false;
         }
     }
     true
