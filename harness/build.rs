@@ -10,10 +10,16 @@ use std::process::Command;
 /// Statically linked against glibc, the one target that every toolchain has.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// A panic of PID 1 aborts, and nothing else looks for the frames of its stack:
-/// their index is 21 KB.
-const FLAGS: &str = "-C target-feature=+crt-static -C relocation-model=static \
-                     -C link-arg=-Wl,--no-eh-frame-hdr";
+/// For rustc. The index of stack frames goes with their descriptions, which
+/// `discard-frames.ld` leaves out.
+const FLAGS: [&str; 6] = [
+    "-C",
+    "target-feature=+crt-static",
+    "-C",
+    "relocation-model=static",
+    "-C",
+    "link-arg=-Wl,--no-eh-frame-hdr",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-env-changed=KILN_GUEST_INIT");
@@ -34,6 +40,7 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
     let workspace = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
     for input in [
         "guest-init/src",
+        "guest-init/discard-frames.ld",
         "guest-init/Cargo.toml",
         "Cargo.toml",
         "Cargo.lock",
@@ -43,6 +50,9 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
             workspace.join(input).display()
         );
     }
+    let script = workspace.join("guest-init/discard-frames.ld");
+    let script = format!("link-arg=-Wl,-T,{}", script.display());
+    let flags = [&FLAGS[..], &["-C", &script]].concat();
     // A separate target directory, because the outer cargo holds the lock on its own.
     let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("guest");
     let status = Command::new(env::var("CARGO")?)
@@ -51,9 +61,9 @@ fn build() -> Result<PathBuf, Box<dyn Error>> {
         .args(["--profile", "guest", "--target", TARGET])
         .arg("--target-dir")
         .arg(&target_dir)
-        .env("RUSTFLAGS", FLAGS)
-        // The outer build's wrapper (clippy) and flags must not apply here.
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        // Separated so that a path may have spaces in it.
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
+        // The outer build's wrapper (clippy) must not apply here.
         .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTC_WRAPPER")
         .env_remove("CARGO_BUILD_TARGET")

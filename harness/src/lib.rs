@@ -19,7 +19,6 @@ mod appimage;
 mod arch;
 mod blocking;
 mod bpf;
-#[allow(dead_code, unused_imports)] // Other rooms do not use all of it yet.
 mod btf;
 mod child;
 mod ci;

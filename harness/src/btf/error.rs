@@ -64,12 +64,6 @@ pub enum Error {
         /// The directory or file.
         path: PathBuf,
     },
-    /// A file that is neither an image nor BTF.
-    #[error("{} has no BTF: it is neither a kernel nor raw BTF", path.display())]
-    NotBtf {
-        /// The file.
-        path: PathBuf,
-    },
 }
 
 impl Error {
@@ -105,10 +99,6 @@ impl Hint for Error {
             Self::NoBase { .. } => vec![
                 "put the raw BTF of the kernel beside them, as `vmlinux`, or name the kernel's \
                  image"
-                    .to_owned(),
-            ],
-            Self::NotBtf { .. } => vec![
-                "a vmlinux, a bzImage, a file of /sys/kernel/btf or a directory of such files has"
                     .to_owned(),
             ],
         }

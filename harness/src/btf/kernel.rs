@@ -106,11 +106,6 @@ impl KernelBtf {
         })
     }
 
-    /// Where it is from, for messages.
-    pub fn origin(&self) -> &Path {
-        &self.origin
-    }
-
     /// The BTF of the image.
     pub fn vmlinux(&self) -> &Arc<Btf> {
         &self.vmlinux

@@ -26,17 +26,16 @@ mod store;
 mod types;
 pub mod versions;
 
-pub use answer::{Answer, Answers, ask};
+pub use answer::{Answers, ask};
 pub use error::Error;
 pub use exercise::exercise;
 pub use header::header;
 pub use kernel::KernelBtf;
-pub use names::{Entry, Meaning, Names, Unit, VMLINUX};
-pub use query::{BadQuery, Query, Subject};
-pub use raw::{ByteOrder, Damage, Kind};
-pub use resolve::FoundMember;
+pub use names::{Entry, Meaning, VMLINUX};
+pub use query::Query;
+pub use raw::{ByteOrder, Kind};
 pub use source::{Kernel, open};
-pub use types::{Btf, Enumerator, IntEncoding, Member, Param, SectionVar, Type, TypeId};
+pub use types::{Btf, Type, TypeId};
 
 #[cfg(test)]
 mod tests;

@@ -107,16 +107,6 @@ impl Names {
         &self.bytes
     }
 
-    /// How many different names there are.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     /// What is called `name`: first in the image, then in each module; in the order of ids.
     pub fn get(&self, name: &str) -> impl Iterator<Item = Entry> + use<'_> {
         let index = self.partition(|other| other < name);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use parts::{Part, PartChange};
+pub use parts::Part;
 pub use text::{markdown, text};
 
 use self::digest::Digests;

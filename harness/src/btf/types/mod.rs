@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 mod ty;
 
-pub use ty::{Enumerator, IntEncoding, Member, Param, SectionVar, Type};
+pub use ty::{Enumerator, Member, Type};
 
 use super::check;
 use super::raw::{self, ByteOrder, Damage, Kind, Sections};

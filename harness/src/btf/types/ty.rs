@@ -335,14 +335,6 @@ impl<'a> Type<'a> {
         })
     }
 
-    /// What a declaration tag is about: the index of a member or parameter; `None` for the whole.
-    pub fn tagged_component(&self) -> Option<usize> {
-        match self.kind {
-            Kind::DeclTag => usize::try_from(self.number(0).cast_signed()).ok(),
-            _ => None,
-        }
-    }
-
     /// Every id in its record, and where it stands in bytes after the start of the record: first
     /// the target, if it has one, then those of members, parameters and so on.
     pub(in super::super) fn references(&self) -> impl Iterator<Item = (usize, TypeId)> + use<'a> {
