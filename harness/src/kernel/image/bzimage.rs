@@ -89,6 +89,9 @@ impl SetupHeader {
         if is_elf(payload) {
             return Ok(Some(payload.to_vec()));
         }
+        if payload.is_empty() {
+            return Err(Refusal::NotAKernel("its payload is empty").of(image));
+        }
         let Some(compression) = Compression::detect(payload) else {
             return Ok(None);
         };
