@@ -30,7 +30,7 @@ fn start_slow(kiln: &Kiln) -> crate::support::Running {
     let running = run_scaled(kiln, &["6.1"], "30").arg("-j").arg("1").start();
     let start = Instant::now();
     while !fs::read_to_string(out(kiln).join("events.jsonl")).is_ok_and(|text| {
-        text.contains("\"suite\":\"bpftrace\",\"id\":\"suite.2 slow\",\"attempt\":1}")
+        text.contains("\"suite\":\"bpftrace\",\"id\":\"suite.2 slow\",\"attempt\":1")
     }) {
         assert!(
             start.elapsed() < Duration::from_secs(60),
