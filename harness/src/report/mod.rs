@@ -24,6 +24,7 @@ pub mod markdown;
 mod outlet;
 mod output_files;
 mod painter;
+mod reports;
 mod reproduce;
 mod results;
 mod screen;
@@ -39,12 +40,11 @@ mod words;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use thiserror::Error;
 
 use crate::hint::Hint;
-use crate::run::dir::{RunDir, RunDirError};
+use crate::run::dir::RunDirError;
 use crate::run::event::Record;
 
 pub use compare::{Baseline, CompareFormat, Comparison, compare_junit};
@@ -55,6 +55,7 @@ pub use html::Html;
 pub use junit::Junit;
 pub use outlet::{Outlet, Queue};
 pub use output_files::OutputFiles;
+pub use reports::Reports;
 pub use status::{Levels, StatusLevel};
 pub use summary::Summary;
 pub use terminal::Terminal;
@@ -82,79 +83,6 @@ pub trait Report: Send {
 
     /// Writes the end of the report, also after a run that was cut short.
     fn finish(&mut self, history: &History) -> Result<(), ReportError>;
-}
-
-/// A run and its reports.
-pub struct Reports {
-    history: History,
-    reports: Vec<Box<dyn Report>>,
-}
-
-impl Reports {
-    /// The reports of the run in this directory: its files, standard output through `shown`, and
-    /// GitHub if kiln runs there. None of them waits for standard output. With a baseline they say what
-    /// has changed.
-    pub fn of_run(
-        dir: &RunDir,
-        style: TerminalStyle,
-        levels: Levels,
-        shown: &Queue,
-        baseline: Option<&Arc<Baseline>>,
-    ) -> Self {
-        let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        // Before the terminal, which comes last.
-        if let Some(github) = github::Github::detect() {
-            reports.push(Box::new(GithubLog::new(
-                shown.clone(),
-                github,
-                baseline.cloned(),
-            )));
-        }
-        let terminal = Terminal::over(shown.clone(), style, levels, dir.path());
-        reports.push(Box::new(terminal));
-        reports.push(Box::new(OutputFiles::new(dir.clone())));
-        reports.push(Box::new(Junit::new(dir.clone())));
-        reports.push(Box::new(Summary::new(dir.clone(), baseline.cloned())));
-        reports.push(Box::new(Html::new(dir.clone(), baseline.cloned())));
-        Self {
-            history: History::default(),
-            reports,
-        }
-    }
-
-    /// What has happened so far.
-    pub fn history(&self) -> &History {
-        &self.history
-    }
-
-    /// Passes the next event to all reports, up to the first error.
-    pub fn record(&mut self, record: &Record) -> Result<(), ReportError> {
-        self.history.observe(record);
-        for report in &mut self.reports {
-            report.record(record, &self.history)?;
-        }
-        Ok(())
-    }
-
-    /// Lets all reports answer a user who asks for a status report, this many milliseconds after
-    /// the start.
-    pub fn report_status(&mut self, now_ms: u64) {
-        for report in &mut self.reports {
-            report.report_status(now_ms);
-        }
-    }
-
-    /// Lets all reports finish, even if one fails; returns the first error.
-    pub fn finish(&mut self) -> Result<(), ReportError> {
-        let mut first = Ok(());
-        for report in &mut self.reports {
-            let finished = report.finish(&self.history);
-            if first.is_ok() {
-                first = finished;
-            }
-        }
-        first
-    }
 }
 
 /// What can go wrong with a report.
@@ -201,98 +129,4 @@ impl Hint for ReportError {
 }
 
 #[cfg(test)]
-pub(crate) mod samples {
-    //! Runs for tests of reports.
-
-    use crate::run::event::{
-        Event, KernelPlan, Known, KnownResult, Record, RunStarted, SCHEMA, TestResult, Verdict,
-    };
-
-    pub(crate) fn at(at_ms: u64, event: Event) -> Record {
-        Record { at_ms, event }
-    }
-
-    /// Each kernel has `tests` tests.
-    pub(crate) fn started(kernels: &[&str], tests: usize) -> Record {
-        at(
-            0,
-            Event::RunStarted(RunStarted {
-                schema: SCHEMA,
-                version: "0.1.0".into(),
-                started_at: "2026-11-22T16:00:00.000Z".into(),
-                command: vec!["kiln".into(), "run".into()],
-                again: vec!["kiln".into(), "run".into()],
-                cwd: "/home/u/bpftrace".into(),
-                kernels: kernels
-                    .iter()
-                    .map(|kernel| KernelPlan {
-                        name: (*kernel).to_owned(),
-                        tests,
-                        suites: vec![tests],
-                        expected_ms: None,
-                    })
-                    .collect(),
-                suites: vec!["bpftrace".into()],
-                shard: None,
-            }),
-        )
-    }
-
-    /// The run of these events.
-    pub(crate) fn history(records: &[Record]) -> crate::report::History {
-        let mut history = crate::report::History::default();
-        for record in records {
-            history.observe(record);
-        }
-        history
-    }
-
-    pub(crate) fn result(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> TestResult {
-        TestResult {
-            kernel: kernel.into(),
-            vm: 0,
-            suite: "bpftrace".into(),
-            id: id.into(),
-            case_of: None,
-            source: None,
-            attempt: 1,
-            verdict,
-            reason: (!reason.is_empty()).then(|| reason.to_owned()),
-            flaky: false,
-            known: None,
-            duration_ms: 3100,
-            output: String::new(),
-            details: String::new(),
-            rules: Vec::new(),
-            console: String::new(),
-        }
-    }
-
-    /// `result` of a test with this known result, because of missing BTF.
-    pub(crate) fn known(result: TestResult, known: KnownResult) -> TestResult {
-        TestResult {
-            known: Some(Known {
-                result: known,
-                reason: "no BTF".into(),
-                link: None,
-            }),
-            ..result
-        }
-    }
-
-    pub(crate) fn finished(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> Record {
-        at(
-            5000,
-            Event::TestFinished(result(kernel, id, verdict, reason)),
-        )
-    }
-
-    /// `record` with this output and these details.
-    pub(crate) fn with_texts(mut record: Record, said: &str, judged: &str) -> Record {
-        if let Event::TestFinished(result) = &mut record.event {
-            said.clone_into(&mut result.output);
-            judged.clone_into(&mut result.details);
-        }
-        record
-    }
-}
+pub(crate) mod samples;
