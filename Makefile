@@ -40,7 +40,7 @@ test: packages bpftrace tiny-kernel
 	cargo clippy --manifest-path fuzz/Cargo.toml --no-default-features --target-dir target --locked -- -D warnings
 	cargo test --workspace --locked
 
-bench: packages
+bench: packages bpftrace
 	cargo bench --locked --package kiln --bench speed -- $(BENCH)
 
 parity: packages bpftrace
