@@ -247,29 +247,10 @@ impl RunLog {
     /// If there are none, or this kiln cannot read them.
     pub fn read(dir: &Path) -> Result<Self, EventLogError> {
         let path = dir.join(EVENTS);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound if dir.is_dir() => EventLogError::NoRun {
-                dir: dir.to_owned(),
-            },
-            _ => EventLogError::Read {
-                path: path.clone(),
-                source,
-            },
-        };
-        let bytes = std::fs::read(&path).map_err(failed)?;
+        let bytes = std::fs::read(&path).map_err(not_read(dir))?;
         // Check this before reading events: those of another version may have another meaning.
         let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or(&[]);
-        let schema = serde_json::from_slice::<serde_json::Value>(first)
-            .ok()
-            .and_then(|start| start.get("schema").cloned());
-        match schema {
-            None => return Err(EventLogError::NoStart { path }),
-            Some(found) if found != SCHEMA => {
-                let found = found.to_string();
-                return Err(EventLogError::Schema { path, found });
-            }
-            Some(_) => {}
-        }
+        check_schema(first, &path)?;
         let records = parse(&bytes, &path)?;
         match records.first().map(|record| &record.event) {
             Some(Event::RunStarted(_)) => Ok(Self {
@@ -287,6 +268,35 @@ impl RunLog {
             Event::RunStarted(start) => Some(start),
             _ => None,
         }
+    }
+}
+
+/// Why the events of the run in this directory cannot be read.
+pub(super) fn not_read(dir: &Path) -> impl Fn(io::Error) -> EventLogError {
+    move |source| match source.kind() {
+        io::ErrorKind::NotFound if dir.is_dir() => EventLogError::NoRun {
+            dir: dir.to_owned(),
+        },
+        _ => EventLogError::Read {
+            path: dir.join(EVENTS),
+            source,
+        },
+    }
+}
+
+/// Checks the first line of a run's events: it is of the version that this kiln reads.
+pub(super) fn check_schema(first: &[u8], path: &Path) -> Result<(), EventLogError> {
+    let schema = serde_json::from_slice::<serde_json::Value>(first)
+        .ok()
+        .and_then(|start| start.get("schema").cloned());
+    let path = path.to_owned();
+    match schema {
+        None => Err(EventLogError::NoStart { path }),
+        Some(found) if found != SCHEMA => Err(EventLogError::Schema {
+            path,
+            found: found.to_string(),
+        }),
+        Some(_) => Ok(()),
     }
 }
 

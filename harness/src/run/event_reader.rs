@@ -2,13 +2,13 @@
 //! or not over.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::event::{Event, Record, SCHEMA};
-use super::event_log::{EVENTS, EventLogError};
+use super::event::{Event, Record};
+use super::event_log::{EVENTS, EventLogError, check_schema, not_read};
 
 /// How far the events of a run go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,16 +56,8 @@ impl EventReader {
     /// If there are none, or they do not begin with the start of a run that this kiln can read.
     pub fn open(dir: &Path) -> Result<Self, EventLogError> {
         let path = dir.join(EVENTS);
-        let failed = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound if dir.is_dir() => EventLogError::NoRun {
-                dir: dir.to_owned(),
-            },
-            _ => EventLogError::Read {
-                path: path.clone(),
-                source,
-            },
-        };
-        let file = File::open(&path).map_err(failed)?;
+        let failed = not_read(dir);
+        let file = File::open(&path).map_err(&failed)?;
         // A kiln that writes the file holds a lock. Asked before reading: a run that ends in
         // between then counts as ended.
         let (file, running) = match Flock::lock(file, FlockArg::LockSharedNonblock) {
@@ -77,18 +69,8 @@ impl EventReader {
         };
         let mut reader = BufReader::with_capacity(1 << 18, file);
         let mut line = Vec::new();
-        reader.read_until(b'\n', &mut line).map_err(failed)?;
-        let schema = serde_json::from_slice::<serde_json::Value>(&line)
-            .ok()
-            .and_then(|start| start.get("schema").cloned());
-        match schema {
-            None => return Err(EventLogError::NoStart { path }),
-            Some(found) if found != SCHEMA => {
-                let found = found.to_string();
-                return Err(EventLogError::Schema { path, found });
-            }
-            Some(_) => {}
-        }
+        reader.read_until(b'\n', &mut line).map_err(&failed)?;
+        check_schema(&line, &path)?;
         let first = Record::from_json(&line).map_err(|source| EventLogError::Line {
             path: path.clone(),
             line: 1,
