@@ -39,21 +39,19 @@ pub(super) fn compute(insn: Insn, left: Val, right: Val) -> Val {
         (AND | MUL, Val::Number(0), _) | (AND | MUL, _, Val::Number(0)) => Val::Number(0),
         (NEG, Val::Number(left), _) => Val::Number(narrowed(left.wrapping_neg(), wide)),
         (_, Val::Number(left), Val::Number(right)) if insn.off == 0 => {
-            let result = if wide {
-                wide_result(operation, left, right)
-            } else {
-                narrow_result(operation, low(left), low(right)).map(u64::from)
-            };
-            result.map_or(Val::Unknown, Val::Number)
+            result(operation, left, right, wide).map_or(Val::Unknown, Val::Number)
         }
         // Signed division, and swapped bytes.
         _ => Val::Unknown,
     }
 }
 
-fn wide_result(operation: u8, left: u64, right: u64) -> Option<u64> {
-    let shift = low(right) & 63;
-    Some(match operation {
+/// The result on 64 bits, or on the low 32 bits of both numbers.
+fn result(operation: u8, left: u64, right: u64, wide: bool) -> Option<u64> {
+    let bits = if wide { 64 } else { 32 };
+    let (left, right) = (narrowed(left, wide), narrowed(right, wide));
+    let shift = low(right) & (bits - 1);
+    let result = match operation {
         ADD => left.wrapping_add(right),
         SUB => left.wrapping_sub(right),
         MUL => left.wrapping_mul(right),
@@ -64,27 +62,10 @@ fn wide_result(operation: u8, left: u64, right: u64) -> Option<u64> {
         XOR => left ^ right,
         LSH => left << shift,
         RSH => left >> shift,
-        ARSH => (left.cast_signed() >> shift).cast_unsigned(),
+        ARSH => (sign_extended(left, bits, true).cast_signed() >> shift).cast_unsigned(),
         _ => return None,
-    })
-}
-
-fn narrow_result(operation: u8, left: u32, right: u32) -> Option<u32> {
-    let shift = right & 31;
-    Some(match operation {
-        ADD => left.wrapping_add(right),
-        SUB => left.wrapping_sub(right),
-        MUL => left.wrapping_mul(right),
-        DIV => left.checked_div(right).unwrap_or(0),
-        MOD => left.checked_rem(right).unwrap_or(left),
-        OR => left | right,
-        AND => left & right,
-        XOR => left ^ right,
-        LSH => left << shift,
-        RSH => left >> shift,
-        ARSH => (left.cast_signed() >> shift).cast_unsigned(),
-        _ => return None,
-    })
+    };
+    Some(narrowed(result, wide))
 }
 
 fn low(value: u64) -> u32 {
@@ -126,4 +107,28 @@ pub(super) fn compare(insn: Insn, left: Val, right: Val) -> Option<bool> {
         0xd0 => signed_left <= signed_right,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn narrow_operations_see_only_the_low_halves_and_wide_ones_see_all() {
+        let high = 7 << 32;
+        for (operation, left, right, narrow, wide) in [
+            (ADD, 0xffff_ffff, 2, 1, 0x1_0000_0001),
+            (SUB, high, 1, 0xffff_ffff, high - 1),
+            (DIV, high | 9, high | 2, 4, 1),
+            (DIV, 9, high, 0, 0),
+            (MOD, high | 9, high, 9, 9),
+            (LSH, 1, 33, 2, 1 << 33),
+            (RSH, high | 8, 3, 1, (high | 8) >> 3),
+            (ARSH, 0x8000_0000, 4, 0xf800_0000, 0x0800_0000),
+            (ARSH, 1 << 63, 4, 0, 0xf800_0000_0000_0000),
+        ] {
+            assert_eq!(result(operation, left, right, false), Some(narrow));
+            assert_eq!(result(operation, left, right, true), Some(wide));
+        }
+    }
 }
