@@ -8,7 +8,6 @@ use toml::Spanned;
 
 use super::catalogue::{Catalogue, Group};
 use super::check::{Checker, absolute, explain};
-use super::devices::{Machine, ShareKind, Transport};
 use super::error::ConfigError;
 use super::kernel_log::RawPattern;
 use super::origin::Origin;
@@ -34,7 +33,7 @@ type Map<T> = BTreeMap<Spanned<String>, T>;
 #[serde(deny_unknown_fields)]
 struct RawFile {
     #[serde(default)]
-    defaults: RawDefaults,
+    defaults: RawSettings,
     #[serde(default)]
     kernels: Map<RawKernel>,
     #[serde(default)]
@@ -45,21 +44,6 @@ struct RawFile {
     suites: Map<RawSuite>,
     #[serde(default, rename = "kernel-log")]
     kernel_log: Vec<Spanned<RawPattern>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct RawDefaults {
-    memory: Option<Spanned<String>>,
-    cpus: Option<Spanned<u32>>,
-    modules: Option<Spanned<Vec<Spanned<String>>>>,
-    cpu: Option<Spanned<String>>,
-    append: Option<Spanned<String>>,
-    #[serde(rename = "qemu-args")]
-    qemu_args: Option<Spanned<Vec<Spanned<String>>>>,
-    machine: Option<Spanned<Machine>>,
-    transport: Option<Spanned<Transport>>,
-    share: Option<Spanned<ShareKind>>,
 }
 
 impl Catalogue {
@@ -115,7 +99,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         }
     };
 
-    let defaults = checker.defaults(raw.defaults);
+    let defaults = checker.settings("defaults.", raw.defaults, &VmSettings::default());
     let mut kernels = Vec::new();
     for (name, kernel) in in_file_order(raw.kernels) {
         kernels.extend(checker.kernel(&name, kernel, &defaults));
@@ -162,21 +146,6 @@ fn in_file_order<T>(map: Map<T>) -> Vec<(Spanned<String>, T)> {
 }
 
 impl Checker<'_> {
-    fn defaults(&mut self, raw: RawDefaults) -> VmSettings {
-        let settings = RawSettings {
-            memory: raw.memory,
-            cpus: raw.cpus,
-            cpu: raw.cpu,
-            append: raw.append,
-            qemu_args: raw.qemu_args,
-            modules: raw.modules,
-            machine: raw.machine,
-            transport: raw.transport,
-            share: raw.share,
-        };
-        self.settings("defaults.", settings, &VmSettings::default())
-    }
-
     fn group(
         &mut self,
         catalogue: &Catalogue,

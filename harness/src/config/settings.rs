@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::Deserialize;
 use toml::Spanned;
 
 use super::check::Checker;
@@ -91,14 +92,16 @@ impl VmSettings {
 }
 
 /// The keys of a table that are settings, as in the file.
-#[derive(Default)]
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct RawSettings {
     pub(super) memory: Option<Spanned<String>>,
     pub(super) cpus: Option<Spanned<u32>>,
+    pub(super) modules: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) cpu: Option<Spanned<String>>,
     pub(super) append: Option<Spanned<String>>,
+    #[serde(rename = "qemu-args")]
     pub(super) qemu_args: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) modules: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) machine: Option<Spanned<Machine>>,
     pub(super) transport: Option<Spanned<Transport>>,
     pub(super) share: Option<Spanned<ShareKind>>,
@@ -143,7 +146,7 @@ impl Checker<'_> {
         }
     }
 
-    /// The file and the line, for messages about what is found out later.
+    /// The file and the line, for messages about problems that show only later.
     fn place(&self, at: &Range<usize>) -> String {
         format!("{}:{}", self.origin, self.line(at))
     }
