@@ -1,5 +1,7 @@
 //! Kernels in the order of their versions, and ranges of them.
 
+use crate::config::numbers;
+
 /// Names of kernels in the order of their versions.
 #[derive(Debug)]
 pub struct Versions {
@@ -18,13 +20,6 @@ pub fn sort_by_release<T>(kernels: &mut [T], release: impl Fn(&T) -> Option<&str
             release.map(str::to_owned),
         )
     });
-}
-
-/// `6.12.118+deb13-cloud-amd64` is 6, 12, 118.
-fn numbers(release: &str) -> Vec<u64> {
-    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let numbers = &release[..end.unwrap_or(release.len())];
-    numbers.split('.').map_while(|n| n.parse().ok()).collect()
 }
 
 impl Versions {
