@@ -49,7 +49,7 @@ impl<W: Write + Send> Report for GithubLog<W> {
         }
         let baseline = self.baseline.as_deref();
         let comparison = baseline.and_then(|baseline| baseline.compare(history).ok());
-        annotations(&mut lines, &self.github, history, comparison.as_ref());
+        annotations(&mut lines, &self.github, history, comparison);
         let mut text = lines.join("\n");
         text.push('\n');
         super::put(&mut self.out, &text)?;

@@ -42,13 +42,7 @@ pub(super) fn table(history: &History, width: Option<u16>) -> String {
         1
     };
 
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.set_width(width);
-    }
+    let mut table = ruled_table(width);
     let header = ["kernel", "suite"].into_iter().take(names);
     table.set_header(header.chain(shown.iter().map(|column| headings[*column])));
     let mut above = None;
@@ -82,6 +76,19 @@ pub(super) fn table(history: &History, width: Option<u16>) -> String {
         return list(&rows, &headings, names);
     }
     table.trim_fmt()
+}
+
+/// An empty table with lines above and below its heading and at its end, that is not wider than
+/// `width`.
+pub fn ruled_table(width: Option<u16>) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    if let Some(width) = width {
+        table.set_width(width);
+    }
+    table
 }
 
 /// Columns that a wrapped name needs to stay readable.

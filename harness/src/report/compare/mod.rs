@@ -7,6 +7,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use thiserror::Error;
@@ -217,6 +218,8 @@ pub(super) fn read_side(path: &Path, name: &str) -> Result<RunResults, CompareEr
 pub struct Baseline {
     before: RunResults,
     earlier: Vec<RunResults>,
+    /// Several reports want it at the end of the run.
+    compared: OnceLock<Result<Comparison, CompareError>>,
 }
 
 impl Baseline {
@@ -225,13 +228,17 @@ impl Baseline {
         Ok(Self {
             before: read_side(path, name)?,
             earlier: earlier_runs(path, path, Utc::now()),
+            compared: OnceLock::new(),
         })
     }
 
-    /// What has changed since then.
-    pub(super) fn compare(&self, history: &History) -> Result<Comparison, CompareError> {
-        let after = RunResults::of(history, "this run");
-        Comparison::new(&self.before, &after, &self.earlier)
+    /// What has changed since then, up to the end of the run of this history.
+    pub(super) fn compare(&self, history: &History) -> Result<&Comparison, &CompareError> {
+        let compare = || {
+            let after = RunResults::of(history, "this run");
+            Comparison::new(&self.before, &after, &self.earlier)
+        };
+        self.compared.get_or_init(compare).as_ref()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::report::class::Class;
 const ENOUGH: usize = 3;
 /// Tests of a kernel that say how fast its VM was in one run against the other.
 const PAIRS: usize = 10;
-/// A slowdown of less than this, in milliseconds, is never told.
+/// A slowdown of less than this, in milliseconds, is never reported.
 const LEAST_MS: f64 = 1000.0;
 /// The same as a part of the time before.
 const LEAST_PART: f64 = 0.3;

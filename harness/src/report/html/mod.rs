@@ -20,7 +20,6 @@ use super::{Report, ReportError};
 use crate::run::dir::RunDir;
 use crate::run::event::Record;
 
-pub(super) use model::version_key;
 pub(super) use page::page;
 pub(super) use timeline::Timeline;
 
@@ -49,19 +48,13 @@ impl Report for Html {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let comparison = self
-            .baseline
-            .as_ref()
-            .map(|baseline| baseline.compare(history));
-        let (comparison, notes) = match comparison {
+        let baseline = self.baseline.as_ref();
+        let (comparison, notes) = match baseline.map(|baseline| baseline.compare(history)) {
             None => (None, Vec::new()),
-            Some(Ok(comparison)) => {
-                let notes = comparison.notes.clone();
-                (Some(comparison), notes)
-            }
+            Some(Ok(comparison)) => (Some(comparison), comparison.notes.clone()),
             Some(Err(error)) => (None, vec![error.to_string()]),
         };
-        let text = page(history, &self.timeline, &notes, comparison.as_ref())?;
+        let text = page(history, &self.timeline, &notes, comparison)?;
         self.dir.write(&self.dir.html(), text.as_bytes())?;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! What the page's script reads, as JSON. `page.js` says what it does with it.
+//! What the script of the page reads, as JSON. `model.js` says what becomes of it.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use super::timeline::Timeline;
 use crate::report::class::Class;
 use crate::report::compare::Comparison;
 use crate::report::history::History;
+use crate::report::kernel_order::version_key;
 use crate::report::reproduce::{self, Again};
 use crate::run::event::{SuiteReady, TestResult};
 
@@ -75,7 +76,7 @@ pub(super) struct Row {
     pub(super) c: Vec<i64>,
 }
 
-/// What is known of a result beside its verdict. Numbers of lines and texts are 0 if there is none.
+/// What is known of a result beside its verdict. The number of a line or text is 0 if the result has none.
 #[derive(Debug, Default, PartialEq, Serialize)]
 pub(super) struct Detail {
     #[serde(skip_serializing_if = "is_zero")]
@@ -250,16 +251,6 @@ pub(super) fn kernel_order(history: &History) -> Vec<&str> {
     // Stable: kernels of one version stay in the order of the run.
     names.sort_by_cached_key(|name| version_key(&release(name)));
     names
-}
-
-/// Sorts `6.1.0-40` before `6.12.0`, and what has no number last.
-pub(in crate::report) fn version_key(text: &str) -> (bool, Vec<u64>) {
-    let start = text.find(|c: char| c.is_ascii_digit());
-    let numbers = text[start.unwrap_or(text.len())..]
-        .split(|c: char| !c.is_ascii_digit())
-        .map_while(|digits| digits.parse().ok())
-        .collect();
-    (start.is_none(), numbers)
 }
 
 fn kernel(history: &History, name: &str) -> Kernel {

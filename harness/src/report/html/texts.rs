@@ -88,34 +88,26 @@ fn fair_limit(lengths: impl Iterator<Item = usize>, room: usize) -> usize {
 
 /// The beginning and the end of a text, of about `limit` bytes as JSON.
 fn shortened(text: &str, limit: usize) -> String {
-    let mut room = limit / 2;
-    let fits = |c: &char| {
-        let length = encoded_len(*c);
-        let fits = length <= room;
-        room = room.saturating_sub(length);
-        fits
-    };
-    let head: usize = text.chars().take_while(fits).map(char::len_utf8).sum();
+    let head = fitting(text.chars(), limit / 2);
     let rest = &text[head..];
-    let mut room = limit / 2;
-    let fits = |c: &char| {
-        let length = encoded_len(*c);
-        let fits = length <= room;
-        room = room.saturating_sub(length);
-        fits
-    };
-    let tail: usize = rest
-        .chars()
-        .rev()
-        .take_while(fits)
-        .map(char::len_utf8)
-        .sum();
+    let tail = fitting(rest.chars().rev(), limit / 2);
     let (left_out, tail) = rest.split_at(rest.len() - tail);
     format!(
         "{}\n[{} characters left out here; events.jsonl has them]\n{tail}",
         &text[..head],
         left_out.chars().count()
     )
+}
+
+/// Bytes of the first characters, as many as fit into `room` bytes of JSON.
+fn fitting(characters: impl Iterator<Item = char>, mut room: usize) -> usize {
+    let fits = |c: &char| {
+        let length = encoded_len(*c);
+        let fits = length <= room;
+        room = room.saturating_sub(length);
+        fits
+    };
+    characters.take_while(fits).map(char::len_utf8).sum()
 }
 
 /// One line, escaped and of limited length.

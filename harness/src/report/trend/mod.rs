@@ -12,7 +12,7 @@ use thiserror::Error;
 use walkdir::WalkDir;
 
 use super::class::Class;
-use super::html::version_key;
+use super::kernel_order::version_key;
 use super::results::RunResults;
 use crate::hint::{Hint, with_causes};
 use crate::run::event_log::EVENTS;

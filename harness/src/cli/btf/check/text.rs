@@ -3,13 +3,10 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{ContentArrangement, LineStyle, Table};
-
 use super::{Cell, OnKernel, name_of};
 use crate::bpf::{Finding, Level, Verdict};
 use crate::btf::versions::Versions;
-use crate::report::escape;
+use crate::report::{escape, ruled_table};
 
 /// More kernels make rows instead of columns.
 const MAX_COLUMNS: usize = 8;
@@ -38,13 +35,7 @@ pub(super) fn render(
 }
 
 fn table(objects: &[PathBuf], kernels: &[OnKernel], width: Option<u16>) -> String {
-    let mut table = Table::new();
-    table
-        .load_style(UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()))
-        .set_content_arrangement(ContentArrangement::Dynamic);
-    if let Some(width) = width {
-        table.set_width(width);
-    }
+    let mut table = ruled_table(width);
     let names = || {
         objects
             .iter()
