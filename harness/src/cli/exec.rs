@@ -143,8 +143,7 @@ impl ExecArgs {
         let mut running = FuturesUnordered::new();
         let mut statuses = Statuses::of(selected.len());
         let failed = loop {
-            let stop = interrupts.seen() || (self.fail_fast && statuses.failed());
-            while !stop
+            while !interrupts.seen()
                 && running.len() < jobs
                 && let Some((index, kernel)) = waiting.next()
             {

@@ -151,10 +151,10 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Pump<O, E> {
         }
         let mut kept = spool.replay().await?;
         while let Some(chunk) = kept.next().await? {
-            self.ours.lock().await.write(&chunk).await?;
+            self.write(chunk).await?;
         }
         while let Some(chunk) = self.chunks.next().await {
-            self.ours.lock().await.write(&chunk).await?;
+            self.write(chunk).await?;
         }
         Ok(())
     }
@@ -167,25 +167,20 @@ impl<O: AsyncWrite + Unpin, E: AsyncWrite + Unpin> Pump<O, E> {
                 Stream::Stderr => &mut stderr,
             };
             let data = lines.take(&data);
-            if !data.is_empty() {
-                self.ours
-                    .lock()
-                    .await
-                    .write(&Chunk { stream, data })
-                    .await?;
-            }
+            self.write(Chunk { stream, data }).await?;
         }
         for (stream, lines) in [(Stream::Stdout, stdout), (Stream::Stderr, stderr)] {
             let data = lines.rest();
-            if !data.is_empty() {
-                self.ours
-                    .lock()
-                    .await
-                    .write(&Chunk { stream, data })
-                    .await?;
-            }
+            self.write(Chunk { stream, data }).await?;
         }
         Ok(())
+    }
+
+    async fn write(&self, chunk: Chunk) -> io::Result<()> {
+        if chunk.data.is_empty() {
+            return Ok(());
+        }
+        self.ours.lock().await.write(&chunk).await
     }
 }
 
