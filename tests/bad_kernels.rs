@@ -7,6 +7,7 @@ use std::path::Path;
 use tar::EntryType::{Block, Char, Link, Regular, Symlink};
 
 use crate::support::archive::{Archive, Package};
+use crate::support::packages::bare_image;
 use crate::support::{Invocation, Kiln, Output};
 
 /// An empty cache and a catalogue.
@@ -128,20 +129,6 @@ fn an_archive_that_lies_is_told_by_its_file_and_nothing_of_it_is_kept() {
     }
 }
 
-/// An image that says only its release.
-fn image(release: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1f1] = 1;
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-    bytes[0x236] = 1;
-    bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    let version = format!("{release} (build@host) #1 SMP\0");
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
-}
-
 /// An RPM with these files.
 fn rpm(files: &[(&str, &[u8])], to: &Path) {
     let mut builder = rpm::PackageBuilder::new("kernel", "1", "MIT", "x86_64", "a kernel");
@@ -158,7 +145,7 @@ fn rpm(files: &[(&str, &[u8])], to: &Path) {
 fn an_rpm_without_its_kernel_is_told_with_what_is_missing() {
     let kiln = kiln("");
     let at = |name: &str| kiln.work().join(name);
-    let (one, two) = (image("6.17-1"), image("6.17-2"));
+    let (one, two) = (bare_image("6.17-1"), bare_image("6.17-2"));
     let module: (&str, &[u8]) = ("/lib/modules/6.17-2/kernel/a.ko.xz", b"\x7fELF");
     rpm(&[module], &at("modules.rpm"));
     rpm(&[("/lib/modules/6.17-1/vmlinuz", &one)], &at("core.rpm"));

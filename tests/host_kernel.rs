@@ -93,14 +93,7 @@ fn the_kernel_of_this_machine_boots_from_its_boot_directory() {
     let script = format!("{} && exec \"$@\"", machine(&boot, &lib));
     let output = kiln
         .sh("host", "uname -r; cat /boot/config-$(uname -r)")
-        .by(&[
-            "unshare",
-            mount_namespace::options(),
-            "sh",
-            "-c",
-            &script,
-            "sh",
-        ])
+        .by(&mount_namespace::running(&script))
         .run();
     output
         .assert_code(0)
@@ -154,16 +147,7 @@ fn a_container_has_no_kernel_of_its_own() {
          done && exec \"$@\"",
         empty.display()
     );
-    let output = invocation
-        .by(&[
-            "unshare",
-            mount_namespace::options(),
-            "sh",
-            "-c",
-            &script,
-            "sh",
-        ])
-        .run();
+    let output = invocation.by(&mount_namespace::running(&script)).run();
     no_kernel(&output);
     output
         .assert_err_contains("this is a container")

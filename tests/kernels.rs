@@ -214,7 +214,7 @@ fn fetch_in_little_room(kiln: &Kiln, kib: u32) -> (bool, std::process::Output) {
         // Finally lists what is left on the small disk.
         let script = format!("{mount}; code=$?; find '{cache}' -type f -size +0; exit $code")
             .replace("exec \"$@\"", "\"$@\"");
-        outer.args([mount_namespace::options(), "sh", "-c", &script, "sh"]);
+        outer.args(&mount_namespace::running(&script)[1..]);
         return (true, wrapped(outer).output().unwrap());
     }
     // A container may allow no mounts at all. The limit counts in 512 bytes,

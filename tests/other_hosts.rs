@@ -74,14 +74,9 @@ fn on_machine<'k>(
     }
     script.push_str(" && exec ");
     script.push_str(command);
-    let mut kernels = kiln.vm(["exec", "-k", "@quick", "--", "uname", "-r"]).by(&[
-        "unshare",
-        mount_namespace::options(),
-        "sh",
-        "-c",
-        &script,
-        "sh",
-    ]);
+    let mut kernels = kiln
+        .vm(["exec", "-k", "@quick", "--", "uname", "-r"])
+        .by(&mount_namespace::running(&script));
     if let Some(mirror) = mirror() {
         kernels = kernels.env("KILN_APT_MIRROR", mirror);
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::material::{Material, sha256};
-use crate::support::packages::{CONFIG, arch, fedora, opensuse, ubuntu};
+use crate::support::packages::{CONFIG, arch, bare_image, fedora, opensuse, ubuntu};
 use crate::support::web::{Page, WebServer};
 use crate::support::{Kiln, Output, checkout};
 
@@ -35,16 +35,7 @@ fn refused(kiln: &Kiln, kernel: &str) -> Output {
 
 /// A tar archive of one kernel that says only its name.
 fn image(release: &str, path: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1f1] = 1;
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-    bytes[0x236] = 1;
-    bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    let version = format!("{release} (build@host) #1 SMP\0");
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    archive(&[(path, &bytes)])
+    archive(&[(path, &bare_image(release))])
 }
 
 /// A tar archive of these files.
@@ -59,7 +50,7 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
-/// What does not make one kernel together is told by the names of the files.
+/// Packages that do not make one kernel together are named by their files.
 #[test]
 fn packages_that_are_not_one_kernel_are_told_with_what_is_missing() {
     let kiln = kiln("");

@@ -34,7 +34,7 @@ fn combinations() -> Vec<[&'static str; 3]> {
     all
 }
 
-/// The tests: each is told by the guest's name which kernel it is on.
+/// The tests: each learns from the guest's name which kernel it is on.
 const TESTS: [(&str, &str); 10] = [
     (
         "a-transport",

@@ -11,6 +11,12 @@ pub(crate) fn options() -> &'static str {
     }
 }
 
+/// A command that runs this script in one. Its last words are the command that the script gets:
+/// `exec "$@"`.
+pub(crate) fn running(script: &str) -> [&str; 6] {
+    ["unshare", options(), "sh", "-c", script, "sh"]
+}
+
 /// Whether mounts are allowed in one. Some containers allow none at all.
 pub(crate) fn is_allowed() -> bool {
     let tried = Command::new("unshare")
