@@ -68,7 +68,7 @@ impl KconfigType {
                         Ok(bytes)
                     }
                     _ => Err(Misfit(format!(
-                        "its value {value} is a text, and the variable is none"
+                        "its value {value} is a string, and the variable is not"
                     ))),
                 }
             }
@@ -77,7 +77,7 @@ impl KconfigType {
                     .ok_or_else(|| Misfit(format!("its value {value} is no number")))?;
                 if !matches!(self, Self::Int(..) | Self::Char) {
                     return Err(Misfit(format!(
-                        "its value {value} is a number, and the variable is none"
+                        "its value {value} is a number, and the variable is not"
                     )));
                 }
                 self.number(number)

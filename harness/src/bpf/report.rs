@@ -1,4 +1,4 @@
-//! What is told of an object on a kernel.
+//! The result of checking an object against a kernel.
 
 use std::fmt;
 

@@ -95,7 +95,7 @@ enum Rest {
     Iterator,
     StructOps,
     Program,
-    /// A target that is none of the kernel's, or none at all.
+    /// A target outside the kernel, or no target.
     Any,
     /// Nothing may follow.
     Nothing,

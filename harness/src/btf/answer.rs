@@ -49,7 +49,8 @@ pub struct What {
     /// Whether a kernel marks it a kfunc; `None` if its BTF marks none at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub is_kfunc: Option<bool>,
-    /// In C; with the offsets of members, kernels that differ only there are told apart.
+    /// The declaration in C, with the offsets of members: kernels that differ only in these do not
+    /// share an answer.
     pub definition: String,
     #[serde(skip)]
     offsets: Vec<u32>,

@@ -138,7 +138,7 @@ impl Btf {
         (self.first_id..self.end_id()).filter_map(|id| self.get(TypeId(id)))
     }
 
-    /// The type with this id, its own or its base's; `None` if there is none.
+    /// The type with this id, from this BTF or its base; `None` if no type has it.
     pub fn get(&self, id: TypeId) -> Option<Type<'_>> {
         let mut btf = self;
         while id.0 < btf.first_id {
@@ -169,7 +169,7 @@ impl Btf {
         self.get(id).unwrap_or_else(|| Type::void(self))
     }
 
-    /// The string at `offset`, its own or its base's; empty if there is none.
+    /// The string at `offset`, from this BTF or its base; empty if no string starts there.
     pub fn string(&self, offset: u32) -> &str {
         self.string_at(offset).unwrap_or_default()
     }

@@ -201,7 +201,7 @@ impl Device for Monitor<'_> {
 /// The virtio-serial port of the control protocol, on a UNIX socket.
 pub(super) struct ControlPort<'a> {
     pub(super) socket: &'a Path,
-    /// The transport of the bus that it needs, if there is none.
+    /// The transport of the bus to add for it, if the machine has none yet.
     pub(super) bus: Option<Transport>,
 }
 
