@@ -33,7 +33,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => build()?,
     };
     println!("cargo::rustc-env=KILN_GUEST_INIT_PATH={}", init.display());
+    println!("cargo::rustc-env=KILN_TARGET={}", env::var("TARGET")?);
+    println!("cargo::rustc-env=KILN_VIRTIOFSD={}", locked("virtiofsd"));
     Ok(())
+}
+
+/// The version of a crate in `Cargo.lock`, which a published crate has beside its `Cargo.toml`.
+fn locked(name: &str) -> String {
+    let dir = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default();
+    let read = |file: &str| {
+        let path = Path::new(&dir).join(file);
+        println!("cargo::rerun-if-changed={}", path.display());
+        std::fs::read_to_string(path).ok()
+    };
+    let lock = read("../Cargo.lock").or_else(|| read("Cargo.lock"));
+    let lock = lock.unwrap_or_default();
+    let entry = format!("name = \"{name}\"\nversion = \"");
+    let version = lock
+        .split_once(&entry)
+        .and_then(|(_, rest)| rest.split('"').next());
+    version.unwrap_or("of an unknown version").to_owned()
 }
 
 fn build() -> Result<PathBuf, Box<dyn Error>> {

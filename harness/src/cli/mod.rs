@@ -19,6 +19,7 @@ mod level_args;
 mod lint;
 mod list;
 mod log;
+mod man;
 mod matrix;
 mod merge;
 mod nix_args;
@@ -36,6 +37,7 @@ mod status_request;
 mod stop;
 mod streams;
 mod suite_args;
+mod version;
 mod vm_args;
 
 use std::path::PathBuf;
@@ -136,6 +138,9 @@ enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write manual pages
+    #[command(hide = true)]
+    Man(man::ManArgs),
     /// Serve one directory over virtiofs (kiln's own helper process)
     #[command(name = share::SUBCOMMAND, hide = true)]
     Share(ServeOptions),
@@ -149,6 +154,12 @@ pub fn main() -> ExitCode {
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => {
+            let verbose = || version::is_verbose(std::env::args_os());
+            if error.kind() == clap::error::ErrorKind::DisplayVersion && verbose() {
+                // As below.
+                let _ = output::line(version::text().trim_end());
+                return ExitCode::SUCCESS;
+            }
             let code = if error.use_stderr() {
                 exit_code::USAGE
             } else {
@@ -254,6 +265,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
             Ok(blocking(ran).await?)
         }
         Command::Doctor(args) => args.command(cli.config.as_deref()).await,
+        Command::Man(args) => blocking(move || args.run()).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);
