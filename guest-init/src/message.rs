@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 8;
+pub const PROTOCOL_VERSION: u32 = 9;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -54,6 +54,14 @@ pub enum Request {
         process: ProcessId,
         /// The bytes; empty closes stdin once everything before is written.
         data: Vec<u8>,
+    },
+    /// Stops reading what a process writes, or goes on: of several processes, one whose output
+    /// nobody takes then waits alone.
+    Hold {
+        /// The process.
+        process: ProcessId,
+        /// Whether to stop.
+        held: bool,
     },
     /// Sends a signal.
     Signal {

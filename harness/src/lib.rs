@@ -25,6 +25,7 @@ mod ci;
 mod cli;
 mod config;
 mod duration;
+mod environment;
 pub mod exit_code;
 mod guest;
 mod hint;

@@ -52,6 +52,8 @@ pub(crate) struct Process {
     pub(crate) exited: bool,
     /// The guest ended it because its deadline passed.
     pub(crate) deadline_passed: bool,
+    /// Its output is not read for now.
+    pub(crate) held: bool,
     deadline: Option<Instant>,
     stdin: Option<File>,
     stdin_queue: VecDeque<u8>,
@@ -89,6 +91,7 @@ impl Process {
             pid,
             exited: false,
             deadline_passed: false,
+            held: false,
             deadline: spec
                 .deadline_ms
                 .map(|millis| Instant::now() + Duration::from_millis(millis)),

@@ -145,7 +145,7 @@ impl<'a> Server<'a> {
                 meaning.push(Ready::Stdin(id));
             }
             for stream in [Stream::Stdout, Stream::Stderr] {
-                if let Some(file) = process.stream(stream) {
+                if let Some(file) = process.stream(stream).filter(|_| !process.held) {
                     fds.push(PollFd::new(file.as_fd(), PollFlags::POLLIN));
                     meaning.push(Ready::Output(id, stream));
                 }
@@ -254,6 +254,12 @@ impl<'a> Server<'a> {
                     state.queue_stdin(&data);
                 }
                 self.write_stdin(process)
+            }
+            Request::Hold { process, held } => {
+                if let Some((_, state)) = self.processes.get_mut(&process) {
+                    state.held = held;
+                }
+                Ok(())
             }
             Request::Signal {
                 process,

@@ -14,6 +14,7 @@ mod jobs;
 mod list;
 mod memory;
 mod overhead;
+mod reuse;
 mod sample;
 mod transports;
 
@@ -51,6 +52,7 @@ enum Subject {
     Memory,
     List,
     Overhead,
+    Reuse,
     Jobs,
     Transports,
     Btf,
@@ -88,6 +90,10 @@ async fn measure(options: &Options) -> Result<()> {
     if wanted(Subject::Overhead) {
         let kernel = options.kernels.first().ok_or("no kernel was named")?;
         overhead::measure(kernel, options.rounds)?;
+    }
+    if wanted(Subject::Reuse) {
+        let kernel = options.kernels.first().ok_or("no kernel was named")?;
+        reuse::measure(kernel, options.rounds)?;
     }
     if wanted(Subject::Jobs) {
         jobs::measure()?;

@@ -40,6 +40,13 @@ pub(super) fn command_line() -> Vec<String> {
     published(std::env::args_os())
 }
 
+/// This process's arguments without its name and the command at their end, which follows a `--`.
+pub(super) fn without_command(command: &[OsString]) -> Vec<OsString> {
+    let mut words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    words.truncate(words.len().saturating_sub(command.len() + 1));
+    words
+}
+
 /// A command line with `***` for each value of a variable.
 fn published(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
     let words: Vec<OsString> = command_line.into_iter().collect();

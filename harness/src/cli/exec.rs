@@ -1,6 +1,9 @@
 //! `kiln exec`: runs a command in each kernel.
 
+mod keep;
 mod lanes;
+mod reuse;
+mod sight;
 mod spool;
 
 use std::ffi::OsString;
@@ -13,8 +16,9 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 
 use super::Failure;
+use super::again;
 use super::context::Context;
-use super::guest_command::{in_vm, print_command_line};
+use super::guest_command::{Errand, in_vm, print_command_line};
 use super::input::{self, Interrupts, StdinSource};
 use super::output;
 use super::streams::Streams;
@@ -24,7 +28,9 @@ use crate::exit_code;
 use crate::run::capacity::Jobs;
 use crate::run::command::Command;
 use crate::vm::exec_limit;
+use keep::KeepArgs;
 use lanes::{Lanes, Layout};
+use reuse::Reuse;
 
 /// Run a command as root in each kernel.
 #[derive(Debug, Args)]
@@ -33,7 +39,10 @@ use lanes::{Lanes, Layout};
   kiln exec -k @quick -- ./my-bpf-test --verbose
   kiln exec -k debian:6.18 -k 'debian:>=7.1' -- uname -r
   kiln exec -j 4 -k debian:series -- ./my-bpf-test
-  echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat")]
+  echo 'hello' | kiln exec -k 5.10 -k '7.*' -- cat
+  export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER='kiln exec --as-runner --reuse -k 6.1 --'
+  go test -exec 'kiln exec --as-runner --reuse -k 6.1 --' ./...
+  kiln exec --reuse=stop -k 6.1")]
 pub(super) struct ExecArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
     /// debian:6.18, host, or a path: a build tree, an image, or packages
@@ -53,8 +62,26 @@ pub(super) struct ExecArgs {
     /// End all once the command has failed in one kernel
     #[arg(long)]
     fail_fast: bool,
+    /// Do as cargo, cargo-nextest and `go test -exec` expect of what starts their tests: pass on the
+    /// environment as with --env-all, show the project and the program, print nothing of kiln's own
+    /// unless something is wrong
+    #[arg(long)]
+    as_runner: bool,
+    /// Keep the VM for later commands with the same kernel and VM options. It ends when nobody has
+    /// used it for TIME [default: 5m], or with --reuse=stop
+    #[arg(
+        long,
+        value_name = "TIME|stop",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "5m"
+    )]
+    reuse: Option<Reuse>,
+    /// The process that keeps a VM
+    #[command(flatten)]
+    keep: KeepArgs,
     /// Command and arguments
-    #[arg(last = true, required = true, value_name = "CMD")]
+    #[arg(last = true, required_unless_present_any = ["reuse", "keep"], value_name = "CMD")]
     pub(super) command: Vec<OsString>,
     /// How VMs are made
     #[command(flatten)]
@@ -67,6 +94,11 @@ impl ExecArgs {
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels).await?;
+        self.check(&selected)?;
+        if let Some(asked) = self.keep.asked() {
+            let idle = self.reuse.and_then(Reuse::idle).unwrap_or_default();
+            return keep::run(&context, &selected, &mut self.vm, &asked, idle).await;
+        }
         let mut interrupts = Interrupts::listen()?;
         // May build packages for hours.
         tokio::select! {
@@ -75,6 +107,15 @@ impl ExecArgs {
         }
         if self.vm.dry_run {
             return self.dry_run(&context, &selected).await;
+        }
+        if self.reuse == Some(Reuse::Stop) {
+            return self.stop(&context, &selected).await;
+        }
+        if self.as_runner {
+            self.vm.env.env_all = true;
+        }
+        if let Some(note) = self.vm.passed().note() {
+            self.streams().remark(&note);
         }
         let several = selected.len() > 1;
         // Reads to the end of stdin, which may never come.
@@ -101,7 +142,7 @@ impl ExecArgs {
                 .in_lanes(&context, &selected, jobs.count, &mut stdin, &interrupts)
                 .await;
         }
-        let mut streams = Streams::direct();
+        let mut streams = self.streams();
         let mut statuses = Statuses::of(selected.len());
         for (index, kernel) in selected.iter().enumerate() {
             if several {
@@ -198,7 +239,7 @@ impl ExecArgs {
             if selected.len() > 1 {
                 output::note(&heading(kernel));
             }
-            print_command_line(context, &self.vm, kernel).await?;
+            print_command_line(context, &self.vm, kernel, &self.visible(context)).await?;
         }
         Ok(exit_code::OK)
     }
@@ -230,10 +271,77 @@ impl ExecArgs {
             )
             .hint("put long lists into a file in the working directory, or on stdin")
         })?;
-        in_vm(
-            context, selected, &self.vm, command, stdin, interrupts, streams,
-        )
-        .await
+        let errand = Errand {
+            command,
+            stdin,
+            visible: self.visible(context),
+        };
+        if self.reuse.is_none() {
+            return in_vm(context, selected, &self.vm, errand, interrupts, streams).await;
+        }
+        let kept = reuse::Kept::new(context, selected, &self.vm, &errand.visible).await?;
+        let words = again::without_command(&self.command);
+        kept.run(&words, errand, interrupts, streams).await
+    }
+
+    /// What does not fit together.
+    fn check(&self, selected: &[Selected]) -> Result<(), Failure> {
+        let stops = self.reuse == Some(Reuse::Stop);
+        let keeps = self.keep.asked().is_some();
+        if self.command.is_empty() && !stops && !keeps {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                "no command: write it after `--`, as in `kiln exec --reuse -k 6.1 -- uname -r`",
+            ));
+        }
+        if stops && !self.command.is_empty() {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                "--reuse=stop ends the VM and runs no command: leave out one of the two",
+            ));
+        }
+        if self.as_runner && selected.len() > 1 {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                format!(
+                    "--as-runner runs a program once, in one kernel, and -k selects {}",
+                    selected.len()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Our own streams.
+    fn streams(&self) -> Streams {
+        let streams = Streams::direct();
+        if self.as_runner {
+            streams.quiet()
+        } else {
+            streams
+        }
+    }
+
+    /// The directories that the command must see.
+    fn visible(&self, context: &Context) -> Vec<PathBuf> {
+        let mut visible = if self.as_runner {
+            sight::of_runner(&context.cwd, self.command.first())
+        } else {
+            vec![context.cwd.clone()]
+        };
+        if self.reuse.is_some() {
+            sight::lasting(&mut visible);
+        }
+        visible
+    }
+
+    /// Ends the VM that is kept for each kernel.
+    async fn stop(&self, context: &Context, selected: &[Selected]) -> Result<u8, Failure> {
+        for kernel in selected {
+            let kept = reuse::Kept::new(context, kernel, &self.vm, &self.visible(context)).await?;
+            kept.stop().await?;
+        }
+        Ok(exit_code::OK)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guest_init::message::Status;
+use nix::sys::signal::Signal;
 
 use super::Failure;
 use super::context::Context;
@@ -20,6 +21,7 @@ use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::scratch::Scratch;
 use crate::vm::args;
+use crate::vm::control::{Control, Error};
 use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
@@ -31,9 +33,10 @@ pub(super) async fn print_command_line(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
+    visible: &[PathBuf],
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
-    let prepared = prepare(context, vm_args, selected, &dir, false).await?;
+    let prepared = prepare(context, vm_args, selected, &dir, visible, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     output::print(
         "QEMU's command line",
@@ -42,20 +45,30 @@ pub(super) async fn print_command_line(
     Ok(exit_code::OK)
 }
 
-/// Resolves a VM of this kernel that shares the working directory.
-async fn prepare(
+/// Resolves a VM of this kernel that shares these directories.
+pub(super) async fn prepare(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
     dir: &Scratch,
+    visible: &[PathBuf],
     edited: bool,
 ) -> Result<Prepared, Failure> {
     vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
-    let visible = std::slice::from_ref(&context.cwd);
     let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
     launch.edited = edited;
     Ok(launch.prepare().await?)
+}
+
+/// A command, what it reads, and the directories that it must see.
+pub(super) struct Errand {
+    /// The command.
+    pub(super) command: Command,
+    /// Its stdin.
+    pub(super) stdin: input::StdinFd,
+    /// The directories.
+    pub(super) visible: Vec<PathBuf>,
 }
 
 /// Boots a kernel, runs one command in it with these streams, and stops the VM. Returns the exit
@@ -64,19 +77,17 @@ pub(super) async fn in_vm(
     context: &Context,
     selected: &Selected,
     vm_args: &VmArgs,
-    command: Command,
-    stdin: input::StdinFd,
+    errand: Errand,
     interrupts: &mut Interrupts,
     streams: &mut Streams,
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
+    let visible = &errand.visible;
+    let edited = errand.command.edited;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
-        if let Some(note) = &prepared.accel_note {
-            streams.note(&format!("kiln: {note}"));
-        }
-        for note in prepared.spec.means.notes() {
-            streams.note(&format!("kiln: {note}"));
+        let prepared = prepare(context, vm_args, selected, &dir, visible, edited).await?;
+        for note in remarks(&prepared) {
+            streams.remark(&note);
         }
         Ok::<_, Failure>(prepared.start().await?)
     };
@@ -90,35 +101,11 @@ pub(super) async fn in_vm(
         vm.kill().await;
         return Ok(input::code_of(interrupts.next().await));
     }
-    let timeout = command.timeout;
-    let terminal = command.terminal.is_some();
-    let program = command.argv.first().cloned().unwrap_or_default();
-    // From here on Ctrl-C goes to the guest. Restored when dropped.
-    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
-    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
-    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
-    let input = Input {
-        stdin: stdin_chunks,
-        notices,
-    };
-    let feeder = tokio::spawn(input::feed(
-        stdin,
-        interrupts.subscribe(),
-        stdin_sender,
-        notice_sender,
-        terminal,
-    ));
+    let timeout = errand.command.timeout;
+    let program = errand.command.argv.first().cloned().unwrap_or_default();
     let (control, lost) = vm.watched();
-    let ran = tokio::select! {
-        ran = command::run(control, command, input, &mut streams.stdout, &mut streams.stderr) => {
-            Ok(ran)
-        }
-        loss = lost => Ok(Err(loss.into())),
-        // The user insists: end now, whatever the guest does.
-        signal = interrupts.insisted() => Err(signal),
-    };
-    feeder.abort();
-    drop(raw);
+    let lost = async { lost.await.into() };
+    let ran = attend(control, lost, errand, interrupts, streams).await?;
     match ran {
         Err(signal) => {
             vm.kill().await;
@@ -144,14 +131,7 @@ pub(super) async fn in_vm(
                 streams.note(&format!("  hint: {RAISE_LIMIT}"));
             }
             tell_reports(streams, selected, &vm.stop().await.kernel_reports);
-            let hidden = vm_args.hides(Path::new(OsStr::from_bytes(&program)), &context.cwd);
-            code(end, timeout).map_err(|failure| match failure.code {
-                exit_code::NOT_FOUND if hidden => failure.hint(
-                    "the host has it, but the guest does not see it: run kiln in its directory, or \
-                     share that directory with --rw DIR",
-                ),
-                _ => failure,
-            })
+            code(end, timeout).map_err(|failure| explain(failure, &program, vm_args, context))
         }
         Ok(Err(error)) => {
             let evidence = vm.evidence().await;
@@ -173,19 +153,86 @@ pub(super) async fn in_vm(
     }
 }
 
+/// What the user should know about a VM before it starts.
+pub(super) fn remarks(prepared: &Prepared) -> impl Iterator<Item = String> {
+    let note = prepared.accel_note.iter().cloned();
+    note.chain(prepared.spec.means.notes())
+}
+
+/// Runs the command of an errand to its end, passing on its streams and signals. The inner error is
+/// a signal of a user who does not want to wait for the end.
+pub(super) async fn attend(
+    control: &mut Control,
+    lost: impl Future<Output = Error>,
+    errand: Errand,
+    interrupts: &mut Interrupts,
+    streams: &mut Streams,
+) -> Result<Result<Result<CommandEnd, Error>, Signal>, Failure> {
+    let Errand { command, stdin, .. } = errand;
+    let terminal = command.terminal.is_some();
+    // From here on Ctrl-C goes to the guest. Restored when dropped.
+    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
+    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
+    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
+    let input = Input {
+        stdin: stdin_chunks,
+        notices,
+    };
+    let feeder = tokio::spawn(input::feed(
+        stdin,
+        interrupts.subscribe(),
+        stdin_sender,
+        notice_sender,
+        terminal,
+    ));
+    let ran = tokio::select! {
+        ran = command::run(control, command, input, &mut streams.stdout, &mut streams.stderr) => {
+            Ok(ran)
+        }
+        loss = lost => Ok(Err(loss)),
+        // The user insists: end now, whatever the guest does.
+        signal = interrupts.insisted() => Err(signal),
+    };
+    feeder.abort();
+    drop(raw);
+    Ok(ran)
+}
+
+/// Adds why a program was not found, if the guest does not see it.
+pub(super) fn explain(
+    failure: Failure,
+    program: &[u8],
+    vm_args: &VmArgs,
+    context: &Context,
+) -> Failure {
+    let program = Path::new(OsStr::from_bytes(program));
+    if failure.code != exit_code::NOT_FOUND || !vm_args.hides(program, &context.cwd) {
+        return failure;
+    }
+    failure.hint(
+        "the host has it, but the guest does not see it: run kiln in its directory, or share that \
+         directory with --rw DIR",
+    )
+}
+
 /// Prints what the kernel reported; the command's status does not change.
 fn tell_reports(streams: &Streams, selected: &Selected, reports: &[KernelProblem]) {
     for report in reports {
-        streams.note(&format!(
-            "kiln: kernel {} reported ({}): {}",
-            selected.name(),
-            report.kind,
-            escape::line(&report.summary())
-        ));
+        tell_report(streams, selected, report.kind, &report.summary());
     }
 }
 
-fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
+/// Prints one report of the kernel.
+pub(super) fn tell_report(streams: &Streams, selected: &Selected, kind: &str, summary: &str) {
+    streams.note(&format!(
+        "kiln: kernel {} reported ({kind}): {}",
+        selected.name(),
+        escape::line(summary)
+    ));
+}
+
+/// The exit code of a command that ended.
+pub(super) fn code(end: CommandEnd, timeout: Option<Duration>) -> Result<u8, Failure> {
     match end {
         CommandEnd::Ended(outcome) => {
             if outcome.deadline_passed {

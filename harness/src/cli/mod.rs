@@ -8,6 +8,7 @@ mod ci_report;
 mod compare;
 mod context;
 mod doctor;
+mod env_args;
 mod exec;
 mod execute;
 mod failure;

@@ -141,6 +141,9 @@ impl RunArgs {
         let baseline = self.baseline.read(&context.runs())?;
         // Report a missing variable before anything takes time.
         self.vm.environment()?;
+        if let Some(note) = self.vm.passed().note() {
+            output::note(&format!("kiln: {note}"));
+        }
         let mut interrupts = Interrupts::listen()?;
         status_request::survive();
         // May build packages for hours.

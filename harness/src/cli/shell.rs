@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::context::Context;
+use super::guest_command::Errand;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::streams::Streams;
 use super::vm_args::VmArgs;
@@ -54,7 +55,16 @@ impl ShellArgs {
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         }
         if self.vm.dry_run {
-            return guest_command::print_command_line(&context, &self.vm, selected).await;
+            return guest_command::print_command_line(
+                &context,
+                &self.vm,
+                selected,
+                std::slice::from_ref(&context.cwd),
+            )
+            .await;
+        }
+        if let Some(note) = self.vm.passed().note() {
+            output::note(&format!("kiln: {note}"));
         }
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let shell = self
@@ -81,8 +91,11 @@ impl ShellArgs {
             &context,
             selected,
             &self.vm,
-            command,
-            stdin.open()?,
+            Errand {
+                command,
+                stdin: stdin.open()?,
+                visible: vec![context.cwd.clone()],
+            },
             &mut interrupts,
             &mut Streams::direct(),
         )

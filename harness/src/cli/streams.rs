@@ -24,6 +24,8 @@ pub(super) struct Streams {
     pub(super) stderr: Box<dyn AsyncWrite + Unpin + Send>,
     /// Takes kiln's own lines if they must not overtake the output; `None` is stderr.
     notes: Option<mpsc::Sender<Chunk>>,
+    /// Only what is wrong is worth a line.
+    quiet: bool,
 }
 
 impl Streams {
@@ -33,6 +35,7 @@ impl Streams {
             stdout: Box::new(tokio::io::stdout()),
             stderr: Box::new(tokio::io::stderr()),
             notes: None,
+            quiet: false,
         }
     }
 
@@ -46,6 +49,27 @@ impl Streams {
             stdout,
             stderr,
             notes: Some(notes),
+            quiet: false,
+        }
+    }
+
+    /// The same without [remarks](Self::remark).
+    pub(super) fn quiet(mut self) -> Self {
+        self.quiet = true;
+        self
+    }
+
+    /// Whether remarks are left out.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Prints something that is as it should be, and good to know.
+    pub(super) fn remark(&self, text: &str) {
+        if self.quiet {
+            tracing::info!("{text}");
+        } else {
+            self.note(&format!("kiln: {text}"));
         }
     }
 

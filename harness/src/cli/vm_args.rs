@@ -8,12 +8,14 @@ use clap::Args;
 
 use super::Failure;
 use super::context::Context;
+use super::env_args::EnvArgs;
 use super::root_args::RootArgs;
 use super::scratch_dir::scratch_dir;
 use crate::arch::Arch;
 use crate::config::{
     Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport, VmSettings, taken_qemu_arg,
 };
+use crate::environment::Passed;
 use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
@@ -64,9 +66,9 @@ pub(super) struct VmArgs {
     /// Share this directory writable, at the same path
     #[arg(long, value_name = "DIR")]
     pub(super) rw: Vec<PathBuf>,
-    /// Set an environment variable in the guest (KEY=VALUE), or pass one on (KEY)
-    #[arg(short = 'e', long = "env", value_name = "KEY[=VALUE]")]
-    pub(super) env: Vec<OsString>,
+    /// Which variables a command gets
+    #[command(flatten)]
+    pub(super) env: EnvArgs,
     /// QEMU to use
     #[arg(long, value_name = "PATH", env = "KILN_QEMU")]
     pub(super) qemu: Option<PathBuf>,
@@ -186,6 +188,14 @@ impl VmArgs {
         }
     }
 
+    /// The options of the VM alone, without those of the command that runs in it.
+    pub(super) fn of_vm(&self) -> Self {
+        Self {
+            env: EnvArgs::default(),
+            ..self.clone()
+        }
+    }
+
     /// Whether the host has this path but a guest with this working directory does not see it.
     pub(super) fn hides(&self, path: &Path, cwd: &Path) -> bool {
         let Ok(path) = path.canonicalize() else {
@@ -197,7 +207,12 @@ impl VmArgs {
             && !self.rw.iter().any(|dir| is_shared(dir))
     }
 
-    /// The environment of a command: root's, plus the user's `--env`.
+    /// What of the host's environment reaches the guest, and what does not.
+    pub(super) fn passed(&self) -> Passed {
+        self.env.passed(self.root.root() == Root::Host)
+    }
+
+    /// The environment of a command: root's, then what is passed on, then the user's `--env`.
     pub(super) fn environment(&self) -> Result<Environment, Failure> {
         let mut environment: Environment = vec![
             (b"HOME".to_vec(), b"/root".to_vec()),
@@ -214,31 +229,11 @@ impl VmArgs {
             environment.retain(|(other, _)| other != name.as_bytes());
             environment.push((name.clone().into(), value.clone().into()));
         }
-        for setting in &self.env {
-            let setting = setting.as_encoded_bytes();
-            let (key, value) = match setting.iter().position(|&byte| byte == b'=') {
-                Some(0) => {
-                    return Err(Failure::new(
-                        crate::exit_code::USAGE,
-                        "--env needs a name before the `=`",
-                    ));
-                }
-                Some(at) => (&setting[..at], setting[at + 1..].to_vec()),
-                None => {
-                    let name = String::from_utf8_lossy(setting).into_owned();
-                    let value = std::env::var_os(&name).ok_or_else(|| {
-                        Failure::new(
-                            crate::exit_code::USAGE,
-                            format!("--env {name}: no such variable in the environment"),
-                        )
-                        .hint(format!("give it a value: --env {name}=VALUE"))
-                    })?;
-                    (setting, value.into_encoded_bytes())
-                }
-            };
-            environment.retain(|(other, _)| other != key);
-            environment.push((key.to_vec(), value));
+        for (name, value) in self.passed().variables {
+            environment.retain(|(other, _)| *other != name.as_encoded_bytes());
+            environment.push((name.into_encoded_bytes(), value.into_encoded_bytes()));
         }
+        self.env.set(&mut environment)?;
         Ok(environment)
     }
 

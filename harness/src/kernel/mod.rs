@@ -33,6 +33,7 @@ pub mod wants;
 pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use debian::kernels_of_index;
+pub use digest::hex;
 pub use error::Error;
 pub use kernel_image::KernelImage;
 pub use locate::locate;

@@ -13,6 +13,7 @@ pub mod event_log;
 pub mod event_reader;
 pub mod expectations;
 mod helper;
+pub mod kept;
 mod known;
 mod leftovers;
 pub(crate) mod load;

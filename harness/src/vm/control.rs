@@ -66,6 +66,9 @@ pub enum Error {
     /// The VM died or hung.
     #[error(transparent)]
     Lost(#[from] Loss),
+    /// Another process has lost the VM; it says what it knows.
+    #[error("{0}")]
+    Elsewhere(String),
     /// Guest and host come from different builds.
     #[error("guest-init speaks protocol {guest}, this kiln speaks {PROTOCOL_VERSION}")]
     Version {
@@ -177,6 +180,26 @@ impl Control {
             heard,
             clock_set,
             taint,
+            next_job: 1,
+            next_process: 1,
+        }
+    }
+
+    /// For requests to a guest that another process listens to: `events` are what it passes on.
+    pub(crate) fn with_events(
+        write: OwnedWriteHalf,
+        events: mpsc::Receiver<Result<GuestEvent, Error>>,
+    ) -> Self {
+        let (frames, frame_receiver) = mpsc::channel(REQUEST_BACKLOG);
+        tokio::spawn(write_frames(write, frame_receiver));
+        Self {
+            requests: Requests { frames },
+            queue: Vec::new(),
+            events,
+            // The other process watches over the guest, and sets its clock.
+            heard: watch::channel(Instant::now()).1,
+            clock_set: watch::channel(true).1,
+            taint: Arc::default(),
             next_job: 1,
             next_process: 1,
         }

@@ -213,13 +213,19 @@ impl Vm {
     /// The control port, and a future that ends when the VM is lost: it ends or stops, its guest
     /// sends nothing for too long, or one of its shares dies.
     pub fn watched(&mut self) -> (&mut Control, impl Future<Output = Loss>) {
+        let (control, _, lost) = self.parts();
+        (control, lost)
+    }
+
+    /// The same, and the console.
+    pub fn parts(&mut self) -> (&mut Control, &Console, impl Future<Output = Loss>) {
         let lost = health::lost(
             &mut self.shares,
             &mut self.events,
             self.control.heard(),
             self.spec.hang_timeout,
         );
-        (&mut self.control, lost)
+        (&mut self.control, self.qemu.console(), lost)
     }
 
     /// Powers the guest off and stops everything. Kills what does not end by itself; everything is

@@ -1,0 +1,3 @@
+module example.org/needskernel
+
+go 1.19
