@@ -14,6 +14,7 @@ command = ["/bin/sh", "{file}"]
 each = "files/*.sh"
 skip-code = 4
 env = { GREETING = "hello" }
+env-pass = ["PASSED_*"]
 
 [suites.tap]
 runner = "command"
@@ -35,6 +36,16 @@ runner = "command"
 command = ["/bin/cat", "kselftest.tap"]
 results = "ktap"
 
+[suites.rust]
+runner = "command"
+command = ["./needs-kernel", "--skip", "cargo_says", "--skip", "credential", "--include-ignored"]
+results = "libtest"
+
+[suites.go]
+runner = "command"
+command = ["/bin/cat", "go.txt"]
+results = "go"
+
 [suites.slow]
 runner = "command"
 command = ["/bin/sleep", "600"]
@@ -51,13 +62,22 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
     let text = std::fs::read_to_string(checkout().join("kernels.toml")).unwrap();
     let kernels = text.split("\n[suites.").next().unwrap();
     for (name, text) in [
-        ("files/good.sh", "test \"$GREETING\" = hello"),
+        (
+            "files/good.sh",
+            "test \"$GREETING $PASSED_ON $PASSED_TOKEN\" = 'hello from the host '",
+        ),
         ("files/bad.sh", "echo out of luck; exit 3"),
         ("files/skips.sh", "exit 4"),
         (
             "counts.sh",
             "echo '<testsuite failures=\"2\" errors=\"1\"><testcase name=\"a\"/>\
              <testcase name=\"b\"/></testsuite>' >\"$1\"",
+        ),
+        (
+            "go.txt",
+            "=== RUN   TestDoor\n=== RUN   TestDoor/opens\n=== RUN   TestDoor/closes\n    \
+             door_test.go:7: stuck\n--- FAIL: TestDoor (0.01s)\n    --- PASS: TestDoor/opens \
+             (0.00s)\n    --- FAIL: TestDoor/closes (0.00s)\nFAIL\n",
         ),
         (
             "kselftest.tap",
@@ -88,15 +108,35 @@ fn kiln(kiln: Kiln, suites: &str) -> Kiln {
     kiln.config(file)
 }
 
+/// Builds the test program of the crate that loads a BPF program.
+fn build_rust_tests(kiln: &Kiln) {
+    let built = std::process::Command::new("rustc")
+        .args([
+            "--edition",
+            "2021",
+            "--test",
+            "--crate-name",
+            "needs_kernel",
+            "-o",
+        ])
+        .arg(kiln.work().join("needs-kernel"))
+        .arg(checkout().join("tests/data/runners/rust/src/lib.rs"))
+        .status();
+    assert!(built.unwrap().success());
+}
+
 #[test]
 fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     let kiln = kiln(Kiln::new(), SUITES);
+    build_rust_tests(&kiln);
     let output = kiln
         .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "1"])
         .args(["--run-dir", out(&kiln).to_str().unwrap()])
         .args(["-e", "TOKEN=s3cret"])
+        .env("PASSED_ON", "from the host")
+        .env("PASSED_TOKEN", "s3cret")
         .run();
-    output.assert_code(100);
+    output.assert_code(100).assert_err_contains("PASSED_TOKEN");
     let found: Vec<String> = verdicts(&out(&kiln))
         .iter()
         .map(|(_, id, verdict)| format!("{id} {verdict}"))
@@ -112,9 +152,18 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
             "each.caf\\xe9.sh pass",
             "each.good.sh pass",
             "each.skips.sh skip",
+            "go.TestDoor fail",
+            "go.TestDoor/closes fail",
+            "go.TestDoor/opens pass",
+            "go.command fail",
             "kself.command fail",
             "kself.selftests: net: x/one pass",
             "kself.selftests: net: x/two fail",
+            "rust.command fail",
+            "rust.tests::a_panic_can_be_right pass",
+            "rust.tests::one_and_one_are_three fail",
+            "rust.tests::the_kernel_loads_a_program pass",
+            "rust.tests::the_verifier_refuses_a_program_without_an_end pass",
             "slow.command timeout",
             "tap.closes fail",
             "tap.command fail",
@@ -165,9 +214,14 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(source("xml.command"), entry("xml"));
     assert_eq!(source("xml.Door.opens"), entry("xml"));
     assert_eq!(source("xml.Door.closes"), ("door.c".into(), 7));
+    let three = finished(&run, "rust.tests::one_and_one_are_three");
+    assert_eq!(three["reason"], "assertion `left == right` failed");
+    assert!(three["details"].as_str().unwrap().contains("adding"));
+    assert_eq!(finished(&run, "go.TestDoor/closes")["reason"], "stuck");
+    assert_eq!(source("go.TestDoor/closes"), ("door_test.go".into(), 7));
     assert_no_secret(&run);
     // Cases are not known before, so they are not in the plan.
-    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 10);
+    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 12);
     assert!(junit(&run).contains("Door.closes"));
 }
 
@@ -207,7 +261,8 @@ fn commands_are_listed_selected_and_refused_before_anything_boots() {
 #[test]
 fn mistakes_in_a_command_suite_are_reported_with_their_line() {
     let wrong = "\n[suites.a]\nrunner = \"command\"\ncommand = [\"x\"]\neach = \"*.sh\"\n\
-                 results = \"exit\"\nresults-file = \"y\"\ntimeout = \"soon\"\nskip-code = 0\n";
+                 results = \"exit\"\nresults-file = \"y\"\ntimeout = \"soon\"\nskip-code = 0\n\
+                 env-pass = [\"[\"]\n";
     let kiln = kiln(Kiln::with_empty_cache(), wrong);
     let output = kiln.plain(["list"]).run();
     output.assert_code(96);
@@ -216,6 +271,7 @@ fn mistakes_in_a_command_suite_are_reported_with_their_line() {
         "has a results-file, but its result is its exit status",
         "timeout: ",
         "skip-code is out of range",
+        "env-pass: ",
     ] {
         output.assert_err_contains(part);
     }

@@ -20,7 +20,7 @@ use crate::run::tally::Tally;
 use crate::suite::bpftrace::{
     Dialect, End, Engine, Observation, Parsed, Rules, RuntimeSuites, Vocabulary, judge, parse,
 };
-use crate::suite::command::{self, read_tap};
+use crate::suite::command::{self, read_go, read_libtest, read_tap};
 use crate::suite::{Exit, Filter, Flags, Pattern, TestId};
 use crate::vm::kernel_log::{Scanner, reports};
 
@@ -28,9 +28,9 @@ use crate::vm::kernel_log::{Scanner, reports};
 pub use crate::kernel::{LockedFile, kernels_of_index};
 /// `events`.
 pub use crate::run::event::{Event, Record};
-/// `judge_json`, `tap` and `xml`.
+/// `judge_json`, `tap`, `printed` and `xml`.
 pub use crate::suite::Verdict;
-/// `tap` and `xml`.
+/// `tap`, `printed` and `xml`.
 pub use crate::suite::command::{Case, Results, read_xml};
 /// `kernel_log`.
 pub use crate::vm::kernel_log::KernelProblem;
@@ -364,6 +364,15 @@ pub fn read_tap_output(output: &[u8], is_ktap: bool) -> Results {
         command::Dialect::Tap
     };
     read_tap(output, dialect)
+}
+
+/// `printed`: reads a command's output as that of Rust's or Go's test programs.
+pub fn read_printed_output(output: &[u8], is_go: bool) -> Results {
+    if is_go {
+        read_go(output)
+    } else {
+        read_libtest(output)
+    }
 }
 
 /// `vmlinux`: unpacks a kernel image and looks for its release; returns whether it was unpacked.

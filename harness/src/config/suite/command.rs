@@ -9,6 +9,7 @@ use toml::Spanned;
 
 use super::table::Table;
 use crate::config::check::{Checker, absolute};
+use crate::environment;
 
 /// Default limit of a command.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -27,9 +28,18 @@ pub enum ResultsFormat {
     Junit,
     /// GoogleTest's XML file, requested with `GTEST_OUTPUT`.
     Gtest,
+    /// What Rust's test programs print: for people, or JSON.
+    Libtest,
+    /// What Go's test programs print with `-test.v`, or test2json's events.
+    Go,
 }
 
 impl ResultsFormat {
+    /// Whether results are on standard output, unless in a file.
+    pub fn is_printed(self) -> bool {
+        matches!(self, Self::Tap | Self::Ktap | Self::Libtest | Self::Go)
+    }
+
     /// Whether results are in an XML file.
     pub fn is_xml(self) -> bool {
         matches!(self, Self::Junit | Self::Gtest)
@@ -52,6 +62,8 @@ pub struct CommandTable {
     /// Its variables, besides those that every command has; placeholders are replaced as in the
     /// command.
     pub env: BTreeMap<String, String>,
+    /// Globs of names of the host's variables to pass on.
+    pub env_pass: Vec<String>,
     /// How long it may take on a machine of reference speed.
     pub timeout: Duration,
     /// One test for each file that this glob matches. Absolute: in the guest's
@@ -64,12 +76,13 @@ pub struct CommandTable {
 }
 
 /// The keys of a table besides its runner.
-pub(super) const KEYS: [&str; 8] = [
+pub(super) const KEYS: [&str; 9] = [
     "command",
     "results",
     "results-file",
     "cwd",
     "env",
+    "env-pass",
     "timeout",
     "each",
     "skip-code",
@@ -83,6 +96,7 @@ impl Checker<'_> {
         let results_file = self.take::<String>(table, "results-file");
         let cwd = self.take::<PathBuf>(table, "cwd");
         let env = self.take::<BTreeMap<String, String>>(table, "env");
+        let env_pass = self.take::<Vec<String>>(table, "env-pass");
         let timeout = self.take::<String>(table, "timeout");
         let each = self.take::<String>(table, "each");
         let skip_code = self.take::<i32>(table, "skip-code");
@@ -125,7 +139,7 @@ impl Checker<'_> {
                 &file.span(),
                 format!(
                     "{label} has a results-file, but its result is its exit status; allowed: \
-                    results = \"tap\", \"ktap\", \"junit\" or \"gtest\" beside it"
+                    results = \"tap\", \"ktap\", \"junit\", \"gtest\", \"libtest\" or \"go\" beside it"
                 ),
             );
         }
@@ -189,6 +203,18 @@ impl Checker<'_> {
                 );
             }
         }
+        if let Some(names) = &env_pass {
+            for error in names
+                .get_ref()
+                .iter()
+                .filter_map(|name| environment::glob(name).err())
+            {
+                self.problem(
+                    &names.span(),
+                    format!("{label}: env-pass: {error}; allowed: globs such as [\"CARGO_*\"]"),
+                );
+            }
+        }
         let cwd_is_host = cwd.as_ref().is_none_or(|cwd| cwd.get_ref().is_relative());
         Some(CommandTable {
             command: command.into_inner(),
@@ -200,6 +226,7 @@ impl Checker<'_> {
             ),
             cwd_is_host,
             env,
+            env_pass: env_pass.map(Spanned::into_inner).unwrap_or_default(),
             timeout: limit,
             each: each.map(Spanned::into_inner),
             base: self.base.clone(),

@@ -157,8 +157,8 @@ mod tests {
             ),
             [
                 "/k/kernels.toml:3: suite \"a\": command: invalid type: integer `1`; allowed here: a sequence",
-                "/k/kernels.toml:4: suite \"a\": results: unknown variant `xml`; allowed here: `exit`, `tap`, `ktap`, `junit`, `gtest`",
-                "/k/kernels.toml:5: unknown key `colour`; allowed here: `runner`, `command`, `results`, `results-file`, `cwd`, `env`, `timeout`, `each`, `skip-code`",
+                "/k/kernels.toml:4: suite \"a\": results: unknown variant `xml`; allowed here: `exit`, `tap`, `ktap`, `junit`, `gtest`, `libtest`, `go`",
+                "/k/kernels.toml:5: unknown key `colour`; allowed here: `runner`, `command`, `results`, `results-file`, `cwd`, `env`, `env-pass`, `timeout`, `each`, `skip-code`",
                 "/k/kernels.toml:6: suite \"a\" has tests, a key of runner \"bpftrace-runtime\"; allowed: \"bpftrace-runtime\" (with tests and bpftrace), \"command\" (with command) and \"btf\" (with objects)",
             ]
         );

@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::exit;
 use super::{Ended, EndedCase, Prepared, Runner, Suite};
 use crate::blocking::blocking;
-use crate::config::ResultsFormat;
 use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
@@ -129,9 +128,10 @@ async fn execute(
         }
         None => Ok(()),
     };
-    let mode = match (test.results, &test.results_file) {
-        (ResultsFormat::Tap | ResultsFormat::Ktap, None) => OutputMode::Separate,
-        _ => OutputMode::Merged,
+    let mode = if test.results.is_printed() && test.results_file.is_none() {
+        OutputMode::Separate
+    } else {
+        OutputMode::Merged
     };
     let options = SpawnOptions {
         output: mode,

@@ -48,6 +48,8 @@ fn verdict(name: &str, report: &[u8], code: i32) -> (Verdict, String) {
             "ktap" => ResultsFormat::Ktap,
             "junit" => ResultsFormat::Junit,
             "gtest" => ResultsFormat::Gtest,
+            "libtest" => ResultsFormat::Libtest,
+            "go" => ResultsFormat::Go,
             other => panic!("{other}"),
         },
         results_file: None,

@@ -1,6 +1,6 @@
 //! Judges a command.
 
-use super::{Case, CommandTest, Dialect, Results, read_tap, read_xml};
+use super::{Case, CommandTest, Dialect, Results, read_go, read_libtest, read_tap, read_xml};
 use crate::config::ResultsFormat;
 use crate::suite::{Exit, Judgement, Verdict};
 
@@ -140,6 +140,8 @@ fn read(test: &CommandTest, observed: &Observation) -> Option<Result<Results, St
         ResultsFormat::Exit => return None,
         ResultsFormat::Tap => Ok(read_tap(bytes, Dialect::Tap)),
         ResultsFormat::Ktap => Ok(read_tap(bytes, Dialect::Ktap)),
+        ResultsFormat::Libtest => Ok(read_libtest(bytes)),
+        ResultsFormat::Go => Ok(read_go(bytes)),
         ResultsFormat::Junit | ResultsFormat::Gtest => Ok(read_xml(bytes)),
     })
 }

@@ -1,12 +1,15 @@
 //! Suites of commands: any program whose results are its exit status, TAP or
-//! KTAP on its output, or a JUnit or GoogleTest XML file that it writes.
+//! KTAP or what Rust's and Go's test programs print on its output, or a JUnit or GoogleTest XML
+//! file that it writes.
 //!
 //! A test is one start of the command; it reports cases, which are not known before.
 
 #[cfg(test)]
 mod corpus_tests;
 mod discover;
+mod go;
 mod judge;
+mod libtest;
 mod results;
 mod suite;
 mod tail;
@@ -18,7 +21,9 @@ mod xml;
 mod xml_case;
 mod xml_suite;
 
+pub use go::read_go;
 pub use judge::{End, Observation, judge};
+pub use libtest::read_libtest;
 pub use results::{Case, Results};
 pub use suite::CommandSuite;
 pub use tap::read_tap;

@@ -1,10 +1,12 @@
 //! A command suite: finds the tests of its table.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use super::discover::discover;
 use super::test::CommandTest;
 use crate::config::CommandTable;
+use crate::environment::{self, Wanted};
 use crate::suite::{Facts, Location, Refusal, ResolveContext, Test};
 
 /// A suite of commands.
@@ -24,7 +26,20 @@ impl CommandSuite {
         named: Option<&Location>,
         context: &ResolveContext<'_>,
     ) -> Result<Self, Refusal> {
-        let tests = discover(name, table, named, context.root_on_host())?;
+        let mut tests = discover(name, table, named, context.root_on_host())?;
+        let wanted = Wanted {
+            all: false,
+            // What is no glob has been refused with the file.
+            globs: table
+                .env_pass
+                .iter()
+                .flat_map(|name| environment::glob(name))
+                .collect(),
+        };
+        let passed = environment::pass(std::env::vars_os(), &wanted, !context.has_own_root());
+        for test in &mut tests {
+            add_missing(&mut test.env, &passed.variables);
+        }
         let mut visible = Vec::new();
         if table.cwd_is_host || !context.has_own_root() {
             visible.push(table.cwd.clone());
@@ -37,6 +52,7 @@ impl CommandSuite {
             name: name.to_owned(),
             tests: tests.iter().map(facts).collect(),
             visible,
+            note: passed.note(),
             ..Facts::default()
         };
         Ok(Self {
@@ -60,11 +76,38 @@ impl CommandSuite {
     }
 }
 
+/// Adds variables that the table does not set itself.
+fn add_missing(env: &mut Vec<(String, OsString)>, passed: &[(OsString, OsString)]) {
+    for (name, value) in passed {
+        let name = name.to_string_lossy();
+        if !env.iter().any(|(own, _)| *own == name) {
+            env.push((name.into_owned(), value.clone()));
+        }
+    }
+}
+
 fn facts(test: &CommandTest) -> Test {
     Test {
         id: test.id.clone(),
         source: test.source.clone(),
         limit: test.timeout,
         needs_modules: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_table_sets_is_not_overridden() {
+        let pair = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
+        let mut env = vec![("A".to_owned(), OsString::from("own"))];
+        add_missing(&mut env, &[pair("A", "host's"), pair("B", "passed")]);
+        let expected = [("A", "own"), ("B", "passed")];
+        assert_eq!(
+            env,
+            expected.map(|(name, value)| (name.to_owned(), value.into()))
+        );
     }
 }
