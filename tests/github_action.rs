@@ -6,7 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
 use crate::support::suite;
+use crate::support::web::{Page, WebServer, dead_url};
 use crate::support::{Kiln, Output, checkout, run_command};
+use sha2::{Digest as _, Sha256};
 
 /// Runs the script like a job's step, with kiln on the job's PATH.
 fn step(kiln: &Kiln, what: &str, inputs: &[(&str, &str)], boots: bool) -> Output {
@@ -61,6 +63,116 @@ fn outputs(kiln: &Kiln) -> BTreeMap<String, String> {
             (name.to_owned(), value.to_owned())
         })
         .collect()
+}
+
+/// Installs kiln where there is none, from a release page that this test serves, or else by a
+/// `nix` that only says that it was started.
+fn install(kiln: &Kiln, tag: &str, releases: &str) -> Output {
+    let tools = kiln.path("work/tools");
+    fs::create_dir_all(&tools).unwrap();
+    for name in [
+        "bash",
+        "curl",
+        "sha256sum",
+        "grep",
+        "uname",
+        "mkdir",
+        "rm",
+        "mv",
+        "chmod",
+        "env",
+    ] {
+        let found = std::env::split_paths(&std::env::var_os("PATH").unwrap())
+            .map(|dir| dir.join(name))
+            .find(|path| path.exists());
+        let _ = symlink(
+            found.unwrap_or_else(|| panic!("{name} is missing")),
+            tools.join(name),
+        );
+    }
+    for name in ["nix", "qemu-system-x86_64", "qemu-system-aarch64"] {
+        kiln.program(&format!("tools/{name}"), "#!/bin/sh\necho built by nix\n");
+    }
+    let mut command = std::process::Command::new(checkout().join("scripts/github-action"));
+    command
+        .arg("install")
+        .env_clear()
+        .env("PATH", &tools)
+        .env("GITHUB_ACTION_PATH", checkout())
+        .env("GITHUB_PATH", kiln.file("paths", ""))
+        .env("RUNNER_TEMP", kiln.path("tmp"))
+        .env("ACTION_REF", tag)
+        .env("ACTION_REPOSITORY", "some/kiln")
+        .env("KILN_RELEASES", releases)
+        .env("no_proxy", "127.0.0.1");
+    run_command(command, None)
+}
+
+#[test]
+fn a_release_s_binary_is_installed_if_its_checksum_is_right_and_built_otherwise() {
+    const BINARY: &str = "#!/bin/sh\necho downloaded\n";
+    let file = format!("kiln-{}-linux", std::env::consts::ARCH);
+    let digest = Sha256::digest(BINARY);
+    let digest: String = digest
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+    let leak = |text: String| -> &'static str { text.leak() };
+    let server = WebServer::start([
+        (leak(format!("/v1/{file}")), Page::new(BINARY)),
+        ("/v1/SHA256SUMS", Page::new(format!("{digest}  {file}\n"))),
+        (
+            leak(format!("/v2/{file}")),
+            Page::new("#!/bin/sh\necho evil\n"),
+        ),
+        ("/v2/SHA256SUMS", Page::new(format!("{digest}  {file}\n"))),
+        (leak(format!("/v3/{file}")), Page::new(BINARY)),
+        ("/v3/SHA256SUMS", Page::new(format!("{digest}  other\n"))),
+    ]);
+    let pages = server.url("");
+    let installed = |kiln: &Kiln| kiln.path("tmp/kiln/bin/kiln").exists();
+
+    let kiln = Kiln::with_empty_cache();
+    let output = install(&kiln, "v1", &pages);
+    output.assert_code(0);
+    assert!(!output.out().contains("built by nix"), "{}", output.out());
+    let started = std::process::Command::new(kiln.path("tmp/kiln/bin/kiln")).output();
+    assert_eq!(started.unwrap().stdout, b"downloaded\n");
+    let path = fs::read_to_string(kiln.path("work/paths")).unwrap();
+    assert_eq!(path.trim_end(), kiln.path("tmp/kiln/bin").to_str().unwrap());
+
+    let nobody = dead_url("");
+    let refused = format!("cannot download {nobody}/v1/SHA256SUMS; building");
+    for (tag, releases, said) in [
+        (
+            "v2",
+            pages.as_str(),
+            "is not the file that the release's SHA256SUMS names",
+        ),
+        (
+            "v3",
+            &pages,
+            "is not the file that the release's SHA256SUMS names",
+        ),
+        ("v4", &pages, "/v4/SHA256SUMS; building kiln instead"),
+        ("v1", &nobody, &refused),
+    ] {
+        let kiln = Kiln::with_empty_cache();
+        let output = install(&kiln, tag, releases);
+        output.assert_code(0);
+        let out = output.out();
+        let warnings: Vec<&str> = out
+            .lines()
+            .filter(|line| line.starts_with("::warning::"))
+            .collect();
+        assert_eq!(warnings.len(), 1, "{out}");
+        assert!(warnings[0].contains(said), "{out}");
+        assert!(out.contains("built by nix"), "{out}");
+        assert!(!installed(&kiln));
+    }
+    // A branch has no release: nothing is asked for.
+    let kiln = Kiln::with_empty_cache();
+    let output = install(&kiln, "main", &nobody);
+    assert!(output.out().contains("built by nix") && !output.out().contains("::warning"));
 }
 
 #[test]
