@@ -150,9 +150,7 @@ impl Reader {
     }
 
     fn begin(&mut self, expected: usize) {
-        if self.section.is_some() {
-            self.cut_off();
-        }
+        self.cut_off();
         self.sections += 1;
         self.ran |= expected > 0;
         self.section = Some(Section {
@@ -245,6 +243,7 @@ impl Reader {
         }
     }
 
+    /// Ends a program whose last line has not come, if any.
     fn cut_off(&mut self) {
         self.keep_details();
         let Some(section) = self.section.take() else {
@@ -303,9 +302,7 @@ impl Reader {
     }
 
     fn finish(mut self) -> Results {
-        if self.section.is_some() {
-            self.cut_off();
-        }
+        self.cut_off();
         if self.sections == 0 {
             self.results
                 .problem("it prints nothing of Rust's test programs, such as `running 3 tests`");
