@@ -9,37 +9,8 @@ use crate::support::material::Material;
 use crate::support::suite::{events, out, verdicts};
 use crate::support::{KERNELS, Kiln, Output, checkout};
 
-/// How long the first download of the kernels may take.
-const FETCH: Duration = Duration::from_secs(15 * 60);
 /// How long three boots may take on a busy machine.
 const RUN: Duration = Duration::from_secs(6 * 60);
-
-/// A cache with kernels that have their configuration, which older versions of kiln did not keep.
-fn configured() -> PathBuf {
-    let kiln = Kiln::new();
-    let known = |kiln: &Kiln| {
-        let all = checked(
-            &kiln
-                .plain(["kernels", "check", "--format", "json"])
-                .args(KERNELS)
-                .run(),
-        );
-        all.iter().all(|kernel| kernel["configuration"] == true)
-    };
-    if known(&kiln) {
-        return kiln.cache().to_owned();
-    }
-    let cache = kiln.cache().join("configured");
-    fs::create_dir_all(&cache).unwrap();
-    let selected = KERNELS.into_iter().flat_map(|kernel| ["-k", kernel]);
-    kiln.plain(["kernels", "fetch"])
-        .args(selected)
-        .env("KILN_CACHE_DIR", &cache)
-        .deadline(FETCH)
-        .run()
-        .assert_code(0);
-    cache
-}
 
 /// What `kernels check --format json` prints.
 fn checked(output: &Output) -> Vec<serde_json::Value> {
@@ -125,7 +96,6 @@ const SHOW_NOWHERE: [&str; 2] = ["KVM", "IKCONFIG"];
 
 #[test]
 fn what_kernels_check_says_and_kernels_toml_asks_for_is_what_booted_kernels_show() {
-    let cache = configured();
     let kiln = Kiln::new();
     fs::copy(
         checkout().join("kernels.lock"),
@@ -158,7 +128,6 @@ fn what_kernels_check_says_and_kernels_toml_asks_for_is_what_booted_kernels_show
         .args(selected)
         .args(["--run-dir", out(&kiln).to_str().unwrap()])
         .args(["--rw", kiln.work().join("seen").to_str().unwrap()])
-        .env("KILN_CACHE_DIR", &cache)
         .deadline(RUN)
         .run();
     output.assert_code(0);
@@ -167,7 +136,6 @@ fn what_kernels_check_says_and_kernels_toml_asks_for_is_what_booted_kernels_show
     let check = kiln
         .plain(["kernels", "check", "--format", "json"])
         .args(KERNELS)
-        .env("KILN_CACHE_DIR", &cache)
         .run();
     check.assert_code(0);
     let all = events(&out(&kiln));
@@ -274,11 +242,7 @@ fn tree(kiln: &Kiln, config: &str) -> PathBuf {
 /// The configuration that Debian's 6.1 was built with.
 fn config_of_debian() -> String {
     let kiln = Kiln::new();
-    let fetched = kiln
-        .plain(["kernels", "fetch", "-k", "6.1"])
-        .env("KILN_CACHE_DIR", configured())
-        .run();
-    let image = Material::listed(&fetched.out()).image;
+    let image = Material::of(&kiln).image;
     fs::read_to_string(image.with_file_name("config")).unwrap()
 }
 
@@ -462,10 +426,18 @@ fn settings_of_a_kernel_reach_qemu_and_options_win() {
                 command = [\"true\"]\n";
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, format!("{text}{more}")).unwrap();
+    let lacks = ":9 asks for modules that the kernel does not have: no_such\n";
     kiln.plain(["run", "-k", "mine", "--dry-run"])
         .run()
         .assert_code(96)
-        .assert_err_contains(":9 asks for modules that the kernel does not have: no_such\n");
+        .assert_err_contains(lacks);
+    for args in [
+        vec!["exec", "-k", "mine", "--", "true"],
+        vec!["shell", "-k", "mine"],
+    ] {
+        let output = kiln.plain(args).run();
+        output.assert_code(125).assert_err_contains(lacks);
+    }
     let output = kiln
         .plain([
             "exec",

@@ -11,6 +11,7 @@ use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::output;
+use super::prepare::prepare;
 use super::scratch_dir::scratch_dir;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
@@ -33,7 +34,7 @@ pub(super) async fn print_command_line(
     selected: &Selected,
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
-    let prepared = prepare(context, vm_args, selected, &dir, false).await?;
+    let prepared = resolve(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     output::print(
         "QEMU's command line",
@@ -43,7 +44,7 @@ pub(super) async fn print_command_line(
 }
 
 /// Resolves a VM of this kernel that shares the working directory.
-async fn prepare(
+async fn resolve(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
@@ -55,7 +56,7 @@ async fn prepare(
     let visible = std::slice::from_ref(&context.cwd);
     let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
     launch.edited = edited;
-    Ok(launch.prepare().await?)
+    prepare(context, launch).await
 }
 
 /// Boots a kernel, runs one command in it with these streams, and stops the VM. Returns the exit
@@ -71,7 +72,7 @@ pub(super) async fn in_vm(
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
+        let prepared = resolve(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {
             streams.note(&format!("kiln: {note}"));
         }

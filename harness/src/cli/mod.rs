@@ -24,6 +24,7 @@ mod merge;
 mod nix_args;
 mod output;
 mod policy_args;
+mod prepare;
 mod report;
 mod rerun;
 mod root_args;
