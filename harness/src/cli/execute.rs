@@ -177,6 +177,7 @@ fn started(plan: &Plan, again: Vec<String>, sink: &Sink) -> Event {
             .collect(),
         suites: plan.names(),
         shard: plan.shard.map(|shard| shard.to_string()),
+        rerun_of: plan.rerun_of.clone(),
     })
 }
 

@@ -12,6 +12,7 @@ use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::output;
+use super::prepare::prepare;
 use super::scratch_dir::scratch_dir;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
@@ -36,7 +37,7 @@ pub(super) async fn print_command_line(
     visible: &[PathBuf],
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
-    let prepared = prepare(context, vm_args, selected, &dir, visible, false).await?;
+    let prepared = resolve(context, vm_args, selected, &dir, visible, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     output::print(
         "QEMU's command line",
@@ -46,7 +47,7 @@ pub(super) async fn print_command_line(
 }
 
 /// Resolves a VM of this kernel that shares these directories.
-pub(super) async fn prepare(
+pub(super) async fn resolve(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
@@ -58,7 +59,7 @@ pub(super) async fn prepare(
     let kernel = context.provide(selected).await?;
     let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
     launch.edited = edited;
-    Ok(launch.prepare().await?)
+    prepare(context, launch).await
 }
 
 /// A command, what it reads, and the directories that it must see.
@@ -85,7 +86,7 @@ pub(super) async fn in_vm(
     let visible = &errand.visible;
     let edited = errand.command.edited;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, &dir, visible, edited).await?;
+        let prepared = resolve(context, vm_args, selected, &dir, visible, edited).await?;
         for note in remarks(&prepared) {
             streams.remark(&note);
         }

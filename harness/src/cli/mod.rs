@@ -26,6 +26,7 @@ mod merge;
 mod nix_args;
 mod output;
 mod policy_args;
+mod prepare;
 mod report;
 mod rerun;
 mod root_args;

@@ -64,6 +64,8 @@ pub(super) struct RerunArgs {
 /// What a `kiln run` has from the run that it repeats.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rerun {
+    /// When that run began, which tells it from others.
+    pub(super) started_at: String,
     /// Which tests.
     pub(super) chosen: Chosen,
     /// What booted.
@@ -97,6 +99,7 @@ impl RerunArgs {
         enter(start)?;
         let (mut args, config) = parse(&words)?;
         args.rerun = Some(Rerun {
+            started_at: start.started_at.clone(),
             images: images(&log.records),
             chosen,
             words,

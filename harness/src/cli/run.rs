@@ -450,6 +450,7 @@ impl RunArgs {
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
+            rerun_of: self.rerun.as_ref().map(|rerun| rerun.started_at.clone()),
             times: Times::load(context.cache.root()),
             logs: run_dir.logs(),
         })

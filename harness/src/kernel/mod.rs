@@ -4,6 +4,7 @@ pub mod archive;
 mod at_once;
 mod cache;
 pub mod check;
+mod configure;
 mod debian;
 mod digest;
 mod disk;

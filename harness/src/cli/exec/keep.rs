@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 
 use crate::cli::Failure;
 use crate::cli::context::Context;
-use crate::cli::guest_command::{prepare, remarks};
+use crate::cli::guest_command::{remarks, resolve};
 use crate::cli::input::{self, Interrupts};
 use crate::cli::scratch_dir::scratch_dir;
 use crate::cli::vm_args::VmArgs;
@@ -170,7 +170,7 @@ async fn boot(
         )
     })?;
     vm_args.root.resolve(context).await?;
-    let prepared = prepare(context, vm_args, kernel, dir, &asked.visible, true).await?;
+    let prepared = resolve(context, vm_args, kernel, dir, &asked.visible, true).await?;
     let remarks = remarks(&prepared).collect();
     let vm = prepared.start().await?;
     let listener = kept::listen(&asked.socket)?;
