@@ -161,6 +161,24 @@ fn sources_are_built_and_tested_in_the_shell_of_a_real_nix() {
             ("own.traces what was built", "pass")
         ]
     );
+
+    // Unit tests and runtime tests make one report.
+    let merged = kiln
+        .plain([
+            "merge",
+            "--run-dir",
+            "whole",
+            "runs/gtest",
+            "runs/runtime-tests",
+        ])
+        .run();
+    merged.assert_code(100);
+    assert_eq!(
+        suite::verdicts(&kiln.path("work/whole")).len(),
+        7,
+        "{}",
+        merged.out()
+    );
     kiln.assert_nothing_left();
 }
 
