@@ -3,6 +3,7 @@
 
 use std::fs;
 
+use crate::ci::{ci, kiln_with_nix};
 use crate::support::Kiln;
 use crate::support::suite::{self, out};
 
@@ -109,6 +110,27 @@ fn each_unit_test_has_a_verdict_even_if_the_program_dies_or_hangs() {
     let junit = fs::read_to_string(out(&kiln).join("junit.xml")).unwrap();
     assert_eq!(junit.matches("<testcase ").count(), 7, "{junit}");
     kiln.assert_nothing_left();
+}
+
+#[test]
+fn failed_unit_tests_are_annotated_on_github() {
+    // Enters no shell, but runs the command.
+    let kiln = kiln_with_nix("while [ \"$1\" != --command ]; do shift; done; shift; exec \"$@\"");
+    let one = PROGRAM.replace("exec sleep 60", ":");
+    kiln.program("build-ci/tests/bpftrace_test", one);
+    let output = ci(&kiln, &["--only", "gtest", "--run-dir", "runs", "-j", "2"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_STEP_SUMMARY", kiln.file("summary.md", ""))
+        .run();
+    output.assert_code(100);
+    let out = output.out();
+    let told = "::error title=unit.Ast.fails on host%3A fail,file=/src/ast.cpp,line=7::Expected";
+    assert!(out.lines().any(|line| line.starts_with(told)), "{out}");
+    let summary = fs::read_to_string(kiln.path("work/summary.md")).unwrap();
+    assert!(
+        summary.contains("## gtest\n") && summary.contains("unit.Ast.dies"),
+        "{summary}"
+    );
 }
 
 #[test]
