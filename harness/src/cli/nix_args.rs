@@ -258,7 +258,8 @@ impl Work {
             }
             self.store.closure(&roots)?
         } else if named {
-            self.store.closure(&roots)?
+            // Only says which shell to prefer: no reason to fail.
+            self.store.closure(&roots).unwrap_or_default()
         } else {
             Vec::new()
         };
