@@ -4,6 +4,7 @@
 mod again;
 mod btf;
 mod ci;
+mod ci_profile;
 mod ci_report;
 mod compare;
 mod context;
@@ -11,6 +12,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod gtest;
 mod guest_command;
 mod history;
 mod input;
@@ -124,6 +126,9 @@ enum Command {
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
+    /// Run the tests of a GoogleTest program, several at once (a step of kiln ci)
+    #[command(hide = true)]
+    Gtest(gtest::GtestArgs),
     /// Show and compare the types and functions of kernels, without booting them
     Btf(btf::BtfArgs),
     /// List, find, fetch and pin kernels
@@ -248,6 +253,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
+        Command::Gtest(args) => args.run(cli.config).await,
         Command::Btf(args) => args.run(cli.config.as_deref()).await,
         Command::Kernels(args) => {
             let config = cli.config;
