@@ -53,7 +53,8 @@ async fn prepare(
     vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
-    let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
+    let logs = vm_args.logs.as_deref().unwrap_or(dir.path());
+    let mut launch = vm_args.launch(context, kernel, visible, dir, logs);
     launch.edited = edited;
     Ok(launch.prepare().await?)
 }
@@ -158,7 +159,7 @@ pub(super) async fn in_vm(
             vm.kill().await;
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
-            if dir.path().join(VMCORE).exists() {
+            if vm_args.logs.is_none() && dir.path().join(VMCORE).exists() {
                 dir.keep();
             }
             Err(Failure::new(

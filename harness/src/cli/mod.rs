@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod bisect;
 mod btf;
 mod ci;
 mod ci_report;
@@ -117,6 +118,8 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Run tests of an earlier run again: those that failed, were lost, were flaky
     Rerun(rerun::RerunArgs),
+    /// Find the kernel on which a test or a command changes
+    Bisect(Box<bisect::BisectArgs>),
     /// Show tests over all kept runs: when they passed, how often they flake
     History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
@@ -244,6 +247,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Rerun(args) => args.run(cli.config).await,
+        Command::Bisect(args) => args.run(cli.config).await,
         Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,

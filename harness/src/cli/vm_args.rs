@@ -88,6 +88,9 @@ pub(super) struct VmArgs {
     /// How long the guest may take to boot, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
+    /// Where the logs of a VM go [default: into its temporary directory]
+    #[arg(skip)]
+    pub(super) logs: Option<PathBuf>,
     // Keep this last: options after a group with a heading would appear under that heading.
     /// What the guest sees
     #[command(flatten)]

@@ -3,6 +3,7 @@
 pub mod archive;
 mod at_once;
 mod cache;
+mod changed;
 pub mod check;
 mod debian;
 mod digest;
@@ -31,6 +32,7 @@ pub mod wants;
 
 pub(crate) use at_once::at_once;
 pub use cache::Cache;
+pub use changed::{ChangedOption, changed_options};
 pub use debian::kernels_of_index;
 pub use error::Error;
 pub use locate::locate;
@@ -42,10 +44,17 @@ pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, s
 pub use prune::{Keep, cached_kernels, prune};
 pub use symbols::Symbols;
 
+use std::cmp::Ordering;
 use std::path::PathBuf;
 
 use crate::arch::Arch;
 use modules::Index;
+
+/// The order of versions of packages, as in deb-version(7): `7.3~rc7` comes before `7.3`. What is
+/// none comes first.
+pub fn compare_versions(a: &str, b: &str) -> Ordering {
+    debian::compare(a, b)
+}
 
 /// One kernel, in the cache or in place, ready to boot.
 #[derive(Debug, Clone)]
