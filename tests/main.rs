@@ -7,6 +7,7 @@ mod support;
 mod appimage;
 mod aslr;
 mod bad_kernels;
+mod bisect;
 mod bpf_objects;
 mod btf;
 mod causes;

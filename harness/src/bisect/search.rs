@@ -197,7 +197,7 @@ mod tests {
         search.take(6, Side::After);
         let running = BTreeSet::from([3]);
         assert!(!search.wants(9));
-        assert_eq!(search.next(&running, 1), [4]);
+        assert_eq!(search.next(&running, 1), [5]);
     }
 
     #[test]

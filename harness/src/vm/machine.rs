@@ -223,6 +223,7 @@ impl Vm {
             &mut self.events,
             self.control.heard(),
             self.spec.hang_timeout,
+            self.spec.held(),
         );
         (&mut self.control, lost)
     }
