@@ -54,6 +54,7 @@ mod roots;
 mod run;
 mod run_ends;
 mod run_faults;
+mod running_vms;
 mod shards;
 mod share_files;
 mod share_limits;

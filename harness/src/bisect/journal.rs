@@ -348,7 +348,7 @@ mod tests {
         bytes.extend_from_slice(b"{\"kernel\":\"6.12\",\"att");
         std::fs::write(&path, &bytes).unwrap();
         let (mut journal, found) = Journal::resume(dir.path()).unwrap();
-        assert_eq!(found.answers, [first.clone()]);
+        assert_eq!(found.answers, std::slice::from_ref(&first));
         assert_eq!(std::fs::metadata(&path).unwrap().len(), whole as u64);
         let second = answer("6.12", Verdict::Bad);
         journal.answer(&second).unwrap();
@@ -397,7 +397,7 @@ mod tests {
                 bytes.push(b'\n');
             }
             let cut = cut.index(bytes.len() + 1);
-            let whole = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
+            let whole = memchr::memchr_iter(b'\n', &bytes[..cut]).count();
             match parse(&bytes[..cut], Path::new("d")) {
                 Ok(read) => prop_assert_eq!(read.answers.len() + 1, whole),
                 Err(error) => prop_assert!(whole == 0, "{}", error),

@@ -371,7 +371,9 @@ mod tests {
             let mut resumed = State::new(state.asked().clone());
             let kept = kill.index(written.len() + 1);
             written.truncate(kept);
-            written.into_iter().for_each(|answer| resumed.take(answer));
+            for answer in written {
+                resumed.take(answer);
+            }
             while let Some(&kernel) = resumed.next(&BTreeSet::new(), 1).first() {
                 let answer = answer(&resumed, kernel, truth(kernel));
                 resumed.take(answer);

@@ -205,8 +205,8 @@ fn add(words: &mut Vec<String>, argument: &clap::Arg, matches: &ArgMatches) {
             VARIABLES => Cow::Borrowed(name_in(&value)),
             _ => value,
         };
-        // Otherwise clap would parse it as an option.
-        if value.starts_with('-') {
+        // Otherwise clap would parse it as an option, or as none.
+        if value.starts_with('-') || argument.is_require_equals_set() {
             words.push(format!("--{long}={value}"));
         } else {
             words.push(format!("--{long}"));

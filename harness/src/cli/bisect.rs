@@ -30,6 +30,9 @@ use drive::Work;
 /// The directories of steps, in that of a bisection.
 const STEPS: &str = "steps";
 
+/// Names the last bisection.
+const LAST: &str = "last";
+
 /// Find the kernel on which a test or a command changes.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -72,9 +75,9 @@ pub(super) struct BisectArgs {
     /// Number of kernels to ask at the same time
     #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: u16,
-    /// Go on with an earlier bisection [default: the last one]
-    #[arg(long, value_name = "DIR", num_args = 0..=1)]
-    resume: Option<Option<PathBuf>>,
+    /// Go on with an earlier bisection: its directory, or last
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = LAST)]
+    resume: Option<PathBuf>,
     /// Directory for what is found [default: a new one below target/kiln/bisect]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
@@ -150,7 +153,7 @@ impl BisectArgs {
         }
         match &self.resume {
             Some(dir) => {
-                let dir = named(dir.as_deref(), &place)?;
+                let dir = named(Some(dir), &place)?;
                 self.resume(&dir).await
             }
             None => self.begin(config).await,
@@ -380,7 +383,7 @@ fn bisections(context: &Context) -> PathBuf {
 
 /// The directory of a bisection that the user names, or of the last one.
 fn named(dir: Option<&Path>, place: &Path) -> Result<PathBuf, Failure> {
-    if let Some(dir) = dir {
+    if let Some(dir) = dir.filter(|dir| *dir != Path::new(LAST)) {
         return absolute(dir);
     }
     let entries = std::fs::read_dir(place).into_iter().flatten();

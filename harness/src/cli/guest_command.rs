@@ -107,7 +107,11 @@ pub(super) async fn in_vm(
                 other => ran = other,
             }
         }
-        stay.keep(&mut vm, interrupts).await;
+        stay.keep("the command failed", &mut vm, interrupts).await;
+    }
+    // A guest that panicked stands still if gdb is to look at it; others have ended.
+    if matches!(&ran, Ok(Err(_))) && vm.spec.gdb.is_some() {
+        stay.keep("the VM is lost", &mut vm, interrupts).await;
     }
     match ran {
         Err(signal) => {

@@ -52,19 +52,18 @@ impl StayArgs {
         })
     }
 
-    /// Keeps the VM, if that is asked for.
-    pub(super) async fn keep(&self, vm: &mut Vm, interrupts: &mut Interrupts) {
+    /// Keeps the VM, if that is asked for; `why` says what happened.
+    pub(super) async fn keep(&self, why: &str, vm: &mut Vm, interrupts: &mut Interrupts) {
         let Some(time) = self.keep_vm else {
             return;
         };
         output::note(&format!(
-            "kiln: the command failed; its VM stays for {} s: kiln ps, logs, gdb, dump and stop reach it",
+            "kiln: {why}; the VM stays for {} s: kiln ps, logs, gdb, dump and stop reach it",
             time.as_secs()
         ));
-        let (_, lost) = vm.watched();
         tokio::select! {
             () = tokio::time::sleep(time) => {}
-            _ = lost => {}
+            () = vm.ended() => {}
             _ = interrupts.next() => {}
         }
     }

@@ -84,8 +84,8 @@ pub(super) struct VmArgs {
     /// Let gdb attach: on a UNIX socket of this path, or on a port of the loopback interface
     /// [default: a socket in the VM's own directory]. Turns off the randomization of the kernel's
     /// addresses
-    #[arg(long, value_name = "SOCKET|PORT", num_args = 0..=1, require_equals = true, value_parser = parse_gdb)]
-    pub(super) gdb: Option<Option<GdbStub>>,
+    #[arg(long, value_name = "SOCKET|PORT", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = parse_gdb)]
+    pub(super) gdb: Option<GdbStub>,
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
@@ -109,6 +109,9 @@ pub(super) struct VmArgs {
 
 /// Reads `--gdb`.
 fn parse_gdb(text: &str) -> Result<GdbStub, String> {
+    if text.is_empty() {
+        return Ok(GdbStub::Socket(None));
+    }
     if text.chars().all(|c| c.is_ascii_digit()) {
         let port = text.parse().ok().filter(|port| *port > 0);
         return port
@@ -203,10 +206,7 @@ impl VmArgs {
                 qemu: self.qemu.clone(),
                 hang_timeout: self.hang_timeout,
                 dump_on_panic: self.dump_on_panic,
-                gdb: self
-                    .gdb
-                    .clone()
-                    .map(|stub| stub.unwrap_or(GdbStub::Socket(None))),
+                gdb: self.gdb.clone(),
             },
             root: self.root.root(),
             visible: visible.to_vec(),

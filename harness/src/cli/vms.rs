@@ -321,17 +321,16 @@ impl GdbArgs {
         let vm = find(&self.vm)?;
         let hold = hold(&vm)?;
         let own = vm.dir.join("stub.sock");
-        let qmp = match &vm.card.gdb {
-            Some(_) => None,
-            None => {
-                let qmp = admin(&vm).await?;
-                let listen = format!("gdbserver unix:{},server=on,wait=off", own.display());
-                human(&qmp, &listen).await?;
-                output::note(
-                    "kiln: this VM was started without --gdb: its kernel's addresses may not be those of the symbols",
-                );
-                Some(qmp)
-            }
+        let qmp = if vm.card.gdb.is_some() {
+            None
+        } else {
+            let qmp = admin(&vm).await?;
+            let listen = format!("gdbserver unix:{},server=on,wait=off", own.display());
+            human(&qmp, &listen).await?;
+            output::note(
+                "kiln: this VM was started without --gdb: its kernel's addresses may not be those of the symbols",
+            );
+            Some(qmp)
         };
         let target = vm.card.gdb.clone().unwrap_or(own.display().to_string());
         let mut gdb = tokio::process::Command::new(&self.gdb);

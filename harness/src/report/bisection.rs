@@ -262,8 +262,8 @@ impl Page<'_> {
         escape::block(text).into_owned()
     }
 
-    fn time(ms: &u64) -> String {
-        seconds(*ms)
+    fn time(ms: u64) -> String {
+        seconds(ms)
     }
 }
 

@@ -76,7 +76,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     }
     devices.push(Box::new(EndsOnPanic {
         platform,
-        keep: spec.dump_on_panic,
+        keep: spec.dump_on_panic || spec.gdb.is_some(),
     }));
     match spec.means.console {
         Console::Serial => devices.push(Box::new(SerialConsole { platform })),

@@ -95,7 +95,7 @@ fn of(dir: &Path) -> Option<Running> {
     let id = dir.file_name()?.to_str()?.strip_prefix(PREFIX)?.to_owned();
     // Not through a link, and nothing that others could write.
     let meta = std::fs::symlink_metadata(dir).ok()?;
-    let private = meta.permissions().mode() & 0o077 == 0;
+    let private = meta.permissions().mode() & 0o777 == 0o700;
     if !meta.is_dir() || meta.uid() != geteuid().as_raw() || !private {
         return None;
     }

@@ -210,6 +210,11 @@ impl Vm {
         self.qemu.pid()
     }
 
+    /// Waits until QEMU has ended.
+    pub async fn ended(&mut self) {
+        let _ = self.qemu.wait().await;
+    }
+
     /// What the guest's kernel has written to the console.
     pub fn console(&self) -> &Console {
         self.qemu.console()
@@ -233,7 +238,7 @@ impl Vm {
     /// those at shutdown.
     pub async fn stop(mut self) -> Stopped {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
-        if asked && self.spec.dump_on_panic {
+        if asked && (self.spec.dump_on_panic || self.spec.gdb.is_some()) {
             // This QEMU does not exit when its guest powers off.
             let _ = tokio::time::timeout(POWER_OFF, self.events.recv()).await;
             let _ = self.qmp.quit().await;

@@ -1,6 +1,7 @@
 //! Asks one kernel: runs the tests or the command on it once, and says what that means.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -271,10 +272,7 @@ fn printed(records: &[Record]) -> String {
     for result in results(records) {
         let reason = result.reason.as_deref().unwrap_or_default();
         let separator = if reason.is_empty() { "" } else { ": " };
-        text.push_str(&format!(
-            "{}: {}{separator}{reason}\n",
-            result.id, result.verdict
-        ));
+        let _ = writeln!(text, "{}: {}{separator}{reason}", result.id, result.verdict);
         for block in [&result.details, &result.output] {
             if !block.is_empty() {
                 text.push_str(block.trim_end());

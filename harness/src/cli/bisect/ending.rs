@@ -285,7 +285,7 @@ async fn differences(
 }
 
 /// Names of functions and types that the question touches: the words of the command, of its
-/// scripts, and of what the tests printed.
+/// scripts, and of what it printed.
 fn touched(words: &[String], neighbours: &[&Neighbour; 2]) -> Vec<String> {
     let mut texts: Vec<String> = words.iter().skip(2).cloned().collect();
     for word in words {
@@ -297,9 +297,7 @@ fn touched(words: &[String], neighbours: &[&Neighbour; 2]) -> Vec<String> {
             texts.push(text);
         }
     }
-    if !words.iter().any(|word| word == "--") || words.last().is_some_and(|word| word == "--") {
-        texts.extend(neighbours.iter().map(|one| one.output.clone()));
-    }
+    texts.extend(neighbours.iter().map(|one| one.output.clone()));
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names: BTreeSet<&str> = texts
         .iter()
