@@ -3,6 +3,7 @@
 //!
 //! Knows kernels and their BTF, and no VM.
 
+mod candidate;
 mod check;
 mod elf;
 mod error;

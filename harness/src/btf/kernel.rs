@@ -1,10 +1,9 @@
 //! The BTF of one kernel: its image's and its modules'.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use super::bytes::{Bytes, Numbers};
 use super::names::{Entry, Names, Unit, VMLINUX};
 use super::raw::{Damage, Sections};
 use super::types::{Btf, Type};
@@ -21,21 +20,10 @@ pub struct KernelBtf {
 
 /// The BTF of a module, which is read when somebody asks for it.
 #[derive(Debug)]
-pub(super) struct Module {
-    pub(super) name: String,
+struct Module {
+    name: String,
     bytes: Bytes,
     parsed: OnceLock<Arc<Btf>>,
-}
-
-/// Where the bytes are.
-#[derive(Debug)]
-pub(super) enum Bytes {
-    Memory(Vec<u8>),
-    File {
-        file: Arc<File>,
-        offset: u64,
-        length: usize,
-    },
 }
 
 /// What was found of a module, before it is known to fit its kernel.
@@ -73,7 +61,7 @@ impl KernelBtf {
             .into_iter()
             .map(|(name, btf)| Module {
                 name,
-                bytes: Bytes::Memory(Vec::new()),
+                bytes: Bytes::default(),
                 parsed: OnceLock::from(btf),
             })
             .collect();
@@ -88,14 +76,16 @@ impl KernelBtf {
     /// Puts together what was stored.
     pub(super) fn stored(
         origin: &Path,
-        vmlinux: Vec<u8>,
+        vmlinux: Bytes,
+        offsets: Numbers,
         names: Names,
-        modules: impl Iterator<Item = (String, Bytes)>,
+        modules: Vec<(String, Bytes)>,
     ) -> Result<Self, Error> {
         Ok(Self {
             origin: origin.to_path_buf(),
-            vmlinux: Arc::new(Btf::trust(vmlinux, None).map_err(Error::damaged(origin))?),
+            vmlinux: Arc::new(Btf::stored(vmlinux, offsets).map_err(Error::damaged(origin))?),
             modules: modules
+                .into_iter()
                 .map(|(name, bytes)| Module {
                     name,
                     bytes,
@@ -144,21 +134,8 @@ impl KernelBtf {
         if let Some(btf) = module.parsed.get() {
             return Ok(btf);
         }
-        let bytes = match &module.bytes {
-            Bytes::Memory(bytes) => bytes.clone(),
-            Bytes::File {
-                file,
-                offset,
-                length,
-            } => {
-                let mut bytes = vec![0; *length];
-                file.read_exact_at(&mut bytes, *offset)
-                    .map_err(Error::io("read", &self.origin))?;
-                bytes
-            }
-        };
         let base = Some(Arc::clone(&self.vmlinux));
-        let btf = Btf::trust(bytes, base).map_err(Error::damaged(&self.origin))?;
+        let btf = Btf::trust(module.bytes.clone(), base).map_err(Error::damaged(&self.origin))?;
         Ok(module.parsed.get_or_init(|| Arc::new(btf)))
     }
 

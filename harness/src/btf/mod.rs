@@ -4,6 +4,7 @@
 //! Knows kernels, and no VM.
 
 mod answer;
+mod bytes;
 pub mod c;
 mod check;
 pub mod diff;
@@ -17,6 +18,7 @@ mod header;
 pub mod hub;
 mod kernel;
 mod names;
+mod parse;
 mod query;
 mod raw;
 mod resolve;

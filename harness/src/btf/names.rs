@@ -3,6 +3,7 @@
 //! It is stored beside the BTF, so that a question about one name reads no module but those that
 //! have it.
 
+use super::bytes::Bytes;
 use super::raw::{ByteOrder, Kind};
 use super::types::{Btf, TypeId};
 
@@ -46,7 +47,7 @@ const ENTRY: usize = 8;
 /// first entry; the entries (id, unit, kind, 0); the texts, each with a NUL byte behind.
 #[derive(Debug, Clone, Default)]
 pub struct Names {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     count: usize,
     entries: usize,
 }
@@ -87,11 +88,11 @@ impl Names {
         bytes.extend(&names);
         bytes.extend(&entries);
         bytes.extend(&texts);
-        Self::from_bytes(bytes).unwrap_or_default()
+        Self::from_bytes(bytes.into()).unwrap_or_default()
     }
 
     /// Takes what [`Names::bytes`] gave; `None` if it is something else.
-    pub fn from_bytes(bytes: Vec<u8>) -> Option<Self> {
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
         let count = |at| usize::try_from(ByteOrder::Little.u32_at(&bytes, at)?).ok();
         let (names, entries) = (count(0)?, count(4)?);
         let fixed = COUNTS + names.checked_mul(NAME)? + entries.checked_mul(ENTRY)?;

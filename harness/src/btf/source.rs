@@ -38,10 +38,17 @@ struct Files {
     image: PathBuf,
     /// More images of the same kernel, for where the first has no BTF.
     others: Vec<PathBuf>,
-    /// Its modules: `.ko` files, or raw BTF.
-    modules: Vec<ModuleFile>,
-    /// Whether none of them ever changes.
-    is_cached: bool,
+    modules: Modules,
+}
+
+/// The modules of a kernel: `.ko` files, or raw BTF.
+#[derive(Debug)]
+enum Modules {
+    /// These.
+    Files(Vec<ModuleFile>),
+    /// Those below a directory of the cache, which never changes: listing thousands of files would
+    /// take longer than an answer.
+    Cached(PathBuf),
 }
 
 /// The BTF of `selected`. Fetches the kernel if it is not at hand.
@@ -93,20 +100,16 @@ fn of_kernel(
     progress: &Progress,
 ) -> Result<Files, Error> {
     let kernel = kernel::provide(catalogue, selected, cache, progress)?;
-    let modules = match &kernel.modules {
-        Some(directory) => modules::files(directory)?,
-        None => Vec::new(),
+    let modules = match kernel.modules {
+        Some(directory) if directory.starts_with(cache.root()) => Modules::Cached(directory),
+        Some(directory) => Modules::Files(modules::files(&directory)?),
+        None => Modules::Files(Vec::new()),
     };
-    let is_cached = kernel
-        .modules
-        .as_ref()
-        .is_none_or(|modules| modules.starts_with(cache.root()));
     Ok(Files {
         release: Some(kernel.release),
         image: kernel.image,
         others: Vec::new(),
         modules,
-        is_cached,
     })
 }
 
@@ -139,8 +142,7 @@ fn of_path(path: &Path) -> Result<Files, Error> {
                 release: located.map(|found| found.release),
                 image: path.to_path_buf(),
                 others: Vec::new(),
-                modules,
-                is_cached: false,
+                modules: Modules::Files(modules),
             });
         }
     }
@@ -154,8 +156,7 @@ fn of_path(path: &Path) -> Result<Files, Error> {
         release: Some(found.release),
         image: found.image,
         others: found.others,
-        modules: found.modules,
-        is_cached: false,
+        modules: Modules::Files(found.modules),
     })
 }
 
@@ -188,8 +189,7 @@ fn of_directory(directory: &Path) -> Result<Option<Files>, Error> {
         release: None,
         image,
         others: Vec::new(),
-        modules,
-        is_cached: false,
+        modules: Modules::Files(modules),
     }))
 }
 
@@ -215,13 +215,9 @@ impl Files {
         for other in &self.others {
             add(other)?;
         }
-        for module in &self.modules {
-            if !self.is_cached {
-                add(&module.path)?;
-            }
-        }
-        for module in &self.modules {
-            fingerprint.add_name(&module.path);
+        match &self.modules {
+            Modules::Files(files) => files.iter().try_for_each(|module| add(&module.path))?,
+            Modules::Cached(directory) => fingerprint.add_name(directory),
         }
         Ok(fingerprint.finish())
     }
@@ -230,7 +226,10 @@ impl Files {
     fn read(&self) -> Result<Option<KernelBtf>, Error> {
         for image in std::iter::once(&self.image).chain(&self.others) {
             if let Some(vmlinux) = of_image(image)? {
-                let modules = read_modules(&self.modules)?;
+                let modules = match &self.modules {
+                    Modules::Files(files) => read_modules(files)?,
+                    Modules::Cached(directory) => read_modules(&modules::files(directory)?)?,
+                };
                 return KernelBtf::read(image, vmlinux, modules).map(Some);
             }
         }

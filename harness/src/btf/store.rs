@@ -7,15 +7,15 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::kernel::{Bytes, KernelBtf};
+use super::bytes::{Bytes, Mapped, Numbers};
+use super::kernel::KernelBtf;
 use super::names::Names;
 use crate::kernel::Cache;
 use crate::whole_file;
@@ -24,13 +24,10 @@ use crate::whole_file;
 pub(super) const DIRECTORY: &str = "btf";
 
 /// First bytes of a file; the last one is the version of the format.
-const MAGIC: [u8; 8] = *b"kilnbtf\x01";
+const MAGIC: [u8; 8] = *b"kilnbtf\x02";
 
 /// Bytes of the magic and of the length of the [`Header`] behind it.
 const START: u64 = 16;
-
-/// More bytes than any header has.
-const MAX_HEADER: u64 = 16 << 20;
 
 /// The directory with stored BTF.
 #[derive(Debug, Clone)]
@@ -51,6 +48,8 @@ pub(super) struct Seen {
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     vmlinux: u64,
+    /// Where its types begin.
+    offsets: u64,
     names: u64,
     /// Names and lengths.
     modules: Vec<(String, u64)>,
@@ -125,43 +124,22 @@ impl Store {
     /// The BTF with this hash; `None` if it is not stored, or damaged.
     pub(super) fn load(&self, hash: &str, origin: &Path) -> Option<KernelBtf> {
         let file = File::open(self.btf_file(hash)).ok()?;
-        let read = |offset: u64, length: u64| {
-            let mut bytes = vec![0; usize::try_from(length).ok()?];
-            file.read_exact_at(&mut bytes, offset).ok()?;
-            Some(bytes)
-        };
-        let size = file.metadata().ok()?.len();
-        let start = read(0, START.min(size))?;
+        let mut rest = Mapped::of(&file).ok()?;
+        let start = rest.take(START)?;
         let length = u64::from_le_bytes(*start.strip_prefix(&MAGIC)?.first_chunk()?);
-        if length > MAX_HEADER.min(size) {
+        let header: Header = postcard::from_bytes(&rest.take(length)?).ok()?;
+        let mut next = |length| rest.take(length).map(Bytes::Mapped);
+        let vmlinux = next(header.vmlinux)?;
+        let offsets = Numbers::of(next(header.offsets)?);
+        let names = Names::from_bytes(next(header.names)?)?;
+        let modules = header.modules.into_iter();
+        let modules = modules.map(|(name, length)| Some((name, next(length)?)));
+        let modules = modules.collect::<Option<Vec<_>>>()?;
+        if !rest.is_empty() {
             return None;
         }
-        let header: Header = postcard::from_bytes(&read(START, length)?).ok()?;
-        let lengths = [header.vmlinux, header.names];
-        let mut lengths = lengths
-            .into_iter()
-            .chain(header.modules.iter().map(|(_, length)| *length));
-        let end = lengths.try_fold(START + length, u64::checked_add);
-        if end != Some(size) {
-            return None;
-        }
-        let names_at = START + length + header.vmlinux;
-        let vmlinux = read(START + length, header.vmlinux)?;
-        let names = Names::from_bytes(read(names_at, header.names)?)?;
         touch(&file);
-        let file = Arc::new(file);
-        let mut offset = names_at + header.names;
-        let modules = header.modules.into_iter().map(|(name, length)| {
-            let bytes = Bytes::File {
-                file: Arc::clone(&file),
-                offset,
-                // Less than the size of the file.
-                length: usize::try_from(length).unwrap_or_default(),
-            };
-            offset += length;
-            (name, bytes)
-        });
-        KernelBtf::stored(origin, vmlinux, names, modules).ok()
+        KernelBtf::stored(origin, vmlinux, offsets, names, modules).ok()
     }
 
     /// Stores what was read from the files with this fingerprint. A cache that cannot be written to
@@ -198,6 +176,7 @@ impl Store {
         let modules = units.iter().skip(1);
         let header = Header {
             vmlinux: btf.vmlinux().bytes().len() as u64,
+            offsets: btf.vmlinux().offsets().bytes().len() as u64,
             names: btf.names().bytes().len() as u64,
             modules: modules
                 .map(|(name, bytes)| ((*name).to_owned(), bytes.len() as u64))
@@ -210,6 +189,7 @@ impl Store {
             file.write_all(&(header.len() as u64).to_le_bytes())?;
             file.write_all(&header)?;
             file.write_all(btf.vmlinux().bytes())?;
+            file.write_all(btf.vmlinux().offsets().bytes())?;
             file.write_all(btf.names().bytes())?;
             for (_, bytes) in units.iter().skip(1) {
                 file.write_all(bytes)?;

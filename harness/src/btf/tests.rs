@@ -363,7 +363,7 @@ fn names_are_found_with_all_that_they_stand_for() {
     b.composite(Kind::Struct, "thing___old", 1, &[]);
     let module = b.build_over(&base);
     let names = Names::index([&*base, &*module].into_iter());
-    let names = Names::from_bytes(names.bytes().to_vec()).unwrap();
+    let names = Names::from_bytes(names.bytes().to_vec().into()).unwrap();
     let found: Vec<_> = names
         .get("thing")
         .map(|e| (e.unit, e.id, e.meaning))
@@ -386,7 +386,7 @@ fn names_are_found_with_all_that_they_stand_for() {
     );
     let with: Vec<_> = names.starting_with("thing").map(|(name, _)| name).collect();
     assert_eq!(with, ["thing", "thing___old", "thing_t"]);
-    assert!(Names::from_bytes(vec![255; 9]).is_none());
+    assert!(Names::from_bytes(vec![255; 9].into()).is_none());
 }
 
 /// Reads everything that there is to read.
@@ -438,7 +438,7 @@ proptest! {
         if bytes.len() > 8 {
             bytes[..8].copy_from_slice(&[few, 0, 0, 0, few, 0, 0, 0]);
         }
-        if let Some(names) = Names::from_bytes(bytes) {
+        if let Some(names) = Names::from_bytes(bytes.into()) {
             let _ = names.get("a").count();
             for (_, entries) in names.all() {
                 let _ = entries.count();

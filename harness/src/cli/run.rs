@@ -227,7 +227,7 @@ impl RunArgs {
         .await?;
         if args.update_expectations {
             let records = read_events(&events)?;
-            let update = expectations::update(&file, &records, &versions)?;
+            let update = expectations::update::update(&file, &records, &versions)?;
             for line in &update.by_hand {
                 let line = escape::line(line);
                 output::note(&format!("warning: change by hand: {line}"));

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::compare::{CompareError, Comparison};
 use super::html::{Timeline, page};
-use super::{History, ReportError, json, junit, summary, tap};
+use super::interface::ReportError;
+use super::{History, json, junit, summary, tap};
 use crate::run::event::Record;
 use crate::run::event_log::EventLogError;
 use crate::run::event_reader::EventReader;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use super::compare::{Baseline, Comparison};
 use super::github::{self, Annotation, Github, Level};
 use super::history::{History, Outcome};
+use super::interface::{Report, ReportError, put};
 use super::summary::compared;
 use super::words::seconds;
-use super::{Report, ReportError, escape, reproduce};
+use super::{escape, reproduce};
 use crate::run::event::{KernelFailed, Record, VERDICTS};
 use crate::run::tally::KernelTally;
 
@@ -52,7 +53,7 @@ impl<W: Write + Send> Report for GithubLog<W> {
         annotations(&mut lines, &self.github, history, comparison);
         let mut text = lines.join("\n");
         text.push('\n');
-        super::put(&mut self.out, &text)?;
+        put(&mut self.out, &text)?;
         self.github
             .add_summary(&compared(history, baseline))
             .map_err(|(path, source)| ReportError::Summary { path, source })

@@ -6,7 +6,8 @@ use super::cause::causes;
 use super::class::Class;
 use super::differences::differences;
 use super::history::{History, Outcome};
-use super::{ReportError, reproduce};
+use super::interface::ReportError;
+use super::reproduce;
 use crate::run::event::{KernelFailed, KernelReady, KernelReport, SuiteReady, TestResult, Warning};
 
 /// Version of this format: increases when a field changes its meaning or is removed.

@@ -16,9 +16,10 @@ use chrono::DateTime;
 use quick_junit::{FlakyOrRerun, NonSuccessKind, Property, TestCase, TestCaseStatus, TestRerun};
 use quick_junit::{Report as JunitReport, TestSuite};
 
+use super::escape;
 use super::history::{History, Outcome};
+use super::interface::{Report, ReportError};
 use super::words::{counted, qmp_status, report_kind};
-use super::{Report, ReportError, escape};
 use crate::run::dir::RunDir;
 use crate::run::event::{KernelFailed, Record, SuiteReady, TestResult, Verdict, VmLost};
 use crate::run::tally::{KernelTally, SuiteTally};

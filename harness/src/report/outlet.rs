@@ -12,9 +12,10 @@ use std::time::Duration;
 use indicatif::MultiProgress;
 use tokio::sync::oneshot;
 
+use super::TerminalStyle;
+use super::interface::ReportError;
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
-use super::{ReportError, TerminalStyle};
 use crate::kernel::{Progress, Transfer, Watcher};
 
 /// Bytes of waiting lines that are not verdicts: some thousand lines, more than anybody would read.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::history::{History, Outcome};
+use super::interface::{Report, ReportError};
 use super::words::report_kind;
-use super::{Report, ReportError, escape, reproduce};
+use super::{escape, reproduce};
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, Record, TestResult, Verdict};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use indicatif::{MultiProgress, ProgressBar};
 
+use super::TerminalStyle;
+use super::interface::{ReportError, put};
 use super::live::{Live, View};
-use super::{ReportError, TerminalStyle};
 use crate::kernel::Transfer;
 
 /// Something to show.
@@ -108,7 +109,7 @@ impl<W: Write + Send> Paint for Painter<W> {
             }
             Piece::End(text) => {
                 self.live.clear();
-                super::put(&mut self.out, &text)
+                put(&mut self.out, &text)
             }
         }
     }

@@ -7,10 +7,11 @@ use indicatif::MultiProgress;
 
 use super::activity::Activity;
 use super::ending::ending;
+use super::interface::{Report, ReportError};
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
 use super::text::{Keep, quote};
-use super::{History, Levels, Report, ReportError, StatusLevel, TerminalStyle, lines};
+use super::{History, Levels, StatusLevel, TerminalStyle, lines};
 use crate::run::event::{Event, Record};
 
 /// Lines of a kernel report to show at once, enough to recognise it. The end has more.

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use self::arithmetic::{compare, compute};
+pub use self::state::Place;
 use self::state::{Frame, State, Val};
 use super::elf::{Code, Data, Reference};
 use super::insn::{
@@ -29,9 +30,6 @@ pub const STEPS: u32 = 10_000_000;
 const MAX_STATES: usize = 64;
 /// Calls within calls (Linux: `MAX_CALL_FRAMES`).
 const MAX_FRAMES: usize = 8;
-
-/// An instruction: its section, and its number there.
-pub type Place = (usize, usize);
 
 /// What is known of a name that the object does not define.
 #[derive(Debug, Clone, PartialEq, Eq)]

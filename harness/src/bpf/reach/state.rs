@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::Place;
 use crate::bpf::insn::{Insn, class};
+
+/// An instruction: its section, and its number there.
+pub type Place = (usize, usize);
 
 /// The frame pointer.
 const FRAME_POINTER: u8 = 10;

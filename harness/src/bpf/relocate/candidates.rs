@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use super::compare::kinds_fit;
 use super::names::essential;
+use crate::bpf::candidate::Candidate;
 use crate::bpf::kernel::KernelTypes;
-use crate::btf::{Kind, Type, TypeId};
+use crate::btf::{Type, TypeId};
 
 /// The candidates for each type of the object, as far as they have been looked for.
 ///
@@ -14,15 +15,6 @@ use crate::btf::{Kind, Type, TypeId};
 #[derive(Debug, Default)]
 pub(super) struct Candidates<'k> {
     lists: HashMap<TypeId, Vec<Candidate<'k>>>,
-}
-
-/// A type of the kernel or a module.
-#[derive(Debug, Clone, Copy)]
-pub struct Candidate<'k> {
-    /// The type.
-    pub ty: Type<'k>,
-    /// The module that it is of; `None` for the kernel itself.
-    pub module: Option<&'k str>,
 }
 
 impl<'k> Candidates<'k> {
@@ -43,19 +35,5 @@ impl<'k> Candidates<'k> {
                 list
             }
         })
-    }
-}
-
-impl Candidate<'_> {
-    /// Whether a function is marked as one that programs may call; `None` where the BTF marks none,
-    /// since that came with pahole 1.26 (Linux 6.9).
-    pub fn is_kfunc(self) -> Option<bool> {
-        let mut marked = None;
-        for ty in self.ty.btf().own() {
-            if ty.kind() == Kind::DeclTag && ty.name() == "bpf_kfunc" {
-                marked = Some(marked == Some(true) || ty.target_id() == Some(self.ty.id()));
-            }
-        }
-        marked
     }
 }

@@ -1,11 +1,11 @@
 //! Why a kernel has nothing for a relocation, for people.
 
 use super::budget::Budget;
-use super::candidates::Candidate;
 use super::compare::fields_fit;
 use super::kind::RelocKind;
 use super::names::essential;
 use super::spec::{Spec, kind_word};
+use crate::bpf::candidate::Candidate;
 use crate::btf::Type;
 
 /// A name is near if it is at least this much alike.

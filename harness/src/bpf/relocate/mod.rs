@@ -16,7 +16,6 @@ mod target;
 mod tests;
 mod value;
 
-pub use candidates::Candidate;
 pub use compare::types_fit_alone as types_fit;
 pub use error::RelocError;
 pub use explain::near;
@@ -29,6 +28,7 @@ use std::collections::BTreeMap;
 
 use self::budget::Budget;
 use self::candidates::Candidates;
+use super::candidate::Candidate;
 use super::ext::CoreReloc;
 use super::insn::{self, Insn};
 use super::kernel::KernelTypes;

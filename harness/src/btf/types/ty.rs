@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::raw::{self, Kind};
-use super::{Btf, TypeId};
+use super::data::{Btf, TypeId};
 
 /// One type.
 #[derive(Clone, Copy)]
@@ -22,6 +22,59 @@ pub struct Type<'a> {
 impl fmt::Debug for Type<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} '{}'", self.id, self.kind, self.name())
+    }
+}
+
+impl Btf {
+    /// Its own types in the order of their ids, without those of its base.
+    pub fn own(&self) -> impl Iterator<Item = Type<'_>> {
+        (self.first_id..self.end_id()).filter_map(|id| self.get(TypeId(id)))
+    }
+
+    /// The type with this id, from this BTF or its base; `None` if no type has it.
+    pub fn get(&self, id: TypeId) -> Option<Type<'_>> {
+        let mut btf = self;
+        while id.0 < btf.first_id {
+            match &btf.base {
+                Some(base) => btf = base,
+                None => return (id == TypeId::VOID).then(|| Type::void(btf)),
+            }
+        }
+        let offset = btf.offsets.get((id.0 - btf.first_id) as usize)? as usize;
+        let number = |at: usize| btf.sections.order.u32_at(&btf.data, offset + at);
+        let info = number(4)?;
+        let length =
+            btf.sections
+                .size_of_rest(&btf.data, raw::kind_number(info), raw::vlen(info))?;
+        Some(Type {
+            btf,
+            id,
+            kind: Kind::from_number(raw::kind_number(info)),
+            name: number(0)?,
+            info,
+            field: number(8)?,
+            rest: btf.data.get(offset + raw::TYPE..)?.get(..length)?,
+        })
+    }
+
+    /// The type with an id that this BTF itself mentions: those have been checked to exist.
+    pub fn ty(&self, id: TypeId) -> Type<'_> {
+        self.get(id).unwrap_or_else(|| Type::void(self))
+    }
+
+    /// Bytes of a pointer: those of `long`, as libbpf decides it; 8 without such a type.
+    pub fn pointer_size(&self) -> u32 {
+        if let Some(base) = &self.base {
+            return base.pointer_size();
+        }
+        *self.pointer_size.get_or_init(|| {
+            const LONG: [&str; 4] = ["long int", "long unsigned int", "long", "unsigned long"];
+            self.own()
+                .find(|ty| ty.kind() == Kind::Int && LONG.contains(&ty.name()))
+                .map(|ty| ty.raw_size())
+                .filter(|size| matches!(size, 4 | 8))
+                .unwrap_or(8)
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! `kiln kernels check`: what a kernel has of all that kiln and bpftrace want, without booting it.
 
+mod checked;
 mod json;
 mod table;
 
@@ -8,13 +9,15 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
+use checked::{Checked, ModuleFinding, Refused};
+
 use super::KernelsError;
 use crate::config::{Asked, Catalogue};
 use crate::exit_code;
 use crate::hint::Hint as _;
-use crate::kernel::check::{self, Finding};
-use crate::kernel::facts::{Facts, ImageFacts, Presence};
-use crate::kernel::wants::{Wanted, WantedBy};
+use crate::kernel::check;
+use crate::kernel::facts::{Facts, ImageFacts};
+use crate::kernel::wants::WantedBy;
 use crate::kernel::{self, Cache, Progress};
 use crate::report::TerminalStyle;
 use crate::vm::means::Means;
@@ -74,31 +77,6 @@ enum Format {
     Table,
     /// Programs: a list of objects
     Json,
-}
-
-/// A kernel and all that is known of it.
-struct Checked {
-    name: String,
-    release: String,
-    facts: Facts,
-    findings: Vec<Finding>,
-    modules: Vec<ModuleFinding>,
-    /// How it boots, or why it does not.
-    boots: Result<Means, Refused>,
-}
-
-/// A module that `kernels.toml` loads before tests.
-struct ModuleFinding {
-    name: String,
-    /// The file and the line that name it.
-    by: String,
-    presence: Presence,
-}
-
-/// Why a kernel does not boot.
-struct Refused {
-    why: String,
-    hints: Vec<String>,
 }
 
 impl CheckArgs {
@@ -196,32 +174,4 @@ fn fix(all: &[Checked], out: &mut dyn Write) -> Result<(), KernelsError> {
         }
     }
     Ok(())
-}
-
-impl Checked {
-    /// How many of its options nobody knows.
-    fn unknown(&self) -> usize {
-        let findings = self.findings.iter();
-        findings.filter(|finding| finding.met.is_none()).count()
-    }
-}
-
-/// How a kernel has an option, in words.
-fn has(finding: &Finding) -> &'static str {
-    match (finding.want.wanted, finding.presence) {
-        (Wanted::Off, Some(Presence::Missing) | None) => "off",
-        (_, presence) => words(presence),
-    }
-}
-
-/// The same of a module; `None` is an option that its version does not have.
-fn words(presence: Option<Presence>) -> &'static str {
-    match presence {
-        Some(Presence::BuiltIn) => "built in",
-        Some(Presence::Module) => "module",
-        Some(Presence::ModuleNotThere) => "not there",
-        Some(Presence::Missing) => "missing",
-        Some(Presence::Unknown) => "unknown",
-        None => "too old",
-    }
 }

@@ -6,11 +6,11 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::MAX_IMAGE;
 use super::bytes::{release_word, u16_at, u32_at};
 use super::compression::Compression;
 use super::elf::{self, is_elf};
 use super::error::{Error, Refusal};
+use super::limit::MAX_IMAGE;
 
 /// The fields of the x86 setup header that matter here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod efi;
 mod elf;
 mod error;
 mod foreign;
+mod limit;
 mod lzop;
 pub(super) mod names;
 mod slim;
@@ -25,6 +26,7 @@ use std::fs::File;
 use std::io::{Read, Seek as _, Write as _};
 use std::path::Path;
 
+use limit::MAX_IMAGE;
 use object::read::ReadCache;
 
 use self::bzimage::SetupHeader;
@@ -54,9 +56,6 @@ pub struct Bootable {
     /// How QEMU enters it.
     pub boot_protocol: BootProtocol,
 }
-
-/// No image is larger in bytes, packed or not: one that claims to be is damaged or something else.
-const MAX_IMAGE: u64 = 1 << 30;
 
 /// The formats of images.
 enum Format {

@@ -5,7 +5,7 @@ use std::path::Path;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-use super::CompareError;
+use super::error::CompareError;
 use crate::report::class::Class;
 use crate::report::results::{OneResult, RunResults};
 

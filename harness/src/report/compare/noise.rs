@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Entry, Key};
+use super::entry::{Entry, Key};
 use crate::report::class::Class;
 
 /// Runs before that say how much a test's time varies by itself.

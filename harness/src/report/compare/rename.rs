@@ -1,6 +1,7 @@
 //! Tests that only have another name.
 
-use super::{Change, Changed};
+use super::change::{Change, Changed};
+use super::entry::Entry;
 
 /// How alike two names must be, from 0 to 1, if no place tells.
 const ALIKE: f64 = 0.75;
@@ -21,9 +22,8 @@ pub(super) fn find(tests: &mut [Changed]) {
     for index in new {
         let same_place = |other: &usize| {
             let (new, old) = (&tests[index], &tests[*other]);
-            let place = |entry: &Option<super::Entry>| {
-                entry.as_ref().and_then(|entry| entry.source.clone())
-            };
+            let place =
+                |entry: &Option<Entry>| entry.as_ref().and_then(|entry| entry.source.clone());
             is_beside(new, old)
                 && place(&new.after).is_some()
                 && place(&new.after) == place(&old.before)
@@ -69,7 +69,7 @@ fn is_beside(one: &Changed, other: &Changed) -> bool {
 mod tests {
     use super::*;
     use crate::report::class::Class;
-    use crate::report::compare::{Entry, Key};
+    use crate::report::compare::entry::{Entry, Key};
 
     fn test(id: &str, line: Option<usize>, is_new: bool) -> Changed {
         let entry = Entry {

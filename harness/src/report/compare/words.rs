@@ -6,7 +6,9 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
-use super::{Change, Changed, Comparison, Entry};
+use super::change::{Change, Changed};
+use super::comparison::Comparison;
+use super::entry::Entry;
 use crate::report::escape;
 use crate::report::markdown::code;
 use crate::report::words::{counted, seconds};

@@ -2,16 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::model::{Attempt, Base, Detail, Group, KnownWords, Loss, Reported, Row, Vm, cell};
+use super::model::{
+    AgainParts, Attempt, Base, Detail, Group, Kernel, KnownWords, Loss, Model, Reported, Row,
+    Suite, Vm, cell, kernel_order,
+};
 use super::texts::{Matters, Texts, one_line};
 use super::timeline::{Timeline, VmTimes};
 use crate::report::cause::causes;
 use crate::report::class::Class;
 use crate::report::compare::{Change, Comparison};
 use crate::report::history::{History, Outcome};
-use crate::report::reproduce;
+use crate::report::reproduce::{self, Again};
 use crate::report::words::{qmp_status, report_kind};
-use crate::run::event::{KnownResult, TestResult, Verdict};
+use crate::run::event::{KnownResult, SuiteReady, TestResult, Verdict};
 
 /// With more passes than this, the page leaves out what they printed.
 const MAX_PASSES_WITH_TEXT: usize = 20_000;
@@ -337,5 +340,84 @@ impl<'h> Builder<'h> {
                 .map_or_else(String::new, |loss| one_line(&loss.reason)),
             t: spans,
         }
+    }
+}
+
+impl Model {
+    /// Of a run as far as it is known.
+    pub(super) fn new(
+        history: &History,
+        timeline: &Timeline,
+        baseline: Option<&Comparison>,
+    ) -> Self {
+        let order = kernel_order(history);
+        let mut builder = Builder::new(history, &order);
+        builder.rows();
+        builder.details();
+        let base = baseline.map(|comparison| builder.base(comparison));
+        let vms = builder.vms(timeline);
+        let again = Again::new(history);
+        let (texts, cut) = builder.texts.finish();
+        Self {
+            classes: Class::ALL.iter().map(|class| class.word()).collect(),
+            kernels: order.iter().map(|name| kernel(history, name)).collect(),
+            again: AgainParts {
+                program: again.program(),
+                kernels: order.iter().map(|name| reproduce::word(name)).collect(),
+                suites: builder
+                    .suites
+                    .iter()
+                    .map(|suite| again.suite(suite))
+                    .collect(),
+            },
+            suites: builder
+                .suites
+                .iter()
+                .map(|name| suite(history, name))
+                .collect(),
+            tests: builder.rows,
+            details: builder.details,
+            groups: builder.groups,
+            vms,
+            base,
+            texts,
+            lines: builder.lines.list,
+            ms: history.at_ms,
+            cut,
+            without_passes: !builder.keeps_passes,
+        }
+    }
+}
+
+fn kernel(history: &History, name: &str) -> Kernel {
+    let image = history.images.iter().find(|image| image.kernel == name);
+    let packages = image.and_then(|image| image.packages.as_ref());
+    Kernel {
+        name: one_line(name),
+        release: image.map_or_else(String::new, |image| one_line(&image.release)),
+        sha256: image.map_or_else(String::new, |image| one_line(&image.sha256)),
+        packages: packages.map_or_else(Vec::new, |packages| {
+            let files = packages.files.iter();
+            files
+                .map(|file| one_line(&format!("{} {}", file.package, file.version)))
+                .collect()
+        }),
+    }
+}
+
+fn suite(history: &History, name: &str) -> Suite {
+    let ready = history.suites.iter().find(|ready| ready.suite == name);
+    let word = |of: fn(&SuiteReady) -> Option<&String>| {
+        ready
+            .and_then(of)
+            .map_or_else(String::new, |text| one_line(text))
+    };
+    Suite {
+        name: one_line(name),
+        subject: ready.map_or_else(String::new, |ready| {
+            one_line(history.short_path(&ready.subject))
+        }),
+        version: word(|ready| ready.version.as_ref()),
+        dialect: word(|ready| ready.dialect.as_ref()),
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use super::compare::Baseline;
 use super::history::History;
-use super::{Report, ReportError};
+use super::interface::{Report, ReportError};
 use crate::run::dir::RunDir;
 use crate::run::event::Record;
 

@@ -4,15 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::build::Builder;
-use super::texts::one_line;
-use super::timeline::Timeline;
 use crate::report::class::Class;
-use crate::report::compare::Comparison;
 use crate::report::history::History;
 use crate::report::kernel_order::version_key;
-use crate::report::reproduce::{self, Again};
-use crate::run::event::{SuiteReady, TestResult};
+use crate::run::event::TestResult;
 
 /// A cell holds its class in the low bits: see [`cell`].
 const CLASSES: u64 = 16;
@@ -22,21 +17,21 @@ const MAX_MS: u64 = 1 << 40;
 /// The run for the script. Kernels, suites, classes, texts and groups are named by their index.
 #[derive(Debug, Serialize)]
 pub(super) struct Model {
-    classes: Vec<&'static str>,
-    kernels: Vec<Kernel>,
-    suites: Vec<Suite>,
-    tests: Vec<Row>,
+    pub(super) classes: Vec<&'static str>,
+    pub(super) kernels: Vec<Kernel>,
+    pub(super) suites: Vec<Suite>,
+    pub(super) tests: Vec<Row>,
     /// By `test * kernels + kernel`.
-    details: BTreeMap<usize, Detail>,
-    groups: Vec<Group>,
-    vms: Vec<Vm>,
-    texts: Vec<String>,
-    lines: Vec<String>,
-    again: AgainParts,
+    pub(super) details: BTreeMap<usize, Detail>,
+    pub(super) groups: Vec<Group>,
+    pub(super) vms: Vec<Vm>,
+    pub(super) texts: Vec<String>,
+    pub(super) lines: Vec<String>,
+    pub(super) again: AgainParts,
     #[serde(skip_serializing_if = "Option::is_none")]
-    base: Option<Base>,
+    pub(super) base: Option<Base>,
     /// Length of the run in milliseconds.
-    ms: u64,
+    pub(super) ms: u64,
     /// Texts that were shortened.
     pub(super) cut: usize,
     /// What passed tests printed is left out.
@@ -44,19 +39,19 @@ pub(super) struct Model {
 }
 
 #[derive(Debug, Serialize)]
-struct Kernel {
-    name: String,
-    release: String,
-    sha256: String,
-    packages: Vec<String>,
+pub(super) struct Kernel {
+    pub(super) name: String,
+    pub(super) release: String,
+    pub(super) sha256: String,
+    pub(super) packages: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct Suite {
-    name: String,
-    subject: String,
-    version: String,
-    dialect: String,
+pub(super) struct Suite {
+    pub(super) name: String,
+    pub(super) subject: String,
+    pub(super) version: String,
+    pub(super) dialect: String,
 }
 
 /// A test, with its cell for each kernel.
@@ -174,10 +169,10 @@ pub(super) struct Base {
 
 /// The parts of the line that runs a test again.
 #[derive(Debug, Serialize)]
-struct AgainParts {
-    program: String,
-    kernels: Vec<String>,
-    suites: Vec<String>,
+pub(super) struct AgainParts {
+    pub(super) program: String,
+    pub(super) kernels: Vec<String>,
+    pub(super) suites: Vec<String>,
 }
 
 #[allow(
@@ -186,52 +181,6 @@ struct AgainParts {
 )]
 fn is_zero(number: &usize) -> bool {
     *number == 0
-}
-
-impl Model {
-    /// Of a run as far as it is known.
-    pub(super) fn new(
-        history: &History,
-        timeline: &Timeline,
-        baseline: Option<&Comparison>,
-    ) -> Self {
-        let order = kernel_order(history);
-        let mut builder = Builder::new(history, &order);
-        builder.rows();
-        builder.details();
-        let base = baseline.map(|comparison| builder.base(comparison));
-        let vms = builder.vms(timeline);
-        let again = Again::new(history);
-        let (texts, cut) = builder.texts.finish();
-        Self {
-            classes: Class::ALL.iter().map(|class| class.word()).collect(),
-            kernels: order.iter().map(|name| kernel(history, name)).collect(),
-            again: AgainParts {
-                program: again.program(),
-                kernels: order.iter().map(|name| reproduce::word(name)).collect(),
-                suites: builder
-                    .suites
-                    .iter()
-                    .map(|suite| again.suite(suite))
-                    .collect(),
-            },
-            suites: builder
-                .suites
-                .iter()
-                .map(|name| suite(history, name))
-                .collect(),
-            tests: builder.rows,
-            details: builder.details,
-            groups: builder.groups,
-            vms,
-            base,
-            texts,
-            lines: builder.lines.list,
-            ms: history.at_ms,
-            cut,
-            without_passes: !builder.keeps_passes,
-        }
-    }
 }
 
 /// The names of all kernels, by version.
@@ -251,39 +200,6 @@ pub(super) fn kernel_order(history: &History) -> Vec<&str> {
     // Stable: kernels of one version stay in the order of the run.
     names.sort_by_cached_key(|name| version_key(&release(name)));
     names
-}
-
-fn kernel(history: &History, name: &str) -> Kernel {
-    let image = history.images.iter().find(|image| image.kernel == name);
-    let packages = image.and_then(|image| image.packages.as_ref());
-    Kernel {
-        name: one_line(name),
-        release: image.map_or_else(String::new, |image| one_line(&image.release)),
-        sha256: image.map_or_else(String::new, |image| one_line(&image.sha256)),
-        packages: packages.map_or_else(Vec::new, |packages| {
-            let files = packages.files.iter();
-            files
-                .map(|file| one_line(&format!("{} {}", file.package, file.version)))
-                .collect()
-        }),
-    }
-}
-
-fn suite(history: &History, name: &str) -> Suite {
-    let ready = history.suites.iter().find(|ready| ready.suite == name);
-    let word = |of: fn(&SuiteReady) -> Option<&String>| {
-        ready
-            .and_then(of)
-            .map_or_else(String::new, |text| one_line(text))
-    };
-    Suite {
-        name: one_line(name),
-        subject: ready.map_or_else(String::new, |ready| {
-            one_line(history.short_path(&ready.subject))
-        }),
-        version: word(|ready| ready.version.as_ref()),
-        dialect: word(|ready| ready.dialect.as_ref()),
-    }
 }
 
 /// A class and a duration in one number, for pages of 100,000 results.

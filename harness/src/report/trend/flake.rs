@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Point;
+use super::point::Point;
 use crate::report::class::Class;
 
 /// The quantile of the normal distribution for 95 %.

@@ -1,6 +1,7 @@
 //! Tests over many runs: when they passed, how often they flake, how long they take.
 
 mod flake;
+mod point;
 mod words;
 
 use std::collections::{BTreeMap, HashMap};
@@ -17,6 +18,7 @@ use super::results::RunResults;
 use crate::hint::{Hint, with_causes};
 use crate::run::event_log::EVENTS;
 use flake::Rate;
+use point::Point;
 
 pub use words::TrendFormat;
 
@@ -71,15 +73,6 @@ pub(super) struct Series {
     /// For each: the run, the result, how long it took in milliseconds, and which runs had the
     /// same image and the same program.
     points: Vec<Point>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Point {
-    pub(super) run: usize,
-    pub(super) class: Class,
-    pub(super) ms: u64,
-    /// Runs with the same image and program have the same number.
-    pub(super) material: usize,
 }
 
 /// Which test: suite and id.

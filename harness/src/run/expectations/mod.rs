@@ -11,7 +11,7 @@
 //! ```
 
 mod parse;
-mod update;
+pub mod update;
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,6 @@ use super::event::{Known, KnownResult};
 use crate::config::{Problem, VersionRange};
 use crate::hint::Hint;
 use crate::suite::{Filter, TestId};
-
-pub use update::update;
 
 /// Name of the file beside `kernels.toml`.
 pub const FILE_NAME: &str = "expectations.toml";

@@ -149,7 +149,7 @@ fn updated(text: &str, results: Vec<TestResult>) -> (String, Update) {
     let path = dir.path().join("expectations.toml");
     std::fs::write(&path, text).unwrap();
     let versions = BTreeMap::from([("bpftrace".to_owned(), "v0.17.0".to_owned())]);
-    let update = update(&path, &run(results), &versions).unwrap();
+    let update = update::update(&path, &run(results), &versions).unwrap();
     (std::fs::read_to_string(&path).unwrap(), update)
 }
 
@@ -239,7 +239,7 @@ fn an_update_ignores_tests_cut_short_by_the_end_of_the_run() {
     records.push(at(3, Event::TestFinished(broken)));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("expectations.toml");
-    let update = update(&path, &records, &BTreeMap::new()).unwrap();
+    let update = update::update(&path, &records, &BTreeMap::new()).unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(update.added, 1);
     assert!(

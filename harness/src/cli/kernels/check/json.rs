@@ -5,7 +5,7 @@ use std::io::Write;
 use serde::Serialize;
 
 use super::super::KernelsError;
-use super::{Checked, has, words};
+use super::checked::{Checked, has, words};
 use crate::kernel::wants::{Wanted, WantedBy};
 
 /// A kernel.

@@ -5,7 +5,7 @@ use std::io::Write;
 use console::measure_text_width;
 
 use super::super::KernelsError;
-use super::{Checked, has, words};
+use super::checked::{Checked, has, words};
 use crate::kernel::check::Finding;
 use crate::kernel::facts::Presence;
 use crate::kernel::wants::{Wanted, WantedBy};

@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 
-use super::super::{ModuleFinding, Refused};
+use super::super::checked::{ModuleFinding, Refused};
 use super::*;
 use crate::kernel::check;
 use crate::kernel::facts::{Facts, ImageFacts};
