@@ -48,7 +48,7 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
         .map(|kernel| kernel["name"].as_str().unwrap().to_owned())
         .collect();
     let tiny = tiny.to_str().unwrap();
-    assert_eq!(names, ["5.10", tiny, "6.1", "6.12", "7.3"]);
+    assert_eq!(names, ["5.10", "6.1", tiny, "6.12", "7.3"]);
 
     let other = kiln
         .plain(["bisect", "--resume"])
@@ -66,7 +66,7 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
         .run();
     output.assert_code(0);
     let found: Value = serde_json::from_str(output.out().as_str()).unwrap();
-    assert_eq!(found["before"]["kernel"], "6.1");
+    assert_eq!(found["before"]["kernel"], tiny);
     assert_eq!(found["after"]["kernel"], "6.12");
     assert_eq!(found["after"]["verdict"], "bad");
     assert!(found["boots"].as_u64().unwrap() <= 3 + 2, "{found}");
@@ -77,10 +77,9 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
         command.ends_with("exec -k 6.12 -- sh -c '! grep -w __kmalloc_noprof /proc/kallsyms'"),
         "{command}"
     );
-    let types = found["differences"]["types"]["changes"].to_string();
-    assert!(types.contains("__kmalloc_noprof"), "{types}");
     let page = fs::read_to_string(dir.join("report.html")).unwrap();
-    assert!(page.contains("6.12 is the first bad kernel, 6.1 the last good one"));
+    let verdict = format!("6.12 is the first bad kernel, {tiny} the last good one");
+    assert!(page.contains(&verdict), "{page}");
     // Whole again: nothing is left to boot.
     let log = kiln.plain(["bisect", "log"]).arg(&dir).run();
     log.assert_code(0);
@@ -211,7 +210,7 @@ fn git_bisect_run_finds_the_commit_and_builds_are_put_into_the_order_of_commits(
     let expected: Vec<&str> = commits.iter().map(|commit| &commit[..12]).collect();
     assert_eq!(order, expected);
 
-    git(&work, &["bisect", "start", "-q", &commits[3], &commits[1]]);
+    git(&work, &["bisect", "start", &commits[3], &commits[1]]);
     // One kernel boots: that of the third commit.
     let output = kiln
         .vm(["exec", "-k", ".", "--", "test", "!", "-e", "broken"])

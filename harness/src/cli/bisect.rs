@@ -4,6 +4,7 @@ mod ask;
 mod candidates;
 mod drive;
 mod ending;
+mod place;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -18,20 +19,16 @@ use super::input::{self, Interrupts};
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use super::{Cli, Command, Failure, output};
-use crate::bisect::{self, Asked, Journal, LookFor, State};
+use crate::bisect::{self, Asked, Journal, State};
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::command;
 use crate::run::dir::RunDir;
 use crate::vm::exec_limit;
 use ask::Question;
+use candidates::KernelArgs;
 use drive::Work;
-
-/// The directories of steps, in that of a bisection.
-const STEPS: &str = "steps";
-
-/// Names the last bisection.
-const LAST: &str = "last";
+use place::{Format, LAST, absolute, bisections, named};
 
 /// Find the kernel on which a test or a command changes.
 #[derive(Debug, Args)]
@@ -50,25 +47,9 @@ Examples:
 pub(super) struct BisectArgs {
     #[command(subcommand)]
     command: Option<BisectCommand>,
-    /// Kernel without the bug [default: the oldest of -k, with --look-for fixed the newest]
-    #[arg(long, value_name = "KERNEL")]
-    good: Option<String>,
-    /// Kernel with the bug [default: the newest of -k, with --look-for fixed the oldest]
-    #[arg(long, value_name = "KERNEL")]
-    bad: Option<String>,
-    /// Kernels to search, as for kiln run; they are put into the order of their versions [default:
-    /// the pool of both ends, or kernels.toml if they are from there]
-    #[arg(short, long = "kernel", value_name = "KERNEL")]
-    kernels: Vec<String>,
-    /// Builds to search: a path with a glob in its last part, such as 'builds/*'
-    #[arg(long, value_name = "GLOB")]
-    path: Vec<String>,
-    /// Put kernels into the order of their commits in this repository
-    #[arg(long, value_name = "DIR")]
-    git: Option<PathBuf>,
-    /// What to look for
-    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
-    look_for: LookFor,
+    /// Which kernels
+    #[command(flatten)]
+    among: KernelArgs,
     /// Ask each kernel N times; it is bad if it is bad once
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=1000))]
     confirm: u32,
@@ -119,13 +100,6 @@ enum BisectCommand {
         #[arg(long, value_name = "DIR")]
         run_dir: Option<PathBuf>,
     },
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 impl BisectArgs {
@@ -179,7 +153,7 @@ impl BisectArgs {
         let mut interrupts = Interrupts::listen()?;
         let question = self.question(&context, &mut interrupts).await?;
         let kernels = tokio::select! {
-            kernels = candidates::candidates(&self, &context) => kernels?,
+            kernels = candidates::candidates(&self.among, &context) => kernels?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
         let dir = RunDir::create(self.run_dir.as_deref(), &bisections(&context))?;
@@ -189,7 +163,7 @@ impl BisectArgs {
             started_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
             cwd: context.cwd.to_string_lossy().into_owned(),
             words: self.words(),
-            look_for: self.look_for,
+            look_for: self.among.look_for,
             confirm: self.confirm,
             kernels,
         };
@@ -374,38 +348,4 @@ fn parse(asked: Asked) -> Result<(BisectArgs, Option<PathBuf>), Failure> {
         "this kiln cannot read the options of that bisection",
     )
     .hint("another version of kiln made it; start another one"))
-}
-
-/// Where bisections go.
-fn bisections(context: &Context) -> PathBuf {
-    context.runs().with_file_name("bisect")
-}
-
-/// The directory of a bisection that the user names, or of the last one.
-fn named(dir: Option<&Path>, place: &Path) -> Result<PathBuf, Failure> {
-    if let Some(dir) = dir.filter(|dir| *dir != Path::new(LAST)) {
-        return absolute(dir);
-    }
-    let entries = std::fs::read_dir(place).into_iter().flatten();
-    let dirs = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let last = dirs.filter(|dir| dir.join(bisect::JOURNAL).is_file()).max();
-    last.ok_or_else(|| {
-        Failure::new(
-            exit_code::SETUP_FAILED,
-            format!("there is no bisection in {}", place.display()),
-        )
-        .hint("name its directory, or start one: kiln bisect --help")
-    })
-}
-
-fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path).map_err(|error| {
-        let message = format!("cannot find {}: {error}", path.display());
-        Failure::new(exit_code::SETUP_FAILED, message)
-    })
-}
-
-/// How to go on.
-fn resume_hint(dir: &Path) -> String {
-    format!("`kiln bisect --resume {}` goes on", dir.display())
 }

@@ -18,6 +18,7 @@ use super::super::guest_command::in_vm;
 use super::super::input::Interrupts;
 use super::super::streams::{Chunk, Streams};
 use super::super::vm_args::VmArgs;
+use super::place::STEPS;
 use crate::bisect::{Answer, Verdict};
 use crate::child::Supervised;
 use crate::config::Selected;
@@ -113,7 +114,7 @@ pub(super) async fn ask(
         reason: told.reason,
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         booted: told.booted,
-        dir: format!("{}/{name}", super::STEPS),
+        dir: format!("{STEPS}/{name}"),
     }))
 }
 

@@ -3,18 +3,42 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use clap::Args;
 use globset::GlobBuilder;
 use tokio::process::Command;
 
 use super::super::Failure;
 use super::super::context::Context;
-use super::BisectArgs;
 use crate::bisect::{Candidate, LookFor, Version, compare};
 use crate::blocking::blocking;
 use crate::child::Supervised;
 use crate::config::{Selected, numbers};
 use crate::exit_code;
 use crate::kernel;
+
+/// Which kernels a bisection searches.
+#[derive(Debug, Args)]
+pub(super) struct KernelArgs {
+    /// Kernel without the bug [default: the oldest of -k, with --look-for fixed the newest]
+    #[arg(long, value_name = "KERNEL")]
+    pub(super) good: Option<String>,
+    /// Kernel with the bug [default: the newest of -k, with --look-for fixed the oldest]
+    #[arg(long, value_name = "KERNEL")]
+    pub(super) bad: Option<String>,
+    /// Kernels to search, as for kiln run; they are put into the order of their versions [default:
+    /// the pool of both ends, or kernels.toml if they are from there]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
+    pub(super) kernels: Vec<String>,
+    /// Builds to search: a path with a glob in its last part, such as 'builds/*'
+    #[arg(long, value_name = "GLOB")]
+    pub(super) path: Vec<String>,
+    /// Put kernels into the order of their commits in this repository
+    #[arg(long, value_name = "DIR")]
+    pub(super) git: Option<PathBuf>,
+    /// What to look for
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub(super) look_for: LookFor,
+}
 
 /// A kernel with its place in the order.
 struct Placed {
@@ -26,7 +50,7 @@ struct Placed {
 
 /// The kernels between the ends, and the ends, the oldest first.
 pub(super) async fn candidates(
-    args: &BisectArgs,
+    args: &KernelArgs,
     context: &Context,
 ) -> Result<Vec<Candidate>, Failure> {
     let good = end(context, "--good", args.good.as_deref()).await?;
@@ -87,7 +111,7 @@ pub(super) async fn candidates(
     Ok(candidates.collect())
 }
 
-fn order_failure(args: &BisectArgs, placed: &[Placed], first: usize, last: usize) -> Failure {
+fn order_failure(args: &KernelArgs, placed: &[Placed], first: usize, last: usize) -> Failure {
     let name = |at: usize| placed.get(at).map_or("", |one| one.kernel.name());
     if first == last {
         return Failure::new(

@@ -11,7 +11,7 @@ use super::super::context::Context;
 use super::super::input::{self, Interrupts};
 use super::super::{Failure, output};
 use super::ask::{self, Question};
-use super::resume_hint;
+use super::place::{STEPS, resume_hint};
 use crate::bisect::{Answer, Ends, Journal, State, Verdict};
 use crate::report::escape;
 
@@ -92,7 +92,7 @@ pub(super) async fn drive(
 
 /// The directory of the next step, which exists from now on.
 fn step_dir(dir: &Path, kernel: &str) -> Result<PathBuf, Failure> {
-    let steps = dir.join(super::STEPS);
+    let steps = dir.join(STEPS);
     let name: String = kernel
         .chars()
         .map(|c| {

@@ -8,7 +8,7 @@ use super::super::btf::diff;
 use super::super::context::Context;
 use super::super::{Failure, output};
 use super::ask::OUTPUT;
-use super::{Format, resume_hint};
+use super::place::{Format, STEPS, resume_hint};
 use crate::bisect::{Ends, Found, State, Verdict};
 use crate::blocking::blocking;
 use crate::btf::diff::{Filter, Step};
@@ -199,7 +199,7 @@ fn command(kernel: &str, words: &[String]) -> String {
 fn not_found(state: &State, dir: &Path) -> Failure {
     let last = state.asked().kernels.len().saturating_sub(1);
     let (first, last) = (state.name(0), state.name(last));
-    let seen = format!("{} has what each printed", dir.join(super::STEPS).display());
+    let seen = format!("{} has what each printed", dir.join(STEPS).display());
     let failure = |message: String| Failure::new(exit_code::SETUP_FAILED, message);
     match state.ends() {
         Ends::Same(verdict) => failure(format!(
