@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod bisect;
 mod btf;
 mod ci;
 mod ci_profile;
@@ -36,10 +37,12 @@ mod runs;
 mod scratch_dir;
 mod shell;
 mod status_request;
+mod stay;
 mod stop;
 mod streams;
 mod suite_args;
 mod vm_args;
+mod vms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -120,6 +123,18 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Run tests of an earlier run again: those that failed, were lost, were flaky
     Rerun(rerun::RerunArgs),
+    /// Find the kernel on which a test or a command changes
+    Bisect(Box<bisect::BisectArgs>),
+    /// List the running VMs of this user
+    Ps(vms::PsArgs),
+    /// Print the console of a running VM
+    Logs(vms::LogsArgs),
+    /// Stop a running VM
+    Stop(vms::StopArgs),
+    /// Write the memory of a running VM into a file for crash or drgn
+    Dump(vms::DumpArgs),
+    /// Open gdb on the kernel of a running VM
+    Gdb(vms::GdbArgs),
     /// Show tests over all kept runs: when they passed, how often they flake
     History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
@@ -250,6 +265,12 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Rerun(args) => args.run(cli.config).await,
+        Command::Bisect(args) => args.run(cli.config).await,
+        Command::Ps(args) => args.run(),
+        Command::Logs(args) => args.run().await,
+        Command::Stop(args) => args.run().await,
+        Command::Dump(args) => args.run().await,
+        Command::Gdb(args) => args.run().await,
         Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
