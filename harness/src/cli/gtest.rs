@@ -142,6 +142,7 @@ impl GtestArgs {
             }],
             suites: vec![self.suite.clone()],
             shard: None,
+            rerun_of: None,
         })
     }
 
