@@ -13,7 +13,7 @@ use crate::support::{Kiln, checkout};
 const BUILD: Duration = Duration::from_secs(40 * 60);
 
 /// A copy of the kernel in `kiln`'s directory.
-fn kernel(kiln: &Kiln) -> PathBuf {
+pub(crate) fn kernel(kiln: &Kiln) -> PathBuf {
     let output = Command::new("timeout")
         .arg(BUILD.as_secs().to_string())
         .arg(checkout().join("scripts/build-tiny-kernel"))

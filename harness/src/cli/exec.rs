@@ -21,6 +21,7 @@ use super::context::Context;
 use super::guest_command::{Errand, in_vm, print_command_line};
 use super::input::{self, Interrupts, StdinSource};
 use super::output;
+use super::stay::StayArgs;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -74,12 +75,16 @@ pub(super) struct ExecArgs {
         value_name = "TIME|stop",
         num_args = 0..=1,
         require_equals = true,
-        default_missing_value = "5m"
+        default_missing_value = "5m",
+        conflicts_with_all = ["shell_on_fail", "keep_vm"]
     )]
     reuse: Option<Reuse>,
     /// The process that keeps a VM
     #[command(flatten)]
     keep: KeepArgs,
+    /// What happens to the VM of a command that failed
+    #[command(flatten)]
+    stay: StayArgs,
     /// Command and arguments
     #[arg(last = true, required_unless_present_any = ["reuse", "keep"], value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -92,6 +97,8 @@ impl ExecArgs {
     /// Runs the command in each kernel; the first status that is not 0, in the order of the
     /// kernels, becomes ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        self.stay.check()?;
+        self.vm.stay = self.stay.clone();
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels).await?;
         self.check(&selected)?;

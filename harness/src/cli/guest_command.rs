@@ -14,6 +14,7 @@ use super::input::{self, Interrupts};
 use super::output;
 use super::prepare::prepare;
 use super::scratch_dir::scratch_dir;
+use super::stay;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -26,7 +27,7 @@ use crate::vm::control::{Control, Error};
 use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
-use crate::vm::machine::VMCORE;
+use crate::vm::machine::{VMCORE, Vm};
 use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// Prints QEMU's command line.
@@ -57,7 +58,8 @@ pub(super) async fn resolve(
 ) -> Result<Prepared, Failure> {
     vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
-    let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
+    let logs = vm_args.logs.as_deref().unwrap_or(dir.path());
+    let mut launch = vm_args.launch(context, kernel, visible, dir, logs);
     launch.edited = edited;
     prepare(context, launch).await
 }
@@ -104,9 +106,28 @@ pub(super) async fn in_vm(
     }
     let timeout = errand.command.timeout;
     let program = errand.command.argv.first().cloned().unwrap_or_default();
-    let (control, lost) = vm.watched();
-    let lost = async { lost.await.into() };
-    let ran = attend(control, lost, errand, interrupts, streams).await?;
+    let stay = &vm_args.stay;
+    let command = errand.command.clone();
+    let mut ran = attend_in(&mut vm, errand, interrupts, streams).await?;
+    if matches!(&ran, Ok(Ok(end)) if has_failed(end)) {
+        if let Some(shell) = stay.shell(&command) {
+            let errand = Errand {
+                command: shell,
+                stdin: stay::terminal()?,
+                visible: Vec::new(),
+            };
+            // Its end is the user's; only the loss of the VM counts.
+            match attend_in(&mut vm, errand, interrupts, streams).await? {
+                Ok(Ok(_)) => {}
+                other => ran = other,
+            }
+        }
+        stay.keep("the command failed", &mut vm, interrupts).await;
+    }
+    // A guest that panicked stands still if gdb is to look at it; others have ended.
+    if matches!(&ran, Ok(Err(_))) && vm.spec.gdb.is_some() {
+        stay.keep("the VM is lost", &mut vm, interrupts).await;
+    }
     match ran {
         Err(signal) => {
             vm.kill().await;
@@ -139,7 +160,7 @@ pub(super) async fn in_vm(
             vm.kill().await;
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
-            if dir.path().join(VMCORE).exists() {
+            if vm_args.logs.is_none() && dir.path().join(VMCORE).exists() {
                 dir.keep();
             }
             Err(Failure::new(
@@ -152,6 +173,18 @@ pub(super) async fn in_vm(
             ))
         }
     }
+}
+
+/// Runs the command of an errand in a VM of our own.
+async fn attend_in(
+    vm: &mut Vm,
+    errand: Errand,
+    interrupts: &mut Interrupts,
+    streams: &mut Streams,
+) -> Result<Result<Result<CommandEnd, Error>, Signal>, Failure> {
+    let (control, lost) = vm.watched();
+    let lost = async { lost.await.into() };
+    attend(control, lost, errand, interrupts, streams).await
 }
 
 /// What the user should know about a VM before it starts.
@@ -214,6 +247,16 @@ pub(super) fn explain(
         "the host has it, but the guest does not see it: run kiln in its directory, or share that \
          directory with --rw DIR",
     )
+}
+
+fn has_failed(end: &CommandEnd) -> bool {
+    match end {
+        CommandEnd::Ended(outcome) => {
+            outcome.deadline_passed || outcome.status != Status::Exited(0)
+        }
+        CommandEnd::NotStarted { .. } => true,
+        CommandEnd::OutputFailed(_) => false,
+    }
 }
 
 /// Prints what the kernel reported; the command's status does not change.

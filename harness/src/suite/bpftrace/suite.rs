@@ -45,7 +45,7 @@ impl RuntimeSuite {
             dir: tests.to_owned(),
             source,
         })?;
-        let (bpftrace, unpacked) = program(table, context)?;
+        let (bpftrace, unpacked) = program(table, context, &dir)?;
         let version = version_of(&bpftrace, context.root, context.cache);
         let choice = choose(
             context.runtime.dialect,
@@ -106,10 +106,12 @@ impl RuntimeSuite {
     }
 }
 
-/// The bpftrace under test, in the guest, and the directory of the unpacked AppImage if it is one.
+/// The bpftrace under test, in the guest, and the directory of the unpacked AppImage if it is one,
+/// which then must not hide `tests`.
 fn program(
     table: &BpftraceTable,
     context: &ResolveContext<'_>,
+    tests: &Path,
 ) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
     let chosen = match &context.runtime.bpftrace {
         Some(path) => Some(path.clone()),
@@ -128,6 +130,9 @@ fn program(
     }
     let program = appimage::unpack(&bpftrace, context.cache, context.stop)?;
     let directory = program.parent().map(Path::to_owned);
+    if let Some(tree) = &directory {
+        appimage::check_tests(&bpftrace, tree, tests)?;
+    }
     Ok((program, directory))
 }
 
