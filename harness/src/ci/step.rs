@@ -27,6 +27,8 @@ pub enum Name {
     ToolsParsing,
     /// Runs the tests of programs compiled ahead of time in each kernel
     Aot,
+    /// Lets bpftrace attach its tools in each kernel, and compares that with the kernel's types
+    Btf,
 }
 
 impl Name {
@@ -40,6 +42,7 @@ impl Name {
             Self::RuntimeTests => "runtime-tests",
             Self::ToolsParsing => "tools-parsing",
             Self::Aot => "aot",
+            Self::Btf => "btf",
         }
     }
 
@@ -59,7 +62,7 @@ impl Name {
 
     /// Whether it runs another kiln, with kiln's exit codes.
     pub fn runs_kiln(self) -> bool {
-        self.runs_suite() || matches!(self, Self::SelfTests | Self::ToolsParsing)
+        self.runs_suite() || matches!(self, Self::SelfTests | Self::ToolsParsing | Self::Btf)
     }
 
     /// Whether that is a `kiln run`, with a run directory.
@@ -158,6 +161,7 @@ pub fn steps(settings: &Settings) -> Vec<Step> {
             exec(settings, "./tests/tools-parsing-test.sh"),
         ),
         (Name::Aot, aot(settings)),
+        (Name::Btf, btf(settings)),
     ]
     .into_iter()
     .map(|(name, command)| Step {
@@ -217,6 +221,14 @@ fn aot(settings: &Settings) -> Vec<OsString> {
     suite(command, settings, Name::Aot)
 }
 
+fn btf(settings: &Settings) -> Vec<OsString> {
+    let mut command = kiln(settings, "btf check");
+    command.extend(words(&["--load", "--bpftrace"]));
+    command.push(settings.directory.join(BUILD).join("src/bpftrace").into());
+    command.push(settings.directory.join("tools/*.bt").into());
+    command
+}
+
 fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsString> {
     let build = settings.directory.join(BUILD);
     if let Some(shard) = settings.shard {
@@ -254,7 +266,7 @@ fn kiln(settings: &Settings, subcommand: &str) -> Vec<OsString> {
         command.push("--config".into());
         command.push(config.into());
     }
-    command.push(subcommand.into());
+    command.extend(subcommand.split(' ').map(OsString::from));
     for kernel in &settings.kernels {
         command.push("-k".into());
         command.push(kernel.into());
