@@ -304,7 +304,7 @@ fn assert_scripts(output: &Output) {
     assert_eq!(*old_field, ("loads", None, "it loads"));
     assert_eq!(*old_target, ("loads", None, "it loads"));
     assert_eq!((new_field.0, new_field.1), ("fails", Some("field")));
-    assert!(new_field.2.contains("field.bt:1:23-"), "{new_field:?}");
+    assert!(new_field.2.contains("field.bt:1:22-"), "{new_field:?}");
     assert_eq!((new_target.0, new_target.1), ("unattached", Some("target")));
 }
 
