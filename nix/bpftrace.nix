@@ -8,6 +8,7 @@
 , cereal
 , cmake
 , elfutils
+, go
 , gtest
 , libbfd
 , libffi
@@ -17,6 +18,7 @@
 , pahole
 , patchelf
 , pkg-config
+, rustc
 , systemdLibs
 , xxd
 , zip
@@ -40,11 +42,13 @@ stdenv.mkDerivation {
     asciidoctor
     bpftools
     cmake
+    go # for the test program hello_go, which is left out silently without it
     llvmPackages.clang # for BPF objects of the build and the tests
     ninja
     pahole
     patchelf
     pkg-config
+    rustc # the same for hello_rust
     xxd
     zip
   ];
@@ -72,6 +76,9 @@ stdenv.mkDerivation {
     (lib.cmakeBool "ENABLE_SYSTEMD" true)
     (lib.cmakeBool "USE_SYSTEM_LIBBPF" true)
   ];
+
+  # go keeps a cache there.
+  preBuild = "export HOME=$TMPDIR";
 
   # The built tests, without files that only the build needs. Programs that
   # found their libraries in the build directory find them in the output.

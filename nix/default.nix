@@ -16,14 +16,14 @@ let
       source = import ./source.nix { inherit lib; };
       libraries = import ./libraries.nix { inherit pkgs; llvm = lib.last llvmVersions; };
 
-      guest-init = pkgs.pkgsStatic.callPackage ./guest-init.nix { inherit source; };
+      guest-init = pkgs.callPackage ./guest-init.nix { inherit source; };
       kiln = pkgs.callPackage ./kiln.nix { inherit source guest-init; };
       kernels = import ./kernels.nix { inherit pkgs; };
       bpftraces = lib.listToAttrs (map (llvm: lib.nameValuePair "bpftrace-llvm${llvm}" (
         pkgs.callPackage ./bpftrace.nix { inherit llvm libraries; source = bpftrace; }
       )) llvmVersions);
       default = bpftraces."bpftrace-llvm${lib.last llvmVersions}";
-      shells = import ./shells.nix { inherit pkgs kiln bpftraces default; };
+      shells = import ./shells.nix { inherit pkgs kiln bpftraces llvmVersions; };
     in
     {
       packages = bpftraces // kernels // {
@@ -42,6 +42,7 @@ let
       formatter = import ./formatter.nix { inherit pkgs; };
 
       checks = import ./workspace-checks.nix { inherit pkgs kiln; }
+        // { kernels = import ./kernels-check.nix { inherit pkgs kernels; }; }
         # kiln boots x86-64 kernels.
         // lib.optionalAttrs (system == "x86_64-linux") (mkKernelMatrix {
         kernels = lib.filterAttrs (name: _: name != "kernel-testing") kernels;

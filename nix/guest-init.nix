@@ -1,5 +1,7 @@
-# PID 1 of the guests. Call it with the static package set (musl).
-{ lib, rustPlatform, source }:
+# PID 1 of the guests, static with glibc: Rust's standard library for it is in
+# every binary cache, which that for musl is not. The flags are those of
+# harness/build.rs.
+{ lib, rustPlatform, glibc, source }:
 
 rustPlatform.buildRustPackage {
   pname = "guest-init";
@@ -7,9 +9,20 @@ rustPlatform.buildRustPackage {
   src = source;
   cargoLock.lockFile = ../Cargo.lock;
 
+  buildInputs = [ glibc.static ];
   cargoBuildFlags = [ "--package" "guest-init" "--bin" "guest-init" ];
   # Use the workspace's own profile, for a small binary.
   buildType = "guest";
+  # nixpkgs gives cargo a target, so that these are not for build scripts.
+  env.RUSTFLAGS = lib.concatStringsSep " " [
+    "-C target-feature=+crt-static"
+    "-C relocation-model=static"
+    "-C link-arg=-Wl,--no-eh-frame-hdr"
+    "-C link-arg=-Wl,-T,${../guest-init/discard-frames.ld}"
+  ];
+  # nixpkgs turns off the profile's own stripping, and strips only debug
+  # information by default.
+  stripAllList = [ "bin" ];
   # The check `tests` runs the unit tests.
   doCheck = false;
 

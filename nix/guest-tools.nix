@@ -3,6 +3,7 @@
 
 with pkgs; [
   bash
+  bc
   binutils
   bpftools
   coreutils
@@ -16,5 +17,6 @@ with pkgs; [
   procps
   python3
   strace
+  unixtools.ping
   util-linux
 ]

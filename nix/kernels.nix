@@ -1,20 +1,21 @@
-# The kernels to test on, all with BTF.
+# The kernels to test on, all with BTF. Except for 5.10 they are nixpkgs' own
+# derivations, so that binary caches have them: a check compares the paths.
 { pkgs }:
 
 let
   inherit (pkgs) lib;
 
-  # `nix build` builds the image and the modules.
+  # `nix build` builds the image and the modules. Does not change the path.
   withModules = kernel: lib.addMetaAttrs
     {
       outputsToInstall = [ "out" ] ++ lib.optional (lib.elem "modules" kernel.outputs) "modules";
     }
     kernel;
 
-  # nixpkgs enables it from 5.11 on.
-  withBtf = kernel: kernel.override {
-    structuredExtraConfig.DEBUG_INFO_BTF = lib.kernel.yes;
-  };
+  # nixpkgs enables BTF from 5.11 on. To say so again would change the path.
+  withBtf = kernel:
+    if lib.versionAtLeast kernel.version "5.11" then kernel
+    else kernel.override { structuredExtraConfig.DEBUG_INFO_BTF = lib.kernel.yes; };
 
   # What bpftrace's own CI boots; built for x86-64 only.
   prebuilt = version: hash: pkgs.stdenvNoCC.mkDerivation {

@@ -5,7 +5,7 @@
 , makeWrapper
 , libcap_ng
 , libseccomp
-, qemu_kvm
+, qemu_test
 , source
 , guest-init
 }:
@@ -26,9 +26,11 @@ rustPlatform.buildRustPackage {
   # The check `tests` runs the unit tests; the end-to-end tests need VMs.
   doCheck = false;
 
-  # A QEMU on the user's PATH comes first.
+  # A QEMU on the user's PATH comes first. This is the one that NixOS' own tests
+  # boot: binary caches have it, without GTK, SPICE and PipeWire. Over 9p, which
+  # only kernels without virtiofs need, root owns all its files.
   postInstall = ''
-    wrapProgram $out/bin/kiln --suffix PATH : ${lib.makeBinPath [ qemu_kvm ]}
+    wrapProgram $out/bin/kiln --suffix PATH : ${lib.makeBinPath [ qemu_test ]}
   '';
 
   meta = {

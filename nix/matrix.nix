@@ -35,7 +35,7 @@ let
   catalogue = name: kernel: pkgs.writeText "${name}.toml" ''
     [defaults]
     memory = "2G"
-    modules = [ "nf_tables", "xfs" ]
+    modules = [ "kvm", "nf_tables", "xfs" ]
 
     [kernels.${builtins.toJSON name}]
     path = ${builtins.toJSON "${tree name kernel}"}

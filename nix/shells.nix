@@ -1,5 +1,6 @@
-# Development shells: one for each LLVM, for both bpftrace and kiln.
-{ pkgs, kiln, bpftraces, default }:
+# Development shells: one for each LLVM, for both bpftrace and kiln; two for
+# fuzzing.
+{ pkgs, kiln, bpftraces, llvmVersions }:
 
 let
   inherit (pkgs) lib;
@@ -8,24 +9,53 @@ let
   harness = rust ++ kiln.nativeBuildInputs ++ kiln.buildInputs ++ (with pkgs; [
     glibc.static # cargo builds guest-init statically
     patchelf
-    qemu_kvm
+    qemu_test # as in nix/kiln.nix
     squashfsTools
   ]);
 
-  shell = bpftrace: pkgs.mkShell {
-    inputsFrom = [ bpftrace ];
-    packages = harness ++ import ./guest-tools.nix { inherit pkgs; }
-      ++ [ pkgs.git pkgs.go pkgs.gnumake ];
+  # What bpftrace's maintainers call. `kiln gtest` stands for gtest-parallel,
+  # which is not in nixpkgs.
+  tools = llvm: with pkgs; [
+    llvm.clang-tools # clang-format; a clang-tidy that finds Nix' headers
+    llvm.libclang.python # git-clang-format
+    (python3.withPackages (python: [ python.looseversion ])) # the tests' engine
+    git
+    gnumake
+    go
+    shellcheck
+  ];
+
+  shellWith = packages: version: pkgs.mkShell {
+    inputsFrom = [ bpftraces."bpftrace-llvm${version}" ];
+    packages = packages ++ tools pkgs."llvmPackages_${version}" ++ harness
+      ++ import ./guest-tools.nix { inherit pkgs; };
     # _FORTIFY_SOURCE causes warnings in builds without optimisation.
     hardeningDisable = [ "all" ];
   };
-in
-lib.mapAttrs (_: shell) bpftraces // {
-  default = shell default;
+  shell = shellWith [ ];
 
-  # `make fuzz`.
-  fuzz = pkgs.mkShell {
+  # AFL++ instruments with the LLVM that bpftrace links, or strange things happen.
+  fuzzLlvm = "18";
+  afl = pkgs.aflplusplus.override {
+    clang = pkgs."clang_${fuzzLlvm}";
+    inherit (pkgs."llvmPackages_${fuzzLlvm}") llvm;
+    llvmPackages = pkgs."llvmPackages_${fuzzLlvm}";
+  };
+in
+lib.listToAttrs (map
+  (version: lib.nameValuePair "bpftrace-llvm${version}" (shell version))
+  llvmVersions)
+// {
+  default = shell (lib.last llvmVersions);
+
+  # `make fuzz`, of kiln's own parsers.
+  kiln-fuzz = pkgs.mkShell {
     packages = harness ++ [ pkgs.cargo-fuzz pkgs.gnumake ];
     hardeningDisable = [ "all" ];
   };
+}
+  # AFL++ is only for x86-64 in nixpkgs.
+  // lib.optionalAttrs pkgs.stdenv.hostPlatform.isx86_64 {
+  # `kiln ci fuzz`, of bpftrace.
+  bpftrace-fuzz = shellWith [ afl ] fuzzLlvm;
 }

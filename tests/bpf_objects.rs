@@ -127,15 +127,6 @@ pub(crate) fn results(output: &Output) -> BTreeMap<(String, String), Value> {
     results
 }
 
-/// Kernels that were cached by an older kiln come without their configuration.
-fn lacks_configuration(result: &Value) -> bool {
-    let findings = result["findings"].as_array().unwrap();
-    findings.iter().any(|finding| {
-        let reason = finding["reason"].as_str().unwrap();
-        reason == "this kernel's configuration is not known"
-    })
-}
-
 #[test]
 fn each_object_is_checked_against_what_each_kernel_has() {
     let kiln = Kiln::new();
@@ -151,7 +142,7 @@ fn each_object_is_checked_against_what_each_kernel_has() {
     for (name, expected) in OBJECTS {
         for (kernel, expected) in KERNELS.iter().zip(expected) {
             let result = &results[&(name.to_owned(), (*kernel).to_owned())];
-            if result["verdict"] != expected && !lacks_configuration(result) {
+            if result["verdict"] != expected {
                 wrong.push(format!("{name} on {kernel}: {result:#}"));
             }
         }
@@ -330,9 +321,6 @@ fn kernels_take_what_passes_the_check_and_relocate_it_as_foreseen() {
     assert_eq!(results.len(), 2 * LOADED.len());
     let mut relocations = 0;
     for ((name, kernel), result) in &results {
-        if lacks_configuration(result) {
-            continue;
-        }
         let loads = result["loaded"]["loads"].as_bool().unwrap();
         let verdict = result["verdict"].as_str().unwrap();
         assert_eq!(verdict == "loads", loads, "{name} on {kernel}: {result:#}");

@@ -19,7 +19,7 @@ const STEPS: [&str; 8] = [
 
 /// Appends its arguments and its environment to files, then does what the test
 /// says.
-fn kiln_with_nix(then: &str) -> Kiln {
+pub(crate) fn kiln_with_nix(then: &str) -> Kiln {
     let kiln = Kiln::with_empty_cache();
     let (argv, env) = (kiln.path("work/argv"), kiln.path("work/env"));
     let script = format!(
@@ -32,12 +32,12 @@ fn kiln_with_nix(then: &str) -> Kiln {
     kiln
 }
 
-fn ci<'k>(kiln: &'k Kiln, args: &[&str]) -> Invocation<'k> {
+pub(crate) fn ci<'k>(kiln: &'k Kiln, args: &[&str]) -> Invocation<'k> {
     let path = format!("{}:/usr/bin:/bin", kiln.path("work/bin").display());
     kiln.plain(["ci"]).args(args).env("PATH", path)
 }
 
-fn recorded(kiln: &Kiln) -> Vec<String> {
+pub(crate) fn recorded(kiln: &Kiln) -> Vec<String> {
     let text = fs::read_to_string(kiln.path("work/argv")).unwrap_or_default();
     text.lines().map(str::to_owned).collect()
 }
@@ -77,11 +77,13 @@ fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
          -DBUILD_TESTING=1 -DENABLE_SKB_OUTPUT=1 -DHARDENED_STDLIB=1"
             .to_owned(),
         "cmake --build build-ci --parallel 3".to_owned(),
-        "./tests/bpftrace_test".to_owned(),
+        "kiln gtest --jobs 3 ./tests/bpftrace_test".to_owned(),
         format!("{kiln_of_step} exec -k 6.12 -- ./tests/self-tests.sh"),
-        format!("{kiln_of_step} run -k 6.12 --filter=-basic.x {suite} bpftrace"),
+        format!("{kiln_of_step} run -k 6.12 --filter=-basic.x --build-scale 4 {suite} bpftrace"),
         format!("{kiln_of_step} exec -k 6.12 -- ./tests/tools-parsing-test.sh"),
-        format!("{kiln_of_step} run -k 6.12 --aot --filter ^aot\\. {suite} bpftrace"),
+        format!(
+            "{kiln_of_step} run -k 6.12 --aot --filter ^aot\\. --build-scale 4 {suite} bpftrace"
+        ),
         format!(
             "{kiln_of_step} btf check -k 6.12 --load --bpftrace {work}/build-ci/src/bpftrace \
              {work}/tools/*.bt"
@@ -106,11 +108,13 @@ fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
     let work = work.display();
     let config = format!("kiln --config {work}/kernels/of.toml");
     let lines = recorded(&kiln);
-    let boots: Vec<_> = lines.iter().filter(|line| line.contains("kiln ")).collect();
+    let boots = lines.iter().filter(|line| line.contains("kiln "));
+    let boots: Vec<_> = boots.filter(|line| !line.contains(" gtest ")).collect();
     assert_eq!(boots.len(), 5, "{lines:#?}");
     for line in boots {
         assert!(line.contains(&config), "{line}");
     }
+    assert!(lines[2].contains(&format!(" --run-dir {work}/runs/gtest ")));
     for (line, step) in [(4, "runtime-tests"), (6, "aot")] {
         let run_dir = format!(" --shard slice:1/2 --run-dir {work}/runs/{step} ");
         assert!(lines[line].contains(&run_dir), "{}", lines[line]);
@@ -221,7 +225,11 @@ fn the_list_names_every_step_and_runs_nothing() {
     output.assert_code(0);
     let out = output.out();
     let names: Vec<_> = out.lines().filter(|line| !line.starts_with(' ')).collect();
-    assert_eq!(names, STEPS);
+    assert_eq!(names, [&STEPS[..], &["profiles"]].concat());
+    assert!(
+        out.contains("    kiln ci sanitizers   LLVM 22, Debug, with ASan and UBSan\n"),
+        "{out}"
+    );
     assert!(
         out.contains("#bpftrace-llvm20' --ignore-environment --keep HOME --command cmake"),
         "{out}"
@@ -251,8 +259,9 @@ fn without_nix_it_says_what_to_install() {
 
 #[test]
 fn output_on_github_is_folded_and_commands_nothing() {
-    let kiln =
-        kiln_with_nix("printf '  ::set-env name=X::y\\n##[error]x\\n::error::z' >&2; exit 1");
+    let kiln = kiln_with_nix(
+        "case \"$*\" in *bpftrace_test) printf '  ::set-env name=X::y\\n##[error]x\\n::error::z' >&2; exit 1;; esac",
+    );
     let summary = kiln.file("summary.md", "");
     let output = ci(&kiln, &["--only", "gtest"])
         .env("GITHUB_ACTIONS", "true")

@@ -48,8 +48,8 @@ fn megabytes_go_through_both_ways_unchanged_on_each_kernel() {
         let output = kiln.vm(["exec", "-k", kernel, "--", "tee", "/dev/stderr"]);
         let output = output.stdin(data.clone()).run();
         output.assert_code(0);
-        assert!(output.stdout == data, "{kernel}: stdout differs");
-        assert!(output.stderr == data, "{kernel}: stderr differs");
+        assert!(output.stdout.eq(&data), "{kernel}: stdout differs");
+        assert!(output.stderr.eq(&data), "{kernel}: stderr differs");
     }
 }
 

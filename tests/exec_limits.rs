@@ -92,7 +92,16 @@ fn a_suite_says_why_a_command_did_not_start_or_died_by_sigill_and_goes_on() {
     let file = kiln.file("kernels.toml", [kernels, &suites.concat()].concat());
     let kiln = kiln.config(file);
     let output = kiln
-        .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "20"])
+        .vm([
+            "run",
+            "-k",
+            "6.1",
+            "-j1",
+            "--timeout-scale",
+            "5",
+            "--build-scale",
+            "4",
+        ])
         .args(["--run-dir", out(&kiln).to_str().unwrap()])
         .args(["long", "avx", "good"])
         .run();
@@ -105,4 +114,9 @@ fn a_suite_says_why_a_command_did_not_start_or_died_by_sigill_and_goes_on() {
     assert!(reason.contains("VALUE has 131078 bytes"), "{reason}");
     assert_eq!(result("avx.command")["verdict"], "fail");
     assert_eq!(result("good.command")["verdict"], "pass");
+    // Both scales apply.
+    assert!(
+        said.contains("time limits are multiplied by 20.0"),
+        "{said}"
+    );
 }

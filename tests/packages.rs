@@ -50,6 +50,33 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().unwrap()
 }
 
+/// As every kernel was cached before kiln kept configurations.
+#[test]
+fn a_kernel_that_an_older_kiln_cached_gets_its_configuration_from_its_package() {
+    let kiln = kiln("[kernels.k]\nfiles = [{ path = \"k.tar\" }]\n");
+    let mut image = bare_image("6.1");
+    let payload = b"packed in an unknown way";
+    image[0x24c] = u8::try_from(payload.len()).unwrap();
+    image.extend_from_slice(payload);
+    let files: &[(&str, &[u8])] = &[
+        ("boot/vmlinuz-6.1", &image),
+        ("boot/config-6.1", CONFIG.as_bytes()),
+    ];
+    kiln.file("k.tar", archive(files));
+    let fetch = || {
+        let output = kiln.plain(["kernels", "fetch", "-k", "k"]).run();
+        output.assert_code(0);
+        let image = Material::listed(&output.out()).image;
+        image.with_file_name("config")
+    };
+    let config = fetch();
+    fs::remove_file(&config).unwrap();
+    assert_eq!(fetch(), config);
+    assert_eq!(fs::read_to_string(&config).unwrap(), CONFIG);
+    let names = walkdir::WalkDir::new(kiln.cache().join("tmp")).into_iter();
+    assert_eq!(names.count(), 1, "temporary files were left");
+}
+
 /// Packages that do not make one kernel together are named by their files.
 #[test]
 fn packages_that_are_not_one_kernel_are_told_with_what_is_missing() {

@@ -81,11 +81,12 @@ fn the_working_directory_and_the_modules_are_seen_in_a_directory_root() {
 }
 
 #[test]
-fn any_store_directory_makes_a_nix_root() {
-    let kiln = Kiln::new();
+fn any_store_directory_makes_a_nix_root_that_belongs_to_root() {
+    let kiln = Kiln::as_ordinary_user();
     let store = kiln.path("a store");
     let package = store.join("0123456789abcdfghijklmnpqrsvwxyz-busybox-1.35");
     busybox(&package.join("bin"));
+    kiln.give(&store);
     let script = "pwd -P; ls /nix/store; busybox stat -c '%a %u:%g' / /tmp /root /etc/passwd; cat /etc/passwd | head -n 1; readlink /bin/sh; \
         touch /nix/store/x 2>/dev/null || echo read-only";
     for kernel in KERNELS {

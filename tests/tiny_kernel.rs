@@ -13,7 +13,7 @@ use crate::support::{Kiln, checkout};
 const BUILD: Duration = Duration::from_secs(40 * 60);
 
 /// A copy of the kernel in `kiln`'s directory.
-fn kernel(kiln: &Kiln) -> PathBuf {
+pub(crate) fn kernel(kiln: &Kiln) -> PathBuf {
     let output = Command::new("timeout")
         .arg(BUILD.as_secs().to_string())
         .arg(checkout().join("scripts/build-tiny-kernel"))
@@ -49,6 +49,16 @@ END
 done
 is test "$(readlink /dev/fd)" = /proc/self/fd
 is test -c /dev/ptmx
+# The kernel's messages about devices that come and go later.
+soon() { i=0; until test "$@"; do i=$((i + 1)); test $i -lt 100 || return 1; sleep 0.1; done; }
+rm /dev/full
+echo add >/sys/class/mem/full/uevent
+is soon -c /dev/full
+is test "$(stat -c %t:%T:%a /dev/full)" = 1:7:666
+echo remove >/sys/class/mem/full/uevent
+is soon ! -e /dev/full
+echo add >/sys/class/mem/full/uevent
+is soon -c /dev/full
 is test -d /dev/shm
 echo text >/dev/null && is test "$(head -c 3 /dev/zero | wc -c)" = 3
 ! echo x 2>/dev/null >/dev/full || fail /dev/full

@@ -96,7 +96,15 @@ fn a_workflow_may_do_little_and_ends() {
         assert!(!events.contains_key("pull_request_target"), "{file}");
         for (name, job) in workflow["jobs"].as_object().unwrap() {
             assert!(job["timeout-minutes"].is_i64(), "{file}: {name}");
-            assert!(job["permissions"].is_null(), "{file}: {name}");
+            let more = &job["permissions"];
+            if file.ends_with("/update.yml") {
+                // It pushes a branch, and no pull request starts it.
+                let may = serde_json::json!({ "contents": "write", "pull-requests": "write" });
+                assert_eq!(more, &may, "{file}: {name}");
+                assert!(!events.contains_key("pull_request"), "{file}");
+            } else {
+                assert!(more.is_null(), "{file}: {name}");
+            }
         }
     }
 }
@@ -157,7 +165,10 @@ fn every_kiln_command_of_a_workflow_is_one() {
             let words: Vec<String> = shlex::split(command)
                 .unwrap()
                 .into_iter()
-                .map(|word| word.replace("$LLVM", "22").replace("$SHARD", "slice:1/1"))
+                .map(|word| {
+                    word.replace("$PROFILE", "llvm22")
+                        .replace("$SHARD", "slice:1/1")
+                })
                 .collect();
             // `--help` only works if everything before it is valid.
             let ci = words.iter().any(|word| word == "ci");
@@ -245,4 +256,37 @@ fn the_action_passes_on_every_input() {
         assert!(named || looped, "{name}");
     }
     assert_eq!(env.len() + 1, inputs.len());
+}
+
+#[test]
+fn each_job_of_upstream_is_a_profile_that_runs_here_and_is_in_the_docs() {
+    let ci = parse(&checkout().join(".github/workflows/ci.yml"));
+    let mut run = BTreeSet::new();
+    for job in ["build", "kernels", "report", "others"] {
+        let matrix = &ci["jobs"][job]["strategy"]["matrix"];
+        let plain = matrix["profile"].as_array().into_iter().flatten();
+        let included = matrix["include"].as_array().into_iter().flatten();
+        let names = plain.chain(included.map(|job| &job["profile"]));
+        run.extend(names.map(|name| name.as_str().unwrap().to_owned()));
+    }
+    let catalogue: toml::Table = flake::read("kernels.toml").parse().unwrap();
+    let profiles = catalogue["ci"].as_table().unwrap();
+    let known: BTreeSet<String> = profiles.keys().cloned().collect();
+    assert_eq!(run, known);
+    let docs = flake::read("docs/ci.md");
+    for name in known {
+        assert!(
+            docs.contains(&format!("`kiln ci {name}`")),
+            "docs/ci.md: {name}"
+        );
+    }
+    // Their shells exist.
+    let shells = flake::names("shells");
+    for (name, profile) in profiles {
+        let shell = match profile.get("llvm") {
+            Some(llvm) => format!("bpftrace-llvm{llvm}"),
+            None => profile["shell"].as_str().unwrap().to_owned(),
+        };
+        assert!(shells.contains(&shell), "{name}: {shell}");
+    }
 }

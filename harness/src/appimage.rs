@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use backhand::{FilesystemReader, InnerNode};
 use sha2::{Digest, Sha256};
 
-use crate::hint::Hint;
+use crate::hint::{Hint, quoted};
 
 /// The cache's directory for unpacked images.
 const DIRECTORY: &str = "appimages";
@@ -47,6 +47,14 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// It mounts a `/nix` of its own over the one that the tests are in.
+    #[error("the tests in {} cannot run with {}, which has its own /nix and hides yours", tests.display(), path.display())]
+    Hides {
+        /// The file.
+        path: PathBuf,
+        /// The tests.
+        tests: PathBuf,
     },
     /// A file operation failed.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -83,9 +91,25 @@ impl Hint for Error {
                 "if it runs here, unpack it with `{} --appimage-extract` and test squashfs-root/AppRun",
                 path.display()
             )],
+            Self::Hides { tests, .. } => vec![format!(
+                "copy them elsewhere, and name the copy with --tests: cp -rL {} tests",
+                quoted(tests)
+            )],
             Self::Io { .. } => Vec::new(),
         }
     }
+}
+
+/// Refuses `tests` that the image at `path`, unpacked to `tree`, hides from bpftrace: what
+/// nix-appimage makes mounts its own `/nix` (its AppRun, `userns-chroot`).
+pub fn check_tests(path: &Path, tree: &Path, tests: &Path) -> Result<(), Error> {
+    if tests.starts_with("/nix") && tree.join("nix").is_dir() {
+        return Err(Error::Hides {
+            path: path.to_owned(),
+            tests: tests.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether the content of `path` is an AppImage. Another file with such a name is an error. A
@@ -334,6 +358,24 @@ fn end_of_elf(file: &mut File) -> io::Result<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn an_image_with_its_own_nix_hides_tests_in_the_store_and_no_others() {
+        let tree = tempfile::tempdir().unwrap();
+        let check = |tests: &str| check_tests(Path::new("b"), tree.path(), Path::new(tests));
+        let store = "/nix/store/x-tests";
+        assert!(check(store).is_ok());
+        fs::create_dir(tree.path().join("nix")).unwrap();
+        assert!(check("/home/me/tests").is_ok());
+        let error = check(store).unwrap_err();
+        assert!(error.to_string().contains("which has its own /nix"));
+        assert_eq!(
+            error.hints(),
+            [
+                "copy them elsewhere, and name the copy with --tests: cp -rL /nix/store/x-tests tests"
+            ]
+        );
+    }
 
     #[test]
     fn an_appimage_is_known_by_its_magic_and_not_by_its_name() {

@@ -59,6 +59,21 @@ fn spawner() -> io::Result<&'static mpsc::Sender<SpawnOrder>> {
     Ok(SPAWNER.get_or_init(|| sender))
 }
 
+/// Has the spawner start `command`.
+async fn order(command: Command) -> io::Result<Child> {
+    let (reply, answer) = oneshot::channel();
+    spawner()?
+        .send(SpawnOrder {
+            command,
+            runtime: Handle::current(),
+            reply,
+        })
+        .map_err(|_| io::Error::other("the thread that starts processes is gone"))?;
+    answer
+        .await
+        .map_err(|_| io::Error::other("the thread that starts processes is gone"))?
+}
+
 /// Has the process that `command` starts killed when the thread that starts it
 /// ends, and so when kiln does.
 pub(crate) fn dies_with_parent(command: &mut std::process::Command) {
@@ -90,23 +105,21 @@ impl Supervised {
     pub async fn spawn(mut command: Command) -> io::Result<Self> {
         command.process_group(0).kill_on_drop(true);
         dies_with_parent(command.as_std_mut());
-        let (reply, answer) = oneshot::channel();
-        spawner()?
-            .send(SpawnOrder {
-                command,
-                runtime: Handle::current(),
-                reply,
-            })
-            .map_err(|_| io::Error::other("the thread that starts processes is gone"))?;
-        let child = answer
-            .await
-            .map_err(|_| io::Error::other("the thread that starts processes is gone"))??;
+        let child = order(command).await?;
         let pid = child
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw)
             .ok_or_else(|| io::Error::other("the process ended before it had a pid"))?;
         Ok(Self { child, pid })
+    }
+
+    /// Runs `command`, which has our terminal, to its end. It stays in our process group, as a
+    /// program that reads from a terminal must, and dies with us all the same.
+    pub async fn in_our_group(mut command: Command) -> io::Result<ExitStatus> {
+        command.kill_on_drop(true);
+        dies_with_parent(command.as_std_mut());
+        order(command).await?.wait().await
     }
 
     /// Runs `command` to its end and collects what it wrote; stdout and stderr

@@ -17,6 +17,7 @@
 
 mod appimage;
 mod arch;
+mod bisect;
 mod blocking;
 mod bpf;
 mod btf;

@@ -1,10 +1,15 @@
 //! Temporary directories of VMs: sockets, the initramfs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+/// What the names of these directories begin with.
+pub(crate) const PREFIX: &str = "kiln-";
 
 /// How long dropping a directory waits for work that still writes into it: reading modules and
 /// packing an initramfs take a second on a busy machine.
@@ -32,7 +37,11 @@ pub struct Lease {
 impl Scratch {
     /// Creates a directory below `TMPDIR`, or `/tmp`.
     pub fn new() -> std::io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("kiln-").tempdir()?;
+        // Its sockets command the VM.
+        let dir = tempfile::Builder::new()
+            .prefix(PREFIX)
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir()?;
         Ok(Self {
             path: dir.path().to_owned(),
             dir: Some(Arc::new(dir)),
@@ -105,8 +114,10 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_is_kept_stays() {
+    fn a_directory_that_is_kept_stays_and_is_the_users_alone() {
         let scratch = Scratch::new().unwrap();
+        let mode = scratch.path().metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         let path = scratch.path().to_owned();
         scratch.keep();
         assert!(path.is_dir());

@@ -317,7 +317,7 @@ fn tmpfs(
             entry.kind = EntryKind::Directory;
         }
     }
-    upper::lay(&plain, lower, target).during(STAGE, &target.display())?;
+    put_in(&plain, lower, target).during(STAGE, &target.display())?;
     let is_root = target == Path::new(NEW_ROOT);
     let laid =
         laid::lay(lower, target, written, &hiding, is_root).during(STAGE, &target.display())?;
@@ -330,6 +330,14 @@ fn mount_tmpfs(target: &Path) -> Result<(), Failure> {
         .during("mount a tmpfs", &target.display())
 }
 
+/// Makes `layer` look like the directory `lower`, except where one of the entries, which it gets,
+/// is that directory: a user's own directory is root's in the guest.
+fn put_in(entries: &[Entry], lower: &Path, layer: &Path) -> std::io::Result<()> {
+    upper::take_over(lower, layer)?;
+    upper::lay(entries, lower, layer)?;
+    upper::take_over_times(&fs::symlink_metadata(lower)?, layer)
+}
+
 /// Mounts an overlay of `lower` with `upper/upper` and `upper/work` at `target`; `upper` is on a
 /// tmpfs, and first gets `entries`.
 fn overlay(lower: &Path, upper: &Path, target: &Path, entries: &[Entry]) -> Result<(), Failure> {
@@ -338,8 +346,7 @@ fn overlay(lower: &Path, upper: &Path, target: &Path, entries: &[Entry]) -> Resu
     for directory in [&layer, &work] {
         fs::create_dir_all(directory).during(STAGE, &directory.display())?;
     }
-    upper::lay(entries, lower, &layer).during(STAGE, &target.display())?;
-    upper::take_over(lower, &layer).during(STAGE, &target.display())?;
+    put_in(entries, lower, &layer).during(STAGE, &target.display())?;
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.display(),

@@ -71,7 +71,7 @@ struct Child {
 }
 
 /// Lays the tree `lower` into the tmpfs at `upper`, where something may lie
-/// already, which stays. `written` and `hiding` are relative to it; with `root`,
+/// already, which stays, as do the attributes of `upper` itself. `written` and `hiding` are relative to it; with `root`,
 /// it is a system's.
 pub(super) fn lay(
     lower: &Path,
@@ -94,14 +94,12 @@ pub(super) fn lay(
     } else {
         laying.bind_children(top, root)?;
     }
-    laying
-        .made
-        .push((PathBuf::new(), fs::symlink_metadata(lower)?));
     for (path, meta) in laying.made.iter().rev() {
         let directory = upper.join(path);
         give(&directory, meta)?;
         upper::take_over_times(meta, &directory)?;
     }
+    upper::take_over_times(&fs::symlink_metadata(lower)?, upper)?;
     Ok(laying.laid)
 }
 

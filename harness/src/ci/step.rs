@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::environment::Environment;
+use crate::config::Sanitizer;
 use crate::run::partition::Partition;
 use crate::suite::bpftrace::Dialect;
 
@@ -17,7 +18,7 @@ pub enum Name {
     Configure,
     /// Builds bpftrace and its tests
     Build,
-    /// Runs the unit tests (gtest), on this machine
+    /// Runs the unit tests (gtest), on this machine, several at a time
     Gtest,
     /// Runs tests/self-tests.sh in each kernel
     SelfTests,
@@ -29,6 +30,8 @@ pub enum Name {
     Aot,
     /// Lets bpftrace attach its tools in each kernel, and compares that with the kernel's types
     Btf,
+    /// Runs AFL++ for a few executions, on this machine; only if named
+    Fuzz,
 }
 
 impl Name {
@@ -43,6 +46,7 @@ impl Name {
             Self::ToolsParsing => "tools-parsing",
             Self::Aot => "aot",
             Self::Btf => "btf",
+            Self::Fuzz => "fuzz",
         }
     }
 
@@ -62,22 +66,26 @@ impl Name {
 
     /// Whether it runs another kiln, with kiln's exit codes.
     pub fn runs_kiln(self) -> bool {
-        self.runs_suite() || matches!(self, Self::SelfTests | Self::ToolsParsing | Self::Btf)
+        self.runs_suite() || self.boots()
     }
 
-    /// Whether that is a `kiln run`, with a run directory.
+    /// Whether that kiln has a run directory.
     pub fn runs_suite(self) -> bool {
-        matches!(self, Self::RuntimeTests | Self::Aot)
+        matches!(self, Self::Gtest | Self::RuntimeTests | Self::Aot)
     }
-}
 
-/// A sanitizer to build with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Sanitizer {
-    /// Memory errors
-    Address,
-    /// Undefined behaviour
-    Undefined,
+    /// Whether it boots kernels.
+    pub fn boots(self) -> bool {
+        matches!(
+            self,
+            Self::SelfTests | Self::RuntimeTests | Self::ToolsParsing | Self::Aot | Self::Btf
+        )
+    }
+
+    /// Whether it only runs if it is named: it needs a build of its own.
+    pub fn by_name_only(self) -> bool {
+        self == Self::Fuzz
+    }
 }
 
 /// What to test, and on what.
@@ -93,6 +101,8 @@ pub struct Settings {
     pub compilers: (String, String),
     /// Sanitizers; usually none.
     pub sanitizers: Vec<Sanitizer>,
+    /// Further variables of cmake, `NAME=VALUE`.
+    pub defines: Vec<String>,
     /// Number of parallel build processes.
     pub jobs: usize,
     /// The dialect of the runtime and AOT tests, as for `kiln run --dialect`; by default that of
@@ -107,7 +117,7 @@ pub struct Settings {
     /// The catalogue of kernels, absolute; by default what `kiln` finds in the steps' directory or
     /// above.
     pub config: Option<PathBuf>,
-    /// Contains the run directories of the runtime and AOT tests, absolute; by default they are in
+    /// Contains the run directories of the unit, runtime and AOT tests, absolute; by default they are in
     /// the usual place.
     pub run_dir: Option<PathBuf>,
     /// The sources, where commands run.
@@ -153,7 +163,7 @@ pub fn steps(settings: &Settings) -> Vec<Step> {
     [
         (Name::Configure, configure(settings)),
         (Name::Build, build(settings)),
-        (Name::Gtest, words(&["./tests/bpftrace_test"])),
+        (Name::Gtest, gtest(settings)),
         (Name::SelfTests, exec(settings, "./tests/self-tests.sh")),
         (Name::RuntimeTests, runtime_tests(settings)),
         (
@@ -162,6 +172,7 @@ pub fn steps(settings: &Settings) -> Vec<Step> {
         ),
         (Name::Aot, aot(settings)),
         (Name::Btf, btf(settings)),
+        (Name::Fuzz, fuzz()),
     ]
     .into_iter()
     .map(|(name, command)| Step {
@@ -194,12 +205,63 @@ fn configure(settings: &Settings) -> Vec<OsString> {
         ]
         .map(OsString::from),
     );
+    let defines = settings.defines.iter();
+    command.extend(defines.map(|define| format!("-D{define}").into()));
     command
 }
 
 fn build(settings: &Settings) -> Vec<OsString> {
     let jobs = settings.jobs.to_string();
-    words(&["cmake", "--build", BUILD, "--parallel", &jobs])
+    let mut command = Vec::new();
+    if settings.compilers.0.starts_with("afl-") {
+        // AFL++'s compilers take no option for it.
+        command.extend(words(&["env", "AFL_USE_ASAN=1"]));
+    }
+    command.extend(words(&["cmake", "--build", BUILD, "--parallel", &jobs]));
+    command
+}
+
+fn gtest(settings: &Settings) -> Vec<OsString> {
+    let mut command: Vec<OsString> = vec![settings.kiln.clone().into(), "gtest".into()];
+    command.extend(words(&["--jobs", &settings.jobs.to_string()]));
+    if let Some(run_dir) = settings.run_dir_of(Name::Gtest) {
+        command.push("--run-dir".into());
+        command.push(run_dir.into());
+    }
+    command.push("./tests/bpftrace_test".into());
+    command
+}
+
+/// The smoke run of upstream's ci.py: ten executions from one trivial program.
+fn fuzz() -> Vec<OsString> {
+    let prepare = "rm -rf inputs outputs && mkdir inputs outputs && \
+                   echo 'BEGIN {}' > inputs/seed.bt && exec \"$@\"";
+    let mut command = words(&["sh", "-c", prepare, "sh", "env"]);
+    command.extend(words(&[
+        "AFL_NO_AFFINITY=1",
+        // The machine's core pattern stays as it is.
+        "AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1",
+        "ASAN_OPTIONS=abort_on_error=1,symbolize=0",
+        "BPFTRACE_BTF=",
+        "BPFTRACE_AVAILABLE_FUNCTIONS_TEST=",
+    ]));
+    command.extend(words(&["afl-fuzz", "-M", "0", "-m", "none"]));
+    command.extend(words(&["-i", "inputs", "-o", "outputs", "-E", "10"]));
+    command.extend(words(&["-t", "60000", "--"]));
+    command.extend(words(&["src/bpftrace", "--test=codegen", "@@"]));
+    command
+}
+
+/// How many times slower than without a program with these sanitizers is, at most: two to four
+/// times with ASan, less than twice with UBSan (clang's documentation of both).
+fn build_scale(sanitizers: &[Sanitizer]) -> Option<&'static str> {
+    if sanitizers.contains(&Sanitizer::Address) {
+        Some("4")
+    } else if sanitizers.contains(&Sanitizer::Undefined) {
+        Some("2")
+    } else {
+        None
+    }
 }
 
 fn runtime_tests(settings: &Settings) -> Vec<OsString> {
@@ -237,6 +299,9 @@ fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsS
     }
     if let Some(dialect) = settings.dialect {
         command.extend(words(&["--dialect", dialect.name]));
+    }
+    if let Some(scale) = build_scale(&settings.sanitizers) {
+        command.extend(words(&["--build-scale", scale]));
     }
     if let Some(run_dir) = settings.run_dir_of(step) {
         command.push("--run-dir".into());

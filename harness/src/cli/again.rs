@@ -99,20 +99,81 @@ pub(super) fn options(command_line: impl IntoIterator<Item = OsString>) -> Vec<S
     };
     let mut words = vec![name_of(&program), "run".to_owned()];
     let command = super::command();
-    let Some(run) = command.find_subcommand("run") else {
-        return Vec::new();
-    };
-    // Global options go to each subcommand.
-    let config = command
-        .get_arguments()
-        .filter(|arg| arg.get_id() == "config");
-    for argument in config.chain(run.get_arguments()) {
+    for argument in arguments_of(&command, "run") {
         let id = argument.get_id().as_str();
         if !WITHOUT.contains(&id) {
             add(&mut words, argument, matches);
         }
     }
     words
+}
+
+/// Arguments of `kiln bisect` that do not change what it finds.
+const BESIDE_BISECTION: [&str; 4] = ["resume", "run_dir", "jobs", "format"];
+
+/// This `kiln bisect` without what does not change what it finds, safe to keep; empty for other
+/// command lines.
+pub(super) fn bisection(command_line: impl IntoIterator<Item = OsString>) -> Vec<String> {
+    let mut command_line = command_line.into_iter().peekable();
+    let program = command_line.peek().cloned().unwrap_or_default();
+    let command = super::command();
+    let Ok(matches) = command.clone().try_get_matches_from(command_line) else {
+        return Vec::new();
+    };
+    let Some((name @ "bisect", matches)) = matches.subcommand() else {
+        return Vec::new();
+    };
+    let mut words = vec![name_of(&program), name.to_owned()];
+    for argument in arguments_of(&command, name) {
+        if !BESIDE_BISECTION.contains(&argument.get_id().as_str()) {
+            add(&mut words, argument, matches);
+        }
+    }
+    let values = |id: &str| {
+        let values = matches.get_raw(id).into_iter().flatten();
+        let values = values.map(|value| value.to_string_lossy().into_owned());
+        values.collect::<Vec<String>>()
+    };
+    words.extend(values("suites"));
+    words.push("--".to_owned());
+    words.extend(values("argv"));
+    words
+}
+
+/// The options of this bisection that another subcommand has too, for it to run one step.
+pub(super) fn step(bisection: &[String], subcommand: &str) -> Vec<String> {
+    let command = super::command();
+    let Ok(matches) = command.clone().try_get_matches_from(bisection) else {
+        return Vec::new();
+    };
+    let Some((_, matches)) = matches.subcommand() else {
+        return Vec::new();
+    };
+    let mut words = Vec::new();
+    for argument in arguments_of(&command, subcommand) {
+        let id = argument.get_id().as_str();
+        // Not every option of it is one of a bisection.
+        if id != "kernels" && matches.try_contains_id(id).is_ok() {
+            add(&mut words, argument, matches);
+        }
+    }
+    words
+}
+
+/// The suites of this bisection.
+pub(super) fn suites(bisection: &[String]) -> Vec<String> {
+    let matches = super::command().try_get_matches_from(bisection).ok();
+    let matches = matches.as_ref().and_then(clap::ArgMatches::subcommand);
+    let suites = matches.and_then(|(_, matches)| matches.get_many::<String>("suites"));
+    suites.into_iter().flatten().cloned().collect()
+}
+
+/// The arguments of a subcommand, among them the global one that says something of tests.
+fn arguments_of<'c>(command: &'c clap::Command, name: &str) -> impl Iterator<Item = &'c clap::Arg> {
+    let config = command.get_arguments();
+    let config = config.filter(|arg| arg.get_id() == "config");
+    let own = command.find_subcommand(name);
+    config.chain(own.into_iter().flat_map(clap::Command::get_arguments))
 }
 
 /// As it was typed. An absolute path comes from a script and is specific to this machine.
@@ -144,8 +205,8 @@ fn add(words: &mut Vec<String>, argument: &clap::Arg, matches: &ArgMatches) {
             VARIABLES => Cow::Borrowed(name_in(&value)),
             _ => value,
         };
-        // Otherwise clap would parse it as an option.
-        if value.starts_with('-') {
+        // Otherwise clap would parse it as an option, or as none.
+        if value.starts_with('-') || argument.is_require_equals_set() {
             words.push(format!("--{long}={value}"));
         } else {
             words.push(format!("--{long}"));
@@ -194,6 +255,32 @@ mod tests {
         }
         assert_eq!(published("kiln merge -e A=b"), "kiln merge -e A=b");
         assert_eq!(published("kiln merge A=b"), "kiln merge A=b");
+    }
+
+    #[test]
+    fn a_bisection_keeps_what_it_asks_and_passes_on_what_a_step_takes() {
+        let words = |line: &str| bisection(line.split(' ').map(OsString::from));
+        let kept = words(
+            "/opt/kiln bisect -j2 --format json --good 6.1 -k a -k b --confirm 3 -t x --memory 1G \
+             -e A=s3cret --config k.toml bpftrace",
+        );
+        assert_eq!(
+            kept.join(" "),
+            "kiln bisect --config k.toml --good 6.1 --kernel a --kernel b --confirm 3 --filter x \
+             --memory 1G --env A bpftrace --"
+        );
+        assert_eq!(
+            step(&kept, "run").join(" "),
+            "--config k.toml --filter x --memory 1G --env A"
+        );
+        let command = words("kiln bisect -k a --cpus 2 -- sh -c x");
+        assert_eq!(
+            command.join(" "),
+            "kiln bisect --kernel a --cpus 2 -- sh -c x"
+        );
+        assert_eq!(step(&command, "exec").join(" "), "--cpus 2");
+        assert_eq!(words(&command.join(" ")), command);
+        assert!(words("kiln run -k a").is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `kiln btf`: what types and functions kernels have, without booting them.
 
 mod check;
-mod diff;
+pub(super) mod diff;
 mod extract;
 mod header;
 mod show;

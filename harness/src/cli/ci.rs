@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use super::ci_profile::{self, Profile, Profiles};
 use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
 use super::output;
 use super::suite_args::parse_dialect;
-use crate::ci::{self, End, Environment, Name, Sanitizer, Settings, Show, Step, Variable};
+use crate::ci::{self, End, Environment, Name, Settings, Show, Step, Variable};
+use crate::config::{Catalogue, Sanitizer};
 use crate::exit_code;
 use crate::hint::with_causes;
 use crate::report::escape;
@@ -17,14 +19,24 @@ use crate::run::event_log::EVENTS;
 use crate::run::partition::Partition;
 use crate::suite::bpftrace::Dialect;
 
+/// Nix's exit status if it cannot enter the shell, and that of cmake and many others.
+const NIX_FAILED: i32 = 1;
+
+/// The machine whose kernels kiln boots, on itself.
+const GUESTS: &str = "x86_64";
+
 /// `kiln ci`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  kiln ci --list                        every step and its command
+  kiln ci --list                        every step and its command, and the profiles
+  kiln ci sanitizers                    a job of bpftrace's own CI
   kiln ci --llvm 20 -k 6.12             all of it, on one kernel
   kiln ci --only build --only gtest     two steps, nothing before them")]
 pub(super) struct CiArgs {
-    /// Print each step with its command, and run nothing
+    /// Options by name: the table [ci.PROFILE] of kernels.toml, or one of kiln's own. What the
+    /// command line says comes first
+    profile: Option<String>,
+    /// Print each step with its command, and the profiles, and run nothing
     #[arg(long)]
     list: bool,
     /// Run only this step, without those it needs; may be repeated
@@ -36,32 +48,33 @@ pub(super) struct CiArgs {
     /// Version of LLVM: the development shell bpftrace-llvmN of the flake
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     llvm: Option<u16>,
+    /// Another development shell of the flake, by its name
+    #[arg(long, value_name = "NAME", conflicts_with = "llvm")]
+    shell: Option<String>,
     /// The flake, such as . or github:OWNER/NAME
     #[arg(long, default_value = ".")]
     flake: String,
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
     /// debian:6.18, host, or a path: a build tree, an image, or packages
-    /// separated by commas [default: @quick]
-    #[arg(
-        short,
-        long = "kernel",
-        value_name = "KERNEL",
-        default_value = "@quick",
-        hide_default_value = true
-    )]
+    /// separated by commas [default: @ci, the kernels that bpftrace supports; @quick where the
+    /// catalogue has no such group]
+    #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// `CMAKE_BUILD_TYPE`
-    #[arg(long, value_name = "TYPE", default_value = "Release")]
-    build_type: String,
-    /// Build with this sanitizer; may be repeated
+    /// `CMAKE_BUILD_TYPE` [default: Release]
+    #[arg(long, value_name = "TYPE")]
+    build_type: Option<String>,
+    /// Build with this sanitizer, and multiply the time limits of tests; may be repeated
     #[arg(long, value_name = "SANITIZER")]
     sanitizer: Vec<Sanitizer>,
-    /// The C compiler
-    #[arg(long, value_name = "PROGRAM", default_value = "cc")]
-    cc: String,
-    /// The C++ compiler
-    #[arg(long, value_name = "PROGRAM", default_value = "c++")]
-    cxx: String,
+    /// The C compiler [default: cc]
+    #[arg(long, value_name = "PROGRAM")]
+    cc: Option<String>,
+    /// The C++ compiler [default: c++]
+    #[arg(long, value_name = "PROGRAM")]
+    cxx: Option<String>,
+    /// Set a variable of cmake: NAME=VALUE; may be repeated
+    #[arg(short = 'D', long = "define", value_name = "NAME=VALUE")]
+    defines: Vec<String>,
     /// Number of parallel build processes [default: the number of CPUs]
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -78,8 +91,8 @@ pub(super) struct CiArgs {
     /// File that lists the AOT tests to run [default: all]
     #[arg(long, value_name = "FILE")]
     aot_allowlist: Option<PathBuf>,
-    /// Directory for the tests' runs, DIR/runtime-tests and DIR/aot, as for `kiln run --run-dir`
-    /// [default: below $XDG_STATE_HOME/kiln/runs]
+    /// Directory for the tests' runs, DIR/gtest, DIR/runtime-tests and DIR/aot, as for `kiln run
+    /// --run-dir` [default: new ones below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
     /// The sources of bpftrace, where commands run [default: the working directory]
@@ -95,13 +108,25 @@ pub(super) struct CiArgs {
 
 impl CiArgs {
     pub(super) async fn run(self, config: Option<PathBuf>) -> Result<u8, Failure> {
-        let environment = Environment {
-            variables: self.env.clone(),
+        let directory = self.sources()?;
+        // Steps run in other directories.
+        let config = match config {
+            Some(config) => {
+                let path = config
+                    .canonicalize()
+                    .map_err(|error| cannot(&format!("read {}", config.display()), &error))?;
+                Some(path)
+            }
+            None => None,
         };
-        let settings = self.settings(&environment, config)?;
-        let mut steps = ci::steps(&settings);
-        steps.retain(|step| self.only.is_empty() || self.only.contains(&step.name));
-        steps.retain(|step| !self.skip.contains(&step.name));
+        let catalogue = Catalogue::discover(config.as_deref(), &directory)?;
+        let profiles = Profiles::of(&catalogue)?;
+        let profile = match &self.profile {
+            Some(name) => profiles.find(name)?,
+            None => Profile::default(),
+        };
+        let settings = self.settings(&profile, &catalogue, directory, config)?;
+        let steps = self.steps(&profile, &settings);
         if steps.is_empty() {
             return Err(Failure::new(
                 exit_code::NOTHING_SELECTED,
@@ -111,6 +136,12 @@ impl CiArgs {
         if self.list {
             for step in &steps {
                 output::line(&format!("{}\n    {}", step.name.as_str(), step.line()))?;
+            }
+            if self.profile.is_none() {
+                output::line("profiles")?;
+                for (name, about) in profiles.list() {
+                    output::line(&format!("    kiln ci {name:12} {about}"))?;
+                }
             }
             return Ok(exit_code::OK);
         }
@@ -135,6 +166,10 @@ impl CiArgs {
                 });
                 continue;
             }
+            if step.name.boots() && std::env::consts::ARCH != GUESTS {
+                verdicts.push(not_here(step.name));
+                continue;
+            }
             let started = Instant::now();
             // The step refuses a directory that already has one.
             let run = settings
@@ -148,7 +183,7 @@ impl CiArgs {
             };
             let end = ci::run(
                 step,
-                &environment,
+                &settings.environment,
                 show,
                 self.step_timeout,
                 interrupts.next(),
@@ -162,7 +197,20 @@ impl CiArgs {
                     interrupted = Some(signal);
                     (input::code_of(signal), format!("ended by {signal}"))
                 }
-                Ok(end) => judge(step.name, end, self.step_timeout),
+                Ok(end) => {
+                    let (code, text) = judge(step.name, end, self.step_timeout);
+                    let cause = match end {
+                        End::Exited(status) if !status.success() => {
+                            let stopped = verdicts.is_empty() && status.code() == Some(NIX_FAILED);
+                            ci::diagnose(&settings, step.name, stopped).await
+                        }
+                        _ => None,
+                    };
+                    match cause {
+                        Some(cause) => (exit_code::SETUP_FAILED, format!("failed: {cause}")),
+                        None => (code, text),
+                    }
+                }
                 // Without Nix no step can run.
                 Err(error @ ci::Error::NoNix) => return Err(error.into()),
                 Err(error) => (exit_code::SETUP_FAILED, with_causes(&error)),
@@ -186,64 +234,124 @@ impl CiArgs {
         })
     }
 
+    /// The sources of bpftrace, absolute.
+    fn sources(&self) -> Result<PathBuf, Failure> {
+        let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from("."));
+        directory
+            .canonicalize()
+            .map_err(|error| cannot(&format!("enter {}", directory.display()), &error))
+    }
+
+    /// The steps to run.
+    fn steps(&self, profile: &Profile, settings: &Settings) -> Vec<Step> {
+        let only = if self.only.is_empty() {
+            &profile.only
+        } else {
+            &self.only
+        };
+        let mut steps = ci::steps(settings);
+        steps.retain(|step| match &only[..] {
+            [] => !step.name.by_name_only(),
+            only => only.contains(&step.name),
+        });
+        let skip = |name| self.skip.contains(&name) || profile.skip.contains(&name);
+        // A step that is named on the command line runs.
+        steps.retain(|step| self.only.contains(&step.name) || !skip(step.name));
+        steps
+    }
+
     fn settings(
         &self,
-        environment: &Environment,
+        profile: &Profile,
+        catalogue: &Catalogue,
+        directory: PathBuf,
         config: Option<PathBuf>,
     ) -> Result<Settings, Failure> {
-        let cannot = |what: &str, error: std::io::Error| {
-            Failure::new(exit_code::SETUP_FAILED, format!("cannot {what}: {error}"))
-        };
-        let directory = self.directory.clone().unwrap_or_else(|| PathBuf::from("."));
-        let directory = directory
-            .canonicalize()
-            .map_err(|error| cannot(&format!("enter {}", directory.display()), error))?;
-        // Steps run in other directories.
-        let config = match config {
-            Some(config) => {
-                let path = config
-                    .canonicalize()
-                    .map_err(|error| cannot(&format!("read {}", config.display()), error))?;
-                Some(path)
-            }
-            None => None,
-        };
+        let options = &profile.options;
         let run_dir = match &self.run_dir {
             Some(dir) => {
                 let path = std::path::absolute(dir)
-                    .map_err(|error| cannot(&format!("use {}", dir.display()), error))?;
+                    .map_err(|error| cannot(&format!("use {}", dir.display()), &error))?;
                 Some(path)
             }
             None => None,
         };
-        let kiln = std::env::current_exe().map_err(|error| cannot("find kiln itself", error))?;
-        let shell = self.llvm.map_or_else(
-            || "default".to_owned(),
-            |llvm| format!("bpftrace-llvm{llvm}"),
-        );
+        let kiln = std::env::current_exe().map_err(|error| cannot("find kiln itself", &error))?;
+        // What the command line says comes first, whichever of the two it is.
+        let shell = match (self.llvm, &self.shell, options.llvm, &options.shell) {
+            (Some(llvm), ..) | (None, None, Some(llvm), _) => format!("bpftrace-llvm{llvm}"),
+            (None, Some(shell), ..) | (None, None, None, Some(shell)) => shell.clone(),
+            (None, None, None, None) => "default".to_owned(),
+        };
         // Steps run in several directories: make the path of a flake the same for all.
         let flake = match std::path::Path::new(&self.flake).canonicalize() {
             Ok(path) => path.to_string_lossy().into_owned(),
             Err(_) => self.flake.clone(),
         };
+        let kernels = [&self.kernels, &options.kernels];
+        let kernels = kernels.into_iter().find(|kernels| !kernels.is_empty());
+        let given = |of_line: &Option<String>, of_profile: &Option<String>, otherwise: &str| {
+            let given = of_line.as_ref().or(of_profile.as_ref());
+            given.map_or_else(|| otherwise.to_owned(), String::clone)
+        };
+        let mut variables = profile.variables.clone();
+        variables.retain(|own| self.env.iter().all(|given| given.name != own.name));
+        variables.extend(self.env.iter().cloned());
         let cpus = std::thread::available_parallelism();
         Ok(Settings {
             shell: format!("{flake}#{shell}"),
-            kernels: self.kernels.clone(),
-            build_type: self.build_type.clone(),
-            compilers: (self.cc.clone(), self.cxx.clone()),
-            sanitizers: self.sanitizer.clone(),
+            kernels: kernels.map_or_else(|| ci_profile::default_kernels(catalogue), Vec::clone),
+            build_type: given(&self.build_type, &options.build_type, "Release"),
+            compilers: (
+                given(&self.cc, &options.cc, "cc"),
+                given(&self.cxx, &options.cxx, "c++"),
+            ),
+            sanitizers: [&options.sanitizers[..], &self.sanitizer].concat(),
+            defines: [&options.defines[..], &self.defines].concat(),
             jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
             dialect: self.dialect,
-            filters: self.filter.clone(),
+            filters: [&options.filters[..], &self.filter].concat(),
             shard: self.shard,
-            aot_allowlist: self.aot_allowlist.clone(),
+            aot_allowlist: self
+                .aot_allowlist
+                .clone()
+                .or_else(|| options.aot_allowlist.clone()),
             config,
             run_dir,
             directory,
-            kiln,
-            environment: environment.clone(),
+            kiln: wrapper_of(kiln),
+            environment: Environment { variables },
         })
+    }
+}
+
+fn cannot(what: &str, error: &std::io::Error) -> Failure {
+    Failure::new(exit_code::SETUP_FAILED, format!("cannot {what}: {error}"))
+}
+
+/// The script around this program, if there is one: it knows kiln's QEMU. nixpkgs' `wrapProgram`
+/// renames NAME to `.NAME-wrapped`.
+fn wrapper_of(kiln: PathBuf) -> PathBuf {
+    let name = kiln.file_name().and_then(|name| name.to_str());
+    let wrapper = name
+        .and_then(|name| name.strip_prefix('.')?.strip_suffix("-wrapped"))
+        .map(|name| kiln.with_file_name(name));
+    match wrapper {
+        Some(wrapper) if wrapper.is_file() => wrapper,
+        _ => kiln,
+    }
+}
+
+/// A step that needs VMs, on a machine where kiln has none.
+fn not_here(name: Name) -> Verdict {
+    let machine = std::env::consts::ARCH;
+    Verdict {
+        name,
+        ok: true,
+        code: exit_code::OK,
+        text: format!("not run: kiln boots kernels only on {GUESTS} yet, this is {machine}"),
+        took: Duration::ZERO,
+        run: None,
     }
 }
 
@@ -296,5 +404,23 @@ fn open(step: &Step, github: bool) -> Result<(), Failure> {
         ))
     } else {
         output::line(&format!("== {name}: {}", escape::line(&line)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn steps_start_kiln_by_the_script_around_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(".kiln-wrapped");
+        assert_eq!(wrapper_of(program.clone()), program);
+        std::fs::write(dir.path().join("kiln"), "").unwrap();
+        assert_eq!(wrapper_of(program), dir.path().join("kiln"));
+        let plain = dir.path().join("kiln");
+        assert_eq!(wrapper_of(plain.clone()), plain);
     }
 }

@@ -17,6 +17,7 @@ use super::context::Context;
 use super::guest_command::{in_vm, print_command_line};
 use super::input::{self, Interrupts, StdinSource};
 use super::output;
+use super::stay::StayArgs;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -53,6 +54,9 @@ pub(super) struct ExecArgs {
     /// End all once the command has failed in one kernel
     #[arg(long)]
     fail_fast: bool,
+    /// What happens to the VM of a command that failed
+    #[command(flatten)]
+    stay: StayArgs,
     /// Command and arguments
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(super) command: Vec<OsString>,
@@ -65,6 +69,8 @@ impl ExecArgs {
     /// Runs the command in each kernel; the first status that is not 0, in the order of the
     /// kernels, becomes ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        self.stay.check()?;
+        self.vm.stay = self.stay.clone();
         let context = Context::load(config.as_deref())?;
         let selected = context.select(&self.kernels).await?;
         let mut interrupts = Interrupts::listen()?;

@@ -81,7 +81,7 @@ async fn run(
     };
     let code = match interrupted {
         Some(signal) => input::code_of(signal),
-        None => sink.reports.history().tally.exit_code(),
+        None => sink.exit_code(),
     };
     blocking(move || match taken {
         Ok(()) => sink.finish(code),
@@ -177,27 +177,35 @@ fn started(plan: &Plan, again: Vec<String>, sink: &Sink) -> Event {
             .collect(),
         suites: plan.names(),
         shard: plan.shard.map(|shard| shard.to_string()),
+        rerun_of: plan.rerun_of.clone(),
     })
 }
 
 /// Where events go: first the log, then the reports.
-struct Sink {
-    log: EventWriter,
-    reports: Reports,
+pub(super) struct Sink {
+    pub(super) log: EventWriter,
+    pub(super) reports: Reports,
 }
 
 impl Sink {
-    fn take(&mut self, event: Event) -> Result<(), Failure> {
+    /// Takes the next event.
+    pub(super) fn take(&mut self, event: Event) -> Result<(), Failure> {
         let record = self.log.write(event)?;
         self.reports.record(&record)?;
         Ok(())
+    }
+
+    /// The exit code of what has happened so far.
+    pub(super) fn exit_code(&self) -> u8 {
+        self.reports.history().tally.exit_code()
     }
 
     fn report_status(&mut self) {
         self.reports.report_status(self.log.elapsed_ms());
     }
 
-    fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
+    /// Writes the end of the run, and lets the reports finish.
+    pub(super) fn finish(&mut self, exit_code: u8) -> Result<(), Failure> {
         self.take(Event::RunFinished(RunFinished {
             exit_code,
             duration_ms: self.log.elapsed_ms(),

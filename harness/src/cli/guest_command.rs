@@ -6,12 +6,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use guest_init::message::Status;
+use nix::sys::signal::Signal;
 
 use super::Failure;
 use super::context::Context;
 use super::input::{self, Interrupts};
 use super::output;
+use super::prepare::prepare;
 use super::scratch_dir::scratch_dir;
+use super::stay;
 use super::streams::Streams;
 use super::vm_args::VmArgs;
 use crate::config::Selected;
@@ -20,10 +23,11 @@ use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::scratch::Scratch;
 use crate::vm::args;
+use crate::vm::control;
 use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
-use crate::vm::machine::VMCORE;
+use crate::vm::machine::{VMCORE, Vm};
 use crate::vm::relief::{self, RAISE_LIMIT};
 
 /// Prints QEMU's command line.
@@ -33,7 +37,7 @@ pub(super) async fn print_command_line(
     selected: &Selected,
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
-    let prepared = prepare(context, vm_args, selected, &dir, false).await?;
+    let prepared = resolve(context, vm_args, selected, &dir, false).await?;
     let line = args::shell_line(&args::command(&prepared.spec));
     output::print(
         "QEMU's command line",
@@ -43,7 +47,7 @@ pub(super) async fn print_command_line(
 }
 
 /// Resolves a VM of this kernel that shares the working directory.
-async fn prepare(
+async fn resolve(
     context: &Context,
     vm_args: &VmArgs,
     selected: &Selected,
@@ -53,9 +57,10 @@ async fn prepare(
     vm_args.check_qemu_args()?;
     let kernel = context.provide(selected).await?;
     let visible = std::slice::from_ref(&context.cwd);
-    let mut launch = vm_args.launch(context, kernel, visible, dir, dir.path());
+    let logs = vm_args.logs.as_deref().unwrap_or(dir.path());
+    let mut launch = vm_args.launch(context, kernel, visible, dir, logs);
     launch.edited = edited;
-    Ok(launch.prepare().await?)
+    prepare(context, launch).await
 }
 
 /// Boots a kernel, runs one command in it with these streams, and stops the VM. Returns the exit
@@ -71,7 +76,7 @@ pub(super) async fn in_vm(
 ) -> Result<u8, Failure> {
     let dir = scratch_dir()?;
     let boot = async {
-        let prepared = prepare(context, vm_args, selected, &dir, command.edited).await?;
+        let prepared = resolve(context, vm_args, selected, &dir, command.edited).await?;
         if let Some(note) = &prepared.accel_note {
             streams.note(&format!("kiln: {note}"));
         }
@@ -91,34 +96,24 @@ pub(super) async fn in_vm(
         return Ok(input::code_of(interrupts.next().await));
     }
     let timeout = command.timeout;
-    let terminal = command.terminal.is_some();
     let program = command.argv.first().cloned().unwrap_or_default();
-    // From here on Ctrl-C goes to the guest. Restored when dropped.
-    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
-    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
-    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
-    let input = Input {
-        stdin: stdin_chunks,
-        notices,
-    };
-    let feeder = tokio::spawn(input::feed(
-        stdin,
-        interrupts.subscribe(),
-        stdin_sender,
-        notice_sender,
-        terminal,
-    ));
-    let (control, lost) = vm.watched();
-    let ran = tokio::select! {
-        ran = command::run(control, command, input, &mut streams.stdout, &mut streams.stderr) => {
-            Ok(ran)
+    let stay = &vm_args.stay;
+    let mut ran = attend(&mut vm, command.clone(), stdin, interrupts, streams).await?;
+    if matches!(&ran, Ok(Ok(end)) if has_failed(end)) {
+        if let Some(shell) = stay.shell(&command) {
+            let stdin = stay::terminal()?;
+            // Its end is the user's; only the loss of the VM counts.
+            match attend(&mut vm, shell, stdin, interrupts, streams).await? {
+                Ok(Ok(_)) => {}
+                other => ran = other,
+            }
         }
-        loss = lost => Ok(Err(loss.into())),
-        // The user insists: end now, whatever the guest does.
-        signal = interrupts.insisted() => Err(signal),
-    };
-    feeder.abort();
-    drop(raw);
+        stay.keep("the command failed", &mut vm, interrupts).await;
+    }
+    // A guest that panicked stands still if gdb is to look at it; others have ended.
+    if matches!(&ran, Ok(Err(_))) && vm.spec.gdb.is_some() {
+        stay.keep("the VM is lost", &mut vm, interrupts).await;
+    }
     match ran {
         Err(signal) => {
             vm.kill().await;
@@ -158,7 +153,7 @@ pub(super) async fn in_vm(
             vm.kill().await;
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
-            if dir.path().join(VMCORE).exists() {
+            if vm_args.logs.is_none() && dir.path().join(VMCORE).exists() {
                 dir.keep();
             }
             Err(Failure::new(
@@ -170,6 +165,55 @@ pub(super) async fn in_vm(
                 ),
             ))
         }
+    }
+}
+
+/// Runs one command in the VM with these streams; the outer error of the result is the signal with
+/// which the user insisted on the end.
+async fn attend(
+    vm: &mut Vm,
+    command: Command,
+    stdin: input::StdinFd,
+    interrupts: &mut Interrupts,
+    streams: &mut Streams,
+) -> Result<Result<Result<CommandEnd, control::Error>, Signal>, Failure> {
+    let terminal = command.terminal.is_some();
+    // From here on Ctrl-C goes to the guest. Restored when dropped.
+    let raw = terminal.then(input::RawTerminal::enter).transpose()?;
+    let (stdin_sender, stdin_chunks) = tokio::sync::mpsc::channel(4);
+    let (notice_sender, notices) = tokio::sync::mpsc::unbounded_channel();
+    let input = Input {
+        stdin: stdin_chunks,
+        notices,
+    };
+    let feeder = tokio::spawn(input::feed(
+        stdin,
+        interrupts.subscribe(),
+        stdin_sender,
+        notice_sender,
+        terminal,
+    ));
+    let (control, lost) = vm.watched();
+    let ran = tokio::select! {
+        ran = command::run(control, command, input, &mut streams.stdout, &mut streams.stderr) => {
+            Ok(ran)
+        }
+        loss = lost => Ok(Err(loss.into())),
+        // The user insists: end now, whatever the guest does.
+        signal = interrupts.insisted() => Err(signal),
+    };
+    feeder.abort();
+    drop(raw);
+    Ok(ran)
+}
+
+fn has_failed(end: &CommandEnd) -> bool {
+    match end {
+        CommandEnd::Ended(outcome) => {
+            outcome.deadline_passed || outcome.status != Status::Exited(0)
+        }
+        CommandEnd::NotStarted { .. } => true,
+        CommandEnd::OutputFailed(_) => false,
     }
 }
 

@@ -2,8 +2,10 @@
 //! code.
 
 mod again;
+mod bisect;
 mod btf;
 mod ci;
+mod ci_profile;
 mod ci_report;
 mod compare;
 mod context;
@@ -11,6 +13,7 @@ mod doctor;
 mod exec;
 mod execute;
 mod failure;
+mod gtest;
 mod guest_command;
 mod history;
 mod input;
@@ -24,6 +27,7 @@ mod merge;
 mod nix_args;
 mod output;
 mod policy_args;
+mod prepare;
 mod report;
 mod rerun;
 mod root_args;
@@ -33,10 +37,12 @@ mod runs;
 mod scratch_dir;
 mod shell;
 mod status_request;
+mod stay;
 mod stop;
 mod streams;
 mod suite_args;
 mod vm_args;
+mod vms;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -117,12 +123,27 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Run tests of an earlier run again: those that failed, were lost, were flaky
     Rerun(rerun::RerunArgs),
+    /// Find the kernel on which a test or a command changes
+    Bisect(Box<bisect::BisectArgs>),
+    /// List the running VMs of this user
+    Ps(vms::PsArgs),
+    /// Print the console of a running VM
+    Logs(vms::LogsArgs),
+    /// Stop a running VM
+    Stop(vms::StopArgs),
+    /// Write the memory of a running VM into a file for crash or drgn
+    Dump(vms::DumpArgs),
+    /// Open gdb on the kernel of a running VM
+    Gdb(vms::GdbArgs),
     /// Show tests over all kept runs: when they passed, how often they flake
     History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
     Runs(runs::RunsArgs),
     /// Build bpftrace in the flake's environment and run all its tests
     Ci(Box<ci::CiArgs>),
+    /// Run the tests of a GoogleTest program, several at once (a step of kiln ci)
+    #[command(hide = true)]
+    Gtest(gtest::GtestArgs),
     /// Show and compare the types and functions of kernels, without booting them
     Btf(btf::BtfArgs),
     /// List, find, fetch and pin kernels
@@ -244,9 +265,16 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Rerun(args) => args.run(cli.config).await,
+        Command::Bisect(args) => args.run(cli.config).await,
+        Command::Ps(args) => args.run(),
+        Command::Logs(args) => args.run().await,
+        Command::Stop(args) => args.run().await,
+        Command::Dump(args) => args.run().await,
+        Command::Gdb(args) => args.run().await,
         Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.config.as_deref()),
         Command::Ci(args) => args.run(cli.config).await,
+        Command::Gtest(args) => args.run(cli.config).await,
         Command::Btf(args) => args.run(cli.config.as_deref()).await,
         Command::Kernels(args) => {
             let config = cli.config;

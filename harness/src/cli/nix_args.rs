@@ -247,7 +247,8 @@ impl Work {
             roots.dedup();
         }
         path.extend(own);
-        let only = if self.closure_only {
+        let named = !packages.is_empty() || self.dev_shell.is_some();
+        let closure = if self.closure_only {
             if roots.is_empty() {
                 return Err(Failure::new(
                     exit_code::USAGE,
@@ -255,14 +256,18 @@ impl Work {
                 )
                 .hint("name a package with --package or a shell with --dev-shell"));
             }
-            Some(self.store.closure(&roots)?)
+            self.store.closure(&roots)?
+        } else if named {
+            // Only says which shell to prefer: no reason to fail.
+            self.store.closure(&roots).unwrap_or_default()
         } else {
-            None
+            Vec::new()
         };
         Ok(View {
             root: NixRoot {
                 store: self.store.files(),
-                only,
+                only: self.closure_only.then(|| closure.clone()),
+                first: closure,
             },
             store: self.store.clone(),
             packages,

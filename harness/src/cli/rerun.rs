@@ -64,6 +64,8 @@ pub(super) struct RerunArgs {
 /// What a `kiln run` has from the run that it repeats.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rerun {
+    /// When that run began, which tells it from others.
+    pub(super) started_at: String,
     /// Which tests.
     pub(super) chosen: Chosen,
     /// What booted.
@@ -94,9 +96,10 @@ impl RerunArgs {
         let from_environment = std::env::var_os("KILN_CONFIG");
         let config = config.filter(|file| from_environment.as_deref() != Some(file.as_os_str()));
         let words = self.words(start, &chosen, &kernels, config.as_deref())?;
-        enter(start)?;
+        enter(&start.cwd)?;
         let (mut args, config) = parse(&words)?;
         args.rerun = Some(Rerun {
+            started_at: start.started_at.clone(),
             images: images(&log.records),
             chosen,
             words,
@@ -259,14 +262,14 @@ impl RerunArgs {
     }
 }
 
-/// Goes to the directory of that run, to which its paths are relative.
-fn enter(start: &RunStarted) -> Result<(), Failure> {
+/// Goes to the directory of an earlier run, to which its paths are relative.
+pub(super) fn enter(cwd: &str) -> Result<(), Failure> {
     let here = std::env::current_dir().unwrap_or_default();
-    let there = Path::new(&start.cwd);
-    if start.cwd.is_empty() || here == there {
+    let there = Path::new(cwd);
+    if cwd.is_empty() || here == there {
         return Ok(());
     }
-    let shown = escape::line(&start.cwd).into_owned();
+    let shown = escape::line(cwd).into_owned();
     if !there.is_dir() {
         output::note(&format!(
             "warning: that run was in {shown}, which is not here: paths are relative to this directory"

@@ -58,6 +58,10 @@ pub(super) struct RunArgs {
     /// Multiply time limits by this [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
+    /// Multiply them by this as well, for a program that its build makes slow: 4 for one with
+    /// AddressSanitizer
+    #[arg(long, value_name = "FACTOR", value_parser = parse_scale, default_value = "1")]
+    build_scale: f64,
     /// Randomize the addresses of a test's command (ASLR). TCG before QEMU 10 takes two thirds more
     /// time with it; there, auto turns it off for runtime tests (except with --compat), but not for
     /// commands
@@ -435,6 +439,7 @@ impl RunArgs {
             settings: Settings {
                 env,
                 timeout_scale: self.timeout_scale,
+                build_scale: self.build_scale,
                 aslr: self.aslr.with_compat(self.compat),
                 compat: self.compat,
                 kernel_log: match self.kernel_log {
@@ -447,6 +452,7 @@ impl RunArgs {
             policies: self.policies.policies(),
             expectations: Expectations::default(),
             shard: self.shard,
+            rerun_of: self.rerun.as_ref().map(|rerun| rerun.started_at.clone()),
             times: Times::load(context.cache.root()),
             logs: run_dir.logs(),
         })

@@ -9,14 +9,13 @@ use futures::FutureExt as _;
 use super::Failure;
 use super::context::Context;
 use super::output;
+use super::prepare::prepare;
 use super::scratch_dir::scratch_dir;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
 use crate::bpf;
 use crate::config::{AptSource, Selected};
-use crate::exit_code;
 use crate::hint::with_causes;
-use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::{self, KernelImage, LockedKernel, Progress};
 use crate::report::Queue;
 use crate::run::event::{KernelPackages, KernelReady, PackageFile};
@@ -147,7 +146,6 @@ impl RunVms {
     /// Resolves a VM of this kernel without starting it, so that anything missing is reported only
     /// once.
     async fn check(&self, image: &KernelImage) -> Result<Prepared, Failure> {
-        self.check_modules(image).await?;
         let dir = scratch_dir()?;
         let launch = self.vm.launch(
             &self.context,
@@ -156,40 +154,7 @@ impl RunVms {
             &dir,
             dir.path(),
         );
-        Ok(launch.prepare().await?)
-    }
-
-    /// Finds modules that `kernels.toml` names for this kernel alone, and that it lacks. Those of
-    /// `[defaults]` are for many kernels, and not every one has to have them.
-    async fn check_modules(&self, image: &KernelImage) -> Result<(), Failure> {
-        let kernel = self.context.catalogue.kernel(&image.name);
-        let Some(asked) = kernel.and_then(|kernel| kernel.settings.modules.clone()) else {
-            return Ok(());
-        };
-        let image = image.clone();
-        let facts = blocking(move || Facts::of(&image)).await?;
-        let lacks = |name: &&String| {
-            let presence = facts.module(name);
-            matches!(presence, Presence::Missing | Presence::ModuleNotThere)
-        };
-        let missing: Vec<&str> = asked
-            .value
-            .iter()
-            .filter(lacks)
-            .map(String::as_str)
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        Err(Failure::new(
-            exit_code::SETUP_FAILED,
-            format!(
-                "{} asks for modules that the kernel does not have: {}",
-                asked.by,
-                missing.join(", ")
-            ),
-        )
-        .hint("take them out, or install them among the kernel's modules"))
+        prepare(&self.context, launch).await
     }
 
     /// Prints QEMU's command line for each kernel.

@@ -127,6 +127,16 @@ impl SuiteArgs {
         Ok(selection)
     }
 
+    /// Whether the user says anything of suites or tests.
+    pub(super) fn is_named(&self) -> bool {
+        !self.suites.is_empty() || self.tests.is_some() || self.is_part()
+    }
+
+    /// The names of the suites.
+    pub(super) fn names(&self) -> &[String] {
+        &self.suites
+    }
+
     /// Whether only a part of the suites' tests is asked for.
     pub(super) fn is_part(&self) -> bool {
         !self.filters.is_empty() || self.allowlist.is_some()

@@ -10,6 +10,7 @@ use super::Failure;
 use super::context::Context;
 use super::root_args::RootArgs;
 use super::scratch_dir::scratch_dir;
+use super::stay::StayArgs;
 use crate::arch::Arch;
 use crate::config::{
     Asked, AskedDevices, Machine, MemorySize, ShareKind, Transport, VmSettings, taken_qemu_arg,
@@ -18,9 +19,10 @@ use crate::guest::root::Root;
 use crate::kernel::KernelImage;
 use crate::run::command::Environment;
 use crate::scratch::Scratch;
+use crate::vm::args::MAX_SOCKET_PATH;
 use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
-use crate::vm::spec::{AccelChoice, VmConfig};
+use crate::vm::spec::{AccelChoice, GdbStub, VmConfig};
 
 /// Default boot deadline. Under TCG on a busy machine with two cores, a boot took 5 to 25 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -79,6 +81,11 @@ pub(super) struct VmArgs {
     /// Print QEMU's command line and start nothing
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Let gdb attach: on a UNIX socket of this path, or on a port of the loopback interface
+    /// [default: a socket in the VM's own directory]. Turns off the randomization of the kernel's
+    /// addresses
+    #[arg(long, value_name = "SOCKET|PORT", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = parse_gdb)]
+    pub(super) gdb: Option<GdbStub>,
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
@@ -88,10 +95,37 @@ pub(super) struct VmArgs {
     /// How long the guest may take to boot, such as 90s or 5m
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse)]
     pub(super) boot_timeout: Option<Duration>,
+    /// What happens to the VM of a command that failed
+    #[arg(skip)]
+    pub(super) stay: StayArgs,
+    /// Where the logs of a VM go [default: into its temporary directory]
+    #[arg(skip)]
+    pub(super) logs: Option<PathBuf>,
     // Keep this last: options after a group with a heading would appear under that heading.
     /// What the guest sees
     #[command(flatten)]
     pub(super) root: RootArgs,
+}
+
+/// Reads `--gdb`.
+fn parse_gdb(text: &str) -> Result<GdbStub, String> {
+    if text.is_empty() {
+        return Ok(GdbStub::Socket(None));
+    }
+    if text.chars().all(|c| c.is_ascii_digit()) {
+        let port = text.parse().ok().filter(|port| *port > 0);
+        return port
+            .map(GdbStub::Port)
+            .ok_or_else(|| "a port is a number from 1 to 65535".to_owned());
+    }
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    let length = path.as_os_str().len();
+    if length > MAX_SOCKET_PATH {
+        return Err(format!(
+            "the path of a socket has at most {MAX_SOCKET_PATH} bytes, and this has {length}: choose a shorter one"
+        ));
+    }
+    Ok(GdbStub::Socket(Some(path)))
 }
 
 impl VmArgs {
@@ -172,6 +206,7 @@ impl VmArgs {
                 qemu: self.qemu.clone(),
                 hang_timeout: self.hang_timeout,
                 dump_on_panic: self.dump_on_panic,
+                gdb: self.gdb.clone(),
             },
             root: self.root.root(),
             visible: visible.to_vec(),

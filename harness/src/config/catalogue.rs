@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::ci::CiProfile;
 use super::kernel_log::KernelLogPattern;
 use super::origin::Origin;
 use super::pool::Pool;
@@ -24,6 +25,8 @@ pub struct Catalogue {
     pub groups: Vec<Group>,
     /// The suites, in the order of the file.
     pub suites: Vec<SuiteEntry>,
+    /// The profiles of `kiln ci`, in the order of the file.
+    pub ci: Vec<CiProfile>,
     /// Known lines of kernels' logs, in the order of the file.
     pub kernel_log: Vec<KernelLogPattern>,
 }

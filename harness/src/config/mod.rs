@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod check;
+mod ci;
 mod devices;
 mod edit;
 mod error;
@@ -22,10 +23,12 @@ mod wanted;
 
 pub(crate) use check::{explain, line_of};
 pub(crate) use edit::with_kernel;
+pub(crate) use select::nearest_first;
 pub(crate) use version_range::{numbers, series};
 pub(crate) use wanted::What;
 
 pub use catalogue::Catalogue;
+pub use ci::{CiProfile, Sanitizer};
 pub use devices::{Asked, AskedDevices, Machine, ShareKind, Transport};
 pub use error::{ConfigError, Problem};
 pub use files::{FilePlace, FileSource, UrlSource};

@@ -8,6 +8,7 @@ use toml::Spanned;
 
 use super::catalogue::{Catalogue, Group};
 use super::check::{Checker, absolute, explain};
+use super::ci::RawProfile;
 use super::error::ConfigError;
 use super::kernel_log::RawPattern;
 use super::origin::Origin;
@@ -42,6 +43,8 @@ struct RawFile {
     groups: Map<Vec<Spanned<String>>>,
     #[serde(default)]
     suites: Map<RawSuite>,
+    #[serde(default)]
+    ci: Map<RawProfile>,
     #[serde(default, rename = "kernel-log")]
     kernel_log: Vec<Spanned<RawPattern>>,
 }
@@ -111,6 +114,7 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
         pools: Vec::new(),
         groups: Vec::new(),
         suites: Vec::new(),
+        ci: Vec::new(),
         kernel_log: Vec::new(),
     };
     for (name, pool) in in_file_order(raw.pools) {
@@ -127,6 +131,10 @@ pub(super) fn parse(text: &str, origin: Origin) -> Result<Catalogue, ConfigError
     }
     for (name, suite) in in_file_order(raw.suites) {
         catalogue.suites.extend(checker.suite(&name, suite));
+    }
+    for (name, profile) in in_file_order(raw.ci) {
+        let profile = checker.ci_profile(&name, profile);
+        catalogue.ci.push(profile);
     }
     for pattern in raw.kernel_log {
         catalogue.kernel_log.extend(checker.kernel_log(pattern));

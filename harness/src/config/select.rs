@@ -381,7 +381,7 @@ fn names_matching(catalogue: &Catalogue, pattern: &str) -> Result<Vec<String>, S
 
 /// `names`, the most similar to `wanted` first, equally similar ones in their
 /// own order.
-fn nearest_first<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(crate) fn nearest_first<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut names: Vec<&str> = names.collect();
     names.sort_by(|a, b| {
         let near = |name: &str| strsim::jaro_winkler(wanted, name);

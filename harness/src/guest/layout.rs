@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use guest_init::plan::{Attributes, BootPlan, ShareAccess, SharePlan};
 
 use super::provide::{self, Provided, provide};
-use super::root::{Error, Root, directory};
+use super::root::{Error, NixRoot, Root, directory};
 use super::skeleton;
 use crate::store::STORE_DIR as NIX_STORE;
 
@@ -81,7 +81,11 @@ impl Layout {
             Root::Host | Root::Dir(_) => provide(&root_dir, request.hostname),
             Root::Nix(nix) => {
                 let store = directory(&nix.store)?;
-                let entries = skeleton::entries(&store, nix.only.as_deref(), request.hostname);
+                let nix = NixRoot {
+                    store: store.clone(),
+                    ..nix.clone()
+                };
+                let entries = skeleton::entries(&nix, request.hostname);
                 Provided {
                     root_entries: entries.map_err(|source| Error::Store {
                         path: store,

@@ -83,6 +83,8 @@ pub struct NixRoot {
     pub store: PathBuf,
     /// Names of the store paths that the guest sees; `None` shows all.
     pub only: Option<Vec<String>>,
+    /// Names of store paths that `/bin/sh` and `/usr/bin/env` come from if they can.
+    pub first: Vec<String>,
 }
 
 impl NixRoot {
@@ -91,6 +93,7 @@ impl NixRoot {
         Self {
             store: store.into(),
             only: None,
+            first: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use guest_init::plan::Entry;
 
 use super::provide::{directory, file, link, machine_id, with_names};
+use super::root::NixRoot;
 use crate::store::STORE_DIR;
 
 /// Directories and their modes, each before its contents.
@@ -49,15 +50,14 @@ const FILES: [(&str, &str); 4] = [
     ("etc/resolv.conf", ""),
 ];
 
+/// As many links as Linux follows (`MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+
 const LINKS: [(&str, &str); 2] = [("etc/mtab", "../proc/self/mounts"), ("var/run", "/run")];
 
 /// The root of a guest of this name. `/bin/sh` and `/usr/bin/env` are links into the store, as on
-/// NixOS; with `only`, into these store paths.
-pub(super) fn entries(
-    store: &Path,
-    only: Option<&[String]>,
-    hostname: &str,
-) -> std::io::Result<Vec<Entry>> {
+/// NixOS.
+pub(super) fn entries(root: &NixRoot, hostname: &str) -> std::io::Result<Vec<Entry>> {
     let mut entries: Vec<Entry> = DIRECTORIES
         .iter()
         .map(|(path, mode)| directory(path, *mode))
@@ -71,7 +71,7 @@ pub(super) fn entries(
     entries.push(file("etc/machine-id", machine_id(hostname), 0o444));
     entries.extend(LINKS.iter().map(|(path, target)| link(path, target)));
     for (path, program) in [("bin/sh", "sh"), ("usr/bin/env", "env")] {
-        let found = find_program(store, only, program)?;
+        let found = find_program(root, program)?;
         if let Some(target) = found.as_deref().and_then(Path::to_str) {
             entries.push(link(path, target));
         }
@@ -79,44 +79,49 @@ pub(super) fn entries(
     Ok(entries)
 }
 
-/// A program in the store, by its path in the guest. If there are several, the last by name, so
+/// A program in the store, by its path in the guest. If there are several: one of the paths that
+/// come first, then a real shell before a busybox that happens to exist, then the last by name, so
 /// that the choice does not depend on the directory's order.
-fn find_program(
-    store: &Path,
-    only: Option<&[String]>,
-    program: &str,
-) -> std::io::Result<Option<PathBuf>> {
-    let mut found: Vec<PathBuf> = Vec::new();
-    for entry in fs::read_dir(store)? {
-        let entry = entry?;
-        if only.is_some_and(|only| !only.iter().any(|name| entry.file_name() == **name)) {
+fn find_program(root: &NixRoot, program: &str) -> std::io::Result<Option<PathBuf>> {
+    let mut found: Vec<(bool, bool, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(&root.store)? {
+        let name = entry?.file_name();
+        let is_in = |names: &[String]| names.iter().any(|known| name == **known);
+        if root.only.as_deref().is_some_and(|only| !is_in(only)) {
             continue;
         }
-        // Not `exists`: a link in there points to /nix/store, which may be
-        // elsewhere on this host.
-        if entry
-            .path()
-            .join("bin")
-            .join(program)
-            .symlink_metadata()
-            .is_ok()
-        {
-            found.push(
-                Path::new(STORE_DIR)
-                    .join(entry.file_name())
-                    .join("bin")
-                    .join(program),
-            );
+        let path = Path::new(STORE_DIR).join(&name).join("bin").join(program);
+        if exists(&root.store, &path) {
+            let bash = name.to_string_lossy().contains("-bash-");
+            found.push((is_in(&root.first), bash, path));
         }
     }
-    // A real shell before a busybox that happens to exist.
-    found.sort_by_key(|path| (path.to_string_lossy().contains("-bash-"), path.clone()));
-    Ok(found.pop())
+    Ok(found.into_iter().max().map(|(_, _, path)| path))
+}
+
+/// Whether a guest with this store finds a file at `path`, which is in the store. The host may not:
+/// links point to `/nix/store`, and the store may be elsewhere here.
+fn exists(store: &Path, path: &Path) -> bool {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(inside) = path.strip_prefix(STORE_DIR) else {
+            return false;
+        };
+        let on_host = store.join(inside);
+        let Ok(target) = fs::read_link(&on_host) else {
+            return on_host.exists();
+        };
+        // An absolute target replaces all of it.
+        path = path.with_file_name(target);
+    }
+    false
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::symlink;
+
     use guest_init::plan::EntryKind;
 
     use super::*;
@@ -129,7 +134,7 @@ mod tests {
             fs::create_dir_all(store.join(package).join("bin")).unwrap();
             fs::write(store.join(package).join("bin/sh"), "").unwrap();
         }
-        let entries = entries(&store, None, "kiln").unwrap();
+        let entries = entries(&NixRoot::all(&store), "kiln").unwrap();
         let kind = |path: &str| {
             let found = entries.iter().find(|entry| entry.path == path);
             found.map(|entry| &entry.kind)
@@ -141,9 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn the_shell_is_of_the_named_packages_and_exists() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = scratch.path().join("st");
+        let link = |package: &str, target: &str| {
+            let bin = store.join(package).join("bin");
+            fs::create_dir_all(&bin).unwrap();
+            symlink(target, bin.join("sh")).unwrap();
+        };
+        link("ccc-bash-5.3", "/usr/bin/bash");
+        link("bbb-bash-5.2", "bash");
+        fs::write(store.join("bbb-bash-5.2/bin/bash"), "").unwrap();
+        link("aaa-busybox", "/nix/store/aaa-busybox/bin/busybox");
+        fs::write(store.join("aaa-busybox/bin/busybox"), "").unwrap();
+        let mut root = NixRoot::all(&store);
+        let shell = |root: &NixRoot| find_program(root, "sh").unwrap();
+        let path = |name: &str| Some(Path::new(STORE_DIR).join(name).join("bin/sh"));
+        assert_eq!(shell(&root), path("bbb-bash-5.2"));
+        root.first = vec!["aaa-busybox".to_owned(), "ccc-bash-5.3".to_owned()];
+        assert_eq!(shell(&root), path("aaa-busybox"));
+        root.only = Some(vec!["ccc-bash-5.3".to_owned()]);
+        assert_eq!(shell(&root), None);
+    }
+
+    #[test]
     fn a_directory_comes_before_what_lies_in_it() {
         let store = tempfile::tempdir().unwrap();
-        let entries = entries(store.path(), None, "kiln").unwrap();
+        let entries = entries(&NixRoot::all(store.path()), "kiln").unwrap();
         let at = |path: &Path| {
             entries
                 .iter()

@@ -56,7 +56,7 @@ pub(super) struct CacheLock {
 /// A directory of the cache that is being filled; dropping it unpublished
 /// removes it.
 #[derive(Debug)]
-struct Filling {
+pub(super) struct Filling {
     temporary: tempfile::TempDir,
     target: PathBuf,
     _lock: CacheLock,
@@ -140,6 +140,9 @@ impl Cache {
         self.use_kernel(key);
         if let Some(kernel) = self.prepared(key, name) {
             self.touch(key);
+            if prepare::wants_configuration(&self.kernel_dir(key)) {
+                return Ok(self.with_configuration(key, kernel, progress, get));
+            }
             return Ok(kernel);
         }
         self.discard_damaged(key, |dir| prepare::load(dir, name).is_some())?;
@@ -231,7 +234,7 @@ impl Cache {
     }
 
     /// Where the kernel of `key` is, or would be.
-    fn kernel_dir(&self, key: &Key) -> PathBuf {
+    pub(super) fn kernel_dir(&self, key: &Key) -> PathBuf {
         self.root.join("kernels").join(&key.0)
     }
 
@@ -287,11 +290,15 @@ impl Cache {
     /// filled it meanwhile.
     fn fill(&self, key: &Key, waiting: impl FnOnce()) -> Result<Option<Filling>, Error> {
         let lock = self.lock(&key.0, waiting)?;
-        let target = self.kernel_dir(key);
-        if target.exists() {
+        if self.kernel_dir(key).exists() {
             return Ok(None);
         }
         self.subdirectory("kernels")?;
+        self.begin(key, lock).map(Some)
+    }
+
+    /// Makes a temporary directory for the kernel of `key`, whose `lock` is held.
+    pub(super) fn begin(&self, key: &Key, lock: CacheLock) -> Result<Filling, Error> {
         let temporaries = self.subdirectory("tmp")?;
         self.sweep(&temporaries, key)?;
         let prefix = format!("{key}.");
@@ -303,11 +310,11 @@ impl Cache {
             let path = temporary.path().join(name);
             fs::create_dir(&path).map_err(Error::io("create", &path))?;
         }
-        Ok(Some(Filling {
+        Ok(Filling {
             temporary,
-            target,
+            target: self.kernel_dir(key),
             _lock: lock,
-        }))
+        })
     }
 
     /// Removes what killed harnesses left in `temporaries`: directories whose key is `held` by this
@@ -370,12 +377,12 @@ fn shown(error: Error, work: &Path, name: &str) -> Error {
 
 impl Filling {
     /// Where downloads and archives are unpacked; never published.
-    fn work(&self) -> PathBuf {
+    pub(super) fn work(&self) -> PathBuf {
         self.temporary.path().join("work")
     }
 
     /// What will be published.
-    fn kernel(&self) -> PathBuf {
+    pub(super) fn kernel(&self) -> PathBuf {
         self.temporary.path().join("kernel")
     }
 

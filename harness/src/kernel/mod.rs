@@ -3,7 +3,9 @@
 pub mod archive;
 mod at_once;
 mod cache;
+mod changed;
 pub mod check;
+mod configure;
 mod debian;
 mod digest;
 mod disk;
@@ -32,6 +34,7 @@ pub mod wants;
 
 pub(crate) use at_once::at_once;
 pub use cache::Cache;
+pub use changed::{ChangedOption, changed_options};
 pub use debian::kernels_of_index;
 pub use error::Error;
 pub use kernel_image::KernelImage;
@@ -43,3 +46,11 @@ pub use progress::{Progress, Transfer, Watcher};
 pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
 pub use prune::{Keep, cached_kernels, prune};
 pub use symbols::Symbols;
+
+use std::cmp::Ordering;
+
+/// The order of versions of packages, as in deb-version(7): `7.3~rc7` comes before `7.3`. What is
+/// none comes first.
+pub fn compare_versions(a: &str, b: &str) -> Ordering {
+    debian::compare(a, b)
+}

@@ -118,6 +118,11 @@ impl Options {
         self.set.get(name)
     }
 
+    /// The names of all options that are set.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.set.keys().map(String::as_str)
+    }
+
     /// The version of the kernel in the title of the file, such as `6.1.192`.
     pub(super) fn version(&self) -> Option<&str> {
         self.version.as_deref()

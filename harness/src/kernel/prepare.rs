@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -22,6 +23,13 @@ const MANIFEST: &str = "kernel.toml";
 
 /// The configuration of the kernel.
 const CONFIG: &str = "config";
+
+/// In place of [`CONFIG`]: empty if the kernel has none, else why it could not be had.
+const NO_CONFIG: &str = "config-none";
+
+/// When to ask again for a configuration that could not be had: a host without a network would
+/// otherwise wait for the network's deadline each time.
+const ASK_AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The index of modules that are used in place, if it cannot be beside them.
 const MODULE_INDEX: &str = "modules.kiln";
@@ -64,15 +72,7 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         // If an image does not state its release, it cannot be wrong.
         _ => {}
     }
-    if let Some(found) = kconfig::of(layout, &image)? {
-        let config = dest.join(CONFIG);
-        fs::write(&config, found.text).map_err(Error::io("write", &config))?;
-        // What was unpacked is soon gone.
-        if let (Some(path), Taking::Borrow) = (found.path, taking) {
-            let origin = dest.join(kconfig::ORIGIN);
-            fs::write(&origin, path.as_os_str().as_bytes()).map_err(Error::io("write", &origin))?;
-        }
-    }
+    write_configuration(layout, taking, &image, dest)?;
     let image_size = fs::metadata(&image)
         .map_err(Error::io("read", &image))?
         .len();
@@ -118,6 +118,45 @@ pub(super) fn prepare(layout: &Layout, taking: Taking, dest: &Path) -> Result<()
         Error::io("describe the kernel in", &path)(io::Error::other(error))
     })?;
     fs::write(&path, text).map_err(Error::io("write", &path))
+}
+
+/// Writes the configuration of the kernel of `layout`, whose image lies ready to boot at `image`, to
+/// the directory `dest`, or the file that says that it has none.
+pub(super) fn write_configuration(
+    layout: &Layout,
+    taking: Taking,
+    image: &Path,
+    dest: &Path,
+) -> Result<(), Error> {
+    let write = |name: &str, content: &[u8]| {
+        let path = dest.join(name);
+        fs::write(&path, content).map_err(Error::io("write", &path))
+    };
+    let Some(found) = kconfig::of(layout, image)? else {
+        return write(NO_CONFIG, b"");
+    };
+    // What was unpacked is soon gone.
+    if let (Some(path), Taking::Borrow) = (found.path, taking) {
+        write(kconfig::ORIGIN, path.as_os_str().as_bytes())?;
+    }
+    write(CONFIG, &found.text)
+}
+
+/// Whether nobody has looked for the configuration of the prepared kernel in `directory`, as older
+/// versions of kiln did not, or not found out for longer than a day.
+pub(super) fn wants_configuration(directory: &Path) -> bool {
+    let asked = match fs::metadata(directory.join(NO_CONFIG)) {
+        Ok(marker) if marker.len() == 0 => return false,
+        Ok(marker) => marker.modified().ok().and_then(|at| at.elapsed().ok()),
+        Err(_) => None,
+    };
+    !directory.join(CONFIG).is_file() && asked.is_none_or(|ago| ago > ASK_AGAIN)
+}
+
+/// Keeps in mind why the configuration of the prepared kernel in `directory` could not be had.
+pub(super) fn put_off_configuration(directory: &Path, why: &str) {
+    // Without it, kiln asks again next time.
+    let _ = fs::write(directory.join(NO_CONFIG), why);
 }
 
 /// Unpacks the first of a kernel's images that QEMU can enter, and returns which. If QEMU can enter

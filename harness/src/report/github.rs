@@ -116,6 +116,13 @@ impl Github {
             .unwrap_or(file)
     }
 
+    /// How many bytes the step's summary may still grow by.
+    pub fn summary_room(&self) -> usize {
+        let there = self.summary.as_ref().and_then(|path| path.metadata().ok());
+        let there = there.map_or(0, |file| usize::try_from(file.len()).unwrap_or(MAX_SUMMARY));
+        MAX_SUMMARY.saturating_sub(there)
+    }
+
     /// Adds Markdown to the step's summary, if there is one, or a note if the summary would become
     /// longer than [`MAX_SUMMARY`]. The error names the file.
     pub fn add_summary(&self, markdown: &str) -> Result<(), (PathBuf, io::Error)> {

@@ -55,7 +55,7 @@ impl<W: Write + Send> Report for GithubLog<W> {
         text.push('\n');
         put(&mut self.out, &text)?;
         self.github
-            .add_summary(&compared(history, baseline))
+            .add_summary(&compared(history, baseline, self.github.summary_room()))
             .map_err(|(path, source)| ReportError::Summary { path, source })
     }
 }

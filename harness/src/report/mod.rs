@@ -4,6 +4,7 @@
 //! [`escape`].
 
 mod activity;
+pub mod bisection;
 mod cause;
 mod class;
 mod compare;

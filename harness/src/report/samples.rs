@@ -30,6 +30,7 @@ pub(crate) fn started(kernels: &[&str], tests: usize) -> Record {
                 .collect(),
             suites: vec!["bpftrace".into()],
             shard: None,
+            rerun_of: None,
         }),
     )
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::compare::Baseline;
 use super::differences::differences;
+use super::github::MAX_SUMMARY;
 use super::history::{History, Outcome};
 use super::interface::{Report, ReportError};
 use super::markdown::{block, code, link, literal};
@@ -18,8 +19,10 @@ use crate::run::tally::Counts;
 const MAX_EVIDENCE: usize = 6000;
 /// Bytes of all failures with their evidence: GitHub refuses a summary of more than a mebibyte.
 const MAX_FAILURES: usize = 600 * 1024;
-/// Bytes of the page, except for notes on what is missing.
-const MAX_PAGE: usize = 1000 * 1024;
+/// Bytes of a page that are kept for notes on what is missing.
+const NOTES: usize = 24 * 1024;
+/// In place of a section that does not fit.
+const LEFT_OUT: &str = "A part of this page is left out: it is too long.\n";
 /// Entries of the other lists to show.
 const MAX_ENTRIES: usize = 200;
 /// Characters of one line of text.
@@ -44,7 +47,7 @@ impl Report for Summary {
     }
 
     fn finish(&mut self, history: &History) -> Result<(), ReportError> {
-        let text = compared(history, self.baseline.as_deref());
+        let text = compared(history, self.baseline.as_deref(), MAX_SUMMARY);
         self.dir.write(&self.dir.summary(), text.as_bytes())?;
         Ok(())
     }
@@ -67,23 +70,29 @@ pub(super) fn with_notes(history: &History, notes: &[String]) -> String {
     page
 }
 
-/// The page, with what has changed since the baseline first.
-pub(super) fn compared(history: &History, baseline: Option<&Baseline>) -> String {
+/// The page, with what has changed since the baseline first. With `room` bytes for it, the later
+/// sections are left out that do not fit.
+pub(super) fn compared(history: &History, baseline: Option<&Baseline>, room: usize) -> String {
     let mut page = match baseline.map(|baseline| baseline.compare(history)) {
         None => String::new(),
         Some(Ok(comparison)) => comparison.markdown(),
         Some(Err(error)) => format!("> {}\n\n", code(&error.to_string())),
     };
-    let all = summary(history);
-    if page.len() + all.len() > MAX_PAGE {
-        page.truncate(0);
+    let most = room.saturating_sub(NOTES);
+    if page.len() > most {
+        page.clear();
+        say!(page, "{LEFT_OUT}");
     }
-    page.push_str(&all);
+    add_sections(&mut page, history, most);
     page
 }
 
 /// The page.
 pub(super) fn summary(history: &History) -> String {
+    compared(history, None, MAX_SUMMARY)
+}
+
+fn add_sections(page: &mut String, history: &History, most: usize) {
     let sections = [
         heading,
         table,
@@ -97,16 +106,14 @@ pub(super) fn summary(history: &History) -> String {
         warnings,
         what_ran,
     ];
-    let mut page = String::new();
     for section in sections {
         let before = page.len();
-        section(&mut page, history);
-        if page.len() > MAX_PAGE {
+        section(page, history);
+        if page.len() > most {
             page.truncate(before);
-            say!(page, "A part of this page is left out: it is too long.\n");
+            say!(page, "{LEFT_OUT}");
         }
     }
-    page
 }
 
 fn heading(page: &mut String, history: &History) {

@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used)]
+
 use super::*;
 use crate::report::samples::{at, finished, history, result, started, with_texts};
 use crate::run::event::{Event, RunFinished, Verdict, Warning};
@@ -53,8 +55,8 @@ fn a_file_is_named_as_the_user_sees_it() {
     );
 }
 
-#[test]
-fn a_page_is_never_longer_than_github_takes() {
+/// As many failures as a page takes, of tests with long names, and long warnings.
+fn hostile() -> History {
     let hostile = "@[|<*".repeat(2000);
     let mut records = vec![started(&["6.1"], 500)];
     for number in 0..500 {
@@ -70,16 +72,42 @@ fn a_page_is_never_longer_than_github_takes() {
             }),
         ));
     }
-    let page = summary(&history(&records));
-    assert!(
-        page.len() < crate::report::github::MAX_SUMMARY,
-        "{}",
-        page.len()
-    );
+    history(&records)
+}
+
+#[test]
+fn a_page_is_never_longer_than_github_takes() {
+    let page = summary(&hostile());
+    assert!(page.len() < MAX_SUMMARY, "{}", page.len());
     assert!(
         page.contains("others: see `output/`"),
         "not all can be told"
     );
     let details = page.matches("<details>").count();
     assert_eq!(details, page.matches("</details>").count());
+}
+
+#[test]
+fn what_has_changed_stays_on_a_page_that_is_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("junit.xml");
+    let before = "<testsuite name=\"bpftrace\"><properties><property name=\"kernel\" \
+                  value=\"6.1\"/></properties><testcase classname=\"bpftrace\" \
+                  name=\"call.str\" time=\"1\"/></testsuite>";
+    std::fs::write(&file, before).unwrap();
+    let baseline = Baseline::read(&file, "before").unwrap();
+    let mut history = hostile();
+    history.observe(&finished("6.1", "call.str", Verdict::Fail, ""));
+    for room in [MAX_SUMMARY, 800 * 1024] {
+        let page = compared(&history, Some(&baseline), room);
+        assert!(page.len() <= room, "{} of {room}", page.len());
+        let first: Vec<&str> = page.lines().take(3).collect();
+        assert!(first[2].contains("before"), "{first:?}");
+        assert!(page.contains("### \u{274c} kiln: 501 tests not as expected"));
+        assert!(page.contains(LEFT_OUT));
+        let details = page.matches("<details").count();
+        assert_eq!(details, page.matches("</details>").count());
+    }
+    let page = compared(&history, Some(&baseline), 0);
+    assert!(page.len() < NOTES && page.starts_with(LEFT_OUT), "{page}");
 }

@@ -172,8 +172,15 @@ fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
         }
         _ => false,
     };
-    let mut all = Vec::new();
-    for (index, run) in runs.iter().enumerate() {
+    // Reruns last: what they repeat is planned by the run that they repeat.
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    order.sort_by_key(|&index| {
+        let start = runs[index].start()?;
+        start.rerun_of.as_ref().and(started(&runs[index]))
+    });
+    let mut all = vec![BTreeSet::new(); runs.len()];
+    for index in order {
+        let run = &runs[index];
         let mut own: BTreeMap<Key, Vec<Verdict>> = BTreeMap::new();
         for record in &run.records {
             if let Event::TestFinished(result) = &record.event {
@@ -214,7 +221,7 @@ fn repeated(runs: &[RunLog]) -> Result<Vec<BTreeSet<Key>>, MergeError> {
                 told,
             });
         }
-        all.push(dropped);
+        all[index] = dropped;
     }
     Ok(all)
 }
@@ -246,6 +253,7 @@ fn start(
             continue;
         };
         let suites = &start.suites;
+        let original = original_of(start, runs);
         for suite in suites {
             if !all_suites.contains(suite) {
                 all_suites.push(suite.clone());
@@ -256,6 +264,9 @@ fn start(
                 names.push(kernel.name.clone());
             }
             for (suite, tests) in planned(kernel, suites) {
+                if original.is_some_and(|original| plans(original, &kernel.name, suite)) {
+                    continue;
+                }
                 if let Some(shard) = &start.shard {
                     let (asked, kernel) = (tests_asked_for(&start.command), kernel.name.clone());
                     let part = (shard, suites, asked, kernel, suite.to_owned());
@@ -311,6 +322,23 @@ fn start(
             .collect(),
         suites: all_suites,
         shard: None,
+        rerun_of: None,
+    })
+}
+
+/// The run that the one that `start` began repeats, if it is among `runs`.
+fn original_of<'r>(start: &RunStarted, runs: &'r [RunLog]) -> Option<&'r RunStarted> {
+    let time = start.rerun_of.as_ref()?;
+    let mut starts = runs.iter().filter_map(RunLog::start);
+    starts.find(|original| original.started_at == *time && *original != start)
+}
+
+/// Whether a run planned tests of a suite on a kernel.
+fn plans(start: &RunStarted, kernel: &str, suite: &str) -> bool {
+    let mut kernels = start.kernels.iter().filter(|plan| plan.name == kernel);
+    kernels.any(|plan| {
+        let mut tests = planned(plan, &start.suites).into_iter();
+        tests.any(|(name, tests)| name == suite && tests > 0)
     })
 }
 

@@ -180,6 +180,48 @@ fn what_a_killed_run_did_not_reach_is_missing() {
     assert_eq!(merged.exit_code, exit_code::VM_LOST);
 }
 
+/// The rest of the run that `part` makes first, which began before.
+fn rerun(name: &str, tests: usize, verdicts: &[Record]) -> RunLog {
+    let mut run = part("", &["6.1"], tests, verdicts);
+    run.path = name.into();
+    if let Some(Event::RunStarted(start)) = run.records.first_mut().map(|first| &mut first.event) {
+        start.rerun_of = Some(start.started_at.clone());
+        start.started_at = "2026-11-22T17:00:00.000Z".to_owned();
+    }
+    run
+}
+
+#[test]
+fn a_killed_run_and_the_rerun_of_its_rest_are_planned_as_one() {
+    let verdicts = ["a.b", "a.c", "a.d"].map(|id| finished("6.1", id, Verdict::Pass, ""));
+    let killed = || {
+        let mut killed = part("", &["6.1"], 3, &verdicts[..1]);
+        killed.records.pop();
+        killed
+    };
+    let merged = merge(&[killed(), rerun("b", 2, &verdicts[1..])], Vec::new()).unwrap();
+    let total = tally(&merged).total();
+    assert_eq!((total.planned(), total.missing()), (3, 0));
+    assert_eq!(merged.exit_code, exit_code::OK);
+    // In any order, and with tests that ran in both.
+    let merged = merge(&[rerun("b", 3, &verdicts), killed()], Vec::new()).unwrap();
+    assert_eq!(tally(&merged).planned(), 3);
+    assert_eq!(merged.exit_code, exit_code::OK);
+    // What the rerun did not reach either is missing.
+    let merged = merge(&[killed(), rerun("b", 2, &verdicts[1..2])], Vec::new()).unwrap();
+    assert_eq!(tally(&merged).missing(), 1);
+    assert_eq!(merged.exit_code, exit_code::VM_LOST);
+    // Without the run that it repeats, it is a run like any other.
+    let other = part(
+        "",
+        &["5.10"],
+        1,
+        &[finished("5.10", "a.b", Verdict::Pass, "")],
+    );
+    let merged = merge(&[rerun("b", 2, &verdicts[1..]), other], Vec::new()).unwrap();
+    assert_eq!(tally(&merged).planned(), 3);
+}
+
 #[test]
 fn a_part_that_was_to_end_early_excuses_no_other() {
     let stopped = || {

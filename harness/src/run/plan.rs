@@ -99,6 +99,8 @@ pub struct Plan {
     pub expectations: Expectations,
     /// The part of kernels × tests in [`PlannedKernel::tests`].
     pub shard: Option<Partition>,
+    /// `started_at` of the run that this one repeats.
+    pub rerun_of: Option<String>,
     /// How long tests took in earlier runs.
     pub times: Times,
     /// Where the VMs' logs go, a directory for each kernel.

@@ -90,6 +90,7 @@ impl Session {
             Some(scale) => self.factor = scale,
             None => self.measure_speed().await?,
         }
+        self.factor *= settings.build_scale;
         Ok(())
     }
 

@@ -10,6 +10,8 @@ pub struct Settings {
     pub env: Vec<(String, String)>,
     /// Time limits are multiplied by this; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
+    /// And by this, for a program that its build makes slow; usually 1.
+    pub build_scale: f64,
     /// Whether the addresses of what tests start are randomized.
     pub aslr: Aslr,
     /// Upstream's verdicts even if they come from bugs in its engine: no

@@ -13,11 +13,12 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use guest_init::plan::Control;
 
 use self::devices::{
-    Accel, Boot, ControlPort, EndsOnPanic, Machine, Monitor, NinePDevice, Sandbox, SerialConsole,
-    SerialControl, VirtioConsole, VirtiofsDevice,
+    Accel, Boot, ControlPort, EndsOnPanic, Gdb, Machine, Monitor, NinePDevice, Sandbox,
+    SerialConsole, SerialControl, VirtioConsole, VirtiofsDevice, VmCoreInfo,
 };
 use self::option::Device;
 use super::arch::platform;
+use super::card::ADMIN_SOCKET;
 use super::means::Console;
 use super::spec::VmSpec;
 
@@ -75,15 +76,26 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     }
     devices.push(Box::new(EndsOnPanic {
         platform,
-        keep: spec.dump_on_panic,
+        keep: spec.dump_on_panic || spec.gdb.is_some(),
     }));
     match spec.means.console {
         Console::Serial => devices.push(Box::new(SerialConsole { platform })),
         Console::Virtio => devices.push(Box::new(VirtioConsole { transport })),
     }
     devices.push(Box::new(Monitor {
-        socket: &spec.qmp_socket,
+        id: "qmp",
+        socket: spec.qmp_socket.clone(),
     }));
+    if spec.control_socket.is_some() {
+        devices.push(Box::new(Monitor {
+            id: "admin",
+            socket: spec.qmp_socket.with_file_name(ADMIN_SOCKET),
+        }));
+        devices.push(Box::new(VmCoreInfo));
+    }
+    if let Some(stub) = &spec.gdb {
+        devices.push(Box::new(Gdb { stub }));
+    }
     if let Some(socket) = &spec.control_socket {
         match spec.means.control {
             Control::Virtio => devices.push(Box::new(ControlPort {

@@ -5,8 +5,9 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::hold::Held;
 use super::qmp::{VmEvent, VmEvents};
 use crate::guest::share::{self, Share};
 
@@ -14,6 +15,8 @@ use crate::guest::share::{self, Share};
 const LATE: Duration = Duration::from_millis(500);
 /// How long a sign of life may then take to reach us from the socket.
 const CATCH_UP: Duration = Duration::from_secs(1);
+/// How often to look whether a VM is still held.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How a VM was lost.
 #[derive(Debug, thiserror::Error)]
@@ -56,11 +59,12 @@ pub(super) async fn lost(
     events: &mut VmEvents,
     heard: watch::Receiver<Instant>,
     hang: Duration,
+    held: Held,
 ) -> Loss {
     tokio::select! {
         error = share_ended(shares) => error.into(),
-        loss = ended(events) => loss,
-        silent = silence(heard, hang) => Loss::Silent { silent },
+        loss = ended(events, &held) => loss,
+        silent = silence(heard, hang, &held) => Loss::Silent { silent },
     }
 }
 
@@ -76,11 +80,34 @@ async fn share_ended(shares: &mut [Share]) -> share::Error {
 }
 
 /// Ends with the first event that ends the VM.
-pub(super) async fn ended(events: &mut VmEvents) -> Loss {
-    match events.recv().await {
-        Some(event) => event.into(),
-        None => std::future::pending().await,
+pub(super) async fn ended(events: &mut VmEvents, held: &Held) -> Loss {
+    loop {
+        match events.recv().await {
+            Some(VmEvent::Resumed) => {}
+            Some(VmEvent::Stopped) if held.now() => {
+                // Whoever stopped it lets it go on, or lets go of it.
+                tokio::select! {
+                    event = events.recv() => match event {
+                        Some(VmEvent::Resumed | VmEvent::Stopped) => {}
+                        Some(event) => return event.into(),
+                        None => std::future::pending().await,
+                    },
+                    () = let_go(held) => return Loss::Stopped,
+                }
+            }
+            Some(event) => return event.into(),
+            None => std::future::pending().await,
+        }
     }
+}
+
+/// Waits until nobody holds the VM.
+async fn let_go(held: &Held) {
+    while held.now() {
+        sleep(LOOK).await;
+    }
+    // What QEMU says about it comes a little later.
+    sleep(LOOK).await;
 }
 
 impl From<VmEvent> for Loss {
@@ -91,21 +118,27 @@ impl From<VmEvent> for Loss {
                 Self::Shutdown { reason }
             }
             VmEvent::Shutdown { reason, .. } | VmEvent::Reset { reason } => Self::Reset { reason },
-            VmEvent::Stopped | VmEvent::GuestPanicked => Self::Stopped,
+            VmEvent::Stopped | VmEvent::Resumed | VmEvent::GuestPanicked => Self::Stopped,
         }
     }
 }
 
 /// Ends when the guest has not sent anything for `hang`; returns for how long.
-async fn silence(mut heard: watch::Receiver<Instant>, hang: Duration) -> Duration {
+async fn silence(mut heard: watch::Receiver<Instant>, hang: Duration, held: &Held) -> Duration {
+    let mut released = *heard.borrow();
     loop {
-        let last = *heard.borrow_and_update();
+        let last = (*heard.borrow_and_update()).max(released);
         tokio::select! {
             changed = heard.changed() => if changed.is_err() {
                 // The port is closed, which is reported elsewhere.
                 std::future::pending::<()>().await;
             },
             () = sleep_until(last + hang) => {
+                if held.now() {
+                    let_go(held).await;
+                    released = Instant::now();
+                    continue;
+                }
                 let on_time = (last + hang).elapsed() < LATE;
                 // If we were stopped, its messages are waiting in the socket.
                 if on_time || tokio::time::timeout(CATCH_UP, heard.changed()).await.is_err() {
@@ -121,6 +154,35 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::vm::hold::Hold;
+
+    fn nobody() -> Held {
+        Held::In("/nonexistent".into())
+    }
+
+    #[tokio::test]
+    async fn a_vm_that_is_held_may_stop_and_one_that_is_let_go_of_may_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let held = || Held::In(dir.path().to_owned());
+        let hold = Hold::take(dir.path())
+            .expect("a file")
+            .expect("nobody has it");
+        let (sender, mut events) = mpsc::channel(4);
+        for event in [VmEvent::Stopped, VmEvent::Resumed, VmEvent::Stopped] {
+            assert!(sender.send(event).await.is_ok());
+        }
+        let hang = Duration::from_millis(100);
+        let (_heard, heard) = watch::channel(Instant::now());
+        let mut none = [];
+        let lost = lost(&mut none, &mut events, heard, hang, held());
+        tokio::pin!(lost);
+        assert!(
+            tokio::time::timeout(6 * hang, &mut lost).await.is_err(),
+            "it is held"
+        );
+        drop(hold);
+        assert!(matches!(lost.await, Loss::Stopped | Loss::Silent { .. }));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_guest_that_is_heard_lives_and_one_that_is_not_hangs() {
@@ -136,7 +198,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            loss = lost(&mut [], &mut receiver, heard, hang) => {
+            loss = lost(&mut [], &mut receiver, heard, hang, nobody()) => {
                 assert!(matches!(loss, Loss::Silent { silent } if silent == hang), "{loss}");
             }
             () = beats => {}
@@ -149,7 +211,7 @@ mod tests {
         let hang = Duration::from_secs(10);
         let (sender, heard) = watch::channel(Instant::now());
         let (_events, mut receiver) = mpsc::channel(1);
-        let lost = lost(&mut [], &mut receiver, heard, hang);
+        let lost = lost(&mut [], &mut receiver, heard, hang, nobody());
         tokio::pin!(lost);
         let stop = async {
             tokio::task::yield_now().await;
@@ -180,7 +242,14 @@ mod tests {
                 reason: reason.to_owned(),
             };
             assert!(sender.send(event).await.is_ok());
-            let loss = lost(&mut [], &mut events, heard, Duration::from_secs(60)).await;
+            let loss = lost(
+                &mut [],
+                &mut events,
+                heard,
+                Duration::from_secs(60),
+                nobody(),
+            )
+            .await;
             assert_eq!(matches!(loss, Loss::Reset { .. }), reset, "{loss}");
         }
     }
@@ -195,6 +264,7 @@ mod tests {
             &mut receiver,
             receiver_heard,
             Duration::from_secs(1),
+            nobody(),
         );
         assert!(
             tokio::time::timeout(Duration::from_secs(600), lost)

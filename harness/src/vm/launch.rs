@@ -17,7 +17,7 @@ use super::arch::{self, platform};
 use super::args;
 use super::means::Means;
 use super::qemu::Qemu;
-use super::spec::{AccelChoice, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
+use super::spec::{AccelChoice, GdbStub, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
 use crate::arch::Arch;
 use crate::blocking::blocking;
 use crate::config::ShareKind;
@@ -163,11 +163,22 @@ impl Launch {
             counter_khz: counter_khz.await.unwrap_or_default(),
             hang_timeout: launch.config.hang_timeout,
             dump_on_panic: launch.config.dump_on_panic,
+            gdb: launch.config.gdb.clone().map(|stub| match stub {
+                GdbStub::Socket(None) => GdbStub::Socket(Some(launch.dir.join("gdb.sock"))),
+                other => other,
+            }),
             kernel_log: launch.config.kernel_log.clone(),
             qemu_sandbox: qemu.sandbox,
             // The user has the last word.
             kernel_args: [
                 launch.config.kernel.parameters(),
+                // Else addresses are not those of the symbols.
+                launch
+                    .config
+                    .gdb
+                    .iter()
+                    .map(|_| "nokaslr".to_owned())
+                    .collect(),
                 launch.config.kernel_args.clone(),
             ]
             .concat(),

@@ -39,6 +39,14 @@ const POWER_OFF: Duration = Duration::from_secs(10);
 /// Prefix of QMP's run state in [`Evidence::status`].
 pub const QMP_STATUS: &str = "QMP status: ";
 
+/// What the reason for the loss of a VM begins with if its kernel panicked.
+const PANICKED: &str = "the kernel panicked: ";
+
+/// Whether a VM that was lost for this reason had a kernel that panicked.
+pub fn is_panic(reason: &str) -> bool {
+    reason.starts_with(PANICKED)
+}
+
 /// What is known about a VM that was lost or did not boot. Guest text is unescaped: escape it to
 /// show it.
 #[derive(Debug, Clone, Default)]
@@ -97,10 +105,7 @@ impl Evidence {
 
     /// What ended the VM, if the console or QEMU know more than that the port closed.
     pub fn cause(&self) -> Option<String> {
-        let panic = self
-            .panic
-            .as_ref()
-            .map(|why| format!("the kernel panicked: {why}"));
+        let panic = self.panic.as_ref().map(|why| format!("{PANICKED}{why}"));
         panic.or_else(|| self.ended.clone())
     }
 
@@ -205,6 +210,11 @@ impl Vm {
         self.qemu.pid()
     }
 
+    /// Waits until QEMU has ended.
+    pub async fn ended(&mut self) {
+        let _ = self.qemu.wait().await;
+    }
+
     /// What the guest's kernel has written to the console.
     pub fn console(&self) -> &Console {
         self.qemu.console()
@@ -218,6 +228,7 @@ impl Vm {
             &mut self.events,
             self.control.heard(),
             self.spec.hang_timeout,
+            self.spec.held(),
         );
         (&mut self.control, lost)
     }
@@ -227,7 +238,7 @@ impl Vm {
     /// those at shutdown.
     pub async fn stop(mut self) -> Stopped {
         let asked = self.control.send(&Request::PowerOff).await.is_ok();
-        if asked && self.spec.dump_on_panic {
+        if asked && (self.spec.dump_on_panic || self.spec.gdb.is_some()) {
             // This QEMU does not exit when its guest powers off.
             let _ = tokio::time::timeout(POWER_OFF, self.events.recv()).await;
             let _ = self.qmp.quit().await;

@@ -3,12 +3,14 @@
 pub mod accel;
 pub mod arch;
 pub mod args;
+pub mod card;
 mod clock;
 pub mod console;
 pub mod control;
 pub mod cpu;
 pub mod exec_limit;
 pub mod health;
+pub mod hold;
 pub mod kernel_log;
 pub mod launch;
 pub mod machine;

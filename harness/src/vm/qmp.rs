@@ -87,6 +87,8 @@ pub enum VmEvent {
     },
     /// The processors have stopped; `query-status` says why.
     Stopped,
+    /// They run again.
+    Resumed,
     /// The guest reported a panic (pvpanic).
     GuestPanicked,
 }
@@ -102,6 +104,7 @@ impl VmEvent {
                 reason: cause(data.reason),
             }),
             Event::STOP { .. } => Some(Self::Stopped),
+            Event::RESUME { .. } => Some(Self::Resumed),
             Event::GUEST_PANICKED { .. } => Some(Self::GuestPanicked),
             _ => None,
         }
@@ -211,6 +214,16 @@ impl Qmp {
         answered_within("dump-guest-memory", DUMP_DEADLINE, answer)
             .await
             .map(|_| ())
+    }
+
+    /// Runs a command of QEMU's monitor for people; returns what it printed, which is empty if all
+    /// went well.
+    pub async fn human(&self, command: &str) -> Result<String, Error> {
+        let command = qmp::human_monitor_command {
+            command_line: command.to_owned(),
+            cpu_index: None,
+        };
+        answered("human-monitor-command", self.service.execute(command)).await
     }
 
     /// Ends QEMU. It is not an error if it ends before it answers.

@@ -3,9 +3,10 @@
 //! There are three types: [`VmConfig`] (requested) → [`VmSpec`] (every path, port and size
 //! resolved) → `Vm` (running), so that a half-resolved VM cannot be started.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::hold::Held;
 use super::kernel_log::Patterns;
 use super::means::Means;
 use crate::config::VmSettings;
@@ -61,8 +62,30 @@ pub struct VmConfig {
     pub hang_timeout: Duration,
     /// Dump the memory of a guest that panics.
     pub dump_on_panic: bool,
+    /// Where gdb's stub listens, if at all.
+    pub gdb: Option<GdbStub>,
     /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
+}
+
+/// Where gdb's stub listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GdbStub {
+    /// On a UNIX socket of this path; `None` is one in the VM's own directory.
+    Socket(Option<PathBuf>),
+    /// On a TCP port of the loopback interface.
+    Port(u16),
+}
+
+impl std::fmt::Display for GdbStub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(path) => {
+                write!(f, "{}", path.as_deref().unwrap_or(Path::new("")).display())
+            }
+            Self::Port(port) => write!(f, "127.0.0.1:{port}"),
+        }
+    }
 }
 
 /// A virtiofs device of a VM: the vhost-user socket of a running share.
@@ -126,6 +149,8 @@ pub struct VmSpec {
     pub hang_timeout: Duration,
     /// Whether to keep a panicked guest paused, so that its memory can be dumped.
     pub dump_on_panic: bool,
+    /// Where gdb's stub listens, if at all; a socket has its path.
+    pub gdb: Option<GdbStub>,
     /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
     /// Whether this QEMU has `-sandbox`.
@@ -134,4 +159,14 @@ pub struct VmSpec {
     pub kernel_args: Vec<String>,
     /// Appended to QEMU's command line.
     pub qemu_args: Vec<String>,
+}
+
+impl VmSpec {
+    /// Asks whether somebody stops the VM on purpose.
+    pub fn held(&self) -> Held {
+        match (&self.gdb, self.qmp_socket.parent()) {
+            (None, Some(dir)) => Held::In(dir.to_owned()),
+            _ => Held::Always,
+        }
+    }
 }

@@ -145,7 +145,11 @@ fn narrow(change: &mut Change, used: &Uses) -> bool {
 }
 
 /// Each kernel against the one before; no more than two are in memory.
-fn steps(context: &Context, selected: &[Selected], filter: &Filter) -> Vec<Step> {
+pub(in super::super) fn steps(
+    context: &Context,
+    selected: &[Selected],
+    filter: &Filter,
+) -> Vec<Step> {
     let open = |selected: &Selected| open(context, selected).map_err(|error| reason(&error));
     let mut steps = Vec::new();
     let mut kernels = selected.iter();

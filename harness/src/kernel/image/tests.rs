@@ -146,7 +146,7 @@ fn every_payload_compression_unpacks_to_the_same_pvh_kernel() {
     ] {
         let (protocol, written) = try_unpack(&bz_image(&payload)).expect(name);
         assert_eq!(protocol, BootProtocol::Pvh, "{name}");
-        assert!(written == kernel, "{name}");
+        assert!(written.eq(&kernel), "{name}");
     }
 }
 
@@ -342,13 +342,13 @@ fn a_unified_kernel_image_is_booted_by_the_kernel_in_it() {
     let image = uki(0x8664, &bz_image(&gzip(&kernel)));
     let (protocol, written) = try_unpack(&image).unwrap();
     assert_eq!(protocol, BootProtocol::Pvh);
-    assert!(written == kernel);
+    assert!(written.eq(&kernel));
     assert_eq!(try_release(&image).unwrap(), "6.6.6-test");
 
     let without = bz_image(&gzip(&elf_kernel(b"GNU\0", 18)));
     let (protocol, written) = try_unpack(&uki(0x8664, &without)).unwrap();
     assert_eq!(protocol, BootProtocol::BzImage);
-    assert!(written == without);
+    assert!(written.eq(&without));
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn an_image_that_is_compressed_as_a_whole_is_unpacked() {
     for packed in [gzip(&kernel), xz(&kernel), lz4_legacy(&kernel)] {
         let (protocol, written) = try_unpack(&packed).unwrap();
         assert_eq!(protocol, BootProtocol::Pvh);
-        assert!(written == kernel);
+        assert!(written.eq(&kernel));
         assert_eq!(try_release(&packed).unwrap(), "6.6.6-test");
     }
     let packed = xz(&bz_image(&gzip(&kernel)));

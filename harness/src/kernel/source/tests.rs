@@ -21,7 +21,8 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // Not in TMPDIR, which may have blanks: the address of a mirror is one word.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
         let cache = Cache::at(dir.path().join("cache"));
         Lab { dir, cache }
     }

@@ -41,7 +41,8 @@ fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
 impl Lab {
     /// An image that knows `parameter`.
     fn new(parameter: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // Not in TMPDIR, which may have blanks: the address of a mirror is one word.
+        let dir = tempfile::tempdir_in("/tmp").unwrap();
         let cache = Cache::at(dir.path().join("cache"));
         let lab = Self { dir, cache };
         let mut image = image(RELEASE);

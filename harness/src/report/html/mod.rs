@@ -20,7 +20,7 @@ use super::interface::{Report, ReportError};
 use crate::run::dir::RunDir;
 use crate::run::event::Record;
 
-pub(super) use page::page;
+pub(super) use page::{STYLE, page};
 pub(super) use timeline::Timeline;
 
 /// Writes `report.html` into the directory of a run at its end.

@@ -22,7 +22,8 @@ use crate::report::history::History;
 use crate::report::reproduce;
 use crate::report::words::{counted, minutes, report_kind};
 
-const STYLE: &str = include_str!("page.css");
+/// The style of all pages.
+pub(in super::super) const STYLE: &str = include_str!("page.css");
 /// In one scope, which the first line makes strict.
 const SCRIPT: &str = concat!(
     include_str!("model.js"),

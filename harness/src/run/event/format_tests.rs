@@ -6,7 +6,7 @@ use super::Record;
 
 /// One of each event, with all of its fields.
 pub(super) const FULL: [&str; 17] = [
-    r#"{"at_ms":0,"event":"run_started","schema":1,"version":"0.1.0","started_at":"2026-11-22T16:00:00.000Z","command":["kiln","run"],"again":["kiln","run","-j1"],"cwd":"/home/u","kernels":[{"name":"6.1","tests":2,"suites":[1,1],"expected_ms":8000}],"suites":["a","b"],"shard":"hash:1/2"}"#,
+    r#"{"at_ms":0,"event":"run_started","schema":1,"version":"0.1.0","started_at":"2026-11-22T16:00:00.000Z","command":["kiln","run"],"again":["kiln","run","-j1"],"cwd":"/home/u","kernels":[{"name":"6.1","tests":2,"suites":[1,1],"expected_ms":8000}],"suites":["a","b"],"shard":"hash:1/2","rerun_of":"2026-11-22T15:00:00.000Z"}"#,
     r#"{"at_ms":1,"event":"kernel_ready","kernel":"6.1","release":"6.1.0-40-amd64","sha256":"00ff","packages":{"suite":"bookworm","component":"main","mirror":"http://127.0.0.1","files":[{"package":"linux-image-6.1.0-40-amd64","version":"6.1.150-1","path":"pool/main/l/linux/k.deb","size":7,"sha256":"aa00","sha1":"bb00"}]}}"#,
     r#"{"at_ms":2,"event":"kernel_failed","kernel":"6.1","reason":"no such package","hints":["run apt"]}"#,
     r#"{"at_ms":3,"event":"suite_ready","suite":"bpftrace","subject":"/bin/bpftrace","version":"0.17.0","dialect":"0.17","options":["--dialect"]}"#,

@@ -46,6 +46,9 @@ pub struct RunStarted {
     /// The part of the tests that this run has, as `--shard` names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
+    /// `started_at` of the run that this one repeats: all its tests are tests of that run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<String>,
 }
 
 /// The program that a suite tests, and how its tests are read.

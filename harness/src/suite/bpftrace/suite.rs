@@ -48,7 +48,7 @@ impl RuntimeSuite {
             path: bpftrace,
             version,
             visible: of_program,
-        } = UnderTest::find(table.bpftrace.as_deref(), context)?;
+        } = UnderTest::find(table.bpftrace.as_deref(), Some(&dir), context)?;
         let choice = choose(
             context.runtime.dialect,
             &EngineBeside::read(&dir),

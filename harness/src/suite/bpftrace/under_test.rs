@@ -44,8 +44,12 @@ impl UnderTest {
     }
 
     /// The one that the user names, or that is in the user's packages, else `of_suite`, else the one
-    /// on `PATH`. Unpacks an AppImage.
-    pub fn find(of_suite: Option<&Path>, context: &ResolveContext<'_>) -> Result<Self, Refusal> {
+    /// on `PATH`. Unpacks an AppImage, which then must not hide `tests`.
+    pub fn find(
+        of_suite: Option<&Path>,
+        tests: Option<&Path>,
+        context: &ResolveContext<'_>,
+    ) -> Result<Self, Refusal> {
         let chosen = match &context.runtime.bpftrace {
             Some(path) => Some(path.clone()),
             None => (context.packaged)()?,
@@ -57,8 +61,13 @@ impl UnderTest {
         };
         let mut visible = Vec::new();
         if appimage::is_appimage(&path)? {
-            path = appimage::unpack(&path, context.cache, context.stop)?;
-            visible.extend(path.parent().map(Path::to_owned));
+            let image = path;
+            path = appimage::unpack(&image, context.cache, context.stop)?;
+            let tree = path.parent();
+            if let (Some(tree), Some(tests)) = (tree, tests) {
+                appimage::check_tests(&image, tree, tests)?;
+            }
+            visible.extend(tree.map(Path::to_owned));
         } else {
             // Before its version is looked up: tests that are read in the wrong dialect give
             // another error.

@@ -99,7 +99,7 @@ impl BtfSuite {
             .collect();
         let loads_scripts = table.load && tests.iter().any(|test| test.input.script().is_some());
         let bpftrace = if loads_scripts {
-            Some(UnderTest::find(table.bpftrace.as_deref(), context)?)
+            Some(UnderTest::find(table.bpftrace.as_deref(), None, context)?)
         } else {
             None
         };

@@ -73,6 +73,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         counter_khz: None,
         hang_timeout: DEADLINE,
         dump_on_panic: false,
+        gdb: None,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
         qemu_sandbox: input.qemu.sandbox,
         // A kernel that runs at all prints to the console.
@@ -126,7 +127,7 @@ async fn watch(
                     Some(VmEvent::GuestPanicked) => {
                         return ProbeResult::Unclear("the guest panicked".to_owned());
                     }
-                    Some(VmEvent::Stopped) => {}
+                    Some(VmEvent::Stopped | VmEvent::Resumed) => {}
                     None => return ended(qemu).await,
                 },
                 () = sleep(LOOK) => {}

@@ -1,14 +1,14 @@
 //! The devices of a VM, each with its QEMU options and kernel arguments.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use guest_init::plan::CONTROL_PORT;
 
 use super::option::{Device, option, option_value, with_path};
 use crate::config::Transport;
 use crate::vm::arch::Platform;
-use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
+use crate::vm::spec::{Accelerator, GdbStub, NinePSpec, VirtiofsSpec};
 
 /// The ending of a virtio device's name.
 fn on(transport: Transport) -> &'static str {
@@ -179,22 +179,56 @@ fn serial_bus(transport: Transport) -> String {
 }
 
 /// QMP on a UNIX socket.
-pub(super) struct Monitor<'a> {
-    pub(super) socket: &'a Path,
+pub(super) struct Monitor {
+    pub(super) id: &'static str,
+    pub(super) socket: PathBuf,
 }
 
-impl Device for Monitor<'_> {
+impl Device for Monitor {
     fn qemu(&self) -> Vec<OsString> {
+        let id = self.id;
         [
             option(
                 "-chardev",
-                with_path("socket,id=qmp,path=", self.socket, ",server=on,wait=off"),
+                with_path(
+                    &format!("socket,id={id},path="),
+                    &self.socket,
+                    ",server=on,wait=off",
+                ),
             ),
-            option("-mon", "chardev=qmp,mode=control"),
+            option("-mon", format!("chardev={id},mode=control")),
         ]
         .into_iter()
         .flatten()
         .collect()
+    }
+}
+
+/// Tells QEMU where the kernel keeps what readers of a dump must know.
+pub(super) struct VmCoreInfo;
+
+impl Device for VmCoreInfo {
+    fn qemu(&self) -> Vec<OsString> {
+        option("-device", "vmcoreinfo").into_iter().collect()
+    }
+}
+
+/// gdb's stub.
+pub(super) struct Gdb<'a> {
+    pub(super) stub: &'a GdbStub,
+}
+
+impl Device for Gdb<'_> {
+    fn qemu(&self) -> Vec<OsString> {
+        let listen = match self.stub {
+            GdbStub::Socket(path) => with_path(
+                "unix:",
+                path.as_deref().unwrap_or(Path::new("")),
+                ",server=on,wait=off",
+            ),
+            GdbStub::Port(port) => format!("tcp:127.0.0.1:{port},server=on,wait=off").into(),
+        };
+        option("-gdb", listen).into_iter().collect()
     }
 }
 

@@ -43,6 +43,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         counter_khz: Some(2_596_120),
         hang_timeout: std::time::Duration::from_secs(60),
         dump_on_panic: false,
+        gdb: None,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
         qemu_sandbox: true,
         kernel_args: vec!["loglevel=7".to_owned()],

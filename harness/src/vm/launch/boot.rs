@@ -11,7 +11,7 @@ use crate::vm::control::{self, Control};
 use crate::vm::machine::{Evidence, Vm};
 use crate::vm::process::QemuProcess;
 use crate::vm::relief::Relief;
-use crate::vm::{args, health};
+use crate::vm::{args, card, health};
 
 /// How long QEMU may take to open its QMP socket.
 const QMP_DEADLINE: Duration = Duration::from_secs(30);
@@ -63,6 +63,10 @@ impl Prepared {
         self.note_command()?;
         let mut qemu = QemuProcess::start(&self.spec).await?;
         let (qmp, mut events) = qemu.connect_qmp(QMP_DEADLINE).await?;
+        if let Err(error) = card::leave(&self.spec, qemu.pid()) {
+            tracing::warn!("`kiln ps` will not show this VM: {error}");
+        }
+        let held = self.spec.held();
         let socket = self.spec.control_socket.clone().unwrap_or_default();
         let connected = Control::connect(&socket, deadline).await;
         let hello = match connected {
@@ -72,7 +76,7 @@ impl Prepared {
                     Ok(status) => format!("QEMU ended during boot ({status})"),
                     Err(error) => error.to_string(),
                 }),
-                loss = health::ended(&mut events) => Err(format!("{loss} during boot")),
+                loss = health::ended(&mut events, &held) => Err(format!("{loss} during boot")),
             },
             Err(error) => Err(error.to_string()),
         };

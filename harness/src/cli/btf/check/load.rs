@@ -100,7 +100,7 @@ impl CheckArgs {
         });
         let stop = AtomicBool::new(false);
         with_resolve_context(context, &self.vm.root, &options, &stop, |resolve| {
-            Ok(UnderTest::find(of_suite, resolve)?)
+            Ok(UnderTest::find(of_suite, None, resolve)?)
         })
     }
 }

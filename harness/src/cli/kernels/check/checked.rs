@@ -42,6 +42,8 @@ impl Checked {
 pub(super) fn has(finding: &Finding) -> &'static str {
     match (finding.want.wanted, finding.presence) {
         (Wanted::Off, Some(Presence::Missing) | None) => "off",
+        // The version is too new for the option, and does without.
+        (_, None) if finding.want.until.is_some() => "not needed",
         (_, presence) => words(presence),
     }
 }

@@ -1,0 +1,164 @@
+//! VMs that run, from another terminal: `kiln ps`, `logs`, `stop`, `dump` and `gdb`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Kiln, Output};
+
+fn mode(path: &Path) -> u32 {
+    path.metadata().unwrap().permissions().mode() & 0o777
+}
+
+fn running(kiln: &Kiln) -> Vec<Value> {
+    let output = kiln.plain(["ps", "--format", "json"]).run();
+    output.assert_code(0);
+    serde_json::from_str(&output.out()).unwrap()
+}
+
+#[test]
+fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
+    let kiln = Kiln::new();
+    assert!(running(&kiln).is_empty());
+    let mut kept = kiln
+        .vm([
+            "exec",
+            "-k",
+            "6.1",
+            "--keep-vm=10m",
+            "--gdb",
+            "--memory",
+            "512M",
+        ])
+        // The kernel then says where the facts are that readers of a dump want.
+        .args([
+            "--",
+            "sh",
+            "-c",
+            "modprobe qemu_fw_cfg; echo here >/dev/kmsg; exit 7",
+        ])
+        .deadline(Duration::from_secs(180))
+        .start();
+    kept.wait_for_err("the command failed; the VM stays for 600 s");
+
+    let vms = running(&kiln);
+    assert_eq!(vms.len(), 1, "{vms:?}");
+    let (vm, dir) = (
+        vms[0]["id"].as_str().unwrap(),
+        vms[0]["dir"].as_str().unwrap(),
+    );
+    assert_eq!(vms[0]["kernel"], "6.1");
+    assert_eq!(vms[0]["kiln"], kept.pid().as_raw());
+    // The stub is on a socket that only the user reaches.
+    let stub = vms[0]["gdb"].as_str().unwrap();
+    assert_eq!(stub, format!("{dir}/gdb.sock"));
+    assert_eq!(mode(Path::new(dir)), 0o700);
+    let table = kiln.plain(["ps"]).run();
+    assert!(
+        table.out().contains(&format!("{vm}  6.1")),
+        "{}",
+        table.out()
+    );
+
+    let gdb = |name: &str| -> Output {
+        kiln.plain([
+            "gdb",
+            name,
+            "--",
+            "-nx",
+            "-batch",
+            "-ex",
+            "bt 2",
+            "-ex",
+            "info registers rip",
+        ])
+        .run()
+    };
+    let backtrace = gdb("6.1");
+    backtrace.assert_code(0);
+    let text = backtrace.out();
+    // Without randomization, the kernel is where it was linked to.
+    assert!(
+        text.contains("#0  0xffffffff81"),
+        "{text}\n{}",
+        backtrace.err()
+    );
+
+    let vmcore = kiln.work().join("core");
+    let dumped = kiln.plain(["dump", vm, "-o", "core"]).run();
+    dumped.assert_code(0).assert_err_contains("MiB)");
+    assert_eq!(mode(&vmcore), 0o600);
+    let dump = fs::read(&vmcore).unwrap();
+    // The flattened form of kdump's format, with the kernel's own facts.
+    assert!(dump.starts_with(b"makedumpfile\0"));
+    let has = |text: &[u8]| memchr::memmem::find(&dump, text).is_some();
+    assert!(has(b"KDUMP   ") && has(b"OSRELEASE=6.1."), "no vmcoreinfo");
+    let again = kiln.plain(["dump", vm, "-o", "core"]).run();
+    again.assert_code(96).assert_err_contains("File exists");
+    assert_eq!(fs::read(&vmcore).unwrap().len(), dump.len());
+
+    // It went on afterwards.
+    gdb(vm).assert_code(0);
+    kiln.plain(["logs", vm]).run().assert_code(0);
+    kiln.plain(["stop", vm]).run().assert_code(0);
+    kept.wait().assert_code(7);
+    let gone = kiln.plain(["stop", vm]).run();
+    gone.assert_code(96)
+        .assert_err_contains(&format!("there is no running VM {vm}"));
+    assert!(running(&kiln).is_empty());
+    kiln.assert_nothing_left();
+    kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn a_kernel_that_panicked_stands_still_for_gdb() {
+    let kiln = Kiln::new();
+    let mut kept = kiln
+        .vm([
+            "exec",
+            "-k",
+            "6.12",
+            "--keep-vm",
+            "--gdb",
+            "--memory",
+            "512M",
+        ])
+        .args(["--", "sh", "-c", "echo c >/proc/sysrq-trigger"])
+        .deadline(Duration::from_secs(180))
+        .start();
+    kept.wait_for_err("the VM is lost; the VM stays for 3600 s");
+    let backtrace = kiln
+        .plain(["gdb", "6.12", "--", "-nx", "-batch", "-ex", "bt 1"])
+        .run();
+    backtrace.assert_code(0);
+    let text = backtrace.out();
+    assert!(text.contains("#0  0xffffffff8"), "{text}");
+    kiln.plain(["stop", "6.12"]).run().assert_code(0);
+    let output = kept.wait();
+    output
+        .assert_code(125)
+        .assert_err_contains("the kernel panicked: sysrq triggered crash");
+    kiln.assert_nothing_left();
+    kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn what_cannot_be_kept_or_debugged_is_refused_before_anything_boots() {
+    let kiln = Kiln::new();
+    let refused = |args: &[&str], message: &str| {
+        let output = kiln
+            .plain(["exec", "-k", "6.1"])
+            .args(args)
+            .args(["--", "true"])
+            .run();
+        output.assert_code(2).assert_err_contains(message);
+    };
+    refused(&["--shell-on-fail"], "needs a terminal as stdin and stdout");
+    let long = format!("--gdb=/tmp/{}", "x".repeat(120));
+    refused(&[&long], "has at most 107 bytes, and this has 125");
+    refused(&["--gdb=0"], "a port is a number from 1 to 65535");
+    refused(&["--keep-vm", "-j2"], "cannot be used with");
+}
