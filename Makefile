@@ -4,6 +4,7 @@
 # make parity compares every verdict with upstream's own engine; takes hours;
 #             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
 # make check-pages  opens report.html in Debian's chromium: filters, keyboard, a hostile guest, size, speed
+# make check-btf  compares `kiln btf check` with what all kernels of kernels.toml say of the test objects
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
@@ -21,7 +22,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz check-pages packages bpftrace tiny-kernel
+.PHONY: help run test bench parity fuzz check-pages check-btf packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -50,6 +51,10 @@ check-pages: packages
 	@command -v chromium >/dev/null || { echo 'check-pages: install chromium first' >&2; exit 1; }
 	cargo build --release --locked
 	scripts/check-pages target/release/kiln $(PAGES)
+
+check-btf: packages
+	cargo build --release --locked
+	scripts/check-btf target/release/kiln
 
 fuzz: packages
 	@scripts/fuzz $(FUZZ_SECONDS)

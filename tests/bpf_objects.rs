@@ -93,15 +93,15 @@ fn compile(kiln: &Kiln, name: &str, flags: &[&str]) -> PathBuf {
     object
 }
 
-fn object(kiln: &Kiln, name: &str) -> PathBuf {
+pub(crate) fn object(kiln: &Kiln, name: &str) -> PathBuf {
     compile(kiln, name, &["-g", "-target", "bpf"])
 }
 
-fn objects<'a>(kiln: &Kiln, names: impl IntoIterator<Item = &'a str>) -> Vec<PathBuf> {
+pub(crate) fn objects<'a>(kiln: &Kiln, names: impl IntoIterator<Item = &'a str>) -> Vec<PathBuf> {
     names.into_iter().map(|name| object(kiln, name)).collect()
 }
 
-fn on_kernels(kernels: &[&str]) -> Vec<String> {
+pub(crate) fn on_kernels(kernels: &[&str]) -> Vec<String> {
     let kernels = kernels.iter();
     kernels
         .flat_map(|kernel| ["-k".to_owned(), (*kernel).to_owned()])
@@ -109,7 +109,7 @@ fn on_kernels(kernels: &[&str]) -> Vec<String> {
 }
 
 /// What came out, by object and kernel.
-fn results(output: &Output) -> BTreeMap<(String, String), Value> {
+pub(crate) fn results(output: &Output) -> BTreeMap<(String, String), Value> {
     let document: Value = serde_json::from_str(&output.out()).unwrap();
     let mut results = BTreeMap::new();
     for object in document["objects"].as_array().unwrap() {
@@ -273,15 +273,47 @@ fn assert_as_in_log(name: &str, result: &Value) -> usize {
     relocations.len()
 }
 
+/// bpftrace runs both scripts on 6.1, and says why it does not on 6.12.
+fn assert_scripts(output: &Output) {
+    let document: Value = serde_json::from_str(&output.out()).unwrap();
+    let scripts = document["scripts"].as_array().unwrap().iter();
+    let kernels = scripts.flat_map(|script| script["kernels"].as_array().unwrap());
+    let said: Vec<_> = kernels
+        .map(|result| {
+            let loaded = &result["loaded"];
+            let end = loaded["end"].as_str().unwrap();
+            (
+                result["verdict"].as_str().unwrap(),
+                loaded["class"].as_str(),
+                end,
+            )
+        })
+        .collect();
+    let [old_field, new_field, old_target, new_target] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    assert_eq!(*old_field, ("loads", None, "it loads"));
+    assert_eq!(*old_target, ("loads", None, "it loads"));
+    assert_eq!((new_field.0, new_field.1), ("fails", Some("field")));
+    assert!(new_field.2.contains("field.bt:1:22-"), "{new_field:?}");
+    assert_eq!((new_target.0, new_target.1), ("unattached", Some("target")));
+}
+
 #[test]
 fn kernels_take_what_passes_the_check_and_relocate_it_as_foreseen() {
     let kiln = Kiln::new();
     let objects = objects(&kiln, LOADED);
+    let field = "BEGIN { printf(\"%d\", ((struct cfs_rq *)0)->h_nr_running); }\n";
+    let scripts = [
+        kiln.file("field.bt", field),
+        kiln.file("gone.bt", "kprobe:swap_readpage { }\n"),
+    ];
     let output = kiln
         .vm(["btf", "check", "--format", "json", "--load", "--loader"])
         .arg("bpftool -d prog loadall {object} /sys/fs/bpf/kiln-load")
         .args(on_kernels(&KERNELS[1..]))
         .args(&objects)
+        .args(&scripts)
         .deadline(LOADING)
         .run();
     output.assert_code(100);
@@ -298,6 +330,7 @@ fn kernels_take_what_passes_the_check_and_relocate_it_as_foreseen() {
         }
     }
     assert!(relocations > 60, "{relocations}");
+    assert_scripts(&output);
     kiln.assert_nothing_left();
 }
 
@@ -405,173 +438,6 @@ fn what_is_known_to_fail_does_not_count() {
     let output = check().arg("--expectations").arg(&expectations).run();
     output.assert_code(0);
     assert!(output.out().contains("fails (known)"), "{}", output.out());
-}
-
-/// A `kernels.toml` like that of the checkout, with a suite of objects.
-fn suite_config(kiln: &Kiln, keys: &str) -> PathBuf {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let kernels = fs::read_to_string(checkout.join("kernels.toml")).unwrap();
-    let (kernels, _) = kernels.split_once("[suites.").unwrap();
-    fs::copy(
-        checkout.join("kernels.lock"),
-        kiln.work().join("kernels.lock"),
-    )
-    .unwrap();
-    kiln.file(
-        "kernels.toml",
-        format!("{kernels}\n[suites.objects]\nrunner = \"btf\"\n{keys}\n"),
-    )
-}
-
-#[test]
-fn a_suite_of_objects_runs_without_a_vm() {
-    let kiln = Kiln::new();
-    let config = suite_config(&kiln, "objects = [\"*.bpf.o\"]");
-    objects(&kiln, ["flavours", "renamed_field", "kprobe_gone"]);
-    let kiln = kiln.config(config);
-    let output = kiln
-        .plain([
-            "run",
-            "-k",
-            "6.1",
-            "-k",
-            "6.12",
-            "--qemu",
-            "/nonexistent",
-            "--run-dir",
-            "run",
-        ])
-        .run();
-    output.assert_code(100);
-    let said = output.out();
-    assert!(
-        said.contains("struct cfs_rq has no field h_nr_running"),
-        "{said}"
-    );
-    let junit = fs::read_to_string(kiln.work().join("run/junit.xml")).unwrap();
-    assert_eq!(junit.matches("<testcase").count(), 6, "{junit}");
-    assert_eq!(junit.matches("<failure").count(), 1, "{junit}");
-    let output = kiln
-        .plain(["run", "-k", "6.1", "--qemu", "/nonexistent"])
-        .run();
-    output.assert_code(0);
-    // Shards and filters work as for any suite.
-    let output = kiln
-        .plain([
-            "run",
-            "-k",
-            "6.12",
-            "--shard",
-            "slice:1/3",
-            "--run-dir",
-            "shard",
-        ])
-        .run();
-    output.assert_code(0);
-    let output = kiln.plain(["list", "objects"]).run();
-    output.assert_code(0);
-    assert!(
-        output.out().contains("objects.renamed_field.bpf.o"),
-        "{}",
-        output.out()
-    );
-}
-
-#[test]
-fn a_suite_that_loads_its_objects_goes_by_what_the_kernel_says() {
-    let kiln = Kiln::new();
-    let config = suite_config(&kiln, "objects = [\"*.bpf.o\"]\nload = true");
-    objects(&kiln, ["of_module", "renamed_field"]);
-    let kiln = kiln.config(config);
-    let output = kiln.vm(["run", "-k", "6.12", "--run-dir", "run"]).run();
-    output.assert_code(100);
-    let junit = fs::read_to_string(kiln.work().join("run/junit.xml")).unwrap();
-    assert_eq!(junit.matches("<testcase").count(), 2, "{junit}");
-    assert_eq!(junit.matches("<failure").count(), 1, "{junit}");
-    // The verifier's own words are kept.
-    assert!(
-        junit.contains("invalid CO-RE relocation") || junit.contains("invalid func unknown"),
-        "{junit}"
-    );
-    kiln.assert_nothing_left();
-}
-
-#[test]
-fn what_objects_need_of_a_kernel_is_what_bpftool_takes() {
-    let kiln = Kiln::new();
-    let names = [
-        "bitfield",
-        "flavours",
-        "matches",
-        "moved_field",
-        "resized",
-        "subprogram",
-        "types",
-    ];
-    let objects = objects(&kiln, names);
-    let whole = kiln.plain(["btf", "extract", "-k", "6.12", "whole"]).run();
-    whole.assert_code(0);
-    let min = kiln
-        .plain(["btf", "extract", "-k", "6.12", "min", "--min"])
-        .args(&objects)
-        .run();
-    min.assert_code(0);
-    let (ours, whole) = (
-        kiln.work().join("min/vmlinux"),
-        kiln.work().join("whole/vmlinux"),
-    );
-    let theirs = kiln.work().join("theirs.btf");
-    let made = kiln
-        .host_command("bpftool")
-        .args(["gen", "min_core_btf"])
-        .args([&whole, &theirs])
-        .args(&objects)
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    // Types by name and content; ids and their order are nobody's business.
-    let types = |path: &Path| {
-        let dump = kiln
-            .host_command("bpftool")
-            .args(["btf", "dump", "file"])
-            .arg(path)
-            .args(["format", "c"])
-            .output()
-            .unwrap();
-        assert!(dump.status.success());
-        let text = String::from_utf8(dump.stdout).unwrap();
-        let mut types: Vec<String> = text.split("\n\n").map(str::to_owned).collect();
-        types.sort();
-        types
-    };
-    assert_eq!(types(&ours), types(&theirs));
-    assert!(fs::metadata(&ours).unwrap().len() < 10_000);
-    // The object finds there what it finds on the kernel.
-    let check = |kernel: &str| {
-        let output = kiln
-            .plain(["btf", "check", "--format", "json", "-k", kernel])
-            .args(&objects)
-            .run();
-        let values = |result: &Value| {
-            let relocations = result["relocations"].as_array().unwrap().iter();
-            relocations
-                .map(|one| one["value"].clone())
-                .collect::<Vec<_>>()
-        };
-        // Ids are others.
-        let fixed = |((name, _), result): (&(String, String), &Value)| {
-            (name != "types").then(|| (name.clone(), values(result)))
-        };
-        results(&output)
-            .iter()
-            .filter_map(fixed)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(check("6.12"), check("./min/vmlinux"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, pahole};
 
 /// Has 64-bit enums, and modules with split BTF.
 const NEW: &str = "6.12";
@@ -284,6 +284,14 @@ fn every_type_and_member_is_as_bpftool_and_pahole_say() {
         compared += 1;
     }
     assert!(compared > 5000, "{compared}");
+
+    // Where their members are.
+    let printed = of(Command::new("pahole").args(["-F", "btf"]).arg(&vmlinux));
+    let members = pahole::members(&printed);
+    assert!(members.len() > 50_000, "{}", members.len());
+    let unknown = members.iter().filter(|fact| !known.contains(fact.as_str()));
+    let unknown: Vec<_> = unknown.take(9).collect();
+    assert!(unknown.is_empty(), "pahole says: {unknown:#?}");
 }
 
 #[test]

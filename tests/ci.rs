@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::{Invocation, Kiln, checkout};
 
 /// Every step, in order.
-const STEPS: [&str; 7] = [
+const STEPS: [&str; 8] = [
     "configure",
     "build",
     "gtest",
@@ -14,6 +14,7 @@ const STEPS: [&str; 7] = [
     "runtime-tests",
     "tools-parsing",
     "aot",
+    "btf",
 ];
 
 /// Appends its arguments and its environment to files, then does what the test
@@ -83,6 +84,10 @@ fn every_step_runs_its_command_in_the_cleared_environment_of_the_flake() {
         format!(
             "{kiln_of_step} run -k 6.12 --aot --filter ^aot\\. --build-scale 4 {suite} bpftrace"
         ),
+        format!(
+            "{kiln_of_step} btf check -k 6.12 --load --bpftrace {work}/build-ci/src/bpftrace \
+             {work}/tools/*.bt"
+        ),
     ];
     for (line, end) in lines.iter().zip(&ends) {
         assert!(line.starts_with(&start), "{line}");
@@ -105,7 +110,7 @@ fn the_catalogue_and_the_runs_directory_are_those_that_were_named() {
     let lines = recorded(&kiln);
     let boots = lines.iter().filter(|line| line.contains("kiln "));
     let boots: Vec<_> = boots.filter(|line| !line.contains(" gtest ")).collect();
-    assert_eq!(boots.len(), 4, "{lines:#?}");
+    assert_eq!(boots.len(), 5, "{lines:#?}");
     for line in boots {
         assert!(line.contains(&config), "{line}");
     }

@@ -20,6 +20,7 @@ pub(crate) mod material;
 pub(crate) mod mount_namespace;
 pub(crate) mod nix_support;
 pub(crate) mod packages;
+pub(crate) mod pahole;
 pub(crate) mod registry;
 mod running;
 mod shared_cache;

@@ -59,13 +59,8 @@ pub fn check(object: &Object, kernel: &Facts) -> Report {
     let modules = modules(&externs, relocated.as_ref());
     let mut findings = check.findings;
     findings.sort_by_key(|finding| finding.level);
-    let verdict = match findings.first().map(|finding| finding.level) {
-        Some(Level::Refused) => Verdict::Fails,
-        Some(Level::Unattached) => Verdict::Unattached,
-        _ => Verdict::Loads,
-    };
     Report {
-        verdict,
+        verdict: Verdict::of(&findings),
         findings,
         relocations,
         modules,

@@ -54,6 +54,14 @@ pub enum Error {
         /// What it is.
         why: String,
     },
+    /// It is called like a script and is none.
+    #[error("{} is not a bpftrace script: {why}", path.display())]
+    NotScript {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// It was compiled without BTF.
     #[error("{} has no BTF", path.display())]
     NoBtf {
@@ -102,7 +110,7 @@ impl Hint for Error {
                 "programs are the functions in sections such as SEC(\"kprobe/do_unlinkat\")"
                     .to_owned(),
             ],
-            Self::Read { .. } | Self::Damaged { .. } => Vec::new(),
+            Self::Read { .. } | Self::NotScript { .. } | Self::Damaged { .. } => Vec::new(),
         }
     }
 }

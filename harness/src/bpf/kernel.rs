@@ -44,6 +44,21 @@ impl<'k> KernelTypes<'k> {
         self.candidate(entry?)
     }
 
+    /// What has exactly this name and one of these kinds: in the kernel itself, and in its modules.
+    pub fn all(self, name: &str, is: impl Fn(Kind) -> bool) -> Vec<Candidate<'k>> {
+        let entries = self.btf.names().get(name);
+        let entries = entries.filter(|entry| match entry.meaning {
+            Meaning::Type(kind) => is(kind),
+            Meaning::Enumerator => false,
+        });
+        entries.filter_map(|entry| self.candidate(entry)).collect()
+    }
+
+    /// Whether the types of modules are known, or only those of the image.
+    pub fn has_modules(self) -> bool {
+        self.btf.units().len() > 1
+    }
+
     /// The names of this kind that begin with `prefix`, without it.
     pub fn names_behind(self, prefix: &str, kind: Kind) -> Vec<&'k str> {
         let found = self.btf.names().starting_with(prefix);

@@ -1,5 +1,5 @@
-//! BPF objects, and what they find on a kernel, without booting it: CO-RE relocations, attach
-//! targets, kernel functions and variables, the kernel's configuration.
+//! BPF objects and bpftrace scripts, and what they find on a kernel, without booting it: CO-RE
+//! relocations, fields, attach targets, kernel functions and variables, the kernel's configuration.
 //!
 //! Knows kernels and their BTF, and no VM.
 
@@ -11,6 +11,7 @@ mod exercise;
 mod ext;
 mod externs;
 mod facts;
+mod input;
 mod insn;
 mod kconfig;
 mod kernel;
@@ -19,6 +20,7 @@ mod object;
 mod reach;
 mod relocate;
 mod report;
+mod script;
 mod section;
 mod struct_ops;
 mod targets;
@@ -29,8 +31,10 @@ pub use check::check;
 pub use error::Error;
 pub use exercise::exercise;
 pub use facts::Facts;
+pub use input::Input;
 pub use kernel::KernelTypes;
 pub use min::minimal;
 pub use object::Object;
 pub use report::{Finding, Level, Report, Verdict};
+pub use script::exercise as exercise_script;
 pub use uses::{Uses, uses};

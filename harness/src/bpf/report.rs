@@ -19,6 +19,15 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// That of findings, the worst of which comes first.
+    pub fn of(findings: &[Finding]) -> Self {
+        match findings.first().map(|finding| finding.level) {
+            Some(Level::Refused) => Self::Fails,
+            Some(Level::Unattached) => Self::Unattached,
+            _ => Self::Loads,
+        }
+    }
+
     /// Whether libbpf and the kernel would take the object.
     pub fn loads(self) -> bool {
         matches!(self, Self::Loads | Self::Unattached)

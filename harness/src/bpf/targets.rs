@@ -30,7 +30,7 @@ impl Told {
 }
 
 /// Typedefs of the kernel for the arguments of its tracepoints.
-const TRACEPOINTS: &str = "btf_trace_";
+pub(super) const TRACEPOINTS: &str = "btf_trace_";
 /// Functions that programs of the security hooks replace.
 const HOOKS: &str = "bpf_lsm_";
 /// Functions that stand for iterators.
@@ -105,17 +105,33 @@ fn target(target: &Target, kernel: &Facts) -> Option<Told> {
                 found,
             ))
         }
-        Target::RawTracepoint(name) => {
-            let found = tracepoint(None, name, kernel)?;
-            Some(Told::new(
-                Level::Unattached,
-                format!("tracepoint {name}"),
-                found,
-            ))
-        }
+        Target::RawTracepoint(name) => raw_tracepoint(name, kernel),
         Target::Tracepoint { system, name } => trace_event(system, name, kernel),
         Target::Lsm(name) => named(kernel, HOOKS, name, "LSM hook", "CONFIG_BPF_LSM"),
-        Target::Iterator(name) => named(kernel, ITERATORS, name, "iterator", "iterators"),
+        Target::Iterator(name) => iterator(name, kernel),
+    }
+}
+
+/// An iterator.
+pub(super) fn iterator(name: &str, kernel: &Facts) -> Option<Told> {
+    named(kernel, ITERATORS, name, "iterator", "iterators")
+}
+
+/// A tracepoint without its record.
+pub(super) fn raw_tracepoint(name: &str, kernel: &Facts) -> Option<Told> {
+    let (level, why) = absent(kernel, tracepoint(None, name, kernel)?);
+    Some(Told::new(level, format!("tracepoint {name}"), why))
+}
+
+/// What it means that the image does not have a function or tracepoint: one of its modules may have
+/// it, if their types are not known.
+fn absent(kernel: &Facts, why: String) -> (Level, String) {
+    match kernel.types() {
+        Some(types) if types.has_modules() => (Level::Unattached, why),
+        _ => {
+            let why = "the image does not have it, and the types of its modules are not known";
+            (Level::Unsure, why.to_owned())
+        }
     }
 }
 
@@ -148,7 +164,8 @@ fn in_symbols(name: &str, symbols: &Symbols) -> Option<String> {
     })
 }
 
-fn kprobe(name: &str, kernel: &Facts) -> Option<Told> {
+/// A function for a kprobe.
+pub(super) fn kprobe(name: &str, kernel: &Facts) -> Option<Told> {
     let told = |level, reason: String| Some(Told::new(level, format!("function {name}"), reason));
     let types = kernel.types();
     let in_btf = types.and_then(|types| types.named(name, Kind::Func, None));
@@ -160,7 +177,15 @@ fn kprobe(name: &str, kernel: &Facts) -> Option<Told> {
                 Level::Unattached,
                 "this kernel lets nobody probe it".to_owned(),
             ),
-            0 => told(Level::Unattached, in_symbols(name, symbols)?),
+            0 => {
+                let why = in_symbols(name, symbols)?;
+                let mut changed = symbols.starting_with(&format!("{name}."));
+                let (level, why) = match changed.next() {
+                    Some(_) => (Level::Unattached, why),
+                    None => absent(kernel, why),
+                };
+                told(level, why)
+            }
             1 => None,
             count => told(
                 Level::Unattached,
@@ -175,7 +200,8 @@ fn kprobe(name: &str, kernel: &Facts) -> Option<Told> {
     }
 }
 
-fn pattern_of_kprobes(pattern: &str, kernel: &Facts) -> Option<Told> {
+/// Functions for kprobes, by a pattern.
+pub(super) fn pattern_of_kprobes(pattern: &str, kernel: &Facts) -> Option<Told> {
     let types = kernel.types()?;
     let subject = format!("functions {pattern}");
     let fixed = pattern.split(['*', '?']).next().unwrap_or_default();
@@ -189,8 +215,11 @@ fn pattern_of_kprobes(pattern: &str, kernel: &Facts) -> Option<Told> {
         let mut names = symbols.starting_with(fixed);
         names.any(|name| glob.is_match(name))
     });
-    let why = "this kernel has no function whose name matches";
-    (!in_symbols).then(|| Told::new(Level::Unattached, subject, why))
+    let why = "this kernel has no function whose name matches".to_owned();
+    (!in_symbols).then(|| {
+        let (level, why) = absent(kernel, why);
+        Told::new(level, subject, why)
+    })
 }
 
 /// The function of a system call has a prefix for the architecture.
@@ -217,7 +246,8 @@ fn syscall(name: &str, kernel: &Facts) -> Option<Told> {
     ))
 }
 
-fn function(
+/// A function that is attached to by BTF.
+pub(super) fn function(
     module: Option<&str>,
     name: &str,
     modifies_return: bool,
@@ -269,7 +299,8 @@ fn tracepoint(module: Option<&str>, name: &str, kernel: &Facts) -> Option<String
     })
 }
 
-fn trace_event(system: &str, name: &str, kernel: &Facts) -> Option<Told> {
+/// A tracepoint with its record.
+pub(super) fn trace_event(system: &str, name: &str, kernel: &Facts) -> Option<Told> {
     let told = |level, reason| {
         Some(Told::new(
             level,
@@ -290,6 +321,9 @@ fn trace_event(system: &str, name: &str, kernel: &Facts) -> Option<Told> {
             Level::Unsure,
             "the kernel's BTF does not tell of events of this system".to_owned(),
         ),
-        _ => told(Level::Unattached, tracepoint(None, name, kernel)?),
+        _ => {
+            let (level, why) = absent(kernel, tracepoint(None, name, kernel)?);
+            told(level, why)
+        }
     }
 }

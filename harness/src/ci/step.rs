@@ -28,6 +28,8 @@ pub enum Name {
     ToolsParsing,
     /// Runs the tests of programs compiled ahead of time in each kernel
     Aot,
+    /// Lets bpftrace attach its tools in each kernel, and compares that with the kernel's types
+    Btf,
     /// Runs AFL++ for a few executions, on this machine; only if named
     Fuzz,
 }
@@ -43,6 +45,7 @@ impl Name {
             Self::RuntimeTests => "runtime-tests",
             Self::ToolsParsing => "tools-parsing",
             Self::Aot => "aot",
+            Self::Btf => "btf",
             Self::Fuzz => "fuzz",
         }
     }
@@ -75,7 +78,7 @@ impl Name {
     pub fn boots(self) -> bool {
         matches!(
             self,
-            Self::SelfTests | Self::RuntimeTests | Self::ToolsParsing | Self::Aot
+            Self::SelfTests | Self::RuntimeTests | Self::ToolsParsing | Self::Aot | Self::Btf
         )
     }
 
@@ -168,6 +171,7 @@ pub fn steps(settings: &Settings) -> Vec<Step> {
             exec(settings, "./tests/tools-parsing-test.sh"),
         ),
         (Name::Aot, aot(settings)),
+        (Name::Btf, btf(settings)),
         (Name::Fuzz, fuzz()),
     ]
     .into_iter()
@@ -279,6 +283,14 @@ fn aot(settings: &Settings) -> Vec<OsString> {
     suite(command, settings, Name::Aot)
 }
 
+fn btf(settings: &Settings) -> Vec<OsString> {
+    let mut command = kiln(settings, "btf check");
+    command.extend(words(&["--load", "--bpftrace"]));
+    command.push(settings.directory.join(BUILD).join("src/bpftrace").into());
+    command.push(settings.directory.join("tools/*.bt").into());
+    command
+}
+
 fn suite(mut command: Vec<OsString>, settings: &Settings, step: Name) -> Vec<OsString> {
     let build = settings.directory.join(BUILD);
     if let Some(shard) = settings.shard {
@@ -319,7 +331,7 @@ fn kiln(settings: &Settings, subcommand: &str) -> Vec<OsString> {
         command.push("--config".into());
         command.push(config.into());
     }
-    command.push(subcommand.into());
+    command.extend(subcommand.split(' ').map(OsString::from));
     for kernel in &settings.kernels {
         command.push("-k".into());
         command.push(kernel.into());

@@ -61,6 +61,25 @@ pub(super) fn parse_dialect(version: &str) -> Result<&'static Dialect, String> {
     })
 }
 
+/// Does `work` with what suites and programs are looked up in.
+pub(super) fn with_resolve_context<T>(
+    context: &Context,
+    root: &RootArgs,
+    runtime: &Options,
+    stop: &AtomicBool,
+    work: impl FnOnce(&ResolveContext<'_>) -> T,
+) -> T {
+    work(&ResolveContext {
+        runtime,
+        packaged: &|| root.nix.bpftrace().map_err(refusal),
+        check_program: &|program| root.nix.check_visible(program).map_err(refusal),
+        root: &root.root(),
+        cwd: &context.cwd,
+        cache: context.cache.root(),
+        stop,
+    })
+}
+
 impl SuiteArgs {
     /// Looks up the suites and fills in defaults. Ends early, with an error, once `stop` is set.
     pub(super) fn resolve(
@@ -75,16 +94,9 @@ impl SuiteArgs {
             aot: self.aot,
             dialect: self.dialect,
         };
-        let resolve = ResolveContext {
-            runtime: &runtime,
-            packaged: &|| root.nix.bpftrace().map_err(refusal),
-            check_program: &|program| root.nix.check_visible(program).map_err(refusal),
-            root: &root.root(),
-            cwd: &context.cwd,
-            cache: context.cache.root(),
-            stop,
-        };
-        Ok(suites(&context.catalogue, &self.suites, &resolve)?)
+        with_resolve_context(context, root, &runtime, stop, |resolve| {
+            Ok(suites(&context.catalogue, &self.suites, resolve)?)
+        })
     }
 
     /// The tests of these suites that are asked for.

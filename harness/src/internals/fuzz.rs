@@ -391,3 +391,9 @@ pub fn ask_btf(input: &[u8]) {
 pub fn check_object(input: &[u8]) -> bool {
     crate::bpf::exercise(input)
 }
+
+/// `script`: reads a bpftrace script and checks it against a kernel with these types, or one
+/// without; returns what is said of it.
+pub fn check_script(script: &str, types: Option<&[u8]>) -> String {
+    crate::bpf::exercise_script(script, types)
+}

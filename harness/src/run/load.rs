@@ -1,4 +1,5 @@
-//! Loads BPF objects in a VM: what the kernel itself says of them.
+//! Loads BPF objects in a VM, and has bpftrace attach scripts there: what the kernel itself says of
+//! them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,8 +10,11 @@ use serde::Serialize;
 use super::driver::{Driver, SpawnOptions};
 use super::helper::{Helped, Helper, Said};
 use super::session::Session;
+use crate::bpf::{Input, Report, Verdict};
 use crate::hint::with_causes;
 use crate::scratch::Scratch;
+use crate::suite::bpftrace::UnderTest;
+use crate::suite::btf::{Class, Refused, refused};
 use crate::vm::control::Error;
 use crate::vm::launch::{self, Launch};
 
@@ -44,14 +48,20 @@ impl Default for Loader {
 }
 
 impl Loader {
+    /// One that gets the object, or the script, behind these words.
+    pub(crate) fn of_words(mut argv: Vec<String>) -> Self {
+        argv.push(OBJECT.to_owned());
+        Self { argv }
+    }
+
     /// From a command in shell syntax, without a shell. The object is its last argument unless
     /// `{object}` says where it goes.
     pub(crate) fn parse(command: &str) -> Option<Self> {
-        let mut argv = shlex::split(command).filter(|argv| !argv.is_empty())?;
-        if !argv.iter().any(|word| word.contains(OBJECT)) {
-            argv.push(OBJECT.to_owned());
+        let argv = shlex::split(command).filter(|argv| !argv.is_empty())?;
+        if argv.iter().any(|word| word.contains(OBJECT)) {
+            return Some(Self { argv });
         }
-        Some(Self { argv })
+        Some(Self::of_words(argv))
     }
 
     fn command(&self, object: &Path) -> Vec<String> {
@@ -64,10 +74,36 @@ impl Loader {
 /// What to load.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// The object, at the same path in the guest.
-    pub(crate) object: PathBuf,
+    /// The object or script, at the same path in the guest.
+    pub(crate) file: PathBuf,
+    /// What loads it.
+    pub(crate) loader: Loader,
     /// Modules whose types it uses; loaded first.
     pub(crate) modules: Vec<String>,
+    /// For a script: its lists of probes.
+    pub(crate) probes: Option<Vec<Vec<String>>>,
+}
+
+impl Request {
+    /// To load `input`, which is at `path` and was checked, with the loader of objects or with
+    /// bpftrace.
+    pub(crate) fn new(
+        path: &Path,
+        input: &Input,
+        report: &Report,
+        (loader, bpftrace): (&Loader, Option<&UnderTest>),
+    ) -> Self {
+        let script = input.script().zip(bpftrace);
+        Self {
+            file: path.to_owned(),
+            loader: match script {
+                Some((_, bpftrace)) => Loader::of_words(bpftrace.attach_only()),
+                None => loader.clone(),
+            },
+            modules: report.modules.clone(),
+            probes: script.map(|(script, _)| script.probes()),
+        }
+    }
 }
 
 /// What came of it.
@@ -81,6 +117,34 @@ pub(crate) struct Loaded {
     pub(crate) log: Vec<String>,
     /// All that the loader printed.
     pub(crate) output: String,
+    /// For a script: why bpftrace does not run it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) class: Option<Class>,
+}
+
+impl Loaded {
+    /// Reads what bpftrace printed.
+    fn of_script(&mut self, probes: &[Vec<String>]) {
+        let failed = (!self.loads).then_some(self.end.as_str());
+        if let Some(Refused { class, message }) = refused(&self.output, failed, probes) {
+            self.loads = false;
+            self.end = format!("{}: {message}", class.word());
+            self.class = Some(class);
+            self.log = match class {
+                Class::Verifier | Class::Other => last_lines(&self.output),
+                _ => Vec::new(),
+            };
+        }
+    }
+
+    /// What it means for the object or script.
+    pub(crate) fn verdict(&self) -> Verdict {
+        match (self.loads, self.class) {
+            (true, _) => Verdict::Loads,
+            (false, Some(class)) => class.verdict(),
+            (false, None) => Verdict::Fails,
+        }
+    }
 }
 
 /// Why nothing is known.
@@ -97,7 +161,6 @@ pub(crate) async fn load_all(
     launch: impl FnOnce(&Scratch, &Path) -> Launch,
     logs: &Path,
     env: &[(String, String)],
-    loader: &Loader,
     requests: &[Request],
 ) -> Result<Vec<Loaded>, LoadError> {
     let mut session = Session::boot(launch, logs, Vec::new())
@@ -107,7 +170,7 @@ pub(crate) async fn load_all(
     let done = async {
         session.measure_speed().await?;
         for request in requests {
-            all.push(load(&mut session, env, loader, request).await?);
+            all.push(load(&mut session, env, request).await?);
         }
         Ok::<_, Error>(())
     };
@@ -124,11 +187,10 @@ pub(crate) async fn load_all(
     }
 }
 
-/// Loads one object, and unloads it. An error means that the VM is lost.
+/// Loads one object, and unloads it; or has bpftrace attach a script, and end. An error means that the VM is lost.
 pub(super) async fn load(
     session: &mut Session,
     env: &[(String, String)],
-    loader: &Loader,
     request: &Request,
 ) -> Result<Loaded, Error> {
     if !request.modules.is_empty() {
@@ -137,9 +199,11 @@ pub(super) async fn load(
         // Without one, libbpf says what it does not find.
         helped(session, env, &argv).await?;
     }
-    let argv = loader.command(&request.object);
-    let loaded = loaded(helped(session, env, &argv).await?);
-    if loaded.loads {
+    let argv = request.loader.command(&request.file);
+    let mut loaded = loaded(helped(session, env, &argv).await?);
+    if let Some(probes) = &request.probes {
+        loaded.of_script(probes);
+    } else if loaded.loads {
         let argv = ["rm", "-rf", PINS].map(str::to_owned);
         helped(session, env, &argv).await?;
     }
@@ -199,6 +263,7 @@ fn loaded(helped: Helped) -> Loaded {
             last_lines(&output)
         },
         output,
+        class: None,
     }
 }
 

@@ -89,7 +89,7 @@ fn field(local: &Spec<'_>, target: Type<'_>, budget: &Budget) -> String {
 }
 
 /// `struct cfs_rq`, `a pointer`.
-fn described(ty: Type<'_>) -> String {
+pub fn described(ty: Type<'_>) -> String {
     let name = ty.name();
     match kind_word(ty.kind()) {
         "ptr" => "a pointer".to_owned(),

@@ -18,7 +18,7 @@ mod value;
 
 pub use compare::types_fit_alone as types_fit;
 pub use error::RelocError;
-pub use explain::near;
+pub use explain::{described, near};
 pub use kind::RelocKind;
 pub use names::essential;
 pub use spec::Spec;

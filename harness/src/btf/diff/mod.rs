@@ -341,9 +341,9 @@ fn line(class: Class, name: &str, thing: Thing<'_>) -> String {
     match class {
         Class::Struct | Class::Union | Class::Enum => {
             format!(
-                "{}, {} bytes",
+                "{}, {}",
                 c::type_name(ty),
-                ty.size().unwrap_or_default()
+                text::bytes(ty.size().unwrap_or_default())
             )
         }
         Class::Constant => format!("{name} = {}", thing.value),

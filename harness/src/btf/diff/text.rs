@@ -172,6 +172,11 @@ fn parts(parts: &[Part], indent: &str, text: &mut String) {
     }
 }
 
+/// `1 byte`, `12 bytes`.
+pub(super) fn bytes(count: u64) -> String {
+    format!("{count} byte{}", if count == 1 { "" } else { "s" })
+}
+
 /// `12`, or `12.3` for bit 3 of byte 12.
 fn at(bits: u64) -> String {
     match bits % 8 {
@@ -184,7 +189,7 @@ fn part_line(indent: &str, sign: char, state: &State, text: &mut String) {
     let mut line = format!("{indent}{sign} {}", state.text);
     if let Some(offset) = state.bit_offset {
         let place = match state.bits {
-            Some(bits) if bits % 8 == 0 => format!("byte {}, {} bytes", at(offset), bits / 8),
+            Some(bits) if bits % 8 == 0 => format!("byte {}, {}", at(offset), bytes(bits / 8)),
             _ => format!("byte {}", at(offset)),
         };
         // In a column, where there is room.

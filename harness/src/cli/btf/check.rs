@@ -1,4 +1,4 @@
-//! `kiln btf check`: would an object load on each kernel?
+//! `kiln btf check`: would an object or a script load on each kernel?
 
 mod json;
 mod load;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clap::{Args, ValueEnum};
 
 use crate::blocking::blocking;
-use crate::bpf::{self, Facts, Object, Report, Verdict};
+use crate::bpf::{Facts, Input, Report, Verdict};
 use crate::btf::versions::sort_by_release;
 use crate::cli::Failure;
 use crate::cli::context::Context;
@@ -25,16 +25,18 @@ use crate::report::TerminalStyle;
 use crate::run::expectations::{self, Expectations, Subject};
 use crate::run::load::Loaded;
 use crate::suite::TestId;
+use crate::suite::btf::matching;
 
-/// The suite that objects are of in `expectations.toml`.
+/// The suite that files are of in `expectations.toml`.
 const SUITE: &str = "btf";
 
-/// Check on which kernels BPF objects load, without booting anything.
+/// Check on which kernels BPF objects and bpftrace scripts load, without booting anything.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   kiln btf check -k 5.10 -k 6.1 -k 6.12 runqslower.bpf.o
   kiln btf check -k 'debian:series' --format json *.bpf.o
-  kiln btf check -k @quick --load prog.bpf.o")]
+  kiln btf check -k @quick --load prog.bpf.o
+  kiln btf check -k @quick --load tools/*.bt")]
 pub(super) struct CheckArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as debian:6.18, host, or a
     /// path: a build tree, an image, raw BTF, or a directory of raw BTF [default: all of
@@ -47,19 +49,24 @@ pub(super) struct CheckArgs {
     /// Also tell of what kernels lack and programs check for
     #[arg(long)]
     all: bool,
-    /// Boot the kernels as well, and load the objects there
+    /// Boot the kernels as well, load the objects there, and let bpftrace attach the scripts
     #[arg(long)]
     load: bool,
     /// Load an object with this command, in which {object} stands for the file [default: bpftool
     /// prog loadall]
     #[arg(long, value_name = "CMD", requires = "load")]
     loader: Option<String>,
+    /// The bpftrace for scripts, a program or an AppImage [default: that of a suite in
+    /// kernels.toml, else the one on PATH]
+    #[arg(long, value_name = "PATH", requires = "load")]
+    bpftrace: Option<PathBuf>,
     /// Known results [default: expectations.toml beside kernels.toml]
     #[arg(long, value_name = "FILE")]
     expectations: Option<PathBuf>,
-    /// BPF objects, as `clang -g -O2 -target bpf` makes them
-    #[arg(required = true, value_name = "OBJECT")]
-    objects: Vec<PathBuf>,
+    /// BPF objects, as `clang -g -O2 -target bpf` makes them, and bpftrace scripts, *.bt; may be
+    /// globs
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// How VMs are made, with --load
     #[command(flatten)]
     vm: VmArgs,
@@ -80,14 +87,15 @@ enum Format {
 struct OnKernel {
     name: String,
     release: Option<String>,
-    /// For each object.
+    /// For each file.
     cells: Vec<Cell>,
 }
 
-/// An object on a kernel.
+/// An object or a script on a kernel.
 #[derive(Debug)]
 struct Cell {
     report: Report,
+    is_script: bool,
     /// What `expectations.toml` says of it.
     known: Option<String>,
     /// What the kernel itself said.
@@ -95,7 +103,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// Whether the object does not work there, and nobody knew that.
+    /// Whether it does not work there, and nobody knew that.
     fn is_bad(&self) -> bool {
         let fails = match self.report.verdict {
             Verdict::Fails | Verdict::Unattached => true,
@@ -106,23 +114,42 @@ impl Cell {
         (fails || (refused && !without_btf)) && self.known.is_none()
     }
 
-    /// Whether the kernel itself said something else.
-    fn differs(&self) -> bool {
-        self.loaded
-            .as_ref()
-            .is_some_and(|loaded| loaded.loads != self.report.verdict.loads())
+    /// What the kernel itself said, where that is something else. Whether an object can be attached
+    /// it does not say.
+    fn differing(&self) -> Option<Verdict> {
+        let said = self.loaded.as_ref()?.verdict();
+        let checked = self.report.verdict;
+        let is_same = if self.is_script {
+            // bpftrace stops at the first thing that is missing.
+            said == checked || said.min(checked) != Verdict::Loads && said < checked
+        } else {
+            said.loads() == checked.loads()
+        };
+        (!is_same).then_some(said)
+    }
+
+    /// Whether the kernel itself refuses what passed the check.
+    fn is_unforeseen(&self) -> bool {
+        let worse = |said| said > self.report.verdict;
+        self.report.verdict.loads() && self.differing().is_some_and(worse)
     }
 }
 
 impl CheckArgs {
-    /// Checks every object on every kernel; returns the exit code.
+    /// Checks every file on every kernel; returns the exit code.
     pub(super) async fn run(mut self, context: &Context) -> Result<u8, Failure> {
-        let objects = self.objects.clone();
-        let objects = blocking(move || {
-            let objects = objects.iter().map(|path| Object::read(path));
-            objects.collect::<Result<Vec<_>, _>>()
+        let files = std::mem::take(&mut self.files);
+        let cwd = context.cwd.clone();
+        let read = blocking(move || {
+            let files = files.into_iter().map(|file| matched(&cwd, file));
+            let files = files.collect::<Result<Vec<_>, Failure>>()?.concat();
+            let inputs = files.iter().map(|path| Input::read(path));
+            let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, Failure>((files, inputs))
         });
-        let objects = Arc::new(objects.await?);
+        let (files, inputs) = read.await?;
+        self.files = files;
+        let inputs = Arc::new(inputs);
         let expectations = self.expectations(context)?;
         let mut interrupts = Interrupts::listen()?;
         if self.load {
@@ -136,21 +163,21 @@ impl CheckArgs {
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
         let checked = {
-            let (context, selected, objects) = (context.clone(), selected.clone(), objects.clone());
-            blocking(move || check_all(&context, &selected, &objects))
+            let (context, selected, inputs) = (context.clone(), selected.clone(), inputs.clone());
+            blocking(move || check_all(&context, &selected, &inputs))
         };
         let mut kernels = tokio::select! {
             checked = checked => checked?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
         for kernel in &mut kernels {
-            for (cell, object) in kernel.cells.iter_mut().zip(&self.objects) {
+            for (cell, file) in kernel.cells.iter_mut().zip(&self.files) {
                 let release = kernel.release.as_deref().unwrap_or(&kernel.name);
-                cell.known = known(&expectations, object, release);
+                cell.known = known(&expectations, file, release);
             }
         }
         if self.load {
-            let loaded = self.load(context, &selected, &mut kernels, &mut interrupts);
+            let loaded = self.load(context, &selected, &inputs, &mut kernels, &mut interrupts);
             if let Some(code) = loaded.await? {
                 return Ok(code);
             }
@@ -172,22 +199,32 @@ impl CheckArgs {
         let text = match self.format {
             Format::Text => {
                 let width = TerminalStyle::detect().width;
-                text::render(&self.objects, kernels, self.all, width)
+                text::render(&self.files, kernels, self.all, width)
             }
-            Format::Json => json::render(&self.objects, kernels),
+            Format::Json => json::render(&self.files, kernels),
         };
         output::print("the result", &text)
     }
 }
 
-/// The name of an object in tables and in `expectations.toml`.
-fn name_of(object: &Path) -> String {
-    let name = object.file_name().unwrap_or(object.as_os_str());
+/// The file that is named, or, if there is none, those that match its name as a glob: where no
+/// shell does that.
+fn matched(cwd: &Path, file: PathBuf) -> Result<Vec<PathBuf>, Failure> {
+    let name = file.to_string_lossy();
+    if !name.contains(['*', '?']) || cwd.join(&file).exists() {
+        return Ok(vec![file]);
+    }
+    Ok(matching(cwd, &name)?)
+}
+
+/// The name of a file in tables and in `expectations.toml`.
+fn name_of(file: &Path) -> String {
+    let name = file.file_name().unwrap_or(file.as_os_str());
     name.to_string_lossy().into_owned()
 }
 
-fn known(expectations: &Expectations, object: &Path, release: &str) -> Option<String> {
-    let id = TestId::new(SUITE, name_of(object));
+fn known(expectations: &Expectations, file: &Path, release: &str) -> Option<String> {
+    let id = TestId::new(SUITE, name_of(file));
     let known = expectations.known(Subject {
         id: &id,
         suite: SUITE,
@@ -197,26 +234,26 @@ fn known(expectations: &Expectations, object: &Path, release: &str) -> Option<St
     known.map(|known| known.reason.clone())
 }
 
-/// 100 where an object fails on a kernel; also where nothing could be told of one for want of BTF.
+/// 100 where a file fails on a kernel; also where nothing could be told of one for want of BTF.
 fn code(kernels: &[OnKernel]) -> u8 {
     let mut cells = kernels.iter().flat_map(|kernel| &kernel.cells);
-    let objects = kernels.first().map_or(0, |kernel| kernel.cells.len());
+    let files = kernels.first().map_or(0, |kernel| kernel.cells.len());
     let without = |index: usize| {
         let mut cells = kernels.iter().filter_map(|kernel| kernel.cells.get(index));
         cells.all(|cell| cell.report.verdict == Verdict::NoBtf && cell.known.is_none())
     };
-    if cells.any(Cell::is_bad) || (0..objects).any(without) {
+    if cells.any(Cell::is_bad) || (0..files).any(without) {
         exit_code::TESTS_FAILED
     } else {
         exit_code::OK
     }
 }
 
-/// Checks all objects on all kernels, some at once.
+/// Checks all files on all kernels, some at once.
 fn check_all(
     context: &Context,
     selected: &[Selected],
-    objects: &[Object],
+    inputs: &[Input],
 ) -> Result<Vec<OnKernel>, Failure> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -226,7 +263,7 @@ fn check_all(
             let Some(kernel) = selected.get(index) else {
                 return;
             };
-            let checked = check_on(context, kernel, objects);
+            let checked = check_on(context, kernel, inputs);
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.push((index, checked));
         }
@@ -242,15 +279,12 @@ fn check_all(
     done.into_iter().map(|(_, checked)| checked).collect()
 }
 
-fn check_on(
-    context: &Context,
-    selected: &Selected,
-    objects: &[Object],
-) -> Result<OnKernel, Failure> {
+fn check_on(context: &Context, selected: &Selected, inputs: &[Input]) -> Result<OnKernel, Failure> {
     let progress = Progress::stderr();
     let facts = Facts::load(&context.catalogue, selected, &context.cache, &progress)?;
-    let cells = objects.iter().map(|object| Cell {
-        report: bpf::check(object, &facts),
+    let cells = inputs.iter().map(|input| Cell {
+        report: input.check(&facts),
+        is_script: input.script().is_some(),
         known: None,
         loaded: None,
     });

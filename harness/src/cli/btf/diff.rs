@@ -7,7 +7,7 @@ use super::super::context::Context;
 use super::super::output;
 use super::{open, reason, select, without_btf};
 use crate::blocking::blocking;
-use crate::bpf::{self, Object, Uses};
+use crate::bpf::{self, Input, KernelTypes, Uses};
 use crate::btf::diff::{self, Change, Filter, Step};
 use crate::btf::{Kernel, KernelBtf};
 use crate::config::Selected;
@@ -28,8 +28,9 @@ pub(super) struct DiffArgs {
     /// repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
-    /// Compare only what these BPF objects use: types and their members, functions, tracepoints
-    #[arg(long, value_name = "OBJECT", num_args = 1..)]
+    /// Compare only what these BPF objects and bpftrace scripts use: types and their members,
+    /// functions, tracepoints
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     used_by: Vec<PathBuf>,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
@@ -46,12 +47,12 @@ enum Format {
 
 impl DiffArgs {
     pub(super) async fn run(self, context: &Context) -> Result<u8, Failure> {
-        let used = used_by(self.used_by).await?;
+        let selected = select(context, &self.kernels).await?;
+        let used = used_by(self.used_by, context, &selected).await?;
         let mut only = self.only;
         only.extend(used.iter().flat_map(Uses::queries));
         let filter =
             Filter::new(&only).map_err(|error| Failure::from(error).with_code(exit_code::USAGE))?;
-        let selected = select(context, &self.kernels).await?;
         if selected.len() < 2 {
             let failure = Failure::new(exit_code::USAGE, "one kernel cannot be compared");
             return Err(failure.hint("name two or more: kiln btf diff 6.1 6.12"));
@@ -88,21 +89,43 @@ impl DiffArgs {
     }
 }
 
-/// What the objects use together; `None` without any.
-async fn used_by(objects: Vec<PathBuf>) -> Result<Option<Uses>, Failure> {
-    if objects.is_empty() {
+/// What the files use together; `None` without any. What scripts use is looked up in the types of
+/// each kernel.
+async fn used_by(
+    files: Vec<PathBuf>,
+    context: &Context,
+    selected: &[Selected],
+) -> Result<Option<Uses>, Failure> {
+    if files.is_empty() {
         return Ok(None);
     }
+    let (context, selected) = (context.clone(), selected.to_vec());
     let uses = blocking(move || {
+        let inputs = files.iter().map(|path| Input::read(path));
+        let inputs = inputs.collect::<Result<Vec<_>, bpf::Error>>()?;
         let mut uses = Uses::default();
-        for path in &objects {
-            uses.extend(bpf::uses(&Object::read(path)?));
+        let objects = inputs.iter().filter(|input| input.script().is_none());
+        for object in objects {
+            uses.extend(object.uses(None));
+        }
+        let scripts: Vec<&Input> = inputs
+            .iter()
+            .filter(|input| input.script().is_some())
+            .collect();
+        for kernel in selected.iter().filter(|_| !scripts.is_empty()) {
+            // Whoever compares them says what is wrong with one.
+            let Ok(Some(btf)) = open(&context, kernel).map(|kernel| kernel.btf) else {
+                continue;
+            };
+            for script in &scripts {
+                uses.extend(script.uses(Some(KernelTypes::new(&btf))));
+            }
         }
         Ok::<_, bpf::Error>(uses)
     });
     let uses = uses.await?;
     if uses.queries().next().is_none() {
-        let message = "the objects use no types or functions of kernels";
+        let message = "the files use no types or functions of kernels";
         return Err(Failure::new(exit_code::NOTHING_SELECTED, message));
     }
     Ok(Some(uses))

@@ -1,4 +1,5 @@
-//! Checks BPF objects against a kernel, and loads them in a VM of it where the suite wants that.
+//! Checks BPF objects and bpftrace scripts against a kernel, and loads them in a VM of it where the
+//! suite wants that.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,16 +8,16 @@ use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, ready};
 
 use super::{Ended, Prepared, Runner, Suite};
-use crate::bpf::{self, Facts as KernelFacts, Report};
+use crate::bpf::{Facts as KernelFacts, Report};
 use crate::config::BtfTable;
 use crate::run::load::{self, Loader, Request};
 use crate::run::session::Session;
 use crate::run::settings::Settings;
-use crate::suite::btf::{BtfSuite, contradiction, judge_load, judge_static};
-use crate::suite::{Facts, Judgement, Location, Refusal};
+use crate::suite::btf::{BtfSuite, contradiction, judge_load, judge_script, judge_static};
+use crate::suite::{Facts, Judgement, Location, Refusal, ResolveContext};
 use crate::vm::control::Error;
 
-/// A suite of objects, and what is known of them on each kernel.
+/// A suite of objects and scripts, and what is known of them on each kernel.
 #[derive(Debug)]
 pub(super) struct CheckedSuite {
     suite: BtfSuite,
@@ -31,8 +32,9 @@ impl CheckedSuite {
         name: &str,
         table: &BtfTable,
         named: Option<&Location>,
+        context: &ResolveContext<'_>,
     ) -> Result<Self, Refusal> {
-        let suite = BtfSuite::resolve(name, table, named)?;
+        let suite = BtfSuite::resolve(name, table, named, context)?;
         let loader = suite.loader.as_deref().and_then(Loader::parse);
         Ok(Self {
             loader: loader.unwrap_or_default(),
@@ -50,7 +52,7 @@ impl Suite for CheckedSuite {
     fn subject(&self, tests: &[usize]) -> String {
         match tests {
             [test] => self.suite.tests[*test].path.to_string_lossy().into_owned(),
-            tests => format!("{} objects", tests.len()),
+            tests => format!("{} files", tests.len()),
         }
     }
 
@@ -63,7 +65,7 @@ impl Suite for CheckedSuite {
     }
 
     fn judge_types(&self, kernel: &KernelFacts, test: usize) -> Option<Ended> {
-        let report = bpf::check(&self.suite.tests[test].object, kernel);
+        let report = self.suite.tests[test].input.check(kernel);
         if self.suite.load {
             let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
             reports.insert((kernel.name.clone(), test), report);
@@ -115,14 +117,25 @@ impl LoadRunner<'_> {
             let why = "what the kernel's types say of it is not known";
             return Ok(Ended::without_run(Judgement::error(why)));
         };
-        let request = Request {
-            object: self.suite.suite.tests[test].path.clone(),
-            modules: report.modules.clone(),
+        let BtfSuite {
+            tests, bpftrace, ..
+        } = &self.suite.suite;
+        let request = Request::new(
+            &tests[test].path,
+            &tests[test].input,
+            &report,
+            (&self.suite.loader, bpftrace.as_ref()),
+        );
+        let loaded = load::load(vm, &self.settings.env, &request).await?;
+        let judgement = if tests[test].input.script().is_some() {
+            let refusal = (!loaded.loads).then(|| (loaded.verdict(), loaded.end.as_str()));
+            judge_script(&report, refusal)
+        } else {
+            let said = loaded.log.last().unwrap_or(&loaded.end);
+            judge_load(&report, loaded.loads, said)
         };
-        let loaded = load::load(vm, &self.settings.env, &self.suite.loader, &request).await?;
-        let said = loaded.log.last().unwrap_or(&loaded.end);
         Ok(Ended {
-            judgement: judge_load(&report, loaded.loads, said),
+            judgement,
             output: loaded.output.into_bytes(),
             notes: contradiction(&report, loaded.loads).into_iter().collect(),
             cases: Vec::new(),

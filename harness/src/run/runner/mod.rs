@@ -134,6 +134,8 @@ pub(super) fn resolve(
         RunnerTable::Command(table) => {
             Box::new(CommandSuite::resolve(name, table, named, context)?)
         }
-        RunnerTable::Btf(table) => Box::new(btf::CheckedSuite::resolve(name, table, named)?),
+        RunnerTable::Btf(table) => {
+            Box::new(btf::CheckedSuite::resolve(name, table, named, context)?)
+        }
     })
 }

@@ -32,6 +32,7 @@ mod python_tokens;
 mod rules;
 mod suite;
 mod test;
+mod under_test;
 mod version;
 mod vocabulary;
 
@@ -53,4 +54,5 @@ pub use problem::{Problem, ProblemKind, SuiteError};
 pub use rules::{Rule, Rules};
 pub use suite::RuntimeSuite;
 pub use test::{Expectation, ExpectationKind, FeatureRequirement, Program, RuntimeTest, UNLIMITED};
+pub use under_test::UnderTest;
 pub use vocabulary::Vocabulary;

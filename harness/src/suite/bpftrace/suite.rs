@@ -1,16 +1,15 @@
 //! A suite of runtime tests: resolves its table and the user's options into tests, bpftrace and
 //! dialect.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::OPTIONS;
-use super::program::{on_path, version_of};
+use super::under_test::UnderTest;
 use super::{
     Dialect, EngineBeside, RuntimeSuites, RuntimeTest, SuiteError, UNLIMITED, Vocabulary, choose,
 };
-use crate::appimage;
 use crate::arch::Arch;
 use crate::config::BpftraceTable;
 use crate::suite::{Facts, Location, Oddity, Refusal, ResolveContext, Test};
@@ -45,8 +44,11 @@ impl RuntimeSuite {
             dir: tests.to_owned(),
             source,
         })?;
-        let (bpftrace, unpacked) = program(table, context, &dir)?;
-        let version = version_of(&bpftrace, context.root, context.cache);
+        let UnderTest {
+            path: bpftrace,
+            version,
+            visible: of_program,
+        } = UnderTest::find(table.bpftrace.as_deref(), Some(&dir), context)?;
         let choice = choose(
             context.runtime.dialect,
             &EngineBeside::read(&dir),
@@ -61,10 +63,7 @@ impl RuntimeSuite {
             read = read.with_aot();
         }
         let mut visible = vec![dir.clone()];
-        visible.extend(unpacked);
-        if !context.has_own_root() {
-            visible.extend(bpftrace.parent().map(Path::to_owned));
-        }
+        visible.extend(of_program);
         let facts = Facts {
             name: name.to_owned(),
             tests: read.tests.iter().map(|test| facts(test, dialect)).collect(),
@@ -104,36 +103,6 @@ impl RuntimeSuite {
             Err(SuiteError::Problems(problems))
         }
     }
-}
-
-/// The bpftrace under test, in the guest, and the directory of the unpacked AppImage if it is one,
-/// which then must not hide `tests`.
-fn program(
-    table: &BpftraceTable,
-    context: &ResolveContext<'_>,
-    tests: &Path,
-) -> Result<(PathBuf, Option<PathBuf>), Refusal> {
-    let chosen = match &context.runtime.bpftrace {
-        Some(path) => Some(path.clone()),
-        None => (context.packaged)()?,
-    };
-    let chosen = chosen.or_else(|| table.bpftrace.clone());
-    let bpftrace = match chosen.or_else(|| on_path(context.root)) {
-        Some(path) => context.cwd.join(path),
-        None => PathBuf::from("/usr/bin/bpftrace"),
-    };
-    if !appimage::is_appimage(&bpftrace)? {
-        // Before its version is looked up: tests that are read in the wrong dialect give another
-        // error.
-        (context.check_program)(&bpftrace)?;
-        return Ok((bpftrace, None));
-    }
-    let program = appimage::unpack(&bpftrace, context.cache, context.stop)?;
-    let directory = program.parent().map(Path::to_owned);
-    if let Some(tree) = &directory {
-        appimage::check_tests(&bpftrace, tree, tests)?;
-    }
-    Ok((program, directory))
 }
 
 fn facts(test: &RuntimeTest, dialect: &Dialect) -> Test {

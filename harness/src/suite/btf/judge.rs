@@ -1,4 +1,4 @@
-//! Verdicts on objects.
+//! Verdicts on objects and scripts.
 
 use crate::bpf::{Finding, Level, Report, Verdict as Checked};
 use crate::suite::{Judgement, Verdict};
@@ -27,6 +27,21 @@ pub fn judge_load(report: &Report, loads: bool, said: &str) -> Judgement {
             format!("the kernel refuses it, which its types do not tell: {said}"),
         ),
         (false, Checked::NoBtf) => Judgement::skip(&"this kernel has no BTF"),
+    };
+    judgement.diff = details(report);
+    judgement
+}
+
+/// The verdict on a script that bpftrace has tried to attach: bpftrace's counts. `refusal` is what
+/// it said against it.
+pub fn judge_script(report: &Report, refusal: Option<(Checked, &str)>) -> Judgement {
+    let mut judgement = match (refusal, report.verdict) {
+        (None, _) => Judgement::new(Verdict::Pass, ""),
+        (Some(_), Checked::NoBtf) => Judgement::skip(&"this kernel has no BTF"),
+        (Some((said, _)), checked) if said == checked => {
+            Judgement::new(Verdict::Fail, reason(report))
+        }
+        (Some((_, said)), _) => Judgement::new(Verdict::Fail, said),
     };
     judgement.diff = details(report);
     judgement
@@ -94,6 +109,22 @@ mod tests {
         assert!(judgement.reason.ends_with("do not tell: EINVAL"));
         assert!(contradiction(&report(Checked::Fails), true).is_some());
         assert!(contradiction(&report(Checked::Loads), true).is_none());
+    }
+
+    #[test]
+    fn bpftrace_has_the_last_word_on_a_script() {
+        let judge = |checked, said| judge_script(&report(checked), said);
+        assert_eq!(judge(Checked::Fails, None).verdict, Verdict::Pass);
+        let foreseen = judge(Checked::Fails, Some((Checked::Fails, "ERROR")));
+        assert_eq!(foreseen.verdict, Verdict::Fail);
+        assert_eq!(foreseen.reason, "kfunc f: this kernel has no such function");
+        let other = judge(Checked::Loads, Some((Checked::Unattached, "ERROR")));
+        assert_eq!(
+            (other.verdict, other.reason.as_str()),
+            (Verdict::Fail, "ERROR")
+        );
+        let without = judge(Checked::NoBtf, Some((Checked::Fails, "ERROR")));
+        assert_eq!(without.verdict, Verdict::Skip);
     }
 
     #[test]

@@ -1,21 +1,19 @@
-//! A suite of BPF objects: finds and reads them.
+//! A suite of BPF objects and bpftrace scripts: finds and reads them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use globset::GlobBuilder;
-
-use crate::bpf::Object;
+use super::glob::{GlobError, matching};
+use crate::bpf::Input;
 use crate::config::BtfTable;
 use crate::hint::Hint;
-use crate::suite::{Facts, Location, Refusal, Test, TestId};
+use crate::suite::bpftrace::UnderTest;
+use crate::suite::{Facts, Location, Refusal, ResolveContext, Test, TestId};
 
-/// How many files below the directory of a glob to look at.
-const MAX_FILES: usize = 100_000;
-/// How long one object may take: booting is not part of it.
+/// How long one may take: booting is not part of it.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// A suite of BPF objects.
+/// A suite of BPF objects and bpftrace scripts.
 #[derive(Debug)]
 pub struct BtfSuite {
     /// What all kinds of suites have.
@@ -24,62 +22,58 @@ pub struct BtfSuite {
     pub tests: Vec<BtfTest>,
     /// Whether they are loaded in each kernel.
     pub load: bool,
-    /// The command that loads one; `None` means bpftool.
+    /// The command that loads an object; `None` means bpftool.
     pub loader: Option<String>,
+    /// What loads scripts, if there are any to load.
+    pub bpftrace: Option<UnderTest>,
 }
 
-/// An object.
+/// An object or a script.
 #[derive(Debug)]
 pub struct BtfTest {
     /// The file, absolute.
     pub path: PathBuf,
     /// Its content.
-    pub object: Object,
+    pub input: Input,
 }
 
-/// Why the objects of a suite cannot be found.
+/// The files of a suite cannot be found.
 #[derive(Debug, thiserror::Error)]
-pub enum DiscoverError {
-    /// No file matches.
-    #[error("suite {suite}: no file matches {glob}")]
-    Nothing {
-        /// The suite.
-        suite: String,
-        /// The glob, absolute.
-        glob: String,
-    },
-    /// The glob is invalid.
-    #[error("suite {suite}: objects: {source}")]
-    Glob {
-        /// The suite.
-        suite: String,
-        /// Why.
-        source: globset::Error,
-    },
+#[error("suite {suite}: {source}")]
+pub struct DiscoverError {
+    /// The suite.
+    suite: String,
+    /// Why.
+    source: GlobError,
 }
 
 impl Hint for DiscoverError {
     fn hints(&self) -> Vec<String> {
-        match self {
-            Self::Nothing { .. } => {
+        match self.source {
+            GlobError::Nothing { .. } => {
                 vec!["a relative glob starts at the directory of kernels.toml".to_owned()]
             }
-            Self::Glob { .. } => Vec::new(),
+            GlobError::Glob(_) => Vec::new(),
         }
     }
 }
 
 impl BtfSuite {
-    /// Finds and reads the objects of the suite `name`. `named` is its location, if that is in a
+    /// Finds and reads the files of the suite `name`. `named` is its location, if that is in a
     /// file.
     pub fn resolve(
         name: &str,
         table: &BtfTable,
         named: Option<&Location>,
+        context: &ResolveContext<'_>,
     ) -> Result<Self, Refusal> {
         let mut paths = Vec::new();
-        for glob in &table.objects {
-            for path in matching(name, &table.base, glob)? {
+        for glob in &table.files {
+            let found = matching(&table.base, glob).map_err(|source| DiscoverError {
+                suite: name.to_owned(),
+                source,
+            })?;
+            for path in found {
                 if !paths.contains(&path) {
                     paths.push(path);
                 }
@@ -95,7 +89,7 @@ impl BtfSuite {
                 needs_modules: false,
             });
             tests.push(BtfTest {
-                object: Object::read(&path)?,
+                input: Input::read(&path)?,
                 path,
             });
         }
@@ -103,11 +97,19 @@ impl BtfSuite {
             .iter()
             .filter_map(|test| test.path.parent().map(Path::to_owned))
             .collect();
+        let loads_scripts = table.load && tests.iter().any(|test| test.input.script().is_some());
+        let bpftrace = if loads_scripts {
+            Some(UnderTest::find(table.bpftrace.as_deref(), None, context)?)
+        } else {
+            None
+        };
+        visible.extend(bpftrace.iter().flat_map(|found| found.visible.clone()));
         visible.dedup();
         let facts = Facts {
             name: name.to_owned(),
             tests: of_facts,
             visible: if table.load { visible } else { Vec::new() },
+            version: bpftrace.as_ref().and_then(|found| found.version.clone()),
             ..Facts::default()
         };
         Ok(Self {
@@ -115,40 +117,7 @@ impl BtfSuite {
             tests,
             load: table.load,
             loader: table.loader.clone(),
+            bpftrace,
         })
     }
-}
-
-/// The files that a glob matches, sorted.
-fn matching(suite: &str, base: &Path, glob: &str) -> Result<Vec<PathBuf>, DiscoverError> {
-    let pattern = base.join(glob);
-    let pattern = pattern.to_string_lossy();
-    let matcher = GlobBuilder::new(&pattern).literal_separator(true).build();
-    let matcher = matcher.map_err(|source| DiscoverError::Glob {
-        suite: suite.to_owned(),
-        source,
-    })?;
-    let matcher = matcher.compile_matcher();
-    let fixed: PathBuf = Path::new(&*pattern)
-        .components()
-        .take_while(|part| {
-            let part = part.as_os_str().to_string_lossy();
-            !part.contains(['*', '?', '[', '{', '\\'])
-        })
-        .collect();
-    let files = walkdir::WalkDir::new(&fixed)
-        .sort_by_file_name()
-        .into_iter();
-    let files = files.take(MAX_FILES).flatten();
-    let found: Vec<PathBuf> = files
-        .filter(|entry| matcher.is_match(entry.path()) && entry.path().is_file())
-        .map(walkdir::DirEntry::into_path)
-        .collect();
-    if found.is_empty() {
-        return Err(DiscoverError::Nothing {
-            suite: suite.to_owned(),
-            glob: pattern.into_owned(),
-        });
-    }
-    Ok(found)
 }

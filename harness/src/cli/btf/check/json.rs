@@ -10,13 +10,23 @@ use crate::run::load::Loaded;
 
 #[derive(Serialize)]
 struct Document<'a> {
-    objects: Vec<OfObject<'a>>,
+    objects: Vec<OfFile<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scripts: Vec<OfFile<'a>>,
 }
 
 #[derive(Serialize)]
-struct OfObject<'a> {
-    object: &'a Path,
+struct OfFile<'a> {
+    #[serde(flatten)]
+    file: File<'a>,
     kernels: Vec<OfKernel<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum File<'a> {
+    Object(&'a Path),
+    Script(&'a Path),
 }
 
 #[derive(Serialize)]
@@ -35,26 +45,32 @@ struct OfKernel<'a> {
 }
 
 /// Everything, as one JSON document.
-pub(super) fn render(objects: &[PathBuf], kernels: &[OnKernel]) -> String {
-    let objects = objects.iter().enumerate().map(|(index, object)| OfObject {
-        object,
-        kernels: kernels
-            .iter()
-            .filter_map(|kernel| {
-                let cell = kernel.cells.get(index)?;
-                Some(OfKernel {
-                    kernel: &kernel.name,
-                    release: kernel.release.as_deref(),
-                    report: &cell.report,
-                    known: cell.known.as_deref(),
-                    loaded: cell.loaded.as_ref(),
-                })
-            })
-            .collect(),
-    });
-    let document = Document {
-        objects: objects.collect(),
+pub(super) fn render(files: &[PathBuf], kernels: &[OnKernel]) -> String {
+    let mut document = Document {
+        objects: Vec::new(),
+        scripts: Vec::new(),
     };
+    for (index, file) in files.iter().enumerate() {
+        let cells = || {
+            let kernels = kernels.iter();
+            kernels.filter_map(|kernel| Some((kernel, kernel.cells.get(index)?)))
+        };
+        let kernels = cells().map(|(kernel, cell)| OfKernel {
+            kernel: &kernel.name,
+            release: kernel.release.as_deref(),
+            report: &cell.report,
+            known: cell.known.as_deref(),
+            loaded: cell.loaded.as_ref(),
+        });
+        let kernels = kernels.collect();
+        if cells().any(|(_, cell)| cell.is_script) {
+            let file = File::Script(file);
+            document.scripts.push(OfFile { file, kernels });
+        } else {
+            let file = File::Object(file);
+            document.objects.push(OfFile { file, kernels });
+        }
+    }
     // Paths that are not UTF-8 are the only thing that JSON cannot have.
     let mut text = serde_json::to_string_pretty(&document)
         .unwrap_or_else(|error| serde_json::json!({ "error": error.to_string() }).to_string());

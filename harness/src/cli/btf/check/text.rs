@@ -13,49 +13,51 @@ const MAX_COLUMNS: usize = 8;
 
 /// The table and the reasons. `all` also tells of what is guarded; `width` is in columns.
 pub(super) fn render(
-    objects: &[PathBuf],
+    files: &[PathBuf],
     kernels: &[OnKernel],
     all: bool,
     width: Option<u16>,
 ) -> String {
-    let mut text = table(objects, kernels, width);
-    text.push('\n');
-    let differs = |index: &usize| {
+    let mut text = table(files, kernels, width);
+    let is_unforeseen = |index: &usize| {
         let mut cells = kernels.iter().filter_map(|kernel| kernel.cells.get(*index));
-        cells.any(|cell| cell.differs() && cell.report.verdict.loads())
+        cells.any(Cell::is_unforeseen)
     };
-    let (mut first, rest): (Vec<usize>, Vec<usize>) = (0..objects.len()).partition(differs);
+    let (mut first, rest): (Vec<usize>, Vec<usize>) = (0..files.len()).partition(is_unforeseen);
     first.extend(rest);
     for index in first {
-        if let Some(object) = objects.get(index) {
-            text.push_str(&reasons(object, index, kernels, all));
+        if let Some(file) = files.get(index) {
+            text.push_str(&reasons(file, index, kernels, all));
         }
     }
     text
 }
 
-fn table(objects: &[PathBuf], kernels: &[OnKernel], width: Option<u16>) -> String {
+fn table(files: &[PathBuf], kernels: &[OnKernel], width: Option<u16>) -> String {
     let mut table = ruled_table(width);
     let names = || {
-        objects
+        files
             .iter()
-            .map(|object| escape::line(&name_of(object)).into_owned())
+            .map(|file| escape::line(&name_of(file)).into_owned())
     };
     let kernel_names = || {
         kernels
             .iter()
             .map(|kernel| escape::line(&kernel.name).into_owned())
     };
-    if kernels.len() > MAX_COLUMNS && objects.len() < kernels.len() {
+    if kernels.len() > MAX_COLUMNS && files.len() < kernels.len() {
         table.set_header(std::iter::once("kernel".to_owned()).chain(names()));
         for (name, kernel) in kernel_names().zip(kernels) {
-            table.add_row(std::iter::once(name).chain(kernel.cells.iter().map(word)));
+            table.add_row(std::iter::once(name).chain(kernel.cells.iter().map(cell_text)));
         }
     } else {
-        table.set_header(std::iter::once("object".to_owned()).chain(kernel_names()));
+        let mut cells = kernels.iter().flat_map(|kernel| &kernel.cells);
+        let is_all = cells.all(|cell| cell.is_script);
+        let what = if is_all { "script" } else { "object" };
+        table.set_header(std::iter::once(what.to_owned()).chain(kernel_names()));
         for (index, name) in names().enumerate() {
             let cells = kernels.iter().filter_map(|kernel| kernel.cells.get(index));
-            table.add_row(std::iter::once(name).chain(cells.map(word)));
+            table.add_row(std::iter::once(name).chain(cells.map(cell_text)));
         }
     }
     for column in table.column_iter_mut() {
@@ -65,26 +67,24 @@ fn table(objects: &[PathBuf], kernels: &[OnKernel], width: Option<u16>) -> Strin
 }
 
 /// A cell of the table.
-fn word(cell: &Cell) -> String {
-    let word = match cell.report.verdict {
-        Verdict::Loads => "loads",
-        Verdict::Unattached => "no target",
-        Verdict::Fails => "fails",
-        Verdict::NoBtf => "no BTF",
-    };
-    let mut text = word.to_owned();
-    if cell.differs() {
-        let said = if cell.loaded.as_ref().is_some_and(|loaded| loaded.loads) {
-            "loads"
-        } else {
-            "fails"
-        };
-        let _ = write!(text, ", but {said}");
+fn cell_text(cell: &Cell) -> String {
+    let mut text = word(cell.report.verdict).to_owned();
+    if let Some(said) = cell.differing() {
+        let _ = write!(text, ", but {}", word(said));
     }
     if cell.known.is_some() {
         text.push_str(" (known)");
     }
     text
+}
+
+fn word(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Loads => "loads",
+        Verdict::Unattached => "no target",
+        Verdict::Fails => "fails",
+        Verdict::NoBtf => "no BTF",
+    }
 }
 
 /// Findings that are the same on several kernels, and those kernels.
@@ -108,8 +108,8 @@ fn is_same(one: &Finding, other: &Finding) -> bool {
     *one == other
 }
 
-/// The reasons for one object.
-fn reasons(object: &Path, index: usize, kernels: &[OnKernel], all: bool) -> String {
+/// The reasons for one file.
+fn reasons(file: &Path, index: usize, kernels: &[OnKernel], all: bool) -> String {
     let mut shared: Vec<Shared<'_>> = Vec::new();
     for (number, kernel) in kernels.iter().enumerate() {
         let Some(cell) = kernel.cells.get(index) else {
@@ -139,7 +139,7 @@ fn reasons(object: &Path, index: usize, kernels: &[OnKernel], all: bool) -> Stri
     if shared.is_empty() && verifier.is_empty() {
         return text;
     }
-    let _ = writeln!(text, "\n{}", escape::line(&object.to_string_lossy()));
+    let _ = writeln!(text, "\n{}", escape::line(&file.to_string_lossy()));
     text.push_str(&verifier);
     let names = kernels.iter().map(|kernel| kernel.name.clone());
     let known = kernels.iter().take_while(|kernel| kernel.release.is_some());
@@ -181,7 +181,7 @@ fn verifier(index: usize, kernels: &[OnKernel]) -> String {
         let Some(loaded) = cell.loaded.as_ref().filter(|loaded| !loaded.loads) else {
             continue;
         };
-        let foreseen = if cell.differs() {
+        let foreseen = if cell.is_unforeseen() {
             ", which was not foreseen"
         } else {
             ""
