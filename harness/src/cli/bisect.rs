@@ -11,14 +11,15 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, FromArgMatches as _, Subcommand};
+use clap::{Args, Subcommand};
 
 use super::again;
 use super::context::Context;
 use super::input::{self, Interrupts};
+use super::line::{self, Line};
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
-use super::{Cli, Command, Failure, output};
+use super::{Failure, output};
 use crate::bisect::{self, Asked, Journal, State};
 use crate::exit_code;
 use crate::report::escape;
@@ -331,17 +332,12 @@ fn other_option(theirs: &[String]) -> Option<String> {
 /// The arguments of an earlier bisection, in its directory.
 fn parse(asked: Asked) -> Result<(BisectArgs, Option<PathBuf>), Failure> {
     super::rerun::enter(&asked.cwd)?;
-    let parsed = super::command()
-        .try_get_matches_from(&asked.words)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    if let Ok(Cli {
-        command: Command::Bisect(mut args),
-        config,
-        ..
-    }) = parsed
+    if let Ok(Line {
+        mut args, config, ..
+    }) = line::parse::<BisectArgs>("bisect", &asked.words)
     {
         args.words = Some(asked.words);
-        return Ok((*args, config));
+        return Ok((args, config));
     }
     Err(Failure::new(
         exit_code::SETUP_FAILED,

@@ -19,8 +19,8 @@ pub(super) struct ManArgs {
 
 impl ManArgs {
     /// Writes a page for each command that is not hidden.
-    pub(super) fn run(&self) -> Result<u8, Failure> {
-        write(&self.dir).map_err(|error| {
+    pub(super) fn run(&self, kiln: clap::Command) -> Result<u8, Failure> {
+        write(kiln, &self.dir).map_err(|error| {
             Failure::new(
                 exit_code::SETUP_FAILED,
                 format!(
@@ -33,9 +33,9 @@ impl ManArgs {
     }
 }
 
-fn write(dir: &Path) -> io::Result<()> {
+fn write(kiln: clap::Command, dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(of_any_machine(super::command()), dir)
+    clap_mangen::generate_to(of_any_machine(kiln), dir)
 }
 
 /// Without the values that variables have here.
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn each_command_has_a_page_and_hidden_ones_have_none() {
         let dir = tempfile::tempdir().unwrap();
-        write(&dir.path().join("man1")).unwrap();
+        write(crate::cli::command(), &dir.path().join("man1")).unwrap();
         let page = |name: &str| fs::read_to_string(dir.path().join("man1").join(name));
         let exec = page("kiln-exec.1").unwrap();
         assert!(exec.contains("\\-\\-as\\-runner"), "{exec}");

@@ -14,12 +14,14 @@ mod env_args;
 mod exec;
 mod execute;
 mod failure;
+mod global_args;
 mod gtest;
 mod guest_command;
 mod history;
 mod input;
 mod kernels;
 mod level_args;
+mod line;
 mod lint;
 mod list;
 mod log;
@@ -30,6 +32,7 @@ mod nix_args;
 mod output;
 mod policy_args;
 mod prepare;
+mod repeated;
 mod report;
 mod rerun;
 mod root_args;
@@ -47,21 +50,18 @@ mod version;
 mod vm_args;
 mod vms;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::Failure;
+use global_args::{GlobalArgs, without_empty_variables};
 use input::Interrupts;
 
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 use crate::offline;
-
-/// Heading of the options that every subcommand has.
-const GLOBAL_OPTIONS: &str = "Global options";
 
 /// Test programs against kernels: boot a QEMU microVM per kernel, as an ordinary user, with or
 /// without KVM.
@@ -73,33 +73,8 @@ const GLOBAL_OPTIONS: &str = "Global options";
   kiln run -k @quick bpftrace     run a suite on several
   kiln doctor                     what is missing here")]
 struct Cli {
-    /// File of kernels and suites [default: kernels.toml here or above, else the built-in one]
-    #[arg(
-        long,
-        global = true,
-        value_name = "FILE",
-        env = "KILN_CONFIG",
-        help_heading = GLOBAL_OPTIONS
-    )]
-    config: Option<PathBuf>,
-    /// Use no network: only what is in the cache and on this machine
-    #[arg(
-        long,
-        global = true,
-        env = "KILN_OFFLINE",
-        value_parser = clap::builder::FalseyValueParser::new(),
-        help_heading = GLOBAL_OPTIONS
-    )]
-    offline: bool,
-    /// Log more about what happens; twice for everything
-    #[arg(
-        short,
-        long,
-        global = true,
-        action = clap::ArgAction::Count,
-        help_heading = GLOBAL_OPTIONS
-    )]
-    verbose: u8,
+    #[command(flatten)]
+    global: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -192,7 +167,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    if cli.offline {
+    if cli.global.offline {
         offline::go();
     }
     // Do this before starting any thread: the share confines its whole process.
@@ -202,7 +177,8 @@ pub fn main() -> ExitCode {
             Err(error) => Failure::from(error).report(),
         };
     }
-    let begun = log::start(cli.verbose).and_then(|log| Ok((log, tokio::runtime::Runtime::new()?)));
+    let begun =
+        log::start(cli.global.verbose).and_then(|log| Ok((log, tokio::runtime::Runtime::new()?)));
     let (log, runtime) = match begun {
         Ok(begun) => begun,
         Err(error) => {
@@ -228,18 +204,6 @@ fn command() -> clap::Command {
     without_empty_variables(Cli::command())
 }
 
-fn without_empty_variables(command: clap::Command) -> clap::Command {
-    command
-        .mut_args(|arg| {
-            let is_empty = arg
-                .get_env()
-                .and_then(std::env::var_os)
-                .is_some_and(|value| value.is_empty());
-            if is_empty { arg.env(None) } else { arg }
-        })
-        .mut_subcommands(without_empty_variables)
-}
-
 /// Reports a failure, unless a signal comes first: standard error may be a blocked terminal, and
 /// signals no longer end the process by themselves.
 async fn tell(failure: Failure) -> ExitCode {
@@ -262,39 +226,39 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
     ));
     match cli.command {
         Command::Exec(args) => args
-            .run(cli.config)
+            .run(cli.global.config)
             .await
             .map_err(Failure::into_own_failure),
         Command::Shell(args) => args
-            .run(cli.config)
+            .run(cli.global.config)
             .await
             .map_err(Failure::into_own_failure),
-        Command::Run(args) => args.run(cli.config).await,
-        Command::List(args) => args.run(cli.config.as_deref()).await,
+        Command::Run(args) => args.run(cli.global.config).await,
+        Command::List(args) => args.run(cli.global.config.as_deref()).await,
         Command::Lint(args) => args.run(),
-        Command::Matrix(args) => args.run(cli.config.as_deref()).await,
-        Command::Merge(args) => blocking(move || args.run(cli.config.as_deref())).await,
-        Command::Report(args) => blocking(move || args.run(cli.config.as_deref())).await,
-        Command::Compare(args) => blocking(move || args.run(cli.config.as_deref())).await,
-        Command::Rerun(args) => args.run(cli.config).await,
-        Command::Bisect(args) => args.run(cli.config).await,
+        Command::Matrix(args) => args.run(cli.global.config.as_deref()).await,
+        Command::Merge(args) => blocking(move || args.run(cli.global.config.as_deref())).await,
+        Command::Report(args) => blocking(move || args.run(cli.global.config.as_deref())).await,
+        Command::Compare(args) => blocking(move || args.run(cli.global.config.as_deref())).await,
+        Command::Rerun(args) => args.run(cli.global.config).await,
+        Command::Bisect(args) => args.run(cli.global.config).await,
         Command::Ps(args) => args.run(),
         Command::Logs(args) => args.run().await,
         Command::Stop(args) => args.run().await,
         Command::Dump(args) => args.run().await,
         Command::Gdb(args) => args.run().await,
-        Command::History(args) => blocking(move || args.run(cli.config.as_deref())).await,
-        Command::Runs(args) => args.run(cli.config.as_deref()),
-        Command::Ci(args) => args.run(cli.config).await,
-        Command::Gtest(args) => args.run(cli.config).await,
-        Command::Btf(args) => args.run(cli.config.as_deref()).await,
+        Command::History(args) => blocking(move || args.run(cli.global.config.as_deref())).await,
+        Command::Runs(args) => args.run(cli.global.config.as_deref()),
+        Command::Ci(args) => args.run(cli.global.config).await,
+        Command::Gtest(args) => args.run(cli.global.config).await,
+        Command::Btf(args) => args.run(cli.global.config.as_deref()).await,
         Command::Kernels(args) => {
-            let config = cli.config;
+            let config = cli.global.config;
             let ran = move || kernels::run(&args, config.as_deref(), &mut output::stdout());
             Ok(blocking(ran).await?)
         }
-        Command::Doctor(args) => args.command(cli.config.as_deref()).await,
-        Command::Man(args) => blocking(move || args.run()).await,
+        Command::Doctor(args) => args.command(cli.global.config.as_deref()).await,
+        Command::Man(args) => blocking(move || args.run(command())).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "kiln", &mut script);

@@ -1,17 +1,19 @@
 //! `kiln rerun`: runs tests of an earlier run again, as that run did.
 
-use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, FromArgMatches as _};
+use clap::Args;
+use clap::error::ErrorKind;
 
 use super::context::Context;
+use super::line::{self, Line};
+use super::repeated::Rerun;
 use super::run::RunArgs;
-use super::{Cli, Command, Failure, output};
+use super::{Failure, output};
 use crate::exit_code;
 use crate::report::escape;
-use crate::run::event::{KernelReady, RunStarted};
+use crate::run::event::RunStarted;
 use crate::run::event_log::RunLog;
 use crate::run::rerun::{Chosen, Which, images};
 use crate::run::run_names;
@@ -59,19 +61,6 @@ pub(super) struct RerunArgs {
     /// Directory for events, reports and the VMs' logs [default: a new one below target/kiln/runs]
     #[arg(long, value_name = "DIR")]
     run_dir: Option<PathBuf>,
-}
-
-/// What a `kiln run` has from the run that it repeats.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Rerun {
-    /// When that run began, which tells it from others.
-    pub(super) started_at: String,
-    /// Which tests.
-    pub(super) chosen: Chosen,
-    /// What booted.
-    pub(super) images: HashMap<String, KernelReady>,
-    /// The words of the command that it stands for.
-    pub(super) words: Vec<OsString>,
 }
 
 impl RerunArgs {
@@ -237,9 +226,7 @@ impl RerunArgs {
             )
             .hint("run the part again as it was; the rest of a part hash:I/N can be run"));
         }
-        let matches = super::command().try_get_matches_from(&start.command).ok();
-        let matches = matches.as_ref().and_then(|matches| matches.subcommand());
-        let Some(("run", matches)) = matches else {
+        let Ok(Line { matches, .. }) = line::parse::<RunArgs>("run", &start.command) else {
             return Err(Failure::new(
                 exit_code::SETUP_FAILED,
                 format!(
@@ -286,16 +273,9 @@ pub(super) fn enter(cwd: &str) -> Result<(), Failure> {
 }
 
 fn parse(words: &[OsString]) -> Result<(RunArgs, Option<PathBuf>), Failure> {
-    let parsed = super::command()
-        .try_get_matches_from(words)
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    match parsed {
-        Ok(Cli {
-            command: Command::Run(args),
-            config,
-            ..
-        }) => Ok((*args, config)),
-        Ok(_) => Err(Failure::new(
+    match line::parse::<RunArgs>("run", words) {
+        Ok(Line { args, config, .. }) => Ok((args, config)),
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => Err(Failure::new(
             exit_code::SETUP_FAILED,
             "that run was no kiln run",
         )),

@@ -16,7 +16,7 @@ use super::input::{self, Interrupts};
 use super::level_args::{BaselineArgs, LevelArgs};
 use super::output;
 use super::policy_args::PolicyArgs;
-use super::rerun::Rerun;
+use super::repeated::Rerun;
 use super::run_vms::RunVms;
 use super::status_request;
 use super::suite_args::SuiteArgs;

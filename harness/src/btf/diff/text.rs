@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::change::{Change, Class, Happened, Step};
 use super::parts::{Part, PartChange, State};
-use super::{Change, Class, Happened, Step};
 
 /// Columns of a line; a longer declaration stands alone in its line.
 const WIDTH: usize = 100;

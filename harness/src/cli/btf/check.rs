@@ -2,16 +2,18 @@
 
 mod json;
 mod load;
+mod on_kernel;
 mod text;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use self::on_kernel::{Cell, OnKernel, name_of};
+use super::kernels::select;
 use crate::blocking::blocking;
-use crate::bpf::{Facts, Input, Report, Verdict};
+use crate::bpf::{Facts, Input, Verdict};
 use crate::btf::versions::sort_by_release;
 use crate::cli::Failure;
 use crate::cli::context::Context;
@@ -20,10 +22,9 @@ use crate::cli::output;
 use crate::cli::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
-use crate::kernel::Progress;
+use crate::kernel::{self, Progress};
 use crate::report::TerminalStyle;
 use crate::run::expectations::{self, Expectations, Subject};
-use crate::run::load::Loaded;
 use crate::suite::TestId;
 use crate::suite::btf::matching;
 
@@ -82,59 +83,6 @@ enum Format {
     Json,
 }
 
-/// What came out for one kernel.
-#[derive(Debug)]
-struct OnKernel {
-    name: String,
-    release: Option<String>,
-    /// For each file.
-    cells: Vec<Cell>,
-}
-
-/// An object or a script on a kernel.
-#[derive(Debug)]
-struct Cell {
-    report: Report,
-    is_script: bool,
-    /// What `expectations.toml` says of it.
-    known: Option<String>,
-    /// What the kernel itself said.
-    loaded: Option<Loaded>,
-}
-
-impl Cell {
-    /// Whether it does not work there, and nobody knew that.
-    fn is_bad(&self) -> bool {
-        let fails = match self.report.verdict {
-            Verdict::Fails | Verdict::Unattached => true,
-            Verdict::Loads | Verdict::NoBtf => false,
-        };
-        let refused = self.loaded.as_ref().is_some_and(|loaded| !loaded.loads);
-        let without_btf = self.report.verdict == Verdict::NoBtf;
-        (fails || (refused && !without_btf)) && self.known.is_none()
-    }
-
-    /// What the kernel itself said, where that is something else. Whether an object can be attached
-    /// it does not say.
-    fn differing(&self) -> Option<Verdict> {
-        let said = self.loaded.as_ref()?.verdict();
-        let checked = self.report.verdict;
-        let is_same = if self.is_script {
-            // bpftrace stops at the first thing that is missing.
-            said == checked || said.min(checked) != Verdict::Loads && said < checked
-        } else {
-            said.loads() == checked.loads()
-        };
-        (!is_same).then_some(said)
-    }
-
-    /// Whether the kernel itself refuses what passed the check.
-    fn is_unforeseen(&self) -> bool {
-        let worse = |said| said > self.report.verdict;
-        self.report.verdict.loads() && self.differing().is_some_and(worse)
-    }
-}
-
 impl CheckArgs {
     /// Checks every file on every kernel; returns the exit code.
     pub(super) async fn run(mut self, context: &Context) -> Result<u8, Failure> {
@@ -159,7 +107,7 @@ impl CheckArgs {
             }
         }
         let selected = tokio::select! {
-            selected = super::select(context, &self.kernels) => selected?,
+            selected = select(context, &self.kernels) => selected?,
             signal = interrupts.next() => return Ok(input::code_of(signal)),
         };
         let checked = {
@@ -217,12 +165,6 @@ fn matched(cwd: &Path, file: PathBuf) -> Result<Vec<PathBuf>, Failure> {
     Ok(matching(cwd, &name)?)
 }
 
-/// The name of a file in tables and in `expectations.toml`.
-fn name_of(file: &Path) -> String {
-    let name = file.file_name().unwrap_or(file.as_os_str());
-    name.to_string_lossy().into_owned()
-}
-
 fn known(expectations: &Expectations, file: &Path, release: &str) -> Option<String> {
     let id = TestId::new(SUITE, name_of(file));
     let known = expectations.known(Subject {
@@ -255,28 +197,11 @@ fn check_all(
     selected: &[Selected],
     inputs: &[Input],
 ) -> Result<Vec<OnKernel>, Failure> {
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    let work = || {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(kernel) = selected.get(index) else {
-                return;
-            };
-            let checked = check_on(context, kernel, inputs);
-            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-            done.push((index, checked));
-        }
-    };
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..workers.min(selected.len()) {
-            scope.spawn(work);
-        }
+    let checked = kernel::at_once(selected, workers, |selected| {
+        check_on(context, selected, inputs)
     });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, checked)| checked).collect()
+    checked.into_iter().collect()
 }
 
 fn check_on(context: &Context, selected: &Selected, inputs: &[Input]) -> Result<OnKernel, Failure> {

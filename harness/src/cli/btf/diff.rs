@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
-use super::{open, reason, select, without_btf};
+use super::kernels::{open, reason, select, without_btf};
 use crate::blocking::blocking;
 use crate::bpf::{self, Input, KernelTypes, Uses};
 use crate::btf::diff::{self, Change, Filter, Step};

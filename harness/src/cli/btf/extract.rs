@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
-use super::{each, failure, select, without_btf};
+use super::kernels::{each, failure, select, without_btf};
 use crate::blocking::blocking;
 use crate::bpf::{self, KernelTypes, Object};
 use crate::btf::{KernelBtf, hub};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
-use super::{each, failure, select, without_btf};
+use super::kernels::{each, failure, select, without_btf};
 use crate::btf;
 use crate::exit_code;
 use crate::whole_file;

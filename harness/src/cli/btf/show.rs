@@ -3,13 +3,20 @@
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
-use super::{Format, each, open, reason, select};
+use super::kernels::{each, open, reason, select};
 use crate::blocking::blocking;
 use crate::btf::show::{Said, Shown, near};
 use crate::btf::{Query, ask};
 use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
 
 /// Arguments of `kiln btf show`.
 #[derive(Debug, Clone, clap::Args)]

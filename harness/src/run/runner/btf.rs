@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, ready};
 
-use super::{Ended, Prepared, Runner, Suite};
+use super::interface::{Ended, Prepared, Runner, Suite};
 use crate::bpf::{Facts as KernelFacts, Report};
 use crate::config::BtfTable;
 use crate::run::load::{self, Loader, Request};

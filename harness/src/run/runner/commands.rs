@@ -11,7 +11,7 @@ use guest_init::message::{OutputMode, Status};
 use tokio::time::Instant;
 
 use super::exit;
-use super::{Ended, EndedCase, Prepared, Runner, Suite};
+use super::interface::{Ended, EndedCase, Prepared, Runner, Suite};
 use crate::blocking::blocking;
 use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use crate::run::helper::{Helped, Helper};

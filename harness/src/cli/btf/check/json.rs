@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::OnKernel;
+use super::on_kernel::OnKernel;
 use crate::bpf::Report;
 use crate::run::load::Loaded;
 

@@ -5,7 +5,8 @@ use std::sync::atomic::AtomicBool;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{CheckArgs, OnKernel};
+use super::CheckArgs;
+use super::on_kernel::OnKernel;
 use crate::bpf::Input;
 use crate::cli::Failure;
 use crate::cli::context::Context;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Cell, OnKernel, name_of};
+use super::on_kernel::{Cell, OnKernel, name_of};
 use crate::bpf::{Finding, Level, Verdict};
 use crate::btf::versions::Versions;
 use crate::report::{escape, ruled_table};
