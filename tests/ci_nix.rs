@@ -119,6 +119,8 @@ fn sources_are_built_and_tested_in_the_shell_of_a_real_nix() {
         "tools-parsing",
         "--skip",
         "aot",
+        "--skip",
+        "btf",
     ])
     .run();
     let out = output.out();

@@ -19,7 +19,7 @@ use crate::kernel::ChangedOption;
 
 /// Columns of each of two outputs side by side.
 const COLUMN: usize = 58;
-/// Lines of outputs to show as text.
+/// Lines of outputs, or of differences, to show as text.
 const MAX_LINES: usize = 60;
 /// Options to show as text.
 const MAX_OPTIONS: usize = 20;
@@ -144,7 +144,8 @@ pub fn text(report: &Report) -> String {
     match &report.differences.types {
         Some(types) if !types.changes.is_empty() => {
             text.push_str("\nwhat it names, in the types of both: ");
-            text.push_str(&escape::block(&diff::text(std::slice::from_ref(types))));
+            let differences = diff::text(std::slice::from_ref(types));
+            cut(&differences, &mut text);
         }
         Some(_) => text.push_str("\nno type, function or tracepoint that it names differs\n"),
         None => {}
@@ -196,17 +197,17 @@ fn beside(report: &Report, text: &mut String) {
 }
 
 fn configuration(options: &[ChangedOption], text: &mut String) {
-    let matter = options
-        .iter()
-        .filter(|option| option.matters.is_some())
-        .count();
+    let matter = options.iter().filter(|option| option.matters.is_some());
     let _ = writeln!(
         text,
-        "\n{} of the configuration differ{}, {matter} of them of matter to bpftrace",
+        "\n{} of the configuration differ{}, {} of them of matter to bpftrace",
         counted(options.len(), "option"),
         if options.len() == 1 { "s" } else { "" },
+        matter.clone().count(),
     );
-    for option in options.iter().take(MAX_OPTIONS) {
+    let mut shown = 0;
+    for option in matter.take(MAX_OPTIONS) {
+        shown += 1;
         let _ = writeln!(
             text,
             "  {}: {} → {}",
@@ -215,12 +216,20 @@ fn configuration(options: &[ChangedOption], text: &mut String) {
             escape::line(&option.after)
         );
     }
-    if options.len() > MAX_OPTIONS {
-        let _ = writeln!(
-            text,
-            "  … and {} more in the page",
-            options.len() - MAX_OPTIONS
-        );
+    if options.len() > shown {
+        let _ = writeln!(text, "  … and {} more in the page", options.len() - shown);
+    }
+}
+
+/// The first lines of what the page has whole.
+fn cut(differences: &str, text: &mut String) {
+    let mut lines = differences.lines();
+    for line in lines.by_ref().take(MAX_LINES) {
+        let _ = writeln!(text, "{}", escape::line(line));
+    }
+    let more = lines.count();
+    if more > 0 {
+        let _ = writeln!(text, "  … and {} more in the page", counted(more, "line"));
     }
 }
 
@@ -317,6 +326,20 @@ mod tests {
             answers: Vec::new(),
             differences: Differences::default(),
         }
+    }
+
+    #[test]
+    fn of_many_differences_the_page_has_more() {
+        let mut text = String::new();
+        cut(&"x\n".repeat(MAX_LINES + 2), &mut text);
+        assert_eq!(text.lines().count(), MAX_LINES + 1);
+        assert!(
+            text.ends_with("  … and 2 lines more in the page\n"),
+            "{text}"
+        );
+        let mut text = String::new();
+        cut("a\nb\n", &mut text);
+        assert_eq!(text, "a\nb\n");
     }
 
     #[test]

@@ -285,14 +285,15 @@ async fn differences(
 }
 
 /// Names of functions and types that the question touches: the words of the command, of its
-/// scripts, and of what it printed.
+/// scripts, and of what it printed. Files of the kernel, as in /proc, seem to be empty: they are
+/// the host's, and may name everything.
 fn touched(words: &[String], neighbours: &[&Neighbour; 2]) -> Vec<String> {
     let mut texts: Vec<String> = words.iter().skip(2).cloned().collect();
     for word in words {
         let path = Path::new(word);
         let is_script = path
             .metadata()
-            .is_ok_and(|meta| meta.is_file() && meta.len() < MAX_SCRIPT);
+            .is_ok_and(|meta| meta.is_file() && (1..MAX_SCRIPT).contains(&meta.len()));
         if is_script && let Ok(text) = std::fs::read_to_string(path) {
             texts.push(text);
         }
