@@ -10,19 +10,19 @@ use serde_json::Value;
 use crate::support::{Kiln, Output, pahole};
 
 /// Has 64-bit enums, and modules with split BTF.
-const NEW: &str = "6.12";
+pub(crate) const NEW: &str = "6.12";
 
-fn btf(kiln: &Kiln, args: &[&str]) -> Output {
+pub(crate) fn btf(kiln: &Kiln, args: &[&str]) -> Output {
     kiln.plain([&["btf"], args].concat()).run()
 }
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     output.assert_code(0);
     serde_json::from_str(&output.out()).unwrap()
 }
 
 /// What another program prints.
-fn of(command: &mut Command) -> String {
+pub(crate) fn of(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
@@ -30,7 +30,7 @@ fn of(command: &mut Command) -> String {
 }
 
 /// The raw BTF of a kernel and its modules, in files.
-fn extracted(kiln: &Kiln, kernel: &str) -> PathBuf {
+pub(crate) fn extracted(kiln: &Kiln, kernel: &str) -> PathBuf {
     let directory = kiln.path(format!("btf-{kernel}"));
     btf(
         kiln,
@@ -435,250 +435,4 @@ fn what_no_kernel_has_gets_near_names_and_a_code_of_its_own() {
     btf(&kiln, &["show", "-k", "6.1", "nothing:x"])
         .assert_code(2)
         .assert_err_contains("there is no `nothing:`");
-}
-
-/// Compiles the same source with two compilers, and has pahole make BTF of it.
-fn compiled(kiln: &Kiln, compiler: &str, source: &Path) -> PathBuf {
-    let object = kiln.path(format!("{compiler}.o"));
-    of(Command::new(compiler)
-        .args(["-g", "-O1", "-c", "-o"])
-        .arg(&object)
-        .arg(source));
-    of(Command::new("pahole").arg("-J").arg(&object));
-    object
-}
-
-const SOURCE: &str = "
-enum colour { RED, GREEN = 5 };
-union number { long i; unsigned long u; double d; };
-struct node { struct node *next; const char *name; union number n; enum colour c;
-    unsigned int low: 3, high: 5; _Bool set; unsigned char bytes[4];
-    struct { short a; unsigned short b; }; int (*call)(struct node *, long long); };
-typedef struct node node_t;
-int visit(node_t *node, unsigned long count) { return node->call(node, (long long)count); }
-";
-
-#[test]
-fn the_same_source_by_another_compiler_is_no_difference() {
-    let kiln = Kiln::new();
-    let source = kiln.file("same.c", SOURCE);
-    let changed = SOURCE
-        .replace("GREEN = 5", "GREEN = 6, BLUE")
-        .replace("_Bool set;", "")
-        .replace("unsigned long count)", "unsigned long count, int more)");
-    let [gcc, clang] = ["gcc", "clang"].map(|compiler| compiled(&kiln, compiler, &source));
-    let (gcc, clang) = (gcc.to_str().unwrap(), clang.to_str().unwrap());
-    let same = btf(&kiln, &["diff", gcc, clang]);
-    same.assert_code(0);
-    assert!(same.out().contains("  no difference\n"), "{}", same.out());
-
-    let after = kiln.path("after.o");
-    fs::copy(gcc, &after).unwrap();
-    let source = kiln.file("changed.c", changed);
-    let before = after.to_str().unwrap();
-    let gcc = compiled(&kiln, "gcc", &source);
-    let differs = btf(&kiln, &["diff", before, gcc.to_str().unwrap()]);
-    differs.assert_code(0);
-    let text = differs.out();
-    for line in [
-        "structs: 1 changed",
-        "enums: 1 changed",
-        "      - GREEN = 5",
-        "      + GREEN = 6",
-        "      + BLUE = 7",
-        "      - _Bool set",
-        "  - int visit(node_t *node, long unsigned int count)",
-        "  + int visit(node_t *node, long unsigned int count, int more)",
-    ] {
-        assert!(text.contains(line), "{line} is not in:\n{text}");
-    }
-}
-
-#[test]
-fn a_difference_can_be_limited_and_read_by_programs() {
-    let kiln = Kiln::new();
-    let only = ["--only", "task_struct", "--only", "func:sched_set*"];
-    let steps = json(&btf(
-        &kiln,
-        &[
-            &["diff", "5.10", "6.1", "6.12", "--format", "json"][..],
-            &only,
-        ]
-        .concat(),
-    ));
-    let steps = steps.as_array().unwrap();
-    assert_eq!(steps.len(), 2);
-    let changes = steps[1]["changes"].as_array().unwrap();
-    let task = changes
-        .iter()
-        .find(|change| change["name"] == "task_struct")
-        .unwrap();
-    let parts = task["parts"].as_array().unwrap();
-    let of = |name: &str| parts.iter().find(|part| part["name"] == name).unwrap();
-    // include/linux/sched.h: 8e1f385104ac removed it in 6.7.
-    assert_eq!(of("thread_group")["change"], "removed");
-    assert_eq!(of("dl_server")["change"], "added");
-    let allowed = |change: &Value| {
-        let name = change["name"].as_str().unwrap();
-        name == "task_struct" || name.starts_with("sched_set")
-    };
-    assert!(changes.iter().all(allowed), "{changes:#?}");
-
-    let text = btf(&kiln, &[&["diff", "6.1", "6.12"][..], &only[..2]].concat());
-    text.assert_code(0);
-    let longest = text
-        .out()
-        .lines()
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap();
-    assert!(longest <= 100, "{longest} columns");
-    let markdown = btf(
-        &kiln,
-        &[
-            &["diff", "6.1", "6.12", "--format", "markdown"][..],
-            &only[..2],
-        ]
-        .concat(),
-    );
-    assert!(
-        markdown
-            .out()
-            .contains("### structs: 1 changed\n\n```diff\n")
-    );
-}
-
-/// Raw BTF with these type records and strings.
-fn raw(types: &[u32], strings: &str) -> Vec<u8> {
-    let (types_length, strings_length) = (types.len() * 4, strings.len());
-    let mut bytes = vec![0x9f, 0xeb, 1, 0];
-    for number in [24, 0, types_length, types_length, strings_length] {
-        bytes.extend(u32::try_from(number).unwrap().to_le_bytes());
-    }
-    bytes.extend(types.iter().flat_map(|number| number.to_le_bytes()));
-    bytes.extend(strings.as_bytes());
-    bytes
-}
-
-#[test]
-fn bad_btf_is_refused_with_its_place() {
-    let kiln = Kiln::new();
-    let whole = raw(&[1, 1 << 24, 4, 32], "\0int\0");
-    kiln.file("whole", &whole);
-    kiln.file("cut", &whole[..whole.len() - 2]);
-    // typedef a → typedef b → typedef a
-    kiln.file("loop", raw(&[1, 8 << 24, 2, 3, 8 << 24, 1], "\0a\0b\0"));
-    kiln.file("id", raw(&[0, 2 << 24, 7], "\0"));
-    kiln.file("string", raw(&[99, 1 << 24, 4, 32], "\0int\0"));
-    kiln.file(
-        "nothing",
-        "neither a kernel nor BTF, and longer than a header of either\n",
-    );
-    let show = |file: &str| {
-        let path = kiln.work().join(file);
-        btf(&kiln, &["show", "-k", path.to_str().unwrap(), "int"])
-    };
-    show("whole").assert_code(0);
-    for (file, reason) in [
-        (
-            "cut",
-            "byte 16 of the BTF: the string section ends behind the last byte",
-        ),
-        ("loop", "refers to itself without a struct between"),
-        (
-            "id",
-            "byte 32 of the BTF: [1] PTR '' refers to type [7], and the last one is [1]",
-        ),
-        (
-            "string",
-            "byte 24 of the BTF: a name of INT [1] is at byte 99 of the strings",
-        ),
-        ("nothing", "is not an x86-64 kernel"),
-    ] {
-        let output = show(file);
-        output.assert_code(96);
-        let text = output.out();
-        assert!(text.contains(reason), "{file}: {text}");
-        assert!(
-            text.contains(&format!("/{file}")),
-            "{file} is not named: {text}"
-        );
-    }
-    // One that cannot be read does not keep the others from answering.
-    let (whole, cut) = (kiln.work().join("whole"), kiln.work().join("cut"));
-    let both = btf(
-        &kiln,
-        &[
-            "show",
-            "-k",
-            whole.to_str().unwrap(),
-            "-k",
-            cut.to_str().unwrap(),
-            "int",
-        ],
-    );
-    both.assert_code(96);
-    assert!(both.out().contains("vmlinux  int\n"), "{}", both.out());
-}
-
-#[test]
-fn a_module_of_another_build_is_refused_and_both_are_named() {
-    let kiln = Kiln::new();
-    let (old, new) = (extracted(&kiln, "6.1"), extracted(&kiln, NEW));
-    fs::copy(new.join("xfs"), old.join("xfs")).unwrap();
-    let output = btf(&kiln, &["show", "-k", old.to_str().unwrap(), "list_head"]);
-    output.assert_code(96);
-    let text = output.out();
-    for part in ["btf-6.1/xfs does not belong to that of", "btf-6.1/vmlinux"] {
-        assert!(text.contains(part), "{text}");
-    }
-}
-
-#[test]
-fn a_kernel_without_btf_says_so_and_others_go_on() {
-    let kiln = Kiln::new();
-    let source = kiln.file("plain.c", "int main(void) { return 0; }\n");
-    let plain = kiln.path("plain");
-    of(Command::new("gcc").arg("-o").arg(&plain).arg(source));
-    let plain = plain.to_str().unwrap();
-    let alone = btf(&kiln, &["show", "-k", plain, "list_head"]);
-    alone.assert_code(100);
-    assert!(
-        alone.out().contains("this kernel has no BTF"),
-        "{}",
-        alone.out()
-    );
-    let beside = btf(&kiln, &["show", "-k", plain, "-k", "6.1", "list_head"]);
-    beside.assert_code(0);
-    let text = beside.out();
-    assert!(
-        text.contains("this kernel has no BTF") && text.contains("struct list_head"),
-        "{text}"
-    );
-}
-
-#[test]
-fn btf_is_written_for_tools_that_expect_btfhubs_layout() {
-    let kiln = Kiln::new();
-    let hub = kiln.path("hub");
-    let output = btf(
-        &kiln,
-        &["extract", "-k", "6.1", "--hub", hub.to_str().unwrap()],
-    );
-    output.assert_code(0);
-    let path = output.out().trim().split_once('\t').unwrap().1.to_owned();
-    let directory = format!("{}/debian/12/x86_64/", hub.display());
-    let release = path
-        .strip_prefix(&directory)
-        .unwrap()
-        .strip_suffix(".btf.tar.xz")
-        .unwrap();
-    of(Command::new("tar")
-        .arg("-C")
-        .arg(&hub)
-        .arg("-xf")
-        .arg(&path));
-    let raw = hub.join(format!("{release}.btf"));
-    let same = extracted(&kiln, "6.1").join("vmlinux");
-    assert_eq!(fs::read(raw).unwrap(), fs::read(same).unwrap());
 }

@@ -16,6 +16,7 @@ pub(crate) mod broken_module;
 pub(crate) mod empty_cache;
 pub(crate) mod flake;
 mod left;
+pub(crate) mod made_runs;
 pub(crate) mod material;
 pub(crate) mod mount_namespace;
 pub(crate) mod nix_support;
