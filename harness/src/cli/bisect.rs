@@ -7,7 +7,7 @@ mod ending;
 mod place;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::again;
 use super::context::Context;
+use super::guest_command::command_of;
 use super::input::{self, Interrupts};
 use super::line::{self, Line};
 use super::suite_args::SuiteArgs;
@@ -23,9 +24,7 @@ use super::{Failure, output};
 use crate::bisect::{self, Asked, Journal, State};
 use crate::exit_code;
 use crate::report::escape;
-use crate::run::command;
 use crate::run::dir::RunDir;
-use crate::vm::exec_limit;
 use ask::Question;
 use candidates::KernelArgs;
 use drive::Work;
@@ -281,24 +280,7 @@ impl BisectArgs {
                 return Err(Failure::new(code, "interrupted before the first kernel"));
             }
         }
-        let command = command::Command {
-            argv: self
-                .argv
-                .iter()
-                .map(|word| word.clone().into_vec())
-                .collect(),
-            env: self.vm.environment()?,
-            cwd: context.cwd.clone().into_os_string().into_vec(),
-            terminal: None,
-            timeout: (!self.timeout.is_zero()).then_some(self.timeout),
-            edited: false,
-        };
-        exec_limit::check(&command.argv, &command.env).map_err(|error| {
-            Failure::new(
-                exit_code::CANNOT_EXECUTE,
-                format!("cannot run the command in the guest: {error}"),
-            )
-        })?;
+        let command = command_of(&self.argv, context, &self.vm, self.timeout)?;
         Ok(Question::Command {
             command,
             vm: Box::new(self.vm.clone()),

@@ -7,7 +7,6 @@ mod sight;
 mod spool;
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use futures::stream::FuturesUnordered;
 use super::Failure;
 use super::again;
 use super::context::Context;
-use super::guest_command::{Errand, in_vm, print_command_line};
+use super::guest_command::{Errand, command_of, in_vm, print_command_line};
 use super::input::{self, Interrupts, StdinSource};
 use super::output;
 use super::stay::StayArgs;
@@ -27,8 +26,6 @@ use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::run::capacity::Jobs;
-use crate::run::command::Command;
-use crate::vm::exec_limit;
 use keep::KeepArgs;
 use lanes::{Lanes, Layout};
 use reuse::Reuse;
@@ -259,25 +256,7 @@ impl ExecArgs {
         interrupts: &mut Interrupts,
         streams: &mut Streams,
     ) -> Result<u8, Failure> {
-        let command = Command {
-            argv: self
-                .command
-                .iter()
-                .map(|word| word.clone().into_vec())
-                .collect(),
-            env: self.vm.environment()?,
-            cwd: context.cwd.clone().into_os_string().into_vec(),
-            terminal: None,
-            timeout: (!self.timeout.is_zero()).then_some(self.timeout),
-            edited: false,
-        };
-        exec_limit::check(&command.argv, &command.env).map_err(|error| {
-            Failure::new(
-                exit_code::CANNOT_EXECUTE,
-                format!("cannot run the command in the guest: {error}"),
-            )
-            .hint("put long lists into a file in the working directory, or on stdin")
-        })?;
+        let command = command_of(&self.command, context, &self.vm, self.timeout)?;
         let errand = Errand {
             command,
             stdin,

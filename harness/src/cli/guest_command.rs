@@ -1,7 +1,7 @@
 //! One command in a fresh VM, for `kiln exec` and `kiln shell`.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::exit_code;
 use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::scratch::Scratch;
-use crate::vm::args;
 use crate::vm::control::{Control, Error};
 use crate::vm::cpu::{self, Ended};
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::{VMCORE, Vm};
 use crate::vm::relief::{self, RAISE_LIMIT};
+use crate::vm::{args, exec_limit};
 
 /// Prints QEMU's command line.
 pub(super) async fn print_command_line(
@@ -72,6 +72,31 @@ pub(super) struct Errand {
     pub(super) stdin: input::StdinFd,
     /// The directories.
     pub(super) visible: Vec<PathBuf>,
+}
+
+/// The command of these words in the working directory, without a terminal. No `timeout` is zero.
+pub(super) fn command_of(
+    words: &[OsString],
+    context: &Context,
+    vm_args: &VmArgs,
+    timeout: Duration,
+) -> Result<Command, Failure> {
+    let command = Command {
+        argv: words.iter().map(|word| word.clone().into_vec()).collect(),
+        env: vm_args.environment()?,
+        cwd: context.cwd.clone().into_os_string().into_vec(),
+        terminal: None,
+        timeout: (!timeout.is_zero()).then_some(timeout),
+        edited: false,
+    };
+    exec_limit::check(&command.argv, &command.env).map_err(|error| {
+        Failure::new(
+            exit_code::CANNOT_EXECUTE,
+            format!("cannot run the command in the guest: {error}"),
+        )
+        .hint("put long lists into a file in the working directory, or on stdin")
+    })?;
+    Ok(command)
 }
 
 /// Boots a kernel, runs one command in it with these streams, and stops the VM. Returns the exit
