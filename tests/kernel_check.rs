@@ -233,7 +233,7 @@ fn what_kernels_check_says_and_kernels_toml_asks_for_is_what_booted_kernels_show
         );
         assert_eq!(
             up["modules"].as_array().unwrap().len(),
-            if own { 1 } else { 2 }
+            if own { 1 } else { 3 }
         );
         let asked = up["asked"].as_array().unwrap();
         let by = format!("memory {memory}M by {}:", file.display());

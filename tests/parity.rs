@@ -28,6 +28,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
+use kiln::internals::modules_before_tests;
 use support::{Kiln, checkout, slots, upstream_tests};
 use verdicts::{Results, Selection};
 
@@ -57,7 +58,7 @@ fn both_engines_give_the_same_verdicts() {
     let selection = Selection {
         tests,
         ids: Some(ids.clone()),
-        modules: Vec::new(),
+        modules: modules_before_tests(&checkout().join("kernels.toml")).unwrap(),
         scale: SCALE,
         jobs: 1,
         resume: false,

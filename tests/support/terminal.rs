@@ -156,9 +156,17 @@ impl Terminal {
     /// Waits for the end; the exit code and all that was shown.
     pub(crate) fn wait(&mut self, deadline: Duration) -> (i32, String) {
         let status = wait_for_child(&mut self.child, deadline);
-        // The last output may still be in the line discipline.
-        std::thread::sleep(Duration::from_millis(50));
-        let all = self.text();
+        // The last output may still be in the line discipline, and the reader may have to wait for
+        // its turn.
+        let mut all = self.text();
+        loop {
+            std::thread::sleep(Duration::from_millis(200));
+            let now = self.text();
+            if now == all {
+                break;
+            }
+            all = now;
+        }
         let code = status.code();
         (code.unwrap_or_else(|| panic!("{status}\n{all}")), all)
     }
