@@ -17,4 +17,4 @@ in
 if changed == [ ] then
   pkgs.runCommand "kernels" { } "echo 'all of nixpkgs' > $out"
 else
-  throw "no binary cache has ${lib.concatStringsSep ", " changed}: not nixpkgs' own any more"
+  throw "no binary cache has ${lib.concatStringsSep ", " changed}: no longer nixpkgs' own"

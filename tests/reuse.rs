@@ -123,7 +123,7 @@ fn commands_share_a_vm_and_see_the_host_as_it_is_and_nothing_of_each_other() {
     kiln.plain(stop).run().assert_code(0);
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
-    // There is nothing to stop any more.
+    // Nothing is left to stop.
     kiln.plain(stop).run().assert_code(0);
     kiln.assert_no_temporary_files();
 }

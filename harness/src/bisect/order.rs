@@ -10,7 +10,7 @@ use crate::kernel::compare_versions;
 pub struct Version {
     /// Version of the kernel, such as `6.18.15` or `7.3-rc7`, or its release.
     pub upstream: String,
-    /// Version of its package; its release if it is of none.
+    /// Version of its package; its release if it comes from no package.
     pub package: String,
 }
 

@@ -61,7 +61,7 @@ impl Search {
             .copied()
     }
 
-    /// Takes an answer; one that does not help any more changes nothing.
+    /// Takes an answer; one that no longer helps changes nothing.
     pub fn take(&mut self, position: usize, side: Side) {
         if !self.wants(position) {
             return;

@@ -54,7 +54,7 @@ pub enum Error {
         /// What it is.
         why: String,
     },
-    /// It is called like a script and is none.
+    /// It has the name of a script, and is not one.
     #[error("{} is not a bpftrace script: {why}", path.display())]
     NotScript {
         /// The file.

@@ -143,7 +143,7 @@ pub(super) fn write_configuration(
 }
 
 /// Whether nobody has looked for the configuration of the prepared kernel in `directory`, as older
-/// versions of kiln did not, or not found out for longer than a day.
+/// versions of kiln did not, or the last attempt to get it failed more than a day ago.
 pub(super) fn wants_configuration(directory: &Path) -> bool {
     let asked = match fs::metadata(directory.join(NO_CONFIG)) {
         Ok(marker) if marker.len() == 0 => return false,

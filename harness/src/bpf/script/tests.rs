@@ -85,7 +85,7 @@ fn on(script: &str, types: Option<Vec<u8>>) -> Report {
     check(&Script::parse("x.bt", script.to_owned()), &kernel(types))
 }
 
-/// What is found out, each as its line, a colon and what it is about.
+/// The findings, each as its line, a colon and what it is about.
 fn found(script: &str) -> Vec<String> {
     let report = on(script, Some(types()));
     let refused = report.findings.iter();

@@ -1,5 +1,5 @@
 //! The process that keeps a VM for `kiln exec --reuse`: started by the first client, in a session of
-//! its own, until the VM is of no more use.
+//! its own, until the VM can no longer be used.
 
 use std::fs;
 use std::io::{self, Write as _};

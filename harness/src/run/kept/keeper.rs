@@ -67,7 +67,7 @@ struct Client {
 }
 
 /// Keeps `vm`, in which nothing has run yet, for whoever connects to `listener`. Ends when nobody
-/// has used it for as long as `idle`, when `asked` to, or when it is of no more use. Calls `retire`
+/// has used it for as long as `idle`, when `asked` to, or when it can no longer be used. Calls `retire`
 /// once no new client is wanted, which must remove the socket's name. The VM is stopped afterwards.
 pub async fn keep(
     mut vm: Vm,

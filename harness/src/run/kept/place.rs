@@ -181,7 +181,7 @@ fn check(dir: &Path) -> Result<(), Error> {
     })
 }
 
-/// Listens on a socket, in place of one that nobody listens on any more.
+/// Listens on a socket, in place of one on which nobody listens.
 pub fn listen(socket: &Path) -> Result<UnixListener, Error> {
     let failed = |source| Error::Listen {
         path: socket.to_owned(),

@@ -15,7 +15,7 @@ const DRY_RUN: (u32, u32) = (0, 22);
 pub struct UnderTest {
     /// Its path in the guest.
     pub path: PathBuf,
-    /// Such as `0.23.2`; `None` if it cannot be found out.
+    /// Such as `0.23.2`; `None` if it does not say.
     pub version: Option<String>,
     /// Directories that the guest has to see for it.
     pub visible: Vec<PathBuf>,
