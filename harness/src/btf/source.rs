@@ -46,6 +46,8 @@ struct Files {
 enum Modules {
     /// These.
     Files(Vec<ModuleFile>),
+    /// Those of these that are raw BTF, which shows when they are read.
+    Raw(Vec<ModuleFile>),
     /// Those below a directory of the cache, which never changes: listing thousands of files would
     /// take longer than an answer.
     Cached(PathBuf),
@@ -174,13 +176,11 @@ fn of_directory(directory: &Path) -> Result<Option<Files>, Error> {
     let mut modules = Vec::new();
     let entries = fs::read_dir(directory).map_err(Error::io("read", directory))?;
     for entry in entries {
-        let path = entry.map_err(Error::io("read", directory))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if let Some(name) = name.filter(|name| *name != VMLINUX)
-            && path.is_file()
-            && is_btf(&start_of(&path)?)
-        {
-            let name = name.to_owned();
+        let entry = entry.map_err(Error::io("read", directory))?;
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name().into_string().ok();
+        if let Some(name) = name.filter(|name| name != VMLINUX && !is_directory) {
+            let path = entry.path();
             modules.push(ModuleFile { name, path });
         }
     }
@@ -189,7 +189,7 @@ fn of_directory(directory: &Path) -> Result<Option<Files>, Error> {
         release: None,
         image,
         others: Vec::new(),
-        modules: Modules::Files(modules),
+        modules: Modules::Raw(modules),
     }))
 }
 
@@ -217,6 +217,14 @@ impl Files {
         }
         match &self.modules {
             Modules::Files(files) => files.iter().try_for_each(|module| add(&module.path))?,
+            Modules::Raw(files) => {
+                for file in files {
+                    // A link to nothing is not BTF.
+                    if fingerprint.add(&file.path).is_err() {
+                        fingerprint.add_name(&file.path);
+                    }
+                }
+            }
             Modules::Cached(directory) => fingerprint.add_name(directory),
         }
         Ok(fingerprint.finish())
@@ -228,6 +236,7 @@ impl Files {
             if let Some(vmlinux) = of_image(image)? {
                 let modules = match &self.modules {
                     Modules::Files(files) => read_modules(files)?,
+                    Modules::Raw(files) => read_modules(&raw(files)?)?,
                     Modules::Cached(directory) => read_modules(&modules::files(directory)?)?,
                 };
                 return KernelBtf::read(image, vmlinux, modules).map(Some);
@@ -235,6 +244,17 @@ impl Files {
         }
         Ok(None)
     }
+}
+
+/// Those of these files that are raw BTF.
+fn raw(files: &[ModuleFile]) -> Result<Vec<ModuleFile>, Error> {
+    let mut found = Vec::new();
+    for file in files {
+        if file.path.is_file() && is_btf(&start_of(&file.path)?) {
+            found.push(file.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// The BTF in an image or a raw file.
