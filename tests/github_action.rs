@@ -65,7 +65,7 @@ fn outputs(kiln: &Kiln) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Installs kiln where there is none, from a release page that this test serves, or else by a
+/// Installs kiln on a machine without it, from a release page that this test serves, or else by a
 /// `nix` that only says that it was started.
 fn install(kiln: &Kiln, tag: &str, releases: &str) -> Output {
     let tools = kiln.path("work/tools");

@@ -13,8 +13,14 @@ fuzz_target!(|input: &str| {
         let lines = input.lines().count().max(1) + 1;
         for line in check_script(input, types).lines() {
             if let Some(place) = line.strip_prefix("  script.bt:") {
-                let number = place.split(':').next().and_then(|number| number.parse().ok());
-                assert!(number.is_some_and(|number: usize| number <= lines), "{line}");
+                let number = place
+                    .split(':')
+                    .next()
+                    .and_then(|number| number.parse().ok());
+                assert!(
+                    number.is_some_and(|number: usize| number <= lines),
+                    "{line}"
+                );
             }
         }
     }

@@ -287,7 +287,7 @@ mod tests {
         let plain = [
             "KEYBOARD",
             "MONKEY",
-            "COMPASS",
+            "BYPASS",
             "AUTHOR",
             "GITHUB_SHA",
             "GITHUB_ACTIONS",

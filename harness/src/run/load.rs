@@ -106,7 +106,7 @@ impl Request {
     }
 }
 
-/// What came of it.
+/// How loading one file ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Loaded {
     /// Whether libbpf and the kernel took it.

@@ -52,7 +52,7 @@ pub(super) enum Question {
     Command { command: Command, vm: Box<VmArgs> },
 }
 
-/// What came of it.
+/// What one run on a kernel says.
 struct Told {
     verdict: Verdict,
     reason: String,

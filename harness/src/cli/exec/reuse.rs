@@ -112,7 +112,7 @@ impl<'a> Kept<'a> {
                     self.selected.name()
                 ),
             )),
-            // There is none, or it is ending.
+            // No VM is kept, or it is ending.
             _ => Ok(()),
         }
     }
@@ -167,7 +167,7 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// Connects to the VM, and starts it if there is none.
+    /// Connects to the VM, and starts it first if it is not up.
     async fn attach(&self, words: &[OsString], streams: &Streams) -> Result<Attached, Failure> {
         for _ in 0..TRIES {
             if let Ok(attached) = kept::connect(self.place.socket()).await {

@@ -59,7 +59,7 @@ impl Last {
     }
 }
 
-/// Connects to the keeper at this socket. An error means that there is none, or that it is ending.
+/// Connects to the keeper at this socket. An error means that nobody listens, or that the keeper is ending.
 pub async fn connect(socket: &Path) -> io::Result<Attached> {
     let mut stream = open(socket).await?;
     let mut decoder = Decoder::new();
