@@ -1,15 +1,22 @@
 //! Temporary directories of VMs: sockets, the initramfs.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{Metadata, Permissions};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
 /// What the names of these directories begin with.
 pub(crate) const PREFIX: &str = "kiln-";
+
+/// Whether what `meta` says of a path, links not followed, is a directory that this user alone can
+/// enter: what is in it is from nobody else.
+pub(crate) fn is_private(meta: &Metadata) -> bool {
+    meta.is_dir() && meta.uid() == geteuid().as_raw() && meta.mode() & 0o777 == 0o700
+}
 
 /// How long dropping a directory waits for work that still writes into it: reading modules and
 /// packing an initramfs take a second on a busy machine.

@@ -8,24 +8,17 @@ use std::process::Command;
 
 use super::material::{Material, run, tarball};
 
+// It needs a part of this.
+#[allow(dead_code)]
+#[path = "../../harness/src/kernel/image/test_image.rs"]
+mod test_image;
+
+pub(crate) use test_image::bare_image;
+
 /// What every configuration of a test has, so that it is known again. bpftool
 /// wants the comment.
 pub(crate) const CONFIG: &str = "#\n# Automatically generated file; DO NOT EDIT.\n\
     # Linux/x86 Kernel Configuration\n#\nCONFIG_X86_64=y\nCONFIG_HZ=250\nCONFIG_BPF_SYSCALL=y\n";
-
-/// An image that says only its release.
-pub(crate) fn bare_image(release: &str) -> Vec<u8> {
-    let mut bytes = vec![0; 0x400];
-    bytes[0x1f1] = 1;
-    bytes[0x1fe..0x200].copy_from_slice(&[0x55, 0xaa]);
-    bytes[0x202..0x206].copy_from_slice(b"HdrS");
-    bytes[0x206..0x208].copy_from_slice(&0x020f_u16.to_le_bytes());
-    bytes[0x236] = 1;
-    bytes[0x20e..0x210].copy_from_slice(&0x100_u16.to_le_bytes());
-    let version = format!("{release} (build@host) #1 SMP\0");
-    bytes[0x300..0x300 + version.len()].copy_from_slice(version.as_bytes());
-    bytes
-}
 
 /// A package tree with `image` and `config` where a distribution has them.
 struct Tree<'a> {

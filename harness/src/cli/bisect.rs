@@ -19,6 +19,7 @@ use super::guest_command::command_of;
 use super::input::{self, Interrupts};
 use super::line::{self, Line};
 use super::suite_args::SuiteArgs;
+use super::text_or_json::TextOrJson;
 use super::vm_args::VmArgs;
 use super::{Failure, output};
 use crate::bisect::{self, Asked, Journal, State};
@@ -28,7 +29,7 @@ use crate::run::dir::RunDir;
 use ask::Question;
 use candidates::KernelArgs;
 use drive::Work;
-use place::{Format, LAST, absolute, bisections, named};
+use place::{LAST, absolute, bisections, named};
 
 /// Find the kernel on which a test or a command changes.
 #[derive(Debug, Args)]
@@ -64,7 +65,7 @@ pub(super) struct BisectArgs {
     run_dir: Option<PathBuf>,
     /// How to print the result
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: TextOrJson,
     /// End the command after this time, such as 30s or 10m, which makes the kernel bad; 0 is never
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = "1h")]
     timeout: Duration,
@@ -90,7 +91,7 @@ enum BisectCommand {
         dir: Option<PathBuf>,
         /// How to print it
         #[arg(long, value_enum, default_value = "text")]
-        format: Format,
+        format: TextOrJson,
     },
     /// Run a bisection again, from the start
     Replay {

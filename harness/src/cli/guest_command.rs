@@ -23,7 +23,7 @@ use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::scratch::Scratch;
 use crate::vm::control::{Control, Error};
-use crate::vm::cpu::{self, Ended};
+use crate::vm::cpu;
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::{VMCORE, Vm};
@@ -162,10 +162,7 @@ pub(super) async fn in_vm(
             let spec = &vm.spec;
             if let CommandEnd::Ended(outcome) = &end
                 && let Some(note) = cpu::illegal_instruction(
-                    match outcome.status {
-                        Status::Exited(status) => Ended::Status(status),
-                        Status::Signaled(signal) => Ended::Signal(signal),
-                    },
+                    outcome.status.into(),
                     spec.kernel.arch,
                     spec.accelerator,
                     spec.cpu.as_deref(),

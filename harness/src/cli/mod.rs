@@ -46,6 +46,7 @@ mod stay;
 mod stop;
 mod streams;
 mod suite_args;
+mod text_or_json;
 mod version;
 mod vm_args;
 mod vms;

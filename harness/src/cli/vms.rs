@@ -11,6 +11,7 @@ use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
 use super::input::{self, Interrupts};
+use super::text_or_json::TextOrJson;
 use super::{Failure, output};
 use crate::child::Supervised;
 use crate::exit_code;
@@ -34,21 +35,14 @@ const END: Duration = Duration::from_secs(30);
 pub(super) struct PsArgs {
     /// How to print them
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
-}
-
-/// How VMs are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
+    format: TextOrJson,
 }
 
 impl PsArgs {
     /// Lists them.
     pub(super) fn run(&self) -> Result<u8, Failure> {
         let running = card::running();
-        if self.format == Format::Json {
+        if self.format == TextOrJson::Json {
             let all: Vec<serde_json::Value> = running.iter().map(as_json).collect();
             output::line(&serde_json::Value::from(all).to_string())?;
             return Ok(exit_code::OK);

@@ -10,6 +10,7 @@ pub mod command;
 mod exit;
 mod facts;
 mod filter;
+pub mod glob;
 mod judgement;
 mod pattern;
 mod refusal;

@@ -4,16 +4,14 @@
 //! QEMU no longer listens is one that a killed kiln left.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::spec::VmSpec;
-use crate::scratch::PREFIX;
+use crate::scratch::{PREFIX, is_private};
 use crate::whole_file;
 
 /// The card's file in the directory of a VM.
@@ -95,8 +93,7 @@ fn of(dir: &Path) -> Option<Running> {
     let id = dir.file_name()?.to_str()?.strip_prefix(PREFIX)?.to_owned();
     // Not through a link, and nothing that others could write.
     let meta = std::fs::symlink_metadata(dir).ok()?;
-    let private = meta.permissions().mode() & 0o777 == 0o700;
-    if !meta.is_dir() || meta.uid() != geteuid().as_raw() || !private {
+    if !is_private(&meta) {
         return None;
     }
     let card = serde_json::from_slice(&std::fs::read(dir.join(CARD)).ok()?).ok()?;
@@ -123,7 +120,7 @@ pub fn named(running: Vec<Running>, name: &str) -> Vec<Running> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::os::unix::net::UnixListener;
 
     use super::*;

@@ -1,5 +1,7 @@
 //! CPU models.
 
+use guest_init::message::Status;
+
 use super::arch::platform;
 use super::spec::Accelerator;
 use crate::arch::Arch;
@@ -14,6 +16,15 @@ pub enum Ended {
     Status(i32),
     /// The signal's number.
     Signal(i32),
+}
+
+impl From<Status> for Ended {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Exited(status) => Self::Status(status),
+            Status::Signaled(signal) => Self::Signal(signal),
+        }
+    }
 }
 
 /// What to do about a program that died of an instruction that its guest's CPU does not have;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::token::string;
+use super::token::{is_name, string};
 
 /// What bpftrace defines where the kernel has BTF.
 const HAVE_BTF: &str = "BPFTRACE_HAVE_BTF";
@@ -70,10 +70,7 @@ impl Preprocessed {
                 .unwrap_or(text.len()),
         );
         let rest = rest.trim();
-        let name = rest
-            .split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-            .next();
-        let name = name.unwrap_or_default();
+        let name = rest.split(|c| !is_name(c)).next().unwrap_or_default();
         match word {
             "ifdef" | "ifndef" if name == HAVE_BTF => open.push(has_btf == (word == "ifdef")),
             "if" if rest == format!("defined({HAVE_BTF})") => open.push(has_btf),

@@ -8,10 +8,11 @@ use super::super::btf::diff;
 use super::super::context::Context;
 use super::super::{Failure, output};
 use super::ask::OUTPUT;
-use super::place::{Format, STEPS, resume_hint};
+use super::place::{STEPS, resume_hint};
 use crate::bisect::{Ends, Found, State, Verdict};
 use crate::blocking::blocking;
 use crate::btf::diff::{Filter, Step};
+use crate::cli::text_or_json::TextOrJson;
 use crate::exit_code;
 use crate::kernel::changed_options;
 use crate::report::bisection::{self, Differences, Neighbour, Report};
@@ -33,7 +34,7 @@ pub(super) async fn end(
     state: &State,
     dir: &Path,
     words: &[String],
-    format: Format,
+    format: TextOrJson,
 ) -> Result<u8, Failure> {
     let Some(found) = state.found() else {
         return Err(not_found(state, dir));
@@ -50,8 +51,8 @@ pub(super) async fn end(
     write(dir, "result.json", &json(&report)?)?;
     write(dir, "report.html", &bisection::page(&report)?)?;
     match format {
-        Format::Json => output::print("the result", &json(&report)?)?,
-        Format::Text => {
+        TextOrJson::Json => output::print("the result", &json(&report)?)?,
+        TextOrJson::Text => {
             output::print("the result", &bisection::text(&report))?;
             output::note(&format!(
                 "kiln: {} has it as a page",
@@ -63,12 +64,12 @@ pub(super) async fn end(
 }
 
 /// Prints what has been found so far.
-pub(super) fn log(state: &State, dir: &Path, format: Format) -> Result<u8, Failure> {
+pub(super) fn log(state: &State, dir: &Path, format: TextOrJson) -> Result<u8, Failure> {
     let found = state.found();
     let report = report(state, found.as_ref());
     match format {
-        Format::Json => output::print("the log", &json(&report)?)?,
-        Format::Text => {
+        TextOrJson::Json => output::print("the log", &json(&report)?)?,
+        TextOrJson::Text => {
             output::print("the log", &bisection::log(&report))?;
             if found.is_none() && !matches!(state.ends(), Ends::Same(_) | Ends::Swapped) {
                 output::note(&format!("kiln: it is not over; {}", resume_hint(dir)));

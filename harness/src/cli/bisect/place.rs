@@ -13,13 +13,6 @@ pub(super) const STEPS: &str = "steps";
 /// Names the last bisection.
 pub(super) const LAST: &str = "last";
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    Text,
-    Json,
-}
-
 /// Where bisections go.
 pub(super) fn bisections(context: &Context) -> PathBuf {
     context.runs().with_file_name("bisect")

@@ -26,7 +26,7 @@ use crate::kernel::{self, Progress};
 use crate::report::TerminalStyle;
 use crate::run::expectations::{self, Expectations, Subject};
 use crate::suite::TestId;
-use crate::suite::btf::matching;
+use crate::suite::glob::matching;
 
 /// The suite that files are of in `expectations.toml`.
 const SUITE: &str = "btf";
@@ -155,8 +155,8 @@ impl CheckArgs {
     }
 }
 
-/// The file that is named, or, if there is none, those that match its name as a glob: where no
-/// shell does that.
+/// The file of this name. If no such file exists, the name is a glob, for where no shell expands
+/// it.
 fn matched(cwd: &Path, file: PathBuf) -> Result<Vec<PathBuf>, Failure> {
     let name = file.to_string_lossy();
     if !name.contains(['*', '?']) || cwd.join(&file).exists() {

@@ -3,6 +3,7 @@
 use super::super::Failure;
 use super::super::context::Context;
 use super::super::output;
+use super::super::text_or_json::TextOrJson;
 use super::kernels::{each, open, reason, select};
 use crate::blocking::blocking;
 use crate::btf::show::{Said, Shown, near};
@@ -10,13 +11,6 @@ use crate::btf::{Query, ask};
 use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
-
-/// How answers are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    Text,
-    Json,
-}
 
 /// Arguments of `kiln btf show`.
 #[derive(Debug, Clone, clap::Args)]
@@ -38,7 +32,7 @@ pub(super) struct ShowArgs {
     c: bool,
     /// How to print
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    format: TextOrJson,
 }
 
 impl ShowArgs {
@@ -75,7 +69,7 @@ impl ShowArgs {
             .map(|(query, said)| Shown::new(query, said))
             .collect();
         match self.format {
-            Format::Json => {
+            TextOrJson::Json => {
                 let json = serde_json::to_string_pretty(&shown).map_err(|error| {
                     Failure::new(
                         exit_code::SETUP_FAILED,
@@ -84,7 +78,7 @@ impl ShowArgs {
                 })?;
                 output::line(&json)?;
             }
-            Format::Text => {
+            TextOrJson::Text => {
                 let text: Vec<String> = shown.iter().map(|shown| shown.text(self.c)).collect();
                 output::print("the answer", &escape::block(&text.join("\n")))?;
             }

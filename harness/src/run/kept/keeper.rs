@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use guest_init::frame::{self, Decoder, MAX_DATA};
-use guest_init::message::{GuestEvent, ProcessExit, Request, Status};
+use guest_init::message::{GuestEvent, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
@@ -19,7 +19,7 @@ use super::wire::{MAX_TEXT, News, Over};
 use crate::run::leftovers;
 use crate::vm::console::Console;
 use crate::vm::control::{Error, Requests};
-use crate::vm::cpu::{self, Ended};
+use crate::vm::cpu;
 use crate::vm::machine::Vm;
 use crate::vm::relief::{self, RAISE_LIMIT};
 
@@ -162,7 +162,7 @@ async fn serve(
                 if let GuestEvent::Exited { process, outcome } = &event {
                     let (arch, accelerator, model) = &platform;
                     let lacks = cpu::illegal_instruction(
-                        ended(*outcome),
+                        outcome.status.into(),
                         *arch,
                         *accelerator,
                         model.as_deref(),
@@ -186,13 +186,6 @@ async fn serve(
                 }
             }
         }
-    }
-}
-
-fn ended(outcome: ProcessExit) -> Ended {
-    match outcome.status {
-        Status::Exited(status) => Ended::Status(status),
-        Status::Signaled(signal) => Ended::Signal(signal),
     }
 }
 

@@ -12,6 +12,7 @@ use nix::unistd::geteuid;
 use tokio::net::UnixListener;
 
 use crate::hint::Hint;
+use crate::scratch::is_private;
 
 /// How often to try again for a lock.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -172,8 +173,7 @@ fn check(dir: &Path) -> Result<(), Error> {
         path: dir.to_owned(),
         source,
     })?;
-    let own = meta.is_dir() && meta.uid() == geteuid().as_raw();
-    if own && meta.mode() & 0o777 == 0o700 {
+    if is_private(&meta) {
         return Ok(());
     }
     Err(Error::Foreign {

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::glob::{GlobError, matching};
 use crate::bpf::Input;
 use crate::config::BtfTable;
 use crate::hint::Hint;
 use crate::suite::bpftrace::UnderTest;
+use crate::suite::glob::{GlobError, matching};
 use crate::suite::{Facts, Location, Refusal, ResolveContext, Test, TestId};
 
 /// How long one may take: booting is not part of it.

@@ -11,15 +11,13 @@ use super::CommandTest;
 use crate::config::{CommandTable, ResultsFormat};
 use crate::hint::Hint;
 use crate::suite::decode;
+use crate::suite::glob::{MAX_FILES, fixed};
 use crate::suite::{Location, TestId};
 
 /// Name of a suite's only test.
 const ONLY: &str = "command";
 /// Where results go in the guest if the suite does not say.
 const RESULTS: &str = "/tmp/kiln-results.xml";
-/// How many files below the directory of a glob to look at.
-const MAX_FILES: usize = 100_000;
-
 /// Why the tests of a suite cannot be found.
 #[derive(Debug, Error)]
 pub enum DiscoverError {
@@ -102,7 +100,9 @@ pub fn discover(
             source,
         })?
         .compile_matcher();
-    let prefix = fixed_prefix(pattern);
+    // Not the file itself: its test would have an empty name.
+    let dirs = pattern.rsplit_once('/').map_or("", |(dirs, _)| dirs);
+    let prefix = fixed(Path::new(dirs));
     let dir = base.join(&prefix);
     let mut found = Vec::new();
     for (count, entry) in walkdir::WalkDir::new(&dir)
@@ -158,16 +158,6 @@ pub fn discover(
         });
     }
     Ok(found)
-}
-
-/// The directories that a glob begins with before its first special character.
-fn fixed_prefix(pattern: &str) -> PathBuf {
-    let Some((dirs, _)) = pattern.rsplit_once('/') else {
-        return PathBuf::new();
-    };
-    dirs.split('/')
-        .take_while(|part| !part.contains(['*', '?', '[', '{', '\\']))
-        .collect()
 }
 
 /// The name of a test for a file: its path, with each invalid byte as `\xNN` if it is not UTF-8.

@@ -6,12 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use super::results::{Case, MAX_CASES, Results, clip};
+use super::results::{Case, MAX_CASES, Results, clip_line, without_colours};
 use super::tail::Tail;
-use crate::suite::{Location, Verdict, decode};
+use crate::suite::{Location, Verdict};
 
-/// Bytes of a line to look at.
-const MAX_LINE: usize = 64 * 1024;
 /// Before each line of the protocol with `-test.v=test2json`.
 const MARKER: char = '\u{16}';
 /// What begins a result.
@@ -76,15 +74,12 @@ pub fn read_go(output: &[u8]) -> Results {
         too_many: false,
     };
     for line in output.split(|&byte| byte == b'\n') {
-        let mut line = decode(line);
-        if line.contains('\u{1b}') {
-            line = console::strip_ansi_codes(&line).into_owned();
-        }
+        let mut line = without_colours(line);
         let event = line.starts_with('{').then(|| serde_json::from_str(&line));
         if let Some(Ok(event)) = event {
             reader.event(event);
         } else {
-            clip(&mut line, MAX_LINE);
+            clip_line(&mut line);
             reader.line(line.trim_end());
         }
     }

@@ -7,12 +7,9 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::results::{Case, Results, clip};
+use super::results::{Case, Results, clip_line, without_colours};
 use super::tail::Tail;
-use crate::suite::{Location, Verdict, decode};
-
-/// Bytes of a name or a result to look at.
-const MAX_LINE: usize = 64 * 1024;
+use crate::suite::{Location, Verdict};
 
 /// The counts of one `test result:` line, or of one suite's last event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -69,11 +66,8 @@ pub fn read_libtest(output: &[u8]) -> Results {
         ran: false,
     };
     for line in output.split(|&byte| byte == b'\n') {
-        let mut line = decode(line);
-        if line.contains('\u{1b}') {
-            line = console::strip_ansi_codes(&line).into_owned();
-        }
-        clip(&mut line, MAX_LINE);
+        let mut line = without_colours(line);
+        clip_line(&mut line);
         reader.line(line.trim_end());
     }
     reader.finish()

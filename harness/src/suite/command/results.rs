@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::suite::{Location, Verdict};
+use crate::suite::{Location, Verdict, decode};
 
 /// Cases of one command to keep.
 pub(super) const MAX_CASES: usize = 20_000;
+/// Bytes of a line to look at.
+const MAX_LINE: usize = 64 * 1024;
 /// Bytes of a case's name to keep.
 const MAX_NAME: usize = 300;
 /// Bytes of a problem to keep.
@@ -108,6 +110,20 @@ impl Results {
 /// Cuts a name to what is kept of it.
 pub(super) fn clip_name(name: &mut String) {
     clip(name, MAX_NAME);
+}
+
+/// A line of output without colours.
+pub(super) fn without_colours(line: &[u8]) -> String {
+    let line = decode(line);
+    if line.contains('\u{1b}') {
+        return console::strip_ansi_codes(&line).into_owned();
+    }
+    line
+}
+
+/// Cuts a line to what is looked at of it.
+pub(super) fn clip_line(line: &mut String) {
+    clip(line, MAX_LINE);
 }
 
 /// Cuts a text to so many bytes, at a character.

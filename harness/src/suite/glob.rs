@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use globset::GlobBuilder;
 
 /// How many files below the directory of a glob to look at.
-const MAX_FILES: usize = 100_000;
+pub const MAX_FILES: usize = 100_000;
 
 /// No files are found.
 #[derive(Debug, thiserror::Error)]
@@ -29,14 +29,7 @@ pub fn matching(base: &Path, glob: &str) -> Result<Vec<PathBuf>, GlobError> {
     let pattern = pattern.to_string_lossy();
     let matcher = GlobBuilder::new(&pattern).literal_separator(true).build();
     let matcher = matcher?.compile_matcher();
-    let fixed: PathBuf = Path::new(&*pattern)
-        .components()
-        .take_while(|part| {
-            let part = part.as_os_str().to_string_lossy();
-            !part.contains(['*', '?', '[', '{', '\\'])
-        })
-        .collect();
-    let files = walkdir::WalkDir::new(&fixed)
+    let files = walkdir::WalkDir::new(fixed(Path::new(&*pattern)))
         .sort_by_file_name()
         .into_iter();
     let files = files.take(MAX_FILES).flatten();
@@ -50,4 +43,13 @@ pub fn matching(base: &Path, glob: &str) -> Result<Vec<PathBuf>, GlobError> {
         });
     }
     Ok(found)
+}
+
+/// What a glob begins with before its first part with a special character.
+pub fn fixed(pattern: &Path) -> PathBuf {
+    let parts = pattern.components().take_while(|part| {
+        let part = part.as_os_str().to_string_lossy();
+        !part.contains(['*', '?', '[', '{', '\\'])
+    });
+    parts.collect()
 }
