@@ -30,7 +30,7 @@ use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
-use super::slow::slow_after;
+use super::slow::is_slow;
 use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
@@ -247,23 +247,27 @@ impl<'p> Pool<'p> {
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let console_from = up.session.vm.console().position();
-        let slow_after = slow_after(self.plan, test, up.session.factor);
+        let time = up.session.vm.control.time.clone();
+        let guest_start = time.now();
+        let guest_ms = || as_millis(time.now().saturating_sub(guest_start));
         let ended = {
             let ended = up.test(test);
             tokio::pin!(ended);
-            if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
-                ended
-            } else {
-                self.emit(Event::TestSlow(TestSlow {
-                    kernel: kernel.name.clone(),
-                    vm,
-                    id: id.clone(),
-                    elapsed_ms: millis(start),
-                }));
-                ended.await
+            tokio::select! {
+                ended = &mut ended => ended,
+                () = is_slow(self.plan, test, &time) => {
+                    self.emit(Event::TestSlow(TestSlow {
+                        kernel: kernel.name.clone(),
+                        vm,
+                        id: id.clone(),
+                        elapsed_ms: millis(start),
+                        guest_ms: Some(guest_ms()),
+                    }));
+                    ended.await
+                }
             }
         };
-        let duration_ms = millis(start);
+        let (duration_ms, guest_ms) = (millis(start), guest_ms());
         let mut cases = Vec::new();
         let (result, up) = match ended {
             Ok((ended, reports)) => {
@@ -277,6 +281,7 @@ impl<'p> Pool<'p> {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
+                    guest_ms: Some(guest_ms),
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
                     details: judgement.diff.unwrap_or_default(),
@@ -482,5 +487,9 @@ impl<'p> Pool<'p> {
 }
 
 fn millis(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    as_millis(start.elapsed())
+}
+
+fn as_millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::clock::ClockKeeper;
+use super::guest_time::GuestTime;
 use super::health::Loss;
 use crate::hint::Hint;
 
@@ -133,6 +134,8 @@ pub struct Control {
     clock_set: watch::Receiver<bool>,
     /// Its kernel's taint flags.
     taint: Arc<AtomicU64>,
+    /// The guest's own time.
+    pub time: GuestTime,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -180,6 +183,7 @@ impl Control {
             heard,
             clock_set,
             taint,
+            time: GuestTime::unmetered(),
             next_job: 1,
             next_process: 1,
         }
@@ -200,6 +204,7 @@ impl Control {
             heard: watch::channel(Instant::now()).1,
             clock_set: watch::channel(true).1,
             taint: Arc::default(),
+            time: GuestTime::unmetered(),
             next_job: 1,
             next_process: 1,
         }
@@ -309,15 +314,16 @@ impl Control {
     /// Measures how many times slower the guest is than the reference of [`guest_init::speed`].
     ///
     /// The work cannot have taken longer than its answer, whatever the guest says: this keeps time
-    /// limits finite.
+    /// limits finite. Time in which the guest waited for a host CPU says nothing about its speed.
     pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
         const WHAT: &str = "the speed measurement";
-        let asked = Instant::now();
+        let (asked, before) = (Instant::now(), self.time.vcpus());
         self.send(&Request::MeasureSpeed).await?;
         match self.event(deadline, WHAT).await? {
             GuestEvent::Speed { micros } => {
                 let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-                Ok(guest_init::speed::factor(micros.min(waited)))
+                let ran = self.time.vcpus().since(before).share();
+                Ok((guest_init::speed::factor(micros.min(waited)) * ran).max(1.0))
             }
             _ => Err(Error::OutOfTurn {
                 what: WHAT.to_owned(),

@@ -9,6 +9,7 @@ pub mod console;
 pub mod control;
 pub mod cpu;
 pub mod exec_limit;
+pub mod guest_time;
 pub mod health;
 pub mod hold;
 pub mod kernel_log;
