@@ -37,6 +37,7 @@ mod guest_system;
 mod host_kernel;
 mod hostile_tests;
 mod install_packages;
+mod kept_vms;
 mod kernel_check;
 mod kernel_paths;
 mod kernel_reports;

@@ -68,10 +68,20 @@ impl Scratch {
         })
     }
 
-    /// Leaves the directory where it is, for the user.
-    pub(crate) fn keep(mut self) {
+    /// Leaves the directory where it is with a file for the user, and removes the others; without
+    /// that file it goes.
+    pub(crate) fn keep_only(mut self, file: &str) {
+        if !self.path.join(file).exists() {
+            return;
+        }
         if let Some(dir) = self.dir.take().and_then(Arc::into_inner) {
-            let _ = dir.keep();
+            let others = std::fs::read_dir(dir.keep())
+                .into_iter()
+                .flatten()
+                .flatten();
+            for other in others.filter(|other| other.file_name() != file) {
+                let _ = std::fs::remove_file(other.path());
+            }
         }
     }
 }

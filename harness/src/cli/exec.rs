@@ -52,7 +52,7 @@ pub(super) struct ExecArgs {
     pub(super) timeout: Duration,
     /// Number of VMs at the same time, or fewer if memory is short. Output stays together by
     /// kernel; a terminal's input goes to no command
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["shell_on_fail", "keep_vm"])]
     jobs: u16,
     /// Print lines as they come, each with the kernel's name before it
     #[arg(long)]
@@ -73,7 +73,7 @@ pub(super) struct ExecArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "5m",
-        conflicts_with_all = ["shell_on_fail", "keep_vm"]
+        conflicts_with_all = ["shell_on_fail", "keep_vm", "dump_on_fail"]
     )]
     reuse: Option<Reuse>,
     /// The process that keeps a VM

@@ -21,6 +21,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
+use crate::run::kept::Door;
 use crate::scratch::Scratch;
 use crate::vm::control::{Control, Error};
 use crate::vm::cpu;
@@ -129,12 +130,14 @@ pub(super) async fn in_vm(
         vm.kill().await;
         return Ok(input::code_of(interrupts.next().await));
     }
+    let door = Door::open(&mut vm)?;
     let timeout = errand.command.timeout;
     let program = errand.command.argv.first().cloned().unwrap_or_default();
     let stay = &vm_args.stay;
     let command = errand.command.clone();
     let mut ran = attend_in(&mut vm, errand, interrupts, streams).await?;
     if matches!(&ran, Ok(Ok(end)) if has_failed(end)) {
+        stay.dump(&vm, streams).await;
         if let Some(shell) = stay.shell(&command) {
             let errand = Errand {
                 command: shell,
@@ -175,6 +178,8 @@ pub(super) async fn in_vm(
                 streams.note(&format!("  hint: {RAISE_LIMIT}"));
             }
             tell_reports(streams, selected, &vm.stop().await.kernel_reports);
+            drop(door);
+            dir.keep_only(VMCORE);
             code(end, timeout).map_err(|failure| explain(failure, &program, vm_args, context))
         }
         Ok(Err(error)) => {
@@ -182,9 +187,8 @@ pub(super) async fn in_vm(
             vm.kill().await;
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
-            if vm_args.logs.is_none() && dir.path().join(VMCORE).exists() {
-                dir.keep();
-            }
+            drop(door);
+            dir.keep_only(VMCORE);
             Err(Failure::new(
                 exit_code::VM_LOST,
                 format!(

@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod attach;
 mod bisect;
 mod btf;
 mod ci;
@@ -10,10 +11,12 @@ mod ci_report;
 mod compare;
 mod context;
 mod doctor;
+mod dump;
 mod env_args;
 mod exec;
 mod execute;
 mod failure;
+mod gdb;
 mod global_args;
 mod gtest;
 mod guest_command;
@@ -111,9 +114,9 @@ enum Command {
     /// Stop a running VM
     Stop(vms::StopArgs),
     /// Write the memory of a running VM into a file for crash or drgn
-    Dump(vms::DumpArgs),
+    Dump(dump::DumpArgs),
     /// Open gdb on the kernel of a running VM
-    Gdb(vms::GdbArgs),
+    Gdb(gdb::GdbArgs),
     /// Show tests over all kept runs: when they passed, how often they flake
     History(history::HistoryArgs),
     /// List earlier runs, and remove old ones

@@ -11,7 +11,7 @@ use super::guest_command::Errand;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::streams::Streams;
 use super::vm_args::VmArgs;
-use super::{Failure, guest_command, output};
+use super::{Failure, attach, guest_command, output};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -20,12 +20,21 @@ use crate::run::command::Command;
 #[command(after_help = "Examples:
   kiln shell -k 6.1
   kiln shell -k ../linux --root dir:/srv/rootfs
+  kiln shell --attach 6.1
   echo 'cat /proc/version' | kiln shell -k 5.10")]
 pub(super) struct ShellArgs {
     /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, host,
     /// or a path: a build tree, an image, or packages separated by commas
-    #[arg(short, long = "kernel", value_name = "KERNEL")]
-    pub(super) kernel: String,
+    #[arg(
+        short,
+        long = "kernel",
+        value_name = "KERNEL",
+        required_unless_present = "attach"
+    )]
+    pub(super) kernel: Option<String>,
+    /// Open the shell in a VM that runs: an id of kiln ps, or the name of its kernel
+    #[arg(long, value_name = "VM", conflicts_with = "kernel")]
+    attach: Option<String>,
     /// Shell to run in the guest
     #[arg(long, value_name = "PATH")]
     pub(super) shell: Option<PathBuf>,
@@ -37,15 +46,16 @@ pub(super) struct ShellArgs {
 impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        if let Some(vm) = &self.attach {
+            return attach::to_named(vm, self.shell.as_deref(), self.vm.environment()?).await;
+        }
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(std::slice::from_ref(&self.kernel)).await?;
+        let kernel = self.kernel.clone().unwrap_or_default();
+        let selected = context.select(std::slice::from_ref(&kernel)).await?;
         let [selected] = selected.as_slice() else {
             return Err(Failure::new(
                 crate::exit_code::USAGE,
-                format!(
-                    "`{}` selects several kernels; a shell runs in one",
-                    self.kernel
-                ),
+                format!("`{kernel}` selects several kernels; a shell runs in one"),
             ));
         };
         let mut interrupts = Interrupts::listen()?;

@@ -30,6 +30,7 @@ pub(crate) mod selection;
 mod session;
 pub mod settings;
 mod slow;
+pub mod stay;
 pub(crate) mod suites;
 pub mod tally;
 mod test_vm;

@@ -31,6 +31,7 @@ use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::slow_after;
+use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
@@ -244,6 +245,8 @@ impl<'p> Pool<'p> {
                 result: result.clone(),
             },
         );
+        let places = (up.session.dir(), self.plan.logs_of(kernel, vm));
+        up.session.moment = Moment::of(&self.plan.stay, &result, places, &self.events);
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let console_from = up.session.vm.console().position();
@@ -263,6 +266,7 @@ impl<'p> Pool<'p> {
                 ended.await
             }
         };
+        let start = start + up.session.stayed();
         let duration_ms = millis(start);
         let mut cases = Vec::new();
         let (result, up) = match ended {

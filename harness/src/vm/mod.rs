@@ -8,6 +8,7 @@ mod clock;
 pub mod console;
 pub mod control;
 pub mod cpu;
+pub mod dump;
 pub mod exec_limit;
 pub mod health;
 pub mod hold;

@@ -149,9 +149,7 @@ pub(super) async fn run(
     };
     let end = kept::keep(vm, listener, idle, interrupts.next(), retire).await;
     tracing::info!(?end, "the VM has ended");
-    if dir.path().join(VMCORE).exists() {
-        dir.keep();
-    }
+    dir.keep_only(VMCORE);
     Ok(exit_code::OK)
 }
 
@@ -174,6 +172,9 @@ async fn boot(
     let remarks = remarks(&prepared).collect();
     let vm = prepared.start().await?;
     let listener = kept::listen(&asked.socket)?;
+    if let Err(error) = kept::link(&asked.socket, dir.path()) {
+        tracing::warn!("`kiln shell --attach` will not reach this VM: {error}");
+    }
     Ok((vm, listener, remarks))
 }
 
