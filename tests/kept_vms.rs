@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Fails, and leaves something behind that is tidied away after a test.
 const FAILS: &str = "NAME fails
-RUN sleep 1000 & echo mark >/tmp/of-the-test; hostname changed; echo wrong
+RUN sleep 1000 & echo mark >/tmp/of-the-test; hostname changed; sh -c 'kill -SEGV $$'; echo wrong
 EXPECT right
 TIMEOUT 5
 ";
@@ -30,7 +30,7 @@ fn a_failed_test_leaves_its_memory_a_shell_and_its_vm_and_keeps_its_verdict() {
     let kiln = suite(FAILS);
     let run = run(&kiln, &["6.1"])
         .args(["--shell-on-fail", "--dump-on-fail", "--keep-vm=10m"])
-        .args(["--memory", "512M"])
+        .args(["--memory", "512M", "--cores"])
         .env("TERM", "dumb");
     let mut terminal = Terminal::start(run);
     terminal.wait_for("suite.fails on 6.1: fail; a shell in its VM", 6 * SOON);
@@ -57,7 +57,7 @@ fn a_failed_test_leaves_its_memory_a_shell_and_its_vm_and_keeps_its_verdict() {
     let run_dir = out(&kiln);
     let verdict = finished(&run_dir, "suite.fails");
     assert_eq!(verdict["verdict"], "fail", "{verdict}");
-    let logs = run_dir.join("vms/6_1/vm-0");
+    let logs = run_dir.join("logs/6_1/vm-0");
     let dump = logs.join("vmcore-suite.fails-1");
     let mode = dump.metadata().unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -65,6 +65,10 @@ fn a_failed_test_leaves_its_memory_a_shell_and_its_vm_and_keeps_its_verdict() {
     assert!(dump.starts_with(b"KDUMP   "));
     let has = |text: &[u8]| memchr::memmem::find(&dump, text).is_some();
     assert!(has(b"\0Linux\0") && has(b"OSRELEASE=6.1."), "no vmcoreinfo");
+    // The shell of the test crashed.
+    let core = fs::read(logs.join("cores/core.sh")).unwrap();
+    assert!(core.starts_with(b"\x7fELF"));
+    assert!(all.contains("sh ended by signal 11: "), "{all}");
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, mount_namespace};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -94,6 +94,20 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
     again.assert_code(96).assert_err_contains("File exists");
     assert_eq!(fs::read(&vmcore).unwrap().len(), dump.len());
 
+    if mount_namespace::is_allowed() {
+        fs::create_dir(kiln.work().join("small")).unwrap();
+        let script =
+            "mount -t tmpfs -o size=1m tmpfs small && \"$@\"; code=$?; ls small; exit $code";
+        let full = kiln
+            .plain(["dump", vm, "-o", "small/core"])
+            .by(&mount_namespace::running(script))
+            .run();
+        full.assert_code(96)
+            .assert_err_contains("cannot write small/core: No space left on device")
+            .assert_err_contains("needs room for the memory");
+        // Nothing half-written is left.
+        assert_eq!(full.out(), "");
+    }
     // It went on afterwards.
     gdb(vm).assert_code(0);
     let shell = |name: &str, script: &str| -> Output {

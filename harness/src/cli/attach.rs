@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStringExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::guest_command::{Errand, attend, code};
 use super::input::{self, Interrupts, StdinSource, window_size};
@@ -18,22 +18,31 @@ use crate::vm::control::Error;
 /// What every root has.
 const SHELL: &str = "/bin/sh";
 
+/// What to do with a guest that runs nothing.
+const STANDS_STILL: &str = "if its kernel stands still, kiln gdb and kiln dump reach it";
+
+/// Which shell, and for whom.
+#[derive(Debug, Default)]
+pub(super) struct Shell {
+    /// The program; the guest's `/bin/sh` if not given.
+    pub(super) path: Option<PathBuf>,
+    /// The user; root if not given.
+    pub(super) user: Option<String>,
+    /// Its environment.
+    pub(super) env: Environment,
+}
+
 /// Opens a shell in the running VM of this name; its status is ours.
-pub(super) async fn to_named(
-    name: &str,
-    shell: Option<&Path>,
-    env: Environment,
-) -> Result<u8, Failure> {
+pub(super) async fn to_named(name: &str, shell: Shell) -> Result<u8, Failure> {
     let vm = vms::find(name)?;
     let mut interrupts = Interrupts::listen()?;
-    to(&vm, shell, env, &mut interrupts).await
+    to(&vm, shell, &mut interrupts).await
 }
 
 /// Opens a shell in a running VM.
 pub(super) async fn to(
     vm: &Running,
-    shell: Option<&Path>,
-    env: Environment,
+    shell: Shell,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let connected = kept::connect(&vm.dir.join(ATTACH_SOCKET)).await;
@@ -42,21 +51,22 @@ pub(super) async fn to(
             exit_code::SETUP_FAILED,
             format!("cannot attach to VM {}: {error}", vm.id),
         )
-        .hint("it may be ending; `kiln ps` lists those that run")
+        .hint(STANDS_STILL)
     })?;
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let shell = shell.map_or_else(|| PathBuf::from(SHELL), Path::to_owned);
-    let mut argv = vec![shell.into_os_string().into_vec()];
+    let path = shell.path.unwrap_or_else(|| SHELL.into());
+    let mut argv = vec![path.into_os_string().into_vec()];
     argv.extend(terminal.then(|| b"-i".to_vec()));
     let errand = Errand {
         command: Command {
             argv,
-            env,
+            env: shell.env,
             cwd: OsString::from(vm.card.cwd.clone()).into_vec(),
             terminal: terminal.then(window_size),
             timeout: None,
             // Its files are those of another command.
             edited: false,
+            user: shell.user,
         },
         stdin: StdinSource::new(false)?.open()?,
         visible: Vec::new(),
@@ -65,6 +75,11 @@ pub(super) async fn to(
     let mut streams = Streams::direct();
     match attend(&mut control, loss, errand, interrupts, &mut streams).await? {
         Ok(Ok(end)) => code(end, None),
+        Ok(Err(error @ Error::Deadline { .. })) => Err(Failure::new(
+            exit_code::VM_LOST,
+            format!("VM {} does not answer: {error}", vm.id),
+        )
+        .hint(STANDS_STILL)),
         Ok(Err(_)) => Err(Failure::new(
             exit_code::VM_LOST,
             format!("VM {} has ended", vm.id),

@@ -78,7 +78,9 @@ async fn run(
             }
             // The run goes on meanwhile, except for this VM.
             Some(visit) = visits.recv(), if interrupted.is_none() => {
+                status_requests.leave_keys();
                 stay::visit(visit, &shown, env.clone(), interrupts).await;
+                status_requests.take_keys();
             }
             // There is no answer after the last event.
             () = status_requests.next() => drop(request_status.send(())),

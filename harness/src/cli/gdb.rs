@@ -1,17 +1,17 @@
 //! `kiln gdb`: a debugger on the kernel of a running VM.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use clap::Args;
 
+use super::debug_image::DebugImageArgs;
 use super::input::Interrupts;
 use super::vms::{admin, find};
-use super::{Failure, output};
-use crate::child::Supervised;
+use super::{Failure, debugger, output};
 use crate::exit_code;
-use crate::vm::card::{Card, Running};
+use crate::vm::card::Running;
 use crate::vm::hold::Hold;
 use crate::vm::qmp::Qmp;
 
@@ -29,9 +29,9 @@ Examples:
 pub(super) struct GdbArgs {
     /// The VM: an id of kiln ps, or the name of its kernel
     vm: String,
-    /// The kernel with debug information [default: vmlinux of the build tree that the kernel is of]
-    #[arg(long, value_name = "FILE")]
-    vmlinux: Option<PathBuf>,
+    /// Where the debug information is
+    #[command(flatten)]
+    image: DebugImageArgs,
     /// gdb to use
     #[arg(long, value_name = "PATH", default_value = "gdb")]
     gdb: PathBuf,
@@ -42,8 +42,9 @@ pub(super) struct GdbArgs {
 
 impl GdbArgs {
     /// Runs gdb; its status is ours.
-    pub(super) async fn run(&self) -> Result<u8, Failure> {
+    pub(super) async fn run(&self, config: Option<&Path>) -> Result<u8, Failure> {
         let vm = find(&self.vm)?;
+        let vmlinux = self.image.find(&vm.card, config).await?;
         let hold = hold(&vm)?;
         let own = vm.dir.join("stub.sock");
         let qmp = if vm.card.gdb.is_some() {
@@ -59,26 +60,14 @@ impl GdbArgs {
         };
         let target = vm.card.gdb.clone().unwrap_or(own.display().to_string());
         let mut gdb = tokio::process::Command::new(&self.gdb);
-        match self.vmlinux.clone().or_else(|| vmlinux(&vm.card)) {
-            Some(vmlinux) => drop(gdb.arg(vmlinux)),
-            None => output::note(&format!(
-                "kiln: nothing says where the debug information of {} is: name it with --vmlinux FILE",
-                vm.card.release
-            )),
-        }
-        gdb.args(["-ex", "set confirm off", "-ex"])
+        gdb.args(vmlinux)
+            .args(["-ex", "set confirm off", "-ex"])
             .arg(format!("target remote {target}"))
             .args(&self.arguments)
             .stdin(Stdio::inherit());
-        // Ctrl-C is gdb's; it has the terminal, so it stays in our process group.
+        // Ctrl-C is gdb's.
         let _interrupts = Interrupts::listen()?;
-        let status = Supervised::in_our_group(gdb).await.map_err(|error| {
-            Failure::new(
-                exit_code::SETUP_FAILED,
-                format!("cannot run {}: {error}", self.gdb.display()),
-            )
-            .hint("install gdb, or name it with --gdb PATH")
-        });
+        let code = debugger::run(gdb, &self.gdb, "install gdb", "--gdb PATH").await;
         if let Some(qmp) = qmp {
             let _ = human(&qmp, "gdbserver none").await;
             // A gdb that was killed leaves the VM standing.
@@ -86,11 +75,7 @@ impl GdbArgs {
             let _ = std::fs::remove_file(&own);
         }
         drop(hold);
-        let status = status?;
-        Ok(status
-            .code()
-            .and_then(|code| u8::try_from(code).ok())
-            .unwrap_or(exit_code::OWN_FAILURE))
+        code
     }
 }
 
@@ -105,14 +90,6 @@ async fn human(qmp: &Qmp, command: &str) -> Result<(), Failure> {
         exit_code::SETUP_FAILED,
         format!("QEMU cannot open gdb's stub: {}", said.trim()),
     ))
-}
-
-/// `vmlinux` of the build tree that the kernel was taken from.
-fn vmlinux(card: &Card) -> Option<PathBuf> {
-    let path = card.cwd.join(&card.kernel);
-    let above = path.ancestors().take(4);
-    let mut places = above.map(|dir| dir.join("vmlinux"));
-    places.find(|vmlinux| vmlinux.is_file())
 }
 
 /// Takes hold of a VM, so that its kiln does not take it for hung while it is stopped.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::attach::Shell;
 use super::context::Context;
 use super::guest_command::Errand;
 use super::input::{self, Interrupts, StdinSource, window_size};
@@ -35,6 +36,9 @@ pub(super) struct ShellArgs {
     /// Open the shell in a VM that runs: an id of kiln ps, or the name of its kernel
     #[arg(long, value_name = "VM", conflicts_with = "kernel")]
     attach: Option<String>,
+    /// Run the shell as this user of the guest, by name or number
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Shell to run in the guest
     #[arg(long, value_name = "PATH")]
     pub(super) shell: Option<PathBuf>,
@@ -47,7 +51,12 @@ impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
         if let Some(vm) = &self.attach {
-            return attach::to_named(vm, self.shell.as_deref(), self.vm.environment()?).await;
+            let shell = Shell {
+                path: self.shell.clone(),
+                user: self.user.clone(),
+                env: self.vm.environment()?,
+            };
+            return attach::to_named(vm, shell).await;
         }
         let context = Context::load(config.as_deref())?;
         let kernel = self.kernel.clone().unwrap_or_default();
@@ -92,6 +101,7 @@ impl ShellArgs {
             terminal: interactive.then(window_size),
             timeout: None,
             edited: true,
+            user: self.user.clone(),
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {

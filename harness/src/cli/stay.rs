@@ -119,7 +119,11 @@ pub(super) async fn visit(
         escape::line(&why),
         vm.id
     ));
-    if let Err(failure) = attach::to(&vm, None, env, interrupts).await {
+    let shell = attach::Shell {
+        env,
+        ..attach::Shell::default()
+    };
+    if let Err(failure) = attach::to(&vm, shell, interrupts).await {
         output::note(&failure.render());
     }
     drop(over);

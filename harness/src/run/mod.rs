@@ -6,6 +6,7 @@ pub mod background;
 pub mod capacity;
 mod cases;
 pub mod command;
+pub mod cores;
 pub mod dir;
 mod driver;
 pub mod event;

@@ -22,6 +22,7 @@ use self::queue::{KernelState, Waiting};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
+use super::cores::Cores;
 use super::event::{
     Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
@@ -274,6 +275,9 @@ impl<'p> Pool<'p> {
                 for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
                 }
+                for core in up.session.cores.iter_mut().flat_map(Cores::fresh) {
+                    self.warn(kernel, format!("{id}: {core}"));
+                }
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let judgement = ended.judgement;
                 let rules = judgement.rules.iter();
@@ -423,7 +427,7 @@ impl<'p> Pool<'p> {
             self.warn(kernel, warning.clone());
         }
         let means = session.vm.spec.means.clone();
-        for note in means.notes() {
+        for note in session.vm.spec.notes() {
             // VMs of one kernel are alike, so warn only once.
             if self
                 .told

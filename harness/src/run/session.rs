@@ -7,6 +7,7 @@ use std::time::Duration;
 use guest_init::message::Status;
 use tokio::time::Instant;
 
+use super::cores::Cores;
 use super::driver::{Driver, SpawnOptions};
 use super::helper::{Helped, Helper, Said};
 use super::kept::Door;
@@ -15,6 +16,7 @@ use super::settings::{KernelLog, Settings};
 use super::stay::Moment;
 use crate::scratch::Scratch;
 use crate::vm::control::Error;
+use crate::vm::extras::CORES;
 use crate::vm::kernel_log::{KernelProblem, Taint};
 use crate::vm::launch::{self, Launch};
 use crate::vm::machine::{Evidence, Stopped, Vm};
@@ -55,8 +57,10 @@ pub(crate) struct Session {
     taint: Taint,
     /// The test that runs, if this VM may stay after it.
     pub(super) moment: Option<Moment>,
+    /// The cores of programs that crashed, if they are kept.
+    pub(super) cores: Option<Cores>,
     /// For `kiln shell --attach`.
-    _door: Option<Door>,
+    door: Option<Door>,
     /// Sockets; removed with the session.
     dir: Scratch,
 }
@@ -77,6 +81,7 @@ impl Session {
         let accel_note = prepared.accel_note.clone();
         let qemu = prepared.qemu.clone();
         let mut vm = prepared.start().await?;
+        let cores = vm.spec.extras.cores.map(|_| Cores::new(logs.join(CORES)));
         let door = Door::open(&mut vm).unwrap_or_else(|error| {
             tracing::warn!("nobody can attach to this VM: {error}");
             None
@@ -92,7 +97,8 @@ impl Session {
             unclean: false,
             taint: Taint::default(),
             moment: None,
-            _door: door,
+            cores,
+            door: door,
             dir,
         })
     }
@@ -198,6 +204,7 @@ impl Session {
     pub(super) async fn lost(mut self, error: &Error) -> Lost {
         // A guest that panicked stands still if gdb is to look at it; others have ended.
         if let Some(moment) = self.moment.take().filter(|_| self.vm.spec.gdb.is_some()) {
+            self.door = None;
             tokio::select! {
                 () = moment.after_loss() => {}
                 () = self.vm.ended() => {}

@@ -22,6 +22,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::run::kept;
 use crate::scratch::Scratch;
+use crate::vm::extras::CORES;
 use crate::vm::machine::{VMCORE, Vm};
 
 /// What the first client tells the keeper besides its own arguments.
@@ -149,7 +150,7 @@ pub(super) async fn run(
     };
     let end = kept::keep(vm, listener, idle, interrupts.next(), retire).await;
     tracing::info!(?end, "the VM has ended");
-    dir.keep_only(VMCORE);
+    dir.keep_only(&[VMCORE, CORES]);
     Ok(exit_code::OK)
 }
 
