@@ -142,6 +142,7 @@ impl<'c> Driver<'c> {
             output,
             deadline_ms: None,
             addr_no_randomize,
+            user: None,
         };
         if let Err(error) = exec_limit::check_spec(&spec) {
             let process = self.control.process_number();

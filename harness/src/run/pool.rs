@@ -22,6 +22,7 @@ use self::queue::{KernelState, Waiting};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
+use super::cores::Cores;
 use super::event::{
     Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
@@ -31,6 +32,7 @@ use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
 use super::slow::is_slow;
+use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
@@ -244,6 +246,8 @@ impl<'p> Pool<'p> {
                 result: result.clone(),
             },
         );
+        let places = (up.session.dir(), self.plan.logs_of(kernel, vm));
+        up.session.moment = Moment::of(&self.plan.stay, &result, places, &self.events);
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let console_from = up.session.vm.console().position();
@@ -267,12 +271,18 @@ impl<'p> Pool<'p> {
                 }
             }
         };
-        let (duration_ms, guest_ms) = (millis(start), guest_ms());
+        let stayed = up.session.stayed();
+        let duration_ms = millis(start + stayed);
+        // In a VM that stayed, others have used the guest's time, too.
+        let guest_ms = stayed.is_zero().then(guest_ms);
         let mut cases = Vec::new();
         let (result, up) = match ended {
             Ok((ended, reports)) => {
                 for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
+                }
+                for core in up.session.cores.iter_mut().flat_map(Cores::fresh) {
+                    self.warn(kernel, format!("{id}: {core}"));
                 }
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let judgement = ended.judgement;
@@ -281,7 +291,7 @@ impl<'p> Pool<'p> {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
-                    guest_ms: Some(guest_ms),
+                    guest_ms,
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
                     details: judgement.diff.unwrap_or_default(),
@@ -424,7 +434,7 @@ impl<'p> Pool<'p> {
             self.warn(kernel, warning.clone());
         }
         let means = session.vm.spec.means.clone();
-        for note in means.notes() {
+        for note in session.vm.spec.notes() {
             // VMs of one kernel are alike, so warn only once.
             if self
                 .told

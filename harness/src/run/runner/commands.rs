@@ -17,6 +17,7 @@ use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
 use crate::run::session::Session;
 use crate::run::settings::Settings;
+use crate::run::stay::{Moment, Still};
 use crate::suite::command::{Case, CommandSuite, CommandTest, End, Observation, judge};
 use crate::suite::{Facts, Location, TestId};
 use crate::vm::control::{Control, Error};
@@ -79,9 +80,10 @@ async fn command(
     let without_aslr = settings.aslr.is_off_for_commands();
     let mut executed = {
         let (control, lost) = vm.vm.watched();
+        let moment = vm.moment.as_ref();
         tokio::select! {
-            executed = execute(control, test, &env, without_aslr) => executed?,
-            loss = lost => return Err(loss.into()),
+            executed = execute(control, test, &env, without_aslr, moment) => executed?,
+            loss = Moment::watch(moment, lost) => return Err(loss.into()),
         }
     };
     vm.unclean |= executed.unclean;
@@ -108,9 +110,10 @@ struct Executed {
 
 async fn execute(
     control: &mut Control,
-    test: &CommandTest,
+    test: &Arc<CommandTest>,
     env: &[(String, OsString)],
     addr_no_randomize: bool,
+    moment: Option<&Moment>,
 ) -> Result<Executed, Error> {
     let mut driver = Driver::open(control)?;
     // An old file, in the root or from another test, must not count as this command's report. The
@@ -185,10 +188,7 @@ async fn execute(
         _ => driver.pids_except(&[process]),
     };
     let over = vec![(driver.leave(), ours)];
-    let remnants = leftovers::undo(control, over).await?;
-    let unclean = leftovers::stay(&remnants);
-    notes.extend(leftovers::notes(remnants));
-    Ok(Executed {
+    let mut executed = Executed {
         observation: Observation {
             end,
             results,
@@ -196,8 +196,19 @@ async fn execute(
         },
         output,
         notes,
-        unclean,
-    })
+        unclean: true,
+    };
+    if let Some(moment) = moment {
+        let (judged, observation) = (Arc::clone(test), executed.observation.clone());
+        let (judgement, _) = blocking(move || judge(&judged, &observation)).await;
+        if moment.after(judgement.verdict).await == Still::Gone {
+            return Ok(executed);
+        }
+    }
+    let remnants = leftovers::undo(control, over).await?;
+    executed.unclean = leftovers::stay(&remnants);
+    executed.notes.extend(leftovers::notes(remnants));
+    Ok(executed)
 }
 
 /// Runs one of our own commands in the test's directory; returns what it printed, and how much of

@@ -125,7 +125,10 @@ mod tests {
         );
         let without = judge(Checked::NoBtf, Some((Checked::Fails, "ERROR")));
         assert_eq!(without.verdict, Verdict::Skip);
-        assert!(without.reason.contains("has no such function"), "{without:?}");
+        assert!(
+            without.reason.contains("has no such function"),
+            "{without:?}"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::context::TestContext;
 use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
+use crate::run::stay::{Moment, Still};
 use crate::suite::bpftrace::{
     CommandOutcome, End, Job, Limit, LimitEnd, Observation, Rule, Rules, ShellCommand, UNLIMITED,
 };
@@ -51,7 +52,8 @@ pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
     context: &TestContext<'_>,
-    verdict: &impl AsyncFn(&Observation) -> Verdict,
+    verdict: &impl AsyncFn(Rules, &Observation) -> Verdict,
+    moment: Option<&Moment>,
 ) -> Result<Executed, Error> {
     let mut executed = Executed {
         observation: Observation::default(),
@@ -80,6 +82,13 @@ pub(super) async fn execute(
     // We always end BEFORE and AFTER, and a command that reached a limit.
     let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
+    if let Some(moment) = moment {
+        let verdict = verdict(context.rules, &executed.observation).await;
+        if moment.after(verdict).await == Still::Gone {
+            executed.unclean = true;
+            return Ok(executed);
+        }
+    }
     let mut remnants = Vec::new();
     let mut over = if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(context.rules, verdict).await
@@ -114,7 +123,7 @@ impl Executed {
     async fn wants_cleanup(
         &mut self,
         rules: Rules,
-        verdict: &impl AsyncFn(&Observation) -> Verdict,
+        verdict: &impl AsyncFn(Rules, &Observation) -> Verdict,
     ) -> bool {
         let nothing_ran =
             self.observation.not_started.is_some() && self.observation.setup.is_none();
@@ -126,7 +135,10 @@ impl Executed {
             .setup
             .as_ref()
             .is_some_and(|setup| setup.exit != Some(Exit::Code(0)));
-        let as_upstream = !setup_failed && verdict(&self.observation).await != Verdict::Timeout;
+        // Upstream's verdict decides whether it runs CLEANUP.
+        let upstream = Rules::new(rules.dialect, true);
+        let as_upstream =
+            !setup_failed && verdict(upstream, &self.observation).await != Verdict::Timeout;
         if !as_upstream && rules.hold(Rule::CleanupAlways) {
             self.rules.push(Rule::CleanupAlways);
             return true;
