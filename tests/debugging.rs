@@ -104,7 +104,7 @@ fn a_failing_test_has_a_shell_a_backtrace_and_its_memory() {
     let stack = backtrace(&kiln);
     assert!(stack.contains("default_idle"), "{stack}");
     assert_memory(&kiln, "sleep");
-    ended(&kiln, kept).assert_code(1);
+    ended(&kiln, kept).assert_code(100);
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_panic_has_a_backtrace_and_its_memory_and_says_why_it_has_no_shell() {
     kept.wait_for_err("the VM is lost; the VM stays for 3600 s");
     let shell = kiln.plain(["shell", "--attach", "6.1"]).run();
     shell
-        .assert_code(96)
+        .assert_code(125)
         .assert_err_contains("cannot attach to VM")
         .assert_err_contains("kiln gdb and kiln dump");
     let stack = backtrace(&kiln);
@@ -142,13 +142,13 @@ fn a_hang_with_interrupts_off_has_a_backtrace_and_its_memory() {
     let kiln = Kiln::new();
     std::fs::create_dir_all(kiln.work().join("tests")).unwrap();
     let module = broken_module::write(&kiln, "hang", &HANG);
-    let kept = kiln
-        .vm([
-            "exec", "-k", "6.1", "--gdb", "--memory", "512M", "--", "insmod",
-        ])
-        .arg(module)
+    let insmod = format!("echo now; insmod {}", module.display());
+    let mut kept = kiln
+        .vm(["exec", "-k", "6.1", "--gdb", "--memory", "512M"])
+        .args(["--", "sh", "-c", &insmod])
         .deadline(2 * FETCH)
         .start();
+    kept.wait_for("now");
     let stack = loop {
         let stack = backtrace(&kiln);
         if stack.contains("do_one_initcall") {

@@ -9,7 +9,7 @@ use crate::support::Kiln;
 const LOOK: &str = r#"
 id -un; echo "$HOME $USER"; groups | tr ' ' '\n' | grep -c .
 test -w /etc/passwd && echo 'may write'
-cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vda/serial
+cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vda/serial; echo
 ip -br address show scope global | tr -s ' '
 ask() {
     timeout 5 bash -c "exec 3<>/dev/tcp/$1/$2 && echo hello >&3 && head -n 1 <&3" 2>/dev/null ||

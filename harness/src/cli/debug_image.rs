@@ -21,7 +21,7 @@ pub(super) struct DebugImageArgs {
     /// else what was fetched before or is installed in /usr/lib/debug]
     #[arg(long, value_name = "FILE")]
     vmlinux: Option<PathBuf>,
-    /// Fetch it from Debian's archive into the cache: about 300 MB, and 500 MB there
+    /// Fetch it from Debian's archive into the cache: about 300 MB, and 600 MB there
     #[arg(long, conflicts_with = "vmlinux")]
     fetch_symbols: bool,
 }

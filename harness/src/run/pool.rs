@@ -143,7 +143,8 @@ impl<'p> Pool<'p> {
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
             let vm = self.new_vm(index);
-            let up = self.one_vm(index, &ready, vm).await;
+            // It holds all that a test needs.
+            let up = Box::pin(self.one_vm(index, &ready, vm)).await;
             self.vm_gone(index, vm, up);
         }
     }

@@ -98,7 +98,7 @@ impl Session {
             taint: Taint::default(),
             moment: None,
             cores,
-            door: door,
+            door,
             dir,
         })
     }

@@ -1,5 +1,5 @@
 //! The debug image of a kernel of Debian: `vmlinux` of the package `linux-image-RELEASE-dbg`, some
-//! 300 MB to fetch and 500 MB in the cache, so it comes only where somebody asks for it.
+//! 300 MB to fetch and 600 MB in the cache, so it comes only where somebody asks for it.
 
 use std::fs;
 use std::path::PathBuf;

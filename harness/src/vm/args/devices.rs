@@ -87,10 +87,15 @@ pub(super) struct Sandbox {
 
 impl Device for Sandbox {
     fn qemu(&self) -> Vec<OsString> {
-        let spawn = if self.spawns { "allow" } else { "deny" };
+        // Of a child, QEMU makes the leader of a session, which counts as a privilege.
+        let rest = if self.spawns {
+            "elevateprivileges=allow,spawn=allow"
+        } else {
+            "elevateprivileges=deny,spawn=deny"
+        };
         option(
             "-sandbox",
-            format!("on,obsolete=deny,elevateprivileges=deny,spawn={spawn},resourcecontrol=deny"),
+            format!("on,obsolete=deny,{rest},resourcecontrol=deny"),
         )
         .into()
     }

@@ -26,14 +26,16 @@ const NAME: usize = 65;
 const BLOCK_SIZE: u64 = 428;
 const SUB_HEADER_BLOCKS: u64 = 432;
 const BITMAP_BLOCKS: u64 = 436;
-/// Where the second header has the physical address of the kernel, and place and size of the
-/// vmcoreinfo.
+/// Where the second header has the physical address of the kernel; place and size of the
+/// vmcoreinfo, and then those of all notes.
 const PHYS_BASE: u64 = 0;
 const VMCOREINFO: u64 = 32;
 /// A page's descriptor: offset, size, flags, and more flags.
 const DESCRIPTOR: usize = 24;
 const ZLIB: u32 = 1;
 /// The note: sizes of name and content, its type, and the name, padded.
+const NOTE_NAME_SIZE: u32 = 11;
+const NOTE_TYPE: u32 = 0;
 const NOTE_NAME: &[u8; 12] = b"VMCOREINFO\0\0";
 const NOTE_HEADER: usize = 24;
 /// Compressed bytes that are enough for a note's header, whatever the tables before it.
@@ -42,6 +44,8 @@ const NOTE_START: usize = 1024;
 const FIRST_LINE: &[u8] = b"OSRELEASE=";
 /// More than any kernel writes there; it has a page for it.
 const MAX_VMCOREINFO: usize = 64 * 1024;
+/// More than the notes of 255 processors take.
+const MAX_NOTES: u64 = 1 << 20;
 
 /// The names that a kernel has for itself.
 #[derive(Debug, Clone)]
@@ -161,15 +165,35 @@ pub(super) fn complete(file: &File, uname: &Uname) -> io::Result<()> {
     let Some(text) = pages.vmcoreinfo()? else {
         return Ok(());
     };
+    // Readers take it from among the notes where there are any: those of the processors.
+    let mut notes = notes(file, sub_header)?;
+    let at = notes.len() + NOTE_HEADER;
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    for number in [NOTE_NAME_SIZE, length, NOTE_TYPE] {
+        notes.extend(number.to_le_bytes());
+    }
+    notes.extend(NOTE_NAME);
+    notes.extend(&text);
+    notes.resize(notes.len().next_multiple_of(4), 0);
     let end = file.metadata()?.len();
-    file.write_all_at(&text, end)?;
-    let size = text.len() as u64;
-    file.write_all_at(&end.to_le_bytes(), sub_header + VMCOREINFO)?;
-    file.write_all_at(&size.to_le_bytes(), sub_header + VMCOREINFO + 8)?;
+    file.write_all_at(&notes, end)?;
+    let places = [end + at as u64, text.len() as u64, end, notes.len() as u64];
+    for (place, number) in (sub_header + VMCOREINFO..).step_by(8).zip(places) {
+        file.write_all_at(&number.to_le_bytes(), place)?;
+    }
     if let Some(base) = phys_base(&text) {
         file.write_all_at(&base.to_le_bytes(), sub_header + PHYS_BASE)?;
     }
     Ok(())
+}
+
+/// The notes that QEMU wrote.
+fn notes(file: &File, sub_header: u64) -> io::Result<Vec<u8>> {
+    let offset = number64(file, sub_header + VMCOREINFO + 16)?;
+    let size = number64(file, sub_header + VMCOREINFO + 24)?;
+    let mut notes = vec![0; usize::try_from(size.min(MAX_NOTES)).map_err(io::Error::other)?];
+    file.read_exact_at(&mut notes, offset)?;
+    Ok(notes)
 }
 
 /// Where the kernel's text is in physical memory, if it says so.
@@ -301,7 +325,8 @@ impl<'f> Pages<'f> {
 /// How long the content of the kernel's note is, if a page starts with one.
 fn note_length(page: &[u8]) -> Option<usize> {
     let number = |at: usize| Some(u32::from_le_bytes(page.get(at..at + 4)?.try_into().ok()?));
-    let is_note = number(0)? == 11 && number(8)? == 0 && page.get(12..24)? == NOTE_NAME;
+    let is_note =
+        number(0)? == NOTE_NAME_SIZE && number(8)? == NOTE_TYPE && page.get(12..24)? == NOTE_NAME;
     let length = usize::try_from(number(4)?).ok()?;
     (is_note && length <= MAX_VMCOREINFO).then_some(length)
 }
