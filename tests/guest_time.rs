@@ -1,15 +1,14 @@
 //! Limits count in the guest's own time.
 
-use crate::support::suite::{assert_verdicts, finished, out, run_scaled, suite};
+use crate::support::suite::{ATTACH, assert_verdicts, finished, out, run_scaled, suite};
 
 #[test]
 fn limits_count_sleep_in_full_and_work_by_the_vms_slowness() {
-    const ATTACHED: &str = "echo __BPFTRACE_NOTIFY_PROBES_ATTACHED";
     let kiln = suite(&format!(
-        "NAME 1 computes\nRUN {ATTACHED}; timeout 2 sh -c 'while :; do :; done'; echo hello\n\
+        "NAME 1 computes\nRUN {ATTACH}; timeout 2 sh -c 'while :; do :; done'; echo hello\n\
          EXPECT hello\nTIMEOUT 1\n\n\
-         NAME 2 sleeps\nRUN {ATTACHED}; sleep 5; echo hello\nEXPECT hello\nTIMEOUT 6\n\n\
-         NAME 3 waits\nRUN {ATTACHED}; sleep 1000\nEXPECT hello\nTIMEOUT 2\n"
+         NAME 2 sleeps\nRUN {ATTACH}; sleep 5; echo hello\nEXPECT hello\nTIMEOUT 6\n\n\
+         NAME 3 waits\nRUN {ATTACH}; sleep 1000\nEXPECT hello\nTIMEOUT 2\n"
     ));
     let output = run_scaled(&kiln, &["6.1"], "10").arg("-j1").run();
     assert_verdicts(
