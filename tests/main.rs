@@ -36,6 +36,7 @@ mod firmware;
 mod flake;
 mod github_action;
 mod guest_system;
+mod guest_time;
 mod host_kernel;
 mod hostile_tests;
 mod install_packages;

@@ -57,7 +57,7 @@ pub(super) struct RunArgs {
     /// number of CPUs, or fewer if memory is short]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Multiply time limits by this [default: measured in each VM]
+    /// Multiply time limits by this while the guest computes [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
     /// Multiply them by this as well, for a program that its build makes slow: 4 for one with

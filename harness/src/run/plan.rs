@@ -170,6 +170,7 @@ impl Plan {
             flaky: false,
             known: None,
             duration_ms: 0,
+            guest_ms: None,
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::queue::{KernelState, Waiting};
+use self::tell::{as_millis, millis};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
@@ -31,7 +32,7 @@ use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
-use super::slow::slow_after;
+use super::slow::is_slow;
 use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
@@ -252,24 +253,30 @@ impl<'p> Pool<'p> {
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let console_from = up.session.vm.console().position();
-        let slow_after = slow_after(self.plan, test, up.session.factor);
+        let time = up.session.vm.control.time.clone();
+        let guest_start = time.now();
+        let guest_ms = || as_millis(time.now().saturating_sub(guest_start));
         let ended = {
             let ended = up.test(test);
             tokio::pin!(ended);
-            if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
-                ended
-            } else {
-                self.emit(Event::TestSlow(TestSlow {
-                    kernel: kernel.name.clone(),
-                    vm,
-                    id: id.clone(),
-                    elapsed_ms: millis(start),
-                }));
-                ended.await
+            tokio::select! {
+                ended = &mut ended => ended,
+                () = is_slow(self.plan, test, &time) => {
+                    self.emit(Event::TestSlow(TestSlow {
+                        kernel: kernel.name.clone(),
+                        vm,
+                        id: id.clone(),
+                        elapsed_ms: millis(start),
+                        guest_ms: Some(guest_ms()),
+                    }));
+                    ended.await
+                }
             }
         };
-        let start = start + up.session.stayed();
-        let duration_ms = millis(start);
+        // What the VM stayed for somebody is not the test's.
+        let stayed = up.session.stayed();
+        let duration_ms = millis(start + stayed);
+        let guest_ms = guest_ms().saturating_sub(as_millis(stayed));
         let mut cases = Vec::new();
         let (result, up) = match ended {
             Ok((ended, reports)) => {
@@ -286,6 +293,7 @@ impl<'p> Pool<'p> {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
+                    guest_ms: Some(guest_ms),
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
                     details: judgement.diff.unwrap_or_default(),
@@ -488,8 +496,4 @@ impl<'p> Pool<'p> {
         let reports = up.session.kernel_reports(self.plan.settings.kernel_log);
         self.kernel_reports(kernel, vm, None, reports);
     }
-}
-
-fn millis(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

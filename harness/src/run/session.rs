@@ -26,7 +26,7 @@ use crate::vm::qemu::Qemu;
 const SPEED_SAMPLES: u32 = 3;
 /// How long all of them may take: 5,000 times the reference each.
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
-/// Limit of a command of kiln's own, such as modprobe, before scaling.
+/// Limit of a command of kiln's own, such as modprobe, in the guest's own time.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
 /// How long they may take to end after that.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
     pub(super) qemu: Qemu,
-    /// Time limits are multiplied by this.
+    /// How many times slower than the reference it is.
     pub(super) factor: f64,
     /// Commands of kiln's own run without ASLR.
     pub(super) addr_no_randomize: bool,
@@ -115,18 +115,24 @@ impl Session {
 
     /// Measures the VM's speed, unless the user says what it is.
     pub(super) async fn measure(&mut self, settings: &Settings) -> Result<(), Error> {
-        match settings.timeout_scale {
-            Some(scale) => self.factor = scale,
-            None => self.measure_speed().await?,
-        }
-        self.factor *= settings.build_scale;
+        let factor = match settings.timeout_scale {
+            Some(scale) => scale,
+            None => self.measured().await?,
+        };
+        self.set_factor(factor * settings.build_scale);
         Ok(())
     }
 
     /// Measures the VM's speed.
     pub(super) async fn measure_speed(&mut self) -> Result<(), Error> {
-        self.factor = self.measured().await?;
+        let factor = self.measured().await?;
+        self.set_factor(factor);
         Ok(())
+    }
+
+    fn set_factor(&mut self, factor: f64) {
+        self.factor = factor;
+        self.vm.control.time.set_factor(factor);
     }
 
     /// How many times slower than the reference this VM is: the best of a few measurements. A
@@ -174,7 +180,7 @@ impl Session {
                 addr_no_randomize: self.addr_no_randomize,
                 ..SpawnOptions::default()
             },
-            limit: PREPARE_LIMIT.mul_f64(self.factor),
+            limit: PREPARE_LIMIT,
             grace: PREPARE_GRACE,
             leaves_others: false,
         };

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::clock::ClockKeeper;
+use super::guest_time::GuestTime;
 use super::health::Loss;
 use crate::hint::Hint;
 
@@ -139,6 +140,8 @@ pub struct Control {
     taint: Arc<AtomicU64>,
     /// What is about jobs and processes of others.
     side: Option<mpsc::UnboundedReceiver<GuestEvent>>,
+    /// The guest's own time.
+    pub time: GuestTime,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -188,6 +191,7 @@ impl Control {
             clock_set,
             taint,
             side: Some(side),
+            time: GuestTime::unmetered(),
             next_job: 1,
             next_process: 1,
         }
@@ -209,6 +213,7 @@ impl Control {
             clock_set: watch::channel(true).1,
             taint: Arc::default(),
             side: None,
+            time: GuestTime::unmetered(),
             next_job: 1,
             next_process: 1,
         }
@@ -318,15 +323,16 @@ impl Control {
     /// Measures how many times slower the guest is than the reference of [`guest_init::speed`].
     ///
     /// The work cannot have taken longer than its answer, whatever the guest says: this keeps time
-    /// limits finite.
+    /// limits finite. Time in which the guest waited for a host CPU says nothing about its speed.
     pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
         const WHAT: &str = "the speed measurement";
-        let asked = Instant::now();
+        let (asked, before) = (Instant::now(), self.time.vcpus());
         self.send(&Request::MeasureSpeed).await?;
         match self.event(deadline, WHAT).await? {
             GuestEvent::Speed { micros } => {
                 let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-                Ok(guest_init::speed::factor(micros.min(waited)))
+                let ran = self.time.vcpus().since(before).share();
+                Ok((guest_init::speed::factor(micros.min(waited)) * ran).max(1.0))
             }
             _ => Err(Error::OutOfTurn {
                 what: WHAT.to_owned(),

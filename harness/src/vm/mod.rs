@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod dump;
 pub mod exec_limit;
 pub mod extras;
+pub mod guest_time;
 pub mod health;
 pub mod hold;
 pub mod kernel_log;
