@@ -273,10 +273,10 @@ impl<'p> Pool<'p> {
                 }
             }
         };
-        // What the VM stayed for somebody is not the test's.
         let stayed = up.session.stayed();
         let duration_ms = millis(start + stayed);
-        let guest_ms = guest_ms().saturating_sub(as_millis(stayed));
+        // In a VM that stayed, others have used the guest's time, too.
+        let guest_ms = stayed.is_zero().then(guest_ms);
         let mut cases = Vec::new();
         let (result, up) = match ended {
             Ok((ended, reports)) => {
@@ -293,7 +293,7 @@ impl<'p> Pool<'p> {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
-                    guest_ms: Some(guest_ms),
+                    guest_ms,
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
                     details: judgement.diff.unwrap_or_default(),

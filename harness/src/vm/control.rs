@@ -138,10 +138,10 @@ pub struct Control {
     clock_set: watch::Receiver<bool>,
     /// Its kernel's taint flags.
     taint: Arc<AtomicU64>,
-    /// What is about jobs and processes of others.
-    side: Option<mpsc::UnboundedReceiver<GuestEvent>>,
     /// The guest's own time.
     pub time: GuestTime,
+    /// What is about jobs and processes of others.
+    side: Option<mpsc::UnboundedReceiver<GuestEvent>>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -190,8 +190,8 @@ impl Control {
             heard,
             clock_set,
             taint,
-            side: Some(side),
             time: GuestTime::unmetered(),
+            side: Some(side),
             next_job: 1,
             next_process: 1,
         }
@@ -212,8 +212,8 @@ impl Control {
             heard: watch::channel(Instant::now()).1,
             clock_set: watch::channel(true).1,
             taint: Arc::default(),
-            side: None,
             time: GuestTime::unmetered(),
+            side: None,
             next_job: 1,
             next_process: 1,
         }

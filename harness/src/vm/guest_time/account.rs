@@ -1,6 +1,10 @@
 //! Adds up a guest's own time from what its VM's threads did.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+/// How many intervals a wait may reach back that has just ended.
+const RECENT: usize = 64;
 
 /// If we look at the threads this much after the last time, then nobody let us run, and probably
 /// not the VM either.
@@ -46,7 +50,7 @@ impl Busy {
 }
 
 /// Time on the host, by what the VM did in it.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Account {
     /// All threads slept: the guest waited, for a timer for example.
     idle: Duration,
@@ -54,6 +58,15 @@ pub(super) struct Account {
     ran: Duration,
     /// None ran, but at least one waited for a host CPU.
     waited: Duration,
+    /// The last intervals, the newest first.
+    recent: VecDeque<Interval>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Interval {
+    length: Duration,
+    /// How much of it counts as idle.
+    idle: Duration,
 }
 
 impl Account {
@@ -73,10 +86,24 @@ impl Account {
         self.ran += ran + missed;
         self.waited += waited;
         self.idle += idle.min(LATE);
-        // Linux counts a wait when it is over: the surplus belongs to what looked idle before.
-        let earlier = most.saturating_sub(interval).min(self.idle);
-        self.idle -= earlier;
-        self.waited += earlier;
+        self.waited_before(most.saturating_sub(interval));
+        self.recent.truncate(RECENT - 1);
+        self.recent.push_front(Interval {
+            length: interval,
+            idle: idle.min(LATE),
+        });
+    }
+
+    /// Linux counts a wait when it is over: what looked idle in this time before the current
+    /// interval was not.
+    fn waited_before(&mut self, mut time: Duration) {
+        for interval in &mut self.recent {
+            let waited = interval.idle.min(time);
+            interval.idle = interval.idle.saturating_sub(waited);
+            self.idle = self.idle.saturating_sub(waited);
+            self.waited += waited;
+            time = time.saturating_sub(interval.length);
+        }
     }
 
     /// The guest's own time, in a VM that is `factor` times slower than the reference.
@@ -166,6 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn a_wait_beside_work_takes_nothing_from_other_times() {
+        let mut vm = Made::new(2);
+        vm.pass(100, &[(0, 0), (0, 0)]);
+        // The vCPU runs, and another thread waits for a CPU all the while.
+        vm.pass(50, &[(50, 0), (0, 0)]);
+        vm.pass(50, &[(50, 0), (0, 100)]);
+        assert_eq!(vm.time(), ms(100 + 10));
+    }
+
+    #[test]
     fn of_several_threads_one_that_works_is_enough() {
         let mut vm = Made::new(3);
         vm.pass(50, &[(50, 0), (50, 0), (0, 0)]);
@@ -203,8 +240,8 @@ mod tests {
             for (interval, did) in intervals {
                 wall += ms(interval);
                 vm.pass(interval, &did);
-                let Account { idle, ran, waited } = vm.account;
-                prop_assert_eq!(idle + ran + waited, wall);
+                let (waited, sum) = (vm.account.waited, vm.account.idle + vm.account.ran);
+                prop_assert_eq!(sum + waited, wall);
                 let time = vm.account.guest_time(factor);
                 let slack = Duration::from_micros(1);
                 prop_assert!(time <= wall.div_f64(factor.min(1.0)) + slack);
