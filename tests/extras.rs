@@ -95,7 +95,7 @@ fn a_user_has_disks_and_a_network_on_which_only_named_ports_of_the_host_are() {
     assert_eq!(mounted.out(), "root 755\n", "{}", mounted.err());
     let stranger = exec(&["--user", "stranger", "--", "true"]);
     stranger
-        .assert_code(96)
+        .assert_code(125)
         .assert_err_contains("user stranger: the guest's /etc/passwd has no such user");
 
     // A kept VM is one like others.

@@ -19,6 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::queue::{KernelState, Waiting};
+use self::tell::{as_millis, millis};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
@@ -495,12 +496,4 @@ impl<'p> Pool<'p> {
         let reports = up.session.kernel_reports(self.plan.settings.kernel_log);
         self.kernel_reports(kernel, vm, None, reports);
     }
-}
-
-fn millis(start: Instant) -> u64 {
-    as_millis(start.elapsed())
-}
-
-fn as_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

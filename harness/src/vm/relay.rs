@@ -2,15 +2,20 @@
 //! connection, with the guest at its standard input and output.
 
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::os::fd::AsFd as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::time::Duration;
 
 use clap::Args;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// Name of the hidden subcommand.
 pub const SUBCOMMAND: &str = "relay";
+
+/// How long the host may go on to send after the guest's last byte.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// The port.
 #[derive(Debug, Clone, Copy, Args)]
@@ -29,24 +34,19 @@ pub(super) fn command(port: u16) -> OsString {
     OsString::from_vec(command)
 }
 
-/// Passes on both directions until both have ended, or QEMU has.
+/// Passes on both directions until both have ended; the host's at most ten seconds after the guest's.
 pub fn serve(options: RelayOptions) -> io::Result<()> {
     let mut host = TcpStream::connect((Ipv4Addr::LOCALHOST, options.port))?;
     let mut to_host = host.try_clone()?;
     std::thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut to_host);
         let _ = to_host.shutdown(Shutdown::Write);
-    });
-    std::thread::spawn(|| {
-        // Only a hang-up wakes this: QEMU has ended, or dropped the connection.
-        let stdin = io::stdin();
-        let mut ends = [PollFd::new(
-            std::os::fd::AsFd::as_fd(&stdin),
-            PollFlags::empty(),
-        )];
-        while poll(&mut ends, PollTimeout::NONE) == Err(nix::errno::Errno::EINTR) {}
+        // The guest wants nothing more, or its VM has ended, which looks the same.
+        std::thread::sleep(GRACE);
         std::process::exit(0);
     });
-    io::copy(&mut host, &mut io::stdout().lock())?;
+    // Not Rust's stdout, which waits for the end of a line.
+    let mut guest = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    io::copy(&mut host, &mut guest)?;
     Ok(())
 }
