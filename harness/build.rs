@@ -56,28 +56,29 @@ fn locked(name: &str) -> String {
 }
 
 fn build() -> Result<PathBuf, Box<dyn Error>> {
-    let workspace = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
-    for input in [
-        "guest-init/src",
-        "guest-init/discard-frames.ld",
-        "guest-init/Cargo.toml",
-        "Cargo.toml",
-        "Cargo.lock",
-    ] {
-        println!(
-            "cargo::rerun-if-changed={}",
-            workspace.join(input).display()
-        );
+    // Beside this crate in a checkout, and in cargo's registry after `cargo install`.
+    let crate_dir = PathBuf::from(env::var("DEP_KILN_GUEST_INIT_ROOT")?);
+    let profile = crate_dir.join("profile.toml");
+    let script = crate_dir.join("discard-frames.ld");
+    let workspace = ["../Cargo.toml", "../Cargo.lock"];
+    let inputs = ["src", "Cargo.toml", "profile.toml", "discard-frames.ld"];
+    for input in inputs.iter().chain(&workspace) {
+        let input = crate_dir.join(input);
+        // What is missing would count as changed.
+        if input.exists() {
+            println!("cargo::rerun-if-changed={}", input.display());
+        }
     }
-    let script = workspace.join("guest-init/discard-frames.ld");
     let script = format!("link-arg=-Wl,-T,{}", script.display());
     let flags = [&FLAGS[..], &["-C", &script]].concat();
     // A separate target directory, because the outer cargo holds the lock on its own.
     let target_dir = PathBuf::from(env::var("OUT_DIR")?).join("guest");
     let status = Command::new(env::var("CARGO")?)
-        .current_dir(&workspace)
+        .current_dir(&crate_dir)
         .args(["build", "--package", "guest-init", "--bin", "guest-init"])
         .args(["--profile", "guest", "--target", TARGET])
+        .arg("--config")
+        .arg(&profile)
         .arg("--target-dir")
         .arg(&target_dir)
         // Separated so that a path may have spaces in it.

@@ -10,8 +10,8 @@ rustPlatform.buildRustPackage {
   cargoLock.lockFile = ../Cargo.lock;
 
   buildInputs = [ glibc.static ];
-  cargoBuildFlags = [ "--package" "guest-init" "--bin" "guest-init" ];
-  # Use the workspace's own profile, for a small binary.
+  cargoBuildFlags = [ "--package" "guest-init" "--bin" "guest-init" "--config" "guest-init/profile.toml" ];
+  # The profile of that file, for a small binary.
   buildType = "guest";
   # nixpkgs gives cargo a target, so that these are not for build scripts.
   env.RUSTFLAGS = lib.concatStringsSep " " [
