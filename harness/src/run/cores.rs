@@ -224,7 +224,7 @@ mod tests {
         fs::write(&path, core()).unwrap();
         fs::write(dir.path().join("core.x"), "no core").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", dir.path().join("core.link")).unwrap();
-        let [other, sleep] = cores.fresh().try_into().unwrap();
+        let [sleep, other] = cores.fresh().try_into().unwrap();
         let expected = format!(
             "/usr/bin/sleep ended by signal 11: {}, with /usr/lib/libc.so.6",
             path.display()

@@ -47,8 +47,8 @@ fn dump(pages: &[Vec<u8>]) -> Vec<u8> {
     put(BITMAP_BLOCKS, 2);
     // The notes of processors, in the block after the second header.
     put(BLOCK as u64 + 48, 2 * u32::try_from(BLOCK).unwrap() - 16);
-    put(BLOCK as u64 + 56, 10);
-    dump[2 * BLOCK - 16..2 * BLOCK - 6].copy_from_slice(b"processors");
+    put(BLOCK as u64 + 56, 12);
+    dump[2 * BLOCK - 16..2 * BLOCK - 4].copy_from_slice(b"processors  ");
     for page in 0..pages.len() {
         dump[3 * BLOCK + page / 8] |= 1 << (page % 8);
     }
@@ -113,7 +113,7 @@ fn a_dump_gets_its_names_and_the_kernels_own_facts() {
     let (at, size) = (number(BLOCK + 48), number(BLOCK + 56));
     let notes = &bytes[usize::try_from(at).unwrap()..][..usize::try_from(size).unwrap()];
     let note = &note()[..(NOTE_HEADER + INFO.len()).next_multiple_of(4)];
-    assert_eq!(notes, [b"processors".as_slice(), note].concat());
+    assert_eq!(notes, [b"processors  ".as_slice(), note].concat());
 }
 
 #[test]
