@@ -5,6 +5,8 @@
 #             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
 # make check-pages  opens report.html in Debian's chromium: filters, keyboard, a hostile guest, size, speed
 # make check-btf  compares `kiln btf check` with what all kernels of kernels.toml say of the test objects
+# make check-busy  runs the smoke selection beside busy programs: no verdict may differ from an idle host's
+# make check-debugging  opens a failing test, a panic and a hang with gdb, crash and drgn
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
@@ -22,7 +24,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz check-pages check-btf packages bpftrace tiny-kernel
+.PHONY: help run test bench parity fuzz check-pages check-btf check-busy check-debugging packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -55,6 +57,14 @@ check-pages: packages
 check-btf: packages
 	cargo build --release --locked
 	scripts/check-btf target/release/kiln
+
+check-busy: packages bpftrace
+	cargo build --release --locked
+	scripts/check-busy target/release/kiln $(BUSY)
+
+check-debugging: packages
+	@command -v crash >/dev/null && command -v drgn >/dev/null || { echo 'check-debugging: install crash, and drgn from PyPI, first' >&2; exit 1; }
+	cargo test --locked --test end_to_end -- --ignored debugging:: --test-threads 1
 
 fuzz: packages
 	@scripts/fuzz $(FUZZ_SECONDS)

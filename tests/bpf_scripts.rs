@@ -42,7 +42,7 @@ const SCRIPTS: [(&str, &str, [&str; 3]); 8] = [
     (
         "parameter",
         "kfunc:vfs_open { print(args->path->dentry); }\nfexit:vfs_open { print(args.nothing); }\n",
-        ["fails", "fails", "fails"],
+        ["no BTF", "fails", "fails"],
     ),
     (
         "tracepoint",
@@ -101,6 +101,7 @@ fn each_script_is_checked_against_what_each_kernel_has() {
         for (result, expected) in one["kernels"].as_array().unwrap().iter().zip(expected) {
             let verdict = match result["verdict"].as_str().unwrap() {
                 "unattached" => "no target",
+                "no-btf" => "no BTF",
                 verdict => verdict,
             };
             if verdict != *expected {

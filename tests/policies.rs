@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::support::Kiln;
-use crate::support::suite::{assert_verdicts, events, finished, out, run, run_scaled, suite};
+use crate::support::suite::{
+    ATTACH, assert_verdicts, events, finished, out, run, run_scaled, suite,
+};
 use serde_json::Value;
 
 /// One test: a name, a shell command that should print `hello`, its limit in seconds.
@@ -146,7 +148,7 @@ fn the_time_of_the_whole_run_ends_what_runs_and_leaves_nothing() {
     let kiln = suite(
         &[
             test("1 quick", "echo hello", 20),
-            test("2 slow", "sleep 1000", 100),
+            test("2 slow", &format!("{ATTACH}; sleep 1000"), 100),
         ]
         .concat(),
     );

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
-use crate::support::suite::{assert_verdicts, events, junit, out, run, run_scaled, suite};
+use crate::support::suite::{ATTACH, assert_verdicts, events, junit, out, run, run_scaled, suite};
 use crate::support::{Kiln, mount_namespace};
 use nix::sys::signal::{Signal, kill};
 
@@ -18,7 +18,7 @@ fn slow() -> Kiln {
     suite(
         &[
             test("1 quick", "echo hello", "hello", 5),
-            test("2 slow", "sleep 100", "x", 100),
+            test("2 slow", &format!("{ATTACH}; sleep 100"), "x", 100),
         ]
         .concat(),
     )

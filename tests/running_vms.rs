@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Kiln, Output};
+use crate::support::{Kiln, Output, mount_namespace};
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
@@ -33,13 +33,7 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
             "--memory",
             "512M",
         ])
-        // The kernel then says where the facts are that readers of a dump want.
-        .args([
-            "--",
-            "sh",
-            "-c",
-            "modprobe qemu_fw_cfg; echo here >/dev/kmsg; exit 7",
-        ])
+        .args(["--", "sh", "-c", "echo here >/dev/kmsg; exit 7"])
         .deadline(Duration::from_secs(180))
         .start();
     kept.wait_for_err("the command failed; the VM stays for 600 s");
@@ -92,19 +86,51 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
     dumped.assert_code(0).assert_err_contains("MiB)");
     assert_eq!(mode(&vmcore), 0o600);
     let dump = fs::read(&vmcore).unwrap();
-    // The flattened form of kdump's format, with the kernel's own facts.
-    assert!(dump.starts_with(b"makedumpfile\0"));
+    // kdump's format, with the kernel's own facts.
+    assert!(dump.starts_with(b"KDUMP   "));
     let has = |text: &[u8]| memchr::memmem::find(&dump, text).is_some();
-    assert!(has(b"KDUMP   ") && has(b"OSRELEASE=6.1."), "no vmcoreinfo");
+    assert!(has(b"\0Linux\0") && has(b"OSRELEASE=6.1."), "no vmcoreinfo");
     let again = kiln.plain(["dump", vm, "-o", "core"]).run();
     again.assert_code(96).assert_err_contains("File exists");
     assert_eq!(fs::read(&vmcore).unwrap().len(), dump.len());
 
+    if mount_namespace::is_allowed() {
+        fs::create_dir(kiln.work().join("small")).unwrap();
+        let script =
+            "mount -t tmpfs -o size=1m tmpfs small && \"$@\"; code=$?; ls small; exit $code";
+        let full = kiln
+            .plain(["dump", vm, "-o", "small/core"])
+            .by(&mount_namespace::running(script))
+            .run();
+        full.assert_code(96)
+            .assert_err_contains("cannot write small/core: No space left on device")
+            .assert_err_contains("needs room for the memory");
+        // Nothing half-written is left.
+        assert_eq!(full.out(), "");
+    }
     // It went on afterwards.
     gdb(vm).assert_code(0);
+    let shell = |name: &str, script: &str| -> Output {
+        let shell = kiln.plain(["shell", "--attach", name]);
+        shell.stdin(script).run()
+    };
+    let attached = shell("6.1", "uname -r; pwd; exit 5\n");
+    attached.assert_code(5);
+    let (release, dir) = (&vms[0]["release"], kiln.work());
+    let said = format!("{}\n{}\n", release.as_str().unwrap(), dir.display());
+    assert_eq!(attached.out(), said);
+    // Two at once, of which one ends with the VM.
+    let mut stays = kiln.plain(["shell", "--attach", vm]).start();
+    stays.type_in("echo he\"\"re; sleep 1000\n");
+    stays.wait_for("here");
+    shell(vm, "exit 3\n").assert_code(3);
     kiln.plain(["logs", vm]).run().assert_code(0);
     kiln.plain(["stop", vm]).run().assert_code(0);
     kept.wait().assert_code(7);
+    let ended = stays.wait();
+    ended
+        .assert_code(125)
+        .assert_err_contains(&format!("VM {vm} has ended"));
     let gone = kiln.plain(["stop", vm]).run();
     gone.assert_code(96)
         .assert_err_contains(&format!("there is no running VM {vm}"));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::Kiln;
-use crate::support::suite::{events, out, run_scaled, suite};
+use crate::support::suite::{ATTACH, events, out, run_scaled, suite};
 use crate::support::terminal::Terminal;
 use nix::sys::signal::Signal;
 use nix::sys::termios::LocalFlags;
@@ -13,10 +13,10 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// One quick test, and one that never ends.
 fn slow() -> Kiln {
-    suite(
+    suite(&format!(
         "NAME 1 quick\nRUN echo hello\nEXPECT hello\nTIMEOUT 20\n\n\
-         NAME 2 slow\nRUN sleep 1000\nEXPECT hello\nTIMEOUT 100\n\n",
-    )
+         NAME 2 slow\nRUN {ATTACH}; sleep 1000\nEXPECT hello\nTIMEOUT 100\n\n",
+    ))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 9;
+pub const PROTOCOL_VERSION: u32 = 10;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -284,6 +284,9 @@ pub struct ProcessSpec {
     /// The process and what it starts run with `ADDR_NO_RANDOMIZE`, as
     /// personality(2) has it: without ASLR.
     pub addr_no_randomize: bool,
+    /// The user that it runs as, by name or number; root if not given. `HOME`, `USER` and `LOGNAME`
+    /// of `env` are then that user's.
+    pub user: Option<String>,
 }
 
 /// Time between SIGTERM and SIGKILL when a deadline passes, in milliseconds.

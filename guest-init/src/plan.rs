@@ -45,9 +45,22 @@ pub struct BootPlan {
     pub nodes: Vec<Node>,
     /// Further shares, mounted in this order after the switch of root.
     pub shares: Vec<SharePlan>,
+    /// Whether to configure the first network card, for QEMU's user network.
+    pub network: bool,
+    /// Where the cores of programs go, if anywhere.
+    pub cores: Option<Cores>,
     /// Power off at once instead of saying hello, for the accelerator probe, which only tests
     /// whether a kernel can run at all.
     pub probe: bool,
+}
+
+/// Where cores go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cores {
+    /// A directory.
+    pub dir: String,
+    /// Most bytes of each; longer ones are cut off.
+    pub limit: u64,
 }
 
 /// The device that carries the control protocol.

@@ -68,10 +68,29 @@ impl Scratch {
         })
     }
 
-    /// Leaves the directory where it is, for the user.
-    pub(crate) fn keep(mut self) {
-        if let Some(dir) = self.dir.take().and_then(Arc::into_inner) {
-            let _ = dir.keep();
+    /// Leaves the directory where it is with what of these is there for the user, and removes the
+    /// rest; without any of these it goes. An empty directory is nothing.
+    pub(crate) fn keep_only(mut self, wanted: &[&str]) {
+        let is_there = |name: &&&str| {
+            let path = self.path.join(name);
+            path.is_file() || std::fs::read_dir(path).is_ok_and(|mut all| all.next().is_some())
+        };
+        let kept: Vec<&str> = wanted.iter().filter(is_there).copied().collect();
+        if kept.is_empty() {
+            return;
+        }
+        let Some(dir) = self.dir.take().and_then(Arc::into_inner) else {
+            return;
+        };
+        for other in std::fs::read_dir(dir.keep())
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if !kept.iter().any(|name| other.file_name() == *name) {
+                let path = other.path();
+                let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+            }
         }
     }
 }
@@ -126,8 +145,10 @@ mod tests {
         let mode = scratch.path().metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
         let path = scratch.path().to_owned();
-        scratch.keep();
-        assert!(path.is_dir());
-        std::fs::remove_dir(path).unwrap();
+        std::fs::write(scratch.path().join("kept"), "").unwrap();
+        std::fs::write(scratch.path().join("other"), "").unwrap();
+        scratch.keep_only(&["none", "kept"]);
+        assert!(path.join("kept").exists() && !path.join("other").exists());
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

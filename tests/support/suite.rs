@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::{Invocation, Kiln, Output};
 
+/// Ends the attach limit of a test: bpftrace prints it, if asked to, once its probes are attached.
+pub(crate) const ATTACH: &str = "echo __BPFTRACE_NOTIFY_PROBES_ATTACHED";
+
 /// `kiln run` on the tests below `tests/` in the working directory, with their own limits; the run
 /// directory is [`out`].
 pub(crate) fn run<'a>(kiln: &'a Kiln, kernels: &[&str]) -> Invocation<'a> {

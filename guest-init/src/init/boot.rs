@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::failure::{Context, Failure, console};
 use super::mounts::{DEV_LINKS, DEVTMPFS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{clock, laid, layers, mounts, net, nodes, upper};
+use super::{clock, cores, laid, layers, mounts, net, nodes, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -211,6 +211,16 @@ pub(crate) fn settle(plan: &BootPlan) -> Result<Vec<String>, Failure> {
     }
     if let Err(error) = net::loopback_up() {
         warnings.push(format!("bring up lo: {error}"));
+    }
+    if let Some(cores) = &plan.cores
+        && let Err(error) = cores::set(cores)
+    {
+        warnings.push(format!("have cores written to {}: {error}", cores.dir));
+    }
+    if plan.network
+        && let Err(error) = net::card_up()
+    {
+        warnings.push(format!("bring up the network: {error}"));
     }
     Ok(warnings)
 }

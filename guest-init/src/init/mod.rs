@@ -1,11 +1,13 @@
 //! The phases of PID 1: boot, serve, power off.
 
+mod account;
 mod activity;
 mod boot;
 mod caches;
 mod cgroup;
 mod children;
 mod clock;
+mod cores;
 mod failure;
 mod job;
 mod laid;

@@ -16,6 +16,7 @@ use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::account::Account;
 use super::program::{self, Surroundings};
 
 /// Why a process could not be started.
@@ -79,10 +80,22 @@ impl Process {
         let (streams, stdio) =
             Streams::connect(spec).map_err(|error| SpawnError::new("prepare stdio", &error))?;
         let terminal = matches!(spec.output, OutputMode::Terminal(_));
+        let account = spec.user.as_deref().map(Account::find).transpose();
+        let user = || format!("user {}", spec.user.as_deref().unwrap_or_default());
+        let account = account.map_err(|error| SpawnError::new(user(), &error))?;
+        if let Some(account) = account.as_ref().filter(|_| terminal) {
+            // As login(1) does. If it fails, programs cannot open their terminal by name.
+            let _ = rustix::fs::fchown(
+                &stdio[0],
+                Some(rustix::fs::Uid::from_raw(account.uid)),
+                None,
+            );
+        }
         let surroundings = Surroundings {
             stdio,
             terminal,
             procs,
+            account,
         };
         let pid = program::spawn(spec, &surroundings)
             .map_err(|error| SpawnError::new(String::from_utf8_lossy(name), &error))?

@@ -21,6 +21,10 @@ use nix::sys::personality::{self, Persona};
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, setsid, write};
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::account::Account;
 
 /// The search path if `PATH` is not set, as in musl's `execvp`.
 const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/bin:/usr/bin";
@@ -36,16 +40,23 @@ pub(crate) struct Surroundings {
     pub(crate) terminal: bool,
     /// `cgroup.procs` of the cgroup it joins.
     pub(crate) procs: File,
+    /// The user that it becomes, if not root.
+    pub(crate) account: Option<Account>,
 }
 
 /// Starts the program as the leader of a new session. Returns once it is executed, or with the
 /// error of the system call that failed.
 pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Result<Pid> {
     let argv = strings(spec.argv.iter().cloned())?;
-    let env = strings(spec.env.iter().map(|(key, value)| {
+    let mut env = spec.env.clone();
+    if let Some(account) = &surroundings.account {
+        account.set(&mut env);
+    }
+    let env = strings(env.iter().map(|(key, value)| {
         let equals: &[u8] = b"=";
         [key.as_slice(), equals, value.as_slice()].concat()
     }))?;
+    let identity = surroundings.account.as_ref().map(Identity::of);
     let cwd = CString::new(spec.cwd.clone())?;
     let files = strings(candidates(spec))?;
     let (argv, env) = (pointers(&argv), pointers(&env));
@@ -53,8 +64,13 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
     let mut stack = vec![0; STACK];
     let child = || {
         failed = Some(
-            enter(&cwd, spec.addr_no_randomize, surroundings)
-                .map_or_else(|errno| errno, |()| execute(&files, &argv, &env)),
+            enter(
+                &cwd,
+                spec.addr_no_randomize,
+                surroundings,
+                identity.as_ref(),
+            )
+            .map_or_else(|errno| errno, |()| execute(&files, &argv, &env)),
         );
         127
     };
@@ -79,8 +95,38 @@ pub(crate) fn spawn(spec: &ProcessSpec, surroundings: &Surroundings) -> io::Resu
     }
 }
 
+/// A user in the form that the system calls take.
+struct Identity {
+    uid: Uid,
+    gid: Gid,
+    groups: Vec<Gid>,
+}
+
+impl Identity {
+    fn of(account: &Account) -> Self {
+        Self {
+            uid: Uid::from_raw(account.uid),
+            gid: Gid::from_raw(account.gid),
+            groups: account.groups.iter().copied().map(Gid::from_raw).collect(),
+        }
+    }
+
+    /// Becomes that user. By the system calls themselves: those of libc change all threads of what
+    /// they take for their process, and the child shares its memory with PID 1.
+    fn assume(&self) -> rustix::io::Result<()> {
+        set_thread_groups(&self.groups)?;
+        set_thread_res_gid(self.gid, self.gid, self.gid)?;
+        set_thread_res_uid(self.uid, self.uid, self.uid)
+    }
+}
+
 /// Sets up the child.
-fn enter(cwd: &CStr, addr_no_randomize: bool, surroundings: &Surroundings) -> nix::Result<()> {
+fn enter(
+    cwd: &CStr,
+    addr_no_randomize: bool,
+    surroundings: &Surroundings,
+    identity: Option<&Identity>,
+) -> nix::Result<()> {
     // The program would inherit both: SIGCHLD is blocked here, and Rust ignores SIGPIPE.
     SigSet::empty().thread_set_mask()?;
     // SAFETY: the default action is no handler.
@@ -96,6 +142,11 @@ fn enter(cwd: &CStr, addr_no_randomize: bool, surroundings: &Surroundings) -> ni
     dup2_stderr(stderr)?;
     if surroundings.terminal {
         rustix::process::ioctl_tiocsctty(stdin)
+            .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    }
+    if let Some(identity) = identity {
+        identity
+            .assume()
             .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
     }
     chdir(cwd)

@@ -25,7 +25,7 @@ pub(crate) fn measure() -> Result<()> {
     for jobs in ["1", "2"] {
         eprintln!("bench: the smoke selection with -j {jobs}");
         let run_dir = dir.path().join(jobs);
-        times.push(run(&filter, jobs, &run_dir)?);
+        times.push(run(Path::new(KILN), &KERNELS, &filter, jobs, &run_dir)?);
         let found = verdicts(&run_dir)?;
         if let Some(before) = &counts
             && *before != found
@@ -63,12 +63,18 @@ pub(crate) fn selection() -> Result<String> {
 }
 
 /// From kiln's start to its end.
-fn run(filter: &str, jobs: &str, run_dir: &Path) -> Result<Duration> {
+pub(crate) fn run(
+    kiln: &Path,
+    kernels: &[&str],
+    filter: &str,
+    jobs: &str,
+    run_dir: &Path,
+) -> Result<Duration> {
     let start = Instant::now();
-    let mut command = Command::new(KILN);
+    let mut command = Command::new(kiln);
     command.args(["run", "-j", jobs, "-t", filter, "--run-dir"]);
     command.arg(run_dir);
-    for kernel in KERNELS {
+    for kernel in kernels {
         command.args(["-k", kernel]);
     }
     let output = command.arg("bpftrace").stdin(Stdio::null()).output()?;

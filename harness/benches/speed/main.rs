@@ -16,6 +16,7 @@ mod memory;
 mod overhead;
 mod reuse;
 mod sample;
+mod suite;
 mod transports;
 
 use std::path::PathBuf;
@@ -41,6 +42,12 @@ struct Options {
     /// What to measure; all by default
     #[arg(long, value_enum)]
     only: Option<Subject>,
+    /// An earlier kiln to compare the suite with
+    #[arg(long, value_name = "KILN")]
+    before: Option<PathBuf>,
+    /// Which tests of the suite, as in `kiln run -t`
+    #[arg(long, value_name = "FILTER", default_value = ".")]
+    tests: String,
     /// Cargo passes this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
@@ -54,6 +61,8 @@ enum Subject {
     Overhead,
     Reuse,
     Jobs,
+    /// Takes long: not measured unless asked for
+    Suite,
     Transports,
     Btf,
 }
@@ -97,6 +106,10 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if wanted(Subject::Jobs) {
         jobs::measure()?;
+    }
+    if options.only == Some(Subject::Suite) {
+        let kernel = options.kernels.first().ok_or("no kernel was named")?;
+        suite::measure(kernel, options.before.as_deref(), &options.tests)?;
     }
     if wanted(Subject::Transports) {
         transports::measure(options.rounds).await?;

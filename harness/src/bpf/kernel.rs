@@ -59,6 +59,13 @@ impl<'k> KernelTypes<'k> {
         self.btf.units().len() > 1
     }
 
+    /// Whether the running kernel lists its BTF among its BPF objects, as from 5.11 on. bpftrace
+    /// looks for it only there (`load_kernel_btfs`, src/btf.cpp, 0.17 to 0.26).
+    pub fn are_listed(self) -> bool {
+        let info = self.named("bpf_btf_info", Kind::Struct, None);
+        info.is_some_and(|info| info.ty.members().any(|member| member.name == "kernel_btf"))
+    }
+
     /// The names of this kind that begin with `prefix`, without it.
     pub fn names_behind(self, prefix: &str, kind: Kind) -> Vec<&'k str> {
         let found = self.btf.names().starting_with(prefix);

@@ -9,7 +9,7 @@ use clap::{ArgAction, ArgMatches};
 
 /// Arguments of `kiln run` that do not change how a test runs: they select tests, repeat them, or
 /// say where results go.
-const WITHOUT: [&str; 20] = [
+const WITHOUT: [&str; 23] = [
     "kernels",
     "suites",
     "filters",
@@ -30,6 +30,9 @@ const WITHOUT: [&str; 20] = [
     "final_status_level",
     "group",
     "baseline",
+    "shell_on_fail",
+    "dump_on_fail",
+    "keep_vm",
 ];
 
 /// The option that sets a variable in the guest. Its values may be secrets.

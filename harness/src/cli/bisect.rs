@@ -253,7 +253,7 @@ impl BisectArgs {
         context: &Context,
         interrupts: &mut Interrupts,
     ) -> Result<Question, Failure> {
-        self.vm.check_qemu_args()?;
+        self.vm.check_possible()?;
         if self.argv.is_empty() {
             let mut words = vec![OsString::from("run")];
             words.extend(

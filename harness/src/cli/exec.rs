@@ -26,6 +26,7 @@ use super::vm_args::VmArgs;
 use crate::config::Selected;
 use crate::exit_code;
 use crate::run::capacity::Jobs;
+use crate::run::command::Command;
 use keep::KeepArgs;
 use lanes::{Lanes, Layout};
 use reuse::Reuse;
@@ -52,8 +53,11 @@ pub(super) struct ExecArgs {
     pub(super) timeout: Duration,
     /// Number of VMs at the same time, or fewer if memory is short. Output stays together by
     /// kernel; a terminal's input goes to no command
-    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["shell_on_fail", "keep_vm"])]
     jobs: u16,
+    /// Run the command as this user of the guest, by name or number
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Print lines as they come, each with the kernel's name before it
     #[arg(long)]
     prefix: bool,
@@ -73,7 +77,7 @@ pub(super) struct ExecArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "5m",
-        conflicts_with_all = ["shell_on_fail", "keep_vm"]
+        conflicts_with_all = ["shell_on_fail", "keep_vm", "dump_on_fail"]
     )]
     reuse: Option<Reuse>,
     /// The process that keeps a VM
@@ -258,7 +262,10 @@ impl ExecArgs {
     ) -> Result<u8, Failure> {
         let command = command_of(&self.command, context, &self.vm, self.timeout)?;
         let errand = Errand {
-            command,
+            command: Command {
+                user: self.user.clone(),
+                ..command
+            },
             stdin,
             visible: self.visible(context),
         };
@@ -285,6 +292,13 @@ impl ExecArgs {
                 exit_code::USAGE,
                 "--reuse=stop ends the VM and runs no command: leave out one of the two",
             ));
+        }
+        if self.reuse.is_some() && self.vm.cores.is_some() {
+            return Err(Failure::new(
+                exit_code::USAGE,
+                "--cores is for a VM of one command, and --reuse keeps one for many",
+            )
+            .hint("leave out one of the two"));
         }
         if self.as_runner && selected.len() > 1 {
             return Err(Failure::new(

@@ -12,17 +12,23 @@ use super::Failure;
 use super::again;
 use super::input::{self, Interrupts};
 use super::status_request::StatusRequests;
+use super::stay;
 use crate::blocking::blocking;
 use crate::exit_code;
-use crate::report::{Baseline, Levels, Outlet, Reports, TerminalStyle};
+use crate::report::{Baseline, Levels, Outlet, Queue, Reports, TerminalStyle};
 use crate::run::background::Background;
+use crate::run::command::Environment;
 use crate::run::dir::RunDir;
 use crate::run::event::{Event, KernelPlan, RunFinished, RunStarted, SCHEMA};
 use crate::run::event_log::EventWriter;
 use crate::run::plan::Plan;
+use crate::run::stay::Visit;
 
 /// How long the terminal may take to print the rest after a signal has ended the run.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The VMs that wait for a shell, and the shells' environment.
+type Visits = (UnboundedReceiver<Visit>, Environment);
 
 /// Runs the plan, which these words run again; writes every event, then shows it through `outlet`.
 pub(super) async fn execute(
@@ -30,10 +36,12 @@ pub(super) async fn execute(
     run_dir: &RunDir,
     levels: Levels,
     (style, outlet, baseline): (TerminalStyle, Outlet, Option<Arc<Baseline>>),
+    visits: Visits,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
-    let reports = Reports::of_run(run_dir, style, levels, &outlet.queue(), baseline.as_ref());
-    let code = run((plan, again), run_dir, reports, interrupts).await;
+    let shown = outlet.queue();
+    let reports = Reports::of_run(run_dir, style, levels, &shown, baseline.as_ref());
+    let code = run((plan, again), run_dir, (reports, shown), visits, interrupts).await;
     let shown = drain(outlet, interrupts).await;
     let code = code?;
     Ok(shown?.unwrap_or(code))
@@ -42,7 +50,8 @@ pub(super) async fn execute(
 async fn run(
     (plan, again): (Plan, Vec<String>),
     run_dir: &RunDir,
-    reports: Reports,
+    (reports, shown): (Reports, Queue),
+    (mut visits, env): Visits,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let mut sink = Sink {
@@ -66,6 +75,12 @@ async fn run(
             signal = interrupts.next(), if interrupted.is_none() => {
                 interrupted = Some(signal);
                 run.stop();
+            }
+            // The run goes on meanwhile, except for this VM.
+            Some(visit) = visits.recv(), if interrupted.is_none() => {
+                status_requests.leave_keys();
+                stay::visit(visit, &shown, env.clone(), interrupts).await;
+                status_requests.take_keys();
             }
             // There is no answer after the last event.
             () = status_requests.next() => drop(request_status.send(())),

@@ -160,6 +160,7 @@ impl GtestArgs {
             flaky: false,
             known: None,
             duration_ms: u64::try_from(finished.took.as_millis()).unwrap_or(u64::MAX),
+            guest_ms: None,
             output: finished.output,
             details: String::new(),
             rules: Vec::new(),

@@ -21,9 +21,12 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
+use crate::run::cores::Cores;
+use crate::run::kept::Door;
 use crate::scratch::Scratch;
 use crate::vm::control::{Control, Error};
 use crate::vm::cpu;
+use crate::vm::extras::CORES;
 use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::{VMCORE, Vm};
@@ -56,7 +59,7 @@ pub(super) async fn resolve(
     visible: &[PathBuf],
     edited: bool,
 ) -> Result<Prepared, Failure> {
-    vm_args.check_qemu_args()?;
+    vm_args.check_possible()?;
     let kernel = context.provide(selected).await?;
     let logs = vm_args.logs.as_deref().unwrap_or(dir.path());
     let mut launch = vm_args.launch(context, kernel, visible, dir, logs);
@@ -88,6 +91,7 @@ pub(super) fn command_of(
         terminal: None,
         timeout: (!timeout.is_zero()).then_some(timeout),
         edited: false,
+        user: None,
     };
     exec_limit::check(&command.argv, &command.env).map_err(|error| {
         Failure::new(
@@ -129,12 +133,14 @@ pub(super) async fn in_vm(
         vm.kill().await;
         return Ok(input::code_of(interrupts.next().await));
     }
+    let mut door = Door::open(&mut vm)?;
     let timeout = errand.command.timeout;
     let program = errand.command.argv.first().cloned().unwrap_or_default();
     let stay = &vm_args.stay;
     let command = errand.command.clone();
     let mut ran = attend_in(&mut vm, errand, interrupts, streams).await?;
     if matches!(&ran, Ok(Ok(end)) if has_failed(end)) {
+        stay.dump(&vm, streams).await;
         if let Some(shell) = stay.shell(&command) {
             let errand = Errand {
                 command: shell,
@@ -151,7 +157,12 @@ pub(super) async fn in_vm(
     }
     // A guest that panicked stands still if gdb is to look at it; others have ended.
     if matches!(&ran, Ok(Err(_))) && vm.spec.gdb.is_some() {
+        door = None;
         stay.keep("the VM is lost", &mut vm, interrupts).await;
+    }
+    let cores = vm.spec.console_log.with_file_name(CORES);
+    for core in Cores::new(cores).fresh() {
+        streams.note(&format!("kiln: {}", escape::line(&core)));
     }
     match ran {
         Err(signal) => {
@@ -175,6 +186,8 @@ pub(super) async fn in_vm(
                 streams.note(&format!("  hint: {RAISE_LIMIT}"));
             }
             tell_reports(streams, selected, &vm.stop().await.kernel_reports);
+            drop(door);
+            dir.keep_only(&[VMCORE, CORES]);
             code(end, timeout).map_err(|failure| explain(failure, &program, vm_args, context))
         }
         Ok(Err(error)) => {
@@ -182,9 +195,8 @@ pub(super) async fn in_vm(
             vm.kill().await;
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
-            if vm_args.logs.is_none() && dir.path().join(VMCORE).exists() {
-                dir.keep();
-            }
+            drop(door);
+            dir.keep_only(&[VMCORE, CORES]);
             Err(Failure::new(
                 exit_code::VM_LOST,
                 format!(
@@ -212,7 +224,7 @@ async fn attend_in(
 /// What the user should know about a VM before it starts.
 pub(super) fn remarks(prepared: &Prepared) -> impl Iterator<Item = String> {
     let note = prepared.accel_note.iter().cloned();
-    note.chain(prepared.spec.means.notes())
+    note.chain(prepared.spec.notes())
 }
 
 /// Runs the command of an errand to its end, passing on its streams and signals. The inner error is

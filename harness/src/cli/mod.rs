@@ -2,6 +2,7 @@
 //! code.
 
 mod again;
+mod attach;
 mod bisect;
 mod btf;
 mod ci;
@@ -9,11 +10,16 @@ mod ci_profile;
 mod ci_report;
 mod compare;
 mod context;
+mod debug_image;
+mod debugger;
 mod doctor;
+mod drgn;
+mod dump;
 mod env_args;
 mod exec;
 mod execute;
 mod failure;
+mod gdb;
 mod global_args;
 mod gtest;
 mod guest_command;
@@ -63,6 +69,7 @@ use crate::blocking::blocking;
 use crate::exit_code;
 use crate::guest::share::{self, ServeOptions};
 use crate::offline;
+use crate::vm::relay::{self, RelayOptions};
 
 /// Test programs against kernels: boot a QEMU microVM per kernel, as an ordinary user, with or
 /// without KVM.
@@ -111,9 +118,11 @@ enum Command {
     /// Stop a running VM
     Stop(vms::StopArgs),
     /// Write the memory of a running VM into a file for crash or drgn
-    Dump(vms::DumpArgs),
+    Dump(dump::DumpArgs),
     /// Open gdb on the kernel of a running VM
-    Gdb(vms::GdbArgs),
+    Gdb(gdb::GdbArgs),
+    /// Open drgn on the memory of a running VM
+    Drgn(drgn::DrgnArgs),
     /// Show tests over all kept runs: when they passed, how often they flake
     History(history::HistoryArgs),
     /// List earlier runs, and remove old ones
@@ -142,6 +151,9 @@ enum Command {
     /// Serve one directory over virtiofs (kiln's own helper process)
     #[command(name = share::SUBCOMMAND, hide = true)]
     Share(ServeOptions),
+    /// Connect a guest to a port of the host (kiln's own helper process)
+    #[command(name = relay::SUBCOMMAND, hide = true)]
+    Relay(RelayOptions),
 }
 
 /// Runs kiln with this process's arguments.
@@ -177,6 +189,10 @@ pub fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => Failure::from(error).report(),
         };
+    }
+    if let Command::Relay(options) = &cli.command {
+        // The guest sees that its connection ends.
+        return relay::serve(*options).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
     let begun =
         log::start(cli.global.verbose).and_then(|log| Ok((log, tokio::runtime::Runtime::new()?)));
@@ -247,7 +263,8 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
         Command::Logs(args) => args.run().await,
         Command::Stop(args) => args.run().await,
         Command::Dump(args) => args.run().await,
-        Command::Gdb(args) => args.run().await,
+        Command::Gdb(args) => args.run(cli.global.config.as_deref()).await,
+        Command::Drgn(args) => args.run(cli.global.config.as_deref()).await,
         Command::History(args) => blocking(move || args.run(cli.global.config.as_deref())).await,
         Command::Runs(args) => args.run(cli.global.config.as_deref()),
         Command::Ci(args) => args.run(cli.global.config).await,
@@ -267,7 +284,7 @@ async fn dispatch(cli: Cli) -> Result<u8, Failure> {
             Ok(exit_code::OK)
         }
         // Handled before the runtime started.
-        Command::Share(_) => Ok(exit_code::OK),
+        Command::Share(_) | Command::Relay(_) => Ok(exit_code::OK),
     }
 }
 

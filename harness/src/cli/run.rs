@@ -19,6 +19,7 @@ use super::policy_args::PolicyArgs;
 use super::repeated::Rerun;
 use super::run_vms::RunVms;
 use super::status_request;
+use super::stay::StayArgs;
 use super::suite_args::SuiteArgs;
 use super::vm_args::VmArgs;
 use crate::blocking::blocking;
@@ -34,6 +35,7 @@ use crate::run::partition::Partition;
 use crate::run::plan::{Plan, PlannedKernel};
 use crate::run::selection::Selection;
 use crate::run::settings::{KernelLog, Settings};
+use crate::run::stay::Stay;
 use crate::run::times::Times;
 
 /// Run suites on each kernel.
@@ -55,7 +57,7 @@ pub(super) struct RunArgs {
     /// number of CPUs, or fewer if memory is short]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
-    /// Multiply time limits by this [default: measured in each VM]
+    /// Multiply time limits by this while the guest computes [default: measured in each VM]
     #[arg(long, value_name = "FACTOR", value_parser = parse_scale)]
     timeout_scale: Option<f64>,
     /// Multiply them by this as well, for a program that its build makes slow: 4 for one with
@@ -89,6 +91,9 @@ pub(super) struct RunArgs {
     /// How often a test runs
     #[command(flatten)]
     policies: PolicyArgs,
+    /// What happens to the VM of a test that failed
+    #[command(flatten)]
+    stay: StayArgs,
     /// What the terminal shows
     #[command(flatten)]
     levels: LevelArgs,
@@ -135,6 +140,7 @@ fn parse_scale(text: &str) -> Result<f64, String> {
 impl RunArgs {
     /// Runs the suites; returns the exit code.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        self.stay.check()?;
         let context = Context::load(config.as_deref())?;
         let kernels = if self.kernels.is_empty() {
             vec![QUICK.to_owned()]
@@ -217,6 +223,8 @@ impl RunArgs {
             .collect();
         let mut plan = args.plan(&context, selection, kernels, &run_dir)?;
         plan.expectations = expectations;
+        let (stay, visits) = args.stay.of_run();
+        plan.stay = stay;
         let versions = plan.versions();
         for warning in warnings.drain(..) {
             shown.note(&format!("warning: {}", escape::line(&warning)));
@@ -229,6 +237,7 @@ impl RunArgs {
             &run_dir,
             levels,
             (style, outlet, baseline),
+            (visits, args.vm.environment()?),
             &mut interrupts,
         )
         .await?;
@@ -453,6 +462,7 @@ impl RunArgs {
             },
             jobs,
             policies: self.policies.policies(),
+            stay: Stay::default(),
             expectations: Expectations::default(),
             shard: self.shard,
             rerun_of: self.rerun.as_ref().map(|rerun| rerun.started_at.clone()),

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::attach::Shell;
 use super::context::Context;
 use super::guest_command::Errand;
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::streams::Streams;
 use super::vm_args::VmArgs;
-use super::{Failure, guest_command, output};
+use super::{Failure, attach, guest_command, output};
 use crate::guest::root::Root;
 use crate::run::command::Command;
 
@@ -20,12 +21,24 @@ use crate::run::command::Command;
 #[command(after_help = "Examples:
   kiln shell -k 6.1
   kiln shell -k ../linux --root dir:/srv/rootfs
+  kiln shell --attach 6.1
   echo 'cat /proc/version' | kiln shell -k 5.10")]
 pub(super) struct ShellArgs {
     /// Kernel: a name of kernels.toml, POOL:VERSION such as debian:6.18, host,
     /// or a path: a build tree, an image, or packages separated by commas
-    #[arg(short, long = "kernel", value_name = "KERNEL")]
-    pub(super) kernel: String,
+    #[arg(
+        short,
+        long = "kernel",
+        value_name = "KERNEL",
+        required_unless_present = "attach"
+    )]
+    pub(super) kernel: Option<String>,
+    /// Open the shell in a VM that runs: an id of kiln ps, or the name of its kernel
+    #[arg(long, value_name = "VM", conflicts_with = "kernel")]
+    attach: Option<String>,
+    /// Run the shell as this user of the guest, by name or number
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
     /// Shell to run in the guest
     #[arg(long, value_name = "PATH")]
     pub(super) shell: Option<PathBuf>,
@@ -37,15 +50,21 @@ pub(super) struct ShellArgs {
 impl ShellArgs {
     /// Runs the shell until it ends; its status is ours.
     pub(super) async fn run(mut self, config: Option<PathBuf>) -> Result<u8, Failure> {
+        if let Some(vm) = &self.attach {
+            let shell = Shell {
+                path: self.shell.clone(),
+                user: self.user.clone(),
+                env: self.vm.environment()?,
+            };
+            return attach::to_named(vm, shell).await;
+        }
         let context = Context::load(config.as_deref())?;
-        let selected = context.select(std::slice::from_ref(&self.kernel)).await?;
+        let kernel = self.kernel.clone().unwrap_or_default();
+        let selected = context.select(std::slice::from_ref(&kernel)).await?;
         let [selected] = selected.as_slice() else {
             return Err(Failure::new(
                 crate::exit_code::USAGE,
-                format!(
-                    "`{}` selects several kernels; a shell runs in one",
-                    self.kernel
-                ),
+                format!("`{kernel}` selects several kernels; a shell runs in one"),
             ));
         };
         let mut interrupts = Interrupts::listen()?;
@@ -82,6 +101,7 @@ impl ShellArgs {
             terminal: interactive.then(window_size),
             timeout: None,
             edited: true,
+            user: self.user.clone(),
         };
         let mut stdin = StdinSource::new(false)?;
         if interactive {

@@ -43,6 +43,16 @@ impl StatusRequests {
         }
     }
 
+    /// Leaves the keys to somebody else, and restores the terminal.
+    pub(super) fn leave_keys(&mut self) {
+        self.keys = None;
+    }
+
+    /// Takes the keys again.
+    pub(super) fn take_keys(&mut self) {
+        self.keys = Keys::listen();
+    }
+
     /// Waits until the user asks for a status report.
     pub(super) async fn next(&mut self) {
         let Self { signal, keys } = self;

@@ -1,26 +1,36 @@
-//! What happens to the VM of a command that failed: a shell opens in it, or it is kept for a while.
+//! What happens to the VM of a command or test that failed: its memory is written down, a shell opens
+//! in it, it is kept for a while.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::Failure;
 use super::input::{self, Interrupts, StdinSource, window_size};
-use super::output;
+use super::streams::Streams;
+use super::{Failure, attach, output};
 use crate::exit_code;
-use crate::run::command::Command;
-use crate::vm::machine::Vm;
+use crate::report::{Queue, escape};
+use crate::run::command::{Command, Environment};
+use crate::run::stay::{Stay, Visit};
+use crate::vm::machine::{VMCORE, Vm};
+use crate::vm::{card, dump};
 
-/// What to do with the VM of a command that failed.
+/// What to do with the VM of a command or test that failed.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "After a failure")]
 pub(super) struct StayArgs {
-    /// Open a shell in the VM of a command that failed, as the command left it
-    #[arg(long, conflicts_with = "jobs")]
+    /// Open a shell in the VM of a command or test that failed, before anything is tidied up
+    #[arg(long)]
     shell_on_fail: bool,
-    /// Keep the VM of a command that failed for this time, or until kiln stop or Ctrl-C [default:
-    /// 1h]
-    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, conflicts_with = "jobs", default_missing_value = "1h", value_parser = crate::duration::parse)]
+    /// Write the memory of a guest in which a command or test failed into the VM's log directory,
+    /// for crash and drgn
+    #[arg(long)]
+    dump_on_fail: bool,
+    /// Keep the VM of a command or test that failed for this time, or until kiln stop or Ctrl-C
+    /// [default: 1h]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "1h", value_parser = crate::duration::parse)]
     keep_vm: Option<Duration>,
 }
 
@@ -33,7 +43,9 @@ impl StayArgs {
                 exit_code::USAGE,
                 "--shell-on-fail needs a terminal as stdin and stdout",
             )
-            .hint("without one, --keep-vm keeps the VM for kiln gdb, dump and logs"));
+            .hint(
+                "without one, --keep-vm keeps the VM for kiln shell --attach, gdb, dump and logs",
+            ));
         }
         Ok(())
     }
@@ -52,13 +64,32 @@ impl StayArgs {
         })
     }
 
+    /// Writes the memory of the VM's guest, if that is asked for.
+    pub(super) async fn dump(&self, vm: &Vm, streams: &Streams) {
+        if let Some(dir) = vm.spec.qmp_socket.parent().filter(|_| self.dump_on_fail) {
+            let path = vm.spec.console_log.with_file_name(VMCORE);
+            streams.note(&format!("kiln: {}", dump::beside(dir, &path).await));
+        }
+    }
+
+    /// The same for the tests of a run, and the VMs that then wait for [`visit`].
+    pub(super) fn of_run(&self) -> (Stay, UnboundedReceiver<Visit>) {
+        let (sender, visits) = unbounded_channel();
+        let stay = Stay {
+            keep: self.keep_vm,
+            dump: self.dump_on_fail,
+            visits: self.shell_on_fail.then_some(sender),
+        };
+        (stay, visits)
+    }
+
     /// Keeps the VM, if that is asked for; `why` says what happened.
     pub(super) async fn keep(&self, why: &str, vm: &mut Vm, interrupts: &mut Interrupts) {
         let Some(time) = self.keep_vm else {
             return;
         };
         output::note(&format!(
-            "kiln: {why}; the VM stays for {} s: kiln ps, logs, gdb, dump and stop reach it",
+            "kiln: {why}; the VM stays for {} s: kiln ps, shell --attach, logs, gdb, dump and stop reach it",
             time.as_secs()
         ));
         tokio::select! {
@@ -67,6 +98,35 @@ impl StayArgs {
             _ = interrupts.next() => {}
         }
     }
+}
+
+/// Opens a shell in the VM of a test that failed, on the terminal that `shown` lends; the run goes on
+/// afterwards.
+pub(super) async fn visit(
+    visit: Visit,
+    shown: &Queue,
+    env: Environment,
+    interrupts: &mut Interrupts,
+) {
+    let Visit { dir, why, over } = visit;
+    let _lent = shown.lend().await;
+    // It may have ended meanwhile.
+    let Some(vm) = card::of(&dir) else {
+        return;
+    };
+    output::note(&format!(
+        "kiln: {}; a shell in its VM {}, leave it to go on",
+        escape::line(&why),
+        vm.id
+    ));
+    let shell = attach::Shell {
+        env,
+        ..attach::Shell::default()
+    };
+    if let Err(failure) = attach::to(&vm, shell, interrupts).await {
+        output::note(&failure.render());
+    }
+    drop(over);
 }
 
 /// Our terminal, for the shell.

@@ -22,6 +22,7 @@ use crate::kernel::KernelImage;
 use crate::run::command::Environment;
 use crate::scratch::Scratch;
 use crate::vm::args::MAX_SOCKET_PATH;
+use crate::vm::extras::{Disk, Extras, MOST_DISKS, Network};
 use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, GdbStub, VmConfig};
@@ -88,6 +89,21 @@ pub(super) struct VmArgs {
     /// addresses
     #[arg(long, value_name = "SOCKET|PORT", num_args = 0..=1, require_equals = true, default_missing_value = "", value_parser = parse_gdb)]
     pub(super) gdb: Option<GdbStub>,
+    /// Give the guest a network. It reaches nothing but the named ports of the host's loopback
+    /// interface, at 10.0.2.100
+    #[arg(long, value_name = "PORT,…", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(super) network: Option<Network>,
+    /// Add an empty disk, /dev/vda and so on, with this file system on it, such as 1G or 1G,ext4;
+    /// it goes with the VM
+    #[arg(long, value_name = "SIZE[,FORMAT]")]
+    pub(super) disk: Vec<Disk>,
+    /// Keep the core of each program that crashes, and say which it is; longer ones than SIZE are
+    /// cut off [default: 256M]
+    #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, default_missing_value = "256M")]
+    pub(super) cores: Option<MemorySize>,
+    /// What kiln has no use for
+    #[arg(long, hide = true)]
+    pub(super) systemd: bool,
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
@@ -137,7 +153,7 @@ impl VmArgs {
         context: &Context,
         visible: &[PathBuf],
     ) -> Result<(), Failure> {
-        self.check_qemu_args()?;
+        self.check_possible()?;
         let scratch = scratch_dir()?;
         let common = Common {
             arch: Arch::default(),
@@ -170,8 +186,22 @@ impl VmArgs {
         asked.or(&context.catalogue.settings_of(kernel))
     }
 
-    /// Finds arguments for QEMU that kiln sets itself.
-    pub(super) fn check_qemu_args(&self) -> Result<(), Failure> {
+    /// Finds what cannot be had: arguments for QEMU that kiln sets itself, too many disks, an init
+    /// system.
+    pub(super) fn check_possible(&self) -> Result<(), Failure> {
+        if self.systemd {
+            return Err(Failure::new(
+                crate::exit_code::USAGE,
+                "--systemd: kiln's guests have no init system, only kiln's own",
+            )
+            .hint("run the daemon that a test needs as a part of its command, or use systemd-vmspawn or mkosi for whole systems"));
+        }
+        if self.disk.len() > MOST_DISKS {
+            return Err(Failure::new(
+                crate::exit_code::USAGE,
+                format!("{} disks; a VM has at most {MOST_DISKS}", self.disk.len()),
+            ));
+        }
         for (index, arg) in self.qemu_args.iter().enumerate() {
             let value = self.qemu_args.get(index + 1).map(String::as_str);
             if let Some(taken) = taken_qemu_arg(arg, value) {
@@ -209,6 +239,11 @@ impl VmArgs {
                 hang_timeout: self.hang_timeout,
                 dump_on_panic: self.dump_on_panic,
                 gdb: self.gdb.clone(),
+                extras: Extras {
+                    network: self.network.clone(),
+                    disks: self.disk.clone(),
+                    cores: self.cores,
+                },
             },
             root: self.root.root(),
             visible: visible.to_vec(),

@@ -16,6 +16,7 @@ use crate::guest::root::Root;
 use crate::kernel::{self, Cache, KernelImage, Progress};
 use crate::vm::arch::counter_khz;
 use crate::vm::args;
+use crate::vm::extras::Extras;
 use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::Launch;
 use crate::vm::means::Means;
@@ -77,6 +78,7 @@ impl BareVm {
                 dump_on_panic: false,
                 gdb: None,
                 kernel_log: Patterns::default(),
+                extras: Extras::default(),
             },
             root: Root::default_here(),
             visible: Vec::new(),
@@ -159,6 +161,7 @@ impl DirectBoot {
             dump_on_panic: false,
             gdb: None,
             kernel_log: Patterns::default(),
+            extras: Extras::default(),
             qemu_sandbox: false,
             kernel_args: Vec::new(),
             qemu_args: self.qemu_args,

@@ -44,7 +44,10 @@ pub use lock::{Lock, LockedFile, LockedKernel};
 pub use pin::{NewPin, pin};
 pub use pool::{in_pool, select};
 pub use progress::{Progress, Transfer, Watcher};
-pub use provide::{is_cached, packages_of, provide, provide_all, size_in_cache, status, update};
+pub use provide::{
+    changelog_between, debug_image, is_cached, packages_of, provide, provide_all, size_in_cache,
+    status, update,
+};
 pub use prune::{Keep, cached_kernels, prune};
 pub use symbols::Symbols;
 

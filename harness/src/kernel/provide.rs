@@ -1,6 +1,6 @@
 //! Kernel name → [`KernelImage`], from the cache or its source.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::at_once::{DOWNLOADS, at_once};
 use super::lock::{LockedKernel, Pin};
@@ -156,6 +156,56 @@ pub fn packages_of(
         }
         Selected::Path { .. } | Selected::Files { .. } | Selected::Host => Ok(None),
     }
+}
+
+/// The debug image of `selected`, if it is a kernel of Debian's: what was fetched before, or with
+/// `fetch` from the archive.
+pub fn debug_image(
+    catalogue: &Catalogue,
+    selected: &Selected,
+    cache: &Cache,
+    fetch: bool,
+    progress: &Progress,
+) -> Result<Option<PathBuf>, Error> {
+    let Some((source, pin)) = packages_of(catalogue, selected, cache)? else {
+        return Ok(None);
+    };
+    let request = Request {
+        name: selected.name(),
+        arch: pin.arch,
+        base: base(catalogue),
+        cache,
+        progress,
+    };
+    if fetch {
+        source::debug_image::fetched(&request, &source, &pin).map(Some)
+    } else {
+        source::debug_image::kept(&request, &pin)
+    }
+}
+
+/// What the changelog of the second kernel says of versions after the first, if both are of Debian's
+/// packages.
+pub fn changelog_between(
+    catalogue: &Catalogue,
+    [before, after]: [&Selected; 2],
+    cache: &Cache,
+    progress: &Progress,
+) -> Result<Option<String>, Error> {
+    let (Some((_, before)), Some((source, pin))) = (
+        packages_of(catalogue, before, cache)?,
+        packages_of(catalogue, after, cache)?,
+    ) else {
+        return Ok(None);
+    };
+    let request = Request {
+        name: after.name(),
+        arch: pin.arch,
+        base: base(catalogue),
+        cache,
+        progress,
+    };
+    source::changelog::since(&request, &source, &pin, before.version())
 }
 
 /// Returns what is known about `kernel`, a kernel of `catalogue`.

@@ -89,7 +89,7 @@ pub fn prune(cache: &Cache, keep: Keep, dry_run: bool) -> Result<Vec<Pruned>, Er
     if !dry_run {
         let old = |file: SystemTime| old(file, keep.files_within.max(HOUR));
         remove_leftovers(cache)?;
-        for directory in ["btf", "downloads", "indices", "pools"] {
+        for directory in ["btf", "debug", "downloads", "indices", "pools"] {
             for (path, _) in entries(&cache.root().join(directory))? {
                 let meta = path.symlink_metadata();
                 if meta.is_ok_and(|meta| meta.is_file() && meta.modified().is_ok_and(old)) {

@@ -231,6 +231,7 @@ mod tests {
             vm: 0,
             id: "a.b\x1b[2J".into(),
             elapsed_ms: 3_000,
+            guest_ms: None,
         });
         let text = tell(at(8_000, slow), 9_000);
         assert_eq!(text, "VM 0  6.1  runs a.b\\x1b[2J, slow  (for 4.0 s)\n");

@@ -83,6 +83,10 @@ pub struct Differences {
     /// The types, functions and tracepoints that the question names, if both have BTF.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub types: Option<Step>,
+    /// What the changelog of the newer one's package says of versions after the older one's, the
+    /// newest first; untrusted.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub changelog: String,
 }
 
 /// A command line as a shell reads it.
@@ -149,6 +153,10 @@ pub fn text(report: &Report) -> String {
         }
         Some(_) => text.push_str("\nno type, function or tracepoint that it names differs\n"),
         None => {}
+    }
+    if !report.differences.changelog.is_empty() {
+        text.push_str("\nthe changelog of the newer package since then:\n");
+        cut(&report.differences.changelog, &mut text);
     }
     text.push('\n');
     for side in report.sides() {

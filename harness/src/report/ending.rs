@@ -11,7 +11,7 @@ use super::history::{History, Outcome};
 use super::lines::{self, reason_of};
 use super::table::table;
 use super::text::{Keep, append, quote};
-use super::words::{counted, minutes, report_kind, seconds};
+use super::words::{counted, minutes, report_kind};
 use super::{Levels, StatusLevel, TerminalStyle, escape, output_files, reproduce};
 
 /// Lines of a failure's text to show; the rest is in its file.
@@ -125,7 +125,7 @@ fn failures(text: &mut String, style: TerminalStyle, history: &History, group: b
             format_args!(
                 "{}  ({})\n",
                 lines::name(style, result),
-                seconds(result.duration_ms)
+                lines::took(result)
             ),
         );
         if let Some(reason) = reason_of(result) {

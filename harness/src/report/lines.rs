@@ -33,9 +33,26 @@ pub(super) fn name(style: TerminalStyle, result: &TestResult) -> String {
     )
 }
 
+/// How long it took; at a limit also in the time in which limits count.
+pub(super) fn took(result: &TestResult) -> String {
+    let at_limit = result.verdict == Verdict::Timeout;
+    both_times(result.duration_ms, result.guest_ms.filter(|_| at_limit))
+}
+
+fn both_times(host_ms: u64, guest_ms: Option<u64>) -> String {
+    match guest_ms {
+        None => seconds(host_ms),
+        Some(guest_ms) => format!(
+            "{}, {} of the guest's time",
+            seconds(host_ms),
+            seconds(guest_ms)
+        ),
+    }
+}
+
 /// A verdict, with its reason if it needs one.
 pub(super) fn verdict(style: TerminalStyle, result: &TestResult) -> String {
-    let mut text = format!("{}  ({})", name(style, result), seconds(result.duration_ms));
+    let mut text = format!("{}  ({})", name(style, result), took(result));
     if Class::of(result) != Class::Pass
         && let Some(reason) = reason_of(result)
     {
@@ -53,7 +70,7 @@ pub(super) fn attempt(style: TerminalStyle, result: &TestResult) -> String {
         style.verdict(result.verdict),
         escape::line(&result.kernel),
         escape::line(&result.id),
-        seconds(result.duration_ms)
+        took(result)
     );
     if result.verdict != Verdict::Pass
         && let Some(reason) = reason_of(result)
@@ -71,7 +88,7 @@ pub(super) fn slow(style: TerminalStyle, slow: &TestSlow) -> String {
         style.caution("SLOW"),
         escape::line(&slow.kernel),
         escape::line(&slow.id),
-        seconds(slow.elapsed_ms)
+        both_times(slow.elapsed_ms, slow.guest_ms)
     )
 }
 
@@ -148,7 +165,10 @@ pub(super) fn vm_started(style: TerminalStyle, up: &VmStarted) -> String {
 
 /// How much slower than the reference a VM is.
 pub(super) fn speed(style: TerminalStyle, speed: &SpeedMeasured) -> String {
-    let what = format!("time limits are multiplied by {:.1}", speed.factor);
+    let what = format!(
+        "time limits are multiplied by {:.1} while the guest computes",
+        speed.factor
+    );
     vm(style, &speed.kernel, speed.vm, &what)
 }
 

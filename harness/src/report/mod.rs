@@ -21,6 +21,7 @@ mod interface;
 mod json;
 mod junit;
 mod kernel_order;
+mod lend;
 mod lines;
 mod live;
 pub mod markdown;

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::TerminalStyle;
 use super::interface::ReportError;
+use super::lend::{self, Lend, Lent};
 use super::live::View;
 use super::painter::{Paint, Painter, Piece};
 use crate::kernel::{Progress, Transfer, Watcher};
@@ -90,6 +91,10 @@ fn show<W: Write + Send>(mut painter: Painter<W>, shared: &Shared) -> Result<(),
                 painter.transfer(transfer);
                 Ok(())
             }
+            Next::Lend(lend) => {
+                painter.lend(lend);
+                Ok(())
+            }
             Next::Tick => {
                 painter.advance();
                 Ok(())
@@ -125,6 +130,15 @@ impl Queue {
     /// A line on standard error.
     pub fn note(&self, text: &str) {
         self.push(Piece::Note(format!("{text}\n")));
+    }
+
+    /// Waits until everything before is written and the live lines are away. Nothing is written
+    /// until what this returns is dropped.
+    pub async fn lend(&self) -> Lent {
+        let (lend, granted) = lend::ask();
+        self.0.lock().lends.push_back(lend);
+        self.0.changed.notify_one();
+        granted.await
     }
 
     fn push(&self, piece: Piece) {
@@ -184,12 +198,14 @@ struct Waiting {
     left_out: usize,
     view: Option<View>,
     transfers: VecDeque<Arc<Transfer>>,
+    lends: VecDeque<Lend>,
     closed: bool,
 }
 
 enum Next {
     Piece(Piece),
     Transfer(Arc<Transfer>),
+    Lend(Lend),
     Tick,
     End,
 }
@@ -248,6 +264,9 @@ impl Waiting {
                 self.remarks -= text.len();
             }
             return Some(Next::Piece(piece));
+        }
+        if let Some(lend) = self.lends.pop_front() {
+            return Some(Next::Lend(lend));
         }
         let transfer = self.transfers.pop_front().map(Next::Transfer);
         let view = || self.view.take().map(|view| Next::Piece(Piece::Live(view)));

@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressBar};
 
 use super::TerminalStyle;
 use super::interface::{ReportError, put};
+use super::lend::Lend;
 use super::live::{Live, View};
 use crate::kernel::Transfer;
 
@@ -58,6 +59,11 @@ impl<W: Write + Send> Painter<W> {
             let bar = transfer.bar(&self.lines);
             self.transfers.push((transfer, bar));
         }
+    }
+
+    /// Gives the terminal away, without the live lines, until it comes back.
+    pub(super) fn lend(&self, lend: Lend) {
+        self.live.suspend(|| lend.give());
     }
 
     /// Whether files are being downloaded.

@@ -58,6 +58,7 @@ pub(crate) fn result(kernel: &str, id: &str, verdict: Verdict, reason: &str) -> 
         flaky: false,
         known: None,
         duration_ms: 3100,
+        guest_ms: None,
         output: String::new(),
         details: String::new(),
         rules: Vec::new(),

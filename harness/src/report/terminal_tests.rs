@@ -199,12 +199,16 @@ fn each_level_shows_what_those_before_it_show_and_more() {
         attempt: 2,
         ..result("6.1", "a.flaky", Verdict::Pass, "")
     };
-    let first = result("6.1", "a.flaky", Verdict::Timeout, "too late");
+    let first = TestResult {
+        guest_ms: Some(1_000),
+        ..result("6.1", "a.flaky", Verdict::Timeout, "too late")
+    };
     let slow = Event::TestSlow(TestSlow {
         kernel: "6.1".into(),
         vm: 0,
         id: "a.slow".into(),
         elapsed_ms: 60_000,
+        guest_ms: Some(5_900),
     });
     let records = [
         started(&["6.1"], 5),
@@ -223,13 +227,16 @@ fn each_level_shows_what_those_before_it_show_and_more() {
         ),
         (
             StatusLevel::Retry,
-            "TRY 1 TIMEOUT  6.1  a.flaky  (3.1 s): too late\n",
+            "TRY 1 TIMEOUT  6.1  a.flaky  (3.1 s, 1.0 s of the guest's time): too late\n",
         ),
         (
             StatusLevel::Retry,
             "FLAKY  6.1  a.flaky  (3.1 s): passed at attempt 2\n",
         ),
-        (StatusLevel::Slow, "SLOW  6.1  a.slow  (> 60.0 s)\n"),
+        (
+            StatusLevel::Slow,
+            "SLOW  6.1  a.slow  (> 60.0 s, 5.9 s of the guest's time)\n",
+        ),
         (StatusLevel::Pass, "PASS  6.1  a.pass  (3.1 s)\n"),
         (StatusLevel::Pass, "XFAIL  6.1  a.known  (3.1 s): no BTF\n"),
         (StatusLevel::Skip, "SKIP  6.1  a.skip  (3.1 s): no BTF\n"),

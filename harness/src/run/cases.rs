@@ -21,6 +21,7 @@ pub(super) fn results(parent: &TestResult, cases: Vec<EndedCase>) -> Vec<TestRes
                 .filter(|_| !matches!(case.verdict, Verdict::Pass | Verdict::Skip)),
             reason: Some(case.reason).filter(|reason| !reason.is_empty()),
             duration_ms: millis(case.duration),
+            guest_ms: None,
             output: String::new(),
             details: bounded_text(case.details.as_bytes()),
             rules: Vec::new(),

@@ -45,6 +45,8 @@ pub struct Command {
     /// Whether to refresh the host's files before each line of input: users edit files while a
     /// shell is open.
     pub edited: bool,
+    /// The user of the guest that runs it, by name or number; root if not given.
+    pub user: Option<String>,
 }
 
 /// Input for a running command.
@@ -207,6 +209,7 @@ fn spec(command: Command) -> ProcessSpec {
             .timeout
             .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         addr_no_randomize: false,
+        user: command.user,
     }
 }
 

@@ -15,12 +15,16 @@ use tokio::time::{Instant, timeout_at};
 use super::command::{GUEST_REPLY, close_job};
 use crate::vm::control::{Control, EVENT_BACKLOG, Error};
 use crate::vm::exec_limit;
+use crate::vm::guest_time::Limit;
 
 /// Bytes of one process's output to keep; the rest is dropped with a message. The largest expected
 /// output of any upstream test is far below.
 pub(super) const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
-/// If we check a deadline this much later, then we were late, not the guest.
+/// For any guest, a longer grace is pointless.
+const MAX_GRACE: Duration = Duration::from_secs(15);
+
+/// If we notice a limit this much later, then we were late, not the guest.
 const LATE: Duration = Duration::from_millis(500);
 /// How long a guest's messages may then take to reach us from the socket, each time and at most.
 const CATCH_UP: Duration = Duration::from_millis(200);
@@ -138,6 +142,7 @@ impl<'c> Driver<'c> {
             output,
             deadline_ms: None,
             addr_no_randomize,
+            user: None,
         };
         if let Err(error) = exec_limit::check_spec(&spec) {
             let process = self.control.process_number();
@@ -217,34 +222,46 @@ impl<'c> Driver<'c> {
             .find_map(|(seen, pid)| (seen == comm).then_some(*pid))
     }
 
-    /// Handles events until `done` is satisfied (true) or `deadline` passes (false). Everything
-    /// that the guest has sent by then counts, however late we read it.
+    /// A limit that starts now, in the guest's own time.
+    pub(super) fn limit(&self, limit: Duration) -> Limit {
+        self.control.time.limit(limit)
+    }
+
+    /// How long it may take to end what has to end: this much of the guest's own time.
+    pub(super) fn grace(&self, grace: Duration) -> Limit {
+        self.limit(grace).at_most(MAX_GRACE)
+    }
+
+    /// Handles events until `done` is satisfied (true) or `limit` passes (false). Everything that
+    /// the guest has sent by then counts, however late we read it.
     pub(super) async fn until(
         &mut self,
-        deadline: Instant,
+        limit: impl Into<Limit>,
         mut done: impl FnMut(&Self) -> bool,
     ) -> Result<bool, Error> {
+        let limit = limit.into();
+        let passed = limit.passed();
+        tokio::pin!(passed);
         while !done(self) {
-            // A guest that prints endlessly always has a next event.
-            if Instant::now() >= deadline {
-                return self.catch_up(deadline, done).await;
-            }
-            match timeout_at(deadline, self.control.next()).await {
-                Err(_) => return self.catch_up(deadline, done).await,
-                Ok(event) => self.take_next(event)?,
-            }
+            let event = tokio::select! {
+                // First: a guest that prints endlessly always has a next event.
+                biased;
+                late = &mut passed => return self.catch_up(late, done).await,
+                event = self.control.next() => event,
+            };
+            self.take_next(event)?;
         }
         Ok(true)
     }
 
-    /// Handles what was sent before the deadline, which has passed. If kiln was stopped (SIGSTOP, a
+    /// Handles what was sent before a limit passed, so long ago. If kiln was stopped (SIGSTOP, a
     /// swapping host), it is still in a socket.
     async fn catch_up(
         &mut self,
-        deadline: Instant,
+        late: Duration,
         mut done: impl FnMut(&Self) -> bool,
     ) -> Result<bool, Error> {
-        let on_time = deadline.elapsed() < LATE;
+        let on_time = late < LATE;
         let patience = if on_time { Duration::ZERO } else { CATCH_UP };
         let stop = Instant::now() + CATCH_UP_AT_MOST;
         for _ in 0..EVENT_BACKLOG {
@@ -290,7 +307,8 @@ impl<'c> Driver<'c> {
     /// Sends SIGTERM, then after `grace` SIGKILL, to a process's group; waits until it has ended,
     /// and as long again for its last output.
     pub(super) async fn end(&mut self, process: ProcessId, grace: Duration) -> Result<(), Error> {
-        self.end_after(process, Some(grace), grace).await
+        self.end_after(process, Some(self.grace(grace)), grace)
+            .await
     }
 
     /// Sends SIGTERM, then after `patience` SIGKILL, to a process's group; without patience, only
@@ -298,7 +316,7 @@ impl<'c> Driver<'c> {
     pub(super) async fn end_after(
         &mut self,
         process: ProcessId,
-        patience: Option<Duration>,
+        patience: Option<Limit>,
         grace: Duration,
     ) -> Result<(), Error> {
         use nix::sys::signal::Signal;
@@ -307,7 +325,7 @@ impl<'c> Driver<'c> {
             None => false,
             Some(patience) => {
                 self.signal(process, Signal::SIGTERM).await?;
-                self.until(Instant::now() + patience, over).await?
+                self.until(patience, over).await?
             }
         };
         if !ended {
@@ -319,8 +337,14 @@ impl<'c> Driver<'c> {
                 });
             }
         }
+        self.drain(process, grace).await
+    }
+
+    /// Waits for the last output of a process that has ended. A descendant may hold it open for
+    /// ever.
+    pub(super) async fn drain(&mut self, process: ProcessId, grace: Duration) -> Result<(), Error> {
         let drained = |driver: &Self| driver.process(process).drained();
-        self.until(Instant::now() + grace, drained).await?;
+        self.until(self.grace(grace), drained).await?;
         Ok(())
     }
 

@@ -5,7 +5,6 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use guest_init::message::{ProcessId, Status};
-use tokio::time::Instant;
 
 use super::driver::{Driver, SpawnOptions};
 use crate::vm::control::Error;
@@ -17,9 +16,9 @@ pub(super) struct Helper<'a, V = String> {
     pub(super) env: &'a [(String, V)],
     pub(super) cwd: &'a str,
     pub(super) options: SpawnOptions,
-    /// It is ended after this time on the guest's side.
+    /// It is ended after this much of the guest's own time.
     pub(super) limit: Duration,
-    /// Between SIGTERM and SIGKILL then.
+    /// Between SIGTERM and SIGKILL then, likewise.
     pub(super) grace: Duration,
     /// What it starts may keep running and hold its output open: do not wait for that.
     pub(super) leaves_others: bool,
@@ -58,7 +57,7 @@ impl<V: AsRef<OsStr>> Helper<'_, V> {
                 state.drained()
             }
         };
-        let in_time = driver.until(Instant::now() + self.limit, over).await?;
+        let in_time = driver.until(driver.limit(self.limit), over).await?;
         if !in_time {
             driver.end(process, self.grace).await?;
         }

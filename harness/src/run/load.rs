@@ -223,7 +223,7 @@ async fn helped(
             addr_no_randomize: session.addr_no_randomize,
             ..SpawnOptions::default()
         },
-        limit: LIMIT.mul_f64(session.factor),
+        limit: LIMIT,
         grace: GRACE,
         leaves_others: false,
     };

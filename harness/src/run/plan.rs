@@ -13,6 +13,7 @@ use super::partition::Partition;
 use super::policy::Policies;
 use super::runner::Suite;
 use super::settings::Settings;
+use super::stay::Stay;
 use super::times::{Pace, Times};
 use crate::bpf::Facts;
 use crate::scratch::Scratch;
@@ -95,6 +96,8 @@ pub struct Plan {
     pub jobs: Jobs,
     /// How often a test runs, and when the run ends early.
     pub policies: Policies,
+    /// What to do with the VM of a test that failed.
+    pub stay: Stay,
     /// Known results of tests.
     pub expectations: Expectations,
     /// The part of kernels × tests in [`PlannedKernel::tests`].
@@ -167,6 +170,7 @@ impl Plan {
             flaky: false,
             known: None,
             duration_ms: 0,
+            guest_ms: None,
             output: String::new(),
             details: String::new(),
             rules: Vec::new(),

@@ -19,9 +19,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::queue::{KernelState, Waiting};
+use self::tell::{as_millis, millis};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
+use super::cores::Cores;
 use super::event::{
     Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
@@ -30,7 +32,8 @@ use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
-use super::slow::slow_after;
+use super::slow::is_slow;
+use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
 use crate::hint::with_causes;
@@ -141,7 +144,8 @@ impl<'p> Pool<'p> {
     async fn work(&self) {
         while let Some((index, ready)) = self.next_kernel().await {
             let vm = self.new_vm(index);
-            let up = self.one_vm(index, &ready, vm).await;
+            // It holds all that a test needs.
+            let up = Box::pin(self.one_vm(index, &ready, vm)).await;
             self.vm_gone(index, vm, up);
         }
     }
@@ -244,31 +248,43 @@ impl<'p> Pool<'p> {
                 result: result.clone(),
             },
         );
+        let places = (up.session.dir(), self.plan.logs_of(kernel, vm));
+        up.session.moment = Moment::of(&self.plan.stay, &result, places, &self.events);
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
         let console_from = up.session.vm.console().position();
-        let slow_after = slow_after(self.plan, test, up.session.factor);
+        let time = up.session.vm.control.time.clone();
+        let guest_start = time.now();
+        let guest_ms = || as_millis(time.now().saturating_sub(guest_start));
         let ended = {
             let ended = up.test(test);
             tokio::pin!(ended);
-            if let Ok(ended) = tokio::time::timeout(slow_after, &mut ended).await {
-                ended
-            } else {
-                self.emit(Event::TestSlow(TestSlow {
-                    kernel: kernel.name.clone(),
-                    vm,
-                    id: id.clone(),
-                    elapsed_ms: millis(start),
-                }));
-                ended.await
+            tokio::select! {
+                ended = &mut ended => ended,
+                () = is_slow(self.plan, test, &time) => {
+                    self.emit(Event::TestSlow(TestSlow {
+                        kernel: kernel.name.clone(),
+                        vm,
+                        id: id.clone(),
+                        elapsed_ms: millis(start),
+                        guest_ms: Some(guest_ms()),
+                    }));
+                    ended.await
+                }
             }
         };
-        let duration_ms = millis(start);
+        let stayed = up.session.stayed();
+        let duration_ms = millis(start + stayed);
+        // In a VM that stayed, others have used the guest's time, too.
+        let guest_ms = stayed.is_zero().then(guest_ms);
         let mut cases = Vec::new();
         let (result, up) = match ended {
             Ok((ended, reports)) => {
                 for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
+                }
+                for core in up.session.cores.iter_mut().flat_map(Cores::fresh) {
+                    self.warn(kernel, format!("{id}: {core}"));
                 }
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let judgement = ended.judgement;
@@ -277,6 +293,7 @@ impl<'p> Pool<'p> {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
                     duration_ms,
+                    guest_ms,
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
                     details: judgement.diff.unwrap_or_default(),
@@ -419,7 +436,7 @@ impl<'p> Pool<'p> {
             self.warn(kernel, warning.clone());
         }
         let means = session.vm.spec.means.clone();
-        for note in means.notes() {
+        for note in session.vm.spec.notes() {
             // VMs of one kernel are alike, so warn only once.
             if self
                 .told
@@ -479,8 +496,4 @@ impl<'p> Pool<'p> {
         let reports = up.session.kernel_reports(self.plan.settings.kernel_log);
         self.kernel_reports(kernel, vm, None, reports);
     }
-}
-
-fn millis(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

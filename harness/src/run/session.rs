@@ -7,12 +7,16 @@ use std::time::Duration;
 use guest_init::message::Status;
 use tokio::time::Instant;
 
+use super::cores::Cores;
 use super::driver::{Driver, SpawnOptions};
 use super::helper::{Helped, Helper, Said};
+use super::kept::Door;
 use super::leftovers;
 use super::settings::{KernelLog, Settings};
+use super::stay::Moment;
 use crate::scratch::Scratch;
 use crate::vm::control::Error;
+use crate::vm::extras::CORES;
 use crate::vm::kernel_log::{KernelProblem, Taint};
 use crate::vm::launch::{self, Launch};
 use crate::vm::machine::{Evidence, Stopped, Vm};
@@ -22,7 +26,7 @@ use crate::vm::qemu::Qemu;
 const SPEED_SAMPLES: u32 = 3;
 /// How long all of them may take: 5,000 times the reference each.
 const SPEED_DEADLINE: Duration = Duration::from_secs(120);
-/// Limit of a command of kiln's own, such as modprobe, before scaling.
+/// Limit of a command of kiln's own, such as modprobe, in the guest's own time.
 const PREPARE_LIMIT: Duration = Duration::from_secs(10);
 /// How long they may take to end after that.
 const PREPARE_GRACE: Duration = Duration::from_secs(1);
@@ -40,7 +44,7 @@ pub(crate) struct Session {
     pub(super) vm: Vm,
     pub(super) accel_note: Option<String>,
     pub(super) qemu: Qemu,
-    /// Time limits are multiplied by this.
+    /// How many times slower than the reference it is.
     pub(super) factor: f64,
     /// Commands of kiln's own run without ASLR.
     pub(super) addr_no_randomize: bool,
@@ -51,8 +55,14 @@ pub(crate) struct Session {
     pub(super) unclean: bool,
     /// The known taint flags of the kernel.
     taint: Taint,
+    /// The test that runs, if this VM may stay after it.
+    pub(super) moment: Option<Moment>,
+    /// The cores of programs that crashed, if they are kept.
+    pub(super) cores: Option<Cores>,
+    /// For `kiln shell --attach`.
+    door: Option<Door>,
     /// Sockets; removed with the session.
-    _dir: Scratch,
+    dir: Scratch,
 }
 
 impl Session {
@@ -70,8 +80,14 @@ impl Session {
         let prepared = launch(&dir, logs).prepare().await?;
         let accel_note = prepared.accel_note.clone();
         let qemu = prepared.qemu.clone();
+        let mut vm = prepared.start().await?;
+        let cores = vm.spec.extras.cores.map(|_| Cores::new(logs.join(CORES)));
+        let door = Door::open(&mut vm).unwrap_or_else(|error| {
+            tracing::warn!("nobody can attach to this VM: {error}");
+            None
+        });
         Ok(Self {
-            vm: prepared.start().await?,
+            vm,
             accel_note,
             qemu,
             factor: 1.0,
@@ -80,24 +96,43 @@ impl Session {
             modules_loaded: false,
             unclean: false,
             taint: Taint::default(),
-            _dir: dir,
+            moment: None,
+            cores,
+            door,
+            dir,
         })
+    }
+
+    /// Its own directory.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// How long it stayed after the last test.
+    pub(super) fn stayed(&self) -> Duration {
+        self.moment.as_ref().map(Moment::took).unwrap_or_default()
     }
 
     /// Measures the VM's speed, unless the user says what it is.
     pub(super) async fn measure(&mut self, settings: &Settings) -> Result<(), Error> {
-        match settings.timeout_scale {
-            Some(scale) => self.factor = scale,
-            None => self.measure_speed().await?,
-        }
-        self.factor *= settings.build_scale;
+        let factor = match settings.timeout_scale {
+            Some(scale) => scale,
+            None => self.measured().await?,
+        };
+        self.set_factor(factor * settings.build_scale);
         Ok(())
     }
 
     /// Measures the VM's speed.
     pub(super) async fn measure_speed(&mut self) -> Result<(), Error> {
-        self.factor = self.measured().await?;
+        let factor = self.measured().await?;
+        self.set_factor(factor);
         Ok(())
+    }
+
+    fn set_factor(&mut self, factor: f64) {
+        self.factor = factor;
+        self.vm.control.time.set_factor(factor);
     }
 
     /// How many times slower than the reference this VM is: the best of a few measurements. A
@@ -145,7 +180,7 @@ impl Session {
                 addr_no_randomize: self.addr_no_randomize,
                 ..SpawnOptions::default()
             },
-            limit: PREPARE_LIMIT.mul_f64(self.factor),
+            limit: PREPARE_LIMIT,
             grace: PREPARE_GRACE,
             leaves_others: false,
         };
@@ -173,6 +208,14 @@ impl Session {
 
     /// Collects what is known about this lost VM and stops it.
     pub(super) async fn lost(mut self, error: &Error) -> Lost {
+        // A guest that panicked stands still if gdb is to look at it; others have ended.
+        if let Some(moment) = self.moment.take().filter(|_| self.vm.spec.gdb.is_some()) {
+            self.door = None;
+            tokio::select! {
+                () = moment.after_loss() => {}
+                () = self.vm.ended() => {}
+            }
+        }
         let evidence = self.vm.evidence().await;
         self.vm.kill().await;
         Lost {

@@ -8,7 +8,7 @@ use crate::vm::kernel_log::KernelProblem;
 pub struct Settings {
     /// The environment of everything except bpftrace itself.
     pub env: Vec<(String, String)>,
-    /// Time limits are multiplied by this; measured in each VM if not given.
+    /// Time limits are multiplied by this while the guest computes; measured in each VM if not given.
     pub timeout_scale: Option<f64>,
     /// And by this, for a program that its build makes slow; usually 1.
     pub build_scale: f64,

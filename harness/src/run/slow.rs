@@ -1,15 +1,18 @@
 //! When to report a running test as slow.
 
-use std::time::Duration;
-
 use super::plan::{Plan, PlannedTest};
+use crate::vm::guest_time::GuestTime;
 
 /// How much of its limits a test may use before it is reported.
 const PART: f64 = 0.75;
 
-/// How long this test may run until it is reported as slow, in a VM whose limits are multiplied by
-/// `factor`.
-pub(super) fn slow_after(plan: &Plan, test: PlannedTest, factor: f64) -> Duration {
-    let asked = plan.policies.slow_timeout;
-    asked.unwrap_or_else(|| plan.test(test).limit.mul_f64(factor * PART))
+/// Waits until this test, which starts now, is to be reported as slow: `--slow-timeout` is on the
+/// host's clock, and the test's limits are in the guest's own time.
+pub(super) async fn is_slow(plan: &Plan, test: PlannedTest, time: &GuestTime) {
+    if let Some(asked) = plan.policies.slow_timeout {
+        tokio::time::sleep(asked).await;
+    } else {
+        let part = plan.test(test).limit.mul_f64(PART);
+        time.limit(part).passed().await;
+    }
 }

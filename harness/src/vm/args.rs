@@ -4,11 +4,13 @@
 //! together: a serial port is a chardev, a device and a `console=`.
 
 mod devices;
+mod extras;
 mod option;
 
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::Path;
 
 use guest_init::plan::Control;
 
@@ -16,9 +18,11 @@ use self::devices::{
     Accel, Boot, ControlPort, EndsOnPanic, Gdb, Machine, Monitor, NinePDevice, Sandbox,
     SerialConsole, SerialControl, VirtioConsole, VirtiofsDevice, VmCoreInfo,
 };
+use self::extras::{Card, ScratchDisk};
 use self::option::Device;
 use super::arch::platform;
 use super::card::ADMIN_SOCKET;
+use super::extras::Extras;
 use super::means::Console;
 use super::spec::VmSpec;
 
@@ -72,7 +76,10 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
         }),
     ];
     if spec.qemu_sandbox {
-        devices.push(Box::new(Sandbox));
+        // Of those that relay a guest's connections.
+        let network = spec.extras.network.as_ref();
+        let spawns = network.is_some_and(|network| !network.host_ports.is_empty());
+        devices.push(Box::new(Sandbox { spawns }));
     }
     devices.push(Box::new(EndsOnPanic {
         platform,
@@ -117,6 +124,17 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
         devices.push(Box::new(NinePDevice {
             index,
             share,
+            transport,
+        }));
+    }
+    if let Some(network) = &spec.extras.network {
+        devices.push(Box::new(Card { network, transport }));
+    }
+    let dir = spec.qmp_socket.parent().unwrap_or(Path::new("."));
+    for index in 0..spec.extras.disks.len() {
+        devices.push(Box::new(ScratchDisk {
+            index,
+            file: Extras::disk_file(dir, index),
             transport,
         }));
     }

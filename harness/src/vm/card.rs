@@ -18,6 +18,8 @@ use crate::whole_file;
 const CARD: &str = "vm.json";
 /// The second QMP socket there, for others than the kiln that runs the VM.
 pub const ADMIN_SOCKET: &str = "admin.sock";
+/// The socket there for those who start programs beside the VM's own.
+pub const ATTACH_SOCKET: &str = "attach.sock";
 
 /// What there is to know about a running VM.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -88,9 +90,14 @@ fn running_in(parent: &Path) -> Vec<Running> {
     found
 }
 
+/// What to call the VM of a directory.
+pub fn id_of(dir: &Path) -> Option<String> {
+    Some(dir.file_name()?.to_str()?.strip_prefix(PREFIX)?.to_owned())
+}
+
 /// The VM of a directory, if it is one of this user and its QEMU listens.
-fn of(dir: &Path) -> Option<Running> {
-    let id = dir.file_name()?.to_str()?.strip_prefix(PREFIX)?.to_owned();
+pub fn of(dir: &Path) -> Option<Running> {
+    let id = id_of(dir)?;
     // Not through a link, and nothing that others could write.
     let meta = std::fs::symlink_metadata(dir).ok()?;
     if !is_private(&meta) {

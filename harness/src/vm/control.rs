@@ -1,5 +1,9 @@
 //! The host's end of the control port.
 
+mod side;
+
+pub use side::{SIDE, Side};
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::clock::ClockKeeper;
+use super::guest_time::GuestTime;
 use super::health::Loss;
 use crate::hint::Hint;
 
@@ -133,6 +138,10 @@ pub struct Control {
     clock_set: watch::Receiver<bool>,
     /// Its kernel's taint flags.
     taint: Arc<AtomicU64>,
+    /// The guest's own time.
+    pub time: GuestTime,
+    /// What is about jobs and processes of others.
+    side: Option<mpsc::UnboundedReceiver<GuestEvent>>,
     next_job: JobId,
     next_process: ProcessId,
 }
@@ -164,9 +173,10 @@ impl Control {
         tokio::spawn(write_frames(write, frame_receiver));
         let (heard_sender, heard) = watch::channel(Instant::now());
         let taint = Arc::new(AtomicU64::new(0));
+        let (side_sender, side) = mpsc::unbounded_channel();
         tokio::spawn(read_events(
             read,
-            event_sender,
+            (event_sender, side_sender),
             heard_sender,
             clock,
             Arc::clone(&taint),
@@ -180,6 +190,8 @@ impl Control {
             heard,
             clock_set,
             taint,
+            time: GuestTime::unmetered(),
+            side: Some(side),
             next_job: 1,
             next_process: 1,
         }
@@ -200,6 +212,8 @@ impl Control {
             heard: watch::channel(Instant::now()).1,
             clock_set: watch::channel(true).1,
             taint: Arc::default(),
+            time: GuestTime::unmetered(),
+            side: None,
             next_job: 1,
             next_process: 1,
         }
@@ -309,15 +323,16 @@ impl Control {
     /// Measures how many times slower the guest is than the reference of [`guest_init::speed`].
     ///
     /// The work cannot have taken longer than its answer, whatever the guest says: this keeps time
-    /// limits finite.
+    /// limits finite. Time in which the guest waited for a host CPU says nothing about its speed.
     pub async fn speed_factor(&mut self, deadline: Instant) -> Result<f64, Error> {
         const WHAT: &str = "the speed measurement";
-        let asked = Instant::now();
+        let (asked, before) = (Instant::now(), self.time.vcpus());
         self.send(&Request::MeasureSpeed).await?;
         match self.event(deadline, WHAT).await? {
             GuestEvent::Speed { micros } => {
                 let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-                Ok(guest_init::speed::factor(micros.min(waited)))
+                let ran = self.time.vcpus().since(before).share();
+                Ok((guest_init::speed::factor(micros.min(waited)) * ran).max(1.0))
             }
             _ => Err(Error::OutOfTurn {
                 what: WHAT.to_owned(),
@@ -337,7 +352,10 @@ async fn write_frames(mut port: OwnedWriteHalf, mut frames: mpsc::Receiver<Vec<u
 
 async fn read_events(
     mut port: OwnedReadHalf,
-    events: mpsc::Sender<Result<GuestEvent, Error>>,
+    (events, side): (
+        mpsc::Sender<Result<GuestEvent, Error>>,
+        mpsc::UnboundedSender<GuestEvent>,
+    ),
     heard: watch::Sender<Instant>,
     mut clock: ClockKeeper,
     taint: Arc<AtomicU64>,
@@ -360,6 +378,11 @@ async fn read_events(
                     }
                     if let GuestEvent::Tainted { flags } = event {
                         taint.store(flags, Ordering::Relaxed);
+                        continue;
+                    }
+                    if side::owns(&event) {
+                        // Ignored unless somebody has a door there.
+                        let _ = side.send(event);
                         continue;
                     }
                     let hello = matches!(event, GuestEvent::Hello(_));
@@ -387,103 +410,4 @@ async fn read_events(
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    fn soon() -> Instant {
-        Instant::now() + Duration::from_secs(5)
-    }
-
-    fn pair() -> (Control, UnixStream) {
-        let (host, guest) = UnixStream::pair().unwrap();
-        (Control::over(host), guest)
-    }
-
-    #[tokio::test]
-    async fn hello_is_found_after_noise() {
-        let (mut control, mut guest) = pair();
-        guest.write_all(b"boot noise\r\n").await.unwrap();
-        let hello = Hello {
-            protocol: PROTOCOL_VERSION,
-            release: "6.1.0".to_owned(),
-            ..Hello::default()
-        };
-        let frame = frame::encode(&GuestEvent::Hello(hello.clone())).unwrap();
-        guest.write_all(&frame).await.unwrap();
-        assert_eq!(control.hello(soon()).await.unwrap(), hello);
-    }
-
-    #[tokio::test]
-    async fn a_guest_that_greets_twice_has_started_another_kernel() {
-        let (mut control, mut guest) = pair();
-        let hello = GuestEvent::Hello(Hello {
-            protocol: PROTOCOL_VERSION,
-            ..Hello::default()
-        });
-        for event in [GuestEvent::Tainted { flags: 512 }, hello.clone(), hello] {
-            guest
-                .write_all(&frame::encode(&event).unwrap())
-                .await
-                .unwrap();
-        }
-        assert!(control.hello(soon()).await.is_ok());
-        assert_eq!(control.taint(), 512);
-        let error = control.event(soon(), "a test").await.unwrap_err();
-        assert!(matches!(error, Error::Lost(Loss::Restarted)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn another_version_is_refused() {
-        let (mut control, mut guest) = pair();
-        let frame = frame::encode(&GuestEvent::Hello(Hello {
-            protocol: PROTOCOL_VERSION + 1,
-            ..Hello::default()
-        }))
-        .unwrap();
-        guest.write_all(&frame).await.unwrap();
-        let error = control.hello(soon()).await.unwrap_err();
-        assert!(matches!(error, Error::Version { guest } if guest == PROTOCOL_VERSION + 1));
-    }
-
-    #[tokio::test]
-    async fn a_silent_guest_runs_into_the_deadline() {
-        let (mut control, _guest) = pair();
-        let error = control
-            .hello(Instant::now() + Duration::from_millis(20))
-            .await
-            .unwrap_err();
-        assert!(error.to_string().contains("the guest's hello"), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_guest_that_only_sends_garbage_is_given_up() {
-        let (mut control, mut guest) = pair();
-        for _ in 0..MAX_BAD_FRAMES {
-            guest.write_all(b"\0garbage\0").await.unwrap();
-        }
-        let error = control.hello(soon()).await.unwrap_err();
-        assert!(matches!(error, Error::Garbage(_)), "{error}");
-    }
-
-    #[tokio::test]
-    async fn a_guest_cannot_claim_to_be_endlessly_slow() {
-        let (mut control, mut guest) = pair();
-        let frame = frame::encode(&GuestEvent::Speed { micros: u64::MAX }).unwrap();
-        guest.write_all(&frame).await.unwrap();
-        let began = Instant::now();
-        let factor = control.speed_factor(soon()).await.unwrap();
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap();
-        assert!(factor <= guest_init::speed::factor(micros), "{factor}");
-    }
-
-    #[tokio::test]
-    async fn a_closed_port_is_distinguished_from_a_deadline() {
-        let (mut control, guest) = pair();
-        drop(guest);
-        assert!(matches!(
-            control.hello(soon()).await.unwrap_err(),
-            Error::Closed { .. }
-        ));
-    }
-}
+mod tests;

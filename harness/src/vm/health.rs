@@ -84,9 +84,10 @@ pub(super) async fn ended(events: &mut VmEvents, held: &Held) -> Loss {
     loop {
         match events.recv().await {
             Some(VmEvent::Resumed) => {}
-            Some(VmEvent::Stopped) if held.now() => {
+            Some(VmEvent::Stopped) => {
                 // Whoever stopped it lets it go on, or lets go of it.
                 tokio::select! {
+                    biased;
                     event = events.recv() => match event {
                         Some(VmEvent::Resumed | VmEvent::Stopped) => {}
                         Some(event) => return event.into(),

@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use guest_init::plan::{BootPlan, FileSystem};
+use guest_init::plan::{BootPlan, Cores, FileSystem};
 
 use super::accel::{self, ProbeInput};
 use super::arch::{self, platform};
 use super::args;
+use super::extras::CORES;
 use super::means::Means;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, GdbStub, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
@@ -154,7 +155,7 @@ impl Launch {
                 .collect(),
             nine_p,
             means: laid_out.means,
-            asked: settings.reasons(),
+            asked: [settings.reasons(), launch.config.extras.reasons()].concat(),
             qmp_socket: launch.dir.join("qmp.sock"),
             control_socket: Some(launch.dir.join("control.sock")),
             console_log: launch.log_dir.join("console.log"),
@@ -168,6 +169,7 @@ impl Launch {
                 other => other,
             }),
             kernel_log: launch.config.kernel_log.clone(),
+            extras: launch.config.extras.clone(),
             qemu_sandbox: qemu.sandbox,
             // The user has the last word.
             kernel_args: [
@@ -226,14 +228,32 @@ impl Launch {
             also(&settings.reasons()),
             facts.source()
         );
-        let boot_modules = means.modules(&facts).map_err(|source| Error::Modules {
-            kernel: kernel.name.clone(),
-            source,
-        })?;
+        let extras = &self.config.extras;
+        extras.make_disks(&self.dir)?;
+        let boot_modules =
+            means
+                .modules(&facts, &extras.modules())
+                .map_err(|source| Error::Modules {
+                    kernel: kernel.name.clone(),
+                    source,
+                })?;
+        let cores = extras.cores.map(|limit| Cores {
+            dir: self.log_dir.join(CORES).to_string_lossy().into_owned(),
+            limit: limit.bytes(),
+        });
+        let mut writable = self.writable.clone();
+        if let Some(cores) = &cores {
+            let dir = PathBuf::from(&cores.dir);
+            std::fs::create_dir_all(&dir).map_err(|source| Error::Directory {
+                path: dir.clone(),
+                source,
+            })?;
+            writable.push(dir);
+        }
         let mut layout = Layout::new(&LayoutRequest {
             root: &self.root,
             visible: &self.visible,
-            writable: &self.writable,
+            writable: &writable,
             modules: kernel
                 .modules
                 .as_deref()
@@ -251,6 +271,8 @@ impl Launch {
                 edited: self.edited,
             },
         };
+        layout.plan.cores = cores;
+        layout.plan.network = extras.network.is_some();
         layout.plan.control = means.control;
         layout.plan.no_overlay = !means.overlay;
         if means.overlay {

@@ -7,12 +7,14 @@
 //! ```
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use guest_init::message::{Hello, Request};
 
 use super::console::Console;
 use super::control::{self, Control};
+use super::dump;
 use super::health::{self, Loss};
 use super::kernel_log::{self, KernelProblem};
 use super::process::QemuProcess;
@@ -199,10 +201,9 @@ impl Vm {
     /// Writes the guest's memory beside the console's log; returns where, or why not.
     async fn dump(&self) -> String {
         let path = self.spec.console_log.with_file_name(VMCORE);
-        match self.qmp.dump(&path).await {
-            Ok(()) => format!("the guest's memory is in {}", path.display()),
-            Err(error) => format!("the guest's memory could not be dumped: {error}"),
-        }
+        let dir = self.spec.qmp_socket.parent().unwrap_or(Path::new("."));
+        let release = &self.spec.kernel.release;
+        dump::told(&path, &dump::write(&self.qmp, dir, &path, release).await)
     }
 
     /// QEMU's process.

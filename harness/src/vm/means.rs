@@ -346,8 +346,13 @@ impl Means {
         }
     }
 
-    /// The modules that a guest loads before its root is there, in their order.
-    pub fn modules(&self, facts: &Facts) -> Result<Vec<ModuleFile>, modules::Error> {
+    /// The modules that a guest loads before its root is there, in their order: its own, and those
+    /// for what else was asked for.
+    pub fn modules(
+        &self,
+        facts: &Facts,
+        also: &[&'static str],
+    ) -> Result<Vec<ModuleFile>, modules::Error> {
         let transport = match self.transport {
             Transport::Mmio => MMIO,
             Transport::Pci => PCI,
@@ -360,6 +365,7 @@ impl Means {
         if self.overlay {
             wanted.push(OVERLAY);
         }
+        wanted.extend(also);
         // What is built in may not be in any list.
         let options = |module: &&str| option_of(module).map(|option| facts.option(option));
         wanted.retain(|module| options(module) != Some(Presence::BuiltIn));

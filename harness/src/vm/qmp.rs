@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use qapi::futures::{QapiService, QmpStreamTokio};
 use qapi::qmp::{self, Event, RunState, ShutdownCause};
+use serde::{Deserialize, Serialize};
 use tokio::io::WriteHalf;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
@@ -192,6 +193,12 @@ impl Qmp {
         })
     }
 
+    /// The ids of the host's threads in which the processors run.
+    pub async fn cpu_threads(&self) -> Result<Vec<i64>, Error> {
+        let cpus = answered("query-cpus-fast", self.service.execute(QueryCpus {})).await?;
+        Ok(cpus.into_iter().map(|cpu| cpu.thread_id).collect())
+    }
+
     /// Starts the processors of a VM that was started with `-S`.
     pub async fn cont(&self) -> Result<(), Error> {
         answered("cont", self.service.execute(qmp::cont {}))
@@ -233,6 +240,25 @@ impl Qmp {
             Err(error) => Err(error),
         }
     }
+}
+
+/// `query-cpus-fast`, of whose answer qapi's own type has a variant for each architecture.
+#[derive(Debug, Serialize)]
+struct QueryCpus {}
+
+impl qmp::QmpCommand for QueryCpus {}
+
+impl qapi::Command for QueryCpus {
+    const NAME: &'static str = "query-cpus-fast";
+    const ALLOW_OOB: bool = false;
+
+    type Ok = Vec<Cpu>;
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Cpu {
+    thread_id: i64,
 }
 
 impl Drop for Qmp {
@@ -292,6 +318,11 @@ mod tests {
                         "{stop}\r\n{{\"return\":{{\"running\":false,\"singlestep\":false,\"status\":\"internal-error\"}},\"id\":{id}}}\r\n"
                     )
                 }
+                "query-cpus-fast" => {
+                    format!(
+                        r#"{{"return":[{{"cpu-index":0,"thread-id":71,"target":"new"}}],"id":{id}}}"#
+                    ) + "\r\n"
+                }
                 "quit" => {
                     let end = r#"{"event":"SHUTDOWN","data":{"guest":true,"reason":"guest-reset"},"timestamp":{"seconds":1,"microseconds":2}}"#;
                     write
@@ -321,6 +352,7 @@ mod tests {
         assert!(status.internal_error);
         assert_eq!(status.state, "internal-error");
         assert_eq!(events.recv().await, Some(VmEvent::Stopped));
+        assert_eq!(qmp.cpu_threads().await.unwrap(), [71]);
         qmp.quit().await.unwrap();
         qemu.await.unwrap();
         assert_eq!(

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::extras::Extras;
 use super::hold::Held;
 use super::kernel_log::Patterns;
 use super::means::Means;
@@ -66,6 +67,8 @@ pub struct VmConfig {
     pub gdb: Option<GdbStub>,
     /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
+    /// Network and disks.
+    pub extras: Extras,
 }
 
 /// Where gdb's stub listens.
@@ -153,6 +156,8 @@ pub struct VmSpec {
     pub gdb: Option<GdbStub>,
     /// Patterns for lines of this kernel's log.
     pub kernel_log: Patterns,
+    /// Network and disks; the disks' files are in the VM's own directory.
+    pub extras: Extras,
     /// Whether this QEMU has `-sandbox`.
     pub qemu_sandbox: bool,
     /// Appended to the kernel's command line.
@@ -162,6 +167,11 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
+    /// What is worth a word to the user: what is slower, less or more than usual.
+    pub fn notes(&self) -> Vec<String> {
+        [self.means.notes(), self.extras.notes()].concat()
+    }
+
     /// Asks whether somebody stops the VM on purpose.
     pub fn held(&self) -> Held {
         match (&self.gdb, self.qmp_socket.parent()) {

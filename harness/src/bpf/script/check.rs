@@ -18,19 +18,28 @@ pub fn check(script: &Script, kernel: &Facts) -> Report {
     let mut check = Check {
         script,
         kernel,
+        has_btf: kernel.types().is_some_and(KernelTypes::are_listed),
         findings: Vec::new(),
         modules: BTreeSet::new(),
     };
-    let verdict = match (kernel.types(), needs_btf(&script.without_btf)) {
-        (None, Some((at, why))) => {
-            let reason = format!("this kernel has none, and the script {why}");
+    let types = kernel.types();
+    let verdict = match needs_btf(&script.without_btf) {
+        Some((at, why)) if !check.has_btf => {
+            let reason = match types {
+                Some(_) => format!(
+                    "bpftrace finds none on this kernel, which does not list it as those from \
+                     5.11 do, and the script {why}"
+                ),
+                None => format!("this kernel has none, and the script {why}"),
+            };
             check.add(Level::Refused, None, at, "BTF".to_owned(), reason);
             Verdict::NoBtf
         }
-        (types, _) => {
-            let content = match types {
-                Some(_) => &script.with_btf,
-                None => &script.without_btf,
+        _ => {
+            let content = if check.has_btf {
+                &script.with_btf
+            } else {
+                &script.without_btf
             };
             for probe in &content.probes {
                 check.probe(probe, content, types);
@@ -70,6 +79,8 @@ fn needs_btf(content: &Content) -> Option<(usize, &'static str)> {
 struct Check<'s, 'k> {
     script: &'s Script,
     kernel: &'k Facts,
+    /// Whether bpftrace finds BTF on this kernel.
+    has_btf: bool,
     findings: Vec<Finding>,
     modules: BTreeSet<String>,
 }
@@ -112,7 +123,10 @@ impl<'k> Check<'_, 'k> {
         };
         for access in &probe.accesses {
             if matches!(access.path.root, Root::Cast { .. }) {
-                self.access(access, None, content, types);
+                // Without BTF, headers define the types.
+                if self.has_btf {
+                    self.access(access, None, content, types);
+                }
                 continue;
             }
             for point in &there {

@@ -19,4 +19,6 @@ pub use read::Script;
 pub use uses::uses;
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use crate::blocking::blocking;
 use crate::btf::diff::{Filter, Step};
 use crate::cli::text_or_json::TextOrJson;
 use crate::exit_code;
-use crate::kernel::changed_options;
+use crate::kernel::{self, Progress, changed_options};
 use crate::report::bisection::{self, Differences, Neighbour, Report};
 use crate::report::escape;
 use crate::whole_file;
@@ -273,14 +273,30 @@ async fn differences(
     let only = touched(words, &neighbours);
     let types = match Filter::new(&only) {
         Ok(filter) if !only.is_empty() => {
-            let context = context.clone();
+            let (context, selected) = (context.clone(), selected.clone());
             let mut steps = blocking(move || diff::steps(&context, &selected, &filter)).await;
             steps.pop()
         }
         _ => None,
     };
+    let changelog = {
+        let context = context.clone();
+        let changelog = move || {
+            let (catalogue, cache) = (&context.catalogue, &context.cache);
+            let [before, after] = selected.as_slice() else {
+                return Ok(None);
+            };
+            kernel::changelog_between(catalogue, [before, after], cache, &Progress::stderr())
+        };
+        blocking(changelog).await
+    };
     Differences {
         configuration,
+        changelog: changelog
+            .inspect_err(|error| tracing::info!("no changelog: {error}"))
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
         types: types.filter(|step: &Step| step.not_compared.is_none()),
     }
 }

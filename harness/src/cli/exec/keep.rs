@@ -22,6 +22,7 @@ use crate::config::Selected;
 use crate::exit_code;
 use crate::run::kept;
 use crate::scratch::Scratch;
+use crate::vm::extras::CORES;
 use crate::vm::machine::{VMCORE, Vm};
 
 /// What the first client tells the keeper besides its own arguments.
@@ -149,9 +150,7 @@ pub(super) async fn run(
     };
     let end = kept::keep(vm, listener, idle, interrupts.next(), retire).await;
     tracing::info!(?end, "the VM has ended");
-    if dir.path().join(VMCORE).exists() {
-        dir.keep();
-    }
+    dir.keep_only(&[VMCORE, CORES]);
     Ok(exit_code::OK)
 }
 
@@ -174,6 +173,9 @@ async fn boot(
     let remarks = remarks(&prepared).collect();
     let vm = prepared.start().await?;
     let listener = kept::listen(&asked.socket)?;
+    if let Err(error) = kept::link(&asked.socket, dir.path()) {
+        tracing::warn!("`kiln shell --attach` will not reach this VM: {error}");
+    }
     Ok((vm, listener, remarks))
 }
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use tokio::process::{ChildStdout, Command};
 
 use super::{Error, MAX_TAG_LEN, SUBCOMMAND};
@@ -84,6 +85,11 @@ impl Share {
             .stderr(log);
         let child = Supervised::spawn(command).await.map_err(spawn)?;
         Ok(Self { config, child })
+    }
+
+    /// The server's process.
+    pub fn pid(&self) -> Pid {
+        self.child.pid()
     }
 
     /// Where the server reports the use of its descriptors, one byte per

@@ -6,6 +6,7 @@
 //! that unpacks to more than a kernel can have.
 
 mod deb;
+mod one;
 mod rpm;
 mod stream;
 mod tar;
@@ -26,6 +27,7 @@ use super::Error;
 use stream::{decoded, read_some};
 use unpacked::{Refusal, Unpacked};
 
+pub use one::take_file;
 pub use unpacked::Came;
 
 /// Bytes that tell what a file is; this one is of ar(5).

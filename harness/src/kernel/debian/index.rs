@@ -11,7 +11,7 @@ use super::super::lock::LockedFile;
 /// The fields of one package that kernels need.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) struct Package {
-    file: LockedFile,
+    pub(in super::super) file: LockedFile,
     /// Names and, if fixed, versions of the packages that it depends on; the first of alternatives.
     depends: Vec<(String, Option<String>)>,
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::cache::Key;
-use super::super::debian::{Keyring, Newest, Suite, newest};
+use super::super::debian::{Keyring, Newest, Package, Suite, newest};
 use super::super::layout::Layout;
 use super::super::lock::{LockedFile, LockedKernel, Pin};
 use super::super::prepare::Taking;
@@ -64,6 +64,24 @@ impl Place {
     }
 }
 
+/// The archive of `source`, and the kernel packages that it has.
+pub(super) fn listed(
+    request: &Request<'_>,
+    source: &AptSource,
+) -> Result<(Mirror, Vec<Package>), Error> {
+    let place = place(source);
+    let keyring = place.keyring()?;
+    let suite = Suite {
+        mirror: &place.mirror.uri,
+        name: &source.suite,
+        component: &source.component,
+        arch: request.arch,
+        keyring: keyring.as_ref(),
+    };
+    let packages = suite.packages(request.cache, request.progress)?;
+    Ok((place.mirror, packages))
+}
+
 /// The files of its pin.
 struct Packages<'p> {
     source: &'p AptSource,
@@ -75,17 +93,7 @@ impl Pinning for Archive<'_> {
     /// the archive does not list and which is needed once a file has left it.
     fn resolve(&self, request: &Request<'_>, before: Option<&Pin>) -> Result<Pin, Error> {
         let source = self.0;
-        let place = place(source);
-        let mirror = &place.mirror;
-        let keyring = place.keyring()?;
-        let suite = Suite {
-            mirror: &mirror.uri,
-            name: &source.suite,
-            component: &source.component,
-            arch: request.arch,
-            keyring: keyring.as_ref(),
-        };
-        let packages = suite.packages(request.cache, request.progress)?;
+        let (mirror, packages) = listed(request, source)?;
         let mut files = match newest(&packages, &source.package) {
             Newest::Found(files) => files,
             Newest::NoMatch => {
@@ -118,7 +126,7 @@ impl Pinning for Archive<'_> {
             Some(Pin::Apt(pin)) => pin.files.as_slice(),
             _ => &[],
         };
-        complete(request, mirror, &mut files, known)?;
+        complete(request, &mirror, &mut files, known)?;
         Ok(Pin::Apt(LockedKernel {
             name: request.name.to_owned(),
             suite: source.suite.clone(),

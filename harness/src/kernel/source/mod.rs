@@ -5,7 +5,9 @@
 //! and pins it.
 
 mod apt;
+pub(super) mod changelog;
 mod content;
+pub(super) mod debug_image;
 mod files;
 mod host;
 mod mirror;

@@ -163,6 +163,7 @@ impl<'h> Builder<'h> {
         };
         let mut detail = Detail {
             r: self.reason(result),
+            gms: result.guest_ms.filter(|_| !plain),
             known: result.known.as_ref().map(|known| KnownWords {
                 result: match known.result {
                     KnownResult::Fail => "fail",

@@ -116,7 +116,8 @@ function content(row, kernel) {
     el('h3', {}, 'What ran'),
     facts([
       ['test', `${row.id} (${suite.name})`], ['case of', row.of], ['defined at', row.at],
-      ['time', cell >= 0 && seconds(msOf(cell))], ['since the baseline', was],
+      ['time', cell >= 0 && seconds(msOf(cell))],
+      ['the guest\'s own time', detail.gms !== undefined && seconds(detail.gms)], ['since the baseline', was],
       ['rules', (detail.rules || []).join(', ')],
       ['kernel', [image.release, image.sha256 && `SHA-256 ${image.sha256}`].filter(Boolean).join(', ')],
       ['packages', image.packages.join(', ')],

@@ -83,6 +83,9 @@ pub(super) struct Detail {
     /// What came on the console.
     #[serde(skip_serializing_if = "is_zero")]
     pub(super) c: usize,
+    /// Milliseconds of the guest's own time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gms: Option<u64>,
     /// Attempts before the last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) a: Vec<Attempt>,

@@ -14,9 +14,9 @@ pub(super) const FULL: [&str; 17] = [
     r#"{"at_ms":5,"event":"vm_started","kernel":"6.1","release":"6.1.0","accelerator":"tcg","qemu":"7.2.22 (Debian)","addr_no_randomize":true,"boot_ms":1700,"vm":3,"machine":"microvm","transport":"pci","share":"9p","no_overlay":true,"chosen_because":["9p by --share"],"memory":4294967296,"cpus":2,"cpu":"max","append":["nokaslr"],"qemu_args":["-s"],"modules":["xfs"],"asked":["cpus 2 by --cpus"]}"#,
     r#"{"at_ms":6,"event":"speed_measured","kernel":"6.1","vm":3,"factor":2.25}"#,
     r#"{"at_ms":7,"event":"test_started","kernel":"6.1","vm":3,"suite":"a","id":"a.b","attempt":2,"expected_ms":4000}"#,
-    r#"{"at_ms":8,"event":"test_slow","kernel":"6.1","vm":3,"id":"a.b","elapsed_ms":60000}"#,
-    r#"{"at_ms":9,"event":"attempt_finished","kernel":"6.1","vm":3,"suite":"a","id":"a.b.c","case_of":"a.b","source":{"file":"/t/a","line":7},"attempt":1,"verdict":"fail","reason":"exit code 1","flaky":true,"known":{"result":"flaky","reason":"races","link":"https://example.org/1"},"duration_ms":12,"output":"out\n","details":"- a\n+ b","rules":["exit-code"],"console":"[1.0] x"}"#,
-    r#"{"at_ms":10,"event":"test_finished","kernel":"6.1","vm":3,"suite":"a","id":"a.b.c","case_of":"a.b","source":{"file":"/t/a","line":7},"attempt":2,"verdict":"pass","reason":"exit code 0","flaky":true,"known":{"result":"flaky","reason":"races","link":"https://example.org/1"},"duration_ms":12,"output":"out\n","details":"- a\n+ b","rules":["exit-code"],"console":"[1.0] x"}"#,
+    r#"{"at_ms":8,"event":"test_slow","kernel":"6.1","vm":3,"id":"a.b","elapsed_ms":60000,"guest_ms":6000}"#,
+    r#"{"at_ms":9,"event":"attempt_finished","kernel":"6.1","vm":3,"suite":"a","id":"a.b.c","case_of":"a.b","source":{"file":"/t/a","line":7},"attempt":1,"verdict":"fail","reason":"exit code 1","flaky":true,"known":{"result":"flaky","reason":"races","link":"https://example.org/1"},"duration_ms":12,"guest_ms":4,"output":"out\n","details":"- a\n+ b","rules":["exit-code"],"console":"[1.0] x"}"#,
+    r#"{"at_ms":10,"event":"test_finished","kernel":"6.1","vm":3,"suite":"a","id":"a.b.c","case_of":"a.b","source":{"file":"/t/a","line":7},"attempt":2,"verdict":"pass","reason":"exit code 0","flaky":true,"known":{"result":"flaky","reason":"races","link":"https://example.org/1"},"duration_ms":12,"guest_ms":4,"output":"out\n","details":"- a\n+ b","rules":["exit-code"],"console":"[1.0] x"}"#,
     r#"{"at_ms":11,"event":"kernel_report","kernel":"6.1","vm":3,"kind":"oops","test":"a.b","fails":true,"allowed":"known","denied":"ours","text":"BUG: \u001b[31m"}"#,
     r#"{"at_ms":12,"event":"vm_stopped","kernel":"6.1","vm":3}"#,
     r#"{"at_ms":13,"event":"vm_lost","kernel":"6.1","vm":3,"reason":"panic","test":"a.b","console":"Kernel panic","qmp_status":"running"}"#,
@@ -26,11 +26,12 @@ pub(super) const FULL: [&str; 17] = [
 ];
 
 /// Events with only their required fields.
-const SPARSE: [&str; 9] = [
+const SPARSE: [&str; 10] = [
     r#"{"at_ms":0,"event":"run_started","schema":1,"version":"","started_at":"","command":[],"kernels":[{"name":"6.1","tests":2}],"suites":[]}"#,
     r#"{"at_ms":0,"event":"kernel_failed","kernel":"6.1","reason":""}"#,
     r#"{"at_ms":0,"event":"suite_ready","suite":"a","subject":""}"#,
     r#"{"at_ms":0,"event":"vm_started","kernel":"6.1","release":"6.1.0","accelerator":"kvm","qemu":"7.2","boot_ms":0,"vm":0}"#,
+    r#"{"at_ms":0,"event":"test_slow","kernel":"6.1","vm":0,"id":"a.b","elapsed_ms":0}"#,
     r#"{"at_ms":0,"event":"attempt_finished","kernel":"6.1","vm":0,"suite":"a","id":"a.b","attempt":1,"verdict":"lost","duration_ms":0}"#,
     r#"{"at_ms":0,"event":"test_finished","kernel":"6.1","vm":0,"suite":"a","id":"a.b","attempt":1,"verdict":"error","known":{"result":"skip","reason":""},"duration_ms":0}"#,
     r#"{"at_ms":0,"event":"kernel_report","kernel":"6.1","vm":0,"kind":"lockdep","text":""}"#,

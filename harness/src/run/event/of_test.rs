@@ -68,6 +68,9 @@ pub struct TestSlow {
     pub id: String,
     /// How long it has run, in milliseconds.
     pub elapsed_ms: u64,
+    /// The same in the guest's own time; `None` if an older kiln did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ms: Option<u64>,
 }
 
 /// How one attempt at a test ended.
@@ -103,6 +106,10 @@ pub struct TestResult {
     pub known: Option<Known>,
     /// Wall time on the host, in milliseconds.
     pub duration_ms: u64,
+    /// The guest's own time, in which limits count; `None` if it did not run in a VM, or the VM was
+    /// lost, or an older kiln did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guest_ms: Option<u64>,
     /// What the test printed, limited by [`bounded_text`](super::bounded_text); untrusted.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,

@@ -1,34 +1,20 @@
 //! Keeps a VM for its clients.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use guest_init::frame::{self, Decoder, MAX_DATA};
-use guest_init::message::{GuestEvent, Request};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use guest_init::message::GuestEvent;
+use tokio::net::UnixListener;
+use tokio::time::{sleep_until, timeout};
 
-use super::switchboard::{ClientId, Order, Switchboard};
-use super::wire::{MAX_TEXT, News, Over};
+use super::desk::{Desk, Inbox};
+use super::switchboard::Switchboard;
+use super::wire::{MAX_TEXT, News};
 use crate::run::leftovers;
-use crate::vm::console::Console;
-use crate::vm::control::{Error, Requests};
+use crate::vm::control::Error;
 use crate::vm::cpu;
 use crate::vm::machine::Vm;
 use crate::vm::relief::{self, RAISE_LIMIT};
 
-/// Requests of clients that may wait; beyond that, clients do.
-const INBOX: usize = 64;
-/// Bytes that may wait for a client before the guest stops reading its processes' output, and
-/// below which it goes on.
-const HOLD_ABOVE: usize = 1024 * 1024;
-const RELEASE_BELOW: usize = 256 * 1024;
 /// How long clients may take to read their last message.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -45,27 +31,6 @@ pub enum End {
     Lost,
 }
 
-/// What comes from one client.
-enum Inbound {
-    Request(Request),
-    /// It has ended its half of the connection, or has gone.
-    Gone,
-    /// It has taken enough of what waited for it.
-    Drained,
-}
-
-/// One client.
-struct Client {
-    news: mpsc::UnboundedSender<Vec<u8>>,
-    /// Bytes that wait for it.
-    waiting: Arc<AtomicUsize>,
-    /// Its processes' output is not read.
-    held: bool,
-    /// It sends no more requests.
-    gone: bool,
-    over: Over,
-}
-
 /// Keeps `vm`, in which nothing has run yet, for whoever connects to `listener`. Ends when nobody
 /// has used it for as long as `idle`, when `asked` to, or when it can no longer be used. Calls `retire`
 /// once no new client is wanted, which must remove the socket's name. The VM is stopped afterwards.
@@ -76,17 +41,8 @@ pub async fn keep(
     asked: impl Future,
     retire: impl Fn(),
 ) -> End {
-    let (inbox, inbound) = mpsc::channel(INBOX);
-    let mut desk = Desk {
-        board: Switchboard::default(),
-        clients: BTreeMap::new(),
-        next_client: 1,
-        inbox,
-        outbox: pump(vm.control.requests()),
-        tasks: JoinSet::new(),
-        idle_since: Instant::now(),
-        unclean: false,
-    };
+    let board = Switchboard::default();
+    let (mut desk, inbound) = Desk::new(vm.control.requests(), board, true);
     let ended = serve(&mut vm, &mut desk, inbound, &listener, idle, asked, &retire).await;
     retire();
     // Who connects from now on gets an error, and starts another keeper.
@@ -116,7 +72,7 @@ pub async fn keep(
 async fn serve(
     vm: &mut Vm,
     desk: &mut Desk,
-    mut inbound: mpsc::Receiver<(ClientId, Inbound)>,
+    mut inbound: Inbox,
     listener: &UnixListener,
     idle: Duration,
     asked: impl Future,
@@ -195,238 +151,4 @@ fn start_of(mut text: String, most: usize) -> String {
     let end = (0..=most.min(text.len())).rev().find(fits);
     text.truncate(end.unwrap_or_default());
     text
-}
-
-/// Sends requests without waiting for the guest, which may wait for us to read its events. Clients
-/// bound how many there are: see [`STDIN_WINDOW`](guest_init::message::STDIN_WINDOW).
-fn pump(requests: Requests) -> mpsc::UnboundedSender<Request> {
-    let (outbox, mut orders) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(request) = orders.recv().await {
-            // Who listens to the guest sees that the port is closed.
-            if requests.send(&request).await.is_err() {
-                return;
-            }
-        }
-    });
-    outbox
-}
-
-/// The keeper's clients, and what they have in the guest.
-struct Desk {
-    board: Switchboard,
-    clients: BTreeMap<ClientId, Client>,
-    next_client: ClientId,
-    inbox: mpsc::Sender<(ClientId, Inbound)>,
-    outbox: mpsc::UnboundedSender<Request>,
-    /// What writes to clients.
-    tasks: JoinSet<()>,
-    /// When the last client went.
-    idle_since: Instant,
-    /// Something cannot be undone: no new clients.
-    unclean: bool,
-}
-
-impl Desk {
-    fn send(&self, request: Request) {
-        // Who listens to the guest sees that the port is closed.
-        let _ = self.outbox.send(request);
-    }
-
-    fn welcome(&mut self, stream: UnixStream) {
-        let id = self.next_client;
-        self.next_client += 1;
-        let (read, write) = stream.into_split();
-        let (news, outgoing) = mpsc::unbounded_channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(read_requests(read, id, self.inbox.clone()));
-        self.tasks.spawn(write_news(
-            write,
-            outgoing,
-            Arc::clone(&waiting),
-            (id, self.inbox.clone()),
-        ));
-        // Those that have ended.
-        while self.tasks.try_join_next().is_some() {}
-        self.clients.insert(
-            id,
-            Client {
-                news,
-                waiting,
-                held: false,
-                gone: false,
-                over: Over::default(),
-            },
-        );
-        self.tell(id, &News::Welcome);
-    }
-
-    /// Takes what comes from a client; true if it asks for the end.
-    fn inbound(&mut self, id: ClientId, inbound: Inbound) -> bool {
-        match inbound {
-            Inbound::Request(request) => match self.board.request(id, request) {
-                Ok(Order::Send(request)) => self.send(request),
-                Ok(Order::Nothing) => {}
-                Ok(Order::End) => return true,
-                Err(refusal) => self.tell(
-                    id,
-                    &News::Guest(GuestEvent::Refused {
-                        message: refusal.to_string(),
-                    }),
-                ),
-            },
-            Inbound::Drained => self.hold(id, false),
-            Inbound::Gone => {
-                let Some(client) = self.clients.get_mut(&id) else {
-                    return false;
-                };
-                client.gone = true;
-                let jobs = self.board.jobs_of(id);
-                if jobs.is_empty() {
-                    self.dismiss(id);
-                }
-                for job in jobs {
-                    self.send(Request::CloseJob { job });
-                }
-            }
-        }
-        false
-    }
-
-    /// Passes on an event of the guest. Returns the client whose last job this closed, if it has
-    /// gone.
-    fn event(&mut self, event: GuestEvent) -> Option<ClientId> {
-        if let GuestEvent::Tidied { remnants, micros } = &event {
-            tracing::debug!(micros, "the guest is tidy");
-            self.unclean |= leftovers::stay(remnants);
-        }
-        let closed = match &event {
-            GuestEvent::JobClosed { leftovers, .. } => {
-                self.unclean |= leftovers.iter().any(|leftover| !leftover.killed);
-                true
-            }
-            _ => false,
-        };
-        let (id, event) = self.board.event(event)?;
-        self.tell(id, &News::Guest(event));
-        if closed && self.board.is_idle() {
-            self.send(Request::Tidy);
-        }
-        let gone = self.clients.get(&id).is_some_and(|client| client.gone);
-        (closed && gone && self.board.jobs_of(id).is_empty()).then_some(id)
-    }
-
-    /// Takes what the kernel has reported, for all clients: any may have caused it.
-    async fn observe(&mut self, console: &Console) {
-        console.settled().await;
-        console.whole_report().await;
-        let reports = console.take_reports();
-        // A kernel may report only once, and after an oops it may hold locks.
-        self.unclean |= reports.iter().any(|report| report.allowed.is_none());
-        for client in self.clients.values_mut() {
-            for report in &reports {
-                let report = (report.kind.to_owned(), report.summary());
-                client.over.reports.push(report);
-            }
-        }
-    }
-
-    fn note(&mut self, id: ClientId, note: String) {
-        if let Some(client) = self.clients.get_mut(&id) {
-            client.over.notes.push(note);
-        }
-    }
-
-    /// Says good-bye to a client that has gone.
-    fn dismiss(&mut self, id: ClientId) {
-        if let Some(client) = self.clients.get_mut(&id) {
-            let over = std::mem::take(&mut client.over);
-            self.tell(id, &News::Over(over));
-            self.clients.remove(&id);
-        }
-        if self.clients.is_empty() {
-            self.idle_since = Instant::now();
-        }
-    }
-
-    fn tell_all(&mut self, news: &News) {
-        let ids: Vec<ClientId> = self.clients.keys().copied().collect();
-        for id in ids {
-            self.tell(id, news);
-        }
-    }
-
-    fn tell(&mut self, id: ClientId, news: &News) {
-        let Some(client) = self.clients.get(&id) else {
-            return;
-        };
-        let frame = match frame::encode(news) {
-            Ok(frame) => frame,
-            Err(error) => {
-                tracing::warn!(%error, "cannot pass on a message");
-                return;
-            }
-        };
-        let waiting = client.waiting.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
-        // If it has gone, its reader says so.
-        let _ = client.news.send(frame);
-        if waiting > HOLD_ABOVE {
-            self.hold(id, true);
-        }
-    }
-
-    /// Makes the guest stop reading what a client's processes write, or go on.
-    fn hold(&mut self, id: ClientId, held: bool) {
-        let Some(client) = self.clients.get_mut(&id) else {
-            return;
-        };
-        if std::mem::replace(&mut client.held, held) != held {
-            for process in self.board.processes_of(id) {
-                self.send(Request::Hold { process, held });
-            }
-        }
-    }
-}
-
-async fn read_requests(
-    mut from: OwnedReadHalf,
-    id: ClientId,
-    inbox: mpsc::Sender<(ClientId, Inbound)>,
-) {
-    let mut decoder = Decoder::new();
-    let mut buffer = vec![0; MAX_DATA];
-    while let Ok(length @ 1..) = from.read(&mut buffer).await {
-        for request in decoder.push::<Request>(&buffer[..length]) {
-            // Of another version, or no client at all.
-            let Ok(request) = request else {
-                let _ = inbox.send((id, Inbound::Gone)).await;
-                return;
-            };
-            if inbox.send((id, Inbound::Request(request))).await.is_err() {
-                return;
-            }
-        }
-    }
-    let _ = inbox.send((id, Inbound::Gone)).await;
-}
-
-async fn write_news(
-    mut to: OwnedWriteHalf,
-    mut outgoing: mpsc::UnboundedReceiver<Vec<u8>>,
-    waiting: Arc<AtomicUsize>,
-    (id, inbox): (ClientId, mpsc::Sender<(ClientId, Inbound)>),
-) {
-    while let Some(frame) = outgoing.recv().await {
-        if to.write_all(&frame).await.is_err() {
-            return;
-        }
-        let before = waiting.fetch_sub(frame.len(), Ordering::Relaxed);
-        let after = before - frame.len();
-        if after < RELEASE_BELOW
-            && before >= RELEASE_BELOW
-            && inbox.send((id, Inbound::Drained)).await.is_err()
-        {
-            return;
-        }
-    }
 }

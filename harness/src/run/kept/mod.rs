@@ -11,15 +11,20 @@
 //! [`News`], which also has what only the keeper knows: reports of the kernel, and why the VM was
 //! lost.
 //!
+//! [`Door`] lets such clients into a VM that a kiln runs for itself.
+//!
 //! [`Request`]: guest_init::message::Request
 
 mod client;
+mod desk;
+mod door;
 mod keeper;
 mod place;
 mod switchboard;
 mod wire;
 
 pub use client::{Attached, connect, stop};
+pub use door::{Door, link};
 pub use keeper::keep;
 pub use place::{Place, listen, remove};
 pub use wire::Over;

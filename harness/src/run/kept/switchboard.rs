@@ -52,6 +52,14 @@ pub(super) struct Switchboard {
 }
 
 impl Switchboard {
+    /// The same, but the numbers in the guest begin after this one.
+    pub(super) fn after(last: u32) -> Self {
+        Self {
+            last,
+            ..Self::default()
+        }
+    }
+
     /// Whether no job is open.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_empty()

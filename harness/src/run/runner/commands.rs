@@ -3,12 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use futures::future::{LocalBoxFuture, ready};
 use guest_init::message::{OutputMode, Status};
-use tokio::time::Instant;
 
 use super::exit;
 use super::interface::{Ended, EndedCase, Prepared, Runner, Suite};
@@ -18,13 +17,14 @@ use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
 use crate::run::session::Session;
 use crate::run::settings::Settings;
+use crate::run::stay::{Moment, Still};
 use crate::suite::command::{Case, CommandSuite, CommandTest, End, Observation, judge};
 use crate::suite::{Facts, Location, TestId};
 use crate::vm::control::{Control, Error};
 
-/// Limit of our own work before and after the command, before scaling.
+/// Limit of our own work before and after the command, in the guest's own time.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open.
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open, likewise.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Suite for CommandSuite {
@@ -77,13 +77,13 @@ async fn command(
         }
     }
     env.extend(test.env.iter().cloned());
-    let factor = vm.factor;
     let without_aslr = settings.aslr.is_off_for_commands();
     let mut executed = {
         let (control, lost) = vm.vm.watched();
+        let moment = vm.moment.as_ref();
         tokio::select! {
-            executed = execute(control, test, &env, factor, without_aslr) => executed?,
-            loss = lost => return Err(loss.into()),
+            executed = execute(control, test, &env, without_aslr, moment) => executed?,
+            loss = Moment::watch(moment, lost) => return Err(loss.into()),
         }
     };
     vm.unclean |= executed.unclean;
@@ -110,10 +110,10 @@ struct Executed {
 
 async fn execute(
     control: &mut Control,
-    test: &CommandTest,
+    test: &Arc<CommandTest>,
     env: &[(String, OsString)],
-    factor: f64,
     addr_no_randomize: bool,
+    moment: Option<&Moment>,
 ) -> Result<Executed, Error> {
     let mut driver = Driver::open(control)?;
     // An old file, in the root or from another test, must not count as this command's report. The
@@ -121,7 +121,7 @@ async fn execute(
     let removed = match &test.results_file {
         Some(file) => {
             let argv = ["rm", "-f", "--", file].map(str::to_owned);
-            let removed = auxiliary(&mut driver, &argv, test, env, factor).await?;
+            let removed = auxiliary(&mut driver, &argv, test, env).await?;
             removed.map(|_| ()).map_err(|why| {
                 format!("what was left in its results file {file} could not be removed: {why}")
             })
@@ -140,12 +140,12 @@ async fn execute(
     let process = driver
         .spawn_with(&test.argv, env, &test.cwd, options)
         .await?;
-    let limit = test.timeout.mul_f64(factor);
+    let start = Instant::now();
     let over = |driver: &Driver<'_>| driver.process(process).over();
-    let ended = driver.until(Instant::now() + limit, over).await?;
+    let ended = driver.until(driver.limit(test.timeout), over).await?;
+    let took = start.elapsed();
     if ended {
-        let drained = |driver: &Driver<'_>| driver.process(process).drained();
-        driver.until(Instant::now() + GRACE, drained).await?;
+        driver.drain(process, GRACE).await?;
     } else {
         driver.end(process, GRACE).await?;
     }
@@ -153,7 +153,10 @@ async fn execute(
     let end = match (&state.failure, &state.outcome) {
         (Some(why), _) => End::NotStarted(why.clone()),
         (None, Some(outcome)) if ended => End::Exited(exit::exit(outcome.status)),
-        _ => End::Killed { after: limit },
+        _ => End::Killed {
+            limit: test.timeout,
+            took,
+        },
     };
     let output = state.output.clone();
     let stdout = state.stdout.clone();
@@ -171,7 +174,7 @@ async fn execute(
         (Some(_), Ok(())) if matches!(end, End::NotStarted(_)) => Ok(Vec::new()),
         (Some(file), Ok(())) => {
             let argv = ["cat", "--", file].map(str::to_owned);
-            match auxiliary(&mut driver, &argv, test, env, factor).await? {
+            match auxiliary(&mut driver, &argv, test, env).await? {
                 Ok((bytes, too_many)) => {
                     dropped = too_many;
                     Ok(bytes)
@@ -185,10 +188,7 @@ async fn execute(
         _ => driver.pids_except(&[process]),
     };
     let over = vec![(driver.leave(), ours)];
-    let remnants = leftovers::undo(control, over).await?;
-    let unclean = leftovers::stay(&remnants);
-    notes.extend(leftovers::notes(remnants));
-    Ok(Executed {
+    let mut executed = Executed {
         observation: Observation {
             end,
             results,
@@ -196,8 +196,19 @@ async fn execute(
         },
         output,
         notes,
-        unclean,
-    })
+        unclean: true,
+    };
+    if let Some(moment) = moment {
+        let (judged, observation) = (Arc::clone(test), executed.observation.clone());
+        let (judgement, _) = blocking(move || judge(&judged, &observation)).await;
+        if moment.after(judgement.verdict).await == Still::Gone {
+            return Ok(executed);
+        }
+    }
+    let remnants = leftovers::undo(control, over).await?;
+    executed.unclean = leftovers::stay(&remnants);
+    executed.notes.extend(leftovers::notes(remnants));
+    Ok(executed)
 }
 
 /// Runs one of our own commands in the test's directory; returns what it printed, and how much of
@@ -207,14 +218,13 @@ async fn auxiliary(
     argv: &[String],
     test: &CommandTest,
     env: &[(String, OsString)],
-    factor: f64,
 ) -> Result<Result<(Vec<u8>, u64), String>, Error> {
     let helper = Helper {
         argv,
         env,
         cwd: &test.cwd,
         options: SpawnOptions::default(),
-        limit: AUXILIARY_LIMIT.mul_f64(factor),
+        limit: AUXILIARY_LIMIT,
         grace: GRACE,
         leaves_others: false,
     };

@@ -8,7 +8,7 @@ pub fn judge_static(report: &Report) -> Judgement {
     let mut judgement = match report.verdict {
         Checked::Loads => Judgement::new(Verdict::Pass, ""),
         Checked::Unattached | Checked::Fails => Judgement::new(Verdict::Fail, reason(report)),
-        Checked::NoBtf => Judgement::skip(&"this kernel has no BTF"),
+        Checked::NoBtf => Judgement::skip(&reason(report)),
     };
     judgement.diff = details(report);
     judgement
@@ -26,7 +26,7 @@ pub fn judge_load(report: &Report, loads: bool, said: &str) -> Judgement {
             Verdict::Fail,
             format!("the kernel refuses it, which its types do not tell: {said}"),
         ),
-        (false, Checked::NoBtf) => Judgement::skip(&"this kernel has no BTF"),
+        (false, Checked::NoBtf) => Judgement::skip(&reason(report)),
     };
     judgement.diff = details(report);
     judgement
@@ -37,7 +37,7 @@ pub fn judge_load(report: &Report, loads: bool, said: &str) -> Judgement {
 pub fn judge_script(report: &Report, refusal: Option<(Checked, &str)>) -> Judgement {
     let mut judgement = match (refusal, report.verdict) {
         (None, _) => Judgement::new(Verdict::Pass, ""),
-        (Some(_), Checked::NoBtf) => Judgement::skip(&"this kernel has no BTF"),
+        (Some(_), Checked::NoBtf) => Judgement::skip(&reason(report)),
         (Some((said, _)), checked) if said == checked => {
             Judgement::new(Verdict::Fail, reason(report))
         }
@@ -125,6 +125,10 @@ mod tests {
         );
         let without = judge(Checked::NoBtf, Some((Checked::Fails, "ERROR")));
         assert_eq!(without.verdict, Verdict::Skip);
+        assert!(
+            without.reason.contains("has no such function"),
+            "{without:?}"
+        );
     }
 
     #[test]

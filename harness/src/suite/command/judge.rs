@@ -1,5 +1,7 @@
 //! Judges a command.
 
+use std::time::Duration;
+
 use super::{Case, CommandTest, Dialect, Results, read_go, read_libtest, read_tap, read_xml};
 use crate::config::ResultsFormat;
 use crate::suite::{Exit, Judgement, Verdict};
@@ -11,8 +13,10 @@ pub enum End {
     Exited(Exit),
     /// We killed it at its limit.
     Killed {
-        /// The limit, scaled.
-        after: std::time::Duration,
+        /// The limit, in the guest's own time.
+        limit: Duration,
+        /// How long that took on the host.
+        took: Duration,
     },
     /// It could not be started.
     NotStarted(String),
@@ -75,13 +79,17 @@ pub fn judge(test: &CommandTest, observed: &Observation) -> (Judgement, Vec<Case
         .iter()
         .filter(|case| !matches!(case.verdict, Verdict::Pass | Verdict::Skip))
         .count();
-    let judgement = if let End::Killed { after } = &observed.end {
+    let judgement = if let End::Killed { limit, took } = &observed.end {
         let so_far = if cases.is_empty() {
             String::new()
         } else {
             format!("; it had reported {} cases", cases.len())
         };
-        let reason = format!("it ran longer than {:.0} s{so_far}", after.as_secs_f64());
+        let reason = format!(
+            "it ran longer than {:.0} s ({:.0} s on the host){so_far}",
+            limit.as_secs_f64(),
+            took.as_secs_f64()
+        );
         verdict(Verdict::Timeout, reason)
     } else if skips && bad == 0 && !fails {
         let reason = skip.unwrap_or_else(|| match test.skip_code {
@@ -233,9 +241,12 @@ mod tests {
         assert_eq!(tap(exit(0), "hello\n").0, Verdict::Error);
         let missing = judged(ResultsFormat::Junit, exit(0), Err("no file"));
         assert_eq!((missing.0, missing.1.as_str()), (Verdict::Error, "no file"));
-        let after = std::time::Duration::from_secs(3);
-        let (verdict, reason, cases) = tap(End::Killed { after }, "1..2\nok 1 a\n");
+        let (limit, took) = (Duration::from_secs(3), Duration::from_secs(7));
+        let (verdict, reason, cases) = tap(End::Killed { limit, took }, "1..2\nok 1 a\n");
         assert_eq!((verdict, cases), (Verdict::Timeout, 1));
-        assert!(reason.starts_with("it ran longer than 3 s"), "{reason}");
+        assert!(
+            reason.starts_with("it ran longer than 3 s (7 s on the host)"),
+            "{reason}"
+        );
     }
 }

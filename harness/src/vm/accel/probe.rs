@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::kernel::KernelImage;
+use crate::vm::extras::Extras;
 use crate::vm::means::Means;
 use crate::vm::process::{self, QemuProcess};
 use crate::vm::qemu::Qemu;
@@ -75,6 +76,7 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         dump_on_panic: false,
         gdb: None,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
+        extras: Extras::default(),
         qemu_sandbox: input.qemu.sandbox,
         // A kernel that runs at all prints to the console.
         kernel_args: vec!["loglevel=8".to_owned()],

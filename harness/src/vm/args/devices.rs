@@ -11,7 +11,7 @@ use crate::vm::arch::Platform;
 use crate::vm::spec::{Accelerator, GdbStub, NinePSpec, VirtiofsSpec};
 
 /// The ending of a virtio device's name.
-fn on(transport: Transport) -> &'static str {
+pub(super) fn on(transport: Transport) -> &'static str {
     match transport {
         Transport::Mmio => "device",
         Transport::Pci => "pci",
@@ -80,13 +80,22 @@ impl Device for Accel<'_> {
 }
 
 /// QEMU's own seccomp filter.
-pub(super) struct Sandbox;
+pub(super) struct Sandbox {
+    /// Whether QEMU starts other programs.
+    pub(super) spawns: bool,
+}
 
 impl Device for Sandbox {
     fn qemu(&self) -> Vec<OsString> {
+        // Of a child, QEMU makes the leader of a session, which counts as a privilege.
+        let rest = if self.spawns {
+            "elevateprivileges=allow,spawn=allow"
+        } else {
+            "elevateprivileges=deny,spawn=deny"
+        };
         option(
             "-sandbox",
-            "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            format!("on,obsolete=deny,{rest},resourcecontrol=deny"),
         )
         .into()
     }

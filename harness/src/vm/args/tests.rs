@@ -45,6 +45,7 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         dump_on_panic: false,
         gdb: None,
         kernel_log: crate::vm::kernel_log::Patterns::default(),
+        extras: Extras::default(),
         qemu_sandbox: true,
         kernel_args: vec!["loglevel=7".to_owned()],
         qemu_args: vec!["-s".to_owned()],

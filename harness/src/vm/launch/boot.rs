@@ -8,8 +8,10 @@ use super::{Error, Prepared, also};
 use crate::guest::share::Share;
 use crate::vm::arch::platform;
 use crate::vm::control::{self, Control};
+use crate::vm::guest_time::{GuestTime, Threads};
 use crate::vm::machine::{Evidence, Vm};
 use crate::vm::process::QemuProcess;
+use crate::vm::qmp::Qmp;
 use crate::vm::relief::Relief;
 use crate::vm::{args, card, health};
 
@@ -81,7 +83,14 @@ impl Prepared {
             Err(error) => Err(error.to_string()),
         };
         match hello {
-            Ok((control, hello)) => {
+            Ok((mut control, hello)) => {
+                match threads(&qemu, &qmp, &shares).await {
+                    Ok(threads) => control.time = GuestTime::metered(threads),
+                    Err(why) => tracing::warn!(
+                        "limits count as if the guest never waited: \
+                         what its processors do is unknown: {why}"
+                    ),
+                }
                 let steps = &hello.timings;
                 tracing::info!(
                     "{} came up in {} ms; by the guest's clock init started at {} ms, \
@@ -120,6 +129,13 @@ impl Prepared {
             }
         }
     }
+}
+
+/// The host's threads that a guest waits for.
+async fn threads(qemu: &QemuProcess, qmp: &Qmp, shares: &[Share]) -> Result<Threads, String> {
+    let vcpus = qmp.cpu_threads().await.map_err(|error| error.to_string())?;
+    Threads::of(qemu.pid(), &vcpus, shares.iter().map(Share::pid))
+        .map_err(|error| error.to_string())
 }
 
 /// Waits until the guest's clock is set. A guest that does not answer is lost, which its user will

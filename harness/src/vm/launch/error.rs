@@ -10,6 +10,7 @@ use crate::hint::Hint;
 use crate::kernel::modules;
 use crate::vm::accel;
 use crate::vm::arch::platform;
+use crate::vm::extras;
 use crate::vm::machine::Evidence;
 use crate::vm::means;
 use crate::vm::process;
@@ -81,6 +82,9 @@ pub enum Error {
     /// QEMU could not be started.
     #[error(transparent)]
     Process(#[from] process::Error),
+    /// A disk could not be made.
+    #[error(transparent)]
+    Disk(#[from] extras::Error),
     /// A directory of the VM could not be created.
     #[error("cannot write {}: {source}", path.display())]
     Directory {
@@ -120,6 +124,7 @@ impl Hint for Error {
             ],
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
+            Self::Disk(error) => error.hints(),
             Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
             Self::CommandLine { .. } => {
                 vec!["shorten --append, or append in kernels.toml".to_owned()]

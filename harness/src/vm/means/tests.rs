@@ -67,7 +67,7 @@ fn qemu_must_have_the_devices_of_what_was_chosen() {
 fn the_modules_that_are_loaded_are_those_of_what_was_chosen() {
     let (_dir, index) = index(&[MMIO, PCI, "9p", "9pnet_virtio"]);
     let means = Means::choose(&AskedDevices::default(), &index).unwrap();
-    let loaded = means.modules(&index).unwrap();
+    let loaded = means.modules(&index, &[]).unwrap();
     let names: Vec<&str> = loaded.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, [MMIO, CONSOLE, "9p", "9pnet_virtio"]);
 }
@@ -209,7 +209,7 @@ fn console_and_control_port_are_where_the_kernel_can_have_them() {
         (Console::Serial, Control::Serial)
     );
     let facts = Facts::made(Index::all_builtin(), None);
-    assert!(means.modules(&facts).unwrap().is_empty());
+    assert!(means.modules(&facts, &[]).unwrap().is_empty());
     let error = ports("1").unwrap_err();
     assert!(
         error.to_string().contains("has no virtio_console"),
@@ -270,7 +270,7 @@ fn a_module_that_is_there_is_loaded_and_what_is_built_in_is_not() {
     let facts = Facts::made(facts.index().clone(), Some(&text));
     let means = Means::choose(&AskedDevices::default(), &facts).unwrap();
     assert_eq!(means, Means::default());
-    let loaded = means.modules(&facts).unwrap();
+    let loaded = means.modules(&facts, &[]).unwrap();
     let names: Vec<&str> = loaded.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, [MMIO, "fuse", "virtiofs"]);
 }

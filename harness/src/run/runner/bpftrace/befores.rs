@@ -1,7 +1,6 @@
 //! BEFORE: starts the processes that run beside a test, and waits until they are ready.
 
 use guest_init::message::{ProcessId, Status};
-use tokio::time::Instant;
 
 use super::context::TestContext;
 use crate::run::driver::Driver;
@@ -28,8 +27,8 @@ pub(super) async fn start_befores(
     context: &TestContext<'_>,
 ) -> Result<Result<Befores, String>, Error> {
     let mut befores = Befores::default();
-    let limit = context.scaled(job.timeout.unwrap_or(UNLIMITED));
-    let deadline = Instant::now() + limit;
+    let limit = job.timeout.unwrap_or(UNLIMITED);
+    let by = driver.limit(limit);
     let mut awaited = 0;
     for (index, before) in job.befores.iter().enumerate() {
         let (argv, direct) = match (job.new_pidns, index, befores.namespace) {
@@ -59,7 +58,7 @@ pub(super) async fn start_befores(
             driver.comms_seen() >= wanted
                 || processes.iter().any(|&process| failed(driver, process))
         };
-        if !driver.until(deadline, ready).await? {
+        if !driver.until(by.clone(), ready).await? {
             return Ok(Err(format!(
                 "no process `{}` within {:.0} s",
                 before.comm,

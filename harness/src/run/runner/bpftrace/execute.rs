@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use guest_init::message::ProcessId;
 use nix::sys::signal::Signal;
-use tokio::time::Instant;
 
 use super::super::exit::exit;
 use super::befores::start_befores;
@@ -13,17 +12,23 @@ use super::context::TestContext;
 use crate::run::driver::{Driver, MAX_OUTPUT, SpawnOptions};
 use crate::run::helper::{Helped, Helper};
 use crate::run::leftovers;
+use crate::run::stay::{Moment, Still};
 use crate::suite::bpftrace::{
     CommandOutcome, End, Job, Limit, LimitEnd, Observation, Rule, Rules, ShellCommand, UNLIMITED,
 };
 use crate::suite::{Exit, Verdict};
 use crate::vm::control::{Control, Error};
 
-/// Limit of a REQUIRES, SETUP or CLEANUP, before scaling. Upstream has none.
+// All in the guest's own time.
+
+/// Limit of a REQUIRES, SETUP or CLEANUP. Upstream has none.
 const AUXILIARY_LIMIT: Duration = Duration::from_secs(10);
-/// How long a command may take to end after SIGTERM where upstream waits forever; before scaling.
+/// Time between SIGTERM and SIGKILL, and for output that descendants still hold open. Upstream's
+/// engine waits as long (v0.23, `runner.py`).
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a command may take to end after SIGTERM where upstream waits forever.
 const TERM_LIMIT: Duration = Duration::from_secs(5);
-/// For any guest, what has not ended by then never will.
+/// The same on the host's clock: what has not ended by then never will.
 const MAX_TERM_LIMIT: Duration = Duration::from_secs(30);
 /// How long a ready BEFORE runs before it is held: long enough to load its libraries, short enough
 /// for programs that act once after a second.
@@ -47,7 +52,8 @@ pub(super) async fn execute(
     control: &mut Control,
     job: &Job,
     context: &TestContext<'_>,
-    verdict: &impl AsyncFn(&Observation) -> Verdict,
+    verdict: &impl AsyncFn(Rules, &Observation) -> Verdict,
+    moment: Option<&Moment>,
 ) -> Result<Executed, Error> {
     let mut executed = Executed {
         observation: Observation::default(),
@@ -76,6 +82,13 @@ pub(super) async fn execute(
     // We always end BEFORE and AFTER, and a command that reached a limit.
     let at_limit = matches!(executed.observation.end, Some(End::Killed(_)));
     let own = driver.pids_except(process.filter(|_| !at_limit).as_slice());
+    if let Some(moment) = moment {
+        let verdict = verdict(context.rules, &executed.observation).await;
+        if moment.after(verdict).await == Still::Gone {
+            executed.unclean = true;
+            return Ok(executed);
+        }
+    }
     let mut remnants = Vec::new();
     let mut over = if let Some(cleanup) = &job.cleanup
         && executed.wants_cleanup(context.rules, verdict).await
@@ -83,9 +96,7 @@ pub(super) async fn execute(
         // BEFORE and AFTER have a moment to end by themselves, as with upstream, because CLEANUP
         // may undo what they do last. CLEANUP has its own job, because the test's processes have
         // ended by then.
-        driver
-            .until(Instant::now() + context.grace(), Driver::all_over)
-            .await?;
+        driver.until(driver.grace(GRACE), Driver::all_over).await?;
         remnants = leftovers::of_test(driver.close().await?, &own).collect();
         let mut driver = Driver::open(control)?;
         // The test has run: if this cannot be started, the test fails, as with a shell.
@@ -112,7 +123,7 @@ impl Executed {
     async fn wants_cleanup(
         &mut self,
         rules: Rules,
-        verdict: &impl AsyncFn(&Observation) -> Verdict,
+        verdict: &impl AsyncFn(Rules, &Observation) -> Verdict,
     ) -> bool {
         let nothing_ran =
             self.observation.not_started.is_some() && self.observation.setup.is_none();
@@ -124,7 +135,10 @@ impl Executed {
             .setup
             .as_ref()
             .is_some_and(|setup| setup.exit != Some(Exit::Code(0)));
-        let as_upstream = !setup_failed && verdict(&self.observation).await != Verdict::Timeout;
+        // Upstream's verdict decides whether it runs CLEANUP.
+        let upstream = Rules::new(rules.dialect, true);
+        let as_upstream =
+            !setup_failed && verdict(upstream, &self.observation).await != Verdict::Timeout;
         if !as_upstream && rules.hold(Rule::CleanupAlways) {
             self.rules.push(Rule::CleanupAlways);
             return true;
@@ -188,7 +202,7 @@ async fn main_part(
     let held = context.holds_befores(job);
     if held {
         executed.rules.push(Rule::HeldBefore);
-        driver.until(Instant::now() + RUN_UP, |_| false).await?;
+        driver.until(driver.limit(RUN_UP), |_| false).await?;
         for &before in &befores.processes {
             driver.signal(before, Signal::SIGSTOP).await?;
         }
@@ -251,8 +265,8 @@ async fn auxiliary_with(
         env: &command.env,
         cwd: context.cwd,
         options,
-        limit: context.scaled(AUXILIARY_LIMIT),
-        grace: context.grace(),
+        limit: AUXILIARY_LIMIT,
+        grace: GRACE,
         // SETUP may start what the test traces.
         leaves_others: true,
     };
@@ -314,8 +328,7 @@ async fn watch(
 ) -> Result<Watched, Error> {
     let mut after = None;
     let mut scanner = MarkerScanner::default();
-    let attach_limit = context.scaled(job.attach_limit);
-    let attach_deadline = Instant::now() + attach_limit;
+    let attach_limit = driver.limit(job.attach_limit);
     let mut attached = |driver: &Driver<'_>| {
         let state = driver.process(process);
         scanner.found(&state.output, job.marker) || state.over()
@@ -323,18 +336,17 @@ async fn watch(
     // A pipe may swallow the marker: after half of the time bpftrace should be attached, and the
     // rest is for what BEFORE then does.
     let marked = if job.redirected && !held.is_empty() {
-        let early = driver
-            .until(Instant::now() + attach_limit / 2, &mut attached)
-            .await?;
+        let half = driver.limit(job.attach_limit / 2);
+        let early = driver.until(half, &mut attached).await?;
         release(driver, held).await?;
-        early || driver.until(attach_deadline, &mut attached).await?
+        early || driver.until(attach_limit, &mut attached).await?
     } else {
-        driver.until(attach_deadline, &mut attached).await?
+        driver.until(attach_limit, &mut attached).await?
     };
     if !marked {
         let printed = driver.process(process).output.len();
         release(driver, held).await?;
-        end_at_limit(driver, job, context, process).await?;
+        end_at_limit(driver, job, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Attach),
             at_limit: Some(printed),
@@ -351,22 +363,18 @@ async fn watch(
         let argv = [argv, shell(&command.text).to_vec()].concat();
         after = Some(driver.spawn(&argv, &command.env, context.cwd).await?);
     }
-    let deadline = Instant::now() + context.scaled(job.timeout.unwrap_or(UNLIMITED));
+    let limit = driver.limit(job.timeout.unwrap_or(UNLIMITED));
     let over = |driver: &Driver<'_>| driver.process(process).over();
-    if !driver.until(deadline, over).await? {
+    if !driver.until(limit, over).await? {
         let printed = driver.process(process).output.len();
-        end_at_limit(driver, job, context, process).await?;
+        end_at_limit(driver, job, process).await?;
         return Ok(Watched {
             end: End::Killed(Limit::Timeout),
             at_limit: Some(printed),
             after,
         });
     }
-    // A descendant may hold the pipe forever; do not wait for its output beyond the grace.
-    let drained = |driver: &Driver<'_>| driver.process(process).drained();
-    driver
-        .until(Instant::now() + context.grace(), drained)
-        .await?;
+    driver.drain(process, GRACE).await?;
     let exit = match driver.process(process).outcome {
         Some(outcome) => exit(outcome.status),
         None => Exit::Code(127),
@@ -379,18 +387,13 @@ async fn watch(
 }
 
 /// Ends a command that reached a limit, as the engine of its dialect does.
-async fn end_at_limit(
-    driver: &mut Driver<'_>,
-    job: &Job,
-    context: &TestContext<'_>,
-    process: ProcessId,
-) -> Result<(), Error> {
+async fn end_at_limit(driver: &mut Driver<'_>, job: &Job, process: ProcessId) -> Result<(), Error> {
     let patience = match job.limit_end {
         LimitEnd::Kill => None,
-        LimitEnd::Term => Some(context.scaled(TERM_LIMIT).min(MAX_TERM_LIMIT)),
-        LimitEnd::TermThenKill => Some(context.grace()),
+        LimitEnd::Term => Some(driver.limit(TERM_LIMIT).at_most(MAX_TERM_LIMIT)),
+        LimitEnd::TermThenKill => Some(driver.grace(GRACE)),
     };
-    driver.end_after(process, patience, context.grace()).await
+    driver.end_after(process, patience, GRACE).await
 }
 
 /// Continues held processes; harmless if repeated.

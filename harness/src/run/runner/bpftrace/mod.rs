@@ -19,6 +19,7 @@ use crate::blocking::blocking;
 use crate::run::aslr::Aslr;
 use crate::run::session::Session;
 use crate::run::settings::Settings;
+use crate::run::stay::Moment;
 use crate::suite::bpftrace::{
     End, FeatureCheck, Features, Job, JobContext, Observation, Rule, Rules, RuntimeSuite,
     RuntimeTest, SkipReason, judge, precheck,
@@ -124,17 +125,16 @@ impl BpftraceRunner<'_> {
             rules,
             addr_no_randomize: suite.spares_aslr(self.settings.aslr, vm),
         };
-        // Upstream's verdict, which decides whether it runs CLEANUP.
-        let upstream = Rules::new(rules.dialect, true);
-        let verdict = async |observed: &Observation| {
-            let judged = judged(test, upstream, suite, observed.clone()).await;
+        let verdict = async |rules: Rules, observed: &Observation| {
+            let judged = judged(test, rules, suite, observed.clone()).await;
             judged.0.verdict
         };
         let executed = {
             let (control, lost) = vm.vm.watched();
+            let moment = vm.moment.as_ref();
             tokio::select! {
-                executed = execute(control, &job, &context, &verdict) => executed?,
-                loss = lost => return Err(loss.into()),
+                executed = execute(control, &job, &context, &verdict, moment) => executed?,
+                loss = Moment::watch(moment, lost) => return Err(loss.into()),
             }
         };
         let Executed {

@@ -1,0 +1,83 @@
+//! The debug image of a kernel of Debian: `vmlinux` of the package `linux-image-RELEASE-dbg`, some
+//! 300 MB to fetch and 600 MB in the cache, so it comes only where somebody asks for it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::lock::{LockedFile, LockedKernel};
+use super::super::{Error, archive};
+use super::Request;
+use super::apt::listed;
+use super::package::fetch;
+use crate::config::AptSource;
+
+/// Its directory in the cache.
+const DIRECTORY: &str = "debug";
+
+/// The package of a kernel with its image, and the release that it names.
+fn image(pin: &LockedKernel) -> Option<(&LockedFile, &str)> {
+    pin.files.iter().find_map(|file| {
+        let release = file.package.strip_prefix("linux-image-")?;
+        let release = release.strip_suffix("-unsigned").unwrap_or(release);
+        (!file.unlisted).then_some((file, release))
+    })
+}
+
+/// Where the debug image of a kernel is in the cache, if it is there.
+fn place(request: &Request<'_>, image: &LockedFile, release: &str) -> Result<PathBuf, Error> {
+    let name = format!(
+        "vmlinux-{release}_{}",
+        image.version.replace(['/', ':'], "_")
+    );
+    Ok(request.cache.subdirectory(DIRECTORY)?.join(name))
+}
+
+/// The debug image of the kernel of this pin, if it was fetched before.
+pub(in super::super) fn kept(
+    request: &Request<'_>,
+    pin: &LockedKernel,
+) -> Result<Option<PathBuf>, Error> {
+    let Some((image, release)) = image(pin) else {
+        return Ok(None);
+    };
+    let place = place(request, image, release)?;
+    Ok(Some(place).filter(|place| place.is_file()))
+}
+
+/// The same, fetched if it is not there.
+pub(in super::super) fn fetched(
+    request: &Request<'_>,
+    source: &AptSource,
+    pin: &LockedKernel,
+) -> Result<PathBuf, Error> {
+    let none = |package: String| Error::NoPackage {
+        package,
+        suite: pin.suite.clone(),
+        component: pin.component.clone(),
+    };
+    let (image, release) = image(pin).ok_or_else(|| none("linux-image-*".to_owned()))?;
+    let place = place(request, image, release)?;
+    if place.is_file() {
+        return Ok(place);
+    }
+    let (mirror, packages) = listed(request, source)?;
+    let wanted = format!("linux-image-{release}-dbg");
+    let found = packages.into_iter().map(|package| package.file);
+    // Symbols of another build of the same release would be wrong.
+    let file = found
+        .into_iter()
+        .find(|file| file.package == wanted && file.version == image.version)
+        .ok_or_else(|| none(format!("{wanted} {}", image.version)))?;
+    let deb = fetch(request, &mirror, &file)?.path;
+    let directory = request.cache.subdirectory(DIRECTORY)?;
+    let partial = tempfile::NamedTempFile::new_in(&directory)
+        .map_err(Error::io("create a file in", &directory))?
+        .into_temp_path();
+    let path = format!("usr/lib/debug/boot/vmlinux-{release}");
+    archive::take_file(&deb, &file.package, path.as_ref(), &partial)?;
+    partial
+        .persist(&place)
+        .map_err(|error| Error::io("create", &place)(error.error))?;
+    fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
+    Ok(place)
+}
