@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{KERNELS, Kiln, Output};
+use crate::support::{KERNELS, Kiln, Output, checkout};
 
 /// Each object of `tests/data/bpf`, and what becomes of it on 5.10, 6.1 and 6.12.
 const OBJECTS: [(&str, [&str; 3]); 26] = [
@@ -72,8 +72,14 @@ fn clang() -> Command {
 
 /// Compiles `tests/data/bpf/NAME.bpf.c` into the working directory.
 fn compile(kiln: &Kiln, name: &str, flags: &[&str]) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/bpf");
-    let object = kiln.work().join(format!("{name}.bpf.o"));
+    let source = format!("tests/data/bpf/{name}.bpf.c");
+    compile_file(kiln, &checkout().join(source), flags)
+}
+
+/// Compiles `NAME.bpf.c` to `NAME.bpf.o` in the working directory.
+pub(crate) fn compile_file(kiln: &Kiln, source: &Path, flags: &[&str]) -> PathBuf {
+    let name = source.file_stem().unwrap();
+    let object = kiln.work().join(name).with_extension("bpf.o");
     let compiled = clang()
         .args(flags)
         .args([
@@ -83,13 +89,13 @@ fn compile(kiln: &Kiln, name: &str, flags: &[&str]) -> PathBuf {
             "/usr/include/x86_64-linux-gnu",
         ])
         .arg("-c")
-        .arg(source.join(format!("{name}.bpf.c")))
+        .arg(source)
         .arg("-o")
         .arg(&object)
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&compiled.stderr);
-    assert!(compiled.status.success(), "{name}: {said}");
+    assert!(compiled.status.success(), "{}: {said}", source.display());
     object
 }
 

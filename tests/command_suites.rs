@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::bpf_objects::compile_file;
 use crate::support::suite::{events, finished, junit, out, verdicts};
 use crate::support::{Kiln, checkout};
 
@@ -40,6 +41,11 @@ results = "ktap"
 runner = "command"
 command = ["./needs-kernel", "--skip", "cargo_says", "--skip", "credential", "--include-ignored"]
 results = "libtest"
+
+[suites.c]
+runner = "command"
+command = ["./counts", "counts.bpf.o"]
+results = "tap"
 
 [suites.go]
 runner = "command"
@@ -125,10 +131,24 @@ fn build_rust_tests(kiln: &Kiln) {
     assert!(built.unwrap().success());
 }
 
+/// Builds the test program in C that loads a BPF object with libbpf, and the object.
+fn build_c_tests(kiln: &Kiln) {
+    let source = checkout().join("tests/data/runners/c/counts.c");
+    let built = std::process::Command::new("gcc")
+        .arg("-o")
+        .args([kiln.work().join("counts"), source])
+        .arg("-lbpf")
+        .status();
+    assert!(built.unwrap().success());
+    let source = checkout().join("tests/data/runners/c/counts.bpf.c");
+    compile_file(kiln, &source, &["-g", "-target", "bpf"]);
+}
+
 #[test]
 fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     let kiln = kiln(Kiln::new(), SUITES);
     build_rust_tests(&kiln);
+    build_c_tests(&kiln);
     let output = kiln
         .vm(["run", "-k", "6.1", "-j1", "--timeout-scale", "1"])
         .args(["--run-dir", out(&kiln).to_str().unwrap()])
@@ -144,6 +164,11 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(
         found,
         [
+            "c.attaches pass",
+            "c.command pass",
+            "c.counts pass",
+            "c.loads pass",
+            "c.takes numbers pass",
             "counts.a pass",
             "counts.b pass",
             "counts.command error",
@@ -221,7 +246,7 @@ fn a_command_s_status_its_tap_and_its_xml_file_are_verdicts_case_by_case() {
     assert_eq!(source("go.TestDoor/closes"), ("door_test.go".into(), 7));
     assert_no_secret(&run);
     // Cases are not known before, so they are not in the plan.
-    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 12);
+    assert_eq!(events(&run)[0]["kernels"][0]["tests"], 13);
     assert!(junit(&run).contains("Door.closes"));
 }
 
