@@ -1,8 +1,7 @@
 //! The results of cases that a test reported.
 
-use std::time::Duration;
-
 use super::event::{TestResult, Verdict, bounded_text};
+use super::millis::millis;
 use super::runner::EndedCase;
 
 /// The results of the cases of a test, whose own result is `parent`.
@@ -29,8 +28,4 @@ pub(super) fn results(parent: &TestResult, cases: Vec<EndedCase>) -> Vec<TestRes
             ..parent.clone()
         })
         .collect()
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

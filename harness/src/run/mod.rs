@@ -19,6 +19,7 @@ mod known;
 mod leftovers;
 pub(crate) mod load;
 pub mod merge;
+mod millis;
 pub mod partition;
 pub mod plan;
 pub mod policy;

@@ -19,7 +19,6 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::queue::{KernelState, Waiting};
-use self::tell::{as_millis, millis};
 use super::attempts::{Attempt, Attempts, Next};
 use super::capacity::Host;
 use super::cases;
@@ -29,6 +28,7 @@ use super::event::{
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
 };
 use super::known;
+use super::millis::millis;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
@@ -255,7 +255,7 @@ impl<'p> Pool<'p> {
         let console_from = up.session.vm.console().position();
         let time = up.session.vm.control.time.clone();
         let guest_start = time.now();
-        let guest_ms = || as_millis(time.now().saturating_sub(guest_start));
+        let guest_ms = || millis(time.now().saturating_sub(guest_start));
         let ended = {
             let ended = up.test(test);
             tokio::pin!(ended);
@@ -266,7 +266,7 @@ impl<'p> Pool<'p> {
                         kernel: kernel.name.clone(),
                         vm,
                         id: id.clone(),
-                        elapsed_ms: millis(start),
+                        elapsed_ms: millis(start.elapsed()),
                         guest_ms: Some(guest_ms()),
                     }));
                     ended.await
@@ -274,7 +274,7 @@ impl<'p> Pool<'p> {
             }
         };
         let stayed = up.session.stayed();
-        let duration_ms = millis(start + stayed);
+        let duration_ms = millis((start + stayed).elapsed());
         // In a VM that stayed, others have used the guest's time, too.
         let guest_ms = stayed.is_zero().then(guest_ms);
         let mut cases = Vec::new();
@@ -386,7 +386,7 @@ impl<'p> Pool<'p> {
             let broken = TestResult {
                 verdict: Verdict::Timeout,
                 reason: Some("it was running when the time of the whole run was over".to_owned()),
-                duration_ms: millis(test.start),
+                duration_ms: millis(test.start.elapsed()),
                 ..test.result
             };
             self.finish(test.attempts.break_off(broken, &self.plan.policies));
@@ -456,7 +456,7 @@ impl<'p> Pool<'p> {
             accelerator: spec.accelerator.to_string(),
             qemu: session.qemu.full_version.clone(),
             addr_no_randomize: session.addr_no_randomize,
-            boot_ms: millis(start),
+            boot_ms: millis(start.elapsed()),
             vm,
             machine: means.machine.to_string(),
             transport: means.transport.to_string(),

@@ -1,8 +1,10 @@
 //! The host's end of the control port.
 
+mod number;
 mod side;
 
-pub use side::{SIDE, Side};
+pub use number::SIDE;
+pub use side::Side;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -380,7 +382,7 @@ async fn read_events(
                         taint.store(flags, Ordering::Relaxed);
                         continue;
                     }
-                    if side::owns(&event) {
+                    if number::is_of_others(&event) {
                         // Ignored unless somebody has a door there.
                         let _ = side.send(event);
                         continue;

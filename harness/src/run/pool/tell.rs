@@ -1,9 +1,5 @@
 //! The pool's events about VMs and kernels.
 
-use std::time::Duration;
-
-use tokio::time::Instant;
-
 use super::Pool;
 use crate::run::event::{Event, KernelReport, VmLost, Warning, bounded_text};
 use crate::run::plan::PlannedKernel;
@@ -65,14 +61,4 @@ impl Pool<'_> {
             message,
         }));
     }
-}
-
-/// Milliseconds since then.
-pub(super) fn millis(start: Instant) -> u64 {
-    as_millis(start.elapsed())
-}
-
-/// Whole milliseconds.
-pub(super) fn as_millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

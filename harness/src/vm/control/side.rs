@@ -5,13 +5,10 @@ use tokio::sync::mpsc;
 
 use super::{Control, Requests};
 
-/// The numbers of jobs and processes of others are above this one; those of the owner are below.
-pub const SIDE: u32 = 1 << 31;
-
 /// The end of a control port for others than its owner.
 #[derive(Debug)]
 pub struct Side {
-    /// For their requests, with numbers above [`SIDE`].
+    /// For their requests, with numbers above [`SIDE`](super::SIDE).
     pub requests: Requests,
     /// What the guest says about these.
     pub events: mpsc::UnboundedReceiver<GuestEvent>,
@@ -28,20 +25,6 @@ impl Control {
     }
 }
 
-/// Whether an event is about a job or a process of others.
-pub(super) fn owns(event: &GuestEvent) -> bool {
-    match event {
-        GuestEvent::JobClosed { job, .. } | GuestEvent::CommSeen { job, .. } => *job > SIDE,
-        GuestEvent::Started { process, .. }
-        | GuestEvent::SpawnFailed { process, .. }
-        | GuestEvent::Output { process, .. }
-        | GuestEvent::Closed { process, .. }
-        | GuestEvent::StdinTaken { process, .. }
-        | GuestEvent::Exited { process, .. } => *process > SIDE,
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -53,6 +36,7 @@ mod tests {
     use tokio::net::UnixStream;
     use tokio::time::Instant;
 
+    use super::super::number::SIDE;
     use super::*;
 
     #[tokio::test]
