@@ -330,8 +330,10 @@ fn the_dump_of_a_guest_that_panics_under_its_command_stays() {
     let told = error
         .lines()
         .find_map(|line| line.trim().strip_prefix("the guest's memory is in "));
-    let dump = std::fs::read(told.unwrap_or_else(|| panic!("{error}"))).unwrap();
-    // The header of makedumpfile's flattened format.
-    assert!(dump.starts_with(b"makedumpfile\0"), "{} bytes", dump.len());
+    // Its size follows.
+    let (path, _) = told.and_then(|told| told.rsplit_once(" (")).expect(&error);
+    let dump = std::fs::read(path).unwrap();
+    // The header of kdump's format (makedumpfile's diskdump_mod.h).
+    assert!(dump.starts_with(b"KDUMP   "), "{} bytes", dump.len());
     kiln.assert_nothing_left();
 }
