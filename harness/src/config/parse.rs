@@ -23,10 +23,10 @@ pub const FILE_NAME: &str = "kernels.toml";
 
 /// The catalogue that is built into the binary, so that kiln works outside any
 /// checkout.
-const BUILT_IN: &str = include_str!("../../kernels.toml");
+const BUILT_IN: &str = include_str!("../../built-in/kernels.toml");
 
 /// The lock of [`BUILT_IN`].
-pub const BUILT_IN_LOCK: &str = include_str!("../../kernels.lock");
+pub const BUILT_IN_LOCK: &str = include_str!("../../built-in/kernels.lock");
 
 type Map<T> = BTreeMap<Spanned<String>, T>;
 
