@@ -182,6 +182,15 @@ impl LockedKernel {
             && self.package == source.package
     }
 
+    /// The package with its image, if the archive has it, and the release that its name ends with.
+    pub fn image(&self) -> Option<(&LockedFile, &str)> {
+        self.files.iter().find_map(|file| {
+            let release = file.package.strip_prefix("linux-image-")?;
+            let release = release.strip_suffix("-unsigned").unwrap_or(release);
+            (!file.unlisted).then_some((file, release))
+        })
+    }
+
     /// Debian version of the kernel.
     pub fn version(&self) -> &str {
         self.files.first().map_or("", |file| &file.version)

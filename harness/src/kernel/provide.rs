@@ -7,6 +7,7 @@ use super::lock::{LockedKernel, Pin};
 use super::pins::Pins;
 use super::source::{self, Content, Pinning, Request, Status, Supply};
 use super::{Cache, Error, KernelImage, Progress};
+use crate::arch::Arch;
 use crate::config::{AptSource, Catalogue, Kernel, Origin, PoolKernel, Selected, Source};
 
 /// Provides the selected kernel from `catalogue`, ready to boot. A kernel whose source needs a pin
@@ -19,13 +20,12 @@ pub fn provide(
     cache: &Cache,
     progress: &Progress,
 ) -> Result<KernelImage, Error> {
-    let request = Request {
-        name: selected.name(),
-        arch: selected.arch(),
-        base: base(catalogue),
+    let request = request(
+        catalogue,
+        (selected.name(), selected.arch()),
         cache,
         progress,
-    };
+    );
     let kernel = match selected {
         Selected::Named(kernel) => kernel,
         Selected::Pooled(kernel) => return pooled(kernel, &request),
@@ -158,6 +158,22 @@ pub fn packages_of(
     }
 }
 
+/// A request for the kernel of this name and architecture.
+fn request<'a>(
+    catalogue: &'a Catalogue,
+    (name, arch): (&'a str, Arch),
+    cache: &'a Cache,
+    progress: &'a Progress,
+) -> Request<'a> {
+    Request {
+        name,
+        arch,
+        base: base(catalogue),
+        cache,
+        progress,
+    }
+}
+
 /// The debug image of `selected`, if it is a kernel of Debian's: what was fetched before, or with
 /// `fetch` from the archive.
 pub fn debug_image(
@@ -170,13 +186,7 @@ pub fn debug_image(
     let Some((source, pin)) = packages_of(catalogue, selected, cache)? else {
         return Ok(None);
     };
-    let request = Request {
-        name: selected.name(),
-        arch: pin.arch,
-        base: base(catalogue),
-        cache,
-        progress,
-    };
+    let request = request(catalogue, (selected.name(), pin.arch), cache, progress);
     if fetch {
         source::debug_image::fetched(&request, &source, &pin).map(Some)
     } else {
@@ -198,25 +208,14 @@ pub fn changelog_between(
     ) else {
         return Ok(None);
     };
-    let request = Request {
-        name: after.name(),
-        arch: pin.arch,
-        base: base(catalogue),
-        cache,
-        progress,
-    };
+    let request = request(catalogue, (after.name(), pin.arch), cache, progress);
     source::changelog::since(&request, &source, &pin, before.version())
 }
 
 /// Returns what is known about `kernel`, a kernel of `catalogue`.
 pub fn status(catalogue: &Catalogue, kernel: &Kernel, cache: &Cache) -> Result<Status, Error> {
-    let request = Request {
-        name: &kernel.name,
-        arch: kernel.arch,
-        base: base(catalogue),
-        cache,
-        progress: &Progress::silent(),
-    };
+    let silent = Progress::silent();
+    let request = request(catalogue, (&kernel.name, kernel.arch), cache, &silent);
     match source::supply(&kernel.source) {
         Supply::Fixed(content) => content.status(&request),
         Supply::Pinned(source) => {
@@ -277,13 +276,7 @@ pub fn update(
         let was = before
             .of(&kernel.name, kernel.arch)
             .find(|pin| source.content(pin).is_some());
-        let request = Request {
-            name: &kernel.name,
-            arch: kernel.arch,
-            base: base(catalogue),
-            cache,
-            progress,
-        };
+        let request = request(catalogue, (&kernel.name, kernel.arch), cache, progress);
         let pin = source.resolve(&request, was)?;
         let update = Update {
             name: kernel.name.clone(),

@@ -27,8 +27,7 @@ pub(in super::super) fn since(
     pin: &LockedKernel,
     since: &str,
 ) -> Result<Option<String>, Error> {
-    let mut images = pin.files.iter().filter(|file| !file.unlisted);
-    let Some(image) = images.find(|file| file.package.starts_with("linux-image-")) else {
+    let Some((image, _)) = pin.image() else {
         return Ok(None);
     };
     let deb = fetch(request, &mirror(source), image)?.path;

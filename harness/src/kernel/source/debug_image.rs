@@ -14,15 +14,6 @@ use crate::config::AptSource;
 /// Its directory in the cache.
 const DIRECTORY: &str = "debug";
 
-/// The package of a kernel with its image, and the release that it names.
-fn image(pin: &LockedKernel) -> Option<(&LockedFile, &str)> {
-    pin.files.iter().find_map(|file| {
-        let release = file.package.strip_prefix("linux-image-")?;
-        let release = release.strip_suffix("-unsigned").unwrap_or(release);
-        (!file.unlisted).then_some((file, release))
-    })
-}
-
 /// Where the debug image of a kernel is in the cache, if it is there.
 fn place(request: &Request<'_>, image: &LockedFile, release: &str) -> Result<PathBuf, Error> {
     let name = format!(
@@ -37,7 +28,7 @@ pub(in super::super) fn kept(
     request: &Request<'_>,
     pin: &LockedKernel,
 ) -> Result<Option<PathBuf>, Error> {
-    let Some((image, release)) = image(pin) else {
+    let Some((image, release)) = pin.image() else {
         return Ok(None);
     };
     let place = place(request, image, release)?;
@@ -55,7 +46,9 @@ pub(in super::super) fn fetched(
         suite: pin.suite.clone(),
         component: pin.component.clone(),
     };
-    let (image, release) = image(pin).ok_or_else(|| none("linux-image-*".to_owned()))?;
+    let (image, release) = pin
+        .image()
+        .ok_or_else(|| none("linux-image-*".to_owned()))?;
     let place = place(request, image, release)?;
     if place.is_file() {
         return Ok(place);
