@@ -1,4 +1,4 @@
-//! Durations as people write them.
+//! Durations as people write them, and as events and messages have them.
 
 use std::time::Duration;
 
@@ -28,6 +28,11 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         return Err(format!("`{text}` is longer than ten years (3660d)"));
     }
     Ok(duration)
+}
+
+/// Whole milliseconds.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

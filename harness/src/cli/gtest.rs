@@ -14,6 +14,7 @@ use super::execute::Sink;
 use super::input::{self, Interrupts};
 use super::level_args::LevelArgs;
 use crate::ci::gtest::{self, Finished, Settings, UnitTest};
+use crate::duration::millis;
 use crate::exit_code;
 use crate::report::{Outlet, ReportError, Reports, StatusLevel, TerminalStyle};
 use crate::run::dir::RunDir;
@@ -159,7 +160,7 @@ impl GtestArgs {
             reason: finished.reason,
             flaky: false,
             known: None,
-            duration_ms: u64::try_from(finished.took.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: millis(finished.took),
             guest_ms: None,
             output: finished.output,
             details: String::new(),

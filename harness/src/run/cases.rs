@@ -1,8 +1,8 @@
 //! The results of cases that a test reported.
 
 use super::event::{TestResult, Verdict, bounded_text};
-use super::millis::millis;
 use super::runner::EndedCase;
+use crate::duration::millis;
 
 /// The results of the cases of a test, whose own result is `parent`.
 pub(super) fn results(parent: &TestResult, cases: Vec<EndedCase>) -> Vec<TestResult> {

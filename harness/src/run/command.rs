@@ -12,6 +12,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use crate::duration::millis;
 use crate::vm::control::{Control, Error};
 
 /// How long a command's streams may stay open after its end, for a helper such as `tee` that is
@@ -205,9 +206,7 @@ fn spec(command: Command) -> ProcessSpec {
         output: command
             .terminal
             .map_or(OutputMode::Separate, OutputMode::Terminal),
-        deadline_ms: command
-            .timeout
-            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        deadline_ms: command.timeout.map(millis),
         addr_no_randomize: false,
         user: command.user,
     }

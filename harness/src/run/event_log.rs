@@ -9,6 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use thiserror::Error;
 
 use super::event::{Event, Record, RunStarted, SCHEMA};
+use crate::duration::millis;
 use crate::hint::Hint;
 
 /// What can go wrong with `events.jsonl`.
@@ -186,7 +187,7 @@ impl EventWriter {
 
     /// Milliseconds since the run started.
     pub fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
     }
 
     /// Adds the time to the event and appends it; returns the record, for reports.

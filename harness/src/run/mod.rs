@@ -19,7 +19,6 @@ mod known;
 mod leftovers;
 pub(crate) mod load;
 pub mod merge;
-mod millis;
 pub mod partition;
 pub mod plan;
 pub mod policy;

@@ -28,7 +28,6 @@ use super::event::{
     Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
 };
 use super::known;
-use super::millis::millis;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
@@ -36,6 +35,7 @@ use super::slow::is_slow;
 use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
+use crate::duration::millis;
 use crate::hint::with_causes;
 use crate::vm::launch;
 use crate::vm::machine::Evidence;

@@ -22,6 +22,7 @@ use super::place::STEPS;
 use crate::bisect::{Answer, Verdict};
 use crate::child::Supervised;
 use crate::config::Selected;
+use crate::duration::millis;
 use crate::exit_code;
 use crate::run::command::{Command, Environment};
 use crate::run::event::{Event, Record, TestResult};
@@ -112,7 +113,7 @@ pub(super) async fn ask(
         attempt,
         verdict: told.verdict,
         reason: told.reason,
-        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        took_ms: millis(began.elapsed()),
         booted: told.booted,
         dir: format!("{STEPS}/{name}"),
     }))
