@@ -27,7 +27,7 @@ pub(super) struct DebugImageArgs {
 }
 
 impl DebugImageArgs {
-    /// Finds the debug information of a VM's kernel; says so if there is none.
+    /// Finds the debug information of a VM's kernel; prints a note if it finds none.
     pub(super) async fn find(
         &self,
         card: &Card,

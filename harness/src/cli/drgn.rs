@@ -10,10 +10,7 @@ use super::debug_image::DebugImageArgs;
 use super::input::{self, Interrupts};
 use super::scratch_dir::scratch_dir;
 use super::vms::find;
-use super::{Failure, debugger};
-use crate::exit_code;
-use crate::hint::{Hint as _, with_causes};
-use crate::vm::dump;
+use super::{Failure, debugger, dump};
 use crate::vm::machine::VMCORE;
 
 /// Open drgn on the memory of a running VM.
@@ -47,16 +44,9 @@ impl DrgnArgs {
         let dir = scratch_dir()?;
         let core = dir.path().join(VMCORE);
         let mut interrupts = Interrupts::listen()?;
-        let written = tokio::select! {
-            biased;
-            signal = interrupts.next() => return Ok(input::code_of(signal)),
-            written = dump::of_running(&vm.dir, &core) => written,
-        };
-        written.map_err(|error| Failure {
-            code: exit_code::SETUP_FAILED,
-            message: format!("cannot dump VM {}: {}", vm.id, with_causes(&error)),
-            hints: error.hints(),
-        })?;
+        if let Err(signal) = dump::write(&vm, &core, &mut interrupts).await? {
+            return Ok(input::code_of(signal));
+        }
         let mut drgn = tokio::process::Command::new(&self.drgn);
         drgn.arg("-c").arg(&core);
         if let Some(vmlinux) = vmlinux {

@@ -1,14 +1,16 @@
 //! `kiln dump`: the memory of a running VM.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::sys::signal::Signal;
 
 use super::input::{self, Interrupts};
 use super::vms::find;
 use super::{Failure, output};
 use crate::exit_code;
 use crate::hint::{Hint as _, with_causes};
+use crate::vm::card::Running;
 use crate::vm::dump;
 
 /// Write the memory of a running VM into a file for crash or drgn.
@@ -33,16 +35,10 @@ impl DumpArgs {
     pub(super) async fn run(&self) -> Result<u8, Failure> {
         let vm = find(&self.vm)?;
         let mut interrupts = Interrupts::listen()?;
-        let written = tokio::select! {
-            biased;
-            signal = interrupts.next() => return Ok(input::code_of(signal)),
-            written = dump::of_running(&vm.dir, &self.output) => written,
+        let bytes = match write(&vm, &self.output, &mut interrupts).await? {
+            Ok(bytes) => bytes,
+            Err(signal) => return Ok(input::code_of(signal)),
         };
-        let bytes = written.map_err(|error| Failure {
-            code: exit_code::SETUP_FAILED,
-            message: format!("cannot dump VM {}: {}", vm.id, with_causes(&error)),
-            hints: error.hints(),
-        })?;
         output::note(&format!(
             "kiln: {} ({} MiB)",
             self.output.display(),
@@ -50,4 +46,24 @@ impl DumpArgs {
         ));
         Ok(exit_code::OK)
     }
+}
+
+/// Writes the memory of a running VM, and returns how many bytes that took, or the signal that ended
+/// it.
+pub(super) async fn write(
+    vm: &Running,
+    path: &Path,
+    interrupts: &mut Interrupts,
+) -> Result<Result<u64, Signal>, Failure> {
+    let written = tokio::select! {
+        biased;
+        signal = interrupts.next() => return Ok(Err(signal)),
+        written = dump::of_running(&vm.dir, path) => written,
+    };
+    let bytes = written.map_err(|error| Failure {
+        code: exit_code::SETUP_FAILED,
+        message: format!("cannot dump VM {}: {}", vm.id, with_causes(&error)),
+        hints: error.hints(),
+    })?;
+    Ok(Ok(bytes))
 }

@@ -13,7 +13,7 @@ use super::{Failure, attach, output};
 use crate::exit_code;
 use crate::report::{Queue, escape};
 use crate::run::command::{Command, Environment};
-use crate::run::stay::{Stay, Visit};
+use crate::run::stay::{Stay, Visit, stays};
 use crate::vm::machine::{VMCORE, Vm};
 use crate::vm::{card, dump};
 
@@ -66,9 +66,10 @@ impl StayArgs {
 
     /// Writes the memory of the VM's guest, if that is asked for.
     pub(super) async fn dump(&self, vm: &Vm, streams: &Streams) {
-        if let Some(dir) = vm.spec.qmp_socket.parent().filter(|_| self.dump_on_fail) {
+        if self.dump_on_fail {
             let path = vm.spec.console_log.with_file_name(VMCORE);
-            streams.note(&format!("kiln: {}", dump::beside(dir, &path).await));
+            let written = dump::beside(vm.spec.dir(), &path).await;
+            streams.note(&format!("kiln: {written}"));
         }
     }
 
@@ -88,10 +89,7 @@ impl StayArgs {
         let Some(time) = self.keep_vm else {
             return;
         };
-        output::note(&format!(
-            "kiln: {why}; the VM stays for {} s: kiln ps, shell --attach, logs, gdb, dump and stop reach it",
-            time.as_secs()
-        ));
+        output::note(&format!("kiln: {why}; the VM {}", stays(time)));
         tokio::select! {
             () = tokio::time::sleep(time) => {}
             () = vm.ended() => {}

@@ -172,8 +172,13 @@ impl Moment {
 }
 
 fn kept(id: &str, vm: &str, time: Duration) -> String {
+    format!("{id} failed; its VM {vm} {}", stays(time))
+}
+
+/// How long a VM stays, and what reaches it meanwhile.
+pub fn stays(time: Duration) -> String {
     format!(
-        "{id} failed; its VM {vm} stays for {} s: kiln ps, shell --attach, logs, gdb, dump and stop reach it",
+        "stays for {} s: kiln ps, shell --attach, logs, gdb, dump and stop reach it",
         time.as_secs()
     )
 }

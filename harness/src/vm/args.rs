@@ -10,7 +10,6 @@ mod option;
 use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::Path;
 
 use guest_init::plan::Control;
 
@@ -96,7 +95,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     if spec.control_socket.is_some() {
         devices.push(Box::new(Monitor {
             id: "admin",
-            socket: spec.qmp_socket.with_file_name(ADMIN_SOCKET),
+            socket: spec.dir().join(ADMIN_SOCKET),
         }));
         devices.push(Box::new(VmCoreInfo));
     }
@@ -130,11 +129,10 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
     if let Some(network) = &spec.extras.network {
         devices.push(Box::new(Card { network, transport }));
     }
-    let dir = spec.qmp_socket.parent().unwrap_or(Path::new("."));
     for index in 0..spec.extras.disks.len() {
         devices.push(Box::new(ScratchDisk {
             index,
-            file: Extras::disk_file(dir, index),
+            file: Extras::disk_file(spec.dir(), index),
             transport,
         }));
     }

@@ -58,9 +58,6 @@ pub struct Running {
 
 /// Leaves the card of a VM whose QEMU has started.
 pub(super) fn leave(spec: &VmSpec, qemu: nix::unistd::Pid) -> io::Result<()> {
-    let Some(dir) = spec.qmp_socket.parent() else {
-        return Ok(());
-    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let card = Card {
         kernel: spec.kernel.name.clone(),
@@ -73,7 +70,7 @@ pub(super) fn leave(spec: &VmSpec, qemu: nix::unistd::Pid) -> io::Result<()> {
         cwd: std::env::current_dir().unwrap_or_default(),
         gdb: spec.gdb.as_ref().map(ToString::to_string),
     };
-    whole_file::remember(&dir.join(CARD), &card)
+    whole_file::remember(&spec.dir().join(CARD), &card)
 }
 
 /// The running VMs of this user, the oldest first.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
+use tempfile::TempPath;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
@@ -110,10 +111,10 @@ pub(super) async fn write(qmp: &Qmp, dir: &Path, path: &Path, release: &str) -> 
         source,
     };
     let file = private_file(path).map_err(failed)?;
-    let mut unfinished = Unwanted(Some(path));
+    let unfinished = TempPath::try_from_path(path).map_err(failed)?;
     let fifo = dir.join(FIFO);
     mkfifo(&fifo, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|errno| Error::Read(errno.into()))?;
-    let _fifo = Unwanted(Some(&fifo));
+    let _fifo = TempPath::try_from_path(&fifo).map_err(Error::Read)?;
     // Also for writing: else it would end before QEMU opens it.
     let mut options = pipe::OpenOptions::new();
     let from = options.read_write(true).open_receiver(&fifo);
@@ -159,7 +160,7 @@ pub(super) async fn write(qmp: &Qmp, dir: &Path, path: &Path, release: &str) -> 
         }
         (written, _) => written.map_err(failed)?,
     };
-    unfinished.0 = None;
+    unfinished.keep().map_err(|error| failed(error.error))?;
     Ok(written)
 }
 
@@ -168,17 +169,6 @@ fn private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.read(true).write(true).create_new(true).mode(0o600);
     options.open(path)
-}
-
-/// A file to remove when dropped.
-struct Unwanted<'p>(Option<&'p Path>);
-
-impl Drop for Unwanted<'_> {
-    fn drop(&mut self) {
-        if let Some(path) = self.0 {
-            let _ = std::fs::remove_file(path);
-        }
-    }
 }
 
 /// Writes the parts of a flattened dump where they belong; returns the size of the file.
@@ -211,7 +201,7 @@ mod tests {
         let file = private_file(&path).unwrap();
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         assert!(private_file(&path).is_err());
-        drop(Unwanted(Some(&path)));
+        drop(TempPath::try_from_path(&path).unwrap());
         assert!(!path.exists());
     }
 

@@ -7,7 +7,6 @@
 //! ```
 
 use std::fmt;
-use std::path::Path;
 use std::time::Duration;
 
 use guest_init::message::{Hello, Request};
@@ -201,9 +200,9 @@ impl Vm {
     /// Writes the guest's memory beside the console's log; returns where, or why not.
     async fn dump(&self) -> String {
         let path = self.spec.console_log.with_file_name(VMCORE);
-        let dir = self.spec.qmp_socket.parent().unwrap_or(Path::new("."));
         let release = &self.spec.kernel.release;
-        dump::told(&path, &dump::write(&self.qmp, dir, &path, release).await)
+        let written = dump::write(&self.qmp, self.spec.dir(), &path, release).await;
+        dump::told(&path, &written)
     }
 
     /// QEMU's process.

@@ -167,6 +167,11 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
+    /// The VM's own directory.
+    pub fn dir(&self) -> &Path {
+        self.qmp_socket.parent().unwrap_or(Path::new("."))
+    }
+
     /// What is worth a word to the user: what is slower, less or more than usual.
     pub fn notes(&self) -> Vec<String> {
         [self.means.notes(), self.extras.notes()].concat()
@@ -174,9 +179,9 @@ impl VmSpec {
 
     /// Asks whether somebody stops the VM on purpose.
     pub fn held(&self) -> Held {
-        match (&self.gdb, self.qmp_socket.parent()) {
-            (None, Some(dir)) => Held::In(dir.to_owned()),
-            _ => Held::Always,
+        match &self.gdb {
+            None => Held::In(self.dir().to_owned()),
+            Some(_) => Held::Always,
         }
     }
 }

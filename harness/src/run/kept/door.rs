@@ -25,7 +25,7 @@ impl Door {
         let Some(side) = vm.control.take_side() else {
             return Ok(None);
         };
-        let socket = vm.spec.qmp_socket.with_file_name(ATTACH_SOCKET);
+        let socket = vm.spec.dir().join(ATTACH_SOCKET);
         let listener = place::listen(&socket)?;
         Ok(Some(Self(tokio::spawn(serve(listener, side)))))
     }
