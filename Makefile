@@ -7,6 +7,7 @@
 # make check-btf  compares `kiln btf check` with what all kernels of kernels.toml say of the test objects
 # make check-busy  runs the smoke selection beside busy programs: no verdict may differ from an idle host's
 # make check-debugging  opens a failing test, a panic and a hang with gdb, crash and drgn
+# make check-ci  builds Debian's bpftrace by `kiln ci` and Nix, and runs its tests
 # make fuzz   looks for input that crashes a parser, FUZZ_SECONDS for each
 #
 # run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
@@ -24,7 +25,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz check-pages check-btf check-busy check-debugging packages bpftrace tiny-kernel
+.PHONY: help run test bench parity fuzz check-pages check-btf check-busy check-debugging check-ci packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -65,6 +66,9 @@ check-busy: packages bpftrace
 check-debugging: packages
 	@command -v crash >/dev/null && command -v drgn >/dev/null || { echo 'check-debugging: install crash, and drgn from PyPI, first' >&2; exit 1; }
 	cargo test --locked --test end_to_end -- --ignored debugging:: --test-threads 1
+
+check-ci: packages bpftrace
+	cargo test --locked --test end_to_end -- --ignored ci_nix:: --nocapture
 
 fuzz: packages
 	@scripts/fuzz $(FUZZ_SECONDS)

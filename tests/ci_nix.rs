@@ -1,6 +1,7 @@
 //! `kiln ci` with a real Nix: Debian's, and a flake whose shell has the programs of this machine.
 
 use std::fs;
+use std::process::Command;
 
 use crate::support::suite;
 use crate::support::{Invocation, Kiln, checkout};
@@ -64,13 +65,19 @@ AFTER ./testprogs/syscall
 TIMEOUT 5
 ";
 
-/// A kiln with sources of bpftrace's layout in `src`, and a flake in `flake`.
-fn kiln_with_sources() -> Kiln {
+/// A kiln with a flake in `flake`.
+fn kiln_with_flake() -> Kiln {
     let kiln = Kiln::new();
     kiln.file("conf/nix.conf", CONFIGURATION);
     fs::create_dir(kiln.path("work/store")).unwrap();
     kiln.file("flake/flake.nix", FLAKE);
     kiln.file("flake/stdenv/setup", "export PATH=/usr/bin:/bin\n");
+    kiln
+}
+
+/// And with sources of bpftrace's layout in `src`.
+fn kiln_with_sources() -> Kiln {
+    let kiln = kiln_with_flake();
     kiln.file("src/tests/unit.cpp", UNIT);
     // Of Debian's source package.
     let runtime = checkout().join("target/bpftrace/tests/runtime");
@@ -181,6 +188,64 @@ fn sources_are_built_and_tested_in_the_shell_of_a_real_nix() {
         "{}",
         merged.out()
     );
+    kiln.assert_nothing_left();
+}
+
+/// The sources of Debian's bpftrace in `src`.
+fn kiln_with_bpftrace() -> Kiln {
+    let kiln = kiln_with_flake();
+    let copied = Command::new("cp")
+        .args(["--recursive", "--no-target-directory"])
+        .args([
+            checkout().join("target/bpftrace/source"),
+            kiln.path("work/src"),
+        ])
+        .status();
+    assert!(copied.unwrap().success(), "run scripts/fetch-bpftrace");
+    kiln
+}
+
+/// 0.17 and newer versions name the system's libbpf differently.
+const SYSTEM_LIBRARIES: [&str; 4] = ["-D", "USE_SYSTEM_BPF_BCC=ON", "-D", "USE_SYSTEM_LIBBPF=ON"];
+
+/// bpftrace itself takes minutes to build: the installed one runs the tests here.
+#[test]
+fn bpftraces_own_sources_are_configured_and_their_tests_run() {
+    let kiln = kiln_with_bpftrace();
+    ci(&kiln, &["--flake", "flake", "--only", "configure"])
+        .args(["--only", "build", "--target", "testprogs"])
+        .args(SYSTEM_LIBRARIES)
+        .run()
+        .assert_code(0);
+
+    let built = kiln.path("work/src/build-ci/src/bpftrace");
+    fs::copy("/usr/bin/bpftrace", built).unwrap();
+    ci(&kiln, &["--flake", "flake", "--only", "runtime-tests"])
+        .args(["-k", "6.1", "--run-dir", "runs"])
+        .args(["-t", "^array\\.array as pointer element access"])
+        .run()
+        .assert_code(0);
+    let tested = suite::verdicts(&kiln.path("work/runs/runtime-tests"));
+    assert_eq!(tested.len(), 1, "{tested:?}");
+    assert_eq!(tested[0].2, "pass");
+    kiln.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "make check-ci"]
+fn all_of_bpftrace_is_built_and_tested() {
+    let kiln = kiln_with_bpftrace();
+    let smoke = fs::read_to_string(checkout().join("tests/data/smoke.filter")).unwrap();
+    let smoke: Vec<_> = smoke.lines().filter(|line| !line.starts_with('#')).collect();
+    let output = ci(&kiln, &["--flake", "flake", "-k", "6.1", "-k", "6.12"])
+        .args(SYSTEM_LIBRARIES)
+        .args(["--skip", "self-tests", "--run-dir", "runs"])
+        .args(["-t", &smoke.join(":")])
+        .run();
+    println!("{}", output.out());
+    for step in ["configure", "build", "gtest", "runtime-tests", "tools-parsing", "aot"] {
+        assert!(output.out().contains(&format!("{step:14} ok (")), "{step}");
+    }
     kiln.assert_nothing_left();
 }
 

@@ -74,6 +74,19 @@ fn a_profile_is_the_options_of_a_job_and_the_command_line_comes_first() {
 }
 
 #[test]
+fn only_the_named_targets_are_built() {
+    let kiln = kiln_with_nix("");
+    kiln.file("own.toml", "[ci.own]\ntargets = [\"bpftrace\"]\n");
+    ci(&kiln, &["own", "--config", "own.toml", "--only", "build"])
+        .args(["-j", "2", "--target", "testprogs"])
+        .run()
+        .assert_code(0);
+    let lines = recorded(&kiln);
+    let build = " cmake --build build-ci --parallel 2 --target bpftrace testprogs";
+    assert!(lines[0].ends_with(build), "{}", lines[0]);
+}
+
+#[test]
 fn jobs_have_their_own_shells_compilers_and_lists() {
     let kiln = kiln_with_nix("");
     ci(&kiln, &["fuzz", "-j", "2"]).run().assert_code(0);

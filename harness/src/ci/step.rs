@@ -103,6 +103,8 @@ pub struct Settings {
     pub sanitizers: Vec<Sanitizer>,
     /// Further variables of cmake, `NAME=VALUE`.
     pub defines: Vec<String>,
+    /// Targets of cmake to build, none of which means all.
+    pub targets: Vec<String>,
     /// Number of parallel build processes.
     pub jobs: usize,
     /// The dialect of the runtime and AOT tests, as for `kiln run --dialect`; by default that of
@@ -218,6 +220,10 @@ fn build(settings: &Settings) -> Vec<OsString> {
         command.extend(words(&["env", "AFL_USE_ASAN=1"]));
     }
     command.extend(words(&["cmake", "--build", BUILD, "--parallel", &jobs]));
+    if !settings.targets.is_empty() {
+        command.push("--target".into());
+        command.extend(settings.targets.iter().map(OsString::from));
+    }
     command
 }
 

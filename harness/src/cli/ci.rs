@@ -75,6 +75,9 @@ pub(super) struct CiArgs {
     /// Set a variable of cmake: NAME=VALUE; may be repeated
     #[arg(short = 'D', long = "define", value_name = "NAME=VALUE")]
     defines: Vec<String>,
+    /// Build this target of cmake and what it needs, instead of all; may be repeated
+    #[arg(long, value_name = "NAME")]
+    target: Vec<String>,
     /// Number of parallel build processes [default: the number of CPUs]
     #[arg(short, long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
@@ -308,6 +311,7 @@ impl CiArgs {
             ),
             sanitizers: [&options.sanitizers[..], &self.sanitizer].concat(),
             defines: [&options.defines[..], &self.defines].concat(),
+            targets: [&options.targets[..], &self.target].concat(),
             jobs: self.jobs.or(cpus.ok()).map_or(1, usize::from),
             dialect: self.dialect,
             filters: [&options.filters[..], &self.filter].concat(),

@@ -43,6 +43,8 @@ pub struct CiProfile {
     pub sanitizers: Vec<Sanitizer>,
     /// Variables of cmake, `NAME=VALUE`.
     pub defines: Vec<String>,
+    /// Targets of cmake to build; empty means all.
+    pub targets: Vec<String>,
     /// Filters for the runtime tests, as for `-t`.
     pub filters: Vec<String>,
     /// The list of AOT tests; relative to the sources of bpftrace.
@@ -68,6 +70,7 @@ pub(super) struct RawProfile {
     cxx: Option<String>,
     sanitizers: Vec<Sanitizer>,
     defines: Vec<String>,
+    targets: Vec<String>,
     filters: Vec<String>,
     aot_allowlist: Option<PathBuf>,
     env: BTreeMap<String, String>,
@@ -97,6 +100,7 @@ impl Checker<'_> {
             cxx: raw.cxx,
             sanitizers: raw.sanitizers,
             defines: raw.defines,
+            targets: raw.targets,
             filters: raw.filters,
             aot_allowlist: raw.aot_allowlist,
             env: raw.env,
