@@ -191,7 +191,9 @@ fn known_reports_are_allowed_and_silent_kernels_are_detected() {
     let lock = fs::read(checkout().join("kernels.lock")).unwrap();
     kiln.file("kernels.lock", lock);
     let kiln = kiln.config(config);
-    let output = run(&kiln, &["6.1"]).args(["-j", "1"]).run();
+    let output = run(&kiln, &["6.1"])
+        .args(["-j", "1", "--keep-vm=1s"])
+        .run();
     output.assert_code(100);
     let expected = [
         "1 allowed pass",
@@ -200,6 +202,11 @@ fn known_reports_are_allowed_and_silent_kernels_are_detected() {
         "4 silent fail",
     ];
     assert_verdicts(&kiln, &output, &expected);
+    // The VM of a test that only the kernel's report failed stays, too.
+    for (id, stays) in [("1 allowed", false), ("3 denied", true), ("4 silent", true)] {
+        let words = format!("suite.{id} failed; its VM ");
+        assert_eq!(output.out().contains(&words), stays, "{}", output.out());
+    }
     let reports = reports(&kiln);
     let of = |id: &str| {
         let mut found = reports.iter().filter(|report| report["test"] == id);

@@ -15,6 +15,7 @@ use super::leftovers;
 use super::settings::{KernelLog, Settings};
 use super::stay::Moment;
 use crate::scratch::Scratch;
+use crate::suite::Verdict;
 use crate::vm::control::Error;
 use crate::vm::extras::CORES;
 use crate::vm::kernel_log::{KernelProblem, Taint};
@@ -203,6 +204,19 @@ impl Session {
         match wanted {
             KernelLog::Ignore => Vec::new(),
             KernelLog::Fail | KernelLog::Warn => reports,
+        }
+    }
+
+    /// Lets the VM stay after a test that failed only by what the kernel reported. The test's own
+    /// traces are gone by then, but the kernel is as it was.
+    pub(super) async fn stay(&mut self, verdict: Verdict) {
+        let Some(moment) = &self.moment else {
+            return;
+        };
+        let (_, lost) = self.vm.watched();
+        tokio::select! {
+            _ = moment.after(verdict) => {}
+            _ = Moment::watch(Some(moment), lost) => {}
         }
     }
 

@@ -70,7 +70,9 @@ impl<'p> TestVm<'p> {
         // A kernel may report only once (`WARN_ONCE`, lockdep), and after an oops it may hold
         // locks.
         session.unclean |= reports.iter().any(|report| policy.fails(report));
-        fail_by(&mut ended.judgement, &reports, policy);
+        if fail_by(&mut ended.judgement, &reports, policy) {
+            session.stay(ended.judgement.verdict).await;
+        }
         Ok((ended, reports))
     }
 }
@@ -93,14 +95,14 @@ async fn prepare<'p>(
 }
 
 /// Fails a test that passed if the kernel reported something during it, unless the policy or
-/// `kernels.toml` allows that.
-fn fail_by(judgement: &mut Judgement, reports: &[KernelProblem], policy: KernelLog) {
+/// `kernels.toml` allows that. Returns whether it did.
+fn fail_by(judgement: &mut Judgement, reports: &[KernelProblem], policy: KernelLog) -> bool {
     let first = reports.iter().find(|report| policy.fails(report));
-    if let Some(first) = first
-        && judgement.verdict == Verdict::Pass
-    {
-        judgement.verdict = Verdict::Fail;
-        judgement.reason = format!("the kernel reported: {}", first.summary());
-        judgement.note_rule(KERNEL_REPORT);
-    }
+    let Some(first) = first.filter(|_| judgement.verdict == Verdict::Pass) else {
+        return false;
+    };
+    judgement.verdict = Verdict::Fail;
+    judgement.reason = format!("the kernel reported: {}", first.summary());
+    judgement.note_rule(KERNEL_REPORT);
+    true
 }
