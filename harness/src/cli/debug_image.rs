@@ -21,7 +21,8 @@ pub(super) struct DebugImageArgs {
     /// else what was fetched before or is installed in /usr/lib/debug]
     #[arg(long, value_name = "FILE")]
     vmlinux: Option<PathBuf>,
-    /// Fetch it from Debian's archive into the cache: about 300 MB, and 600 MB there
+    /// Fetch it into the cache: that of a kernel of Debian from Debian's archive (about 300 MB, and
+    /// 600 MB there), others from the debuginfod servers that DEBUGINFOD_URLS names
     #[arg(long, conflicts_with = "vmlinux")]
     fetch_symbols: bool,
 }
@@ -36,27 +37,36 @@ impl DebugImageArgs {
         if let Some(vmlinux) = self.vmlinux.clone().or_else(|| of_build_tree(card)) {
             return Ok(Some(vmlinux));
         }
-        let of_archive = self.of_archive(card, config).await;
+        let of_kernel = self.of_kernel(card, config).await;
         // A VM may have a kernel that is not in this catalogue.
-        let of_archive = if self.fetch_symbols {
-            of_archive?
+        let of_kernel = if self.fetch_symbols {
+            of_kernel?
         } else {
-            of_archive.unwrap_or_default()
+            of_kernel.unwrap_or_default()
         };
         let installed = Path::new(INSTALLED).join(format!("vmlinux-{}", card.release));
-        let found = of_archive.or_else(|| Some(installed).filter(|file| file.is_file()));
+        let found = of_kernel.or_else(|| Some(installed).filter(|file| file.is_file()));
         if found.is_none() {
             output::note(&format!(
-                "kiln: the debug information of {} is not at hand: name it with --vmlinux FILE, or get \
-                 that of a kernel of Debian with --fetch-symbols",
-                escape::line(&card.release)
+                "kiln: the debug information of {} is not at hand: {}",
+                escape::line(&card.release),
+                self.advice()
             ));
         }
         Ok(found)
     }
 
-    /// That of a kernel of Debian.
-    async fn of_archive(
+    /// What else the user can do.
+    fn advice(&self) -> &'static str {
+        if self.fetch_symbols {
+            "neither Debian's archive nor a server of DEBUGINFOD_URLS has it; name it with --vmlinux FILE"
+        } else {
+            "name it with --vmlinux FILE, or get it with --fetch-symbols"
+        }
+    }
+
+    /// What was fetched before, or can be fetched.
+    async fn of_kernel(
         &self,
         card: &Card,
         config: Option<&Path>,

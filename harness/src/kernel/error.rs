@@ -116,6 +116,14 @@ pub enum Error {
         /// Component of the suite.
         component: String,
     },
+    /// A debuginfod server sent something else than what it was asked for.
+    #[error("{url} is not the debug information of a kernel with the build ID {build_id}")]
+    WrongDebugImage {
+        /// Where it came from.
+        url: String,
+        /// The kernel's.
+        build_id: String,
+    },
     /// A package depends on a part of the kernel that is not in the archive.
     #[error("{package} is incomplete: {suite} no longer has {missing}")]
     IncompletePackage {

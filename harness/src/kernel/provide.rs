@@ -174,8 +174,8 @@ fn request<'a>(
     }
 }
 
-/// The debug image of `selected`, if it is a kernel of Debian's: what was fetched before, or with
-/// `fetch` from the archive.
+/// The debug image of `selected`: what was fetched before, or with `fetch` from Debian's archive if it
+/// is a kernel of Debian's, else from the servers of `DEBUGINFOD_URLS`. `None` if none of them has it.
 pub fn debug_image(
     catalogue: &Catalogue,
     selected: &Selected,
@@ -183,14 +183,32 @@ pub fn debug_image(
     fetch: bool,
     progress: &Progress,
 ) -> Result<Option<PathBuf>, Error> {
-    let Some((source, pin)) = packages_of(catalogue, selected, cache)? else {
-        return Ok(None);
+    let of_debian = match packages_of(catalogue, selected, cache)? {
+        Some((source, pin)) => {
+            let request = request(catalogue, (selected.name(), pin.arch), cache, progress);
+            if fetch {
+                source::debug_image::fetched(&request, &source, &pin).map(Some)
+            } else {
+                source::debug_image::kept(&request, &pin)
+            }
+        }
+        None => Ok(None),
     };
-    let request = request(catalogue, (selected.name(), pin.arch), cache, progress);
-    if fetch {
-        source::debug_image::fetched(&request, &source, &pin).map(Some)
+    if let Ok(Some(_)) = of_debian {
+        return of_debian;
+    }
+    let kernel = provide(catalogue, selected, cache, progress)?;
+    let servers = source::debuginfod::servers();
+    let found = if fetch && !servers.is_empty() {
+        source::debuginfod::fetched(cache, progress, &kernel, &servers)
     } else {
-        source::debug_image::kept(&request, &pin)
+        source::debuginfod::kept(cache, &kernel)
+    };
+    match found {
+        Ok(Some(found)) => Ok(Some(found)),
+        // Debian's answer says more about its own kernels.
+        Ok(None) => of_debian,
+        Err(error) => of_debian.and(Err(error)),
     }
 }
 

@@ -11,8 +11,8 @@ use super::apt::listed;
 use super::package::fetch;
 use crate::config::AptSource;
 
-/// Its directory in the cache.
-const DIRECTORY: &str = "debug";
+/// The directory of debug images in the cache.
+pub(super) const DIRECTORY: &str = "debug";
 
 /// Where the debug image of a kernel is in the cache, if it is there.
 fn place(request: &Request<'_>, image: &LockedFile, release: &str) -> Result<PathBuf, Error> {

@@ -8,6 +8,7 @@ mod apt;
 pub(super) mod changelog;
 mod content;
 pub(super) mod debug_image;
+pub(super) mod debuginfod;
 mod files;
 mod host;
 mod mirror;

@@ -1,0 +1,112 @@
+//! The debug image of any kernel, from the servers that `DEBUGINFOD_URLS` names (elfutils'
+//! debuginfod(8)). They know files by the build ID that these carry, and what comes must carry it, too.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use object::read::ReadCache;
+use object::{Object as _, ObjectSection as _};
+
+use super::super::{Cache, Error, KernelImage, Progress, download, image};
+use super::debug_image::DIRECTORY;
+
+/// The variable that names servers, separated by blanks, as for debuginfod-find(1).
+const SERVERS: &str = "DEBUGINFOD_URLS";
+
+/// The servers to ask, in their order.
+pub(in super::super) fn servers() -> Vec<String> {
+    let servers = std::env::var(SERVERS).unwrap_or_default();
+    let servers = servers.split_whitespace();
+    servers
+        .map(|server| server.trim_end_matches('/').to_owned())
+        .collect()
+}
+
+/// The debug image of this kernel, if it was fetched before.
+pub(in super::super) fn kept(
+    cache: &Cache,
+    kernel: &KernelImage,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(id) = build_id_of(&kernel.image)? else {
+        return Ok(None);
+    };
+    Ok(Some(place(cache, kernel, &id)?).filter(|place| place.is_file()))
+}
+
+/// The same, fetched from the first of `servers` that has it if it is not there. `None` if the image has no
+/// build ID, or none of the servers knows it.
+pub(in super::super) fn fetched(
+    cache: &Cache,
+    progress: &Progress,
+    kernel: &KernelImage,
+    servers: &[String],
+) -> Result<Option<PathBuf>, Error> {
+    let Some(id) = build_id_of(&kernel.image)? else {
+        return Ok(None);
+    };
+    let place = place(cache, kernel, &id)?;
+    if place.is_file() {
+        return Ok(Some(place));
+    }
+    let mut failed = None;
+    for server in servers {
+        let url = format!("{server}/buildid/{id}/debuginfo");
+        match from(cache, progress, &url, &id, &place) {
+            Ok(()) => return Ok(Some(place)),
+            Err(Error::Download { gone: true, .. }) => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(None), Err)
+}
+
+/// Its file in the cache.
+fn place(cache: &Cache, kernel: &KernelImage, id: &str) -> Result<PathBuf, Error> {
+    let name = format!("vmlinux-{}_{id}", kernel.release);
+    Ok(cache.subdirectory(DIRECTORY)?.join(name))
+}
+
+/// Downloads `url` to `place`, if it is debug information with this build ID.
+fn from(
+    cache: &Cache,
+    progress: &Progress,
+    url: &str,
+    id: &str,
+    place: &Path,
+) -> Result<(), Error> {
+    download::allowed(url)?;
+    let directory = cache.subdirectory(DIRECTORY)?;
+    let partial = tempfile::NamedTempFile::new_in(&directory)
+        .map_err(Error::io("create a file in", &directory))?
+        .into_temp_path();
+    progress.download(url, None, |heard| download::to_file(url, &partial, heard))?;
+    let file = File::open(&partial).map_err(Error::io("open", &partial))?;
+    let content = ReadCache::new(file);
+    let found = object::File::parse(&content).ok();
+    let has_debug_info = found.as_ref().is_some_and(|file| {
+        let section = file.section_by_name(".debug_info");
+        section.is_some_and(|section| section.size() > 0)
+    });
+    let found = found.as_ref().and_then(build_id);
+    if !has_debug_info || found.as_deref() != Some(id) {
+        return Err(Error::WrongDebugImage {
+            url: url.to_owned(),
+            build_id: id.to_owned(),
+        });
+    }
+    partial
+        .persist(place)
+        .map_err(|error| Error::io("create", place)(error.error))
+}
+
+/// The build ID of a kernel image, in hexadecimal digits.
+fn build_id_of(image: &Path) -> Result<Option<String>, Error> {
+    let vmlinux = image::vmlinux(image)?;
+    let file = vmlinux.as_deref().map(object::File::parse);
+    Ok(file.and_then(Result::ok).as_ref().and_then(build_id))
+}
+
+fn build_id<'data>(file: &impl object::Object<'data>) -> Option<String> {
+    let id = file.build_id().ok().flatten()?;
+    Some(super::super::digest::hex(id))
+}
