@@ -236,14 +236,24 @@ fn bpftraces_own_sources_are_configured_and_their_tests_run() {
 fn all_of_bpftrace_is_built_and_tested() {
     let kiln = kiln_with_bpftrace();
     let smoke = fs::read_to_string(checkout().join("tests/data/smoke.filter")).unwrap();
-    let smoke: Vec<_> = smoke.lines().filter(|line| !line.starts_with('#')).collect();
+    let smoke: Vec<_> = smoke
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     let output = ci(&kiln, &["--flake", "flake", "-k", "6.1", "-k", "6.12"])
         .args(SYSTEM_LIBRARIES)
         .args(["--skip", "self-tests", "--run-dir", "runs"])
         .args(["-t", &smoke.join(":")])
         .run();
     println!("{}", output.out());
-    for step in ["configure", "build", "gtest", "runtime-tests", "tools-parsing", "aot"] {
+    for step in [
+        "configure",
+        "build",
+        "gtest",
+        "runtime-tests",
+        "tools-parsing",
+        "aot",
+    ] {
         assert!(output.out().contains(&format!("{step:14} ok (")), "{step}");
     }
     kiln.assert_nothing_left();

@@ -191,9 +191,7 @@ fn known_reports_are_allowed_and_silent_kernels_are_detected() {
     let lock = fs::read(checkout().join("kernels.lock")).unwrap();
     kiln.file("kernels.lock", lock);
     let kiln = kiln.config(config);
-    let output = run(&kiln, &["6.1"])
-        .args(["-j", "1", "--keep-vm=1s"])
-        .run();
+    let output = run(&kiln, &["6.1"]).args(["-j", "1", "--keep-vm=1s"]).run();
     output.assert_code(100);
     let expected = [
         "1 allowed pass",

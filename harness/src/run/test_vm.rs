@@ -71,7 +71,7 @@ impl<'p> TestVm<'p> {
         // locks.
         session.unclean |= reports.iter().any(|report| policy.fails(report));
         if fail_by(&mut ended.judgement, &reports, policy) {
-            session.stay(ended.judgement.verdict).await;
+            Box::pin(session.stay(ended.judgement.verdict)).await;
         }
         Ok((ended, reports))
     }

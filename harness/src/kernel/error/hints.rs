@@ -56,6 +56,9 @@ impl Hint for Error {
             Error::Keyring { .. } => {
                 "export the archive's keys with: gpg --export FINGERPRINT > FILE".to_owned()
             }
+            Error::WrongDebugImage { .. } => {
+                "kiln kept nothing; name another server in DEBUGINFOD_URLS".to_owned()
+            }
             Error::IncompletePackage { .. } => {
                 "archives drop the modules of old versions first: choose a newer one in kernels.toml".to_owned()
             }

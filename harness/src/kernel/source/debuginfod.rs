@@ -101,7 +101,7 @@ fn from(
 
 /// The build ID of a kernel image, in hexadecimal digits.
 fn build_id_of(image: &Path) -> Result<Option<String>, Error> {
-    let vmlinux = image::vmlinux(image)?;
+    let vmlinux = image::vmlinux(image).map_err(Error::Image)?;
     let file = vmlinux.as_deref().map(object::File::parse);
     Ok(file.and_then(Result::ok).as_ref().and_then(build_id))
 }
