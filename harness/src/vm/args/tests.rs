@@ -101,7 +101,10 @@ fn everything_that_any_vm_needs_is_there() {
     for flag in ["-nodefaults", "-no-user-config", "-no-reboot"] {
         assert!(words.iter().any(|word| word == flag), "{flag}");
     }
-    assert_eq!(value(&words, "-M"), "microvm,acpi=on,memory-backend=mem");
+    assert_eq!(
+        value(&words, "-M"),
+        "microvm,acpi=on,pit=off,pic=off,memory-backend=mem"
+    );
     assert_eq!(value(&words, "-m"), "536870912B");
     assert_eq!(
         value(&words, "-object"),
@@ -157,7 +160,7 @@ fn memory_is_left_to_the_users_numa_nodes() {
     let mut spec = spec(Accelerator::Tcg);
     spec.qemu_args = ["-numa", "node,memdev=mem"].map(str::to_owned).to_vec();
     let words = words(&spec);
-    assert_eq!(value(&words, "-M"), "microvm,acpi=on");
+    assert_eq!(value(&words, "-M"), "microvm,acpi=on,pit=off,pic=off");
     assert!(value(&words, "-object").starts_with("memory-backend-memfd,id=mem,share=on"));
 }
 
@@ -193,7 +196,7 @@ fn over_pci_every_device_is_one_of_its_bus_and_the_machine_has_one() {
     let line = words(&spec);
     assert_eq!(
         value(&line, "-M"),
-        "microvm,acpi=on,pcie=on,memory-backend=mem"
+        "microvm,acpi=on,pit=off,pic=off,pcie=on,memory-backend=mem"
     );
     assert!(line.contains(&"virtio-serial-pci,max_ports=2".to_owned()));
     assert!(line.contains(&"vhost-user-fs-pci,queue-size=1024,chardev=share0,tag=root".to_owned()));
