@@ -33,6 +33,8 @@ mod hint;
 #[doc(hidden)]
 pub mod internals;
 mod kernel;
+#[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+mod name_service;
 mod offline;
 mod program;
 mod report;

@@ -158,6 +158,8 @@ enum Command {
 
 /// Runs kiln with this process's arguments.
 pub fn main() -> ExitCode {
+    #[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
+    crate::name_service::use_own();
     let parsed = command().try_get_matches().and_then(|matches| {
         Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
     });
