@@ -33,6 +33,7 @@ mod exec_limits;
 mod extras;
 mod faults;
 mod firmware;
+mod first_run;
 mod flake;
 mod github_action;
 mod guest_system;

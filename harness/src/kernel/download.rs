@@ -183,14 +183,25 @@ fn agent() -> &'static ureq::Agent {
             .timeout_connect(Some(CONNECT_DEADLINE))
             .timeout_recv_response(Some(SILENCE_DEADLINE))
             .timeout_per_read(Some(SILENCE_DEADLINE))
-            .tls_config(
-                TlsConfig::builder()
-                    .root_certs(RootCerts::PlatformVerifier)
-                    .build(),
-            )
+            .tls_config(TlsConfig::builder().root_certs(roots()).build())
             .build()
             .into()
     })
+}
+
+/// What servers' certificates are checked against: the system's, or where it has none, as small
+/// containers do, Mozilla's of the day when kiln was built.
+fn roots() -> RootCerts {
+    let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
+    if chosen.iter().any(Option::is_some) {
+        return RootCerts::PlatformVerifier;
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() && found.errors.is_empty() {
+        tracing::info!("no certificates on this machine: HTTPS goes by Mozilla's, which kiln has");
+        return RootCerts::WebPki;
+    }
+    RootCerts::PlatformVerifier
 }
 
 /// Asks a server for `url`, from byte `from` on, or only if it was changed
