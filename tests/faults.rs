@@ -120,6 +120,36 @@ fn a_guest_that_hangs_during_boot_is_reported_with_the_consoles_tail() {
     kiln.assert_nothing_left();
 }
 
+/// What a kernel prints on a host that stops it while it measures its timer: it then stands still.
+#[test]
+fn a_guest_that_stands_still_without_a_timer_is_booted_again() {
+    let kiln = Kiln::new();
+    // The first guest is not started, and somebody else prints for it.
+    let qemu = kiln.program(
+        "qemu",
+        "#!/bin/sh
+case \"$*\" in
+*' -kernel '*) mkdir booted 2>/dev/null && {
+    (sleep 1; echo 'APIC frequency too slow, disabling apic timer') &
+    exec qemu-system-x86_64 -S \"$@\"
+} ;;
+esac
+exec qemu-system-x86_64 \"$@\"
+",
+    );
+    let output = kiln
+        .vm(["-v", "exec", "-k", "6.1", "--qemu"])
+        .arg(qemu)
+        .args(["--", "uname", "-r"])
+        .run();
+    output
+        .assert_code(0)
+        .assert_err_contains("the guest found no timer on a busy host; booting it again");
+    assert!(output.out().starts_with("6.1."), "{}", output.out());
+    assert!(kiln.path("work/booted").exists());
+    kiln.assert_nothing_left();
+}
+
 #[test]
 fn a_kernel_that_panics_during_boot_is_reported_long_before_the_deadline() {
     let kiln = Kiln::new();

@@ -37,6 +37,8 @@ const SETTLE: Duration = Duration::from_millis(100);
 const REST_OF_REPORT: Duration = Duration::from_secs(2);
 /// How often to check what is left in the pipe.
 const LOOK: Duration = Duration::from_millis(1);
+/// How often to look for what a boot may print.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long to wait for the last output of an ended QEMU.
 const DRAIN: Duration = Duration::from_secs(1);
@@ -123,6 +125,13 @@ impl Console {
         let text = self.text_since(0);
         let all: Vec<&str> = text.lines().collect();
         all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// Waits until `found` says so of its text; without end if that never comes.
+    pub async fn has(&self, found: fn(&str) -> bool) {
+        while !found(&self.text_since(0)) {
+            sleep(GLANCE).await;
+        }
     }
 
     /// Waits until everything that the guest has written by now has arrived: QEMU writes each byte

@@ -259,23 +259,25 @@ impl Vm {
     }
 
     async fn take_down(self, grace: Duration) -> Stopped {
-        let reports = self.qemu.console().reports();
-        let mut killed = false;
-        match self.qemu.stop(grace).await {
-            Ok(status) => killed = status.code().is_none(),
-            Err(error) => tracing::warn!(%error, "while stopping QEMU"),
-        }
-        // QEMU has ended, and the guest's writes are complete: there is no point in letting a share
-        // free its memory properly.
-        let stopping = self
-            .shares
-            .into_iter()
-            .map(|share| share.stop(Duration::ZERO));
-        futures::future::join_all(stopping).await;
-        Stopped {
-            kernel_reports: reports.take(),
-            killed,
-        }
+        take_down(self.qemu, self.shares, grace).await
+    }
+}
+
+/// Gives QEMU `grace` to end, then kills it; its shares end with it.
+pub(super) async fn take_down(qemu: QemuProcess, shares: Vec<Share>, grace: Duration) -> Stopped {
+    let reports = qemu.console().reports();
+    let mut killed = false;
+    match qemu.stop(grace).await {
+        Ok(status) => killed = status.code().is_none(),
+        Err(error) => tracing::warn!(%error, "while stopping QEMU"),
+    }
+    // QEMU has ended, and the guest's writes are complete: there is no point in letting a share
+    // free its memory properly.
+    let stopping = shares.into_iter().map(|share| share.stop(Duration::ZERO));
+    futures::future::join_all(stopping).await;
+    Stopped {
+        kernel_reports: reports.take(),
+        killed,
     }
 }
 

@@ -183,6 +183,17 @@ impl QemuProcess {
         self.child.wait().await.map_err(Error::Wait)
     }
 
+    /// The same, or until the console has what `found` looks for: then `None`.
+    pub async fn wait_or_until(
+        &mut self,
+        found: fn(&str) -> bool,
+    ) -> Result<Option<ExitStatus>, Error> {
+        tokio::select! {
+            status = self.child.wait() => status.map(Some).map_err(Error::Wait),
+            () = self.console.has(found) => Ok(None),
+        }
+    }
+
     /// Gives QEMU `grace` to end by itself (a guest powering off, or after [`Qmp::quit`]), then
     /// kills it. It is reaped, and its logs are written, when this returns.
     pub async fn stop(mut self, grace: Duration) -> Result<ExitStatus, Error> {

@@ -9,7 +9,7 @@ use crate::guest::share::Share;
 use crate::vm::arch::platform;
 use crate::vm::control::{self, Control};
 use crate::vm::guest_time::{GuestTime, Threads};
-use crate::vm::machine::{Evidence, Vm};
+use crate::vm::machine::{Evidence, Vm, take_down};
 use crate::vm::process::QemuProcess;
 use crate::vm::qmp::Qmp;
 use crate::vm::relief::Relief;
@@ -24,24 +24,27 @@ const CLOCK_DEADLINE: Duration = Duration::from_secs(20);
 /// QEMU's command line, in the VM's log directory.
 const COMMAND_FILE: &str = "qemu.sh";
 
-/// How often to boot a guest that comes up without a timer. Seen once in some 150 boots on two
+/// How often to boot a guest that finds no timer. Seen once in some 150 boots on two
 /// cores with a load of 8.
 const BOOTS: u32 = 4;
 
 impl Prepared {
     /// Starts the shares, then QEMU, and waits for the guest's hello. Boots
-    /// again if the guest came up without a clock.
+    /// again if the guest found no timer.
     pub async fn start(self) -> Result<Vm, Error> {
-        for _ in 1..BOOTS {
-            let vm = self.boot().await?;
-            let has_no_timer = platform(self.spec.kernel.arch).has_no_timer;
-            if !has_no_timer(&vm.qemu.console().text_since(0)) {
+        let mut left = BOOTS;
+        loop {
+            left = left.saturating_sub(1);
+            let gives_up = if left > 0 {
+                platform(self.spec.kernel.arch).has_no_timer
+            } else {
+                |_: &str| false
+            };
+            if let Some(vm) = self.boot(gives_up).await? {
                 return Ok(on_time(vm).await);
             }
             tracing::info!("the guest found no timer on a busy host; booting it again");
-            vm.kill().await;
         }
-        Ok(on_time(self.boot().await?).await)
     }
 
     /// Writes QEMU's command line beside its logs.
@@ -55,7 +58,9 @@ impl Prepared {
             .map_err(|source| Error::Directory { path, source })
     }
 
-    async fn boot(&self) -> Result<Vm, Error> {
+    /// Boots once. `None` if the guest's console has what `gives_up` looks for: a guest without a
+    /// timer may stand still before its hello.
+    async fn boot(&self, gives_up: fn(&str) -> bool) -> Result<Option<Vm>, Error> {
         let start = Instant::now();
         let deadline = start + self.boot_timeout;
         let mut shares = Vec::new();
@@ -74,14 +79,19 @@ impl Prepared {
         let hello = match connected {
             Ok(mut control) => tokio::select! {
                 hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
-                status = qemu.wait() => Err(match status {
-                    Ok(status) => format!("QEMU ended during boot ({status})"),
+                ended = qemu.wait_or_until(gives_up) => Err(match ended {
+                    Ok(Some(status)) => format!("QEMU ended during boot ({status})"),
+                    Ok(None) => "the guest has no timer".to_owned(),
                     Err(error) => error.to_string(),
                 }),
                 loss = health::ended(&mut events, &held) => Err(format!("{loss} during boot")),
             },
             Err(error) => Err(error.to_string()),
         };
+        if gives_up(&qemu.console().text_since(0)) {
+            take_down(qemu, shares, Duration::ZERO).await;
+            return Ok(None);
+        }
         match hello {
             Ok((mut control, hello)) => {
                 match threads(&qemu, &qmp, &shares).await {
@@ -106,7 +116,7 @@ impl Prepared {
                 for words in shares.iter_mut().filter_map(Share::take_signals) {
                     relief.listen(words, control.requests());
                 }
-                Ok(Vm {
+                Ok(Some(Vm {
                     spec: self.spec.clone(),
                     hello,
                     control,
@@ -115,7 +125,7 @@ impl Prepared {
                     events,
                     qemu,
                     shares,
-                })
+                }))
             }
             Err(why) => {
                 let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
