@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use crate::arch::Arch;
+use crate::ci::gtest;
 use crate::config::{Catalogue, Origin};
 use crate::kernel::facts;
 use crate::kernel::modules::Index;
@@ -28,7 +29,7 @@ use crate::vm::kernel_log::{Scanner, reports};
 pub use crate::kernel::{LockedFile, kernels_of_index};
 /// `events`.
 pub use crate::run::event::{Event, Record};
-/// `judge_json`, `tap`, `printed` and `xml`.
+/// `judge_json`, `gtest`, `tap`, `printed` and `xml`.
 pub use crate::suite::Verdict;
 /// `tap`, `printed` and `xml`.
 pub use crate::suite::command::{Case, Results, read_xml};
@@ -373,6 +374,12 @@ pub fn read_printed_output(output: &[u8], is_go: bool) -> Results {
     } else {
         read_libtest(output)
     }
+}
+
+/// `gtest`: follows what a GoogleTest program prints; returns the names and verdicts of the tests
+/// that ended, and the one that was still running.
+pub fn follow_unit_tests(output: &[u8]) -> (Vec<(String, Verdict)>, Option<String>) {
+    gtest::follow(output)
 }
 
 /// `vmlinux`: unpacks a kernel image and looks for its release; returns whether it was unpacked.

@@ -5,4 +5,5 @@ mod output;
 mod run;
 
 pub use list::{UnitTest, list};
+pub use output::follow;
 pub use run::{Finished, Settings, run};

@@ -104,6 +104,18 @@ pub(super) fn reason(output: &str) -> Option<(String, Option<Location>)> {
     Some((said.join(" "), source))
 }
 
+/// Follows a whole output: the names and verdicts of the tests that ended, in order, and the test
+/// that was still running.
+pub fn follow(output: &[u8]) -> (Vec<(String, Verdict)>, Option<String>) {
+    let mut follower = Follower::default();
+    let lines = output.split(|&byte| byte == b'\n');
+    let ended = lines.filter_map(|line| follower.line(line)).map(|ended| {
+        let _ = reason(&String::from_utf8_lossy(&ended.output));
+        (ended.name, ended.verdict)
+    });
+    (ended.collect(), follower.running)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
