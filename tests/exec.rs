@@ -225,6 +225,41 @@ fn the_environment_is_roots_and_what_was_asked_for() {
 }
 
 #[test]
+fn a_job_on_github_passes_all_on_but_its_secrets_and_prints_only_their_names() {
+    let kiln = Kiln::new();
+    let mut command = kiln
+        .vm(["exec", "-k", "6.1", "--env-all", "--", "env"])
+        .env("GITHUB_ACTIONS", "true")
+        .env("GITHUB_SHA", "357873c");
+    for secret in [
+        "ACTIONS_RUNTIME_TOKEN",
+        "DEPLOY_KEY",
+        "GITHUB_TOKEN",
+        "NPM_AUTH",
+    ] {
+        command = command.env(secret, "s3cret");
+    }
+    let output = command
+        .env("DATABASE_URL", "postgres://me:s3cret@db/test")
+        .run();
+    output.assert_code(0);
+    let (out, err) = (output.out(), output.err());
+    assert!(
+        out.lines().any(|line| line == "GITHUB_SHA=357873c"),
+        "{out}"
+    );
+    assert!(
+        !out.contains("s3cret") && !err.contains("s3cret"),
+        "{out}{err}"
+    );
+    assert_eq!(
+        err,
+        "kiln: not passed to the guest, because they look like credentials: ACTIONS_RUNTIME_TOKEN, \
+         DATABASE_URL, DEPLOY_KEY, GITHUB_TOKEN, NPM_AUTH; --env NAME passes one on\n"
+    );
+}
+
+#[test]
 fn a_variable_that_is_not_there_cannot_be_passed_on() {
     let kiln = Kiln::new();
     let output = kiln
