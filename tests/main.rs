@@ -80,6 +80,7 @@ mod shell;
 mod slow;
 mod state;
 mod tiny_kernel;
+mod traces;
 mod transports;
 mod unlisted_modules;
 mod unread;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 10;
+pub const PROTOCOL_VERSION: u32 = 11;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -120,8 +120,55 @@ pub enum Request {
         /// By how many nanoseconds; positive values move it forwards.
         delta_ns: i64,
     },
+    /// About the trace of events of the kernel; answered by [`GuestEvent::Trace`].
+    Trace(TraceRequest),
     /// Ends the VM.
     PowerOff,
+}
+
+/// What the host asks about a trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceRequest {
+    /// Chooses what is recorded; answered by [`TraceReply::Done`], [`TraceReply::Unknown`] or
+    /// [`TraceReply::Unavailable`].
+    Prepare {
+        /// As ftrace's `set_event` takes them: `sched:sched_switch`, `sched_switch`, `sched:*`.
+        events: Vec<String>,
+        /// Size of the buffer, in KiB, for all CPUs together. It keeps the newest events.
+        buffer_kib: u64,
+    },
+    /// Empties the buffer and starts to record; answered by [`TraceReply::Done`].
+    Start,
+    /// Stops, and writes what was recorded; answered by [`TraceReply::Written`].
+    Stop {
+        /// The files' path without `.dat` for trace-cmd's format and `.txt` for the kernel's text.
+        path: String,
+    },
+}
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TraceReply {
+    /// Done.
+    Done,
+    /// The kernel has no such events.
+    Unknown {
+        /// These.
+        events: Vec<String>,
+        /// Those that it has, as many as fit into a message.
+        known: Vec<String>,
+    },
+    /// The kernel cannot trace events.
+    Unavailable(String),
+    /// What was recorded is written.
+    Written {
+        /// How many events.
+        events: u64,
+        /// How many older ones had no room in the buffer.
+        lost: u64,
+    },
+    /// It failed.
+    Failed(String),
 }
 
 /// A message from the guest to the host.
@@ -222,6 +269,8 @@ pub enum GuestEvent {
         /// Nanoseconds since the kernel started its clock (`CLOCK_BOOTTIME`).
         since_boot_ns: u64,
     },
+    /// The answer to [`Request::Trace`].
+    Trace(TraceReply),
     /// A request failed or was invalid.
     Refused {
         /// What was wrong.

@@ -49,6 +49,9 @@ pub struct BootPlan {
     pub network: bool,
     /// Where the cores of programs go, if anywhere.
     pub cores: Option<Cores>,
+    /// Where the trace of the boot goes, if the kernel records one: a path without `.dat` and
+    /// `.txt`.
+    pub boot_trace: Option<String>,
     /// Power off at once instead of saying hello, for the accelerator probe, which only tests
     /// whether a kernel can run at all.
     pub probe: bool,

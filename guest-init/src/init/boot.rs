@@ -14,7 +14,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 
 use super::failure::{Context, Failure, console};
 use super::mounts::{DEV_LINKS, DEVTMPFS, EARLY, FAVOR_DYNMODS, Mount, Need, SYSTEM};
-use super::{clock, cores, laid, layers, mounts, net, nodes, upper};
+use super::{clock, cores, laid, layers, mounts, net, nodes, trace, upper};
 
 /// The read-only share that holds the guest's root.
 const LOWER: &str = "/lower";
@@ -216,6 +216,11 @@ pub(crate) fn settle(plan: &BootPlan) -> Result<Vec<String>, Failure> {
         && let Err(error) = cores::set(cores)
     {
         warnings.push(format!("have cores written to {}: {error}", cores.dir));
+    }
+    if let Some(path) = &plan.boot_trace
+        && let Err(error) = trace::keep_boot(path)
+    {
+        warnings.push(format!("write the trace of the boot to {path}: {error}"));
     }
     if plan.network
         && let Err(error) = net::card_up()

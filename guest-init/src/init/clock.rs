@@ -17,6 +17,11 @@ pub(super) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
+/// The same in nanoseconds.
+pub(super) fn since_boot_ns() -> u64 {
+    u64::try_from(since_boot().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// Adjusts the wall clock. By an offset, not to a time: on a busy host it may take a while until
 /// the request arrives.
 pub(super) fn adjust(delta: i64) -> nix::Result<()> {

@@ -28,6 +28,7 @@ mod remnants;
 mod server;
 mod state;
 mod taint;
+mod trace;
 mod upper;
 
 use std::path::Path;

@@ -13,7 +13,7 @@ use guest_init::frame::MAX_DATA;
 use guest_init::message::{OutputMode, ProcessSpec, Stdin, Stream, TERM_GRACE_MS, WindowSize};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::pty::{Winsize, openpty};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::account::Account;
@@ -216,6 +216,19 @@ impl Process {
                 Ok(())
             }
             _ => Err(std::io::Error::other("process has no terminal")),
+        }
+    }
+
+    /// Sends a signal, to its whole group if asked.
+    pub(crate) fn signal(&self, signal: i32, group: bool) -> nix::Result<()> {
+        let (pid, signal) = (Pid::from_raw(self.pid), Signal::try_from(signal)?);
+        if group {
+            killpg(pid, signal)
+        } else if self.exited {
+            // Its pid may belong to another process by now.
+            Ok(())
+        } else {
+            kill(pid, signal)
         }
     }
 

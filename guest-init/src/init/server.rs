@@ -9,13 +9,12 @@ use std::time::{Duration, Instant};
 
 use guest_init::message::{
     GuestEvent, HEARTBEAT_MS, Hello, JobId, MAX_NAMED, ProcessExit, ProcessId, ProcessSpec,
-    Request, Stream,
+    Request, Stream, TraceReply,
 };
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal, kill, killpg};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::Pid;
 
 use super::activity;
 use super::caches::Caches;
@@ -29,6 +28,7 @@ use super::port::Port;
 use super::process::{Chunk, Process};
 use super::remnants::Stock;
 use super::taint::Taint;
+use super::trace::Recorder;
 
 /// Reads of one stream when its process ends: twice what a pipe holds, so
 /// that everything it wrote is reported before its end.
@@ -39,6 +39,7 @@ enum Ready {
     Port,
     Children,
     Devices,
+    Trace,
     Stdin(ProcessId),
     Output(ProcessId, Stream),
 }
@@ -55,6 +56,7 @@ pub(crate) struct Server<'a> {
     stock: Option<Stock>,
     caches: Caches,
     taint: Taint,
+    recorder: Recorder,
     /// When the next [`GuestEvent::Alive`] is due.
     heartbeat: Instant,
     done: bool,
@@ -81,6 +83,7 @@ impl<'a> Server<'a> {
             stock: None,
             caches: Caches::default(),
             taint: Taint::open(),
+            recorder: Recorder::default(),
             heartbeat: Instant::now(),
             done: false,
         })
@@ -100,6 +103,10 @@ impl<'a> Server<'a> {
                         if let Some(devices) = &self.devices {
                             devices.follow();
                         }
+                    }
+                    Ready::Trace => {
+                        let written = self.recorder.written();
+                        self.reply_on_trace(written)?;
                     }
                     Ready::Stdin(process) => self.write_stdin(process)?,
                     Ready::Output(process, stream) => {
@@ -138,6 +145,10 @@ impl<'a> Server<'a> {
         if let Some(devices) = &self.devices {
             fds.push(PollFd::new(devices.fd(), PollFlags::POLLIN));
             meaning.push(Ready::Devices);
+        }
+        if let Some(written) = self.recorder.fd() {
+            fds.push(PollFd::new(written, PollFlags::POLLIN));
+            meaning.push(Ready::Trace);
         }
         for (&id, (_, process)) in &self.processes {
             if let Some(stdin) = process.stdin_to_poll() {
@@ -195,7 +206,7 @@ impl<'a> Server<'a> {
         let now = Instant::now();
         if self.heartbeat <= now {
             self.heartbeat = now + HEARTBEAT;
-            let since_boot_ns = since_boot_ns();
+            let since_boot_ns = clock::since_boot_ns();
             self.send(&GuestEvent::Alive { since_boot_ns })?;
             if self.jobs.values().any(Job::wants_page_faults) {
                 activity::cause_page_faults();
@@ -312,7 +323,7 @@ impl<'a> Server<'a> {
             }
             Request::AskTime => self.send(&GuestEvent::Time {
                 realtime_ns: clock::realtime(),
-                since_boot_ns: since_boot_ns(),
+                since_boot_ns: clock::since_boot_ns(),
             }),
             Request::AdjustClock { delta_ns } => match clock::adjust(delta_ns) {
                 Ok(()) => {
@@ -323,10 +334,21 @@ impl<'a> Server<'a> {
                 }
                 Err(error) => self.refuse(format!("set the clock: {error}")),
             },
+            Request::Trace(request) => {
+                let reply = self.recorder.handle(request);
+                self.reply_on_trace(reply)
+            }
             Request::PowerOff => {
                 self.done = true;
                 Ok(())
             }
+        }
+    }
+
+    fn reply_on_trace(&mut self, reply: Option<TraceReply>) -> Result<(), Failure> {
+        match reply {
+            Some(reply) => self.send(&GuestEvent::Trace(reply)),
+            None => Ok(()),
         }
     }
 
@@ -355,18 +377,7 @@ impl<'a> Server<'a> {
         let Some((_, state)) = self.processes.get(&process) else {
             return Ok(());
         };
-        let pid = Pid::from_raw(state.pid);
-        let sent = Signal::try_from(signal).and_then(|signal| {
-            if group {
-                killpg(pid, signal)
-            } else if state.exited {
-                // Its pid may belong to another process by now.
-                Ok(())
-            } else {
-                kill(pid, signal)
-            }
-        });
-        match sent {
+        match state.signal(signal, group) {
             Ok(()) | Err(nix::errno::Errno::ESRCH) => Ok(()),
             Err(error) => self.refuse(format!("send signal {signal} to {process}: {error}")),
         }
@@ -482,8 +493,4 @@ impl<'a> Server<'a> {
             },
         })
     }
-}
-
-fn since_boot_ns() -> u64 {
-    u64::try_from(clock::since_boot().as_nanos()).unwrap_or(u64::MAX)
 }

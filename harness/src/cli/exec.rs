@@ -293,10 +293,16 @@ impl ExecArgs {
                 "--reuse=stop ends the VM and runs no command: leave out one of the two",
             ));
         }
-        if self.reuse.is_some() && self.vm.cores.is_some() {
+        let of_one = [
+            ("--cores", self.vm.cores.is_some()),
+            ("--trace", !self.vm.trace.is_empty()),
+        ];
+        if let Some((option, _)) = of_one.iter().find(|(_, is_set)| *is_set)
+            && self.reuse.is_some()
+        {
             return Err(Failure::new(
                 exit_code::USAGE,
-                "--cores is for a VM of one command, and --reuse keeps one for many",
+                format!("{option} is for a VM of one command, and --reuse keeps one for many"),
             )
             .hint("leave out one of the two"));
         }

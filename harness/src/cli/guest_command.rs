@@ -23,6 +23,7 @@ use crate::report::escape;
 use crate::run::command::{self, Command, CommandEnd, Input};
 use crate::run::cores::Cores;
 use crate::run::kept::Door;
+use crate::run::trace::{self, Recorded, Tracer};
 use crate::scratch::Scratch;
 use crate::vm::control::{Control, Error};
 use crate::vm::cpu;
@@ -31,6 +32,7 @@ use crate::vm::kernel_log::KernelProblem;
 use crate::vm::launch::Prepared;
 use crate::vm::machine::{VMCORE, Vm};
 use crate::vm::relief::{self, RAISE_LIMIT};
+use crate::vm::trace::TRACES;
 use crate::vm::{args, exec_limit};
 
 /// Prints QEMU's command line.
@@ -134,11 +136,26 @@ pub(super) async fn in_vm(
         return Ok(input::code_of(interrupts.next().await));
     }
     let mut door = Door::open(&mut vm)?;
+    let tracer = tokio::select! {
+        biased;
+        signal = interrupts.next() => {
+            vm.kill().await;
+            return Ok(input::code_of(signal));
+        }
+        tracer = record(&mut vm) => tracer?,
+    };
     let timeout = errand.command.timeout;
     let program = errand.command.argv.first().cloned().unwrap_or_default();
     let stay = &vm_args.stay;
     let command = errand.command.clone();
     let mut ran = attend_in(&mut vm, errand, interrupts, streams).await?;
+    if let (Some(tracer), Ok(Ok(_))) = (&tracer, &ran) {
+        tokio::select! {
+            biased;
+            signal = interrupts.insisted() => ran = Err(signal),
+            recorded = tracer.stop(&mut vm.control, "command") => tell_trace(streams, recorded),
+        }
+    }
     if matches!(&ran, Ok(Ok(end)) if has_failed(end)) {
         stay.dump(&vm, streams).await;
         if let Some(shell) = stay.shell(&command) {
@@ -187,7 +204,7 @@ pub(super) async fn in_vm(
             }
             tell_reports(streams, selected, &vm.stop().await.kernel_reports);
             drop(door);
-            dir.keep_only(&[VMCORE, CORES]);
+            dir.keep_only(&[VMCORE, CORES, TRACES]);
             code(end, timeout).map_err(|failure| explain(failure, &program, vm_args, context))
         }
         Ok(Err(error)) => {
@@ -196,7 +213,7 @@ pub(super) async fn in_vm(
             tell_reports(streams, selected, &evidence.kernel_reports);
             // Keep the dump for the user, and say where it is.
             drop(door);
-            dir.keep_only(&[VMCORE, CORES]);
+            dir.keep_only(&[VMCORE, CORES, TRACES]);
             Err(Failure::new(
                 exit_code::VM_LOST,
                 format!(
@@ -206,6 +223,23 @@ pub(super) async fn in_vm(
                 ),
             ))
         }
+    }
+}
+
+/// Starts to record a trace, if one is asked for.
+async fn record(vm: &mut Vm) -> Result<Option<Tracer>, trace::Error> {
+    let tracer = Tracer::prepare(vm).await?;
+    if let Some(tracer) = &tracer {
+        tracer.start(&mut vm.control).await?;
+    }
+    Ok(tracer)
+}
+
+/// Says where the trace is.
+fn tell_trace(streams: &Streams, recorded: Result<Recorded, trace::Error>) {
+    match recorded {
+        Ok(recorded) => streams.note(&format!("kiln: {}", escape::line(&recorded.to_string()))),
+        Err(error) => streams.report(&error.into()),
     }
 }
 

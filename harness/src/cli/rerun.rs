@@ -93,7 +93,8 @@ impl RerunArgs {
             chosen,
             words,
         });
-        args.run(config).await
+        // It holds all options beside our own.
+        Box::pin(args.run(config)).await
     }
 
     fn which(&self) -> Which {

@@ -26,6 +26,7 @@ use crate::vm::extras::{Disk, Extras, MOST_DISKS, Network};
 use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::{Common, Launch};
 use crate::vm::spec::{AccelChoice, GdbStub, VmConfig};
+use crate::vm::trace::{Trace, TraceEvent};
 
 /// Default boot deadline. Under TCG on a busy machine with two cores, a boot took 5 to 25 s.
 const BOOT_TIMEOUT: Duration = Duration::from_secs(120);
@@ -101,6 +102,13 @@ pub(super) struct VmArgs {
     /// cut off [default: 256M]
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, default_missing_value = "256M")]
     pub(super) cores: Option<MemorySize>,
+    /// Record these events of the kernel while a command or test runs, such as
+    /// sched:sched_switch or sched:*, for trace-cmd and Perfetto
+    #[arg(long, value_name = "EVENT,…", value_delimiter = ',')]
+    pub(super) trace: Vec<TraceEvent>,
+    /// Record them while the kernel boots, too
+    #[arg(long, requires = "trace")]
+    pub(super) trace_boot: bool,
     /// What kiln has no use for
     #[arg(long, hide = true)]
     pub(super) systemd: bool,
@@ -243,6 +251,10 @@ impl VmArgs {
                     network: self.network.clone(),
                     disks: self.disk.clone(),
                     cores: self.cores,
+                    trace: (!self.trace.is_empty()).then(|| Trace {
+                        events: self.trace.clone(),
+                        boot: self.trace_boot,
+                    }),
                 },
             },
             root: self.root.root(),

@@ -23,6 +23,17 @@ impl From<TestResult> for Attempt {
     }
 }
 
+/// A name for files about an attempt at a test.
+pub(super) fn file_name(id: &str, attempt: u32) -> String {
+    let plain = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() => letter,
+        '.' | '-' => letter,
+        _ => '_',
+    };
+    let id: String = id.chars().map(plain).take(100).collect();
+    format!("{id}-{attempt}")
+}
+
 /// What to do after an attempt.
 #[derive(Debug, PartialEq)]
 pub(super) enum Next {

@@ -200,3 +200,8 @@ fn the_cases_of_a_repeated_command_are_those_of_the_run_that_failed_it() {
     assert_eq!(whole.cases[0].verdict, Verdict::Fail);
     assert_eq!(whole.cases[0].attempt, 2);
 }
+
+#[test]
+fn the_name_of_a_file_has_no_path() {
+    assert_eq!(file_name("a.b c/../d", 2), "a.b_c_.._d-2");
+}

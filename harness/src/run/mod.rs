@@ -36,3 +36,4 @@ pub(crate) mod suites;
 pub mod tally;
 mod test_vm;
 pub mod times;
+pub mod trace;

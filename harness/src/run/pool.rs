@@ -7,11 +7,11 @@
 mod kernels;
 mod queue;
 mod tell;
+mod verdicts;
 mod without_vm;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use nix::unistd::Pid;
 use tokio::sync::Notify;
@@ -19,15 +19,14 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use self::queue::{KernelState, Waiting};
-use super::attempts::{Attempt, Attempts, Next};
+use super::attempts::{Attempt, Attempts, file_name};
 use super::capacity::Host;
 use super::cases;
 use super::cores::Cores;
 use super::event::{
-    Event, Known, RunStopped, SpeedMeasured, StopReason, TestResult, TestSlow, TestStarted,
-    Verdict, VmStarted, VmStarting, VmStopped, Warning, bounded_text,
+    Event, KernelFailed, Known, SpeedMeasured, TestResult, TestSlow, TestStarted, Verdict,
+    VmStarted, VmStarting, VmStopped, Warning, bounded_text,
 };
-use super::known;
 use super::plan::{Plan, PlannedKernel, ReadyKernel};
 use super::policy::Repeat;
 use super::session::{Lost, Session};
@@ -35,8 +34,9 @@ use super::slow::is_slow;
 use super::stay::Moment;
 use super::test_vm::TestVm;
 use super::times::Times;
+use super::trace;
 use crate::duration::millis;
-use crate::hint::with_causes;
+use crate::hint::{Hint as _, with_causes};
 use crate::vm::launch;
 use crate::vm::machine::Evidence;
 
@@ -46,6 +46,20 @@ struct Running {
     start: Instant,
     /// Its known result.
     result: TestResult,
+}
+
+/// Why there is no VM to test in.
+enum NotUp {
+    /// It was lost on the way.
+    Lost(Lost),
+    /// What was asked for cannot be had of this kernel.
+    Refused(KernelFailed),
+}
+
+impl From<Lost> for NotUp {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
 }
 
 struct Pool<'p> {
@@ -167,7 +181,15 @@ impl<'p> Pool<'p> {
         }));
         let mut up = match self.boot(kernel, ready, vm).await {
             Ok(up) => up,
-            Err(mut lost) => {
+            Err(NotUp::Refused(failed)) => {
+                self.give_up(index, failed);
+                self.emit(Event::VmStopped(VmStopped {
+                    kernel: kernel.name.clone(),
+                    vm,
+                }));
+                return false;
+            }
+            Err(NotUp::Lost(mut lost)) => {
                 let reports = std::mem::take(&mut lost.evidence.kernel_reports);
                 self.kernel_reports(kernel, vm, None, reports);
                 self.lost(kernel, vm, None, &lost);
@@ -252,11 +274,13 @@ impl<'p> Pool<'p> {
         up.session.moment = Moment::of(&self.plan.stay, &result, places, &self.events);
         // What came since the last test does not belong to this one.
         self.said_between_tests(kernel, vm, &mut up);
+        let traces = up.session.start_trace().await;
         let console_from = up.session.vm.console().position();
         let time = up.session.vm.control.time.clone();
         let guest_start = time.now();
         let guest_ms = || millis(time.now().saturating_sub(guest_start));
-        let ended = {
+        let ended = async {
+            traces?;
             let ended = up.test(test);
             tokio::pin!(ended);
             tokio::select! {
@@ -272,14 +296,25 @@ impl<'p> Pool<'p> {
                     ended.await
                 }
             }
-        };
+        }
+        .await;
         let stayed = up.session.stayed();
         let duration_ms = millis((start + stayed).elapsed());
         // In a VM that stayed, others have used the guest's time, too.
         let guest_ms = stayed.is_zero().then(guest_ms);
         let mut cases = Vec::new();
+        let ended = match ended {
+            Ok(ended) => {
+                let name = file_name(&id, attempt);
+                up.session
+                    .keep_trace(&name)
+                    .await
+                    .map(|trace| (ended, trace))
+            }
+            Err(error) => Err(error),
+        };
         let (result, up) = match ended {
-            Ok((ended, reports)) => {
+            Ok(((ended, reports), trace)) => {
                 for note in ended.notes {
                     self.warn(kernel, format!("{id}: {note}"));
                 }
@@ -289,6 +324,12 @@ impl<'p> Pool<'p> {
                 self.kernel_reports(kernel, vm, Some(&id), reports);
                 let judgement = ended.judgement;
                 let rules = judgement.rules.iter();
+                let details: Vec<&str> = judgement
+                    .diff
+                    .iter()
+                    .chain(&trace)
+                    .map(String::as_str)
+                    .collect();
                 let mut result = TestResult {
                     verdict: judgement.verdict,
                     reason: Some(judgement.full_reason()).filter(|text| !text.is_empty()),
@@ -296,7 +337,7 @@ impl<'p> Pool<'p> {
                     guest_ms,
                     output: bounded_text(&ended.output),
                     rules: rules.map(|rule| rule.name.to_owned()).collect(),
-                    details: judgement.diff.unwrap_or_default(),
+                    details: details.join("\n"),
                     ..result
                 };
                 if !result.is_expected() {
@@ -330,91 +371,12 @@ impl<'p> Pool<'p> {
         }
     }
 
-    /// Gives a test its verdict, or puts it back into the queue.
-    fn attempt_ended(&self, index: usize, mut waiting: Waiting, attempt: Attempt) {
-        let policies = &self.plan.policies;
-        let go_on = !self.stopped.get() && !self.repeated.get();
-        match waiting.attempts.take(attempt, policies, go_on) {
-            Next::Retry => self.kernels.borrow_mut()[index].queue.push_front(waiting),
-            Next::Repeat => self.kernels.borrow_mut()[index].queue.push_back(waiting),
-            Next::Done(attempt) => self.finish(*attempt),
-        }
-    }
-
-    /// A test has its verdict.
-    fn finish(&self, attempt: Attempt) {
-        let policies = &self.plan.policies;
-        let Attempt { result, cases } = attempt;
-        for case in cases {
-            self.emit(Event::TestFinished(case));
-        }
-        let failed = !result.is_expected();
-        let result = known::say_unexpected(result);
-        self.emit(Event::TestFinished(result));
-        if !failed {
-            return;
-        }
-        if matches!(policies.repeat, Repeat::UntilFail(_)) && !self.repeated.replace(true) {
-            self.settle();
-        }
-        self.failures.set(self.failures.get() + 1);
-        if policies.max_fail == Some(self.failures.get()) && !self.stopped.replace(true) {
-            let failures = self.failures.get();
-            self.emit(Event::RunStopped(RunStopped {
-                why: StopReason::MaxFail,
-                message: format!(
-                    "{failures} test{} failed, and --max-fail allows no more",
-                    if failures == 1 { "" } else { "s" }
-                ),
-            }));
-            self.changed.notify_waiters();
-        }
-    }
-
-    /// The time for the whole run is over: running tests have timed out.
-    fn time_is_up(&self, limit: Duration) {
-        self.stopped.set(true);
-        self.emit(Event::RunStopped(RunStopped {
-            why: StopReason::GlobalTimeout,
-            message: format!(
-                "the {:.0} s of --global-timeout are over",
-                limit.as_secs_f64()
-            ),
-        }));
-        let running = std::mem::take(&mut *self.running.borrow_mut());
-        for mut test in running.into_values() {
-            let broken = TestResult {
-                verdict: Verdict::Timeout,
-                reason: Some("it was running when the time of the whole run was over".to_owned()),
-                duration_ms: millis(test.start.elapsed()),
-                ..test.result
-            };
-            self.finish(test.attempts.break_off(broken, &self.plan.policies));
-        }
-    }
-
-    /// Gives tests that have run and wait to run again their verdict.
-    fn settle(&self) {
-        let mut settled = Vec::new();
-        for kernel in self.kernels.borrow_mut().iter_mut() {
-            kernel.queue.retain_mut(|waiting| {
-                let result = waiting.attempts.settle(&self.plan.policies);
-                let keep = result.is_none();
-                settled.extend(result);
-                keep
-            });
-        }
-        for result in settled {
-            self.finish(result);
-        }
-    }
-
     async fn boot(
         &self,
         kernel: &PlannedKernel,
         ready: &ReadyKernel,
         vm: u32,
-    ) -> Result<TestVm<'p>, Lost> {
+    ) -> Result<TestVm<'p>, NotUp> {
         let start = Instant::now();
         let logs = self.plan.logs_of(kernel, vm);
         let mut session = Session::boot(&ready.launch, &logs, kernel.modules.clone())
@@ -471,6 +433,18 @@ impl<'p> Pool<'p> {
             modules: session.modules.clone(),
             asked: spec.asked.clone(),
         }));
+        match session.prepare_trace().await {
+            Ok(()) => {}
+            Err(trace::Error::Vm(error)) => return Err(session.lost(&error).await.into()),
+            Err(error) => {
+                session.stop().await;
+                return Err(NotUp::Refused(KernelFailed {
+                    kernel: kernel.name.clone(),
+                    reason: with_causes(&error),
+                    hints: error.hints(),
+                }));
+            }
+        }
         match TestVm::prepare(session, self.plan, kernel).await {
             Ok((up, warnings)) => {
                 for warning in warnings {
@@ -487,7 +461,7 @@ impl<'p> Pool<'p> {
                 }));
                 Ok(up)
             }
-            Err((session, error)) => Err(session.lost(&error).await),
+            Err((session, error)) => Err(session.lost(&error).await.into()),
         }
     }
 

@@ -14,6 +14,7 @@ use super::kept::Door;
 use super::leftovers;
 use super::settings::{KernelLog, Settings};
 use super::stay::Moment;
+use super::trace::{self, Tracer};
 use crate::scratch::Scratch;
 use crate::suite::Verdict;
 use crate::vm::control::Error;
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     pub(super) moment: Option<Moment>,
     /// The cores of programs that crashed, if they are kept.
     pub(super) cores: Option<Cores>,
+    /// Records traces, if they are asked for.
+    tracer: Option<Tracer>,
     /// For `kiln shell --attach`.
     door: Option<Door>,
     /// Sockets; removed with the session.
@@ -99,9 +102,40 @@ impl Session {
             taint: Taint::default(),
             moment: None,
             cores,
+            tracer: None,
             door,
             dir,
         })
+    }
+
+    /// Prepares for traces of the tests, if they are asked for.
+    pub(super) async fn prepare_trace(&mut self) -> Result<(), trace::Error> {
+        self.tracer = Tracer::prepare(&mut self.vm).await?;
+        Ok(())
+    }
+
+    /// Starts to record, if that is asked for.
+    pub(super) async fn start_trace(&mut self) -> Result<(), Error> {
+        let Some(tracer) = &self.tracer else {
+            return Ok(());
+        };
+        match tracer.start(&mut self.vm.control).await {
+            Err(trace::Error::Vm(error)) => Err(error),
+            // It cannot be stopped either, which says why.
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Keeps what was recorded since then under this name, and says where, or why not.
+    pub(super) async fn keep_trace(&mut self, name: &str) -> Result<Option<String>, Error> {
+        let Some(tracer) = &self.tracer else {
+            return Ok(None);
+        };
+        match tracer.stop(&mut self.vm.control, name).await {
+            Ok(recorded) => Ok(Some(recorded.to_string())),
+            Err(trace::Error::Vm(error)) => Err(error),
+            Err(other) => Ok(Some(other.to_string())),
+        }
     }
 
     /// Its own directory.

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::attempts::file_name;
 use super::event::{Event, TestResult, Verdict, Warning, is_expected};
 use crate::vm::card;
 use crate::vm::dump;
@@ -135,7 +136,9 @@ impl Moment {
     async fn stay(&self, verdict: Verdict) {
         let test = &self.test;
         if self.stay.dump {
-            let path = self.logs.join(dump_name(&test.id, test.attempt));
+            let path = self
+                .logs
+                .join(format!("{VMCORE}-{}", file_name(&test.id, test.attempt)));
             self.warn(dump::beside(&self.dir, &path).await);
         }
         let why = format!("{} on {}: {verdict}", test.id, test.kernel);
@@ -181,17 +184,6 @@ pub fn stays(time: Duration) -> String {
         "stays for {} s: kiln ps, shell --attach, logs, gdb, dump and stop reach it",
         time.as_secs()
     )
-}
-
-/// The file for the memory of a guest in which this attempt at a test failed.
-fn dump_name(id: &str, attempt: u32) -> PathBuf {
-    let plain = |letter: char| match letter {
-        letter if letter.is_ascii_alphanumeric() => letter,
-        '.' | '-' => letter,
-        _ => '_',
-    };
-    let id: String = id.chars().map(plain).take(100).collect();
-    Path::new(&format!("{VMCORE}-{id}-{attempt}")).to_owned()
 }
 
 #[cfg(test)]
@@ -253,10 +245,5 @@ mod tests {
         assert_eq!(kept.took(), Duration::from_secs(5));
         let loss = Moment::watch(Some(&kept), async { Loss::Stopped }).await;
         assert!(matches!(loss, Loss::Stopped));
-    }
-
-    #[test]
-    fn the_name_of_a_dump_is_one_of_a_file() {
-        assert_eq!(dump_name("a.b c/../d", 2), Path::new("vmcore-a.b_c_.._d-2"));
     }
 }

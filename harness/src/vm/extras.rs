@@ -1,4 +1,4 @@
-//! What a VM has only if somebody asks for it: a network, scratch disks.
+//! What a VM has only if somebody asks for it: a network, scratch disks, a trace.
 
 use std::fmt;
 use std::fs::File;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
 
+use super::trace::Trace;
 use crate::config::MemorySize;
 
 /// Where the guest reaches the named ports of the host.
@@ -36,6 +37,8 @@ pub struct Extras {
     pub disks: Vec<Disk>,
     /// Most bytes of a program's core, if cores are kept.
     pub cores: Option<MemorySize>,
+    /// The trace, if one is recorded.
+    pub trace: Option<Trace>,
 }
 
 /// The directory of cores, beside the logs of a VM.
@@ -195,7 +198,11 @@ impl Extras {
             .disks
             .iter()
             .map(|disk| format!("disk {disk} by --disk"));
-        network.chain(disks).collect()
+        let trace = self.trace.iter().map(|trace| {
+            let events: Vec<String> = trace.events.iter().map(ToString::to_string).collect();
+            format!("a trace of {} by --trace", events.join(", "))
+        });
+        network.chain(disks).chain(trace).collect()
     }
 
     /// What is worth a word to the user.

@@ -19,6 +19,7 @@ use super::extras::CORES;
 use super::means::Means;
 use super::qemu::Qemu;
 use super::spec::{AccelChoice, GdbStub, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
+use super::trace::{BOOT, TRACES, Trace};
 use crate::arch::Arch;
 use crate::blocking::blocking;
 use crate::config::ShareKind;
@@ -28,9 +29,12 @@ use crate::guest::layout::{Layout, LayoutRequest, SharedDir};
 use crate::guest::nodes;
 use crate::guest::root::Root;
 use crate::guest::share::ShareConfig;
-use crate::kernel::facts::Facts;
+use crate::kernel::facts::{Facts, Presence};
 use crate::kernel::modules::ModuleFile;
 use crate::scratch::Lease;
+
+/// The option of kernels that can trace events.
+const EVENT_TRACING: &str = "EVENT_TRACING";
 
 /// What all VMs of one command have in common, whatever their kernels.
 #[derive(Debug)]
@@ -181,6 +185,13 @@ impl Launch {
                     .iter()
                     .map(|_| "nokaslr".to_owned())
                     .collect(),
+                launch
+                    .config
+                    .extras
+                    .trace
+                    .iter()
+                    .flat_map(Trace::kernel_args)
+                    .collect(),
                 launch.config.kernel_args.clone(),
             ]
             .concat(),
@@ -237,13 +248,24 @@ impl Launch {
                     kernel: kernel.name.clone(),
                     source,
                 })?;
+        let [cores_dir, traces_dir] = [CORES, TRACES].map(|name| self.log_dir.join(name));
         let cores = extras.cores.map(|limit| Cores {
-            dir: self.log_dir.join(CORES).to_string_lossy().into_owned(),
+            dir: cores_dir.to_string_lossy().into_owned(),
             limit: limit.bytes(),
         });
+        if extras.trace.is_some() && facts.option(EVENT_TRACING) == Presence::Missing {
+            return Err(Error::NoTrace {
+                kernel: kernel.name.clone(),
+            });
+        }
+        let boot_trace = extras.trace.as_ref().filter(|trace| trace.boot);
+        let boot_trace = boot_trace.map(|_| traces_dir.join(BOOT).to_string_lossy().into_owned());
         let mut writable = self.writable.clone();
-        if let Some(cores) = &cores {
-            let dir = PathBuf::from(&cores.dir);
+        let wanted = [
+            (cores.is_some(), cores_dir),
+            (extras.trace.is_some(), traces_dir),
+        ];
+        for (_, dir) in wanted.into_iter().filter(|(is_wanted, _)| *is_wanted) {
             std::fs::create_dir_all(&dir).map_err(|source| Error::Directory {
                 path: dir.clone(),
                 source,
@@ -272,6 +294,7 @@ impl Launch {
             },
         };
         layout.plan.cores = cores;
+        layout.plan.boot_trace = boot_trace;
         layout.plan.network = extras.network.is_some();
         layout.plan.control = means.control;
         layout.plan.no_overlay = !means.overlay;

@@ -24,3 +24,4 @@ pub mod qmp;
 pub mod relay;
 pub mod relief;
 pub mod spec;
+pub mod trace;

@@ -151,6 +151,7 @@ impl Switchboard {
             | GuestEvent::Speed { .. }
             | GuestEvent::Alive { .. }
             | GuestEvent::Time { .. }
+            | GuestEvent::Trace(_)
             | GuestEvent::Refused { .. }
             | GuestEvent::Failed { .. } => return None,
         };

@@ -42,12 +42,15 @@ impl Pool<'_> {
         match provided {
             Ok(ready) => self.ready(index, ready).await,
             Err(KernelFailure { reason, hints }) => {
-                self.kernels.borrow_mut()[index].provision = Provision::Failed;
-                self.emit(Event::KernelFailed(KernelFailed {
-                    kernel: kernel.name.clone(),
-                    reason,
-                    hints,
-                }));
+                let kernel = kernel.name.clone();
+                self.give_up(
+                    index,
+                    KernelFailed {
+                        kernel,
+                        reason,
+                        hints,
+                    },
+                );
             }
         }
         self.changed.notify_waiters();
@@ -77,6 +80,17 @@ impl Pool<'_> {
         state.queue = tests.into_iter().map(Waiting::new).collect();
         state.pace = plan.pace(kernel);
         state.provision = Provision::Ready(Rc::new(ready));
+    }
+
+    /// No test of a kernel runs, or no more of them.
+    pub(super) fn give_up(&self, index: usize, failed: KernelFailed) {
+        let state = &mut self.kernels.borrow_mut()[index];
+        state.queue.clear();
+        // Another of its VMs may have said so.
+        if !matches!(state.provision, Provision::Failed) {
+            state.provision = Provision::Failed;
+            self.emit(Event::KernelFailed(failed));
+        }
     }
 
     /// The kernel of which to boot a VM, once there is one; `None` if nothing is left to do.

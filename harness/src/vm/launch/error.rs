@@ -60,6 +60,12 @@ pub enum Error {
         /// Why not.
         source: Box<means::Error>,
     },
+    /// A trace was asked for.
+    #[error("kernel {kernel} cannot trace events: its configuration has no CONFIG_EVENT_TRACING")]
+    NoTrace {
+        /// Its name.
+        kernel: String,
+    },
     /// Only virtiofs can show part of a directory.
     #[error("kernel {kernel}: 9p shows all of {}, and only part of it was asked for", dir.display())]
     Part {
@@ -120,6 +126,11 @@ impl Hint for Error {
             Self::Means { source, .. } => source.hints(),
             Self::Part { .. } => vec![
                 "build the kernel with CONFIG_FUSE_FS and CONFIG_VIRTIO_FS, or show the whole store"
+                    .to_owned(),
+            ],
+            Self::NoTrace { .. } => vec![
+                "leave out --trace, or build the kernel with CONFIG_FTRACE and \
+                 CONFIG_ENABLE_DEFAULT_TRACERS"
                     .to_owned(),
             ],
             Self::Initramfs(error) => error.hints(),
