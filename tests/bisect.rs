@@ -1,14 +1,18 @@
 //! `kiln bisect`: the kernel on which something changes.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::support::Kiln;
+use crate::support::material::sha256;
+use crate::support::web::{Page, WebServer, dead_url};
 use crate::tiny_kernel::kernel as tiny_kernel;
 
 /// New in 6.10. The tiny kernel has no `/proc/kallsyms`, and so not the symbol either.
@@ -88,6 +92,110 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
         "{}",
         log.out()
     );
+    kiln.assert_nothing_left();
+}
+
+/// Waits for a file named after the kernel; kernels from 6.3 on are bad.
+const BY_NAME: &str = "read name </proc/sys/kernel/hostname; echo asked; \
+                       test -e go-$name || sleep 600; \
+                       case $name in kiln-6-[345]) exit 1; esac";
+
+/// Five names of the tiny kernel, of which the one in the middle comes from `url`.
+fn five_kernels(tiny: &Path, url: &str, archive: &[u8]) -> String {
+    let mut text = format!(
+        "[kernels.\"6.3\"]\nfiles = [{{ url = \"{url}\", sha256 = \"{}\" }}]\n",
+        sha256(archive)
+    );
+    for name in ["6.1", "6.2", "6.4", "6.5"] {
+        let _ = write!(
+            text,
+            "[kernels.\"{name}\"]\npath = \"{}\"\n",
+            tiny.display()
+        );
+    }
+    text
+}
+
+/// A tar archive of a kernel, with the names that packages give its files.
+fn packed(kernel: &Path) -> Vec<u8> {
+    let image = fs::read(kernel.join("bzImage")).unwrap();
+    // Where the header says that the version is (Linux: arch/x86/boot/header.S).
+    let at = usize::from(u16::from_le_bytes([image[0x20e], image[0x20f]])) + 0x200;
+    let release = image[at..].split(|&byte| byte == b' ').next().unwrap();
+    let release = std::str::from_utf8(release).unwrap();
+    let mut archive = tar::Builder::new(Vec::new());
+    for (from, to) in [("bzImage", "vmlinuz"), ("config", "config")] {
+        let path = format!("boot/{to}-{release}");
+        archive
+            .append_path_with_name(kernel.join(from), path)
+            .unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+#[test]
+fn a_vm_and_a_mirror_that_are_lost_change_no_answer() {
+    let kiln = Kiln::with_empty_cache();
+    let tiny = tiny_kernel(&kiln);
+    let archive = packed(&tiny);
+    let catalogue = five_kernels(&tiny, &dead_url("/k.tar"), &archive);
+    let config = kiln.file("kernels.toml", catalogue);
+    let kiln = kiln.config(&config);
+    let go = |names: &[&str]| {
+        for name in names {
+            kiln.file(&format!("go-kiln-6-{name}"), "");
+        }
+    };
+    go(&["1", "5"]);
+    let dir = kiln.path("found");
+    let mut running = kiln
+        .vm(["bisect", "-k", "6.*", "--run-dir"])
+        .arg(&dir)
+        .args(["--", "sh", "-c", BY_NAME])
+        .deadline(Duration::from_secs(180))
+        .start();
+    // The mirror is not there, so a neighbour of the middle is asked.
+    running.wait_for_err("NOT TO BE HAD  6.3");
+    let asked = || {
+        let steps = fs::read_dir(dir.join("steps")).unwrap().flatten();
+        let outputs = steps.map(|step| fs::read_to_string(step.path().join("output.txt")));
+        outputs
+            .flatten()
+            .filter(|text| text.contains("asked"))
+            .count()
+            == 3
+    };
+    running.wait_until("the third kernel is asked", asked);
+    go(&["2", "3", "4"]);
+    let vms = kiln.plain(["ps", "--format", "json"]).run().out();
+    let vms: Value = serde_json::from_str(&vms).unwrap();
+    let qemu = vms[0]["qemu"].as_i64().unwrap();
+    kill(Pid::from_raw(qemu.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    let output = running.wait();
+    assert!(
+        output.out().contains("6.3"),
+        "{}\n{}",
+        output.out(),
+        output.err()
+    );
+    let again = fs::read_dir(dir.join("steps")).unwrap().flatten();
+    let again = again.filter(|step| step.file_name().to_string_lossy().ends_with("-again"));
+    assert_eq!(again.count(), 1, "the lost VM is asked once more");
+
+    // The mirror is back.
+    let server = WebServer::start([("/k.tar", Page::new(archive.clone()))]);
+    kiln.file(
+        "kernels.toml",
+        five_kernels(&tiny, &server.url("/k.tar"), &archive),
+    );
+    let output = kiln
+        .vm(["bisect", "--format", "json", "--resume"])
+        .arg(&dir)
+        .run();
+    output.assert_code(0);
+    let found: Value = serde_json::from_str(&output.out()).unwrap();
+    assert_eq!(found["before"]["kernel"], "6.2", "{found}");
+    assert_eq!(found["after"]["kernel"], "6.3", "{found}");
     kiln.assert_nothing_left();
 }
 

@@ -96,6 +96,17 @@ impl Running {
         }
     }
 
+    /// Waits until something else is so.
+    pub(crate) fn wait_until(&mut self, what: &str, is_so: impl Fn() -> bool) {
+        while !is_so() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("{}\nended before {what}", self.told(status));
+            }
+            self.check_deadline(what);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// What has come on stdout so far.
     pub(crate) fn out(&self) -> String {
         self.stdout.text()
