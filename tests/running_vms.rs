@@ -121,6 +121,20 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
     let (release, dir) = (&vms[0]["release"], kiln.work());
     let said = format!("{}\n{}\n", release.as_str().unwrap(), dir.display());
     assert_eq!(attached.out(), said);
+    // Functions of modules are where the guest has loaded them.
+    let loaded = shell(vm, "grep ' ovl_lookup\t' /proc/kallsyms\n").out();
+    let address = loaded.split(' ').next().unwrap().trim_start_matches('0');
+    let symbol = kiln
+        .plain(["gdb", vm, "--", "-nx", "-batch", "-ex"])
+        .arg("info address ovl_lookup")
+        .run();
+    let said = format!("Symbol \"ovl_lookup\" is at 0x{address} in a file");
+    assert!(
+        symbol.out().contains(&said),
+        "{loaded}{}{}",
+        symbol.out(),
+        symbol.err()
+    );
     // Two at once, of which one ends with the VM.
     let mut stays = kiln.plain(["shell", "--attach", vm]).start();
     stays.type_in("echo he\"\"re; sleep 1000\n");

@@ -1,5 +1,7 @@
 //! `kiln gdb`: a debugger on the kernel of a running VM.
 
+mod modules;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -8,9 +10,11 @@ use clap::Args;
 
 use super::debug_image::DebugImageArgs;
 use super::input::Interrupts;
+use super::scratch_dir::scratch_dir;
 use super::vms::{admin, find};
 use super::{Failure, debugger, output};
 use crate::exit_code;
+use crate::report::escape;
 use crate::vm::card::Running;
 use crate::vm::hold::Hold;
 use crate::vm::qmp::Qmp;
@@ -46,6 +50,17 @@ impl GdbArgs {
         let vm = find(&self.vm)?;
         let vmlinux = self.image.find(&vm.card, config).await?;
         let hold = hold(&vm)?;
+        let scratch = scratch_dir()?;
+        // While the guest can still answer.
+        let modules = modules::script(&vm, scratch.path())
+            .await
+            .unwrap_or_else(|why| {
+                output::note(&format!(
+                    "kiln: gdb gets no symbols of modules: {}",
+                    escape::line(&why)
+                ));
+                None
+            });
         let own = vm.dir.join("stub.sock");
         let qmp = if vm.card.gdb.is_some() {
             None
@@ -62,9 +77,13 @@ impl GdbArgs {
         let mut gdb = tokio::process::Command::new(&self.gdb);
         gdb.args(vmlinux)
             .args(["-ex", "set confirm off", "-ex"])
-            .arg(format!("target remote {target}"))
-            .args(&self.arguments)
-            .stdin(Stdio::inherit());
+            .arg(format!("target remote {target}"));
+        if let Some(script) = modules {
+            // It prints three lines for each.
+            gdb.arg("-ex")
+                .arg(format!("pipe source {} | cat >/dev/null", script.display()));
+        }
+        gdb.args(&self.arguments).stdin(Stdio::inherit());
         // Ctrl-C is gdb's.
         let _interrupts = Interrupts::listen()?;
         let code = debugger::run(gdb, &self.gdb, "install gdb", "--gdb PATH").await;

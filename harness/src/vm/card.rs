@@ -40,6 +40,9 @@ pub struct Card {
     pub console: PathBuf,
     /// Where the kernel and its debug information may be: the path that names it, from `cwd`.
     pub cwd: PathBuf,
+    /// Its modules: `/lib/modules/<release>` on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub modules: Option<PathBuf>,
     /// The socket or port of the gdb stub, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gdb: Option<String>,
@@ -68,6 +71,7 @@ pub(super) fn leave(spec: &VmSpec, qemu: nix::unistd::Pid) -> io::Result<()> {
         started: now.unwrap_or_default().as_secs(),
         console: spec.console_log.clone(),
         cwd: std::env::current_dir().unwrap_or_default(),
+        modules: spec.kernel.modules.clone(),
         gdb: spec.gdb.as_ref().map(ToString::to_string),
     };
     whole_file::remember(&spec.dir().join(CARD), &card)
@@ -139,6 +143,7 @@ mod tests {
             started: 3,
             console: "/c".into(),
             cwd: "/".into(),
+            modules: None,
             gdb: None,
         }
     }
