@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::web::{Page, WebServer};
@@ -95,6 +96,16 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
     let again = kiln.plain(["dump", vm, "-o", "core"]).run();
     again.assert_code(96).assert_err_contains("File exists");
     assert_eq!(fs::read(&vmcore).unwrap().len(), dump.len());
+    // Ctrl-C in the middle leaves nothing, neither here nor in the VM's directory.
+    let mut interrupted = kiln.plain(["dump", vm, "-o", "half"]).start();
+    let half = kiln.work().join("half");
+    interrupted.wait_until("half a dump", || {
+        half.metadata().is_ok_and(|file| file.len() > 0)
+    });
+    interrupted.signal(Signal::SIGINT);
+    interrupted.wait().assert_code(130);
+    assert!(!half.exists());
+    assert!(!Path::new(dir).join("dump.fifo").exists());
 
     if mount_namespace::is_allowed() {
         fs::create_dir(kiln.work().join("small")).unwrap();

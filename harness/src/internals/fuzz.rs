@@ -1,6 +1,8 @@
 //! For `fuzz/targets`: what each target calls. The targets say what must hold.
 
+use std::collections::BTreeSet;
 use std::error::Error;
+use std::fs::File;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -14,6 +16,7 @@ use crate::report::{
     Format, History, Levels, ReadRun, Report as _, StatusLevel, Terminal, TerminalStyle,
     compare_junit,
 };
+use crate::run::cores;
 use crate::run::event_log::RunLog;
 use crate::run::expectations::{Expectations, Subject};
 use crate::run::merge::merge;
@@ -23,6 +26,7 @@ use crate::suite::bpftrace::{
 };
 use crate::suite::command::{self, read_go, read_libtest, read_tap};
 use crate::suite::{Exit, Filter, Flags, Pattern, TestId};
+use crate::vm::dump::exercise;
 use crate::vm::kernel_log::{Scanner, reports};
 
 /// `packages`.
@@ -44,6 +48,18 @@ pub fn unpack_archive(bytes: &[u8], is_layer: bool, dest: &Path) -> bool {
     } else {
         archive::unpack_from(bytes, "it", dest).is_ok()
     }
+}
+
+/// `kdump`: puts a dump in QEMU's form together from pieces of `piece` bytes, and adds what QEMU
+/// leaves out; returns whether each succeeds.
+pub fn complete_dump(flattened: &[u8], piece: usize, file: &File) -> (bool, bool) {
+    let together = exercise::put_together(flattened, piece, file).is_ok();
+    (together, exercise::add_facts(file).is_ok())
+}
+
+/// `cores`: the program, the signal and the libraries of a core.
+pub fn read_core(bytes: &[u8]) -> Option<(String, u16, BTreeSet<String>)> {
+    cores::read(bytes)
 }
 
 /// What `catalogue` looks at in a `kernels.toml`.

@@ -64,6 +64,12 @@ impl Cores {
     }
 }
 
+/// What the start of a core says of itself: the program, its signal, its libraries.
+pub fn read(bytes: &[u8]) -> Option<(String, u16, BTreeSet<String>)> {
+    let core = Core::read(bytes)?;
+    Some((core.program, core.signal, core.libraries))
+}
+
 fn line(path: &Path) -> String {
     let about = start_of(path).and_then(|bytes| Core::read(&bytes));
     let shown = path.display();

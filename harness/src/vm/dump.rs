@@ -5,6 +5,7 @@
 //! full disk is then kiln's to notice, and a kiln that gives up ends the dump: QEMU's next write
 //! fails, and the guest goes on.
 
+pub mod exercise;
 mod kdump;
 
 use std::fs::File;

@@ -26,6 +26,10 @@ const NAME: usize = 65;
 const BLOCK_SIZE: u64 = 428;
 const SUB_HEADER_BLOCKS: u64 = 432;
 const BITMAP_BLOCKS: u64 = 436;
+/// Sizes of blocks: longer than the header, and no longer than pages are.
+const BLOCKS: std::ops::RangeInclusive<u64> = 512..=64 << 10;
+/// A bit for each page of a guest of 2 TiB.
+const MAX_BITMAP: u64 = 64 << 20;
 /// Where the second header has the physical address of the kernel; place and size of the
 /// vmcoreinfo, and then those of all notes.
 const PHYS_BASE: u64 = 0;
@@ -156,6 +160,9 @@ pub(super) fn complete(file: &File, uname: &Uname) -> io::Result<()> {
         file.write_all_at(&name[..name.len().min(NAME - 1)], at)?;
     }
     let block = u64::from(number32(file, BLOCK_SIZE)?);
+    if !BLOCKS.contains(&block) {
+        return Err(bad("its blocks do not have the size of pages"));
+    }
     let sub_header = block;
     if number64(file, sub_header + VMCOREINFO + 8)? > 0 {
         return Ok(());
@@ -242,7 +249,11 @@ impl<'f> Pages<'f> {
         let start = start.filter(|start| *start <= length);
         let start = start.ok_or_else(|| bad("its headers are longer than the file"))?;
         // The second of two bitmaps says which pages follow.
-        let half = usize::try_from(bitmaps * block / 2).map_err(io::Error::other)?;
+        let half = bitmaps * block / 2;
+        if half > MAX_BITMAP {
+            return Err(bad("its bitmaps are longer than those of any guest"));
+        }
+        let half = usize::try_from(half).map_err(io::Error::other)?;
         let mut bitmap = vec![0; half];
         file.read_exact_at(&mut bitmap, start - half as u64)?;
         let count: usize = bitmap.iter().map(|byte| byte.count_ones() as usize).sum();

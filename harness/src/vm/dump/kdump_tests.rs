@@ -138,6 +138,22 @@ fn half_a_dump_is_noticed() {
     assert!(put(&no_place, 100).is_err());
 }
 
+#[test]
+fn a_dump_with_sizes_of_no_guest_is_refused() {
+    let refused = |at: u64, number: u32, why: &str| {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&dump(&[note()]), 0).unwrap();
+        file.write_all_at(&number.to_le_bytes(), at).unwrap();
+        // Parts of a flattened dump can lie anywhere.
+        file.set_len(1 << 40).unwrap();
+        let error = complete(&file, &uname()).unwrap_err();
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    refused(BLOCK_SIZE, 16, "the size of pages");
+    refused(BLOCK_SIZE, 1 << 31, "the size of pages");
+    refused(BITMAP_BLOCKS, 1 << 20, "its bitmaps are longer");
+}
+
 proptest! {
     #[test]
     fn a_flattened_dump_becomes_what_it_was(
