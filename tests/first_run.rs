@@ -73,6 +73,8 @@ impl Untrusted {
                 "/CN=nobody",
                 "-addext",
                 "subjectAltName=IP:127.0.0.1",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
             ])
             .args(["-keyout", "key.pem", "-out", "cert.pem"])
             .current_dir(dir)
