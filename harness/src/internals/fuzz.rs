@@ -30,7 +30,7 @@ use crate::vm::dump::exercise;
 use crate::vm::kernel_log::{Scanner, reports};
 
 /// `packages`.
-pub use crate::kernel::{LockedFile, kernels_of_index};
+pub use crate::kernel::{KernelNames, LockedFile, kernels_of_index};
 /// `events`.
 pub use crate::run::event::{Event, Record};
 /// `judge_json`, `gtest`, `tap`, `printed` and `xml`.

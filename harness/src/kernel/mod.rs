@@ -35,7 +35,7 @@ pub mod wants;
 pub(crate) use at_once::at_once;
 pub use cache::Cache;
 pub use changed::{ChangedOption, changed_options};
-pub use debian::kernels_of_index;
+pub use debian::{KernelNames, kernels_of_index};
 pub use digest::hex;
 pub use error::Error;
 pub use kernel_image::KernelImage;

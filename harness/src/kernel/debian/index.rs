@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use debversion::Version;
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use super::super::lock::LockedFile;
@@ -27,6 +27,22 @@ const PARTS: [&str; 4] = [
 
 /// Debug symbols and unsigned twins are not separate kernels.
 const NO_KERNELS: [&str; 2] = ["-dbg", "-unsigned"];
+
+/// The packages that are kernels, by their names.
+#[derive(Debug)]
+pub struct KernelNames(GlobMatcher);
+
+impl KernelNames {
+    /// Those that the glob `pattern` matches; `None` if it is not a glob.
+    pub fn matching(pattern: &str) -> Option<Self> {
+        let glob = Glob::new(pattern).ok()?;
+        Some(Self(glob.compile_matcher()))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.is_match(name) && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix))
+    }
+}
 
 /// Reads the kernel packages of an index (deb822, Debian Policy 4.12, 5.1).
 pub(super) fn parse(index: &str) -> Vec<Package> {
@@ -121,17 +137,14 @@ pub(in super::super) enum Newest {
 /// The newest complete kernel whose package name matches `pattern`: archives keep the images of a
 /// version longer than its modules, which come from another source package.
 pub(in super::super) fn newest(packages: &[Package], pattern: &str) -> Newest {
-    let Ok(glob) = Glob::new(pattern) else {
+    let Some(names) = KernelNames::matching(pattern) else {
         return Newest::NoMatch;
     };
-    let matcher = glob.compile_matcher();
     let mut candidates: Vec<&Package> = packages
         .iter()
         .filter(|package| {
             let name = &package.file.package;
-            *name == pattern
-                || (matcher.is_match(name)
-                    && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix)))
+            *name == pattern || names.has(name)
         })
         .collect();
     let mut result = Newest::NoMatch;
@@ -162,25 +175,18 @@ pub(in super::super) struct Kernel {
     pub(in super::super) unlisted: Vec<(String, String)>,
 }
 
-/// Every kernel whose package name `pattern` matches and whose image is there. A
-/// package that only depends on another match is no kernel of its own.
-pub(in super::super) fn all(packages: &[Package], pattern: &str) -> Vec<Kernel> {
-    let Ok(glob) = Glob::new(pattern) else {
-        return Vec::new();
-    };
-    let matcher = glob.compile_matcher();
-    let matches = |name: &str| {
-        matcher.is_match(name) && !NO_KERNELS.iter().any(|suffix| name.ends_with(suffix))
-    };
+/// Every kernel that `names` has and whose image is there. A package that only depends on another
+/// one of `names` is no kernel of its own.
+pub(in super::super) fn all(packages: &[Package], names: &KernelNames) -> Vec<Kernel> {
     let kernels = packages
         .iter()
-        .filter(|package| matches(&package.file.package));
+        .filter(|package| names.has(&package.file.package));
     kernels
         .filter_map(|package| {
             let parts = parts(packages, package);
             let others = parts.files.iter().skip(1).map(|file| &file.package);
             let mut all = others.chain(parts.missing.iter().map(|(name, _)| name));
-            if all.any(|name| matches(name)) {
+            if all.any(|name| names.has(name)) {
                 return None;
             }
             let unlisted = parts.missing.into_iter().map(|(name, version)| {

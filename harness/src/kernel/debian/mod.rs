@@ -8,6 +8,7 @@ mod index;
 mod release;
 mod signature;
 
+pub use index::KernelNames;
 pub(super) use index::{Kernel, Newest, Package, all, compare, newest};
 pub(super) use signature::Keyring;
 
@@ -24,10 +25,9 @@ use crate::whole_file;
 use download::Page;
 use release::{Entry, Release};
 
-/// The kernels of a `Packages` index whose package name the glob `pattern` matches,
-/// each with the files that the index has of it.
-pub fn kernels_of_index(index: &str, pattern: &str) -> Vec<Vec<LockedFile>> {
-    let kernels = all(&index::parse(index), pattern);
+/// The kernels of a `Packages` index that `names` has, each with the files that the index has of it.
+pub fn kernels_of_index(index: &str, names: &KernelNames) -> Vec<Vec<LockedFile>> {
+    let kernels = all(&index::parse(index), names);
     kernels.into_iter().map(|kernel| kernel.files).collect()
 }
 

@@ -392,7 +392,10 @@ fn days(seconds: u64) -> String {
 }
 
 fn kernels(packages: &[debian::Package], pattern: &str) -> Vec<Parts> {
-    let kernels = debian::all(packages, pattern);
+    let Some(names) = debian::KernelNames::matching(pattern) else {
+        return Vec::new();
+    };
+    let kernels = debian::all(packages, &names);
     kernels.into_iter().filter_map(parts_of).collect()
 }
 

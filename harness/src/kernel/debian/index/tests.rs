@@ -88,7 +88,8 @@ fn a_kernel_whose_modules_have_left_the_archive_is_passed_over() {
 
 /// The packages of each kernel, those that are not listed in brackets.
 fn all_of(index: &str) -> Vec<String> {
-    let kernels = all(&parse(index), "linux-image-*-x").into_iter();
+    let names = KernelNames::matching("linux-image-*-x").unwrap();
+    let kernels = all(&parse(index), &names).into_iter();
     kernels
         .map(|kernel| {
             let files = kernel.files.into_iter().map(|file| file.package);
@@ -236,6 +237,6 @@ proptest! {
     fn no_index_panics(text in "(Package: linux-image-|Version: |Depends: |[a-z(=)|, :\n]){0,60}") {
         let packages = parse(&text);
         let _ = newest(&packages, "*");
-        let _ = all(&packages, "*");
+        let _ = all(&packages, &KernelNames::matching("*").unwrap());
     }
 }
