@@ -109,7 +109,7 @@ TIMEOUT 10
 fn each_test_has_its_own_trace_and_does_not_see_it() {
     let kiln = suite(TESTS);
     let output = run(&kiln, &["6.1"])
-        .args(["--trace", "sched:sched_process_exec"])
+        .args(["-j", "1", "--trace", "sched:sched_process_exec"])
         .run();
     output.assert_code(100);
     let out = out(&kiln);
