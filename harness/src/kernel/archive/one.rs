@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::stream::decoded;
-use super::{Error, open, told};
+use super::{Error, deb, open, told};
 
 /// Writes the file at `path` in the package `file` to `dest`; `what` names the package in errors.
 pub fn take_file(file: &Path, what: &str, path: &Path, dest: &Path) -> Result<(), Error> {
@@ -14,27 +14,21 @@ pub fn take_file(file: &Path, what: &str, path: &Path, dest: &Path) -> Result<()
 
 fn take(file: &Path, path: &Path, dest: &Path) -> Result<io::Result<()>, Error> {
     let mut dest = File::create(dest).map_err(Error::io("write", dest))?;
-    let mut package = ar::Archive::new(open(file)?);
-    let mut take = || {
-        while let Some(member) = package.next_entry() {
-            let member = member?;
-            if !member.header().identifier().starts_with(b"data.tar") {
-                continue;
+    let package = open(file)?;
+    let take = || {
+        let stream = decoded(deb::data(package)?)?;
+        let mut archive = tar::Archive::new(&stream);
+        stream.expect_header();
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            stream.expect_content();
+            let is_it = entry.path()?.strip_prefix(".").is_ok_and(|own| own == path)
+                || entry.path()? == path;
+            if is_it && entry.header().entry_type().is_file() {
+                return io::copy(&mut entry, &mut dest).map(drop);
             }
-            let stream = decoded(member)?;
-            let mut archive = tar::Archive::new(&stream);
+            io::copy(&mut entry, &mut io::sink())?;
             stream.expect_header();
-            for entry in archive.entries()? {
-                let mut entry = entry?;
-                stream.expect_content();
-                let is_it = entry.path()?.strip_prefix(".").is_ok_and(|own| own == path)
-                    || entry.path()? == path;
-                if is_it && entry.header().entry_type().is_file() {
-                    return io::copy(&mut entry, &mut dest).map(drop);
-                }
-                io::copy(&mut entry, &mut io::sink())?;
-                stream.expect_header();
-            }
         }
         Err(io::Error::other(format!("it has no {}", path.display())))
     };
