@@ -59,6 +59,7 @@ impl Timeline {
             Event::AttemptFinished(result) => self.ended(result, at, true),
             Event::TestFinished(result) if result.case_of.is_none() => {
                 self.ended(result, at, false);
+                self.has_verdict(result);
             }
             Event::VmStopped(vm) => self.vm(vm.vm, &vm.kernel).ends = Some(at),
             Event::VmLost(lost) => self.vm(lost.vm, &lost.kernel).ends = Some(at),
@@ -84,6 +85,19 @@ impl Timeline {
             starts,
             lasts,
             retried,
+        });
+    }
+
+    /// A test with a verdict runs nowhere. In an interrupted run that was merged with its rest, the
+    /// verdict is from another VM.
+    fn has_verdict(&mut self, result: &TestResult) {
+        let vms = &self.vms;
+        let is_of_kernel = |number: u32| {
+            let vm = vms.iter().find(|vm| vm.vm == number);
+            vm.is_some_and(|vm| vm.kernel == result.kernel)
+        };
+        self.open.retain(|(vm, suite, id, _), _| {
+            *suite != result.suite || *id != result.id || !is_of_kernel(*vm)
         });
     }
 
@@ -135,6 +149,31 @@ mod tests {
             attempt,
             ..result("6.1", "a.b", Verdict::Fail, "")
         }
+    }
+
+    #[test]
+    fn a_test_that_was_interrupted_runs_until_another_vm_gives_its_verdict() {
+        let starting = |kernel: &str, vm: u32| {
+            let kernel = kernel.to_owned();
+            Event::VmStarting(VmStarting { kernel, vm })
+        };
+        let verdict = |kernel: &str, vm: u32| {
+            let result = result(kernel, "a.b", Verdict::Pass, "");
+            Event::TestFinished(TestResult { vm, ..result })
+        };
+        let mut timeline = Timeline::default();
+        for event in [
+            starting("6.1", 3),
+            start(1),
+            starting("6.12", 4),
+            verdict("6.12", 4),
+        ] {
+            timeline.observe(&at(5, event));
+        }
+        assert_eq!(timeline.running(), [(3, "a.b", 5)]);
+        timeline.observe(&at(6, starting("6.1", 5)));
+        timeline.observe(&at(7, verdict("6.1", 5)));
+        assert_eq!(timeline.running(), []);
     }
 
     #[test]
