@@ -73,13 +73,19 @@ impl DebugImageArgs {
     ) -> Result<Option<PathBuf>, Failure> {
         let context = Context::load(config)?;
         let selected = context.select(std::slice::from_ref(&card.kernel)).await?;
-        let fetch = self.fetch_symbols;
+        let (fetch, release) = (self.fetch_symbols, card.release.clone());
         let found = blocking(move || {
             let Some(selected) = selected.first() else {
                 return Ok(None);
             };
             let (catalogue, cache) = (&context.catalogue, &context.cache);
-            kernel::debug_image(catalogue, selected, cache, fetch, &Progress::stderr())
+            kernel::debug_image(
+                catalogue,
+                (selected, &release),
+                cache,
+                fetch,
+                &Progress::stderr(),
+            )
         });
         Ok(found.await?)
     }

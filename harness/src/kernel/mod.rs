@@ -20,6 +20,7 @@ mod locate;
 mod lock;
 pub mod modules;
 mod options;
+mod partial;
 mod pin;
 mod pins;
 mod pool;

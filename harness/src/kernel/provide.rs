@@ -176,9 +176,10 @@ fn request<'a>(
 
 /// The debug image of `selected`: what was fetched before, or with `fetch` from Debian's archive if it
 /// is a kernel of Debian's, else from the servers of `DEBUGINFOD_URLS`. `None` if none of them has it.
+/// `release` is that of the kernel.
 pub fn debug_image(
     catalogue: &Catalogue,
-    selected: &Selected,
+    (selected, release): (&Selected, &str),
     cache: &Cache,
     fetch: bool,
     progress: &Progress,
@@ -197,14 +198,17 @@ pub fn debug_image(
     if let Ok(Some(_)) = of_debian {
         return of_debian;
     }
-    let kernel = provide(catalogue, selected, cache, progress)?;
-    let servers = source::debuginfod::servers();
-    let found = if fetch && !servers.is_empty() {
-        source::debuginfod::fetched(cache, progress, &kernel, &servers)
+    let servers = if fetch {
+        source::debuginfod::servers()
     } else {
-        source::debuginfod::kept(cache, &kernel)
+        Vec::new()
     };
-    match found {
+    // Reading the image for its build ID takes as long as unpacking it.
+    if servers.is_empty() && !source::debuginfod::may_have(cache, release)? {
+        return of_debian;
+    }
+    let kernel = provide(catalogue, selected, cache, progress)?;
+    match source::debuginfod::find(cache, progress, &kernel, &servers) {
         Ok(Some(found)) => Ok(Some(found)),
         // Debian's answer says more about its own kernels.
         Ok(None) => of_debian,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::super::lock::{LockedFile, LockedKernel};
-use super::super::{Error, archive};
+use super::super::{Error, archive, partial};
 use super::Request;
 use super::apt::listed;
 use super::package::fetch;
@@ -62,15 +62,10 @@ pub(in super::super) fn fetched(
         .find(|file| file.package == wanted && file.version == image.version)
         .ok_or_else(|| none(format!("{wanted} {}", image.version)))?;
     let deb = fetch(request, &mirror, &file)?.path;
-    let directory = request.cache.subdirectory(DIRECTORY)?;
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
+    let partial = partial::create(request.cache, DIRECTORY)?;
     let path = format!("usr/lib/debug/boot/vmlinux-{release}");
     archive::take_file(&deb, &file.package, path.as_ref(), &partial)?;
-    partial
-        .persist(&place)
-        .map_err(|error| Error::io("create", &place)(error.error))?;
+    partial::keep(partial, &place)?;
     fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
     Ok(place)
 }

@@ -1,13 +1,14 @@
 //! The debug image of any kernel, from the servers that `DEBUGINFOD_URLS` names (elfutils'
 //! debuginfod(8)). They know files by the build ID that these carry, and what comes must carry it, too.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _};
 
-use super::super::{Cache, Error, KernelImage, Progress, download, image};
+use super::super::{Cache, Error, KernelImage, Progress, download, image, partial};
 use super::debug_image::DIRECTORY;
 
 /// The variable that names servers, separated by blanks, as for debuginfod-find(1).
@@ -22,20 +23,19 @@ pub(in super::super) fn servers() -> Vec<String> {
         .collect()
 }
 
-/// The debug image of this kernel, if it was fetched before.
-pub(in super::super) fn kept(
-    cache: &Cache,
-    kernel: &KernelImage,
-) -> Result<Option<PathBuf>, Error> {
-    let Some(id) = build_id_of(&kernel.image)? else {
-        return Ok(None);
-    };
-    Ok(Some(place(cache, kernel, &id)?).filter(|place| place.is_file()))
+/// Whether the debug image of a kernel of this release may have been fetched before.
+pub(in super::super) fn may_have(cache: &Cache, release: &str) -> Result<bool, Error> {
+    let directory = cache.subdirectory(DIRECTORY)?;
+    let mut files = fs::read_dir(&directory).map_err(Error::io("read", &directory))?;
+    let start = start_of_name(release);
+    Ok(files.any(|file| {
+        file.is_ok_and(|file| file.file_name().as_bytes().starts_with(start.as_bytes()))
+    }))
 }
 
-/// The same, fetched from the first of `servers` that has it if it is not there. `None` if the image has no
-/// build ID, or none of the servers knows it.
-pub(in super::super) fn fetched(
+/// The debug image of this kernel: what was fetched before, else from the first of `servers` that has it.
+/// `None` if the image has no build ID, or no server knows it.
+pub(in super::super) fn find(
     cache: &Cache,
     progress: &Progress,
     kernel: &KernelImage,
@@ -62,8 +62,12 @@ pub(in super::super) fn fetched(
 
 /// Its file in the cache.
 fn place(cache: &Cache, kernel: &KernelImage, id: &str) -> Result<PathBuf, Error> {
-    let name = format!("vmlinux-{}_{id}", kernel.release);
+    let name = start_of_name(&kernel.release) + id;
     Ok(cache.subdirectory(DIRECTORY)?.join(name))
+}
+
+fn start_of_name(release: &str) -> String {
+    format!("vmlinux-{release}_")
 }
 
 /// Downloads `url` to `place`, if it is debug information with this build ID.
@@ -75,10 +79,7 @@ fn from(
     place: &Path,
 ) -> Result<(), Error> {
     download::allowed(url)?;
-    let directory = cache.subdirectory(DIRECTORY)?;
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
+    let partial = partial::create(cache, DIRECTORY)?;
     progress.download(url, None, |heard| download::to_file(url, &partial, heard))?;
     let file = File::open(&partial).map_err(Error::io("open", &partial))?;
     let content = ReadCache::new(file);
@@ -94,9 +95,7 @@ fn from(
             build_id: id.to_owned(),
         });
     }
-    partial
-        .persist(place)
-        .map_err(|error| Error::io("create", place)(error.error))
+    partial::keep(partial, place)
 }
 
 /// The build ID of a kernel image, in hexadecimal digits.

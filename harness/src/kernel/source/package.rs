@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::lock::LockedFile;
-use super::super::{Cache, Error, digest, download};
+use super::super::{Cache, Error, digest, download, partial};
 use super::content::Request;
 use super::mirror::{self, Host, Mirror};
 use crate::config::AptSource;
@@ -74,11 +74,7 @@ fn pin_gone(
 /// Downloads a file to `dest`, if it is the one that `file` names; returns its SHA-1.
 fn from(request: &Request<'_>, url: &str, file: &LockedFile, dest: &Path) -> Result<String, Error> {
     download::allowed(url)?;
-    let directory = request.cache.subdirectory("downloads")?;
-    // Under a unique name, because two kilns may fetch the same file.
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
+    let partial = partial::create(request.cache, "downloads")?;
     let name = format!("{} {}", file.package, file.version);
     let came = request.progress.download(&name, Some(file.size), |heard| {
         download::to_file(url, &partial, heard)
@@ -90,9 +86,7 @@ fn from(request: &Request<'_>, url: &str, file: &LockedFile, dest: &Path) -> Res
             actual: came.sha256,
         });
     }
-    partial
-        .persist(dest)
-        .map_err(|error| Error::io("create", dest)(error.error))?;
+    partial::keep(partial, dest)?;
     request.cache.remember_sha1(&came.sha256, &came.sha1);
     Ok(came.sha1)
 }

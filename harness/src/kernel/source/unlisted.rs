@@ -10,7 +10,7 @@ use walkdir::WalkDir;
 
 use super::super::cache::Key;
 use super::super::lock::LockedFile;
-use super::super::{Cache, Error, download};
+use super::super::{Cache, Error, download, partial};
 use super::content::Request;
 use super::package;
 use crate::config::{PoolKernel, UnlistedFile};
@@ -42,10 +42,7 @@ pub(super) fn fetch(
     let mirror = package::mirror(&kernel.source);
     let url = format!("{}/{}", mirror.uri, file.path);
     download::allowed(&url)?;
-    let directory = request.cache.subdirectory("downloads")?;
-    let partial = tempfile::NamedTempFile::new_in(&directory)
-        .map_err(Error::io("create a file in", &directory))?
-        .into_temp_path();
+    let partial = partial::create(request.cache, "downloads")?;
     let name = format!("{} {}", file.package, file.version);
     let came = request
         .progress
@@ -73,9 +70,7 @@ pub(super) fn fetch(
         unlisted: true,
     };
     let dest = package::kept(request.cache, &known)?;
-    partial
-        .persist(&dest)
-        .map_err(|error| Error::io("create", &dest)(error.error))?;
+    partial::keep(partial, &dest)?;
     request.cache.subdirectory("unlisted")?;
     let memory = memory_of(file, request.cache);
     whole_file::remember(&memory, &known).map_err(Error::io("write", &memory))
