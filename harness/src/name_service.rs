@@ -4,7 +4,6 @@
 /// nsswitch.conf(5) names from the machine, such as systemd's `resolve` and `myhostname`, and a
 /// statically linked one can only load what was made for its own version: with others it dies of
 /// SIGFPE or SIGSEGV. Call this before anything looks up a name.
-#[cfg(all(target_feature = "crt-static", target_env = "gnu"))]
 pub fn use_own() {
     use std::ffi::{CStr, c_char, c_int};
 

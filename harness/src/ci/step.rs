@@ -103,7 +103,7 @@ pub struct Settings {
     pub sanitizers: Vec<Sanitizer>,
     /// Further variables of cmake, `NAME=VALUE`.
     pub defines: Vec<String>,
-    /// Targets of cmake to build, none of which means all.
+    /// Targets of cmake to build; empty means all.
     pub targets: Vec<String>,
     /// Number of parallel build processes.
     pub jobs: usize,

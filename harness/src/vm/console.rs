@@ -127,7 +127,7 @@ impl Console {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Waits until `found` says so of its text; without end if that never comes.
+    /// Waits until `found` returns true for its text; may never return.
     pub async fn has(&self, found: fn(&str) -> bool) {
         while !found(&self.text_since(0)) {
             sleep(GLANCE).await;

@@ -28,7 +28,7 @@ const MOST: usize = 2000;
 type Sections = BTreeMap<String, BTreeMap<String, u64>>;
 
 /// Writes a script of gdb into `dir`, with the symbols of the modules that are loaded in a guest.
-/// Their files come from `/lib/modules/<release>` on the host. An error says why there are none.
+/// Their files come from `/lib/modules/<release>` on the host. An error says why gdb gets no symbols.
 pub(super) async fn script(vm: &Running, dir: &Path) -> Result<Option<PathBuf>, String> {
     let Some(files) = vm.card.modules.clone() else {
         return Ok(None);
