@@ -15,7 +15,7 @@ use super::status_request::StatusRequests;
 use super::stay;
 use crate::blocking::blocking;
 use crate::exit_code;
-use crate::report::{Baseline, Levels, Outlet, Queue, Reports, TerminalStyle};
+use crate::report::{Baseline, Levels, Outlet, Queue, ReportError, Reports, TerminalStyle};
 use crate::run::background::Background;
 use crate::run::command::Environment;
 use crate::run::dir::RunDir;
@@ -41,10 +41,21 @@ pub(super) async fn execute(
 ) -> Result<u8, Failure> {
     let shown = outlet.queue();
     let reports = Reports::of_run(run_dir, style, levels, &shown, baseline.as_ref());
-    let code = run((plan, again), run_dir, (reports, shown), visits, interrupts).await;
-    let shown = drain(outlet, interrupts).await;
-    let code = code?;
+    let ended = run((plan, again), run_dir, (reports, shown), visits, interrupts).await;
+    let by_signal = match &ended {
+        Ok(ended) => ended.by_signal,
+        Err(_) => interrupts.seen(),
+    };
+    let shown = drain(outlet.finished(), by_signal, interrupts).await;
+    let code = ended?.code;
     Ok(shown?.unwrap_or(code))
+}
+
+/// How a run has ended.
+struct Ended {
+    code: u8,
+    /// Whether a signal ended it. One that comes after its last event did not.
+    by_signal: bool,
 }
 
 async fn run(
@@ -53,7 +64,7 @@ async fn run(
     (reports, shown): (Reports, Queue),
     (mut visits, env): Visits,
     interrupts: &mut Interrupts,
-) -> Result<u8, Failure> {
+) -> Result<Ended, Failure> {
     let mut sink = Sink {
         log: EventWriter::create(&run_dir.events())?,
         reports,
@@ -107,24 +118,30 @@ async fn run(
         }
     })
     .await?;
-    Ok(code)
+    Ok(Ended {
+        code,
+        by_signal: interrupted.is_some(),
+    })
 }
 
 /// Waits until the terminal has everything: as long as it may have a reader, or for [`DRAIN_TIMEOUT`]
 /// if a signal has ended the run. One more signal ends the wait at once; returns its exit code.
-async fn drain(outlet: Outlet, interrupts: &mut Interrupts) -> Result<Option<u8>, Failure> {
-    let interrupted = interrupts.seen();
+async fn drain(
+    finished: impl Future<Output = Result<(), ReportError>>,
+    by_signal: bool,
+    interrupts: &mut Interrupts,
+) -> Result<Option<u8>, Failure> {
     let patience = async {
-        if interrupted {
+        if by_signal {
             tokio::time::sleep(DRAIN_TIMEOUT).await;
         } else {
             std::future::pending::<()>().await;
         }
     };
-    let signals = if interrupted { 2 } else { 1 };
+    let signals = if by_signal { 2 } else { 1 };
     tokio::select! {
         biased;
-        shown = outlet.finished() => shown?,
+        shown = finished => shown?,
         signal = interrupts.at_least(signals) => return Ok(Some(input::code_of(signal))),
         () = patience => {}
     }
@@ -227,5 +244,32 @@ impl Sink {
         }))?;
         self.reports.finish()?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::future::pending;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_ends_the_wait_for_a_reader_even_before_it_begins() {
+        for (by_signal, signals, wanted) in [
+            (false, 1, Some(exit_code::INTERRUPTED)),
+            (true, 1, None),
+            (true, 2, Some(exit_code::INTERRUPTED)),
+        ] {
+            let mut interrupts = Interrupts::after(signals);
+            let code = drain(pending(), by_signal, &mut interrupts).await.unwrap();
+            assert_eq!(code, wanted, "{by_signal}, {signals}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_terminal_has_taken_needs_no_wait() {
+        let mut interrupts = Interrupts::after(1);
+        let code = drain(async { Ok(()) }, false, &mut interrupts).await;
+        assert_eq!(code.unwrap(), None);
     }
 }

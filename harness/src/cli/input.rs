@@ -94,6 +94,18 @@ impl Interrupts {
         }
     }
 
+    /// As after so many SIGINTs, and no more to come.
+    #[cfg(test)]
+    pub(super) fn after(count: u32) -> Self {
+        let (escape_sender, escape) = mpsc::channel(1);
+        Self {
+            count: watch::channel((count, Signal::SIGINT)).1,
+            signals: broadcast::channel(1).0,
+            escape,
+            escape_sender,
+        }
+    }
+
     /// Whether any has come.
     pub(super) fn seen(&self) -> bool {
         self.count.borrow().0 > 0
