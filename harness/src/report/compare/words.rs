@@ -66,6 +66,11 @@ impl Comparison {
                 });
             lines[place].kernels.push(&test.key.kernel);
         }
+        // The tests are in the order of their verdicts.
+        for line in &mut lines {
+            line.kernels
+                .sort_by_key(|name| self.kernels.iter().position(|kernel| kernel == name));
+        }
         lines
     }
 

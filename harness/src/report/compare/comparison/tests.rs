@@ -1,5 +1,7 @@
+#![allow(clippy::unwrap_used)]
 use super::*;
 use crate::report::class::Class;
+use crate::report::compare::CompareFormat;
 use crate::report::results::OneResult;
 
 fn run(name: &str, results: &[(&str, Class, u64)]) -> RunResults {
@@ -113,4 +115,19 @@ fn runs_without_a_common_test_say_what_they_have() {
         error(&is).as_deref(),
         Some("a and b have no test in common: b has no verdict")
     );
+}
+
+#[test]
+fn a_line_names_its_kernels_in_the_run_s_order() {
+    let both = |name: &str, class: Class| {
+        let mut run = run(name, &[("x.t", class, 1), ("x.t", class, 1)]);
+        run.kernels = vec!["6.1".to_owned(), "6.12".to_owned()];
+        // The newer one had its verdict first.
+        run.results[0].kernel = "6.12".to_owned();
+        run
+    };
+    let comparison = Comparison::new(&both("a", Class::Pass), &both("b", Class::Fail), &[]);
+    let text = comparison.map(|comparison| comparison.text_in(CompareFormat::Text));
+    let text = text.unwrap().unwrap();
+    assert!(text.contains("REGRESSED      6.1, 6.12  x.t"), "{text}");
 }
