@@ -38,17 +38,24 @@ fn vmlinux(kiln: &Kiln) -> PathBuf {
     found.next().unwrap().unwrap().path()
 }
 
-/// Checks that drgn and crash open the memory of the running VM and know the kernel, and that drgn finds
-/// this task. (crash 8.0.2 lists only those that run on a processor of this kernel.)
-fn assert_memory(kiln: &Kiln, task: &str) {
+/// What drgn says of the kernel and the tasks of the running VM.
+fn drgn(kiln: &Kiln, options: &[&str]) -> Output {
     let print = "print(prog['UTS_RELEASE'].string_().decode()); \
                  print([t.comm.string_().decode() for t in for_each_task(prog)])";
-    let drgn = kiln
-        .plain(["drgn", "6.1", "--", "-q", "-e", print])
-        .deadline(LONG)
-        .run();
-    drgn.assert_code(0);
+    let drgn = kiln.plain(["drgn", "6.1"]).args(options);
+    let output = drgn.args(["--", "-q", "-e", print]).deadline(LONG).run();
+    output.assert_code(0);
+    output
+}
+
+/// Checks that drgn and crash open a dump of the running VM and know the kernel, and that drgn finds
+/// this task. (crash 8.0.2 lists only those that run on a processor of this kernel.)
+fn assert_memory(kiln: &Kiln, task: &str, options: &[&str]) {
+    let drgn = drgn(kiln, options);
     let said = drgn.out();
+    if options.is_empty() {
+        drgn.assert_err_contains("drgn gets a dump of the memory: ");
+    }
     assert!(
         said.starts_with("6.1.") && said.contains(&format!("'{task}'")),
         "{said}"
@@ -104,7 +111,13 @@ fn a_failing_test_has_a_shell_a_backtrace_and_its_memory() {
     assert_eq!(shell.out(), "there\n", "{}", shell.err());
     let stack = backtrace(&kiln);
     assert!(stack.contains("default_idle"), "{stack}");
-    assert_memory(&kiln, "sleep");
+    // In the guest, drgn finds itself.
+    let live = drgn(&kiln, &[]).out();
+    assert!(
+        live.contains("'sleep'") && live.contains("'drgn'"),
+        "{live}"
+    );
+    assert_memory(&kiln, "sleep", &["--dump"]);
     ended(&kiln, kept).assert_code(100);
 }
 
@@ -133,7 +146,7 @@ fn a_panic_has_a_backtrace_and_its_memory_and_says_why_it_has_no_shell() {
         .assert_err_contains("kiln gdb and kiln dump");
     let stack = backtrace(&kiln);
     assert!(stack.contains("sysrq_handle_crash"), "{stack}");
-    assert_memory(&kiln, "sh");
+    assert_memory(&kiln, "sh", &[]);
     ended(&kiln, kept).assert_code(125);
 }
 
@@ -166,6 +179,6 @@ fn a_hang_with_interrupts_off_has_a_backtrace_and_its_memory() {
         .assert_code(125)
         .assert_err_contains("the start of the command")
         .assert_err_contains("kiln gdb and kiln dump");
-    assert_memory(&kiln, "insmod");
+    assert_memory(&kiln, "insmod", &[]);
     ended(&kiln, kept).assert_code(125);
 }

@@ -146,6 +146,26 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
         symbol.out(),
         symbol.err()
     );
+    // A program in drgn's place, of which the guest has the memory; and none, which gets a dump.
+    let drgn = "head -c 4 /proc/kcore; echo \" $(uname -r) $*\"; exit 6";
+    let drgn = kiln.program("drgn", format!("#!/bin/sh\n{drgn}\n"));
+    let live = kiln.plain(["drgn", vm, "--drgn"]).arg(&drgn);
+    let live = live.args(["--vmlinux", "/etc/passwd", "--", "-q"]).run();
+    live.assert_code(6);
+    let said = format!(
+        "\x7fELF {} -k -s /etc/passwd -q\n",
+        release.as_str().unwrap()
+    );
+    assert_eq!(live.out(), said, "{}", live.err());
+    for (drgn, vmlinux, unseen) in [
+        ("no-such-drgn", "/etc/passwd", "no-such-drgn"),
+        ("true", "/no/vmlinux", "/no/vmlinux"),
+    ] {
+        let dumped = kiln.plain(["drgn", vm, "--drgn", drgn, "--vmlinux", vmlinux]);
+        dumped.run().assert_err_contains(&format!(
+            "drgn gets a dump of the memory: the guest does not see {unseen}"
+        ));
+    }
     // Two at once, of which one ends with the VM.
     let mut stays = kiln.plain(["shell", "--attach", vm]).start();
     stays.type_in("echo he\"\"re; sleep 1000\n");

@@ -4,8 +4,11 @@
 //! The caller only waits, so this is plain blocking code: the parent-death signal depends on the
 //! thread that forks (prctl(2)), and here that thread waits until the child is reaped.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +22,16 @@ use crate::child::dies_with_parent;
 
 /// How often to check the child.
 const POLL: Duration = Duration::from_millis(50);
+
+/// The first executable file called `name` on `PATH`.
+pub(crate) fn on_path(name: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|dir| dir.join(name))
+        .find(|path| {
+            path.metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        })
+}
 
 /// Why a program did not run to its end.
 #[derive(Debug, thiserror::Error)]

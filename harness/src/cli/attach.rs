@@ -1,4 +1,4 @@
-//! A shell in a VM that another kiln runs, or that this one keeps for it.
+//! A shell or another program in a VM that another kiln runs, or that this one keeps for it.
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
 use super::guest_command::{Errand, attend, code};
-use super::input::{self, Interrupts, StdinSource, window_size};
+use super::input::{self, Interrupts, StdinFd, StdinSource, window_size};
 use super::streams::Streams;
 use super::{Failure, vms};
 use crate::exit_code;
@@ -45,6 +45,43 @@ pub(super) async fn to(
     shell: Shell,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
+    let path = shell.path.unwrap_or_else(|| SHELL.into());
+    let terminal = on_terminal();
+    let mut argv = vec![path.into_os_string().into_vec()];
+    argv.extend(terminal.then(|| b"-i".to_vec()));
+    let program = Program {
+        argv,
+        terminal,
+        env: shell.env,
+        user: shell.user,
+    };
+    run(vm, program, StdinSource::new(false)?.open()?, interrupts).await
+}
+
+/// A program for a running VM.
+pub(super) struct Program {
+    /// Its words.
+    pub(super) argv: Vec<Vec<u8>>,
+    /// Whether it has our terminal.
+    pub(super) terminal: bool,
+    /// Its environment.
+    pub(super) env: Environment,
+    /// The user; root if not given.
+    pub(super) user: Option<String>,
+}
+
+/// Whether our stdin and stdout are a terminal.
+pub(super) fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
+/// Runs a program in a running VM; its status is ours.
+pub(super) async fn run(
+    vm: &Running,
+    program: Program,
+    stdin: StdinFd,
+    interrupts: &mut Interrupts,
+) -> Result<u8, Failure> {
     let connected = kept::connect(&vm.dir.join(ATTACH_SOCKET)).await;
     let Attached { mut control, last } = connected.map_err(|error| {
         Failure::new(
@@ -53,22 +90,18 @@ pub(super) async fn to(
         )
         .hint(STANDS_STILL)
     })?;
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let path = shell.path.unwrap_or_else(|| SHELL.into());
-    let mut argv = vec![path.into_os_string().into_vec()];
-    argv.extend(terminal.then(|| b"-i".to_vec()));
     let errand = Errand {
         command: Command {
-            argv,
-            env: shell.env,
+            argv: program.argv,
+            env: program.env,
             cwd: OsString::from(vm.card.cwd.clone()).into_vec(),
-            terminal: terminal.then(window_size),
+            terminal: program.terminal.then(window_size),
             timeout: None,
             // Its files are those of another command.
             edited: false,
-            user: shell.user,
+            user: program.user,
         },
-        stdin: StdinSource::new(false)?.open()?,
+        stdin,
         visible: Vec::new(),
     };
     let loss = async { Error::Elsewhere(last.lost().await) };

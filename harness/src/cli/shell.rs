@@ -1,6 +1,5 @@
 //! `kiln shell`: an interactive shell in a kernel.
 
-use std::io::IsTerminal;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -85,7 +84,7 @@ impl ShellArgs {
         if let Some(note) = self.vm.passed().note() {
             output::note(&format!("kiln: {note}"));
         }
-        let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let interactive = attach::on_terminal();
         let shell = self
             .shell
             .clone()

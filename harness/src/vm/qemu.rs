@@ -5,7 +5,6 @@ mod memory;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use super::arch::platform;
 use crate::arch::Arch;
 use crate::child::Supervised;
 use crate::hint::Hint;
+use crate::program::on_path;
 
 /// Oldest usable QEMU: the first whose `microvm` has `acpi=on`, without which a stock kernel finds
 /// no virtio-mmio device and cannot power off (QEMU's change log for 5.2).
@@ -282,16 +282,6 @@ fn locate(chosen: Option<&Path>, arch: Arch) -> Result<PathBuf, Error> {
     }
 }
 
-/// The first executable file called `name` on `PATH`.
-fn on_path(name: &OsStr) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(name))
-        .find(|path| {
-            path.metadata()
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        })
-}
-
 /// Runs QEMU with options that make it print something and exit.
 async fn ask(
     path: &Path,
@@ -363,6 +353,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     /// A shell script instead of QEMU.
     fn fake(dir: &Path, body: &str) -> PathBuf {
