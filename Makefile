@@ -5,6 +5,7 @@
 #             PARITY="--kernel 6.1 -t '^call\.' --resume" sets options
 # make check-pages  opens report.html in Debian's chromium: filters, keyboard, a hostile guest, size, speed
 # make check-btf  compares `kiln btf check` with what all kernels of kernels.toml say of the test objects
+# make check-kernels  builds kernels as bpftrace, cilium, drgn and little-vm-helper do, and runs the smoke tests on each
 # make check-busy  runs the smoke selection beside busy programs: no verdict may differ from an idle host's
 # make check-debugging  opens a failing test, a panic and a hang with gdb, crash and drgn
 # make check-ci  builds Debian's bpftrace by `kiln ci` and Nix, and runs its tests
@@ -25,7 +26,7 @@ SMOKE ?= $(shell grep -v '^\#' tests/data/smoke.filter | paste -s -d :)
 # How long each fuzz target runs.
 FUZZ_SECONDS ?= 20
 
-.PHONY: help run test bench parity fuzz check-pages check-btf check-busy check-debugging check-ci packages bpftrace tiny-kernel
+.PHONY: help run test bench parity fuzz check-pages check-btf check-kernels check-busy check-debugging check-ci packages bpftrace tiny-kernel
 # The steps share cargo's and apt's locks, so -j gains nothing.
 .NOTPARALLEL:
 
@@ -58,6 +59,10 @@ check-pages: packages
 check-btf: packages
 	cargo build --release --locked
 	scripts/check-btf target/release/kiln
+
+check-kernels: packages bpftrace
+	cargo build --release --locked
+	scripts/check-kernels target/release/kiln $(KINDS)
 
 check-busy: packages bpftrace
 	cargo build --release --locked
