@@ -15,7 +15,8 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// Fails, and leaves something behind that is tidied away after a test.
 const FAILS: &str = "NAME fails
-RUN sleep 1000 & echo mark >/tmp/of-the-test; hostname changed; sh -c 'kill -SEGV $$'; echo wrong
+RUN sleep 1000 & echo mark >/tmp/of-the-test; hostname changed; sh -c 'kill -SEGV $$'; \
+setpriv --reuid 65534 --clear-groups bash -c 'kill -SEGV $$'; echo wrong
 EXPECT right
 TIMEOUT 5
 ";
@@ -65,10 +66,15 @@ fn a_failed_test_leaves_its_memory_a_shell_and_its_vm_and_keeps_its_verdict() {
     assert!(dump.starts_with(b"KDUMP   "));
     let has = |text: &[u8]| memchr::memmem::find(&dump, text).is_some();
     assert!(has(b"\0Linux\0") && has(b"OSRELEASE=6.1."), "no vmcoreinfo");
-    // The shell of the test crashed.
-    let core = fs::read(logs.join("cores/core.sh")).unwrap();
-    assert!(core.starts_with(b"\x7fELF"));
-    assert!(all.contains("sh ended by signal 11: "), "{all}");
+    // Two shells of the test crashed, one of them another user's.
+    for shell in ["sh", "bash"] {
+        let core = fs::read(logs.join(format!("cores/core.{shell}"))).unwrap();
+        assert!(core.starts_with(b"\x7fELF"));
+        assert!(
+            all.contains(&format!("{shell} ended by signal 11: ")),
+            "{all}"
+        );
+    }
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
 }

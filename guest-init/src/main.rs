@@ -12,6 +12,13 @@ fn main() {
     // If it panics nevertheless, print a readable line; the kernel's own panic then ends the VM.
     std::panic::set_hook(Box::new(|info| init::console(&format!("bug: {info}"))));
     if std::process::id() != 1 {
+        let mut arguments = std::env::args_os().skip(1);
+        if arguments.next().is_some_and(|word| word == init::KEEP_CORE) {
+            if let Err(error) = init::keep_core(arguments) {
+                init::console(&format!("keep a core: {error}"));
+            }
+            return;
+        }
         // Run by hand, it does the one thing that is useful outside a guest.
         let _ = writeln!(
             std::io::stdout(),

@@ -36,6 +36,7 @@ use std::path::Path;
 use guest_init::message::GuestEvent;
 use nix::sys::reboot::{RebootMode, reboot};
 
+pub(crate) use cores::{KEEP as KEEP_CORE, keep as keep_core};
 use failure::Failure;
 pub(crate) use failure::console;
 use port::Port;
