@@ -200,6 +200,30 @@ fn a_vm_and_a_mirror_that_are_lost_change_no_answer() {
 }
 
 #[test]
+fn ends_that_do_not_differ_are_told_and_what_they_said_is_kept() {
+    let kiln = Kiln::new();
+    let tiny = tiny_kernel(&kiln);
+    let catalogue = five_kernels(&tiny, &dead_url("/k.tar"), b"");
+    let config = kiln.file("kernels.toml", catalogue);
+    let kiln = kiln.config(&config);
+    let dir = kiln.path("found");
+    let ends = ["bisect", "--good", "6.1", "--bad", "6.5", "--run-dir"];
+    let output = kiln
+        .vm(ends)
+        .arg(&dir)
+        .args(["--", "echo", "the same"])
+        .run();
+    output
+        .assert_code(96)
+        .assert_err_contains("6.1 and 6.5 are both good: nothing changes between them")
+        .assert_err_contains("choose other ends");
+    let said = fs::read_dir(dir.join("steps")).unwrap().flatten();
+    let said = said.map(|step| fs::read_to_string(step.path().join("output.txt")).unwrap());
+    assert_eq!(said.collect::<Vec<_>>(), ["the same\n"; 2]);
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn what_cannot_be_bisected_is_said_before_anything_boots() {
     let kiln = Kiln::new();
     let refused = |args: &[&str], code: i32, message: &str| {

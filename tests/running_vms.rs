@@ -1,6 +1,7 @@
 //! VMs that run, from another terminal: `kiln ps`, `logs`, `stop`, `dump` and `gdb`.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -83,6 +84,22 @@ fn the_vm_of_a_command_that_failed_is_kept_for_a_debugger_a_dump_and_its_end() {
         "{text}\n{}",
         backtrace.err()
     );
+
+    // The stub serves one at a time.
+    let holds = [
+        "-nx",
+        "-batch",
+        "-ex",
+        "echo attached\n",
+        "-ex",
+        "shell sleep 4",
+    ];
+    let mut holds = kiln.plain(["gdb", vm, "--"]).args(holds).start();
+    holds.wait_for("attached");
+    gdb(vm)
+        .assert_code(96)
+        .assert_err_contains(&format!("somebody else debugs or dumps VM {vm}"));
+    holds.wait().assert_code(0);
 
     let vmcore = kiln.work().join("core");
     let dumped = kiln.plain(["dump", vm, "-o", "core"]).run();
@@ -216,6 +233,21 @@ fn a_kernel_that_panicked_stands_still_for_gdb() {
         .assert_err_contains("the kernel panicked: sysrq triggered crash");
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn a_port_that_is_taken_ends_the_start_in_qemu_s_words() {
+    let kiln = Kiln::new();
+    let taken = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let output = kiln
+        .vm(["exec", "-k", "6.1", &format!("--gdb={port}"), "--", "true"])
+        .run();
+    output
+        .assert_code(125)
+        .assert_err_contains(&format!("tcp:127.0.0.1:{port}"))
+        .assert_err_contains("Address already in use");
+    kiln.assert_nothing_left();
 }
 
 #[test]
