@@ -32,6 +32,19 @@ fn backtrace(kiln: &Kiln) -> String {
     output.out()
 }
 
+/// A backtrace that names this function: gdb may come in the middle of an interrupt.
+fn backtrace_with(kiln: &Kiln, function: &str) -> String {
+    let mut stack = String::new();
+    for _ in 0..30 {
+        stack = backtrace(kiln);
+        if stack.contains(function) {
+            return stack;
+        }
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    panic!("no backtrace of 30 names {function}: {stack}");
+}
+
 /// Where the debug information then is.
 fn vmlinux(kiln: &Kiln) -> PathBuf {
     let mut found = kiln.cache().join("debug").read_dir().unwrap();
@@ -109,8 +122,7 @@ fn a_failing_test_has_a_shell_a_backtrace_and_its_memory() {
         .stdin("pgrep -x sleep >/dev/null && echo there\n")
         .run();
     assert_eq!(shell.out(), "there\n", "{}", shell.err());
-    let stack = backtrace(&kiln);
-    assert!(stack.contains("default_idle"), "{stack}");
+    backtrace_with(&kiln, "default_idle");
     // In the guest, drgn finds itself.
     let live = drgn(&kiln, &[]).out();
     assert!(
@@ -163,13 +175,7 @@ fn a_hang_with_interrupts_off_has_a_backtrace_and_its_memory() {
         .deadline(2 * FETCH)
         .start();
     kept.wait_for("now");
-    let stack = loop {
-        let stack = backtrace(&kiln);
-        if stack.contains("do_one_initcall") {
-            break stack;
-        }
-        std::thread::sleep(Duration::from_secs(2));
-    };
+    let stack = backtrace_with(&kiln, "do_one_initcall");
     assert!(stack.contains("finit_module"), "{stack}");
     let shell = kiln
         .plain(["shell", "--attach", "6.1"])
