@@ -33,9 +33,9 @@ command -v "$1" || exit 4
 /// Open drgn on the memory of a running VM.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "drgn runs in the guest, as root, on /proc/kcore: the memory changes as it looks at it. Where the guest
-does not allow that, or does not see drgn or the debug information, drgn runs here and gets a dump
-of the memory, which goes when drgn ends; the VM goes on.
+    after_help = "drgn runs in the guest, as root, on /proc/kcore: the memory changes as it looks at it.
+Where the guest does not allow that, or does not see drgn or the debug information, drgn
+runs here, on a dump of the memory, which goes when drgn ends. The VM goes on.
 
 Examples:
   kiln drgn 6.1 --fetch-symbols
