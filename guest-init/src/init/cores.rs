@@ -7,6 +7,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, symlink};
 use std::path::Path;
 
 use guest_init::plan::Cores;
+use nix::fcntl::OFlag;
 
 const PATTERN: &str = "/proc/sys/kernel/core_pattern";
 const PIPE_LIMIT: &str = "/proc/sys/kernel/core_pipe_limit";
@@ -21,8 +22,8 @@ const MOST: u64 = 8;
 /// Bytes to move at once. Such a piece of zeros becomes a hole.
 const PIECE: usize = 64 << 10;
 
-/// Makes the kernel pass cores to this program, as root: those of other users, too, get where only
-/// root can write.
+/// Makes the kernel pipe cores to this program, which it starts as root: other users cannot write
+/// to the directory.
 pub(super) fn set(cores: &Cores) -> io::Result<()> {
     symlink(&cores.dir, LINK)?;
     fs::write(PIPE_LIMIT, AT_ONCE)?;
@@ -58,6 +59,8 @@ fn write(core: &mut impl Read, dir: &Path, name: &OsString, limit: u64) -> io::R
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
+    // As the kernel does when it writes a core itself.
+    options.custom_flags(OFlag::O_NOFOLLOW.bits());
     let mut file = options.open(dir.join(name))?;
     copy(&mut core.take(limit.min(room)), &mut file)
 }

@@ -92,12 +92,12 @@ impl DrgnArgs {
 
     /// What drgn is in the guest, which has another PATH and working directory.
     fn in_guest(&self, vmlinux: Option<&Path>) -> Live {
-        let on_path = match self.drgn.components().count() {
+        let found = match self.drgn.components().count() {
             1 => on_path(self.drgn.as_os_str()),
             _ => std::path::absolute(&self.drgn).ok(),
         };
         Live {
-            drgn: on_path.unwrap_or_else(|| self.drgn.clone()),
+            drgn: found.unwrap_or_else(|| self.drgn.clone()),
             vmlinux: vmlinux.map(|file| std::path::absolute(file).unwrap_or_else(|_| file.into())),
         }
     }
