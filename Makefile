@@ -14,8 +14,9 @@
 # run and test work on a fresh Debian 12 or 13 with a Rust toolchain. They list missing
 # packages and install them, which is the only step that needs root.
 
-# rustup's directory is not always in the PATH of a fresh login or a CI job.
-export PATH := $(PATH):$(HOME)/.cargo/bin
+# rustup's directory is not always in the PATH of a fresh login or a CI job, and Debian's bpftool
+# not in that of an ordinary user.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 # Where bpftrace's runtime tests are built; kernels.toml names it too.
 BPFTRACE_DIR := target/bpftrace

@@ -332,8 +332,12 @@ fn types_of_a_module_are_as_bpftool_says() {
 /// The definitions of a header, sorted. Programs differ in the order, in the number that types of
 /// one name get, and in attributes of small enums.
 fn definitions(header: &str) -> Vec<String> {
+    // Newer ones of bpftool begin with more of the preprocessor's.
+    let lines = header.lines().filter(|line| !line.starts_with('#'));
+    let header = lines.collect::<Vec<_>>().join("\n");
     let mut definitions: Vec<String> = header
         .split(";\n\n")
+        .map(str::trim_start)
         .map(|text| text.replace(" __attribute__((mode(byte)))", ""))
         .map(|text| text.replace(" __attribute__((preserve_access_index))", ""))
         .map(|text| {
@@ -349,7 +353,7 @@ fn definitions(header: &str) -> Vec<String> {
             }
             plain + rest
         })
-        .filter(|text| !text.trim_start().starts_with('#') && !text.starts_with("extern "))
+        .filter(|text| !text.starts_with("extern "))
         .filter(|text| text.contains('{') || text.starts_with("typedef"))
         .collect();
     definitions.sort();

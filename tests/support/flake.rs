@@ -59,6 +59,11 @@ pub(crate) fn nix_instantiate() -> Command {
     command
 }
 
+/// A path in a Nix expression; a bare one has no blanks.
+pub(crate) fn nix_path(path: &Path) -> String {
+    format!("(/. + \"{}\")", path.display())
+}
+
 /// The output of a command that must succeed.
 pub(crate) fn run(command: &mut Command) -> String {
     let output = command
@@ -71,7 +76,7 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 /// The names that `NAMES` has for `what`.
 pub(crate) fn names(what: &str) -> BTreeSet<String> {
-    let expression = format!("let root = {}; in ({NAMES}).{what}", checkout().display());
+    let expression = format!("let root = {}; in ({NAMES}).{what}", nix_path(&checkout()));
     let json = run(nix_instantiate()
         .args(["--eval", "--strict", "--json", "--expr"])
         .arg(expression));

@@ -1,5 +1,7 @@
+/* Iterators over numbers came with 6.4; newer headers have them, too. */
+#define bpf_iter_num of_the_header
 #include "kernel.h"
-/* Iterators over numbers came with 6.4. */
+#undef bpf_iter_num
 struct bpf_iter_num { int any; };
 struct task_struct { int pid; };
 typedef int (*handler)(int);
