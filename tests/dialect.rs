@@ -1,12 +1,11 @@
 //! The dialect of bpftrace's runtime tests: the engine beside them takes precedence over the
 //! version of bpftrace.
 
-use std::fs;
-
 use serde_json::Value;
 
+use crate::support::debian_tests::debian_tests;
 use crate::support::suite::{assert_verdicts, events, finished, out};
-use crate::support::{Kiln, checkout};
+use crate::support::{Kiln, upstream_tests};
 
 /// The directives of 0.17.
 const OLD: &str = "NAME RUN PROG EXPECT TIMEOUT BEFORE AFTER MIN_KERNEL MAX_KERNEL REQUIRES \
@@ -227,20 +226,13 @@ fn lint_goes_by_the_engine_and_warns_of_what_is_newer_than_kiln() {
 
 #[test]
 fn debian_s_tests_are_recognised_by_their_engine() {
-    let tests = checkout().join("target/bpftrace/tests");
-    let version = fs::read_to_string(tests.join(".complete")).unwrap();
-    // Debian 12's, or Debian 13's.
-    let (dialect, count, never) = match version.split('.').nth(1) {
-        Some("17") => ("0.17", 507, 18),
-        Some("23") => ("0.23", 792, 8),
-        _ => panic!("tests of another version: {version}"),
-    };
+    let tests = upstream_tests();
+    let known = debian_tests();
     let kiln = Kiln::with_empty_cache();
     let output = kiln.plain(["lint"]).arg(&tests).run();
     output.assert_code(0);
     let out = output.out();
-    let said = format!("{count} tests in dialect {dialect}, {never} more");
-    assert!(out.contains(&said), "{out}");
+    assert!(out.contains(&known.said), "{out}");
     let root = root(&kiln, "v0.26.0");
     let output = kiln
         .plain(["list", "--root", &root, "--tests"])
@@ -248,8 +240,8 @@ fn debian_s_tests_are_recognised_by_their_engine() {
         .run();
     output
         .assert_code(0)
-        .assert_err_contains(&format!("using the rules of {dialect}"));
-    assert_eq!(output.out().lines().count(), count);
+        .assert_err_contains(&format!("using the rules of {}", known.dialect));
+    assert_eq!(output.out().lines().count(), known.count);
 }
 
 #[test]

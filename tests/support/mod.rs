@@ -13,6 +13,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod broken_module;
+pub(crate) mod debian_tests;
 pub(crate) mod empty_cache;
 pub(crate) mod flake;
 mod left;
@@ -391,7 +392,7 @@ pub(crate) fn checkout() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Upstream's tests of bpftrace 0.17, from Debian's source package.
+/// Upstream's tests of Debian's bpftrace, from its source package.
 pub(crate) fn upstream_tests() -> PathBuf {
     let tests = checkout().join("target/bpftrace/tests");
     assert!(
