@@ -1,6 +1,7 @@
 //! kiln as what starts test programs: for cargo, cargo-nextest and `go test -exec`.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -25,9 +26,13 @@ fn kiln_path(kiln: &Kiln) -> String {
     command.get_program().to_str().unwrap().to_owned()
 }
 
-/// kiln as a runner, as one line.
+/// kiln as a runner, as one line, which the tools split at blanks.
 fn runner(kiln: &Kiln, options: &str) -> String {
-    let program = kiln_path(kiln);
+    let program = kiln.path("kiln-without-blanks");
+    if !program.exists() {
+        symlink(kiln_path(kiln), &program).unwrap();
+    }
+    let program = program.display();
     format!("{program} exec --as-runner {options} -k 6.1 --")
 }
 
