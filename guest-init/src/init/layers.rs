@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::state::View;
+use super::kept::View;
 
 /// One overlay, or a tmpfs in its place, which is its upper layer and its merged one. Each layer is
 /// seen without what is mounted over it.

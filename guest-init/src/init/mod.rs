@@ -10,6 +10,7 @@ mod clock;
 mod cores;
 mod failure;
 mod job;
+mod kept;
 mod laid;
 mod layers;
 mod limits;
@@ -29,6 +30,7 @@ mod server;
 mod state;
 mod taint;
 mod trace;
+mod tree;
 mod upper;
 
 use std::path::Path;

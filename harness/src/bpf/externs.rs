@@ -6,9 +6,10 @@ use std::collections::HashMap;
 use super::elf::Extern;
 use super::facts::Facts;
 use super::kconfig::{KconfigType, value_of};
+use super::names::essential;
 use super::object::Object;
 use super::reach::Known;
-use super::relocate::{essential, types_fit};
+use super::relocate::types_fit;
 use super::report::Level;
 use crate::btf::{Kind, Type};
 

@@ -1,7 +1,7 @@
 //! What a kernel is asked: its types, those of its modules, its configuration and its symbols.
 
 use super::candidate::Candidate;
-use super::relocate::essential;
+use super::names::essential;
 use crate::btf::{Entry, KernelBtf, Kind, Meaning};
 
 /// The types of a kernel and its modules, by name.

@@ -16,6 +16,7 @@ mod insn;
 mod kconfig;
 mod kernel;
 mod min;
+mod names;
 mod object;
 mod reach;
 mod relocate;

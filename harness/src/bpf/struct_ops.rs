@@ -2,8 +2,8 @@
 
 use super::elf::Reference;
 use super::facts::Facts;
+use super::names::essential;
 use super::object::Object;
-use super::relocate::essential;
 use super::report::Level;
 use super::targets::Told;
 use crate::btf::{Kind, Type};

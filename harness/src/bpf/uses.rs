@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::ext::CoreReloc;
+use super::names::essential;
 use super::object::Object;
-use super::relocate::{RelocKind, Spec, essential};
+use super::relocate::{RelocKind, Spec};
 use super::section::Target;
 use crate::btf::{Kind, TypeId};
 

@@ -12,7 +12,7 @@ use super::Failure;
 use super::again;
 use super::input::{self, Interrupts};
 use super::status_request::StatusRequests;
-use super::stay;
+use super::visit;
 use crate::blocking::blocking;
 use crate::exit_code;
 use crate::report::{Baseline, Levels, Outlet, Queue, ReportError, Reports, TerminalStyle};
@@ -90,7 +90,7 @@ async fn run(
             // The run goes on meanwhile, except for this VM.
             Some(visit) = visits.recv(), if interrupted.is_none() => {
                 status_requests.leave_keys();
-                stay::visit(visit, &shown, env.clone(), interrupts).await;
+                visit::visit(visit, &shown, env.clone(), interrupts).await;
                 status_requests.take_keys();
             }
             // There is no answer after the last event.

@@ -54,6 +54,7 @@ mod streams;
 mod suite_args;
 mod text_or_json;
 mod version;
+mod visit;
 mod vm_args;
 mod vms;
 

@@ -9,13 +9,12 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::input::{self, Interrupts, StdinSource, window_size};
 use super::streams::Streams;
-use super::{Failure, attach, output};
+use super::{Failure, output};
 use crate::exit_code;
-use crate::report::{Queue, escape};
-use crate::run::command::{Command, Environment};
+use crate::run::command::Command;
 use crate::run::stay::{Stay, Visit, stays};
+use crate::vm::dump;
 use crate::vm::machine::{VMCORE, Vm};
-use crate::vm::{card, dump};
 
 /// What to do with the VM of a command or test that failed.
 #[derive(Debug, Clone, Default, Args)]
@@ -96,35 +95,6 @@ impl StayArgs {
             _ = interrupts.next() => {}
         }
     }
-}
-
-/// Opens a shell in the VM of a test that failed, on the terminal that `shown` lends; the run goes on
-/// afterwards.
-pub(super) async fn visit(
-    visit: Visit,
-    shown: &Queue,
-    env: Environment,
-    interrupts: &mut Interrupts,
-) {
-    let Visit { dir, why, over } = visit;
-    let _lent = shown.lend().await;
-    // It may have ended meanwhile.
-    let Some(vm) = card::of(&dir) else {
-        return;
-    };
-    output::note(&format!(
-        "kiln: {}; a shell in its VM {}, leave it to go on",
-        escape::line(&why),
-        vm.id
-    ));
-    let shell = attach::Shell {
-        env,
-        ..attach::Shell::default()
-    };
-    if let Err(failure) = attach::to(&vm, shell, interrupts).await {
-        output::note(&failure.render());
-    }
-    drop(over);
 }
 
 /// Our terminal, for the shell.

@@ -14,6 +14,7 @@ use crate::guest::init::GUEST_INIT;
 use crate::guest::initramfs;
 use crate::guest::root::Root;
 use crate::kernel::{self, Cache, KernelImage, Progress};
+use crate::vm::accelerator::Accelerator;
 use crate::vm::arch::counter_khz;
 use crate::vm::args;
 use crate::vm::extras::Extras;
@@ -21,7 +22,7 @@ use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::Launch;
 use crate::vm::means::Means;
 use crate::vm::process::QemuProcess;
-use crate::vm::spec::{AccelChoice, Accelerator, VmConfig, VmSpec};
+use crate::vm::spec::{AccelChoice, VmConfig, VmSpec};
 
 /// How long a guest may be silent: as `kiln exec` has it.
 const HANG_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,7 +1,7 @@
 //! Whether the addresses of a test's processes are randomized.
 
+use crate::vm::accelerator::Accelerator;
 use crate::vm::qemu::{FAST_TCG_VERSION, Version};
-use crate::vm::spec::Accelerator;
 
 /// Address space layout randomization of what a test starts.
 ///

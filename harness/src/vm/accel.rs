@@ -16,8 +16,9 @@ pub use self::choice::Choice;
 use self::memory::Memory;
 pub use self::probe::ProbeInput;
 use self::probe::ProbeResult;
+use super::accelerator::Accelerator;
 use super::qemu::Qemu;
-use super::spec::{AccelChoice, Accelerator};
+use super::spec::AccelChoice;
 use crate::hint::Hint;
 
 const DEVICE: &str = "/dev/kvm";

@@ -2,8 +2,8 @@
 
 use guest_init::message::Status;
 
+use super::accelerator::Accelerator;
 use super::arch::platform;
-use super::spec::Accelerator;
 use crate::arch::Arch;
 
 /// Number of SIGILL, signal(7).

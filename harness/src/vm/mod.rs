@@ -1,6 +1,7 @@
 //! One VM: accelerator, QEMU arguments, QMP, console, control port.
 
 pub mod accel;
+pub mod accelerator;
 pub mod arch;
 pub mod args;
 pub mod card;

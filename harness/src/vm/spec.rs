@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::accelerator::Accelerator;
 use super::extras::Extras;
 use super::hold::Held;
 use super::kernel_log::Patterns;
@@ -23,25 +24,6 @@ pub enum AccelChoice {
     Kvm,
     /// QEMU's own translator, which works everywhere.
     Tcg,
-}
-
-/// The accelerator a VM runs with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Accelerator {
-    /// Linux KVM.
-    Kvm,
-    /// QEMU's Tiny Code Generator.
-    Tcg,
-}
-
-impl std::fmt::Display for Accelerator {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Kvm => "kvm",
-            Self::Tcg => "tcg",
-        })
-    }
 }
 
 /// What the caller requests of a VM.

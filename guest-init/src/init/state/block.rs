@@ -9,7 +9,7 @@ use nix::libc;
 use rustix::fs::OFlags;
 
 use super::found::Found;
-use super::kept::{Kept, View};
+use crate::init::kept::{Kept, View};
 use crate::init::mountinfo::unescaped;
 
 /// `LOOP_CLR_FD` of linux/loop.h.

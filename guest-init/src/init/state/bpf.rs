@@ -9,8 +9,8 @@ use nix::libc;
 use rustix::fd::{FromRawFd, OwnedFd};
 
 use super::found::{Found, beyond};
-use super::kept::View;
-use super::tree::{self, Budget};
+use crate::init::kept::View;
+use crate::init::tree::{self, Budget};
 
 /// How long the kernel may take to free unreferenced objects: since Linux 6.9 links go after an RCU
 /// grace period, and a work queue frees programs of cgroups.

@@ -7,8 +7,8 @@ use guest_init::message::RemnantKind::{Cgroup as Kind, Setting};
 use rustix::fs::OFlags;
 
 use super::found::{Found, beyond};
-use super::kept::{Kept, View, text};
-use super::tree::{self, Budget};
+use crate::init::kept::{Kept, View, text};
+use crate::init::tree::{self, Budget};
 
 /// Most cgroups to remove.
 const MOST: usize = 2000;

@@ -8,9 +8,9 @@ use nix::libc;
 use rustix::fs::{AtFlags, FileType, Mode, mknodat};
 
 use super::found::Found;
-use super::kept::View;
 use super::scratch::{Stamp, Usage, usage};
-use super::tree::{self, Budget};
+use crate::init::kept::View;
+use crate::init::tree::{self, Budget};
 
 /// Programs die without it, and a test may make it inaccessible.
 const NULL: &str = "null";

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 
 use super::found::{Found, beyond};
-use super::kept::{Kept, View};
+use crate::init::kept::{Kept, View};
 
 /// Each read of a list ends after some hundreds of objects.
 const ROUNDS: usize = 100;

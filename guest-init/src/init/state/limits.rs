@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use rustix::process::{getpriority_process, setpriority_process};
 
 use super::found::Found;
-use super::kept::{Kept, View};
+use crate::init::kept::{Kept, View};
 
 const RESOURCES: [(Resource, &str); 16] = [
     (Resource::RLIMIT_AS, "RLIMIT_AS"),

@@ -13,7 +13,6 @@ mod devices;
 mod events;
 mod found;
 mod ipc;
-mod kept;
 mod limits;
 mod modules;
 mod names;
@@ -24,11 +23,9 @@ mod scratch;
 mod settings;
 mod sysctls;
 mod tracing;
-mod tree;
 
 use found::Found;
 pub(super) use found::shown;
-pub(super) use kept::View;
 
 use guest_init::message::Remnant;
 

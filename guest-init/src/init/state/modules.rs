@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
 use super::found::{Found, beyond};
-use super::kept::{Kept, View};
+use crate::init::kept::{Kept, View};
 
 /// How long a user of a module may take to go: the kernel frees an nftables table, for example, in
 /// the background (`nft_commit_release` of net/netfilter/nf_tables_api.c).

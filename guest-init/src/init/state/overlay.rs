@@ -20,8 +20,8 @@ use rustix::fs::{
 
 use super::found::Found;
 use super::scratch::{Known, Stamp, Usage, find, is_directory, os, remember, usage};
-use super::tree::{self, Budget};
 use crate::init::layers::Layers;
+use crate::init::tree::{self, Budget};
 
 /// How many entries of an upper layer to look at.
 const MOST: usize = 5000;

@@ -11,8 +11,8 @@ use nix::libc;
 use rustix::fs::{AtFlags, Gid, Mode, Stat, Uid, chmodat, chownat, fstatfs, mkdirat, statat};
 
 use super::found::Found;
-use super::kept::View;
-use super::tree::{self, Budget};
+use crate::init::kept::View;
+use crate::init::tree::{self, Budget};
 
 /// Excludes what other modules handle: the layers of shares, and the names of network namespaces.
 const PLACES: [(&str, &[&str]); 3] = [

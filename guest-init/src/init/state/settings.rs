@@ -4,7 +4,7 @@ use guest_init::message::RemnantKind::Setting;
 use rustix::fs::OFlags;
 
 use super::found::Found;
-use super::kept::{Kept, View, text};
+use crate::init::kept::{Kept, View, text};
 
 /// How a file shows its value, and how to set it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

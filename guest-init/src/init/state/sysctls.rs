@@ -5,8 +5,8 @@ use rustix::fs::OFlags;
 
 use super::events::{Events, Written};
 use super::found::Found;
-use super::kept::{Kept, View, text};
 use super::settings;
+use crate::init::kept::{Kept, View, text};
 
 /// Checked after every test, because these break later tests: no process starts, bpftrace finds no
 /// symbols, nothing may be traced. A test in a PID namespace can write to them through another

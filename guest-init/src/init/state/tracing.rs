@@ -7,8 +7,8 @@ use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use rustix::fs::{AtFlags, OFlags, unlinkat};
 
 use super::found::Found;
-use super::kept::{Kept, View, text};
 use super::settings::Form;
+use crate::init::kept::{Kept, View, text};
 
 const PLACE: &str = "/sys/kernel/tracing";
 /// How many reads to do at most; each gives some hundreds of events.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::compare::kinds_fit;
-use super::names::essential;
 use crate::bpf::candidate::Candidate;
 use crate::bpf::kernel::KernelTypes;
+use crate::bpf::names::essential;
 use crate::btf::{Type, TypeId};
 
 /// The candidates for each type of the object, as far as they have been looked for.

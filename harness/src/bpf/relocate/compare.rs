@@ -3,7 +3,7 @@
 
 use super::budget::Budget;
 use super::error::RelocError;
-use super::names::essential;
+use crate::bpf::names::essential;
 use crate::btf::{Kind, Type, TypeId};
 
 /// How deep types may nest (libbpf).

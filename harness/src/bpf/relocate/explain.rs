@@ -3,9 +3,9 @@
 use super::budget::Budget;
 use super::compare::fields_fit;
 use super::kind::RelocKind;
-use super::names::essential;
 use super::spec::{Spec, kind_word};
 use crate::bpf::candidate::Candidate;
+use crate::bpf::names::essential;
 use crate::btf::Type;
 
 /// A name is near if it is at least this much alike.

@@ -8,7 +8,6 @@ mod compare;
 mod error;
 mod explain;
 mod kind;
-mod names;
 mod patch;
 mod spec;
 mod target;
@@ -20,7 +19,6 @@ pub use compare::types_fit_alone as types_fit;
 pub use error::RelocError;
 pub use explain::{described, near};
 pub use kind::RelocKind;
-pub use names::essential;
 pub use spec::Spec;
 pub use value::{Number, Value};
 

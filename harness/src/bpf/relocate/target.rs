@@ -5,8 +5,8 @@ use super::budget::Budget;
 use super::compare::{fields_fit, types_fit, types_match};
 use super::error::RelocError;
 use super::kind::RelocKind;
-use super::names::essential;
 use super::spec::{Accessor, MAX_LENGTH, Spec};
+use crate::bpf::names::essential;
 use crate::btf::Type;
 
 /// The same path from `target`; `None` if it has none.

@@ -6,10 +6,11 @@ use super::check::{Check, DoctorInput};
 use crate::arch::Arch;
 use crate::hint::Hint as _;
 use crate::vm::accel::{self, Choice, ProbeInput};
+use crate::vm::accelerator::Accelerator;
 use crate::vm::arch::platform;
 use crate::vm::means::Means;
 use crate::vm::qemu::{FAST_TCG_VERSION, Qemu};
-use crate::vm::spec::{AccelChoice, Accelerator};
+use crate::vm::spec::AccelChoice;
 
 /// What guests run on.
 const ARCH: Arch = Arch::X86_64;

@@ -1,6 +1,6 @@
 //! The accelerator to use, and why.
 
-use crate::vm::spec::Accelerator;
+use crate::vm::accelerator::Accelerator;
 
 /// The accelerator to use, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use std::time::UNIX_EPOCH;
 use serde::{Deserialize, Serialize};
 
 use super::choice::Choice;
+use crate::vm::accelerator::Accelerator;
 use crate::vm::qemu::Qemu;
-use crate::vm::spec::Accelerator;
 use crate::whole_file;
 
 /// Changes with each boot of the host (random(4)).

@@ -7,12 +7,13 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::kernel::KernelImage;
+use crate::vm::accelerator::Accelerator;
 use crate::vm::extras::Extras;
 use crate::vm::means::Means;
 use crate::vm::process::{self, QemuProcess};
 use crate::vm::qemu::Qemu;
 use crate::vm::qmp::{Qmp, VmEvent, VmEvents};
-use crate::vm::spec::{Accelerator, VmSpec};
+use crate::vm::spec::VmSpec;
 
 /// What the probe boots, and where it stores its result.
 #[derive(Debug, Clone, Copy)]

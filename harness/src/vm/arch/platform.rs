@@ -1,7 +1,7 @@
 //! The description of a VM for any architecture.
 
 use crate::config::{Machine, Transport};
-use crate::vm::spec::Accelerator;
+use crate::vm::accelerator::Accelerator;
 
 /// The VM for guests of one architecture.
 pub(crate) struct Platform {

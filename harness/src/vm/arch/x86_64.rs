@@ -13,7 +13,7 @@ mod tsc;
 
 use super::platform::Platform;
 use crate::config::{Machine, Transport};
-use crate::vm::spec::Accelerator;
+use crate::vm::accelerator::Accelerator;
 
 pub(super) static PLATFORM: Platform = Platform {
     install: "`apt-get install qemu-system-x86` (Debian, Ubuntu), \

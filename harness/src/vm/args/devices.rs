@@ -7,8 +7,9 @@ use guest_init::plan::CONTROL_PORT;
 
 use super::option::{Device, option, option_value, with_path};
 use crate::config::Transport;
+use crate::vm::accelerator::Accelerator;
 use crate::vm::arch::Platform;
-use crate::vm::spec::{Accelerator, GdbStub, NinePSpec, VirtiofsSpec};
+use crate::vm::spec::{GdbStub, NinePSpec, VirtiofsSpec};
 
 /// The ending of a virtio device's name.
 pub(super) fn on(transport: Transport) -> &'static str {

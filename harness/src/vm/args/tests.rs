@@ -9,8 +9,9 @@ use super::*;
 use crate::arch::Arch;
 use crate::config::{Machine, ShareKind, Transport};
 use crate::kernel::KernelImage;
+use crate::vm::accelerator::Accelerator;
 use crate::vm::means::{Console, Means};
-use crate::vm::spec::{Accelerator, NinePSpec, VirtiofsSpec};
+use crate::vm::spec::{NinePSpec, VirtiofsSpec};
 
 fn spec(accelerator: Accelerator) -> VmSpec {
     VmSpec {

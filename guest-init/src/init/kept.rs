@@ -18,11 +18,11 @@ const LIMIT: usize = 64 << 10;
 /// A detached mount of a filesystem: a test can still unmount its own mount, which our open files
 /// do not make busy.
 #[derive(Debug)]
-pub(in crate::init) struct View(OwnedFd);
+pub(super) struct View(OwnedFd);
 
 impl View {
     /// The filesystem mounted at a path.
-    pub(in crate::init) fn of(path: impl AsRef<Path>) -> Option<Self> {
+    pub(super) fn of(path: impl AsRef<Path>) -> Option<Self> {
         let path = path.as_ref();
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         open_tree(CWD, path, flags)
@@ -35,7 +35,7 @@ impl View {
             .map(Self)
     }
 
-    pub(in crate::init) fn into_fd(self) -> OwnedFd {
+    pub(super) fn into_fd(self) -> OwnedFd {
         self.0
     }
 
