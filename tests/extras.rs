@@ -10,8 +10,9 @@ const LOOK: &str = r#"
 id -un; echo "$HOME $USER"; groups | tr ' ' '\n' | grep -c .
 test -w /etc/passwd && echo 'may write'
 cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vda/serial; echo
-# Linux says later that it is up.
-ip -br address show scope global | awk '{ print $1, $3 }'
+# Linux says a moment later that a card is up.
+for _ in $(seq 50); do grep -q up /sys/class/net/eth0/operstate && break; sleep 0.1; done
+ip -br address show scope global | tr -s ' '
 ask() {
     timeout 5 bash -c "exec 3<>/dev/tcp/$1/$2 && echo hello >&3 && head -n 1 <&3" 2>/dev/null ||
         echo "no $3"
@@ -81,7 +82,7 @@ fn a_user_has_disks_and_a_network_on_which_only_named_ports_of_the_host_are() {
         "131072",
         "2097152",
         "disk0",
-        "eth0 10.0.2.15/24",
+        "eth0 UP 10.0.2.15/24",
         "hello",
         "no other",
         "no gateway",

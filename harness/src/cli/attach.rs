@@ -1,7 +1,6 @@
 //! A shell or another program in a VM that another kiln runs, or that this one keeps for it.
 
 use std::ffi::OsString;
-use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
@@ -46,7 +45,7 @@ pub(super) async fn to(
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failure> {
     let path = shell.path.unwrap_or_else(|| SHELL.into());
-    let terminal = on_terminal();
+    let terminal = input::on_terminal();
     let mut argv = vec![path.into_os_string().into_vec()];
     argv.extend(terminal.then(|| b"-i".to_vec()));
     let program = Program {
@@ -68,11 +67,6 @@ pub(super) struct Program {
     pub(super) env: Environment,
     /// The user; root if not given.
     pub(super) user: Option<String>,
-}
-
-/// Whether our stdin and stdout are a terminal.
-pub(super) fn on_terminal() -> bool {
-    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
 }
 
 /// Runs a program in a running VM; its status is ours.

@@ -157,7 +157,7 @@ impl Live {
         let words = words
             .into_iter()
             .chain(arguments.iter().map(OsString::as_os_str));
-        let drgn = program(words, attach::on_terminal());
+        let drgn = program(words, input::on_terminal());
         attach::run(vm, drgn, StdinSource::new(false)?.open()?, interrupts).await
     }
 }

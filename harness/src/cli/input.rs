@@ -1,7 +1,7 @@
 //! Input from the user while a command runs: stdin, signals, the size of the terminal.
 
 use std::collections::VecDeque;
-use std::io::{Read, Seek};
+use std::io::{IsTerminal as _, Read, Seek};
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -163,6 +163,11 @@ async fn at_least(count: &mut watch::Receiver<(u32, Signal)>, wanted: u32) -> Si
     }
 }
 
+/// Whether our stdin and stdout are a terminal.
+pub(super) fn on_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stdout().is_terminal()
+}
+
 /// The exit code of a command that this signal ended.
 pub(super) fn code_of(signal: Signal) -> u8 {
     exit_code::SIGNAL_BASE + u8::try_from(signal as i32).unwrap_or(0)
@@ -186,7 +191,7 @@ impl StdinSource {
     /// it. A terminal is not spooled: each command continues reading.
     pub(super) fn new(replay: bool) -> Result<Self, Failure> {
         let mut stdin = std::io::stdin();
-        if !replay || std::io::IsTerminal::is_terminal(&stdin) {
+        if !replay || stdin.is_terminal() {
             return Ok(Self { spool: None });
         }
         let mut spool = || -> std::io::Result<std::fs::File> {
@@ -235,7 +240,7 @@ impl StdinSource {
     /// for them.
     pub(super) fn open_apart(&mut self) -> Result<StdinFd, Failure> {
         let Some(spool) = &self.spool else {
-            return if std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+            return if std::io::stdin().is_terminal() {
                 open_null()
             } else {
                 self.open()

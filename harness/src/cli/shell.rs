@@ -84,7 +84,7 @@ impl ShellArgs {
         if let Some(note) = self.vm.passed().note() {
             output::note(&format!("kiln: {note}"));
         }
-        let interactive = attach::on_terminal();
+        let interactive = input::on_terminal();
         let shell = self
             .shell
             .clone()

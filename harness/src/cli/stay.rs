@@ -1,7 +1,6 @@
 //! What happens to the VM of a command or test that failed: its memory is written down, a shell opens
 //! in it, it is kept for a while.
 
-use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use clap::Args;
@@ -36,7 +35,7 @@ pub(super) struct StayArgs {
 impl StayArgs {
     /// Refuses what cannot be done, before anything boots.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let terminal = input::on_terminal();
         if self.shell_on_fail && !terminal {
             return Err(Failure::new(
                 exit_code::USAGE,
