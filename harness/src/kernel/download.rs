@@ -11,7 +11,7 @@ use std::time::Duration;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use ureq::http::StatusCode;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::{Error, digest};
 use crate::offline;
@@ -192,16 +192,19 @@ fn agent() -> &'static ureq::Agent {
 /// What servers' certificates are checked against: the system's, or where it has none, as small
 /// containers do, Mozilla's of the day when kiln was built.
 fn roots() -> RootCerts {
-    let chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"].map(std::env::var_os);
-    if chosen.iter().any(Option::is_some) {
-        return RootCerts::PlatformVerifier;
-    }
+    let is_chosen = ["SSL_CERT_FILE", "SSL_CERT_DIR"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some());
     let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() && found.errors.is_empty() {
+    for error in &found.errors {
+        tracing::info!("the system's certificates: {error}");
+    }
+    if !is_chosen && found.certs.is_empty() && found.errors.is_empty() {
         tracing::info!("no certificates on this machine: HTTPS goes by Mozilla's, which kiln has");
         return RootCerts::WebPki;
     }
-    RootCerts::PlatformVerifier
+    let certificates = found.certs.iter();
+    RootCerts::from(certificates.map(|certificate| Certificate::from_der(certificate).to_owned()))
 }
 
 /// Asks a server for `url`, from byte `from` on, or only if it was changed
