@@ -25,6 +25,7 @@ mod clock;
 mod command_suites;
 mod compare_runs;
 mod config;
+mod debug_images;
 mod debugging;
 mod dialect;
 mod exec;

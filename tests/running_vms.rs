@@ -9,15 +9,14 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::web::{Page, WebServer};
 use crate::support::{Kiln, Output, mount_namespace};
-use crate::tiny_kernel;
 
 fn mode(path: &Path) -> u32 {
     path.metadata().unwrap().permissions().mode() & 0o777
 }
 
-fn running(kiln: &Kiln) -> Vec<Value> {
+/// The VMs that run.
+pub(crate) fn running(kiln: &Kiln) -> Vec<Value> {
     let output = kiln.plain(["ps", "--format", "json"]).run();
     output.assert_code(0);
     serde_json::from_str(&output.out()).unwrap()
@@ -266,77 +265,4 @@ fn what_cannot_be_kept_or_debugged_is_refused_before_anything_boots() {
     refused(&[&long], "has at most 107 bytes, and this has 125");
     refused(&["--gdb=0"], "a port is a number from 1 to 65535");
     refused(&["--keep-vm", "-j2"], "cannot be used with");
-}
-
-/// The build ID of the kernel of a VM, by its own notes.
-fn build_id(kiln: &Kiln, vm: &str) -> String {
-    let output = kiln
-        .plain(["shell", "--attach", vm])
-        .stdin("od -An -v -tx1 /sys/kernel/notes\n")
-        .run();
-    let hex: String = output.out().split_whitespace().collect();
-    // Four bytes of name, 20 of content, type NT_GNU_BUILD_ID, `GNU`.
-    let (_, after) = hex
-        .split_once("040000001400000003000000474e5500")
-        .unwrap_or_else(|| panic!("{hex}\n{}", output.err()));
-    after[..40].to_owned()
-}
-
-/// A program with debug information and this build ID.
-fn debug_image(kiln: &Kiln, build_id: &str) -> Vec<u8> {
-    let source = kiln.file("image.c", "int of_the_image(void) { return 1; }\n");
-    let program = kiln.path("work/image");
-    let status = kiln
-        .host_command("gcc")
-        .args(["-g", "-nostdlib", "-static", "-Wl,--entry=of_the_image"])
-        .arg(format!("-Wl,--build-id=0x{build_id}"))
-        .args([source.as_os_str(), "-o".as_ref(), program.as_os_str()])
-        .status();
-    assert!(status.unwrap().success());
-    fs::read(program).unwrap()
-}
-
-#[test]
-fn debug_information_comes_from_the_debuginfod_server_that_knows_the_build_id() {
-    let kiln = Kiln::new();
-    let kernel = tiny_kernel::kernel(&kiln);
-    let mut vm = kiln
-        .sh(kernel.to_str().unwrap(), "echo up; sleep 1000")
-        .start();
-    vm.wait_for("up");
-    let id = running(&kiln)[0]["id"].as_str().unwrap().to_owned();
-    let build_id = build_id(&kiln, &id);
-
-    let page = |id: &str| Page::new(debug_image(&kiln, id));
-    let path = format!("/buildid/{build_id}/debuginfo");
-    let of_other = WebServer::start([(&*path.clone().leak(), page(&"0".repeat(40)))]);
-    let right = WebServer::start([(&*path.leak(), page(&build_id))]);
-    let gdb = |servers: &[String]| {
-        let gdb = ["gdb", &id, "--fetch-symbols", "--", "-nx", "-batch"];
-        kiln.plain(gdb)
-            .args(["-ex", "info functions ^of_the_image$"])
-            .env("DEBUGINFOD_URLS", servers.join(" "))
-            .env("KILN_CACHE_DIR", kiln.path("work/cache"))
-            .run()
-    };
-    gdb(&[]).assert_err_contains("nor a server of DEBUGINFOD_URLS has it");
-    gdb(&[of_other.url("")])
-        .assert_code(96)
-        .assert_err_contains(&format!("with the build ID {build_id}"));
-    let found = gdb(&[of_other.url(""), right.url("/")]);
-    assert!(
-        found.out().contains("int of_the_image(void)"),
-        "{}\n{}",
-        found.out(),
-        found.err()
-    );
-    // From the cache.
-    for servers in [&["http://127.0.0.1:1".to_owned()][..], &[]] {
-        let again = gdb(servers);
-        assert!(again.out().contains("of_the_image"), "{}", again.err());
-    }
-
-    kiln.plain(["stop", &id]).run().assert_code(0);
-    vm.wait();
-    kiln.assert_nothing_left();
 }

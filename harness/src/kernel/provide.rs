@@ -174,7 +174,7 @@ fn request<'a>(
     }
 }
 
-/// The debug image of `selected`: what was fetched before, or with `fetch` from Debian's archive if it
+/// The debug image of `selected`: what was fetched before, or with `fetch` from Debian's archives if it
 /// is a kernel of Debian's, else from the servers of `DEBUGINFOD_URLS`. `None` if none of them has it.
 /// `release` is that of the kernel.
 pub fn debug_image(
@@ -188,7 +188,8 @@ pub fn debug_image(
         Some((source, pin)) => {
             let request = request(catalogue, (selected.name(), pin.arch), cache, progress);
             if fetch {
-                source::debug_image::fetched(&request, &source, &pin).map(Some)
+                let kernel = || provide(catalogue, selected, cache, progress);
+                source::debug_image::fetched(&request, &source, &pin, kernel).map(Some)
             } else {
                 source::debug_image::kept(&request, &pin)
             }

@@ -5,10 +5,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::super::lock::{LockedFile, LockedKernel};
-use super::super::{Error, archive, partial};
-use super::Request;
+use super::super::{Error, KernelImage, archive, partial};
 use super::apt::listed;
 use super::package::fetch;
+use super::{Request, build_id, old_package};
 use crate::config::AptSource;
 
 /// The directory of debug images in the cache.
@@ -35,11 +35,13 @@ pub(in super::super) fn kept(
     Ok(Some(place).filter(|place| place.is_file()))
 }
 
-/// The same, fetched if it is not there.
+/// The same, fetched if it is not there: from the archive, or if that has a newer version by now, from
+/// the archive of old packages. `kernel` provides the kernel of the pin.
 pub(in super::super) fn fetched(
     request: &Request<'_>,
     source: &AptSource,
     pin: &LockedKernel,
+    kernel: impl FnOnce() -> Result<KernelImage, Error>,
 ) -> Result<PathBuf, Error> {
     let none = |package: String| Error::NoPackage {
         package,
@@ -54,18 +56,31 @@ pub(in super::super) fn fetched(
         return Ok(place);
     }
     let (mirror, packages) = listed(request, source)?;
-    let wanted = format!("linux-image-{release}-dbg");
+    let package = format!("linux-image-{release}-dbg");
     let found = packages.into_iter().map(|package| package.file);
     // Symbols of another build of the same release would be wrong.
     let file = found
         .into_iter()
-        .find(|file| file.package == wanted && file.version == image.version)
-        .ok_or_else(|| none(format!("{wanted} {}", image.version)))?;
-    let deb = fetch(request, &mirror, &file)?.path;
+        .find(|file| file.package == package && file.version == image.version);
     let partial = partial::create(request.cache, DIRECTORY)?;
     let path = format!("usr/lib/debug/boot/vmlinux-{release}");
-    archive::take_file(&deb, &file.package, path.as_ref(), &partial)?;
+    if let Some(file) = file {
+        let deb = fetch(request, &mirror, &file)?.path;
+        archive::take_file(&deb, &package, path.as_ref(), &partial)?;
+        fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
+    } else {
+        request.progress.line(&format!(
+            "{package} {} has left {}: asking the archive of old packages",
+            image.version, mirror.uri
+        ));
+        let old = old_package::fetch(request, &package, &image.version)?;
+        let id = build_id::of_image(&kernel()?.image)?;
+        let (Some(old), Some(id)) = (old, id) else {
+            return Err(none(format!("{package} {}", image.version)));
+        };
+        archive::take_file(&old.file, &package, path.as_ref(), &partial)?;
+        build_id::check(&partial, &old.url, &id)?;
+    }
     partial::keep(partial, &place)?;
-    fs::remove_file(&deb).map_err(Error::io("remove", &deb))?;
     Ok(place)
 }

@@ -1,14 +1,12 @@
 //! The debug image of any kernel, from the servers that `DEBUGINFOD_URLS` names (elfutils'
 //! debuginfod(8)). They know files by the build ID that these carry, and what comes must carry it, too.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use object::read::ReadCache;
-use object::{Object as _, ObjectSection as _};
-
-use super::super::{Cache, Error, KernelImage, Progress, download, image, partial};
+use super::super::{Cache, Error, KernelImage, Progress, download, partial};
+use super::build_id;
 use super::debug_image::DIRECTORY;
 
 /// The variable that names servers, separated by blanks, as for debuginfod-find(1).
@@ -41,7 +39,7 @@ pub(in super::super) fn find(
     kernel: &KernelImage,
     servers: &[String],
 ) -> Result<Option<PathBuf>, Error> {
-    let Some(id) = build_id_of(&kernel.image)? else {
+    let Some(id) = build_id::of_image(&kernel.image)? else {
         return Ok(None);
     };
     let place = place(cache, kernel, &id)?;
@@ -81,31 +79,6 @@ fn from(
     download::allowed(url)?;
     let partial = partial::create(cache, DIRECTORY)?;
     progress.download(url, None, |heard| download::to_file(url, &partial, heard))?;
-    let file = File::open(&partial).map_err(Error::io("open", &partial))?;
-    let content = ReadCache::new(file);
-    let found = object::File::parse(&content).ok();
-    let has_debug_info = found.as_ref().is_some_and(|file| {
-        let section = file.section_by_name(".debug_info");
-        section.is_some_and(|section| section.size() > 0)
-    });
-    let found = found.as_ref().and_then(build_id);
-    if !has_debug_info || found.as_deref() != Some(id) {
-        return Err(Error::WrongDebugImage {
-            url: url.to_owned(),
-            build_id: id.to_owned(),
-        });
-    }
+    build_id::check(&partial, url, id)?;
     partial::keep(partial, place)
-}
-
-/// The build ID of a kernel image, in hexadecimal digits.
-fn build_id_of(image: &Path) -> Result<Option<String>, Error> {
-    let vmlinux = image::vmlinux(image).map_err(Error::Image)?;
-    let file = vmlinux.as_deref().map(object::File::parse);
-    Ok(file.and_then(Result::ok).as_ref().and_then(build_id))
-}
-
-fn build_id<'data>(file: &impl object::Object<'data>) -> Option<String> {
-    let id = file.build_id().ok().flatten()?;
-    Some(super::super::digest::hex(id))
 }

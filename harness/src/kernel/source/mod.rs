@@ -5,6 +5,7 @@
 //! and pins it.
 
 mod apt;
+mod build_id;
 pub(super) mod changelog;
 mod content;
 pub(super) mod debug_image;
@@ -14,6 +15,7 @@ mod host;
 mod mirror;
 mod nix;
 mod oci;
+mod old_package;
 mod package;
 mod path;
 mod unlisted;
