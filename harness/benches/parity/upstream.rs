@@ -14,7 +14,7 @@ use crate::{KILN, Result};
 /// Runs the engine test by test; see driver.py.
 const DRIVER: &str = include_str!("driver.py");
 
-/// Debian's Python: the engine needs distutils, from python3-distutils.
+/// Debian's Python: the engine needs distutils or looseversion, from packages of these names.
 const PYTHON: &str = "/usr/bin/python3";
 
 /// How often a VM may end before the engine has, each time with another test.
@@ -52,8 +52,11 @@ pub(crate) fn run(kernel: &str, selection: &Selection, dir: &Path) -> Result<()>
             .current_dir(&selection.tests)
             .args(["exec", "-k", kernel, "--timeout", "3h", "--rw"])
             .arg(dir)
-            // The directory of bpftrace, for this version of the engine.
-            .args(["-e", "BPFTRACE_RUNTIME_TEST_EXECUTABLE=/usr/bin", "--"])
+            .args([
+                "-e",
+                "BPFTRACE_RUNTIME_TEST_EXECUTABLE=/usr/bin/bpftrace",
+                "--",
+            ])
             .args([PYTHON, "-u", "-W", "ignore"])
             .arg(&driver)
             .arg(&selection.tests)
