@@ -25,7 +25,7 @@ let
     export HOME=$PWD XDG_STATE_HOME=$PWD KILN_CACHE_DIR=/kiln/cache KILN_ACCEL=tcg
     mkdir $out
     /kiln/kiln --config /kiln/kernels.toml run -k ${kernel} --tests /kiln/tests \
-      --dialect 0.17 --bpftrace /usr/bin/bpftrace -t '${filter}' --shard slice:${shard} \
+      --bpftrace /usr/bin/bpftrace -t '${filter}' --shard slice:${shard} \
       --run-dir $out/run > $out/log 2>&1
     echo $? > $out/status
   '';
@@ -66,16 +66,22 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
     let from = checkout().join("target/bpftrace/tests/runtime");
     fs::copy(from.join("call"), tests.join("call")).unwrap();
     fs::write(tests.join("suite"), SUITE).unwrap();
+    // Nix separates paths by blanks, which the checkout's may have.
+    let here = kiln.path("here");
+    fs::create_dir(&here).unwrap();
+    fs::copy(env!("CARGO_BIN_EXE_kiln"), here.join("kiln")).unwrap();
+    for name in ["kernels.toml", "kernels.lock"] {
+        fs::copy(checkout().join(name), here.join(name)).unwrap();
+    }
     // In a chroot store a build sees only what it declares, and these: kiln, QEMU and bpftrace of
     // this host, which would be store paths in real use.
     main.configure(&format!(
         "sandbox-paths = /bin=/usr/bin /usr /lib=/usr/lib /lib64=/usr/lib64 \
-         /kiln/kiln={} /kiln/kernels.toml={root}/kernels.toml \
-         /kiln/kernels.lock={root}/kernels.lock /kiln/cache={} /kiln/tests={}\n",
-        env!("CARGO_BIN_EXE_kiln"),
+         /kiln/kiln={here}/kiln /kiln/kernels.toml={here}/kernels.toml \
+         /kiln/kernels.lock={here}/kernels.lock /kiln/cache={} /kiln/tests={}\n",
         kiln.cache().display(),
         tests.parent().unwrap().display(),
-        root = checkout().display(),
+        here = here.display(),
     ));
     let matrix = kiln.file("matrix.nix", MATRIX);
     let machines: Vec<String> = builders
