@@ -166,11 +166,12 @@ fn a_vm_and_a_mirror_that_are_lost_change_no_answer() {
             == 3
     };
     running.wait_until("the third kernel is asked", asked);
-    go(&["2", "3", "4"]);
     let vms = kiln.plain(["ps", "--format", "json"]).run().out();
     let vms: Value = serde_json::from_str(&vms).unwrap();
     let qemu = vms[0]["qemu"].as_i64().unwrap();
     kill(Pid::from_raw(qemu.try_into().unwrap()), Signal::SIGKILL).unwrap();
+    // Before the next VM has booted, but not so early that this one would have ended.
+    go(&["2", "3", "4"]);
     let output = running.wait();
     assert!(
         output.out().contains("6.3"),
