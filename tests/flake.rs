@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::flake::{checkout, installables, names, nix_instantiate, nix_path, read, run};
+use crate::support::checkout;
+use crate::support::flake::{installables, names, nix_instantiate, nix_path, read, run};
 
 #[test]
 fn every_nix_file_parses() {
@@ -162,7 +163,7 @@ matrix
 
 #[test]
 fn a_suite_of_the_checks_may_name_its_dialect() {
-    let expression = format!("let root = {}; in {CHECKS}", nix_path(&checkout()));
+    let expression = format!("let root = {}; in {CHECKS}", nix_path(checkout()));
     let json = run(nix_instantiate()
         .args(["--eval", "--strict", "--json", "--expr"])
         .arg(expression));

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+
+use super::checkout;
 
 /// Enough of nixpkgs to name the outputs: values are never looked at.
 const NAMES: &str = r#"
@@ -35,14 +37,6 @@ in
     (import (root + "/nix/workspace-checks.nix") { pkgs = { inherit lib; }; kiln = { }; });
 }
 "#;
-
-/// This checkout.
-pub(crate) fn checkout() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .canonicalize()
-        .unwrap()
-}
 
 /// A file of this checkout.
 pub(crate) fn read(name: &str) -> String {
@@ -76,7 +70,7 @@ pub(crate) fn run(command: &mut Command) -> String {
 
 /// The names that `NAMES` has for `what`.
 pub(crate) fn names(what: &str) -> BTreeSet<String> {
-    let expression = format!("let root = {}; in ({NAMES}).{what}", nix_path(&checkout()));
+    let expression = format!("let root = {}; in ({NAMES}).{what}", nix_path(checkout()));
     let json = run(nix_instantiate()
         .args(["--eval", "--strict", "--json", "--expr"])
         .arg(expression));
