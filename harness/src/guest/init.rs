@@ -2,8 +2,9 @@
 
 use crate::arch::Arch;
 
-/// The static guest-init binary that this build of kiln carries.
-pub const GUEST_INIT: &[u8] = include_bytes!(env!("KILN_GUEST_INIT_PATH"));
+/// The static guest-init binary that this build of kiln carries. A constant would be in the program
+/// once for each codegen unit that names it.
+pub static GUEST_INIT: &[u8] = include_bytes!(env!("KILN_GUEST_INIT_PATH"));
 
 /// The one that runs in guests of `arch`.
 pub fn of(arch: Arch) -> &'static [u8] {

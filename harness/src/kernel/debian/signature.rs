@@ -14,7 +14,7 @@ use super::super::Error;
 
 /// The keys of Debian's archives: the file of package `debian-archive-keyring`
 /// 2023.3+deb12u2. docs/kernels.md has their fingerprints.
-const DEBIAN: &[u8] = include_bytes!("debian-archive-keyring.gpg");
+static DEBIAN: &[u8] = include_bytes!("debian-archive-keyring.gpg");
 
 /// Keys that are trusted.
 pub(in super::super) struct Keyring {
