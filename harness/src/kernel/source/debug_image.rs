@@ -73,11 +73,9 @@ pub(in super::super) fn fetched(
             "{package} {} has left {}: asking the archive of old packages",
             image.version, mirror.uri
         ));
-        let old = old_package::fetch(request, &package, &image.version)?;
-        let id = build_id::of_image(&kernel()?.image)?;
-        let (Some(old), Some(id)) = (old, id) else {
-            return Err(none(format!("{package} {}", image.version)));
-        };
+        let none = || none(format!("{package} {}", image.version));
+        let id = build_id::of_image(&kernel()?.image)?.ok_or_else(none)?;
+        let old = old_package::fetch(request, &package, &image.version)?.ok_or_else(none)?;
         archive::take_file(&old.file, &package, path.as_ref(), &partial)?;
         build_id::check(&partial, &old.url, &id)?;
     }
