@@ -9,6 +9,7 @@ use super::ci_report::{self, Verdict};
 use super::input::{self, Interrupts};
 use super::output;
 use super::suite_args::parse_dialect;
+use crate::arch::Arch;
 use crate::ci::{self, End, Environment, Name, Settings, Show, Step, Variable};
 use crate::config::{Catalogue, Sanitizer};
 use crate::exit_code;
@@ -23,7 +24,7 @@ use crate::suite::bpftrace::Dialect;
 const NIX_FAILED: i32 = 1;
 
 /// The machine whose kernels kiln boots, on itself.
-const GUESTS: &str = "x86_64";
+const GUESTS: Arch = Arch::X86_64;
 
 /// `kiln ci`.
 #[derive(Debug, clap::Args)]
@@ -169,7 +170,7 @@ impl CiArgs {
                 });
                 continue;
             }
-            if step.name.boots() && std::env::consts::ARCH != GUESTS {
+            if step.name.boots() && std::env::consts::ARCH != GUESTS.machine() {
                 verdicts.push(not_here(step.name));
                 continue;
             }
@@ -353,7 +354,10 @@ fn not_here(name: Name) -> Verdict {
         name,
         ok: true,
         code: exit_code::OK,
-        text: format!("not run: kiln boots kernels only on {GUESTS} yet, this is {machine}"),
+        text: format!(
+            "not run: kiln boots kernels only on {} yet, this is {machine}",
+            GUESTS.machine()
+        ),
         took: Duration::ZERO,
         run: None,
     }

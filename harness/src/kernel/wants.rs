@@ -122,7 +122,7 @@ const PROGRAMS: &str = "programs that use it fail";
 
 /// Everything that is wanted, in the order of tables and fragments.
 pub static WANTS: &[Want] = &[
-    kiln("64BIT", "kiln boots kernels for x86-64 only"),
+    kiln("64BIT", "kiln boots 64-bit kernels only"),
     kiln("MODULES", "only what is built in can be used"),
     kiln(
         "BLK_DEV_INITRD",
