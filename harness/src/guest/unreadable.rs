@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use guest_init::plan::{Attributes, Entry, EntryKind};
 use nix::unistd::{AccessFlags, faccessat, getegid, geteuid, getgroups};
 
+use super::share;
+
 /// Directories to search; of other top-level directories, only whether they can be read themselves.
 const SEARCHED: [&str; 3] = ["etc", "root", "var"];
 /// Directories to skip: the guest mounts its own over them.
@@ -19,8 +21,12 @@ const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
 /// How many names to look at. A distribution has some 10,000; in a larger tree the deepest ones are
 /// skipped.
 const MAX_NAMES: usize = 30_000;
+/// Not searched: anybody's private files, of which the guest needs none.
+const OF_ANYBODY: &str = "var/tmp";
 /// How many of them can be covered.
-const MAX_ENTRIES: usize = 2_000;
+const MAX_ENTRIES: u64 = 2_000;
+/// Covering one costs a file that the share keeps open. This part of those it may have is for them.
+const PART_OF_FILES: u64 = 4;
 /// Filesystems on which a lookup may wait for a network or a program.
 const REMOTE: [&str; 8] = ["9p", "afs", "autofs", "ceph", "cifs", "nfs", "nfs4", "smb3"];
 
@@ -29,17 +35,25 @@ pub(super) fn entries(root: &Path) -> Vec<Entry> {
     let Some(user) = User::current() else {
         return Vec::new();
     };
+    let files = share::hard_limit().and_then(share::guest_files);
+    let most = files.map_or(MAX_ENTRIES, |files| MAX_ENTRIES.min(files / PART_OF_FILES));
+    search(root, &user, usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// The same for `user`, at most this many.
+fn search(root: &Path, user: &User, most: usize) -> Vec<Entry> {
     let remote = remote_mounts();
     let mut found = Vec::new();
     let mut left = MAX_NAMES;
     let mut queue = VecDeque::from([root.to_owned()]);
+    let of_anybody = root.join(OF_ANYBODY);
     // The shallow ones first.
     while let Some(dir) = queue.pop_front() {
         let Ok(names) = fs::read_dir(&dir) else {
             continue;
         };
         for name in names.flatten() {
-            if left == 0 || found.len() == MAX_ENTRIES {
+            if left == 0 || found.len() == most {
                 tracing::debug!(
                     "{} is too large to search for unreadable files",
                     root.display()
@@ -49,7 +63,10 @@ pub(super) fn entries(root: &Path) -> Vec<Entry> {
             left -= 1;
             let path = name.path();
             let at_top = dir == root;
-            if remote.contains(&path) || (at_top && is_one_of(&path, &MOUNTED)) {
+            if remote.contains(&path)
+                || (at_top && is_one_of(&path, &MOUNTED))
+                || path == of_anybody
+            {
                 continue;
             }
             let Ok(meta) = path.symlink_metadata() else {
@@ -256,5 +273,28 @@ mod tests {
         assert_eq!(entry.path, "/etc/shadow");
         assert_eq!(entry.kind, EntryKind::File(b"root:*:::::::\n".to_vec()));
         assert_eq!(entry.attributes.unwrap().mode, 0o640);
+    }
+    #[test]
+    fn private_files_are_covered_but_for_those_in_the_directory_of_everybody() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["var/lib/a", "var/lib/b", "var/lib/c", "var/tmp/d"] {
+            let path = root.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        }
+        // Root without capabilities, of whom the kernel is not asked.
+        let user = User {
+            uid: 0,
+            groups: Vec::new(),
+        };
+        let paths = |most| {
+            let entries = search(root.path(), &user, most).into_iter();
+            let mut paths: Vec<_> = entries.map(|entry| entry.path).collect();
+            paths.sort();
+            paths
+        };
+        assert_eq!(paths(9), ["/var/lib/a", "/var/lib/b", "/var/lib/c"]);
+        assert_eq!(paths(2).len(), 2);
     }
 }
