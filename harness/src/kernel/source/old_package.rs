@@ -1,7 +1,7 @@
 //! Packages that have left the mirrors and that no pin names, from Debian's archive of old packages
 //! by its interface for programs (snapshot.debian.org: `/mr/binary/PACKAGE/VERSION/binfiles`).
 //!
-//! It signs nothing, and names files by SHA-1: who takes a package from here must check what is in it.
+//! It signs nothing, and names files by SHA-1: whoever takes a package from it must check what is in it.
 
 use serde::Deserialize;
 use tempfile::TempPath;
