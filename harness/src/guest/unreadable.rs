@@ -18,14 +18,14 @@ use super::share;
 const SEARCHED: [&str; 3] = ["etc", "root", "var"];
 /// Directories to skip: the guest mounts its own over them.
 const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
+/// Skipped as well: it holds anybody's private files, of which the guest needs none.
+const OF_ANYBODY: &str = "var/tmp";
 /// How many names to look at. A distribution has some 10,000; in a larger tree the deepest ones are
 /// skipped.
 const MAX_NAMES: usize = 30_000;
-/// Not searched: anybody's private files, of which the guest needs none.
-const OF_ANYBODY: &str = "var/tmp";
 /// How many of them can be covered.
 const MAX_ENTRIES: u64 = 2_000;
-/// Covering one costs a file that the share keeps open. This part of those it may have is for them.
+/// Each costs a file that the share keeps open; one in so many may be used for this.
 const PART_OF_FILES: u64 = 4;
 /// Filesystems on which a lookup may wait for a network or a program.
 const REMOTE: [&str; 8] = ["9p", "afs", "autofs", "ceph", "cifs", "nfs", "nfs4", "smb3"];
