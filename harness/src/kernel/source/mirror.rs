@@ -79,8 +79,18 @@ pub(super) fn resolve(source: &AptSource, host: &Host<'_>) -> Mirror {
     chosen.unwrap_or_else(|| without_key(public(&source.suite, &today())))
 }
 
+/// Where the archive of old packages has the file with this SHA-1.
+pub(super) fn old_file(sha1: &str) -> String {
+    format!("{}/file/{sha1}", snapshot())
+}
+
+/// Where it lists the files of a version of a package.
+pub(super) fn old_files(package: &str, version: &str) -> String {
+    format!("{}/mr/binary/{package}/{version}/binfiles", snapshot())
+}
+
 /// The service that serves files by their SHA-1.
-pub(super) fn snapshot() -> String {
+fn snapshot() -> String {
     let service = variable(SNAPSHOT_VARIABLE).unwrap_or_else(|| PUBLIC_SNAPSHOT.to_owned());
     trim(&service).to_owned()
 }

@@ -1,5 +1,5 @@
 //! Packages that have left the mirrors and that no pin names, from Debian's archive of old packages
-//! by its interface for programs (snapshot.debian.org: `/mr/binary/PACKAGE/VERSION/binfiles`).
+//! by its interface for programs (`/mr/binary/PACKAGE/VERSION/binfiles`).
 //!
 //! It signs nothing, and names files by SHA-1: whoever takes a package from it must check what is in it.
 
@@ -42,8 +42,7 @@ pub(super) fn fetch(
     package: &str,
     version: &str,
 ) -> Result<Option<OldPackage>, Error> {
-    let service = mirror::snapshot();
-    let asked = format!("{service}/mr/binary/{package}/{version}/binfiles");
+    let asked = mirror::old_files(package, version);
     let answer = match download::to_memory(&asked, MOST) {
         Ok(answer) => answer,
         Err(Error::Download { gone: true, .. }) => return Ok(None),
@@ -57,7 +56,7 @@ pub(super) fn fetch(
     else {
         return Ok(None);
     };
-    let url = format!("{service}/file/{sha1}");
+    let url = mirror::old_file(&sha1);
     let file = partial::create(request.cache, "downloads")?;
     let name = format!("{package} {version}");
     let came = request

@@ -41,7 +41,7 @@ pub(super) fn fetch(
     let Some(sha1) = &file.sha1 else {
         return Err(pin_gone(request, mirror, file, None));
     };
-    let url = format!("{}/file/{sha1}", mirror::snapshot());
+    let url = mirror::old_file(sha1);
     request.progress.line(&format!(
         "{} {} has left {}: asking the archive of old packages",
         file.package, file.version, mirror.uri
