@@ -16,10 +16,9 @@ use super::share;
 
 /// Directories to search; of other top-level directories, only whether they can be read themselves.
 const SEARCHED: [&str; 3] = ["etc", "root", "var"];
-/// Directories to skip: the guest mounts its own over them.
-const MOUNTED: [&str; 5] = ["dev", "proc", "run", "sys", "tmp"];
-/// Skipped as well: it holds anybody's private files, of which the guest needs none.
-const OF_ANYBODY: &str = "var/tmp";
+/// Directories to skip: the guest mounts its own over them, but for the last, which holds anybody's
+/// private files, of which the guest needs none.
+const SKIPPED: [&str; 6] = ["dev", "proc", "run", "sys", "tmp", "var/tmp"];
 /// How many names to look at. A distribution has some 10,000; in a larger tree the deepest ones are
 /// skipped.
 const MAX_NAMES: usize = 30_000;
@@ -42,11 +41,11 @@ pub(super) fn entries(root: &Path) -> Vec<Entry> {
 
 /// The same for `user`, at most this many.
 fn search(root: &Path, user: &User, most: usize) -> Vec<Entry> {
-    let remote = remote_mounts();
+    let mut skipped = remote_mounts();
+    skipped.extend(SKIPPED.map(|name| root.join(name)));
     let mut found = Vec::new();
     let mut left = MAX_NAMES;
     let mut queue = VecDeque::from([root.to_owned()]);
-    let of_anybody = root.join(OF_ANYBODY);
     // The shallow ones first.
     while let Some(dir) = queue.pop_front() {
         let Ok(names) = fs::read_dir(&dir) else {
@@ -63,10 +62,7 @@ fn search(root: &Path, user: &User, most: usize) -> Vec<Entry> {
             left -= 1;
             let path = name.path();
             let at_top = dir == root;
-            if remote.contains(&path)
-                || (at_top && is_one_of(&path, &MOUNTED))
-                || path == of_anybody
-            {
+            if skipped.contains(&path) {
                 continue;
             }
             let Ok(meta) = path.symlink_metadata() else {
@@ -274,6 +270,7 @@ mod tests {
         assert_eq!(entry.kind, EntryKind::File(b"root:*:::::::\n".to_vec()));
         assert_eq!(entry.attributes.unwrap().mode, 0o640);
     }
+
     #[test]
     fn private_files_are_covered_but_for_those_in_the_directory_of_everybody() {
         let root = tempfile::tempdir().unwrap();
