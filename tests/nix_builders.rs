@@ -67,12 +67,7 @@ fn a_matrix_of_kernels_and_shards_is_spread_over_two_builders() {
     fs::copy(from.join("call"), tests.join("call")).unwrap();
     fs::write(tests.join("suite"), SUITE).unwrap();
     // Nix separates paths by blanks, which the checkout's may have.
-    let here = kiln.path("here");
-    fs::create_dir(&here).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_kiln"), here.join("kiln")).unwrap();
-    for name in ["kernels.toml", "kernels.lock"] {
-        fs::copy(checkout().join(name), here.join(name)).unwrap();
-    }
+    let here = kiln.copy_program();
     // In a chroot store a build sees only what it declares, and these: kiln, QEMU and bpftrace of
     // this host, which would be store paths in real use.
     main.configure(&format!(

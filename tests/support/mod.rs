@@ -113,18 +113,24 @@ impl Kiln {
         if !nix::unistd::geteuid().is_root() {
             return kiln;
         }
-        let copied = kiln.path("copied");
-        fs::create_dir(&copied).unwrap();
-        fs::copy(&kiln.binary, copied.join("kiln")).unwrap();
-        for name in ["kernels.toml", "kernels.lock"] {
-            fs::copy(checkout().join(name), copied.join(name)).unwrap();
-        }
+        let copied = kiln.copy_program();
         kiln.copy_cache();
         kiln.binary = copied.join("kiln");
         kiln.config = copied.join("kernels.toml");
         kiln.user = Some(NOBODY);
         give(kiln.dir.path(), NOBODY);
         kiln
+    }
+
+    /// Copies the program and the checkout's kernels to a directory of this test, and returns that.
+    pub(crate) fn copy_program(&self) -> PathBuf {
+        let copied = self.path("copied");
+        fs::create_dir(&copied).unwrap();
+        fs::copy(&self.binary, copied.join("kiln")).unwrap();
+        for name in ["kernels.toml", "kernels.lock"] {
+            fs::copy(checkout().join(name), copied.join(name)).unwrap();
+        }
+        copied
     }
 
     fn copy_cache(&mut self) {
