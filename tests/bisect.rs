@@ -37,7 +37,7 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
         .arg("--run-dir")
         .arg(&dir)
         .args(["--", "sh", "-c", QUESTION])
-        .deadline(Duration::from_secs(240))
+        .deadline(DEADLINE)
         .start();
     // The second end boots.
     running.wait_for_err("GOOD  5.10");
@@ -66,7 +66,7 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
     let output = kiln
         .vm(["bisect", "--format", "json", "--resume"])
         .arg(&dir)
-        .deadline(Duration::from_secs(240))
+        .deadline(DEADLINE)
         .run();
     output.assert_code(0);
     let found: Value = serde_json::from_str(output.out().as_str()).unwrap();
@@ -99,6 +99,9 @@ fn a_bisection_that_is_killed_goes_on_to_the_right_neighbours() {
 const BY_NAME: &str = "read name </proc/sys/kernel/hostname; echo asked; \
                        test -e go-$name || sleep 600; \
                        case $name in kiln-6-[345]) exit 1; esac";
+
+/// For five boots or more, on a machine that is busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Five names of the tiny kernel, of which the one in the middle comes from `url`.
 fn five_kernels(tiny: &Path, url: &str, archive: &[u8]) -> String {
@@ -152,7 +155,7 @@ fn a_vm_and_a_mirror_that_are_lost_change_no_answer() {
         .vm(["bisect", "-k", "6.*", "--run-dir"])
         .arg(&dir)
         .args(["--", "sh", "-c", BY_NAME])
-        .deadline(Duration::from_secs(180))
+        .deadline(DEADLINE)
         .start();
     // The mirror is not there, so a neighbour of the middle is asked.
     running.wait_for_err("NOT TO BE HAD  6.3");
