@@ -57,8 +57,8 @@ pub(super) struct CiArgs {
     flake: String,
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
     /// debian:6.18, host, or a path: a build tree, an image, or packages
-    /// separated by commas [default: @ci, the kernels that bpftrace supports; @quick where the
-    /// catalogue has no such group]
+    /// separated by commas [default: @ci, the kernels that bpftrace supports; else @quick, or all
+    /// of a kernels.toml without these groups]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// `CMAKE_BUILD_TYPE` [default: Release]

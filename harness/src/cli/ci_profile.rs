@@ -3,14 +3,13 @@
 use clap::ValueEnum as _;
 
 use super::Failure;
+use super::run::QUICK;
 use crate::ci::{Name, Variable};
 use crate::config::{Catalogue, CiProfile, Origin, nearest_first};
 use crate::exit_code;
 
-/// The kernels that bpftrace supports, if the catalogue says which.
+/// The group of the kernels that bpftrace supports.
 const SUPPORTED: &str = "ci";
-/// Otherwise.
-const QUICK: &str = "@quick";
 
 /// The profiles of a catalogue, and those of the built-in one that it does not have.
 pub(super) struct Profiles {
@@ -90,12 +89,7 @@ pub(super) struct Profile {
 
 /// The kernels to test on if nobody names any.
 pub(super) fn default_kernels(catalogue: &Catalogue) -> Vec<String> {
-    let groups = &catalogue.groups;
-    if groups.iter().any(|group| group.name == SUPPORTED) {
-        vec![format!("@{SUPPORTED}")]
-    } else {
-        vec![QUICK.to_owned()]
-    }
+    vec![catalogue.default_kernels(&[SUPPORTED, QUICK])]
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ Example:
 pub(super) struct MatrixArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
     /// debian:6.18, host, or a path: a build tree, an image, or packages
-    /// separated by commas [default: @quick]
+    /// separated by commas [default: @quick, or all of a kernels.toml without that group]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -78,7 +78,10 @@ impl MatrixArgs {
     pub(super) async fn run(mut self, config: Option<&Path>) -> Result<u8, Failure> {
         let context = Context::load(config)?;
         let kernels = match self.kernels.as_slice() {
-            [] => context.select(&[QUICK.to_owned()]).await?,
+            [] => {
+                let kernels = context.catalogue.default_kernels(&[QUICK]);
+                context.select(&[kernels]).await?
+            }
             kernels => context.select(kernels).await?,
         };
         let selection = self.suite.select_from(&context, &mut self.root).await?;

@@ -47,7 +47,7 @@ use crate::run::times::Times;
 pub(super) struct RunArgs {
     /// Kernel: a name or glob of kernels.toml, @group, POOL:VERSION such as
     /// debian:6.18, host, or a path: a build tree, an image, or packages
-    /// separated by commas [default: @quick]
+    /// separated by commas [default: @quick, or all of a kernels.toml without that group]
     #[arg(short, long = "kernel", value_name = "KERNEL")]
     kernels: Vec<String>,
     /// Which tests
@@ -124,8 +124,8 @@ const TIDYING_UP: Duration = Duration::from_secs(2);
 /// Tests to name in a message.
 const MAX_TOLD: usize = 5;
 
-/// Default kernels.
-pub(super) const QUICK: &str = "@quick";
+/// The group of the kernels to take if nobody names any.
+pub(super) const QUICK: &str = "quick";
 
 /// More than any emulation costs; larger limits would overflow the clock.
 const MAX_SCALE: f64 = 100_000.0;
@@ -143,7 +143,7 @@ impl RunArgs {
         self.stay.check()?;
         let context = Context::load(config.as_deref())?;
         let kernels = if self.kernels.is_empty() {
-            vec![QUICK.to_owned()]
+            vec![context.catalogue.default_kernels(&[QUICK])]
         } else {
             self.kernels.clone()
         };

@@ -47,6 +47,14 @@ impl Catalogue {
         self.kernels.iter().find(|kernel| kernel.name == name)
     }
 
+    /// The kernels to take if nobody names any, as for `-k`: the first of `groups` that the file
+    /// has, else all its kernels.
+    pub fn default_kernels(&self, groups: &[&str]) -> String {
+        let has = |name: &&&str| self.groups.iter().any(|group| group.name == **name);
+        let group = groups.iter().find(has);
+        group.map_or_else(|| "*".to_owned(), |name| format!("@{name}"))
+    }
+
     /// What the file asks of the VMs of the kernel called `name`, which may be of a pool.
     pub fn settings_of(&self, name: &str) -> VmSettings {
         match self.kernel(name) {

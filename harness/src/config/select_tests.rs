@@ -55,6 +55,19 @@ fn an_unknown_name_lists_the_names_there_are_nearest_first() {
 }
 
 #[test]
+fn without_a_name_the_kernels_are_those_of_the_first_group_there_is_or_all() {
+    let default = |text: &str| {
+        let catalogue = Catalogue::parse(text, Origin::BuiltIn).unwrap();
+        catalogue.default_kernels(&["ci", "quick"])
+    };
+    let kernel = "[kernels.a]\npath = \"/a\"\n";
+    let grouped = |groups: &str| default(&format!("{kernel}[groups]\n{groups}"));
+    assert_eq!(grouped("quick = [\"a\"]\nci = [\"a\"]\n"), "@ci");
+    assert_eq!(grouped("quick = [\"a\"]\n"), "@quick");
+    assert_eq!(default(kernel), "*");
+}
+
+#[test]
 fn an_unknown_group_lists_the_groups() {
     assert!(
         error("@ltz")
