@@ -38,7 +38,8 @@ in
     # Local actions are only looked up inside a repository.
     mkdir .git
     actionlint -verbose
-    shellcheck scripts/*
+    # The others are not for a shell.
+    shellcheck $(grep -l '^#!.*sh$' scripts/*)
     touch $out
   '';
 }
