@@ -31,6 +31,9 @@ let
       ++ import ./guest-tools.nix { inherit pkgs; };
     # _FORTIFY_SOURCE causes warnings in builds without optimisation.
     hardeningDisable = [ "all" ];
+    # `cc` is GCC's, as in bpftrace's own shells: clang's wrapper, which bpftrace's
+    # build lists, also has one, and comes before the compilers of stdenv.
+    shellHook = "export PATH=${pkgs.stdenv.cc}/bin:$PATH";
   };
   shell = shellWith [ ];
 
