@@ -40,6 +40,7 @@ mod program;
 mod report;
 mod run;
 mod scratch;
+mod stamp;
 mod store;
 mod suite;
 mod vm;

@@ -3,42 +3,16 @@
 //! Querying QEMU takes four short processes, 40 to 130 ms of each start of kiln.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Qemu, Version};
+use crate::stamp::Stamp;
 use crate::whole_file;
 
 const FILE: &str = "qemu.json";
-
-/// Identifies a QEMU file, also after an upgrade.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    /// Bytes.
-    size: u64,
-    /// Seconds and nanoseconds since the epoch.
-    modified: (i64, i64),
-    /// Seconds and nanoseconds since the epoch; an upgrade may set the time of
-    /// modification back, but not this one.
-    changed: (i64, i64),
-    inode: u64,
-}
-
-impl Stamp {
-    fn of(path: &Path) -> io::Result<Self> {
-        let meta = fs::metadata(path)?;
-        Ok(Self {
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-            inode: meta.ino(),
-        })
-    }
-}
 
 /// A cached QEMU, which is usable. Problems of others are not cached, since they may be fixed by
 /// the next time.
@@ -95,6 +69,8 @@ fn read(cache_dir: &Path) -> Answers {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use std::fs;
 
     use super::*;
 
