@@ -1,14 +1,16 @@
 //! The messages between host and guest.
 //!
 //! The host sends [`Request`]s, the guest sends [`GuestEvent`]s. The first event is
-//! [`GuestEvent::Hello`]. The host numbers jobs and processes as it likes and never
+//! [`GuestEvent::Hello`], or [`GuestEvent::Waiting`] of a guest that waits for its plan. The host numbers jobs and processes as it likes and never
 //! uses a number twice.
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::BootPlan;
+
 /// Version of this protocol. Host and guest must have the same, since both come from the same
 /// build.
-pub const PROTOCOL_VERSION: u32 = 11;
+pub const PROTOCOL_VERSION: u32 = 12;
 
 /// Interval of the guest's signs of life, in milliseconds: several can be missing before the host
 /// considers the guest hung.
@@ -124,6 +126,22 @@ pub enum Request {
     Trace(TraceRequest),
     /// Ends the VM.
     PowerOff,
+    /// Tells a guest that waits ([`GuestEvent::Waiting`]) to go on with its boot.
+    GoOn {
+        /// What to do from here on.
+        plan: Box<BootPlan>,
+        /// What it missed, if it was saved while it waited, and restored.
+        restored: Option<Restored>,
+    },
+}
+
+/// What a guest that was saved and restored cannot know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// Nanoseconds since 1970: its own clock stood still.
+    pub realtime_ns: i64,
+    /// Random bytes: every guest that is restored from one state has the same generator.
+    pub entropy: Vec<u8>,
 }
 
 /// What the host asks about a trace.
@@ -282,6 +300,12 @@ pub enum GuestEvent {
         stage: String,
         /// What went wrong.
         message: String,
+    },
+    /// The boot modules are loaded, nothing of the host is mounted, and the guest waits for
+    /// [`Request::GoOn`]: here it can be saved.
+    Waiting {
+        /// [`PROTOCOL_VERSION`] of the guest.
+        protocol: u32,
     },
 }
 

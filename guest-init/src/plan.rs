@@ -52,6 +52,11 @@ pub struct BootPlan {
     /// Where the trace of the boot goes, if the kernel records one: a path without `.dat` and
     /// `.txt`.
     pub boot_trace: Option<String>,
+    /// Whether the guest waits for the rest of the plan before it enters its root: it then sends
+    /// [`GuestEvent::Waiting`](crate::message::GuestEvent::Waiting), and
+    /// [`Request::GoOn`](crate::message::Request::GoOn) brings the plan to go by. Of this one, only
+    /// `control` and `modules` count.
+    pub waits: bool,
     /// Power off at once instead of saying hello, for the accelerator probe, which only tests
     /// whether a kernel can run at all.
     pub probe: bool,

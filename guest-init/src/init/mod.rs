@@ -8,6 +8,7 @@ mod cgroup;
 mod children;
 mod clock;
 mod cores;
+mod entropy;
 mod failure;
 mod job;
 mod kept;
@@ -32,6 +33,7 @@ mod taint;
 mod trace;
 mod tree;
 mod upper;
+mod wait;
 
 use std::path::Path;
 
@@ -63,13 +65,16 @@ pub(crate) fn run() {
 fn phases(port: &mut Option<Port>) -> Result<(), Failure> {
     let mut clock = boot::Clock::start();
     boot::early_mounts()?;
-    let plan = boot::read_plan(Path::new(guest_init::plan::PLAN_PATH))?;
+    let mut plan = boot::read_plan(Path::new(guest_init::plan::PLAN_PATH))?;
     if plan.probe {
         return Ok(());
     }
     boot::load_modules(&plan.modules)?;
     clock.timings.modules = clock.now();
     let port = port.insert(Port::open(plan.control)?);
+    if plan.waits {
+        plan = wait::for_plan(port)?;
+    }
     let mut warnings = boot::enter_root(&plan)?;
     clock.timings.root = clock.now();
     warnings.extend(boot::settle(&plan)?);

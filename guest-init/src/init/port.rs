@@ -21,6 +21,8 @@ const PORTS: &str = "/sys/class/virtio-ports";
 /// The port appears once `virtio_console` has talked to QEMU. The host connects to it before it
 /// starts the guest.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How often to look for it.
+const LOOK: Duration = Duration::from_millis(2);
 const STAGE: &str = "open the control port";
 
 /// The guest's end of the control port.
@@ -32,6 +34,22 @@ pub(crate) struct Port {
 }
 
 impl Port {
+    /// Waits until the host is connected again: a port of a restored guest says first that its host
+    /// has gone, and then that another one has come.
+    pub(crate) fn wait_for_host(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + DEADLINE;
+        while !self.connected()? {
+            if Instant::now() > deadline {
+                return Err(Failure {
+                    stage: STAGE,
+                    message: format!("no host after {} s", DEADLINE.as_secs()),
+                });
+            }
+            std::thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
     /// Finds the port, opens it and waits until the host is connected.
     pub(crate) fn open(control: Control) -> Result<Self, Failure> {
         match control {
@@ -93,7 +111,7 @@ impl Port {
                     ),
                 });
             }
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(LOOK);
         }
     }
 

@@ -338,6 +338,7 @@ impl<'a> Server<'a> {
                 let reply = self.recorder.handle(request);
                 self.reply_on_trace(reply)
             }
+            Request::GoOn { .. } => self.refuse("the guest does not wait".to_owned()),
             Request::PowerOff => {
                 self.done = true;
                 Ok(())

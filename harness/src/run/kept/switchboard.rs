@@ -146,6 +146,7 @@ impl Switchboard {
             }
             // About the guest as a whole.
             GuestEvent::Hello(_)
+            | GuestEvent::Waiting { .. }
             | GuestEvent::Tidied { .. }
             | GuestEvent::Tainted { .. }
             | GuestEvent::Speed { .. }
