@@ -6,7 +6,7 @@ mod file_system;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, Stdout};
+use std::io::{self, Read as _, Stdout};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -67,6 +67,8 @@ struct State {
     /// The directory of the last lookup.
     dir: Option<(u64, File)>,
     pressure: Pressure<Stdout>,
+    /// Whether the guest has mounted it, at any time.
+    mounted: bool,
 }
 
 /// An inode that the guest's kernel caches.
@@ -107,8 +109,19 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> Served<F> {
                 handles: HashSet::new(),
                 dir: None,
                 pressure: Pressure::new(limit, io::stdout()),
+                mounted: false,
             }),
         }
+    }
+
+    fn unless_mounted(&self, what: &str) -> io::Result<()> {
+        if self.state().mounted {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("cannot {what} a share that the guest has mounted"),
+            ));
+        }
+        Ok(())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -284,11 +297,73 @@ impl<I: DirectoryIterator> DirectoryIterator for Listing<I> {
     }
 }
 
-impl<F> SerializableFileSystem for Served<F> {}
+/// A share has nothing to save before the guest mounts it, and cannot be saved later: a state would
+/// then hold what the guest knows of the host's files.
+impl<F: FileSystem<Inode = u64, Handle = u64>> SerializableFileSystem for Served<F> {
+    fn serialize(&self, _state: File) -> io::Result<()> {
+        self.unless_mounted("save")
+    }
+
+    fn deserialize_and_apply(&self, mut state: File) -> io::Result<()> {
+        self.unless_mounted("restore")?;
+        match state.read(&mut [0])? {
+            0 => Ok(()),
+            _ => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the state is that of a mounted share",
+            )),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{Seek as _, Write as _};
+
+    use virtiofsd::filesystem::FsOptions;
+
     use super::*;
+
+    /// A file system in which nothing is.
+    struct Nothing;
+
+    impl FileSystem for Nothing {
+        type Inode = u64;
+        type Handle = u64;
+        type DirIter = NoEntries;
+    }
+
+    struct NoEntries;
+
+    impl DirectoryIterator for NoEntries {
+        fn next(&mut self) -> Option<DirEntry<'_>> {
+            None
+        }
+    }
+
+    #[test]
+    fn a_share_is_saved_and_restored_until_it_is_mounted() {
+        let share = Served::new(Nothing, 1, 100, None);
+        let mut state = tempfile::tempfile().unwrap();
+        share.serialize(state.try_clone().unwrap()).unwrap();
+        assert_eq!(state.metadata().unwrap().len(), 0);
+        let other = Served::new(Nothing, 1, 100, None);
+        let restore = |state: &File| other.deserialize_and_apply(state.try_clone().unwrap());
+        restore(&state).unwrap();
+        // Of a program that has more to say.
+        state.write_all(b"inodes").unwrap();
+        state.rewind().unwrap();
+        let error = restore(&state).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let capable = FsOptions::empty();
+        share.init(capable).unwrap();
+        let refused = share.serialize(state).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+        let empty = tempfile::tempfile().unwrap();
+        assert!(share.deserialize_and_apply(empty).is_err());
+    }
 
     fn setting(uid: u32, gid: u32) -> fuse::SetattrIn {
         fuse::SetattrIn {

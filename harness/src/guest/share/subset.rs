@@ -260,4 +260,5 @@ impl FileSystem for Subset {
 }
 
 // Migration of a running VM, which kiln does not do.
+/// [`Served`](super::served::Served), around it, does it all.
 impl SerializableFileSystem for Subset {}

@@ -23,6 +23,7 @@ impl<F: FileSystem<Inode = u64, Handle = u64>> FileSystem for Served<F> {
         let wanted = self.inner.init(capable)?;
         {
             let mut state = self.state();
+            state.mounted = true;
             state.inodes.clear();
             state.handles.clear();
             state.dir = None;
