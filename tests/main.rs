@@ -79,6 +79,7 @@ mod share_limits;
 mod shares;
 mod shell;
 mod slow;
+mod snapshots;
 mod state;
 mod tiny_kernel;
 mod traces;

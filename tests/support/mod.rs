@@ -33,7 +33,7 @@ pub(crate) mod web;
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -103,6 +103,17 @@ impl Kiln {
     pub(crate) fn with_copied_cache() -> Self {
         let mut kiln = Self::new();
         kiln.copy_cache();
+        kiln
+    }
+
+    /// With its own cache, in which the kernels are those of the shared one: what else kiln keeps
+    /// there is this test's.
+    pub(crate) fn with_linked_cache() -> Self {
+        let mut kiln = Self::new();
+        let cache = kiln.path("cache");
+        fs::create_dir(&cache).unwrap();
+        symlink(kiln.cache.join("kernels"), cache.join("kernels")).unwrap();
+        kiln.cache = cache;
         kiln
     }
 

@@ -270,7 +270,9 @@ impl ExecArgs {
             visible: self.visible(context),
         };
         if self.reuse.is_none() {
-            return in_vm(context, selected, &self.vm, errand, interrupts, streams).await;
+            let ran = in_vm(context, selected, &self.vm, errand, interrupts, streams);
+            // Boxed: it holds a whole VM.
+            return Box::pin(ran).await;
         }
         let kept = reuse::Kept::new(context, selected, &self.vm, &errand.visible).await?;
         let words = again::without_command(&self.command);

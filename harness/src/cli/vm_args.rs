@@ -115,6 +115,10 @@ pub(super) struct VmArgs {
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
+    /// Restore the guest that was saved after the last boot like this one, instead of booting; save
+    /// it if there is none. Needs QEMU 8.2 and TCG
+    #[arg(long, env = "KILN_VM_SNAPSHOT", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(super) snapshot: bool,
     /// How long the guest may show no sign of life before it counts as hung, such as 90s
     #[arg(long, value_name = "TIME", value_parser = crate::duration::parse, default_value = HANG_TIMEOUT)]
     pub(super) hang_timeout: Duration,
@@ -210,6 +214,7 @@ impl VmArgs {
                 format!("{} disks; a VM has at most {MOST_DISKS}", self.disk.len()),
             ));
         }
+        self.check_snapshot()?;
         for (index, arg) in self.qemu_args.iter().enumerate() {
             let value = self.qemu_args.get(index + 1).map(String::as_str);
             if let Some(taken) = taken_qemu_arg(arg, value) {
@@ -220,6 +225,25 @@ impl VmArgs {
             }
         }
         Ok(())
+    }
+
+    /// Finds options of VMs that have to boot.
+    fn check_snapshot(&self) -> Result<(), Failure> {
+        let boots = [
+            ("--gdb", self.gdb.is_some()),
+            ("--network", self.network.is_some()),
+            ("--disk", !self.disk.is_empty()),
+            ("--trace-boot", self.trace_boot),
+            ("--qemu-arg", !self.qemu_args.is_empty()),
+        ];
+        match boots.into_iter().find(|(_, is_set)| *is_set) {
+            Some((option, _)) if self.snapshot => Err(Failure::new(
+                crate::exit_code::USAGE,
+                format!("{option} is for a VM that boots, and --snapshot restores one"),
+            )
+            .hint("leave out one of the two, or unset KILN_VM_SNAPSHOT")),
+            _ => Ok(()),
+        }
     }
 
     /// Everything about one VM.
@@ -256,6 +280,7 @@ impl VmArgs {
                         boot: self.trace_boot,
                     }),
                 },
+                snapshot: self.snapshot,
             },
             root: self.root.root(),
             visible: visible.to_vec(),
@@ -338,5 +363,41 @@ impl VmArgs {
         }
         path.push(SYSTEM_PATH);
         path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        vm: VmArgs,
+    }
+
+    fn check(words: &[&str]) -> Result<(), Failure> {
+        let line = Line::try_parse_from([&["kiln"], words].concat()).unwrap();
+        line.vm.check_possible()
+    }
+
+    #[test]
+    fn what_needs_a_boot_does_not_go_with_snapshots() {
+        for word in ["--gdb", "--network", "--disk=1G", "--qemu-arg=-s"] {
+            assert!(check(&[word]).is_ok(), "{word}");
+            let failure = check(&[word, "--snapshot"]).unwrap_err();
+            assert_eq!(failure.code, crate::exit_code::USAGE);
+            assert!(!failure.hints.is_empty());
+            let (option, _) = word.split_once('=').unwrap_or((word, ""));
+            assert!(failure.message.starts_with(option), "{}", failure.message);
+        }
+        let traced = ["--trace=sched", "--trace-boot"];
+        assert!(check(&traced).is_ok());
+        assert!(check(&[&traced[..], &["--snapshot"]].concat()).is_err());
+        assert!(check(&["--snapshot", "--trace=sched", "--cores", "--memory=1G"]).is_ok());
     }
 }

@@ -22,6 +22,7 @@ use crate::vm::kernel_log::Patterns;
 use crate::vm::launch::Launch;
 use crate::vm::means::Means;
 use crate::vm::process::QemuProcess;
+use crate::vm::snapshot;
 use crate::vm::spec::{AccelChoice, VmConfig, VmSpec};
 
 /// How long a guest may be silent: as `kiln exec` has it.
@@ -43,6 +44,7 @@ pub fn write_initramfs(dest: &Path, extra: usize) -> Result<(), Box<dyn Error>> 
 /// and with an init that powers off at once. For `benches/speed`.
 pub struct BareVm {
     spec: VmSpec,
+    saves: bool,
 }
 
 impl BareVm {
@@ -72,7 +74,8 @@ impl BareVm {
                     cpus: catalogue.defaults.cpus.clone(),
                     ..VmSettings::default()
                 },
-                qemu: None,
+                // As `kiln exec` has it.
+                qemu: std::env::var_os("KILN_QEMU").map(PathBuf::from),
                 kernel_args: Vec::new(),
                 qemu_args: Vec::new(),
                 hang_timeout: HANG_TIMEOUT,
@@ -80,6 +83,7 @@ impl BareVm {
                 gdb: None,
                 kernel_log: Patterns::default(),
                 extras: Extras::default(),
+                snapshot: false,
             },
             root: Root::default_here(),
             visible: Vec::new(),
@@ -92,12 +96,19 @@ impl BareVm {
             cache: cache.root().to_owned(),
             boot_timeout,
         };
-        let mut spec = launch.prepare().await?.spec;
+        let prepared = launch.prepare().await?;
+        let mut spec = prepared.spec;
+        let saves = snapshot::check(&prepared.qemu, spec.accelerator).is_ok();
         spec.initramfs = dir.join("bare-initramfs");
         write_initramfs(&spec.initramfs, 0)?;
         spec.virtiofs.clear();
         spec.control_socket = None;
-        Ok(Self { spec })
+        Ok(Self { spec, saves })
+    }
+
+    /// Whether its QEMU can save a guest (`kiln exec --snapshot`).
+    pub fn can_be_saved(&self) -> bool {
+        self.saves
     }
 
     /// `kvm` or `tcg`.
@@ -166,6 +177,8 @@ impl DirectBoot {
             qemu_sandbox: false,
             kernel_args: Vec::new(),
             qemu_args: self.qemu_args,
+            memory_file: None,
+            incoming: false,
         })
     }
 }

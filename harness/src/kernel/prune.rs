@@ -33,8 +33,9 @@ pub struct Keep {
     pub newest: usize,
     /// Those used within this time.
     pub within: Duration,
-    /// Lists of pools, packages that were fetched and not unpacked, and what was read from kernels,
-    /// that came within this time; what came within the last hour always stays.
+    /// Lists of pools, packages that were fetched and not unpacked, what was read from kernels, and
+    /// states of VMs, that came or were used within this time; what came within the last hour always
+    /// stays.
     pub files_within: Duration,
 }
 
@@ -89,6 +90,12 @@ pub fn prune(cache: &Cache, keep: Keep, dry_run: bool) -> Result<Vec<Pruned>, Er
     if !dry_run {
         let old = |file: SystemTime| old(file, keep.files_within.max(HOUR));
         remove_leftovers(cache)?;
+        for (path, _) in entries(&cache.root().join("snapshots"))? {
+            let meta = path.symlink_metadata();
+            if meta.is_ok_and(|meta| meta.is_dir() && meta.modified().is_ok_and(old)) {
+                fs::remove_dir_all(&path).map_err(Error::io("remove", &path))?;
+            }
+        }
         for directory in ["btf", "debug", "downloads", "indices", "pools"] {
             for (path, _) in entries(&cache.root().join(directory))? {
                 let meta = path.symlink_metadata();

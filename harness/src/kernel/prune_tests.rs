@@ -109,6 +109,22 @@ fn a_download_that_somebody_waits_for_stays_and_an_old_one_goes() {
 }
 
 #[test]
+fn a_saved_vm_that_was_not_used_for_long_goes() {
+    let (_dir, cache, _) = cache(&[]);
+    let snapshots = cache.subdirectory("snapshots").unwrap();
+    for (name, age) in [("used", 0), ("old", 2)] {
+        fs::create_dir(snapshots.join(name)).unwrap();
+        fs::write(snapshots.join(name).join("memory"), "x").unwrap();
+        let dir = File::open(snapshots.join(name)).unwrap();
+        dir.set_modified(SystemTime::now() - DAY * age).unwrap();
+    }
+    prune(&cache, keep(0, 3), false).unwrap();
+    assert_eq!(fs::read_dir(&snapshots).unwrap().count(), 2);
+    prune(&cache, keep(0, 0), false).unwrap();
+    assert!(snapshots.join("used").exists() && !snapshots.join("old").exists());
+}
+
+#[test]
 fn a_prune_that_was_killed_is_finished_by_the_next() {
     let (_dir, cache, keys) = cache(&[1]);
     let kernels = cache.root().join("kernels");

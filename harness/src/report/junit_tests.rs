@@ -179,6 +179,7 @@ fn properties_say_what_ran() {
                 qemu: "7.2.22".into(),
                 addr_no_randomize: true,
                 boot_ms: 4100,
+                restored: false,
                 vm: 0,
                 machine: "microvm".into(),
                 transport: "mmio".into(),

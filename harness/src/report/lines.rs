@@ -155,6 +155,7 @@ pub(super) fn vm_started(style: TerminalStyle, up: &VmStarted) -> String {
         (up.transport == "pci", ", PCI"),
         (up.share == "9p", ", 9p"),
         (up.no_overlay, ", no overlayfs"),
+        (up.restored, ", from a snapshot"),
     ]
     .into_iter()
     .filter_map(|(is_so, word)| is_so.then_some(word))

@@ -419,6 +419,7 @@ impl<'p> Pool<'p> {
             qemu: session.qemu.full_version.clone(),
             addr_no_randomize: session.addr_no_randomize,
             boot_ms: millis(start.elapsed()),
+            restored: session.vm.restored,
             vm,
             machine: means.machine.to_string(),
             transport: means.transport.to_string(),

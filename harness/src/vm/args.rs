@@ -41,6 +41,9 @@ pub fn command(spec: &VmSpec) -> Vec<OsString> {
     let mut line = vec![spec.qemu.clone().into_os_string()];
     line.extend(devices.iter().flat_map(|device| device.qemu()));
     line.extend(spec.qemu_args.iter().map(OsString::from));
+    if spec.incoming {
+        line.extend(["-incoming", "defer"].map(OsString::from));
+    }
     line
 }
 
@@ -64,6 +67,7 @@ fn devices(spec: &VmSpec) -> Vec<Box<dyn Device + '_>> {
         Box::new(Machine {
             with_properties: (platform.machine_type)(spec.means.machine, spec.means.transport),
             memory: spec.memory,
+            memory_file: spec.memory_file.as_deref(),
             cpus: spec.cpus,
             numa: spec.qemu_args.iter().any(|arg| arg == "-numa"),
         }),
@@ -156,3 +160,5 @@ pub fn shell_line(command: &[OsString]) -> OsString {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(super) use tests::spec as example;

@@ -81,20 +81,26 @@ pub struct Console {
 }
 
 impl Console {
-    /// Starts to copy the pipe `source` into the new file `path`; `scanner` sees all of it.
+    /// Starts to copy the pipe `source` into the new file `path`, after what came `before`;
+    /// `scanner` sees all of it.
     pub async fn capture(
         source: OwnedFd,
         path: &Path,
         scanner: Option<Scanner>,
+        before: &[u8],
     ) -> io::Result<Self> {
         // The kernel refuses larger pipes to a user who has many.
         let _ = fcntl(&source, FcntlArg::F_SETPIPE_SZ(PIPE));
         let source = Arc::new(Receiver::from_owned_fd(source)?);
-        let file = File::create(path).await?;
-        let state = Arc::new(Mutex::new(State {
+        let mut file = File::create(path).await?;
+        file.write_all(before).await?;
+        file.flush().await?;
+        let mut state = State {
             scanner,
             ..State::default()
-        }));
+        };
+        state.push(before);
+        let state = Arc::new(Mutex::new(state));
         let copier = tokio::spawn(copy(Arc::clone(&source), file, Arc::clone(&state)));
         Ok(Self {
             state,
@@ -224,7 +230,8 @@ impl Reports {
 /// Copies to the end. Keeps reading when the file is full or cannot be written, because a console
 /// that nobody reads would stop the guest.
 async fn copy(source: Arc<Receiver>, mut file: File, state: Arc<Mutex<State>>) -> io::Result<()> {
-    let mut left = MAX_FILE;
+    let before = state.lock().unwrap_or_else(PoisonError::into_inner).total;
+    let mut left = MAX_FILE.saturating_sub(before);
     let mut outcome = Ok(());
     let mut buffer = vec![0; 16 << 10];
     loop {
@@ -290,7 +297,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("console");
         let (read, mut write) = io::pipe().unwrap();
-        let console = Console::capture(read.into(), &path, None).await.unwrap();
+        let console = Console::capture(read.into(), &path, None, b"")
+            .await
+            .unwrap();
         let written = tokio::task::spawn_blocking(move || write.write_all(&input));
         written.await.unwrap().unwrap();
         console.drained().await;
@@ -304,7 +313,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (read, mut write) = io::pipe().unwrap();
         let path = dir.path().join("console");
-        let console = Console::capture(read.into(), &path, None).await.unwrap();
+        let console = Console::capture(read.into(), &path, None, b"")
+            .await
+            .unwrap();
         for round in 0..100 {
             let position = console.position();
             let line = format!("line {round}\n");
@@ -312,6 +323,22 @@ mod tests {
             console.settled().await;
             assert_eq!(console.text_since(position), line);
         }
+    }
+
+    #[tokio::test]
+    async fn what_came_before_is_the_beginning_of_the_console() {
+        let dir = tempfile::tempdir().unwrap();
+        let (read, mut write) = io::pipe().unwrap();
+        let path = dir.path().join("console");
+        let captured = Console::capture(read.into(), &path, None, b"[ 1.0] booted\n").await;
+        let console = captured.unwrap();
+        write.write_all(b"[ 2.0] goes on\n").unwrap();
+        drop(write);
+        console.drained().await;
+        let all = "[ 1.0] booted\n[ 2.0] goes on\n";
+        assert_eq!(console.text_since(0), all);
+        console.finish().await.unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), all);
     }
 
     #[tokio::test]

@@ -221,6 +221,20 @@ impl Control {
         }
     }
 
+    /// Waits until the guest waits for its plan.
+    pub async fn waiting(&mut self, deadline: Instant) -> Result<(), Error> {
+        const WHAT: &str = "the guest to wait for its plan";
+        match self.event(deadline, WHAT).await? {
+            GuestEvent::Waiting { protocol } if protocol == PROTOCOL_VERSION => Ok(()),
+            GuestEvent::Waiting { protocol } | GuestEvent::Hello(Hello { protocol, .. }) => {
+                Err(Error::Version { guest: protocol })
+            }
+            _ => Err(Error::OutOfTurn {
+                what: WHAT.to_owned(),
+            }),
+        }
+    }
+
     /// Waits for the guest's hello.
     pub async fn hello(&mut self, deadline: Instant) -> Result<Hello, Error> {
         match self.event(deadline, "the guest's hello").await? {

@@ -3,6 +3,9 @@
 
 mod boot;
 mod error;
+mod restore;
+mod rising;
+mod start;
 
 pub use error::Error;
 
@@ -18,6 +21,7 @@ use super::args;
 use super::extras::CORES;
 use super::means::Means;
 use super::qemu::Qemu;
+use super::snapshot::{self, Memory, Snapshot};
 use super::spec::{AccelChoice, GdbStub, NinePSpec, VirtiofsSpec, VmConfig, VmSpec};
 use super::trace::{BOOT, TRACES, Trace};
 use crate::arch::Arch;
@@ -113,12 +117,21 @@ pub struct Prepared {
     pub accel_note: Option<String>,
     shares: Vec<ShareConfig>,
     boot_timeout: Duration,
+    /// Boxed: every future of a start holds one of these.
+    snapshot: Option<Box<Snapshot>>,
 }
 
 /// What the guest sees, and how.
 struct LaidOut {
     layout: Layout,
     means: Means,
+}
+
+impl Prepared {
+    /// A memory that can be saved, for one start of the VM.
+    fn memory(&self) -> Result<Memory, Error> {
+        Memory::new(self.spec.memory).map_err(Error::Memory)
+    }
 }
 
 impl Launch {
@@ -135,12 +148,22 @@ impl Launch {
             Ok::<_, Error>((laid_out, boot_modules, served))
         })
         .await?;
-        let plan = std::mem::take(&mut laid_out.layout.plan);
+        let mut plan = std::mem::take(&mut laid_out.layout.plan);
         let chosen = launch.config.qemu.as_deref();
         let qemu = Qemu::find_remembered(chosen, arch, &launch.cache).await?;
         qemu.check(arch, &laid_out.means.needs_of_qemu())?;
         let choice = launch.choose_accelerator(&qemu, &laid_out.means).await?;
-        let initramfs = launch.pack("initramfs", plan, boot_modules).await?;
+        let waits = launch.waits(&qemu, &choice, &laid_out.means, &plan)?;
+        let in_initramfs = if waits {
+            BootPlan {
+                control: plan.control,
+                waits,
+                ..BootPlan::default()
+            }
+        } else {
+            std::mem::take(&mut plan)
+        };
+        let initramfs = launch.pack("initramfs", in_initramfs, boot_modules).await?;
         let settings = &launch.config.settings;
         let spec = VmSpec {
             qemu: qemu.path.clone(),
@@ -196,6 +219,8 @@ impl Launch {
             ]
             .concat(),
             qemu_args: launch.config.qemu_args.clone(),
+            memory_file: None,
+            incoming: false,
         };
         let length = args::kernel_command_line(&spec).len();
         let limit = platform(arch).max_command_line;
@@ -206,13 +231,40 @@ impl Launch {
                 length,
             });
         }
+        let mut snapshot = None;
+        if waits {
+            let (spec, qemu, cache) = (spec.clone(), qemu.clone(), launch.cache.clone());
+            let made = blocking(move || Snapshot::of(&spec, &qemu, plan, &cache));
+            snapshot = Some(Box::new(made.await?));
+        }
         Ok(Prepared {
             spec,
             qemu,
             accel_note: choice.notice(),
             shares,
             boot_timeout: launch.boot_timeout,
+            snapshot,
         })
+    }
+
+    /// Whether the guest waits for its plan, so that it can be saved.
+    fn waits(
+        &self,
+        qemu: &Qemu,
+        choice: &accel::Choice,
+        means: &Means,
+        plan: &BootPlan,
+    ) -> Result<bool, Error> {
+        if !self.config.snapshot {
+            return Ok(false);
+        }
+        snapshot::check(qemu, choice.accelerator)?;
+        if let Some(reason) = snapshot::unfit(&self.config, means, plan) {
+            let kernel = &self.config.kernel.name;
+            tracing::info!("{kernel} boots, and is not saved: {reason}");
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// Creates the VM's directories, reads the kernel's modules and plans what the guest sees.

@@ -181,6 +181,8 @@ pub struct Vm {
     pub control: Control,
     /// The use of file descriptors by its shares.
     pub relief: Relief,
+    /// Whether it was saved after an earlier boot, and restored.
+    pub restored: bool,
     pub(super) qmp: Qmp,
     pub(super) events: VmEvents,
     pub(super) qemu: QemuProcess,

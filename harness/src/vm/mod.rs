@@ -24,5 +24,6 @@ pub mod qemu;
 pub mod qmp;
 pub mod relay;
 pub mod relief;
+pub mod snapshot;
 pub mod spec;
 pub mod trace;

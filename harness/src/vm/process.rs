@@ -107,6 +107,11 @@ pub struct QemuProcess {
 impl QemuProcess {
     /// Starts the VM of `spec`, whose shares must be listening.
     pub async fn start(spec: &VmSpec) -> Result<Self, Error> {
+        Self::start_after(spec, b"").await
+    }
+
+    /// The same for a guest that was saved, and had written this to its console before.
+    pub async fn start_after(spec: &VmSpec, console: &[u8]) -> Result<Self, Error> {
         let shares = spec.virtiofs.iter().map(|share| &share.socket);
         for path in shares.chain([&spec.qmp_socket]).chain(&spec.control_socket) {
             if path.as_os_str().as_bytes().len() > MAX_SOCKET_PATH {
@@ -128,9 +133,10 @@ impl QemuProcess {
                 &spec.console_log,
                 stdout.into_owned_fd(),
                 Some(Scanner::new(spec.kernel_log.clone())),
+                console,
             )
             .await?,
-            messages: log(&spec.qemu_log, stderr.into_owned_fd(), None).await?,
+            messages: log(&spec.qemu_log, stderr.into_owned_fd(), None, b"").await?,
             qmp_socket: spec.qmp_socket.clone(),
             child,
         })
@@ -234,8 +240,9 @@ async fn log(
     path: &Path,
     pipe: io::Result<OwnedFd>,
     scanner: Option<Scanner>,
+    before: &[u8],
 ) -> Result<Console, Error> {
-    let captured = async { Console::capture(pipe?, path, scanner).await };
+    let captured = async { Console::capture(pipe?, path, scanner, before).await };
     captured.await.map_err(|source| Error::Log {
         path: path.to_owned(),
         source,

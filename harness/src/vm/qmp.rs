@@ -1,5 +1,7 @@
 //! QMP: queries QEMU's state, and receives its events.
 
+mod migration;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -199,7 +201,14 @@ impl Qmp {
         Ok(cpus.into_iter().map(|cpu| cpu.thread_id).collect())
     }
 
-    /// Starts the processors of a VM that was started with `-S`.
+    /// Stops the processors.
+    pub async fn stop(&self) -> Result<(), Error> {
+        answered("stop", self.service.execute(qmp::stop {}))
+            .await
+            .map(|_| ())
+    }
+
+    /// Starts the processors of a VM that was started with `-S`, or stopped.
     pub async fn cont(&self) -> Result<(), Error> {
         answered("cont", self.service.execute(qmp::cont {}))
             .await
@@ -308,6 +317,7 @@ mod tests {
             .await
             .unwrap();
         let mut lines = BufReader::new(read).lines();
+        let (mut migrating, mut asked) = (String::new(), 0);
         while let Some(line) = lines.next_line().await.unwrap() {
             let request: serde_json::Value = serde_json::from_str(&line).unwrap();
             let id = &request["id"];
@@ -317,6 +327,21 @@ mod tests {
                     format!(
                         "{stop}\r\n{{\"return\":{{\"running\":false,\"singlestep\":false,\"status\":\"internal-error\"}},\"id\":{id}}}\r\n"
                     )
+                }
+                "migrate" | "migrate-incoming" => {
+                    migrating = request["arguments"]["uri"].as_str().unwrap().to_owned();
+                    format!("{{\"return\":{{}},\"id\":{id}}}\r\n")
+                }
+                "query-migrate" => {
+                    asked += 1;
+                    let progress = match migrating.as_str() {
+                        "file:/broken" => r#""status":"failed","error-desc":"no devices""#,
+                        // At first it has not begun.
+                        _ if asked == 1 => "",
+                        _ if asked == 2 => r#""status":"active","new":{}"#,
+                        _ => r#""status":"completed""#,
+                    };
+                    format!("{{\"return\":{{{progress}}},\"id\":{id}}}\r\n")
                 }
                 "query-cpus-fast" => {
                     format!(
@@ -363,6 +388,24 @@ mod tests {
             })
         );
         assert_eq!(events.recv().await, None);
+    }
+
+    #[tokio::test]
+    async fn a_state_is_waited_for_and_what_failed_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("qmp");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let qemu = tokio::spawn(fake_qemu(listener));
+        let within = Duration::from_secs(5);
+        let (qmp, _events) = Qmp::connect(&socket, within).await.unwrap();
+        qmp.save_state(Path::new("/state"), within).await.unwrap();
+        let error = qmp.load_state(Path::new("/broken"), within).await;
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "QMP command migrate-incoming failed: no devices"
+        );
+        qmp.quit().await.unwrap();
+        qemu.await.unwrap();
     }
 
     #[tokio::test]

@@ -51,6 +51,9 @@ pub struct VmConfig {
     pub kernel_log: Patterns,
     /// Network and disks.
     pub extras: Extras,
+    /// Whether to restore a guest that was saved after its boot, if there is one, and to save this
+    /// one otherwise.
+    pub snapshot: bool,
 }
 
 /// Where gdb's stub listens.
@@ -146,6 +149,10 @@ pub struct VmSpec {
     pub kernel_args: Vec<String>,
     /// Appended to QEMU's command line.
     pub qemu_args: Vec<String>,
+    /// The file that is the guest's memory; `None` lets QEMU make one.
+    pub memory_file: Option<PathBuf>,
+    /// Whether QEMU waits for the state of a saved VM instead of booting.
+    pub incoming: bool,
 }
 
 impl VmSpec {

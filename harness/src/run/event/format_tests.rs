@@ -11,7 +11,7 @@ pub(super) const FULL: [&str; 17] = [
     r#"{"at_ms":2,"event":"kernel_failed","kernel":"6.1","reason":"no such package","hints":["run apt"]}"#,
     r#"{"at_ms":3,"event":"suite_ready","suite":"bpftrace","subject":"/bin/bpftrace","version":"0.17.0","dialect":"0.17","options":["--dialect"]}"#,
     r#"{"at_ms":4,"event":"vm_starting","kernel":"6.1","vm":0}"#,
-    r#"{"at_ms":5,"event":"vm_started","kernel":"6.1","release":"6.1.0","accelerator":"tcg","qemu":"7.2.22 (Debian)","addr_no_randomize":true,"boot_ms":1700,"vm":3,"machine":"microvm","transport":"pci","share":"9p","no_overlay":true,"chosen_because":["9p by --share"],"memory":4294967296,"cpus":2,"cpu":"max","append":["nokaslr"],"qemu_args":["-s"],"modules":["xfs"],"asked":["cpus 2 by --cpus"]}"#,
+    r#"{"at_ms":5,"event":"vm_started","kernel":"6.1","release":"6.1.0","accelerator":"tcg","qemu":"7.2.22 (Debian)","addr_no_randomize":true,"boot_ms":1700,"restored":true,"vm":3,"machine":"microvm","transport":"pci","share":"9p","no_overlay":true,"chosen_because":["9p by --share"],"memory":4294967296,"cpus":2,"cpu":"max","append":["nokaslr"],"qemu_args":["-s"],"modules":["xfs"],"asked":["cpus 2 by --cpus"]}"#,
     r#"{"at_ms":6,"event":"speed_measured","kernel":"6.1","vm":3,"factor":2.25}"#,
     r#"{"at_ms":7,"event":"test_started","kernel":"6.1","vm":3,"suite":"a","id":"a.b","attempt":2,"expected_ms":4000}"#,
     r#"{"at_ms":8,"event":"test_slow","kernel":"6.1","vm":3,"id":"a.b","elapsed_ms":60000,"guest_ms":6000}"#,

@@ -27,6 +27,9 @@ pub struct VmStarted {
     pub addr_no_randomize: bool,
     /// From starting QEMU to hello, in milliseconds.
     pub boot_ms: u64,
+    /// The guest was saved after an earlier boot, and restored.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
     /// Counts the VMs of the run, from 0.
     pub vm: u32,
     /// QEMU's machine: `microvm` or `q35`; empty if an older kiln did not say.

@@ -123,6 +123,7 @@ fn run(results: Vec<TestResult>) -> Vec<Record> {
                 qemu: "7.2".into(),
                 addr_no_randomize: false,
                 boot_ms: 1,
+                restored: false,
                 vm: 0,
                 machine: "microvm".into(),
                 transport: "mmio".into(),

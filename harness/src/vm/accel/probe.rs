@@ -83,6 +83,8 @@ pub(super) async fn boot(input: &ProbeInput<'_>) -> io::Result<ProbeResult> {
         kernel_args: vec!["loglevel=8".to_owned()],
         // Held until QMP is connected, so that no event is missed.
         qemu_args: vec!["-S".to_owned()],
+        memory_file: None,
+        incoming: false,
     };
     let deadline = Instant::now() + DEADLINE;
     let mut qemu = match QemuProcess::start(&spec).await {

@@ -20,24 +20,28 @@ pub(super) fn on(transport: Transport) -> &'static str {
 }
 
 /// The machine, its processors, and memory that the share processes can map.
-pub(super) struct Machine {
+pub(super) struct Machine<'a> {
     pub(super) with_properties: &'static str,
     pub(super) memory: u64,
+    /// What is mapped as the memory, in place of a file of QEMU's own.
+    pub(super) memory_file: Option<&'a Path>,
     pub(super) cpus: u32,
     /// Whether the user's own options divide the memory into NUMA nodes, which QEMU allows only
     /// where the machine does not name it as a whole.
     pub(super) numa: bool,
 }
 
-impl Device for Machine {
+impl Device for Machine<'_> {
     fn qemu(&self) -> Vec<OsString> {
+        let size = format!(",id=mem,share=on,size={}B", self.memory);
+        let memory = match self.memory_file {
+            None => OsString::from(format!("memory-backend-memfd{size}")),
+            Some(path) => with_path("memory-backend-file,mem-path=", path, &size),
+        };
         let backend = if self.numa { "" } else { ",memory-backend=mem" };
         [
             option("-M", format!("{}{backend}", self.with_properties)),
-            option(
-                "-object",
-                format!("memory-backend-memfd,id=mem,share=on,size={}B", self.memory),
-            ),
+            option("-object", memory),
             option("-m", format!("{}B", self.memory)),
             option("-smp", self.cpus.to_string()),
             // vhost-user speaks virtio 1.0 only.

@@ -13,7 +13,8 @@ use crate::vm::accelerator::Accelerator;
 use crate::vm::means::{Console, Means};
 use crate::vm::spec::{NinePSpec, VirtiofsSpec};
 
-fn spec(accelerator: Accelerator) -> VmSpec {
+/// A VM.
+pub(in crate::vm) fn spec(accelerator: Accelerator) -> VmSpec {
     VmSpec {
         qemu: "/usr/bin/qemu-system-x86_64".into(),
         accelerator,
@@ -50,6 +51,8 @@ fn spec(accelerator: Accelerator) -> VmSpec {
         qemu_sandbox: true,
         kernel_args: vec!["loglevel=7".to_owned()],
         qemu_args: vec!["-s".to_owned()],
+        memory_file: None,
+        incoming: false,
     }
 }
 
@@ -119,6 +122,19 @@ fn everything_that_any_vm_needs_is_there() {
     for argument in ["console=ttyS0", "panic=-1", "rdinit=/init"] {
         assert!(append.split(' ').any(|word| word == argument), "{append}");
     }
+}
+
+#[test]
+fn a_guest_can_be_saved_whose_memory_is_a_file_with_a_name() {
+    let mut spec = spec(Accelerator::Tcg);
+    spec.memory_file = Some("/proc/7/fd/8".into());
+    assert_eq!(
+        value(&words(&spec), "-object"),
+        "memory-backend-file,mem-path=/proc/7/fd/8,id=mem,share=on,size=536870912B"
+    );
+    assert!(!words(&spec).contains(&"-incoming".to_owned()));
+    spec.incoming = true;
+    assert_eq!(value(&words(&spec), "-incoming"), "defer");
 }
 
 #[test]

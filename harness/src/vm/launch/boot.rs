@@ -1,37 +1,24 @@
-//! Boots a prepared VM: its shares, QEMU, and the guest up to its hello.
+//! Boots a prepared VM: its shares, QEMU, and the guest up to its hello. A guest that waits for its
+//! plan is saved on its way, for the next boot like this one.
 
-use std::time::Duration;
-
+use guest_init::message::Hello;
 use tokio::time::Instant;
 
-use super::{Error, Prepared, also};
-use crate::guest::share::Share;
+use super::rising::Rising;
+use super::{Error, Prepared};
+use crate::hint::with_causes;
 use crate::vm::arch::platform;
-use crate::vm::control::{self, Control};
-use crate::vm::guest_time::{GuestTime, Threads};
-use crate::vm::machine::{Evidence, Vm, take_down};
-use crate::vm::process::QemuProcess;
-use crate::vm::qmp::Qmp;
-use crate::vm::relief::Relief;
-use crate::vm::{args, card, health};
-
-/// How long QEMU may take to open its QMP socket.
-const QMP_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long a guest may take to set its clock, on a busy host.
-const CLOCK_DEADLINE: Duration = Duration::from_secs(20);
-
-/// QEMU's command line, in the VM's log directory.
-const COMMAND_FILE: &str = "qemu.sh";
+use crate::vm::control::Control;
+use crate::vm::machine::{Evidence, Vm};
+use crate::vm::snapshot::{self, Memory, Saved, Snapshot};
 
 /// How often to boot a guest that finds no timer. Seen once in some 150 boots on two
 /// cores with a load of 8.
 const BOOTS: u32 = 4;
 
 impl Prepared {
-    /// Starts the shares, then QEMU, and waits for the guest's hello. Boots
-    /// again if the guest found no timer.
-    pub async fn start(self) -> Result<Vm, Error> {
+    /// Boots, and waits for the guest's hello. Boots again if the guest found no timer.
+    pub(super) async fn boot(&self) -> Result<Vm, Error> {
         let mut left = BOOTS;
         loop {
             left = left.saturating_sub(1);
@@ -40,95 +27,35 @@ impl Prepared {
             } else {
                 |_: &str| false
             };
-            if let Some(vm) = self.boot(gives_up).await? {
-                return Ok(on_time(vm).await);
+            if let Some(vm) = self.boot_once(gives_up).await? {
+                return Ok(vm);
             }
             tracing::info!("the guest found no timer on a busy host; booting it again");
         }
     }
 
-    /// Writes QEMU's command line beside its logs.
-    fn note_command(&self) -> Result<(), Error> {
-        let path = self.spec.qemu_log.with_file_name(COMMAND_FILE);
-        let asked = also(&self.spec.asked);
-        let mut line = std::ffi::OsString::from(format!("# {}{asked}\n", self.spec.means));
-        line.push(args::shell_line(&args::command(&self.spec)));
-        line.push("\n");
-        std::fs::write(&path, line.as_encoded_bytes())
-            .map_err(|source| Error::Directory { path, source })
-    }
-
     /// Boots once. `None` if the guest's console has what `gives_up` looks for: a guest without a
     /// timer may stand still before its hello.
-    async fn boot(&self, gives_up: fn(&str) -> bool) -> Result<Option<Vm>, Error> {
-        let start = Instant::now();
-        let deadline = start + self.boot_timeout;
-        let mut shares = Vec::new();
-        for config in &self.shares {
-            shares.push(Share::start(config.clone()).await?);
-        }
-        self.note_command()?;
-        let mut qemu = QemuProcess::start(&self.spec).await?;
-        let (qmp, mut events) = qemu.connect_qmp(QMP_DEADLINE).await?;
-        if let Err(error) = card::leave(&self.spec, qemu.pid()) {
-            tracing::warn!("`kiln ps` will not show this VM: {error}");
-        }
-        let held = self.spec.held();
-        let socket = self.spec.control_socket.clone().unwrap_or_default();
-        let connected = Control::connect(&socket, deadline).await;
-        let hello = match connected {
-            Ok(mut control) => tokio::select! {
-                hello = control.hello(deadline) => hello.map(|hello| (control, hello)).map_err(|error| explain(&error)),
-                ended = qemu.wait_or_until(gives_up) => Err(match ended {
-                    Ok(Some(status)) => format!("QEMU ended during boot ({status})"),
-                    Ok(None) => "the guest has no timer".to_owned(),
-                    Err(error) => error.to_string(),
-                }),
-                loss = health::ended(&mut events, &held) => Err(format!("{loss} during boot")),
-            },
-            Err(error) => Err(error.to_string()),
+    async fn boot_once(&self, gives_up: fn(&str) -> bool) -> Result<Option<Vm>, Error> {
+        let deadline = Instant::now() + self.boot_timeout;
+        let memory = match &self.snapshot {
+            Some(_) => Some(self.memory()?),
+            None => None,
         };
-        if gives_up(&qemu.console().text_since(0)) {
-            take_down(qemu, shares, Duration::ZERO).await;
+        let mut rising = Rising::start(self, memory.as_ref(), None).await?;
+        let saving = self.snapshot.as_deref().zip(memory.as_ref());
+        let hello = self.hello(&mut rising, saving, deadline, gives_up).await;
+        if gives_up(&rising.qemu.console().text_since(0)) {
+            rising.take_down().await;
             return Ok(None);
         }
         match hello {
-            Ok((mut control, hello)) => {
-                match threads(&qemu, &qmp, &shares).await {
-                    Ok(threads) => control.time = GuestTime::metered(threads),
-                    Err(why) => tracing::warn!(
-                        "limits count as if the guest never waited: \
-                         what its processors do is unknown: {why}"
-                    ),
-                }
-                let steps = &hello.timings;
-                tracing::info!(
-                    "{} came up in {} ms; by the guest's clock init started at {} ms, \
-                     modules were loaded at {}, the root was entered at {}, all was ready at {}",
-                    self.spec.kernel.name,
-                    start.elapsed().as_millis(),
-                    steps.init / 1000,
-                    steps.modules / 1000,
-                    steps.root / 1000,
-                    steps.ready / 1000
-                );
-                let relief = Relief::default();
-                for words in shares.iter_mut().filter_map(Share::take_signals) {
-                    relief.listen(words, control.requests());
-                }
-                Ok(Some(Vm {
-                    spec: self.spec.clone(),
-                    hello,
-                    control,
-                    relief,
-                    qmp,
-                    events,
-                    qemu,
-                    shares,
-                }))
-            }
+            Ok((control, hello)) => Ok(Some(rising.up(control, hello, false).await)),
             Err(why) => {
-                let evidence = Evidence::gather(&mut qemu, &qmp, &mut events).await;
+                let Rising {
+                    qemu, qmp, events, ..
+                } = &mut rising;
+                let evidence = Evidence::gather(qemu, qmp, events).await;
                 Err(Error::Boot {
                     kernel: self.spec.kernel.name.clone(),
                     arch: self.spec.kernel.arch,
@@ -139,31 +66,52 @@ impl Prepared {
             }
         }
     }
-}
 
-/// The host's threads that a guest waits for.
-async fn threads(qemu: &QemuProcess, qmp: &Qmp, shares: &[Share]) -> Result<Threads, String> {
-    let vcpus = qmp.cpu_threads().await.map_err(|error| error.to_string())?;
-    Threads::of(qemu.pid(), &vcpus, shares.iter().map(Share::pid))
-        .map_err(|error| error.to_string())
-}
-
-/// Waits until the guest's clock is set. A guest that does not answer is lost, which its user will
-/// notice.
-async fn on_time(vm: Vm) -> Vm {
-    if !vm.control.clock_is_set(CLOCK_DEADLINE).await {
-        tracing::warn!(
-            "the clock of the guest of kernel {} is not set",
-            vm.spec.kernel.name
-        );
+    /// Waits for the guest's hello, and before that for its plan, if it does.
+    async fn hello(
+        &self,
+        rising: &mut Rising,
+        saving: Option<(&Snapshot, &Memory)>,
+        deadline: Instant,
+        gives_up: fn(&str) -> bool,
+    ) -> Result<(Control, Hello), String> {
+        let mut control = rising.control(deadline).await?;
+        if let Some((snapshot, memory)) = saving {
+            rising.step(control.waiting(deadline), gives_up).await?;
+            // One without a timer is of no use, now or later.
+            if !gives_up(&rising.qemu.console().text_since(0)) {
+                self.save(snapshot, memory, rising).await?;
+            }
+            let sent = control.send(&snapshot.after_boot()).await;
+            sent.map_err(|error| error.to_string())?;
+        }
+        let hello = rising.step(control.hello(deadline), gives_up).await?;
+        Ok((control, hello))
     }
-    vm
-}
 
-/// If the port closes during boot, QEMU is ending.
-fn explain(error: &control::Error) -> String {
-    match error {
-        control::Error::Closed { .. } => "the VM ended before the guest said hello".to_owned(),
-        other => other.to_string(),
+    async fn save(
+        &self,
+        snapshot: &Snapshot,
+        memory: &Memory,
+        rising: &Rising,
+    ) -> Result<(), String> {
+        let start = Instant::now();
+        let console = rising.qemu.console();
+        console.settled().await;
+        let console = console.text_since(0);
+        let vm = (memory, rising.qemu.pid());
+        let (kernel, khz) = (&self.spec.kernel.name, self.spec.counter_khz);
+        match snapshot::save(snapshot, khz, vm, &rising.qmp, console).await {
+            Saved::Done => tracing::info!(
+                "{kernel} is saved, which took {} ms: the next VM like it is restored",
+                start.elapsed().as_millis()
+            ),
+            Saved::Not(error) => tracing::info!("{kernel} is not saved: {}", with_causes(&error)),
+            Saved::Stuck(error) => {
+                let why = with_causes(&error);
+                return Err(format!("the guest did not go on after it was saved: {why}"));
+            }
+        }
+        Ok(())
     }
 }

@@ -15,6 +15,7 @@ use crate::vm::machine::Evidence;
 use crate::vm::means;
 use crate::vm::process;
 use crate::vm::qemu;
+use crate::vm::snapshot;
 
 /// Why there is no VM.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,15 @@ pub enum Error {
     /// QEMU could not be started.
     #[error(transparent)]
     Process(#[from] process::Error),
+    /// Snapshots were asked for, and cannot be had.
+    #[error(transparent)]
+    NoSnapshots(#[from] snapshot::Refused),
+    /// What tells saved states apart could not be read.
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+    /// There is no file for the guest's memory.
+    #[error("cannot make a file for the guest's memory: {0}")]
+    Memory(std::io::Error),
     /// A disk could not be made.
     #[error(transparent)]
     Disk(#[from] extras::Error),
@@ -136,7 +146,11 @@ impl Hint for Error {
             Self::Initramfs(error) => error.hints(),
             Self::Process(error) => error.hints(),
             Self::Disk(error) => error.hints(),
-            Self::NotWritable { .. } | Self::Directory { .. } => Vec::new(),
+            Self::NoSnapshots(error) => error.hints(),
+            Self::NotWritable { .. }
+            | Self::Directory { .. }
+            | Self::Snapshot(_)
+            | Self::Memory(_) => Vec::new(),
             Self::CommandLine { .. } => {
                 vec!["shorten --append, or append in kernels.toml".to_owned()]
             }
