@@ -1,4 +1,4 @@
-//! A bare boot, and `kiln exec -- /bin/true`.
+//! A bare boot, `kiln exec -- /bin/true`, and the same in a restored guest where QEMU can save one.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,19 +11,24 @@ use crate::{KILN, Result, verdict};
 /// How long `kiln exec` may take, relative to a bare boot.
 const TARGET: f64 = 1.2;
 
-/// The two ways.
+/// How long it may take in a restored guest.
+const RESTORED_TARGET: f64 = 0.6;
+
+/// The ways.
 const BARE: &str = "bare boot to power-off";
 const EXEC: &str = "kiln exec -- /bin/true";
+const RESTORED: &str = "kiln exec --snapshot -- /bin/true";
 
 /// Far longer than any boot: anything longer is a hang.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// One kernel and its two ways.
+/// One kernel and its ways.
 struct Contest {
     kernel: String,
     vm: BareVm,
     bare: Samples,
     exec: Samples,
+    restored: Option<Samples>,
 }
 
 /// Alternates bare boots and `kiln exec`, kernel after kernel, `rounds` times.
@@ -36,11 +41,18 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
         // Not measured: fills kiln's caches and the host's page cache.
         exec(&["-k", kernel]).await?;
         bare_boot(&vm).await?;
+        let mut restored = None;
+        if vm.can_be_saved() {
+            // Saves the guest, unless it is saved.
+            restore(kernel).await?;
+            restored = Some(Samples::default());
+        }
         contests.push(Contest {
             kernel: kernel.clone(),
             vm,
             bare: Samples::default(),
             exec: Samples::default(),
+            restored,
         });
     }
     for round in 1..=rounds {
@@ -48,6 +60,9 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
         for contest in &mut contests {
             contest.bare.add(&bare_boot(&contest.vm).await?);
             contest.exec.add(&exec(&["-k", &contest.kernel]).await?);
+            if let Some(restored) = &mut contest.restored {
+                restored.add(&restore(&contest.kernel).await?);
+            }
         }
     }
     for contest in &contests {
@@ -64,8 +79,22 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
             "  target for the wall time: at most {TARGET}: {}",
             verdict(exec.wall.median_over(&bare.wall) <= TARGET)
         );
+        if let Some(restored) = &contest.restored {
+            let ways = [BARE, RESTORED];
+            compare("wall time", ways, &bare.wall, &restored.wall);
+            compare("CPU time", ways, &bare.cpu, &restored.cpu);
+            println!(
+                "  target for the wall time: at most {RESTORED_TARGET}: {}",
+                verdict(restored.wall.median_over(&bare.wall) <= RESTORED_TARGET)
+            );
+        }
     }
     Ok(())
+}
+
+/// `kiln exec --snapshot`, from kiln's start to its end.
+async fn restore(kernel: &str) -> Result<Cost> {
+    exec(&["--snapshot", "-k", kernel]).await
 }
 
 /// From QEMU's start to its end.
