@@ -1,8 +1,8 @@
 //! The messages between host and guest.
 //!
 //! The host sends [`Request`]s, the guest sends [`GuestEvent`]s. The first event is
-//! [`GuestEvent::Hello`], or [`GuestEvent::Waiting`] of a guest that waits for its plan. The host numbers jobs and processes as it likes and never
-//! uses a number twice.
+//! [`GuestEvent::Hello`], or [`GuestEvent::Waiting`] of a guest that waits for its plan. The host
+//! numbers jobs and processes as it likes and never uses a number twice.
 
 use serde::{Deserialize, Serialize};
 

@@ -78,7 +78,7 @@ impl Prepared {
         let mut control = rising.control(deadline).await?;
         if let Some((snapshot, memory)) = saving {
             rising.step(control.waiting(deadline), gives_up).await?;
-            // One without a timer is of no use, now or later.
+            // One without a timer can do nothing, now or later.
             if !gives_up(&rising.qemu.console().text_since(0)) {
                 self.save(snapshot, memory, rising).await?;
             }

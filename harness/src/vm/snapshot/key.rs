@@ -16,7 +16,7 @@ use crate::vm::extras::Extras;
 use crate::vm::qemu::Qemu;
 use crate::vm::spec::{NinePSpec, VirtiofsSpec, VmSpec};
 
-/// Raised when states of earlier kilns are of no use, for reasons that the rest does not show.
+/// Raised when states of earlier kilns do not fit, for reasons that the rest does not show.
 const FORMAT: &str = "1";
 
 /// Digits of a key.

@@ -39,7 +39,7 @@ pub async fn save(
     };
     let written = async {
         qmp.stop().await?;
-        // First: only then nobody writes to the memory any more, the devices of shares included.
+        // First: from then on nobody writes to the memory, nor do the devices of shares.
         qmp.save_state(&draft.devices(), WITHIN).await?;
         write(draft, counter_khz, memory, qemu).await
     };
