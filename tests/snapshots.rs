@@ -137,6 +137,9 @@ fn now() -> u64 {
     since.unwrap().as_secs()
 }
 
+/// A file of a state, and what happens to it.
+type Damage = (&'static str, fn(&Path));
+
 #[test]
 fn a_state_that_is_damaged_is_replaced() {
     let Some(kiln) = able() else { return };
@@ -144,7 +147,7 @@ fn a_state_that_is_damaged_is_replaced() {
     let [state] = &states(&kiln)[..] else {
         panic!("one state")
     };
-    let damage: [(&str, fn(&Path)); 4] = [
+    let damage: [Damage; 4] = [
         ("memory", |path| {
             let file = fs::File::options().write(true).open(path).unwrap();
             file.set_len(path.metadata().unwrap().len() / 2).unwrap();

@@ -97,6 +97,8 @@ pub fn unfit(config: &VmConfig, means: &Means, plan: &BootPlan) -> Option<&'stat
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn qemu(major: u32, minor: u32) -> Qemu {

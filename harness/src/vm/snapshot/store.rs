@@ -248,8 +248,9 @@ mod tests {
     fn names(store: &Store) -> Vec<String> {
         let entries = fs::read_dir(&store.root).unwrap();
         let mut names: Vec<String> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !name.ends_with(".lock"))
+            .map(Result::unwrap)
+            .filter(|entry| entry.path().is_dir())
+            .map(|entry| entry.file_name().into_string().unwrap())
             .collect();
         names.sort();
         names
