@@ -60,11 +60,12 @@ const NOBODY: u32 = 65534;
 
 /// Variables of the caller that reach kiln: what a machine needs to reach its mirrors, and settings
 /// of the test run.
-const PASSED_ON: [&str; 9] = [
+const PASSED_ON: [&str; 10] = [
     "PATH",
     "KILN_APT_MIRROR",
     "KILN_ACCEL",
     "KILN_QEMU",
+    "KILN_VM_SNAPSHOT",
     "http_proxy",
     "https_proxy",
     "no_proxy",
