@@ -71,21 +71,18 @@ pub(crate) async fn measure(kernels: &[String], rounds: u32) -> Result<()> {
             contest.kernel,
             contest.vm.accelerator()
         );
-        let (bare, exec) = (&contest.bare, &contest.exec);
-        let ways = [BARE, EXEC];
-        compare("wall time", ways, &bare.wall, &exec.wall);
-        compare("CPU time", ways, &bare.cpu, &exec.cpu);
-        println!(
-            "  target for the wall time: at most {TARGET}: {}",
-            verdict(exec.wall.median_over(&bare.wall) <= TARGET)
-        );
-        if let Some(restored) = &contest.restored {
-            let ways = [BARE, RESTORED];
-            compare("wall time", ways, &bare.wall, &restored.wall);
-            compare("CPU time", ways, &bare.cpu, &restored.cpu);
+        let ways = [
+            (EXEC, Some(&contest.exec), TARGET),
+            (RESTORED, contest.restored.as_ref(), RESTORED_TARGET),
+        ];
+        for (way, samples, target) in ways {
+            let Some(samples) = samples else { continue };
+            let bare = &contest.bare;
+            compare("wall time", [BARE, way], &bare.wall, &samples.wall);
+            compare("CPU time", [BARE, way], &bare.cpu, &samples.cpu);
             println!(
-                "  target for the wall time: at most {RESTORED_TARGET}: {}",
-                verdict(restored.wall.median_over(&bare.wall) <= RESTORED_TARGET)
+                "  target for the wall time: at most {target}: {}",
+                verdict(samples.wall.median_over(&bare.wall) <= target)
             );
         }
     }
