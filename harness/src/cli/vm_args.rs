@@ -115,8 +115,8 @@ pub(super) struct VmArgs {
     /// Write the memory of a guest that panics into the VM's log directory
     #[arg(long)]
     pub(super) dump_on_panic: bool,
-    /// Restore the guest that was saved after the last boot like this one, instead of booting; save
-    /// it if there is none. Needs QEMU 8.2 and TCG
+    /// Restore the guest that was saved after an earlier boot like this one; without a saved guest,
+    /// boot and save it. Needs QEMU 8.2 or later, and TCG
     #[arg(long, env = "KILN_VM_SNAPSHOT", value_parser = clap::builder::FalseyValueParser::new())]
     pub(super) snapshot: bool,
     /// How long the guest may show no sign of life before it counts as hung, such as 90s

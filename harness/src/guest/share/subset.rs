@@ -259,6 +259,5 @@ impl FileSystem for Subset {
     }
 }
 
-// Migration of a running VM, which kiln does not do.
-/// [`Served`](super::served::Served), around it, does it all.
+// For saving a VM: `Served`, around it, answers for both.
 impl SerializableFileSystem for Subset {}

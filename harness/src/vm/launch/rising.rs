@@ -51,6 +51,7 @@ impl Rising {
         for config in &prepared.shares {
             shares.push(Share::start(config.clone()).await?);
         }
+        // That of a boot: whoever runs it by hand has no memory and no state.
         note_command(&prepared.spec)?;
         let mut qemu = QemuProcess::start_after(&spec, console.unwrap_or_default()).await?;
         let (qmp, events) = qemu.connect_qmp(QMP_DEADLINE).await?;
