@@ -15,5 +15,7 @@ lib.fileset.toSource {
     # Unit tests compare them with the code.
     ../docs/events.md
     ../docs/verdicts.md
+    # A unit test runs the fuzz target's function over them.
+    ../fuzz/seeds/bpf_object
   ];
 }

@@ -41,11 +41,18 @@ fn nix_builds_the_workspace_from_every_file_that_its_sources_read() {
             }
             let text = fs::read_to_string(&file).unwrap();
             let beside = file.parent().unwrap();
-            // `include_str!("…")` and `concat!(env!("CARGO_MANIFEST_DIR"), "/…")`.
+            // `include_str!("…")`, `concat!(env!("CARGO_MANIFEST_DIR"), "/…")`, and
+            // `Path::new(env!("CARGO_MANIFEST_DIR")).join("../…")`.
             let included = text.split("include_str!(\"").skip(1);
             let included = included.map(|rest| beside.join(upto_quote(rest)));
-            let named = text.split("env!(\"CARGO_MANIFEST_DIR\"), \"/").skip(1);
-            let named = named.map(|rest| checkout().join("harness").join(upto_quote(rest)));
+            let manifest_dir = "env!(\"CARGO_MANIFEST_DIR\")";
+            let named = [(", \"/", "harness"), (").join(\"../", "")];
+            let named = named.into_iter().flat_map(|(between, dir)| {
+                let before = format!("{manifest_dir}{between}");
+                let rests = text.split(&before).skip(1);
+                let paths = rests.map(|rest| checkout().join(dir).join(upto_quote(rest)));
+                paths.collect::<Vec<_>>()
+            });
             for path in included.chain(named) {
                 let Ok(path) = path.canonicalize() else {
                     panic!("{} reads {}", file.display(), path.display());
