@@ -39,20 +39,16 @@ fn nix_builds_the_workspace_from_every_file_that_its_sources_read() {
             if file.extension().is_none_or(|extension| extension != "rs") {
                 continue;
             }
-            let text = fs::read_to_string(&file).unwrap();
+            // `Path::new(env!("CARGO_MANIFEST_DIR")).join("../…")` as `concat!` would have it.
+            let text = fs::read_to_string(&file)
+                .unwrap()
+                .replace("_DIR\")).join(\"../", "_DIR\"), \"/../");
             let beside = file.parent().unwrap();
-            // `include_str!("…")`, `concat!(env!("CARGO_MANIFEST_DIR"), "/…")`, and
-            // `Path::new(env!("CARGO_MANIFEST_DIR")).join("../…")`.
+            // `include_str!("…")` and `concat!(env!("CARGO_MANIFEST_DIR"), "/…")`.
             let included = text.split("include_str!(\"").skip(1);
             let included = included.map(|rest| beside.join(upto_quote(rest)));
-            let manifest_dir = "env!(\"CARGO_MANIFEST_DIR\")";
-            let named = [(", \"/", "harness"), (").join(\"../", "")];
-            let named = named.into_iter().flat_map(|(between, dir)| {
-                let before = format!("{manifest_dir}{between}");
-                let rests = text.split(&before).skip(1);
-                let paths = rests.map(|rest| checkout().join(dir).join(upto_quote(rest)));
-                paths.collect::<Vec<_>>()
-            });
+            let named = text.split("env!(\"CARGO_MANIFEST_DIR\"), \"/").skip(1);
+            let named = named.map(|rest| checkout().join("harness").join(upto_quote(rest)));
             for path in included.chain(named) {
                 let Ok(path) = path.canonicalize() else {
                     panic!("{} reads {}", file.display(), path.display());
