@@ -67,6 +67,24 @@ fn a_guest_that_panics_is_reported_with_its_last_messages_on_each_kernel() {
 }
 
 #[test]
+fn a_guest_that_cannot_go_on_before_it_reaches_the_host_says_why() {
+    let kiln = Kiln::new();
+    // The kernel refuses to start the module of shared files.
+    let args = ["exec", "-k", "6.1", "--append"];
+    let output = kiln
+        .vm(args)
+        .args(["initcall_blacklist=virtio_fs_init", "--", "true"])
+        .run();
+    output
+        .assert_code(125)
+        .assert_err_contains(
+            "kernel 6.1 did not come up: guest-init failed to load a boot module: ",
+        )
+        .assert_err_contains("virtiofs.ko: EPERM");
+    kiln.assert_nothing_left();
+}
+
+#[test]
 fn a_guest_that_says_no_hello_is_given_up_at_the_boot_deadline() {
     let kiln = Kiln::new();
     let args = [

@@ -2,9 +2,11 @@
 //! overlayfs, devtmpfs, modules, serial ports, PVH, and PCI on microvm. `scripts/build-tiny-kernel` builds it once.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::nix_support::Store;
 use crate::support::{Kiln, checkout};
@@ -105,6 +107,59 @@ fn a_kernel_with_the_least_runs_a_command_of_an_ordinary_user() {
     assert!(!Path::new("/usr/new").exists() && !kiln.work().join("new").exists());
     kiln.assert_nothing_left();
     kiln.assert_no_temporary_files();
+}
+
+#[test]
+fn a_guest_boots_whatever_the_host_removes_from_its_root_meanwhile() {
+    let kiln = Kiln::new();
+    let tiny = kernel(&kiln);
+    let root = kiln.path("root");
+    for dir in [
+        "bin",
+        "etc",
+        "proc",
+        "sys",
+        "dev",
+        "tmp",
+        "run",
+        "var/changing",
+    ] {
+        fs::create_dir_all(root.join(dir)).unwrap();
+    }
+    fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+    symlink("busybox", root.join("bin/true")).unwrap();
+    let (changing, stop) = (root.join("var/changing"), AtomicBool::new(false));
+    // Ends by itself, too, so that a boot that fails the test does not wait for it.
+    let end = Instant::now() + Duration::from_secs(120);
+    let change = || {
+        while !stop.load(Ordering::Relaxed) && Instant::now() < end {
+            for number in 0..30 {
+                let path = |kind: &str| changing.join(format!("{kind}{number}"));
+                fs::write(path("file"), "text").unwrap();
+                symlink("file", path("link")).unwrap();
+                fs::create_dir(path("dir")).unwrap();
+            }
+            fs::remove_dir_all(&changing).unwrap();
+            fs::create_dir(&changing).unwrap();
+        }
+    };
+    let boot = || {
+        kiln.vm(["exec", "-k"])
+            .arg(&tiny)
+            .arg("--root")
+            .arg(format!("dir:{}", root.display()))
+            .args(["--", "/bin/true"])
+            .run()
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(change);
+        let outputs = [boot(), boot()];
+        stop.store(true, Ordering::Relaxed);
+        for output in outputs {
+            output.assert_code(0);
+        }
+    });
+    kiln.assert_nothing_left();
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use guest_init::message::CONSOLE_PREFIX;
+
 /// Something that PID 1 needs has failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -28,5 +30,5 @@ impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
 
 /// Writes a line to the console. Ignores errors.
 pub(crate) fn console(line: &str) {
-    let _ = writeln!(std::io::stderr(), "kiln-init: {line}");
+    let _ = writeln!(std::io::stderr(), "{CONSOLE_PREFIX}{line}");
 }

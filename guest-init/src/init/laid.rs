@@ -8,6 +8,8 @@
 //! /usr       → bind         any other
 //! /tmp       → empty        one that gets a file system of its own
 //! ```
+//!
+//! The host goes on meanwhile: what has gone since its directory was read is left out.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirEntry, File, Metadata};
@@ -191,7 +193,10 @@ impl Laying<'_> {
             bytes: MOST_BYTES,
             mounts: MOST_MOUNTS,
         };
-        let meta = fs::symlink_metadata(self.lower.join(directory))?;
+        let meta = match fs::symlink_metadata(self.lower.join(directory)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            meta => meta?,
+        };
         let mut queue = VecDeque::from([Child {
             path: directory.to_owned(),
             meta,
@@ -234,11 +239,13 @@ impl Laying<'_> {
         Ok(())
     }
 
-    /// What is in a directory of the share; nothing if it cannot be read.
+    /// What is in a directory of the share; nothing if it cannot be read, or has gone.
     fn entries(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
+        use io::ErrorKind::{NotFound, PermissionDenied};
+
         match fs::read_dir(self.lower.join(directory)) {
             Ok(entries) => Ok(entries.flatten().collect()),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(Vec::new()),
             Err(error) => Err(named(&directory.display(), &error)),
         }
     }
@@ -257,6 +264,12 @@ impl Laying<'_> {
     fn leads_to_written(&self, path: &Path) -> bool {
         let mut written = self.written.iter();
         written.any(|written| written != path && written.starts_with(path))
+    }
+
+    /// Whether something is in the share no longer.
+    fn has_gone(&self, path: &Path) -> bool {
+        let meta = self.lower.join(path).symlink_metadata();
+        meta.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether something lies there already.
@@ -288,7 +301,11 @@ impl Laying<'_> {
             let bind = MsFlags::MS_BIND;
             mount(Some(&from), &to, None::<&str>, bind, None::<&str>).map_err(io::Error::from)
         };
-        bound().map_err(|error| named(&child.path.display(), &error))
+        match bound() {
+            // An empty stand-in may stay.
+            Err(_) if self.has_gone(&child.path) => Ok(()),
+            bound => bound.map_err(|error| named(&child.path.display(), &error)),
+        }
     }
 
     /// Copies a file, a link or a node. One that cannot be read is bound: it can
@@ -297,12 +314,16 @@ impl Laying<'_> {
         let (from, to) = (self.lower.join(&child.path), self.upper.join(&child.path));
         let meta = &child.meta;
         if meta.is_symlink() {
-            let target = fs::read_link(&from).map_err(|error| named(&from.display(), &error))?;
+            let target = match fs::read_link(&from) {
+                Err(_) if self.has_gone(&child.path) => return Ok(()),
+                target => target.map_err(|error| named(&from.display(), &error))?,
+            };
             symlink(target, &to)?;
             lchown(&to, Some(meta.uid()), Some(meta.gid()))?;
         } else if meta.is_file() {
             match fs::read(&from) {
                 Ok(content) => fs::write(&to, content)?,
+                Err(_) if self.has_gone(&child.path) => return Ok(()),
                 Err(_) => return self.bind(child),
             }
             give(&to, meta)?;
@@ -427,6 +448,36 @@ mod tests {
         );
         assert!(!upper.join("etc/hidden/file").exists());
         assert!(laid.copies.is_empty());
+    }
+
+    #[test]
+    fn what_has_gone_from_the_share_meanwhile_is_left_out() {
+        let (_dir, lower, upper) = trees();
+        let top = Path::new("var");
+        file(lower.join("var/file"), "text");
+        fs::create_dir(lower.join("var/dir")).unwrap();
+        symlink("file", lower.join("var/link")).unwrap();
+        let mut laying = Laying {
+            lower: &lower,
+            upper: &upper,
+            written: &[top.to_owned()],
+            hiding: &[],
+            laid: Laid::default(),
+            made: Vec::new(),
+        };
+        let children = Laying::children(top, &laying.entries(top).unwrap());
+        assert_eq!(children.len(), 3);
+        fs::create_dir(upper.join(top)).unwrap();
+        fs::remove_dir_all(lower.join(top)).unwrap();
+        for child in &children {
+            if !child.meta.is_dir() {
+                laying.copy_one(child).unwrap();
+            }
+            laying.bind(child).unwrap();
+        }
+        laying.copy(top).unwrap();
+        laying.bind_children(top, false).unwrap();
+        assert!(laying.laid.copies.is_empty());
     }
 
     #[test]

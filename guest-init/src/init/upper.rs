@@ -44,7 +44,10 @@ pub(super) fn lay(entries: &[Entry], lower: &Path, upper: &Path) -> io::Result<(
     }
     // Creating a directory's contents has changed its time.
     for (below, above) in made {
-        take_over_times(&fs::symlink_metadata(below)?, &above)?;
+        // The host may have removed it meanwhile.
+        if let Ok(meta) = fs::symlink_metadata(below) {
+            take_over_times(&meta, &above)?;
+        }
     }
     Ok(())
 }

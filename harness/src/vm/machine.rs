@@ -9,7 +9,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use guest_init::message::{Hello, Request};
+use guest_init::message::{CONSOLE_PREFIX, GAVE_UP, Hello, Request};
 
 use super::console::Console;
 use super::control::{self, Control};
@@ -110,6 +110,13 @@ impl Evidence {
         panic.or_else(|| self.ended.clone())
     }
 
+    /// Why the guest did not boot: what the kernel or guest-init said of it, or else how QEMU says
+    /// that the VM ended, or `seen`.
+    pub(super) fn why_no_boot(&self, seen: String) -> String {
+        let said = || init_failure(&self.console).filter(|_| self.panic.is_none());
+        said().or_else(|| self.cause()).unwrap_or(seen)
+    }
+
     /// Why this VM is lost, given the `error` that showed it.
     pub fn reason(&self, error: &control::Error) -> String {
         let cause = match error {
@@ -125,6 +132,15 @@ impl Evidence {
         }
         reason
     }
+}
+
+/// What guest-init wrote to the console when it gave up.
+fn init_failure(console: &str) -> Option<String> {
+    let said = console.lines().rev().find_map(|line| {
+        let (_, said) = line.split_once(CONSOLE_PREFIX)?;
+        said.starts_with(GAVE_UP).then_some(said)
+    })?;
+    Some(format!("guest-init {}", said.trim_end()))
 }
 
 /// The end of a console, from the first of the kernel's last messages on.
@@ -309,6 +325,33 @@ mod tests {
         let shown = telling(&console(70, Some(30)));
         assert!(shown.starts_with("[ 2.4] Kernel panic"), "{shown}");
         assert!(shown.ends_with("line 69"), "{shown}");
+    }
+
+    #[test]
+    fn what_guest_init_says_of_a_failed_boot_is_the_reason_but_for_a_panic() {
+        let mut evidence = Evidence {
+            console: "kiln-init: a: no such device\n\
+                      [ 1.0] kiln-init: failed to mount a share: s: Invalid argument\r\n\
+                      [ 1.1] reboot: Power down"
+                .to_owned(),
+            ended: Some("the guest powered itself off".to_owned()),
+            ..Evidence::default()
+        };
+        assert_eq!(
+            evidence.why_no_boot("seen".to_owned()),
+            "guest-init failed to mount a share: s: Invalid argument"
+        );
+        evidence.panic = Some("why".to_owned());
+        let why = evidence.why_no_boot("seen".to_owned());
+        assert_eq!(why, "the kernel panicked: why");
+        let mut evidence = Evidence {
+            console: "kiln-init: a: no such device".to_owned(),
+            ..Evidence::default()
+        };
+        assert_eq!(evidence.why_no_boot("seen".to_owned()), "seen");
+        evidence.ended = Some("the guest rebooted".to_owned());
+        let why = evidence.why_no_boot("seen".to_owned());
+        assert_eq!(why, "the guest rebooted");
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Prepared {
                     kernel: self.spec.kernel.name.clone(),
                     arch: self.spec.kernel.arch,
                     cpus: self.spec.cpus,
-                    why: evidence.cause().unwrap_or(why),
+                    why: evidence.why_no_boot(why),
                     evidence: Box::new(evidence),
                 })
             }
