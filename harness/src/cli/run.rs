@@ -439,10 +439,10 @@ impl RunArgs {
             .collect();
         // Larger guests wait until they fit.
         let memory = kernels.iter().map(|kernel| kernel.memory).min();
-        let useful = kernels.iter().map(|kernel| kernel.tests.len()).sum();
+        let tests = kernels.iter().map(|kernel| kernel.tests.len()).sum();
         let jobs = match self.jobs {
             Some(jobs) => Jobs::exactly(jobs.into()),
-            None => Jobs::fitting(memory.unwrap_or_default(), useful),
+            None => Jobs::for_tests(memory.unwrap_or_default(), tests),
         };
         Ok(Plan {
             kernels,

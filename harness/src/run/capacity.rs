@@ -10,6 +10,13 @@ use nix::unistd::Pid;
 /// Measured: 60 to 150 MiB after bpftrace's tests.
 const OVERHEAD: u64 = 256 << 20;
 
+/// Tests for each processor from which on a run has more VMs than processors. They are a minute or
+/// more without KVM, of which one more boot is a small part.
+const MANY_TESTS: usize = 100;
+/// Processors that have enough work with one VM more. A fifth to a third of the time of bpftrace's
+/// tests is waiting: for a second to pass, or for the kernel to detach a probe.
+const CPUS_A_VM_MORE: usize = 4;
+
 /// Where to read the kernel's files about memory: `/`, or a test's directory.
 #[derive(Debug, Clone)]
 pub(super) struct Host {
@@ -48,8 +55,12 @@ impl Jobs {
     /// One VM for each processor, or fewer if memory is short. `guest` is the memory of a guest in
     /// bytes, `useful` how many VMs could have work.
     pub fn fitting(guest: u64, useful: usize) -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::of(cpus.min(useful), guest, Host::here().available())
+        Self::of(cpus().min(useful), guest, Host::here().available())
+    }
+
+    /// The same for a run of so many `tests`: a few VMs more than processors if it is long.
+    pub fn for_tests(guest: u64, tests: usize) -> Self {
+        Self::of(vms(cpus(), tests), guest, Host::here().available())
     }
 
     /// As many as the user requested, or fewer if memory is short.
@@ -88,6 +99,21 @@ impl Jobs {
             )),
         }
     }
+}
+
+/// Processors that this process may use.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// How many VMs have work with so many processors and tests.
+fn vms(cpus: usize, tests: usize) -> usize {
+    let more = if tests / MANY_TESTS >= cpus {
+        cpus.div_ceil(CPUS_A_VM_MORE)
+    } else {
+        0
+    };
+    (cpus + more).min(tests)
 }
 
 /// A running VM's memory, in bytes.
@@ -364,6 +390,17 @@ mod tests {
             ("sys/fs/cgroup/memory.current", "1073741824\n"),
         ];
         assert_eq!(available(&files), (GIB, true));
+    }
+
+    #[test]
+    fn a_long_run_has_more_vms_than_processors() {
+        assert_eq!(vms(2, 1), 1);
+        assert_eq!(vms(2, 199), 2);
+        assert_eq!(vms(2, 200), 3);
+        assert_eq!(vms(1, 100), 2);
+        assert_eq!(vms(8, 799), 8);
+        assert_eq!(vms(8, 800), 10);
+        assert_eq!(vms(0, 0), 0, "which becomes one");
     }
 
     #[test]

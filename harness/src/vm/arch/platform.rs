@@ -15,6 +15,8 @@ pub(crate) struct Platform {
     pub(in crate::vm) machine_type: fn(Machine, Transport) -> &'static str,
     /// The CPU model under TCG.
     pub(in crate::vm) emulated_cpu: &'static str,
+    /// Kernel arguments under TCG.
+    pub(in crate::vm) emulated_arguments: &'static [&'static str],
     /// What to do about a program that needs an instruction that a guest's CPU lacks under TCG;
     /// `None` means [`Self::emulated_cpu`].
     pub(in crate::vm) lacks_instruction: fn(model: Option<&str>) -> String,

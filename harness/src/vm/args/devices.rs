@@ -79,6 +79,10 @@ impl Device for Accel<'_> {
 
     fn kernel(&self) -> Vec<String> {
         let mut arguments = vec!["random.trust_cpu=on".to_owned()];
+        if self.accelerator == Accelerator::Tcg {
+            let emulated = self.platform.emulated_arguments.iter().copied();
+            arguments.extend(emulated.map(str::to_owned));
+        }
         arguments.extend((self.platform.clock)(self.accelerator, self.counter_khz));
         arguments
     }

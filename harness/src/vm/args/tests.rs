@@ -78,6 +78,7 @@ fn tcg_gets_a_named_processor_and_the_frequency_of_the_tsc() {
     let append = value(&words, "-append");
     assert!(append.contains("tsc_early_khz=2596120"), "{append}");
     assert!(append.contains("tsc=reliable"), "{append}");
+    assert!(append.contains("pti=off"), "{append}");
 }
 
 #[test]
@@ -96,7 +97,11 @@ fn kvm_gets_the_host_processor_and_its_own_clock() {
     let words = words(&spec(Accelerator::Kvm));
     assert_eq!(value(&words, "-accel"), "kvm");
     assert_eq!(value(&words, "-cpu"), "host");
-    assert!(!value(&words, "-append").contains("tsc"));
+    let append = value(&words, "-append");
+    assert!(
+        !append.contains("tsc") && !append.contains("pti"),
+        "{append}"
+    );
 }
 
 #[test]
