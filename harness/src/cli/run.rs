@@ -54,7 +54,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     suite: SuiteArgs,
     /// Number of VMs at the same time; a VM that does not fit into memory waits [default: the
-    /// number of CPUs, or fewer if memory is short]
+    /// number of CPUs, a quarter more for many tests, and fewer if memory is short]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     /// Multiply time limits by this while the guest computes [default: measured in each VM]
