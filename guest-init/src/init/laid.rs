@@ -194,7 +194,7 @@ impl Laying<'_> {
             mounts: MOST_MOUNTS,
         };
         let meta = match fs::symlink_metadata(self.lower.join(directory)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if has_gone(&error) => return Ok(()),
             meta => meta?,
         };
         let mut queue = VecDeque::from([Child {
@@ -241,11 +241,10 @@ impl Laying<'_> {
 
     /// What is in a directory of the share; nothing if it cannot be read, or has gone.
     fn entries(&self, directory: &Path) -> io::Result<Vec<DirEntry>> {
-        use io::ErrorKind::{NotFound, PermissionDenied};
-
         match fs::read_dir(self.lower.join(directory)) {
             Ok(entries) => Ok(entries.flatten().collect()),
-            Err(error) if matches!(error.kind(), NotFound | PermissionDenied) => Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Vec::new()),
+            Err(error) if has_gone(&error) => Ok(Vec::new()),
             Err(error) => Err(named(&directory.display(), &error)),
         }
     }
@@ -264,12 +263,6 @@ impl Laying<'_> {
     fn leads_to_written(&self, path: &Path) -> bool {
         let mut written = self.written.iter();
         written.any(|written| written != path && written.starts_with(path))
-    }
-
-    /// Whether something is in the share no longer.
-    fn has_gone(&self, path: &Path) -> bool {
-        let meta = self.lower.join(path).symlink_metadata();
-        meta.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     /// Whether something lies there already.
@@ -303,7 +296,7 @@ impl Laying<'_> {
         };
         match bound() {
             // An empty stand-in may stay.
-            Err(_) if self.has_gone(&child.path) => Ok(()),
+            Err(error) if has_gone(&error) => Ok(()),
             bound => bound.map_err(|error| named(&child.path.display(), &error)),
         }
     }
@@ -315,7 +308,7 @@ impl Laying<'_> {
         let meta = &child.meta;
         if meta.is_symlink() {
             let target = match fs::read_link(&from) {
-                Err(_) if self.has_gone(&child.path) => return Ok(()),
+                Err(error) if has_gone(&error) => return Ok(()),
                 target => target.map_err(|error| named(&from.display(), &error))?,
             };
             symlink(target, &to)?;
@@ -323,7 +316,7 @@ impl Laying<'_> {
         } else if meta.is_file() {
             match fs::read(&from) {
                 Ok(content) => fs::write(&to, content)?,
-                Err(_) if self.has_gone(&child.path) => return Ok(()),
+                Err(error) if has_gone(&error) => return Ok(()),
                 Err(_) => return self.bind(child),
             }
             give(&to, meta)?;
@@ -371,6 +364,15 @@ impl Room {
         };
         true
     }
+}
+
+/// Whether what was to be read from the share has gone, or has become something else.
+fn has_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
+    matches!(
+        error.kind(),
+        NotFound | NotADirectory | StaleNetworkFileHandle
+    )
 }
 
 /// Owner and mode.
