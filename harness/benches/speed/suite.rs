@@ -9,22 +9,19 @@ use kiln::internals::{Event, read_events};
 use crate::jobs::run;
 use crate::{KILN, Result};
 
-/// The VMs at once.
-const JOBS: &str = "2";
-
 /// Runs the suite with `before` and with this kiln, one after the other, since a run takes minutes;
 /// prints wall times and every verdict that differs. `filter` selects tests.
 pub(crate) fn measure(kernel: &str, before: Option<&Path>, filter: &str) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("kiln-bench-").tempdir()?;
     let kilns = before.map(|kiln| ("before", kiln.to_owned())).into_iter();
     let kilns = kilns.chain([("now", PathBuf::from(KILN))]);
-    println!("the suite on {kernel}, -j {JOBS}");
+    println!("the suite on {kernel}");
     let mut found: Vec<BTreeMap<String, String>> = Vec::new();
     let mut times: Vec<Duration> = Vec::new();
     for (name, kiln) in kilns {
         eprintln!("bench: the suite with the kiln of {name}");
         let run_dir = dir.path().join(name);
-        let time = run(&kiln, &[kernel], filter, JOBS, &run_dir)?;
+        let time = run(&kiln, &[kernel], filter, None, &run_dir)?;
         let (verdicts, sum) = results(&run_dir)?;
         println!(
             "  {name:6}  {:7.1} s   {} tests, which took {:.1} s",
