@@ -13,8 +13,8 @@ const OVERHEAD: u64 = 256 << 20;
 /// Tests for each processor from which on a run has more VMs than processors. They are a minute or
 /// more without KVM, of which one more boot is a small part.
 const MANY_TESTS: usize = 100;
-/// Processors that have enough work with one VM more. A fifth to a third of the time of bpftrace's
-/// tests is waiting: for a second to pass, or for the kernel to detach a probe.
+/// Processors that have enough work with one VM more: with one VM each, bpftrace's tests left them
+/// idle for a fifth to a third of the time.
 const CPUS_A_VM_MORE: usize = 4;
 
 /// Where to read the kernel's files about memory: `/`, or a test's directory.
