@@ -70,11 +70,9 @@ fn a_guest_that_panics_is_reported_with_its_last_messages_on_each_kernel() {
 fn a_guest_that_cannot_go_on_before_it_reaches_the_host_says_why() {
     let kiln = Kiln::new();
     // The kernel refuses to start the module of shared files.
-    let args = ["exec", "-k", "6.1", "--append"];
-    let output = kiln
-        .vm(args)
-        .args(["initcall_blacklist=virtio_fs_init", "--", "true"])
-        .run();
+    let append = "initcall_blacklist=virtio_fs_init";
+    let args = ["exec", "-k", "6.1", "--append", append, "--", "true"];
+    let output = kiln.vm(args).run();
     output
         .assert_code(125)
         .assert_err_contains(

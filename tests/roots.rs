@@ -150,7 +150,7 @@ fn someone(dir: &Path) -> String {
 }
 
 /// A tree with only busybox in it.
-fn busybox_root(kiln: &Kiln) -> PathBuf {
+pub(crate) fn busybox_root(kiln: &Kiln) -> PathBuf {
     let root = kiln.path("root tree");
     busybox(&root.join("bin"));
     for name in ["proc", "sys", "dev", "run", "tmp", "lib"] {

@@ -27,13 +27,6 @@ pub const STDIN_WINDOW: usize = 256 * 1024;
 /// How many leftovers of a kind to name at most, since the size of a message is limited.
 pub const MAX_NAMED: usize = 100;
 
-/// How lines of guest-init on the console begin.
-pub const CONSOLE_PREFIX: &str = "kiln-init: ";
-
-/// How its last one goes on if it gives up: with the stage and the message of
-/// [`GuestEvent::Failed`], which cannot be sent before the control port is open.
-pub const GAVE_UP: &str = "failed to ";
-
 /// A job: processes that live and end together, in their own cgroup.
 pub type JobId = u32;
 /// A process that the host asked for.

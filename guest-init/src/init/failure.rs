@@ -2,8 +2,6 @@
 
 use std::io::Write;
 
-use guest_init::message::CONSOLE_PREFIX;
-
 /// Something that PID 1 needs has failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -30,5 +28,5 @@ impl<T, E: std::fmt::Display> Context<T> for Result<T, E> {
 
 /// Writes a line to the console. Ignores errors.
 pub(crate) fn console(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{CONSOLE_PREFIX}{line}");
+    let _ = writeln!(std::io::stderr(), "{}", guest_init::console::line(line));
 }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use guest_init::plan::Attributes;
 use nix::mount::{MsFlags, mount};
 
-use super::upper;
+use super::upper::{self, has_gone};
 
 /// What programs of a guest write to.
 pub(super) const WRITTEN: [&str; 5] = ["etc", "home", "mnt", "root", "var"];
@@ -176,7 +176,7 @@ impl Laying<'_> {
                 }
             } else if !self.stands(path) {
                 if is_dir || (child.meta.is_file() && child.meta.len() > LONGEST) {
-                    self.bind(&child)?;
+                    self.bind(path, is_dir)?;
                 } else {
                     self.copy_one(&child)?;
                 }
@@ -193,28 +193,21 @@ impl Laying<'_> {
             bytes: MOST_BYTES,
             mounts: MOST_MOUNTS,
         };
-        let meta = match fs::symlink_metadata(self.lower.join(directory)) {
-            Err(error) if has_gone(&error) => return Ok(()),
-            meta => meta?,
-        };
-        let mut queue = VecDeque::from([Child {
-            path: directory.to_owned(),
-            meta,
-        }]);
+        let mut queue = VecDeque::from([directory.to_owned()]);
         while let Some(next) = queue.pop_front() {
-            let all = self.entries(&next.path)?;
+            let all = self.entries(&next)?;
             // Looking at each of many costs more than copying some.
             let children = if all.len() > room.entries {
                 Vec::new()
             } else {
-                Self::children(&next.path, &all)
+                Self::children(&next, &all)
             };
             if all.len() > room.entries || !room.take(&children) {
                 // What is to be written to must not lie under a bound one.
-                if next.path == directory || self.leads_to_written(&next.path) {
-                    self.bind_children(&next.path, false)?;
+                if next == directory || self.leads_to_written(&next) {
+                    self.bind_children(&next, false)?;
                 } else {
-                    self.bind(&next)?;
+                    self.bind(&next, true)?;
                 }
                 continue;
             }
@@ -225,11 +218,11 @@ impl Laying<'_> {
                     if self.written.contains(path) {
                         self.copy(path)?;
                     } else if !self.hiding.contains(path) {
-                        queue.push_back(child);
+                        queue.push_back(child.path);
                     }
                 } else if !self.stands(path) {
                     if child.meta.len() > LONGEST {
-                        self.bind(&child)?;
+                        self.bind(path, false)?;
                     } else {
                         self.copy_one(&child)?;
                     }
@@ -280,24 +273,22 @@ impl Laying<'_> {
         Ok(())
     }
 
-    /// Shows a directory or a file as it is in the share, which is read-only.
-    fn bind(&mut self, child: &Child) -> io::Result<()> {
-        let (from, to) = (self.lower.join(&child.path), self.upper.join(&child.path));
+    /// Shows a directory or a file as it is in the share, which is read-only. An empty stand-in
+    /// stays for what has gone.
+    fn bind(&mut self, path: &Path, is_dir: bool) -> io::Result<()> {
+        let (from, to) = (self.lower.join(path), self.upper.join(path));
         // What it covers cannot be seen.
-        self.made.retain(|(path, _)| *path != child.path);
-        let bound = || {
-            if child.meta.is_dir() {
-                fs::create_dir_all(&to)?;
-            } else {
-                File::create(&to)?;
-            }
-            let bind = MsFlags::MS_BIND;
-            mount(Some(&from), &to, None::<&str>, bind, None::<&str>).map_err(io::Error::from)
+        self.made.retain(|(made, _)| made != path);
+        let made = if is_dir {
+            fs::create_dir_all(&to)
+        } else {
+            File::create(&to).map(drop)
         };
-        match bound() {
-            // An empty stand-in may stay.
+        made.map_err(|error| named(&path.display(), &error))?;
+        let bind = MsFlags::MS_BIND;
+        match mount(Some(&from), &to, None::<&str>, bind, None::<&str>).map_err(io::Error::from) {
             Err(error) if has_gone(&error) => Ok(()),
-            bound => bound.map_err(|error| named(&child.path.display(), &error)),
+            bound => bound.map_err(|error| named(&path.display(), &error)),
         }
     }
 
@@ -317,7 +308,7 @@ impl Laying<'_> {
             match fs::read(&from) {
                 Ok(content) => fs::write(&to, content)?,
                 Err(error) if has_gone(&error) => return Ok(()),
-                Err(_) => return self.bind(child),
+                Err(_) => return self.bind(&child.path, false),
             }
             give(&to, meta)?;
         } else {
@@ -364,15 +355,6 @@ impl Room {
         };
         true
     }
-}
-
-/// Whether what was to be read from the share has gone, or has become something else.
-fn has_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
-    matches!(
-        error.kind(),
-        NotFound | NotADirectory | StaleNetworkFileHandle
-    )
 }
 
 /// Owner and mode.
@@ -475,7 +457,7 @@ mod tests {
             if !child.meta.is_dir() {
                 laying.copy_one(child).unwrap();
             }
-            laying.bind(child).unwrap();
+            laying.bind(&child.path, child.meta.is_dir()).unwrap();
         }
         laying.copy(top).unwrap();
         laying.bind_children(top, false).unwrap();

@@ -37,7 +37,8 @@ mod wait;
 
 use std::path::Path;
 
-use guest_init::message::{GAVE_UP, GuestEvent};
+use guest_init::console::gave_up;
+use guest_init::message::GuestEvent;
 use nix::sys::reboot::{RebootMode, reboot};
 
 pub(crate) use cores::{KEEP as KEEP_CORE, keep as keep_core};
@@ -49,7 +50,7 @@ use port::Port;
 pub(crate) fn run() {
     let mut port = None;
     if let Err(failure) = phases(&mut port) {
-        console(&format!("{GAVE_UP}{}: {}", failure.stage, failure.message));
+        console(&gave_up(failure.stage, &failure.message));
         if let Some(port) = &mut port {
             // If this fails, the console still has the message.
             let _ = port.queue(&GuestEvent::Failed {

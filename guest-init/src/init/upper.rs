@@ -18,9 +18,11 @@ const OPAQUE: &CStr = c"trusted.overlay.opaque";
 const OWN_XATTRS: &[u8] = b"trusted.overlay.";
 
 /// Copies the attributes of a directory to the upper layer, since the overlay shows those of the
-/// upper one.
+/// upper one. Copies none of what has gone.
 pub(super) fn take_over(lower: &Path, upper: &Path) -> io::Result<()> {
-    let below = fs::symlink_metadata(lower)?;
+    let Some(below) = look(lower)? else {
+        return Ok(());
+    };
     copy_xattrs(lower, upper);
     set(
         upper,
@@ -44,8 +46,7 @@ pub(super) fn lay(entries: &[Entry], lower: &Path, upper: &Path) -> io::Result<(
     }
     // Creating a directory's contents has changed its time.
     for (below, above) in made {
-        // The host may have removed it meanwhile.
-        if let Ok(meta) = fs::symlink_metadata(below) {
+        if let Some(meta) = look(&below)? {
             take_over_times(&meta, &above)?;
         }
     }
@@ -127,6 +128,23 @@ fn lay_one(entry: &Entry, lower: &Path, upper: &Path) -> io::Result<()> {
         (None, Ok(below)) if entry.kind_is_that_of(&below) => take_over(lower, upper),
         _ => finish(entry, upper),
     }
+}
+
+/// What something in the share is; `None` if the host has removed it meanwhile.
+fn look(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Err(error) if has_gone(&error) => Ok(None),
+        meta => meta.map(Some),
+    }
+}
+
+/// Whether what was to be read from the share has gone, or has become something else.
+pub(super) fn has_gone(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound, StaleNetworkFileHandle};
+    matches!(
+        error.kind(),
+        NotFound | NotADirectory | StaleNetworkFileHandle
+    )
 }
 
 /// Creates an entry; a directory may exist.

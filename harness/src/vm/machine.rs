@@ -9,7 +9,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use guest_init::message::{CONSOLE_PREFIX, GAVE_UP, Hello, Request};
+use guest_init::console;
+use guest_init::message::{Hello, Request};
 
 use super::console::Console;
 use super::control::{self, Control};
@@ -113,8 +114,10 @@ impl Evidence {
     /// Why the guest did not boot: what the kernel or guest-init said of it, or else how QEMU says
     /// that the VM ended, or `seen`.
     pub(super) fn why_no_boot(&self, seen: String) -> String {
-        let said = || init_failure(&self.console).filter(|_| self.panic.is_none());
-        said().or_else(|| self.cause()).unwrap_or(seen)
+        match console::failure(&self.console) {
+            Some(said) if self.panic.is_none() => format!("guest-init {said}"),
+            _ => self.cause().unwrap_or(seen),
+        }
     }
 
     /// Why this VM is lost, given the `error` that showed it.
@@ -132,15 +135,6 @@ impl Evidence {
         }
         reason
     }
-}
-
-/// What guest-init wrote to the console when it gave up.
-fn init_failure(console: &str) -> Option<String> {
-    let said = console.lines().rev().find_map(|line| {
-        let (_, said) = line.split_once(CONSOLE_PREFIX)?;
-        said.starts_with(GAVE_UP).then_some(said)
-    })?;
-    Some(format!("guest-init {}", said.trim_end()))
 }
 
 /// The end of a console, from the first of the kernel's last messages on.

@@ -62,7 +62,7 @@ const EMULATED_CPU: &str = "Nehalem-v1,+rdrand";
 /// A Nehalem has Meltdown, from which a kernel protects itself by page tables of its own for
 /// programs (pti=, admin-guide/kernel-parameters). It changes them twice for each system call, and
 /// TCG then forgets all translated addresses and where its translated code is. TCG does not
-/// speculate. Kernels before 4.15 ignore it.
+/// speculate. Kernels without that protection ignore it.
 const NO_PTI: &str = "pti=off";
 
 fn lacks_instruction(model: Option<&str>) -> String {
