@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, statat, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, openat, statat, unlinkat};
 use rustix::io::Errno;
 
 /// How deep a tree may be: each level holds a file descriptor and some of PID 1's stack.
@@ -74,6 +74,12 @@ pub(super) fn directory(at: impl AsFd, name: &CStr) -> rustix::io::Result<OwnedF
 pub(super) fn is_directory(at: impl AsFd, name: &CStr) -> bool {
     statat(at, name, AtFlags::SYMLINK_NOFOLLOW)
         .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// How many links a file has.
+#[allow(clippy::useless_conversion)] // On arm64 they are a u32.
+pub(super) fn links(stat: &Stat) -> u64 {
+    stat.st_nlink.into()
 }
 
 /// The names in a directory, without `.` and `..`, up to a number of them.

@@ -82,7 +82,7 @@ fn changes(from: &str, to: &str) -> Vec<String> {
 }
 
 fn links(view: &View) -> Option<u64> {
-    view.stat_self().map(|stat| stat.st_nlink)
+    view.stat_self().map(|stat| tree::links(&stat))
 }
 
 fn directories(view: &View) -> Vec<CString> {

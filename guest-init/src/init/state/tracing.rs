@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, OFlags, unlinkat};
 use super::found::Found;
 use super::settings::Form;
 use crate::init::kept::{Kept, View, text};
+use crate::init::tree;
 
 const PLACE: &str = "/sys/kernel/tracing";
 /// How many reads to do at most; each gives some hundreds of events.
@@ -257,7 +258,7 @@ fn names(watch: &Inotify) -> Vec<String> {
 
 /// Number of links of the directory, which counts those in it.
 fn instances(view: &View) -> Option<u64> {
-    view.stat("instances").map(|stat| stat.st_nlink)
+    view.stat("instances").map(|stat| tree::links(&stat))
 }
 
 /// Lines of the first text that are not in the second.
